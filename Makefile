@@ -1,0 +1,50 @@
+# Two commands: `make demo` and `make test`. Both set their environment up once; the second time takes seconds.
+# On Linux without a GPU: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types bench nightly docs clean
+
+demo: $(VENV)/.demo-ready
+	$(BIN)/decodebench demo
+
+test: lint types
+	$(BIN)/python -m pytest -m "not nightly"
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev-ready
+	@mkdir -p build/types && ln -sfn ../.. build/types/decodebench
+	$(BIN)/mypy
+
+# The plugin overheads against the engines' own tools; takes about half an hour on a quiet machine.
+bench: $(VENV)/.dev-ready
+	$(BIN)/python benchmarks/overhead.py
+
+# Everything, the long matrices included.
+nightly: lint types
+	$(BIN)/python -m pytest
+
+# Regenerate what docs/ takes from the code.
+docs: $(VENV)/.dev-ready
+	$(BIN)/python -c "from decodebench.core.metrics import markdown; print(markdown(), end='')" > docs/metrics.md
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'decodebench needs Python >= 3.11, this is ' + sys.version)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up; llama-cpp-python builds from source the first time, which takes about five minutes"
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[all]"
+	@touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.demo-ready
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[dev]"
+	@touch $@

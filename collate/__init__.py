@@ -1,0 +1,1 @@
+"""From raw logs to the store, and from the store to comparisons."""

@@ -1,0 +1,162 @@
+"""Compare the cells of an experiment with a baseline: ratios with intervals, verdicts, parity, accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from .. import defaults
+from ..core.metrics import METRICS, Metric
+from ..core.store import Store
+from .accuracy import accuracies, estimate
+from .comparison import Accuracy, Comparison, ComparisonRow, Estimate, Verdict
+from .conditions import unlike_conditions, unlike_rounds
+from .findings import findings
+from .labels import Group, check_by, find_baseline, groups, infer_by, labels, mixed_dimensions, value_of
+from .observations import (
+    Cell,
+    Parts,
+    choose_experiment,
+    load_cells,
+    load_parts,
+    log_totals,
+    metric_of,
+    paired_rounds,
+    prompts_of,
+)
+from .parity import load_scores, parity_of
+from .statistics import Interval, holm, ratio_geomean, ratio_of_totals, scale_mean, verdict_of, welch_interval
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratios:
+    totals: Interval
+    geomean: Interval
+
+
+_NOTHING = _Ratios(Interval(None), Interval(None))
+
+
+def compare(
+    store: Store,
+    *,
+    experiment: str | None = None,
+    by: str | None = None,
+    baseline: str | None = None,
+    metric: str = "decode_tokens_per_s",
+    min_effect: float = defaults.MIN_EFFECT,
+) -> Comparison:
+    """Compare the cells of one experiment.
+
+    Args:
+        store: an open store.
+        experiment: its name; the latest one by default.
+        by: backend, model, quantisation, device or an option: compare cells that differ in it only, each group with
+            its own baseline. By default all cells are compared with one baseline.
+        baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
+            cell that has a finished round.
+        metric: name in ``METRICS`` whose ratios are computed.
+        min_effect: relative difference below which cells are called equivalent.
+
+    Raises:
+        UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
+    """
+    name = choose_experiment(store, experiment)
+    chosen = metric_of(metric)
+    every = cells = load_cells(store, name)
+    warnings: list[str] = []
+    if by is not None:
+        check_by(cells, by)
+        without = [cell for cell in cells if value_of(cell, by) is None]
+        cells = [cell for cell in cells if value_of(cell, by) is not None]
+        warnings += [f"left out: {label.label!r} has no option {by!r}" for label in labels(without).values()]
+    names = labels(cells)
+    finished = [cell for cell in cells if cell.rounds] or cells
+    first = find_baseline(finished if baseline is None else cells, names, baseline, by)
+    grouped = groups(cells, by, first) if by else [Group(first, [cell for cell in cells if cell is not first])]
+    pairs = [(cell, group.baseline) for group in grouped for cell in (group.baseline, *group.others)]
+    dimension = by or infer_by(cells)
+    if by is not None:
+        warnings += mixed_dimensions(grouped, by)
+    for cell, base in pairs:
+        label = names[cell.cell_id].label
+        warnings += unlike_rounds(cell, label)
+        if cell is not base:
+            warnings += unlike_conditions(cell, base, (label, names[base.cell_id].label), dimension)
+    return Comparison(
+        experiment=name,
+        baseline=names[first.cell_id].label,
+        by=dimension,
+        metric=metric,
+        min_effect=min_effect,
+        rows=_rows(store, name, pairs, chosen, min_effect),
+        warnings=tuple(dict.fromkeys(warnings)),
+        findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every),
+    )
+
+
+def _rows(
+    store: Store, experiment: str, pairs: list[tuple[Cell, Cell]], metric: Metric, min_effect: float
+) -> tuple[ComparisonRow, ...]:
+    parts = load_parts(store, experiment, metric)
+    scores = load_scores(store, experiment)
+    names = labels([cell for cell, _ in pairs])
+    ratios = [_ratios(cell, base, parts, metric) for cell, base in pairs]
+    p_values = holm([r.totals.p_value if c is not b else None for r, (c, b) in zip(ratios, pairs, strict=True)])
+    accuracy = accuracies(pairs)
+    rows = []
+    for (cell, base), ratio, p_value, accurate in zip(pairs, ratios, p_values, accuracy, strict=True):
+        is_baseline = cell is base
+        verdict = verdict_of(ratio.totals, p_value, min_effect)
+        rows.append(
+            ComparisonRow(
+                cell=names[cell.cell_id],
+                rounds=len(cell.rounds),
+                failed=len(cell.failed),
+                n=cell.measured,
+                metrics=_estimates(cell, accurate),
+                ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals),
+                ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean),
+                p_value=p_value,
+                verdict="baseline" if is_baseline else cast(Verdict, verdict),
+                parity=parity_of(cell, base, scores),
+                accuracy=accurate,
+            )
+        )
+    return tuple(rows)
+
+
+def _of_itself(cell: Cell) -> Estimate:
+    return Estimate(value=1.0 if cell.rounds else None, n=len(cell.rounds))
+
+
+def _estimates(cell: Cell, accuracy: Accuracy | None) -> dict[str, Estimate]:
+    """Every metric that the log supports: mean over rounds with its interval; accuracy as in ``accuracy``."""
+    found = {name: cell.values(name) for name in METRICS if name != "accuracy"}
+    made = {name: estimate(scale_mean(values)) for name, values in found.items() if values}
+    if accuracy is not None:
+        made["accuracy"] = accuracy.value
+    return made
+
+
+def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric) -> _Ratios:
+    """Both ratios of a cell to its baseline, turned so that above 1 is better."""
+    if cell is baseline:
+        return _NOTHING
+    better, worse = (cell, baseline) if metric.higher_is_better else (baseline, cell)
+    rounds = paired_rounds(better, worse, parts)
+    if len(rounds) < min(2, len(cell.rounds), len(baseline.rounds)):
+        return _unpaired(better, worse, parts)
+    if not rounds or not all(min(r.numerator.sum(), r.base_numerator.sum()) > 0 for r in rounds):
+        return _NOTHING
+    has_geomean = all(bool((r.numerator > 0).all() and (r.base_numerator > 0).all()) for r in rounds)
+    return _Ratios(ratio_of_totals(rounds), ratio_geomean(rounds) if has_geomean else Interval(None))
+
+
+def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
+    """Welch's interval on the rounds' logs, for cells whose rounds have no index in common."""
+    common = prompts_of(cell, parts) & prompts_of(baseline, parts)
+    ours, theirs = log_totals(cell, parts, common), log_totals(baseline, parts, common)
+    if not ours or not theirs:
+        return _NOTHING
+    return _Ratios(welch_interval(ours, theirs).exp(), Interval(None))

@@ -1,0 +1,92 @@
+"""Unlike conditions: what differs between a cell and its baseline beside what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .observations import Cell, Row
+
+_FIELDS = (
+    "task", "task_version", "seed", "samples", "warmup", "max_new_tokens", "batch_size", "depth", "ignore_eos",
+    "chat", "stop", "hostname", "cpu_model",
+)  # fmt: skip
+_THREADS = ("n_threads", "threads", "num_threads")
+
+
+def unlike_conditions(cell: Cell, baseline: Cell, names: tuple[str, str], by: str) -> list[str]:
+    """Return a warning for every difference, naming the key and both values.
+
+    Args:
+        cell: the cell.
+        baseline: what it is compared with.
+        names: their labels.
+        by: what is compared, and hence not warned of.
+    """
+    found = []
+    for key, ours, theirs in _differences(cell.run, baseline.run, by):
+        if key != by:
+            found.append(f"{key} differs: {_show(ours)} in {names[0]!r}, {_show(theirs)} in {names[1]!r}")
+    return found + _unlike_samples(cell, baseline, names)
+
+
+def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object, object]]:
+    pairs: list[tuple[str, object, object]] = [(key, ours[key], theirs[key]) for key in _FIELDS]
+    pairs += [("device", ours["device"], theirs["device"])]
+    pairs += [(f"sampling.{key}", ours["sampling"].get(key), theirs["sampling"].get(key)) for key in ours["sampling"]]
+    if by not in _THREADS:
+        pairs.append(("threads", _threads(ours), _threads(theirs)))
+    for key in ("gpu", "governor", "cores_used"):
+        pairs.append((key, (ours["environment"] or {}).get(key), (theirs["environment"] or {}).get(key)))
+    if ours["backend"] == theirs["backend"]:
+        pairs.append(("backend_version", ours["backend_version"], theirs["backend_version"]))
+    if ours["model"] == theirs["model"]:
+        pairs.append(("model_hash", ours["model_hash"], theirs["model_hash"]))
+    for key, a, b in pairs:
+        if a != b:
+            yield key, a, b
+
+
+def _threads(run: Row) -> object:
+    for source in (run["options"], run["settings"] or {}):
+        for name in _THREADS:
+            if source.get(name) is not None:
+                return str(source[name])
+    return None
+
+
+def _unlike_samples(cell: Cell, baseline: Cell, names: tuple[str, str]) -> list[str]:
+    if not cell.rounds or not baseline.rounds:
+        return []
+    ours, theirs = cell.rounds[0].answers(), baseline.rounds[0].answers()
+    common = ours.keys() & theirs.keys()
+    where = f"in {names[0]!r}, {{}} in {names[1]!r}"
+    found = []
+    if len(ours) != len(theirs) or len(common) < len(ours):
+        text = f"answered prompts differ: {len(ours)} {where.format(len(theirs))}; {len(common)} in common"
+        found.append(text)
+    hashes = [(ours[key]["prompt_hash"], theirs[key]["prompt_hash"]) for key in sorted(common)]
+    unlike = [(a, b) for a, b in hashes if a is not None and b is not None and a != b]
+    if unlike:
+        a, b = unlike[0]
+        found.append(f"prompt_hash differs for {len(unlike)} prompts: first {a} {where.format(b)}")
+    for field in ("prompt_tokens", "output_tokens"):
+        a, b = (sum(side[key][field] or 0 for key in common) for side in (ours, theirs))
+        if a != b:
+            found.append(f"{field} differ over the common prompts: {a} {where.format(b)}")
+    return found
+
+
+def unlike_rounds(cell: Cell, name: str) -> list[str]:
+    """Return a warning for every condition that changed between the rounds of one cell."""
+    found = []
+    for key in ("backend_version", "hostname", "cpu_model"):
+        values = list(dict.fromkeys(r.run[key] for r in cell.rounds))
+        if len(values) > 1:
+            found.append(f"{key} changed between rounds of {name!r}: {', '.join(_show(v) for v in values)}")
+    return found
+
+
+def _show(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)

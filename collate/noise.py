@@ -1,0 +1,94 @@
+"""How trustworthy a set of measurements is: percentiles, outliers, drift, variation, rounds that are needed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import defaults
+from .statistics import Interval
+
+OUTLIER_SCORE = 3.5  # B. Iglewicz, D. Hoaglin, "How to detect and handle outliers" (1993)
+
+
+def percentile(values: ArrayLike, q: float, confidence: float = defaults.CONFIDENCE) -> Interval:
+    """A percentile with its distribution-free order-statistic interval; no value where that interval cannot exist.
+
+    Args:
+        values: [n] observations.
+        q: between 0 and 1; 0.9 needs n >= 36, 0.99 needs n >= 368 at 95 %.
+        confidence: two-sided.
+    """
+    from scipy import stats
+
+    x = np.sort(np.asarray(values, dtype=float))
+    n = len(x)
+    tail = (1 - confidence) / 2
+    if n == 0 or q**n > tail or (1 - q) ** n > tail:
+        return Interval(None, n=n)
+    low = max(0, int(stats.binom.ppf(tail, n, q)) - 1)
+    high = min(n - 1, int(stats.binom.ppf(1 - tail, n, q)))
+    return Interval(float(np.quantile(x, q)), float(x[low]), float(x[high]), n)
+
+
+def modified_z_scores(values: ArrayLike) -> NDArray[np.float64]:
+    """Distance from the median in units of the scaled median absolute deviation; 0 where that is 0 and equal.
+
+    Where more than half of the values are identical the deviation is 0; any other value is then infinitely far.
+    """
+    x = np.asarray(values, dtype=float)
+    distance = x - np.median(x) if len(x) else x
+    spread = 1.4826 * float(np.median(np.abs(distance))) if len(x) else 0.0
+    if spread == 0:
+        scores: NDArray[np.float64] = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
+        return scores
+    result: NDArray[np.float64] = distance / spread
+    return result
+
+
+def outliers(values: ArrayLike, score: float = OUTLIER_SCORE) -> list[int]:
+    """Return the indices of values whose modified z-score exceeds ``score``; needs at least three values."""
+    x = np.asarray(values, dtype=float)
+    if len(x) < 3:
+        return []
+    return [int(i) for i in np.flatnonzero(np.abs(modified_z_scores(x)) > score)]
+
+
+def slope(x: ArrayLike, y: ArrayLike, confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Least-squares slope of y over x with its t interval: drift; needs three points and two different x."""
+    from scipy import stats
+
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(a) < 3 or float(np.ptp(a)) == 0:
+        return Interval(None, n=len(a))
+    fit = stats.linregress(a, b)
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(a) - 2)) * float(fit.stderr)
+    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(a), float(fit.pvalue))
+
+
+def variation(values: ArrayLike) -> float | None:
+    """Coefficient of variation: sample standard deviation (n - 1) over the mean; None below two values."""
+    x = np.asarray(values, dtype=float)
+    if len(x) < 2 or x.mean() == 0:
+        return None
+    return float(x.std(ddof=1) / abs(x.mean()))
+
+
+def rounds_needed(deviation: float, effect: float, confidence: float = defaults.CONFIDENCE) -> int:
+    """Rounds for a t interval of half width ``effect``.
+
+    Args:
+        deviation: standard deviation of the rounds' log ratios (or relative figures).
+        effect: half width wanted, relative, e.g. 0.02.
+        confidence: of the interval.
+    """
+    from scipy import stats
+
+    if deviation == 0:
+        return 2
+    rounds = max(2, math.ceil((float(stats.norm.ppf(0.5 + confidence / 2)) * deviation / effect) ** 2))
+    while float(stats.t.ppf(0.5 + confidence / 2, rounds - 1)) * deviation / math.sqrt(rounds) > effect:
+        rounds += 1
+    return rounds

@@ -1,0 +1,211 @@
+"""What the store holds on one experiment, cell by cell, in the shape in which it is compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UsageError, unknown_name
+from ..core.metrics import METRICS, Metric
+from ..core.store import Store
+from .statistics import PairedRound
+
+Row = dict[str, Any]
+PromptKey = tuple[str, int]
+"""Identity of a prompt within a run (sample_id, else prompt hash) and which of its repetitions it is."""
+RoundKey = tuple[int, int]
+"""Index of a round and which of its repetitions it is."""
+Parts = dict[PromptKey, tuple[float, float]]
+"""Numerator and denominator of a metric, by prompt."""
+
+_JSON = ("options", "sampling", "environment", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One finished round: its run with all metrics, and its measured samples."""
+
+    key: RoundKey
+    run: Row
+    samples: list[Row] = field(default_factory=list)
+
+    def answers(self) -> dict[PromptKey, Row]:
+        """Return the samples that did not fail, by prompt."""
+        return {key: sample for key, sample in keyed(self.samples) if sample["status"] == "ok"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All rounds of one cell.
+
+    Attributes:
+        cell_id: its hash.
+        run: a run that stands for it: the first finished one, else the first.
+        rounds: finished rounds, in order of round.
+        failed: runs that did not finish.
+    """
+
+    cell_id: str
+    run: Row
+    rounds: list[Round]
+    failed: list[Row]
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Position in the plan; where the log does not tell it, in the schedule."""
+        runs = [r.run for r in self.rounds] + self.failed
+        return min((_or_last(run["cell_index"]), _or_last(run["order"]), run["started_at"]) for run in runs)
+
+    @property
+    def measured(self) -> int:
+        """Measured samples over all finished rounds."""
+        return sum(len(r.answers()) for r in self.rounds)
+
+    def values(self, metric: str) -> list[float]:
+        """Return the figure of each finished round that has it."""
+        return [r.run[metric] for r in self.rounds if r.run[metric] is not None]
+
+
+def _or_last(position: int | None) -> int:
+    return 2**62 if position is None else position
+
+
+def keyed(samples: Iterable[Row]) -> list[tuple[PromptKey, Row]]:
+    """Pair each sample with its prompt key; samples without any identity are left out."""
+    seen: dict[str, int] = {}
+    result = []
+    for sample in samples:
+        name = sample["sample_id"] if sample["sample_id"] is not None else sample["prompt_hash"]
+        if name is None:
+            continue
+        seen[name] = seen.get(name, -1) + 1
+        result.append(((name, seen[name]), sample))
+    return result
+
+
+def choose_experiment(store: Store, name: str | None) -> str:
+    """Return ``name`` after a check, or the latest experiment.
+
+    Raises:
+        UsageError: the store has none, or none of that name.
+    """
+    rows = store.query("SELECT experiment FROM runs GROUP BY experiment ORDER BY max(started_at) DESC, experiment")[1]
+    known = [experiment for (experiment,) in rows]
+    if not known:
+        raise UsageError(f"no rounds in {store.path}: nothing was measured yet, or the logs are not collated")
+    if name is None:
+        return str(known[0])
+    if name not in known:
+        raise unknown_name("experiment", name, known)
+    return name
+
+
+def load_cells(store: Store, experiment: str) -> list[Cell]:
+    """Return the cells of an experiment in the order of the plan."""
+    runs = store.dicts(
+        "SELECT * FROM run_metrics WHERE experiment = ? ORDER BY cell_id, round, started_at, run_id", [experiment]
+    )
+    samples: dict[str, list[Row]] = {}
+    for sample in store.dicts(
+        'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, s.output_ids, '
+        "s.text, s.finish, s.score, s.status, s.duration_s, s.ttft_s FROM sample_metrics s "
+        "JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
+        'ORDER BY s.run_id, s."index"',
+        [experiment],
+    ):
+        samples.setdefault(sample["run_id"], []).append(sample)
+    by_cell: dict[str, list[Row]] = {}
+    for run in runs:
+        for name in _JSON:
+            run[name] = json.loads(run[name]) if run[name] is not None else None
+        by_cell.setdefault(run["cell_id"], []).append(run)
+    return sorted((_cell(name, rows, samples) for name, rows in by_cell.items()), key=lambda cell: cell.order)
+
+
+def _cell(cell_id: str, runs: list[Row], samples: dict[str, list[Row]]) -> Cell:
+    rounds: list[Round] = []
+    repeated: dict[int, int] = {}
+    for run in runs:
+        if run["status"] == "ok":
+            repeated[run["round"]] = repeated.get(run["round"], -1) + 1
+            rounds.append(Round((run["round"], repeated[run["round"]]), run, samples.get(run["run_id"], [])))
+    failed = [run for run in runs if run["status"] != "ok"]
+    return Cell(cell_id, rounds[0].run if rounds else runs[0], rounds, failed)
+
+
+def load_parts(store: Store, experiment: str, metric: Metric) -> dict[str, Parts]:
+    """Return numerator and denominator of a metric by run and prompt, finished runs and measured samples only.
+
+    A metric of level ``run`` has one entry per run, under the key ``("", 0)``.
+    """
+    if metric.level == "run":
+        rows = store.dicts(
+            f"SELECT run_id, '' AS sample_id, NULL AS prompt_hash, ({metric.numerator})::DOUBLE AS numerator, "
+            f"({metric.denominator})::DOUBLE AS denominator FROM runs "
+            f"WHERE experiment = ? AND status = 'ok' AND {metric.sql} IS NOT NULL",
+            [experiment],
+        )
+    else:
+        rows = store.dicts(
+            f"SELECT f.run_id, f.sample_id, f.prompt_hash, ({metric.numerator})::DOUBLE AS numerator, "
+            f"({metric.denominator})::DOUBLE AS denominator, {metric.sql} IS NOT NULL AS has "
+            "FROM sample_facts f WHERE NOT f.is_warmup "
+            "AND f.run_id IN (SELECT run_id FROM runs WHERE experiment = ? AND status = 'ok') "
+            "ORDER BY f.run_id, f.sample",
+            [experiment],
+        )
+    by_run: dict[str, list[Row]] = {}
+    for row in rows:
+        by_run.setdefault(row["run_id"], []).append(row)
+    return {
+        run_id: {key: (row["numerator"], row["denominator"]) for key, row in keyed(found) if row.get("has", True)}
+        for run_id, found in by_run.items()
+    }
+
+
+def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[PairedRound]:
+    """Pair the rounds of two cells by index and their samples by prompt; rounds without a common prompt drop out."""
+    theirs = {r.key: parts.get(r.run["run_id"], {}) for r in baseline.rounds}
+    result = []
+    for r in cell.rounds:
+        ours, base = parts.get(r.run["run_id"], {}), theirs.get(r.key, {})
+        common = sorted(ours.keys() & base.keys())
+        if common:
+            a, b = np.array([ours[key] for key in common]), np.array([base[key] for key in common])
+            result.append(PairedRound(a[:, 0], a[:, 1], b[:, 0], b[:, 1]))
+    return result
+
+
+def log_totals(cell: Cell, parts: dict[str, Parts], prompts: set[PromptKey]) -> list[float]:
+    """Return the log of each round's ratio of sums over the given prompts; rounds that lack one drop out."""
+    result = []
+    for r in cell.rounds:
+        found = parts.get(r.run["run_id"], {})
+        if prompts and prompts <= found.keys():
+            numerator, denominator = (sum(found[key][i] for key in prompts) for i in (0, 1))
+            if numerator > 0 and denominator > 0:
+                result.append(float(np.log(numerator / denominator)))
+    return result
+
+
+def prompts_of(cell: Cell, parts: dict[str, Parts]) -> set[PromptKey]:
+    """Return the prompts for which any finished round has the metric."""
+    return {key for r in cell.rounds for key in parts.get(r.run["run_id"], {})}
+
+
+def metric_of(name: str) -> Metric:
+    """Look a metric up for a comparison.
+
+    Raises:
+        UsageError: it is not known, or no direction of it is better.
+    """
+    if name not in METRICS:
+        raise unknown_name("metric", name, METRICS)
+    metric = METRICS[name]
+    if metric.higher_is_better is None:
+        raise UsageError(f"metric {name!r} has no better direction, so that no ratio can be called better")
+    return metric

@@ -1,0 +1,184 @@
+"""Cells: the points of a plan's matrix, fully expanded, validated and identified by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_origin
+
+from pydantic import JsonValue, ValidationError
+
+from .backend import Backend, BackendOptions, ResolvedModel
+from .cache import ModelCache
+from .errors import UsageError, unknown_name
+from .models import resolve
+from .plan import CellSpec, Plan, Workload, describe
+from .registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix.
+
+    Attributes:
+        id: hash over everything that can change the figures; equal cells of two runs have equal ids.
+        backend: the backend's class.
+        plugin: name of the entry point that provides it.
+        model: the model, found on disk.
+        quantisation: weight format in the backend's words.
+        device: ``cpu``, ``cuda:0``, ...
+        options: validated options.
+    """
+
+    id: str
+    backend: type[Backend]
+    plugin: str
+    model: ResolvedModel
+    quantisation: str
+    device: str
+    options: BackendOptions
+
+    @property
+    def label(self) -> str:
+        """A short name for people: what was set differently from the defaults included."""
+        return f"{self.backend.name} {self.model.name} {self.quantisation} {self.device} {self.changed}".strip()
+
+    @property
+    def changed(self) -> str:
+        """The options that differ from their defaults, as ``name=value`` words."""
+        options = self.options.model_dump(mode="json", exclude_defaults=True)
+        return " ".join(f"{name}={value}" for name, value in options.items())
+
+    @property
+    def expanded_options(self) -> dict[str, JsonValue]:
+        """Every option with its value, as JSON."""
+        dumped: dict[str, JsonValue] = self.options.model_dump(mode="json")
+        return dumped
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All cells of a plan.
+
+    Attributes:
+        cells: in the order of the plan, without duplicates.
+        notes: what was left out and why, for people.
+    """
+
+    cells: Sequence[Cell]
+    notes: Sequence[str] = field(default=())
+
+
+def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
+    """Return everything of the workload that can change the figures, as JSON."""
+    content: dict[str, JsonValue] = plan.workload.model_dump(mode="json", exclude={"model"})
+    content["seed"] = plan.seed
+    if plan.workload.task:
+        content["task_version"] = registry.task(plan.workload.task).version
+    return content
+
+
+def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
+    """Expand a plan into its cells.
+
+    Raises:
+        UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
+        ModelError: a model cannot be found.
+    """
+    workload = workload_identity(plan, registry)
+    models: dict[str, ResolvedModel] = {}
+    cells: dict[str, Cell] = {}
+    for spec in plan.cells:
+        backend = registry.backend(spec.backend)
+        _check_batch(backend, plan.workload)
+        names = spec.model or plan.workload.model
+        if not names:
+            raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
+        for name in names:
+            if name not in models:
+                models[name] = resolve(name, registry.models, cache)
+            for cell in _cells_of(spec, backend, models[name], workload, registry):
+                cells.setdefault(cell.id, cell)
+    return Matrix(list(cells.values()))
+
+
+def _check_batch(backend: type[Backend], workload: Workload) -> None:
+    if workload.batch_size > backend.max_batch_size:
+        raise UsageError(
+            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}"
+        )
+    if workload.temperature > 0 and "sampling" not in backend.supports:
+        raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
+
+
+def _cells_of(
+    spec: CellSpec,
+    backend: type[Backend],
+    model: ResolvedModel,
+    workload: Mapping[str, JsonValue],
+    registry: Registry,
+) -> Iterator[Cell]:
+    offered = [q.name for q in backend.quantisations()]
+    chosen = spec.quantisation or offered[:1]
+    for name in chosen:
+        if name not in offered:
+            raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
+    plugin = registry.provider("decodebench_backends", backend.name).name
+    for options in _swept(backend, spec.options):
+        for quantisation, device in itertools.product(chosen, spec.device):
+            identity = {
+                "model": model.content_hash,
+                "companions": {name: other.content_hash for name, other in model.companions.items()},
+                "backend": backend.name,
+                "options": options.model_dump(mode="json"),
+                "quantisation": quantisation,
+                "device": device,
+                "workload": workload,
+            }
+            yield Cell(_digest(identity), backend, plugin, model, quantisation, device, options)
+
+
+def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:
+    """Yield validated options for every combination of the listed values."""
+    dimensions = [_values_of(backend, name, value) for name, value in options.items()]
+    for combination in itertools.product(*dimensions):
+        yield validate_options(backend, dict(zip(options, combination, strict=True)))
+
+
+def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:
+    known = backend.Options.model_fields
+    if name not in known:
+        raise unknown_name(f"option of backend {backend.name!r}", name, known)
+    takes_list = get_origin(known[name].annotation) in (list, tuple)
+    if not isinstance(value, list) or (takes_list and not any(isinstance(v, list) for v in value)):
+        return [value]
+    if not value:
+        raise UsageError(f"option {backend.name}.{name}: an empty list sweeps nothing")
+    return value
+
+
+def validate_options(backend: type[Backend], options: Mapping[str, JsonValue]) -> BackendOptions:
+    """Validate options against the backend's model; raises ``UsageError`` naming backend, option and value."""
+    try:
+        return backend.Options.model_validate(options)
+    except ValidationError as error:
+        raise UsageError(describe(error, f"options of backend {backend.name!r}", backend.Options)) from error
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
+    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
+
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
+    """
+    shuffled = list(cells)
+    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
+    return shuffled

@@ -1,0 +1,173 @@
+"""``compare``, ``show`` and ``report``: the answer, for eyes, for programs and for continuous integration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ... import defaults
+from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json
+from .results import open_store
+
+if TYPE_CHECKING:
+    from ...collate.comparison import Comparison
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_GATE = 3
+
+
+class Share(click.ParamType[float]):
+    """A share such as ``2%``, ``1pp`` or ``0.02``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Turn the text into a number between 0 and 1."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|pp)?\s*", str(value))
+        if not found:
+            self.fail(f"{value!r} is no share; write e.g. 2%, 1pp or 0.02", param, ctx)
+        share = float(found[1]) / (100 if found[2] else 1)
+        if share >= 1:
+            self.fail(f"{value!r} must be below 100 %", param, ctx)
+        return share
+
+
+def comparison_options(command: F) -> F:
+    """Add the flags that choose what is compared."""
+    options = [
+        folder_argument,
+        experiment_option,
+        click.option("--by", metavar="DIMENSION", help="backend, quantisation, device, model or an option."),
+        click.option("--baseline", metavar="NAME", help="Row label, or value of --by; default: the first cell."),
+        click.option("--metric", default="decode_tokens_per_s", show_default=True, help="Metric of the ratios."),
+        click.option(
+            "--min-effect",
+            type=Share(),
+            default=defaults.MIN_EFFECT,
+            show_default=True,
+            help="Smallest effect that counts.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def compute(
+    folder: Path, experiment: str | None, by: str | None, baseline: str | None, metric: str, min_effect: float
+) -> Comparison:
+    """Bring the store up to date and compare."""
+    from ...collate.compare import compare as compare_cells
+
+    with open_store(folder) as store:
+        return compare_cells(
+            store, experiment=experiment, by=by, baseline=baseline, metric=metric, min_effect=min_effect
+        )
+
+
+@click.command(context_settings=CONTEXT)
+@comparison_options
+@click.option("--fail-if-slower", type=Share(), metavar="SHARE", help="Exit 3 if a cell is surely slower by so much.")
+@click.option("--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Exit 3 if accuracy falls by so much.")
+@click.option("--fail-if-outputs-differ", is_flag=True, help="Exit 3 if greedy outputs differ other than by ties.")
+@json_option
+def compare(
+    fail_if_slower: float | None,
+    fail_if_accuracy_drops: float | None,
+    fail_if_outputs_differ: bool,
+    as_json: bool,
+    **chosen: Any,  # noqa: ANN401 - the flags of comparison_options, handed on to compute
+) -> int:
+    """Compare cells with intervals, verdicts, parity and accuracy.
+
+    Ratios are against the baseline; above 1 is better whatever the metric. `--fail-if` gates end with exit code 3.
+    """
+    comparison = compute(**chosen)
+    if as_json:
+        print_json(comparison.model_dump(mode="json"))
+    else:
+        from ...viz.terminal import comparison_view
+
+        console().print(comparison_view(comparison))
+    tripped = gates(comparison, fail_if_slower, fail_if_accuracy_drops, fail_if_outputs_differ)
+    for line in tripped:
+        click.echo(f"decodebench: gate: {line}", err=True)
+    return EXIT_GATE if tripped else 0
+
+
+def gates(comparison: Comparison, slower: float | None, accuracy_drop: float | None, outputs_differ: bool) -> list[str]:
+    """Return a line for every gate that tripped.
+
+    A cell fails on speed when even the upper end of its ratio's interval lies below ``1 - slower``, and on accuracy
+    when the measured drop is at least ``accuracy_drop``. What could not be compared trips a gate as well: a gate
+    that cannot tell must not pass.
+    """
+    lines = []
+    for row in comparison.rows[1:]:
+        name, ratio = row.cell.label, row.ratio
+        if slower is not None and row.verdict == "not comparable":
+            lines.append(f"{name}: speed cannot be compared with {comparison.baseline}")
+        elif slower is not None and ratio.high is not None and ratio.high < 1 - slower:
+            lines.append(f"{name}: {comparison.metric} ratio {ratio.value:.3f}, at most {ratio.high:.3f}")
+        if accuracy_drop is not None:
+            lines += _accuracy_gate(row, accuracy_drop)
+        if outputs_differ and row.parity.verdict in ("differs", "not comparable"):
+            what = row.parity.reason or f"{row.parity.compared - row.parity.identical} of {row.parity.compared} differ"
+            lines.append(f"{name}: outputs: {what}")
+    return lines
+
+
+def _accuracy_gate(row: Any, drop: float) -> list[str]:  # noqa: ANN401 - ComparisonRow, imported lazily
+    accuracy = row.accuracy
+    if accuracy is None or accuracy.difference is None or accuracy.difference.value is None:
+        return [f"{row.cell.label}: accuracy cannot be compared"]
+    if -accuracy.difference.value >= drop:
+        return [f"{row.cell.label}: accuracy fell by {-100 * accuracy.difference.value:.1f} points"]
+    return []
+
+
+@click.command(context_settings=CONTEXT)
+@comparison_options
+@json_option
+def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of comparison_options
+    """Show a comparison as charts and tables in the terminal."""
+    comparison = compute(**chosen)
+    if as_json:
+        print_json(comparison.model_dump(mode="json"))
+        return
+    from ...viz.terminal import show_view
+
+    console().print(show_view(comparison))
+
+
+@click.command(context_settings=CONTEXT)
+@comparison_options
+@click.option("--html", "target", type=click.Path(path_type=Path), help="The file.  [default: DIR/report.html]")
+@json_option
+def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - flags of comparison_options
+    """Write one self-contained HTML page about an experiment."""
+    from ...viz.report import write_report
+    from ..registry import Registry
+
+    folder: Path = chosen["folder"]
+    comparison = compute(**chosen)
+    with open_store(folder) as store:
+        figures = list(Registry().figures.values())
+        path = write_report(
+            store,
+            comparison,
+            target or folder / "report.html",
+            figures=figures,
+            reproduce=f"decodebench report {folder}",
+        )
+    if as_json:
+        print_json({"report": str(path)})
+        return
+    click.echo(path)

@@ -1,0 +1,27 @@
+"""What follows a run: collate the folder, score where outputs part, compare."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...collate.collate import collate
+from ...collate.compare import compare
+from ..store import Store
+from .divergence import score_divergences
+
+if TYPE_CHECKING:
+    from ...collate.comparison import Comparison
+    from ..runner import Runner, RunReport
+
+
+def compare_run(runner: Runner, report: RunReport) -> Comparison:
+    """Return the comparison of the run's experiment, divergences of greedy outputs scored."""
+    collate(runner.output)
+    with Store.open(runner.output) as store:
+        comparison = compare(store, experiment=report.experiment)
+        has_scores = runner.plan.workload.temperature == 0 and score_divergences(runner, store, comparison)
+    if not has_scores:
+        return comparison
+    collate(runner.output)
+    with Store.open(runner.output) as store:
+        return compare(store, experiment=report.experiment)

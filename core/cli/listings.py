@@ -1,0 +1,151 @@
+"""``backends``, ``models``, ``tasks``, ``plugins``, ``schema``: what there is, and how to get what is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..backend import Backend
+from ..job import Job
+from ..registry import Registry
+from .output import CONTEXT, json_option, print_json, print_table
+
+_PROBE_TIMEOUT_S = 120.0
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--devices", "with_devices", is_flag=True, help="Ask each engine for its devices (imports it).")
+@json_option
+def backends(with_devices: bool, as_json: bool) -> None:
+    """List backends, and how to get those that are missing."""
+    registry = Registry()
+    found = [_describe(registry, backend, with_devices) for backend in registry.backends.values()]
+    if as_json:
+        print_json(found)
+        return
+    columns = ["backend", "kind", "version", "quantisations", "status"] + (["devices"] if with_devices else [])
+    rows = [
+        [entry["name"], entry["kind"], entry["version"], " ".join(entry["quantisations"]), _status(entry)]
+        + ([" ".join(entry["devices"])] if with_devices else [])
+        for entry in found
+    ]
+    print_table(columns, rows, empty="no backend: no plugin provides one")
+    _warn_of_skipped(registry)
+
+
+def _describe(registry: Registry, backend: type[Backend], with_devices: bool) -> dict[str, Any]:
+    available = backend.probe()
+    provider = registry.provider("decodebench_backends", backend.name)
+    devices: list[str] = []
+    if with_devices and available.available:
+        from ..launchers import request
+
+        job = Job(action="devices", plugin=provider.name, backend=backend.name)
+        devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
+    return {
+        "name": backend.name,
+        "summary": backend.summary,
+        "kind": backend.kind,
+        "available": available.available,
+        "version": available.version,
+        "reason": available.reason,
+        "fix": available.fix,
+        "plugin": provider.name,
+        "distribution": provider.distribution,
+        "supports": sorted(backend.supports),
+        "max_batch_size": backend.max_batch_size,
+        "quantisations": [quantisation.name for quantisation in backend.quantisations()],
+        "options": {name: field.description for name, field in backend.Options.model_fields.items()},
+        "devices": devices,
+    }
+
+
+def _status(entry: dict[str, Any]) -> str:
+    if entry["available"]:
+        return "available"
+    return f"missing: {entry['reason']}" + (f"\n{entry['fix']}" if entry["fix"] else "")
+
+
+def _warn_of_skipped(registry: Registry) -> None:
+    for plugin in registry.plugins:
+        if plugin.status != "ok":
+            click.echo(f"plugin {plugin.name!r} is {plugin.status}: {plugin.reason}", err=True)
+
+
+@click.command(context_settings=CONTEXT)
+@json_option
+def models(as_json: bool) -> None:
+    """List named models."""
+    registry = Registry()
+    found = [
+        {
+            "name": source.name,
+            "summary": source.summary,
+            "companions": dict(source.companions),
+            "plugin": registry.provider("decodebench_models", source.name).name,
+        }
+        for source in registry.models.values()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [[entry["name"], entry["summary"], entry["plugin"]] for entry in found]
+    print_table(["model", "what it is", "plugin"], rows, empty="no named model; paths and Hub ids need none")
+
+
+@click.command(context_settings=CONTEXT)
+@json_option
+def tasks(as_json: bool) -> None:
+    """List tasks."""
+    registry = Registry()
+    found = [
+        {
+            "name": task.name,
+            "version": task.version,
+            "summary": task.summary,
+            "metric": task.metric,
+            "plugin": registry.provider("decodebench_tasks", task.name).name,
+        }
+        for task in registry.tasks.values()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [list(entry.values()) for entry in found]
+    print_table(["task", "version", "what it is", "metric", "plugin"], rows, empty="no task: no plugin provides one")
+
+
+@click.command(context_settings=CONTEXT)
+@json_option
+def plugins(as_json: bool) -> None:
+    """List plugins, the skipped ones with the reason."""
+    found = Registry().plugins
+    if as_json:
+        print_json([plugin.model_dump(mode="json") for plugin in found])
+        return
+    rows = [
+        [
+            plugin.name,
+            f"{plugin.distribution or '?'} {plugin.version or ''}",
+            plugin.status,
+            plugin.reason or "; ".join(f"{_noun(hook)}: {', '.join(names)}" for hook, names in plugin.provides.items()),
+        ]
+        for plugin in found
+    ]
+    print_table(["plugin", "distribution", "status", "provides, or why it is skipped"], rows, empty="no plugin")
+
+
+def _noun(hook: str) -> str:
+    return hook.removeprefix("decodebench_")
+
+
+@click.command(context_settings=CONTEXT)
+def schema() -> None:
+    """Print the JSON Schema of the records."""
+    from ...collate.comparison import Comparison
+    from ..registry import PluginRecord
+    from ..schema import json_schemas
+
+    extra = {model.__name__: model.model_json_schema() for model in (Comparison, PluginRecord)}
+    print_json(json_schemas() | extra)

@@ -1,0 +1,119 @@
+"""The ``decodebench`` command: finds the sub-command, words errors, sets exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from ..errors import BackendError, DecodebenchError
+from .settings import defaults_from_config
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_GATE = 3
+EXIT_INTERRUPTED = 130
+
+# name -> (module, what it does); the text stands here so that `--help` imports no command
+_COMMANDS = {
+    "demo": ("demo", "Compare every available backend on the built-in tiny models."),
+    "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
+    "collate": ("results", "Read the raw logs of a folder into its store."),
+    "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
+    "show": ("compare", "Show a comparison as charts and tables in the terminal."),
+    "plot": ("results", "Draw figures from the store."),
+    "report": ("compare", "Write one self-contained HTML page about an experiment."),
+    "export": ("results", "Write the store as one CSV file per backend."),
+    "query": ("results", "Run SQL on the store."),
+    "backends": ("listings", "List backends, and how to get those that are missing."),
+    "models": ("listings", "List named models."),
+    "tasks": ("listings", "List tasks."),
+    "plugins": ("listings", "List plugins, the skipped ones with the reason."),
+    "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
+    "schema": ("listings", "Print the JSON Schema of the records."),
+    "cache": ("prepare", "List or prune prepared models."),
+}
+
+
+class Commands(click.Group):
+    """Sub-commands that are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table above."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; unknown names are left to click, which suggests the nearest."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f".{module}", __package__), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown command with the nearest name."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from ..errors import unknown_name
+
+            raise unknown_name("command", args[0], _COMMANDS)
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"decodebench {version('decodebench')}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Compare LLM inference backends and decoders: speed, parity and accuracy, measured alike.
+
+    Start with `decodebench demo`. Every table and listing takes --json. Settings come from flags, then the plan,
+    then DECODEBENCH_* variables, then the user's config file, then built-in defaults.
+
+    Exit codes: 0 done; 1 something measured failed; 2 bad usage or input; 3 a --fail-if gate tripped; 130 interrupted.
+    """
+    ctx.default_map = defaults_from_config(_COMMANDS)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = cli.main(prog_name="decodebench", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except BackendError as error:
+        click.echo(f"decodebench: {error}", err=True)
+        return EXIT_FAILED
+    except DecodebenchError as error:
+        click.echo(f"decodebench: {error}", err=True)
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("decodebench: interrupted; everything finished so far is kept", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone, such as `| head`
+        return 0

@@ -1,0 +1,133 @@
+"""``collate``, ``plot``, ``export``, ``query``: from raw logs to the store, and from the store to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ... import defaults
+from ..errors import UsageError
+from .output import CONTEXT, experiment_option, folder_argument, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+
+def open_store(folder: Path) -> Store:
+    """Bring the store of ``folder`` up to date with its raw logs and open it for reading.
+
+    Raises:
+        UsageError: there is neither a raw log nor a store.
+    """
+    from ...collate.collate import collate as read_logs
+    from ..store import Store
+
+    if not folder.is_dir():
+        raise UsageError(f"no results: folder {folder} does not exist; measure with `decodebench run -o {folder}`")
+    if (folder / "raw").is_dir():
+        for problem in read_logs(folder).problems:
+            click.echo(f"{problem.file}: {problem.text}", err=True)
+    return Store.open(folder)
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@click.option("--rebuild", is_flag=True, help="Drop the store and read every raw log anew.")
+@json_option
+def collate(folder: Path, rebuild: bool, as_json: bool) -> None:
+    """Read the raw logs of a folder into its store."""
+    from ...collate.collate import collate as read_logs
+
+    if not folder.is_dir():
+        raise UsageError(f"folder {folder} does not exist")
+    report = read_logs(folder, rebuild=rebuild)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    for problem in report.problems:
+        click.echo(f"{problem.file}: {problem.text}", err=True)
+    counts = {name: len(getattr(report, name)) for name in ("added", "updated", "unchanged", "removed", "problems")}
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@experiment_option
+@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; may be repeated. Default: all.")
+@click.option("--list", "only_list", is_flag=True, help="List the figures.")
+@click.option("--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT)
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR/figures]")
+@click.option("--baseline", metavar="NAME", help="Cell, or value, that ratios are drawn against.")
+@json_option
+def plot(
+    folder: Path,
+    experiment: str | None,
+    ids: tuple[str, ...],
+    only_list: bool,
+    fmt: str,
+    target: Path | None,
+    baseline: str | None,
+    as_json: bool,
+) -> None:
+    """Draw figures from the store."""
+    from ...viz.plot import choose
+    from ..registry import Registry
+
+    figures = choose(Registry().figures.values(), ids or None)
+    if only_list:
+        listed = [{"id": figure.id, "title": figure.title, "needs": figure.needs} for figure in figures]
+        if as_json:
+            print_json(listed)
+        else:
+            print_table(["figure", "title", "needs"], [list(entry.values()) for entry in listed], empty="no figure")
+        return
+    from .drawing import draw_all
+
+    with open_store(folder) as store:
+        written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt)
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(path)
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR]")
+@click.option("--cumulative-text", is_flag=True, help="Whole text so far in every row, instead of the step's piece.")
+@json_option
+def export(folder: Path, target: Path | None, cumulative_text: bool, as_json: bool) -> None:
+    """Write the store as one CSV file per backend."""
+    from ...collate.export import export_csv
+
+    with open_store(folder) as store:
+        written = export_csv(store, target or folder, cumulative_text=cumulative_text)
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(path)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("sql")
+@folder_argument
+@json_option
+def query(sql: str, folder: Path, as_json: bool) -> None:
+    """Run SQL on the store.
+
+    Tables: runs, samples, steps, sources; views: sample_metrics, run_metrics.
+    """
+    with open_store(folder) as store:
+        columns, rows = store.query(sql)
+    if as_json:
+        print_json({"columns": columns, "rows": [[_plain(value) for value in row] for row in rows]})
+        return
+    print_table(columns, rows, empty="no row")
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else str(value)

@@ -1,0 +1,159 @@
+"""What a round ran on: machine, system, package versions, load; and the host's memory bandwidth by working set."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import time
+from importlib.metadata import distributions
+from pathlib import Path
+
+from .cache import default_root
+from .schema import Environment
+
+_FLAGS_THAT_MATTER = re.compile(r"avx|amx|f16c|fma|sse4_2|neon|asimd|sve|i8mm|bf16|dotprod|vnni|hypervisor")
+_PACKAGES_THAT_MATTER = re.compile(
+    r"torch|transformers|tokenizers|safetensors|numpy|llama|gguf|tinygrad|tvm|mlc|ray|pydantic|pluggy|decodebench"
+)
+_TRIAD_BYTES = (2**18, 2**20, 2**22, 2**24, 2**26, 2**28)
+_TRIAD_SECONDS = 0.04
+_TRIAD_PASSES = 4
+
+
+def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
+    """Describe this machine.
+
+    Args:
+        anonymise: put hashes in place of host and user name.
+        with_bandwidth: include the memory bandwidth ladder, measured (under a second) the first time on a host.
+    """
+    host, user = platform.node(), _user()
+    gpus, driver = _gpus()
+    return Environment(
+        hostname=_hide(host) if anonymise else host,
+        username=_hide(user) if anonymise else user,
+        platform=platform.system(),
+        release=platform.release(),
+        machine=platform.machine(),
+        cpu_model=_cpu_model(),
+        cpu_flags=_cpu_flags(),
+        cores_used=cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        gpu=gpus,
+        gpu_driver=driver,
+        python=platform.python_version(),
+        packages=_packages(),
+        git_commit=_git_commit(),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        load_average=round(os.getloadavg()[0], 2),
+        memory_bandwidth=bandwidth_ladder() if with_bandwidth else {},
+    )
+
+
+def cores() -> int:
+    """Return the number of physical cores this process may run on; hardware threads of one core count once.
+
+    It is the default thread count of every engine: two threads on one core slow a matrix product down.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        import psutil
+
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    return len({_read(siblings.format(cpu)) or str(cpu) for cpu in os.sched_getaffinity(0)})
+
+
+def bandwidth_ladder() -> dict[str, float]:
+    """Return triad bandwidth in bytes/s by working set in bytes (as text), from cache sizes to DRAM.
+
+    ``a = b + s * c`` over float64 arrays as STREAM counts it (McCalpin 1995): three arrays' bytes a pass, one
+    thread. Measured once per host, then read from the cache folder.
+    """
+    known = default_root() / f"bandwidth-{_hide(platform.node() + str(_cpu_model()))}.json"
+    if known.is_file():
+        try:
+            return dict(json.loads(known.read_text()))
+        except ValueError:
+            pass  # a file cut by a crash is measured again
+    ladder = {str(size): _triad(size) for size in _TRIAD_BYTES}
+    known.parent.mkdir(parents=True, exist_ok=True)
+    temporary = known.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(ladder))
+    temporary.replace(known)
+    return ladder
+
+
+def _triad(working_set_bytes: int) -> float:
+    import numpy as np
+
+    n = working_set_bytes // (3 * 8)
+    a, b, c = np.full(n, 0.5), np.ones(n), np.full(n, 2.0)
+    best, passes = 0.0, 0
+    until = time.perf_counter() + _TRIAD_SECONDS
+    while passes < _TRIAD_PASSES or time.perf_counter() < until:
+        passes += 1
+        start = time.perf_counter()
+        np.multiply(c, 3.0, out=a)
+        np.add(a, b, out=a)
+        # numpy needs two passes: a is written, then read and written again, so five arrays move, not three.
+        best = max(best, 5 * 8 * n / (time.perf_counter() - start))
+    return round(best)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _hide(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    return found.group(1) if found else platform.processor() or None
+
+
+def _cpu_flags() -> tuple[str, ...]:
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    return tuple(flag for flag in found.group(1).split() if _FLAGS_THAT_MATTER.search(flag)) if found else ()
+
+
+def _gpus() -> tuple[tuple[str, ...], str | None]:
+    if shutil.which("nvidia-smi") is None:
+        return (), None
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return (), None
+    rows = [line.rsplit(",", 1) for line in answer.strip().splitlines()]
+    return tuple(row[0].strip() for row in rows), rows[0][1].strip() if rows and len(rows[0]) == 2 else None
+
+
+def _packages() -> dict[str, str]:
+    names = ((d.metadata["Name"], d.version) for d in distributions())
+    return dict(sorted((n, v) for n, v in names if n and _PACKAGES_THAT_MATTER.search(n.lower())))
+
+
+def _git_commit() -> str | None:
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None

@@ -1,0 +1,46 @@
+"""The errors that decodebench raises on purpose. Only the command line catches the base, prints and exits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DecodebenchError(Exception):
+    """Base of every error a user may see; its text is one or two lines: what, the value, what is allowed, what next."""
+
+
+class UsageError(DecodebenchError):
+    """The plan, a flag or an input file is wrong; nothing was measured. Exit code 2."""
+
+
+class PluginError(DecodebenchError):
+    """A plugin cannot be loaded or breaks its contract."""
+
+
+class ModelError(DecodebenchError):
+    """A model cannot be found, read, converted or loaded."""
+
+
+class BackendError(DecodebenchError):
+    """An engine failed while it loaded or generated; recorded as the reason of a failed round."""
+
+
+class OutOfMemoryError(BackendError):
+    """An engine, or the limit set for it, ran out of host or device memory."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
+    """Build the error for a name that is not known, with the nearest valid one.
+
+    Args:
+        kind: what the name names, in the singular, e.g. ``"backend"``.
+        name: what the user wrote.
+        known: every valid name.
+        hint: a further sentence on what to do next.
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    suggestion = f"; did you mean {near[0]!r}?" if near else ";"
+    listed = ", ".join(names) if names else "none"
+    return UsageError(f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else ""))

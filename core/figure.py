@@ -1,0 +1,35 @@
+"""What a figure is to the host: an id, the data it needs and a function that draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = dict[str, Any]
+"""One row of a store query: column name to a plain value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure drawn from the store.
+
+    Attributes:
+        id: the name that ``plot --figure`` takes, e.g. ``"backend_comparison"``.
+        title: headline above the axes.
+        sql: the query over the store's tables whose rows ``draw`` gets; ``$experiment`` is bound to the selected
+            experiment's name.
+        draw: ``draw(axes, rows)`` fills the axes; it measures nothing and reads nothing else.
+        panels: how many axes stand one below the other; ``draw`` gets a sequence when there are several.
+        needs: what the store must hold, in words, printed when the query returns no rows.
+    """
+
+    id: str
+    title: str
+    sql: str
+    draw: Callable[[Axes | Sequence[Axes], Sequence[Row]], None]
+    panels: int = 1
+    needs: str = "finished rounds"

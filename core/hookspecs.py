@@ -1,0 +1,45 @@
+"""Every hook that a plugin may implement. All are optional and return sequences.
+
+A plugin is a module (or object) with functions marked ``@decodebench.hookimpl``, named by an entry point of the
+group ``decodebench``. The host calls a hook when a command first needs what it provides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .backend import Backend
+    from .figure import Figure
+    from .models import ModelSource
+    from .tasks import Task
+
+PROJECT = "decodebench"
+API_VERSION = "1.0"
+"""Version of this contract; a plugin may state ``decodebench_api = ">=1,<2"`` at module level."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def decodebench_backends() -> Sequence[type[Backend]]:  # type: ignore[empty-body]
+    """Return backend classes. Their module must import without the engine."""
+
+
+@hookspec
+def decodebench_models() -> Sequence[ModelSource]:  # type: ignore[empty-body]
+    """Return named models, such as ``tiny:target``; paths and Hub ids need no hook."""
+
+
+@hookspec
+def decodebench_tasks() -> Sequence[type[Task]]:  # type: ignore[empty-body]
+    """Return task classes."""
+
+
+@hookspec
+def decodebench_figures() -> Sequence[Figure]:  # type: ignore[empty-body]
+    """Return figures that ``plot`` can draw from the store."""

@@ -1,0 +1,332 @@
+"""The one table of derived figures: what each is called, means, is measured in and how it is computed.
+
+A formula is a pair of SQL expressions, numerator and denominator, over the facts of one sample (``FACTS_SQL``). The
+figure of a sample is their quotient; the figure of a round is the quotient of their sums over its measured samples
+(warm-up and failed ones left out). The store's views, the comparison and ``docs/metrics.md`` are all made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["step", "sample", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One derived figure.
+
+    Attributes:
+        name: field, column, JSON and axis key; it ends in its unit where it has one.
+        unit: unit in words; ``"1"`` for shares and counts per count.
+        label: short name for people.
+        formula: the definition in words.
+        numerator: SQL over ``sample_facts``; for level ``run`` over ``runs``.
+        denominator: SQL likewise; ``"1"`` makes the figure of a round the mean of its samples.
+        format: value to text with unit, for tables.
+        higher_is_better: direction; None where neither is better by itself.
+        level: the finest level at which the figure exists; every one has a value per round.
+    """
+
+    name: str
+    unit: str
+    label: str
+    formula: str
+    numerator: str
+    denominator: str
+    format: Callable[[float], str]
+    higher_is_better: bool | None
+    level: Level = "sample"
+
+    @property
+    def sql(self) -> str:
+        """The figure of one sample (or run): NULL where numerator or denominator is unknown or the latter is 0."""
+        return f"(({self.numerator})::DOUBLE / nullif(({self.denominator})::DOUBLE, 0))"
+
+    @property
+    def pooled_sql(self) -> str:
+        """The figure over several samples: the quotient of sums over the samples that have the figure."""
+        has = f"FILTER (WHERE {self.sql} IS NOT NULL)"
+        return f"(sum(({self.numerator})::DOUBLE) {has} / nullif(sum(({self.denominator})::DOUBLE) {has}, 0))"
+
+
+def format_seconds(value: float) -> str:
+    """Seconds as s, ms or µs, three significant digits."""
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if abs(value) >= scale or unit == "µs":
+            return f"{_digits(value / scale)} {unit}"
+    raise AssertionError("unreachable")
+
+
+def format_bytes(value: float) -> str:
+    """Bytes in decimal units, three significant digits."""
+    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= scale:
+            return f"{_digits(value / scale)} {unit}"
+    return f"{value:.0f} B"
+
+
+def format_rate(value: float) -> str:
+    """Tokens per second."""
+    return f"{_digits(value)} tok/s"
+
+
+def format_byte_rate(value: float) -> str:
+    """Bytes per second in decimal units."""
+    return f"{format_bytes(value)}/s"
+
+
+def format_share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{100 * value:.1f} %"
+
+
+def format_count(value: float) -> str:
+    """Tokens per something, two decimals."""
+    return f"{value:.2f}"
+
+
+def _digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    magnitude = abs(value)
+    return f"{value:.0f}" if magnitude >= 100 else f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
+
+
+FACTS_SQL = """
+WITH stamped AS (
+    SELECT t.*, t."index" > 0 AS is_decode,
+           t."index" > 0 AND t.drafted IS NOT NULL
+               AND NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_cycle
+    FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
+    WHERE s.status = 'ok'
+    WINDOW one AS (PARTITION BY t.run_id, t.sample)
+), summed AS (
+    SELECT run_id, sample,
+        count(*) AS steps,
+        sum(tokens)::BIGINT AS n_tokens,
+        max(tokens) AS largest_step,
+        min(tokens) AS smallest_step,
+        max(tokens) FILTER (WHERE "index" = 0) AS first_tokens,
+        max(t_s) FILTER (WHERE "index" = 0) AS t_first_s,
+        max(t_s) AS t_last_s,
+        nullif(count(*) FILTER (WHERE is_cycle), 0) AS cycles,
+        (sum(tokens) FILTER (WHERE is_cycle))::BIGINT AS cycle_tokens,
+        (sum(drafted) FILTER (WHERE is_cycle AND accepted IS NOT NULL))::BIGINT AS cycle_drafted,
+        (sum(accepted) FILTER (WHERE is_cycle))::BIGINT AS cycle_accepted,
+        (sum(accepted) FILTER (WHERE drafted IS NOT NULL))::BIGINT AS all_accepted,
+        (sum(drafted * greatest(coalesce(candidates, 1), 1)) FILTER (WHERE accepted IS NOT NULL))::BIGINT
+            AS all_drafted,
+        (sum(forwards) FILTER (WHERE is_decode))::BIGINT AS decode_forwards,
+        (sum(tokens) FILTER (WHERE is_decode AND forwards IS NOT NULL))::BIGINT AS forward_tokens,
+        sum(step_s) FILTER (WHERE is_decode AND forwards IS NOT NULL) AS forward_s,
+        sum(draft_s) FILTER (WHERE is_decode) AS draft_s,
+        sum(step_s) FILTER (WHERE is_decode AND draft_s IS NOT NULL) AS drafting_step_s,
+        sum(verify_s) FILTER (WHERE is_decode) AS verify_s,
+        sum(step_s) FILTER (WHERE is_decode AND verify_s IS NOT NULL) AS verifying_step_s,
+        (sum(bytes_read) FILTER (WHERE is_decode))::BIGINT AS bytes_read,
+        sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s
+    FROM stamped GROUP BY run_id, sample
+)
+SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+    coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
+    coalesce(a.t_last_s, s.duration_s) AS t_last_s,
+    a.* EXCLUDE (run_id, sample, n_tokens, t_last_s),
+    a.n_tokens - a.first_tokens AS decode_tokens,
+    a.t_last_s - a.t_first_s AS decode_s,
+    a.steps - 1 AS decode_steps,
+    s.batch_s,
+    count(*) OVER batch AS batch_rows,
+    (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT AS batch_tokens,
+    r.weight_bytes, r.first_step_is_prefill
+FROM samples s JOIN runs r ON r.run_id = s.run_id
+LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
+WHERE s.status = 'ok'
+WINDOW batch AS (PARTITION BY s.run_id, s.batch)
+"""
+"""One row per sample that did not fail: everything that a formula may use."""
+
+
+def _metric(
+    name: str,
+    unit: str,
+    label: str,
+    formula: str,
+    quotient: tuple[str, str],
+    show: Callable[[float], str],
+    better: bool | None,
+    level: Level = "sample",
+) -> Metric:
+    return Metric(name, unit, label, formula, quotient[0], quotient[1], show, better, level)
+
+
+_TABLE = (
+    _metric(
+        "ttft_s", "s", "Time to first token",
+        "start of the sample until its first step; a round's figure is the mean over samples",
+        ("t_first_s", "1"), format_seconds, False,
+    ),
+    _metric(
+        "tpot_s", "s", "Time per output token",
+        "first step until last step, divided by the tokens after the first step",
+        ("decode_s", "nullif(decode_tokens, 0)"), format_seconds, False,
+    ),
+    _metric(
+        "itl_s", "s", "Inter-token latency",
+        "mean gap between steps; only where every step is exactly one token",
+        ("CASE WHEN largest_step = 1 AND smallest_step = 1 THEN decode_s END", "nullif(decode_steps, 0)"),
+        format_seconds, False, "step",
+    ),
+    _metric(
+        "step_s", "s", "Time per step", "mean gap between steps, whatever number of tokens each commits",
+        ("decode_s", "nullif(decode_steps, 0)"), format_seconds, False, "step",
+    ),
+    _metric(
+        "decode_tokens_per_s", "tokens/s", "Decode speed",
+        "tokens after the first step, divided by the time from first to last step; 1 / tpot_s",
+        ("nullif(decode_tokens, 0)", "decode_s"), format_rate, True,
+    ),
+    _metric(
+        "e2e_tokens_per_s", "tokens/s", "End-to-end speed",
+        "all output tokens, divided by the time from start to last step, prefill included",
+        ("n_tokens", "t_last_s"), format_rate, True,
+    ),
+    _metric(
+        "batch_tokens_per_s", "tokens/s", "Batch speed",
+        "output tokens of all rows of a batch, divided by the batch's wall time; each batch counts once",
+        ("batch_tokens::DOUBLE / batch_rows", "batch_s / batch_rows"), format_rate, True,
+    ),
+    _metric(
+        "prefill_tokens_per_s", "tokens/s", "Prefill speed",
+        "prompt tokens, divided by the time to the first step; only where the backend declares that its first step "
+        "is the prefill and one token",
+        ("CASE WHEN first_step_is_prefill THEN prompt_tokens END", "t_first_s"), format_rate, True,
+    ),
+    _metric(
+        "tau", "tokens/cycle", "Tokens per verify cycle (pooled)",
+        "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
+        "verify cycle is a step that drafted; the first step and the last step of a sample that ended at the token "
+        "limit are left out",
+        ("cycle_tokens", "cycles"), format_count, True,
+    ),
+    _metric(
+        "tau_mean", "tokens/cycle", "Tokens per verify cycle (mean of samples)",
+        "as tau, each sample by itself; a round's figure is the mean over samples",
+        ("cycle_tokens::DOUBLE / nullif(cycles, 0)", "1"), format_count, True,
+    ),
+    _metric(
+        "acceptance_rate", "1", "Acceptance rate (pooled)",
+        "accepted draft tokens, divided by drafted ones, pooled over the cycles that tau counts; no bonus token",
+        ("cycle_accepted", "cycle_drafted"), format_share, True,
+    ),
+    _metric(
+        "acceptance_rate_mean", "1", "Acceptance rate (mean of samples)",
+        "as acceptance_rate, each sample by itself; a round's figure is the mean over samples",
+        ("cycle_accepted::DOUBLE / nullif(cycle_drafted, 0)", "1"), format_share, True,
+    ),
+    _metric(
+        "draft_efficiency", "1", "Draft efficiency",
+        "accepted draft tokens, divided by all tokens ever drafted: every candidate and every discarded token, in "
+        "all steps",
+        ("all_accepted", "all_drafted"), format_share, True,
+    ),
+    _metric(
+        "tokens_per_forward", "tokens/forward", "Tokens per forward",
+        "tokens, divided by model evaluations, over the steps after the first that count their evaluations",
+        ("forward_tokens", "decode_forwards"), format_count, True,
+    ),
+    _metric(
+        "draft_share", "1", "Share of time drafting",
+        "the engine's drafting time, divided by step time, over the steps after the first that tell it",
+        ("draft_s", "drafting_step_s"), format_share, None,
+    ),
+    _metric(
+        "verify_share", "1", "Share of time verifying",
+        "the engine's verifying time, divided by step time, over the steps after the first that tell it",
+        ("verify_s", "verifying_step_s"), format_share, None,
+    ),
+    _metric(
+        "memory_throughput_bytes_per_s", "bytes/s", "Memory throughput",
+        "bytes that the engine says it read, divided by step time, over the steps after the first that tell it",
+        ("bytes_read", "reading_step_s"), format_byte_rate, True, "step",
+    ),
+    _metric(
+        "param_throughput_bytes_per_s", "bytes/s", "Parameter throughput",
+        "weight bytes x model evaluations, divided by step time, over the steps after the first that count them",
+        ("weight_bytes * decode_forwards", "forward_s"), format_byte_rate, True, "step",
+    ),
+    _metric(
+        "peak_rss_bytes", "bytes", "Peak memory", "largest resident set of the worker process",
+        ("peak_rss_bytes", "1"), format_bytes, False, "run",
+    ),
+    _metric(
+        "peak_device_bytes", "bytes", "Peak device memory", "largest device memory, where it is counted",
+        ("peak_device_bytes", "1"), format_bytes, False, "run",
+    ),
+    _metric(
+        "load_s", "s", "Load time", "weights into memory, the engine's import included",
+        ("load_s", "1"), format_seconds, False, "run",
+    ),
+    _metric(
+        "accuracy", "1", "Accuracy", "mean score over the scored samples; stands with the task's name",
+        ("score", "1"), format_share, True,
+    ),
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
+"""Every derived figure by name, in the order in which tables show them."""
+
+
+def of_samples() -> list[Metric]:
+    """Return the metrics that have a value per sample."""
+    return [metric for metric in _TABLE if metric.level != "run"]
+
+
+def sample_metrics_sql() -> str:
+    """Return the query behind the view ``sample_metrics``: the columns of ``samples`` and every figure."""
+    figures = ",\n    ".join(f"{metric.sql} AS {metric.name}" for metric in of_samples())
+    return (
+        f'WITH figures AS (SELECT run_id, sample AS "index",\n    {figures}\nFROM sample_facts)\n'
+        'SELECT s.*, f.* EXCLUDE (run_id, "index") FROM samples s\n'
+        'LEFT JOIN figures f ON f.run_id = s.run_id AND f."index" = s."index"'
+    )
+
+
+def run_metrics_sql() -> str:
+    """Return the query behind the view ``run_metrics``: the columns of ``runs``, every figure and counts."""
+    figures = ",\n    ".join(f"{metric.pooled_sql} AS {metric.name}" for metric in of_samples())
+    return (
+        "WITH figures AS (SELECT run_id, count(*) AS measured_samples, sum(n_tokens)::BIGINT AS output_tokens,\n"
+        f"    {figures}\nFROM sample_facts WHERE NOT is_warmup GROUP BY run_id)\n"
+        "SELECT r.*, coalesce(f.measured_samples, 0) AS measured_samples,\n"
+        "    f.* EXCLUDE (run_id, measured_samples) FROM runs r LEFT JOIN figures f ON f.run_id = r.run_id"
+    )
+
+
+def markdown() -> str:
+    """Return ``docs/metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every derived figure, from the one table in `core/metrics.py`; this page is generated from it. Seconds and",
+        "bytes throughout. A figure of a round is the sum of numerators divided by the sum of denominators over its",
+        "measured samples: warm-up and failed samples are left out. A figure that a log cannot support is empty",
+        "(NULL), never zero and never a guess.",
+        "",
+        "| name | unit | better | level | definition | numerator / denominator (SQL) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    better = {True: "higher", False: "lower", None: "-"}
+    for m in _TABLE:
+        cells = (f"`{m.name}`", m.unit, better[m.higher_is_better], m.level, m.formula)
+        lines.append(f"| {' | '.join(cells)} | `{m.numerator}` / `{m.denominator}` |")
+    lines += [
+        "",
+        "The names in the formulas are columns of the view `sample_facts` (of the table `runs` for level `run`).",
+        "`decode_*` leaves out a sample's first step, which holds the prefill. The views `sample_metrics` and",
+        "`run_metrics` hold every figure; `decodebench query` reads them.",
+        "",
+    ]
+    return "\n".join(lines)

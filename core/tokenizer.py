@@ -1,0 +1,150 @@
+"""Text to token ids and back with the model's own tokenizer, so that every engine gets the same ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .backend import Backend
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
+
+
+class Codec:
+    """Encodes prompts and decodes outputs of one model.
+
+    Args:
+        folder: the model's folder, whose ``tokenizer.json`` is used; without one the backend's own tokenizer is.
+        backend: a loaded backend, asked only when the folder has no tokenizer.
+
+    Raises:
+        ModelError: neither the folder nor the backend has a tokenizer.
+    """
+
+    def __init__(self, folder: Path, backend: Backend) -> None:
+        self._backend = backend
+        self._folder = folder
+        self._tokenizer = _load_tokenizer(folder)
+        if self._tokenizer is None and "tokenizer" not in backend.supports:
+            raise ModelError(
+                f"{folder} has no tokenizer.json, and backend {backend.name!r} has no tokenizer of its own"
+            )
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a plain prompt, with the special tokens that the tokenizer adds by itself."""
+        if self._tokenizer is None:
+            return self._backend.encode(text)
+        return list(self._tokenizer.encode(text).ids)
+
+    def encode_chat(self, messages: Sequence[tuple[str, str]]) -> tuple[str, list[int]]:
+        """Render ``messages`` (role, content) with the model's chat template; return the text and its ids.
+
+        Raises:
+            ModelError: the model has no chat template, or it cannot be rendered.
+        """
+        text = _render(self._folder, messages)
+        if self._tokenizer is None:
+            return text, self._backend.encode(text)
+        return text, list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ``ids``, special tokens left out."""
+        if self._tokenizer is None:
+            return self._backend.decode(ids)
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @property
+    def plain_ids(self) -> int | None:
+        """Number of ordinary ids (0 up to it), the ones fixed-length prompts are drawn from; None where unknown."""
+        return None if self._tokenizer is None else int(self._tokenizer.get_vocab_size(with_added_tokens=False))
+
+    def stop_ids(self) -> tuple[int, ...]:
+        """Return the ids that end a generation, as the model's folder states them."""
+        found: set[int] = set()
+        for name in _SIDE_FILES:
+            content = _read_json(self._folder / name) if self._folder.is_dir() else {}
+            found.update(_as_ids(content.get("eos_token_id")))
+            token = content.get("eos_token")
+            token = token.get("content") if isinstance(token, dict) else token
+            if isinstance(token, str) and self._tokenizer is not None:
+                found.update(_as_ids(self._tokenizer.token_to_id(token)))
+        return tuple(sorted(found))
+
+
+def pieces(decode: Callable[[Sequence[int]], str], steps: Iterable[Sequence[int]]) -> list[str]:
+    """Split the decoded text into each step's own piece; joined they give the whole text.
+
+    A character whose bytes span several tokens belongs to the step that completes it. Decodes a short window per
+    step instead of the whole prefix.
+    """
+    window: list[int] = []
+    shown = ""
+    result: list[str] = []
+    for ids in steps:
+        window.extend(ids)
+        text = decode(window)
+        if text.endswith("\ufffd"):
+            result.append("")
+            continue
+        result.append(text[len(shown) :])
+        # The last ids stay as context: a decoder may join or strip spaces between neighbours.
+        window = window[-4:]
+        shown = decode(window)
+    return result
+
+
+def ids_hash(ids: Sequence[int]) -> str:
+    """Return 16 hex digits that stand for a sequence of ids."""
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+
+
+def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
+    file = folder / "tokenizer.json"
+    if not folder.is_dir() or not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:
+        raise ModelError(f"{file}: not a tokenizer ({error})") from error
+
+
+def _render(folder: Path, messages: Sequence[tuple[str, str]]) -> str:
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    config = _read_json(folder / "tokenizer_config.json") if folder.is_dir() else {}
+    file = folder / "chat_template.jinja"
+    template = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
+    if not isinstance(template, str):
+        raise ModelError(f"{folder} has no chat template; leave --chat out")
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    turns = [{"role": role, "content": content} for role, content in messages]
+    tokens = {name: config[name] for name in ("bos_token", "eos_token") if isinstance(config.get(name), str)}
+    try:
+        return environment.from_string(template).render(messages=turns, add_generation_prompt=True, **tokens)
+    except TemplateError as error:
+        raise ModelError(f"{folder}: its chat template cannot be rendered ({error})") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file}: not JSON ({error})") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _as_ids(value: object) -> list[int]:
+    values = value if isinstance(value, list) else [value]
+    return [v for v in values if isinstance(v, int) and not isinstance(v, bool)]

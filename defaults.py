@@ -1,0 +1,27 @@
+"""Every default of the toolkit, in one place, with the reason where it is not obvious."""
+
+from __future__ import annotations
+
+OUTPUT = "benchmark_output"
+SEED = 42
+
+ROUNDS = 3  # the fewest from which a t interval on per-round ratios says anything
+WARMUP = 1  # fixed and declared; never "until stable": two runs would then differ in warm-up
+SAMPLES = 16
+MAX_NEW_TOKENS = 128
+BATCH_SIZE = 1
+TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
+
+MIN_EFFECT = 0.02  # differences below this are called equivalent, however certain
+CONFIDENCE = 0.95
+BOOTSTRAP_FROM_ROUNDS = 10  # below, a bootstrap over rounds calls 10-18 % of equal pairs different
+BOOTSTRAP_RESAMPLES = 2000
+
+DEMO_BUDGET_S = 120.0
+DEMO_PROBLEMS = 16
+DEMO_MIN_ROUNDS = 2
+
+MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a multiple of the weight file
+DISK_RESERVE_BYTES = 256 * 2**20  # raw logs of a long matrix stay far below this
+
+FIGURE_FORMAT = "png"

@@ -1,0 +1,1 @@
+"""Built-in plugins, found by entry point exactly as a third party's."""

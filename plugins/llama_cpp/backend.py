@@ -1,0 +1,316 @@
+"""The backend: one model, one context, one request at a time."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache, default_root
+from ...core.errors import BackendError, UsageError
+from .options import LlamaCppOptions
+from .quantisations import QUANTISATIONS
+from .sampling import new_chain
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_FIRST_N_CTX = 2048
+_SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
+
+
+class LlamaCppBackend(Backend):
+    """llama.cpp: prefill in batches, then one token per forward pass."""
+
+    name: ClassVar[str] = "llama-cpp"
+    summary: ClassVar[str] = "llama.cpp on CPU and GPU; quantises Hugging Face checkpoints to GGUF itself"
+    kind: ClassVar[Kind] = "autoregressive"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
+    first_step_is_prefill: ClassVar[bool] = True
+    Options: ClassVar[type[BackendOptions]] = LlamaCppOptions
+
+    _model: Any = None
+    _context: Any = None
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether llama-cpp-python and gguf are installed."""
+        fix = (
+            'pip install "decodebench[llama-cpp]"'
+            "  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes"
+        )
+        for package in ("llama-cpp-python", "gguf"):
+            try:
+                version(package)
+            except PackageNotFoundError:
+                return Availability(False, reason=f"the package {package} is not installed", fix=fix)
+        return Availability(True, version=version("llama-cpp-python"))
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """List the weight formats."""
+        return QUANTISATIONS
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the GPUs that the installed build drives, and the CPU."""
+        from .devices import list_devices
+
+        return list_devices()
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Convert and quantise to GGUF, and find out whether this machine bears repacked weights."""
+        from .extra_buffers import use_extra_buffers
+        from .prepare import prepare_gguf
+
+        assert isinstance(options, LlamaCppOptions)
+        prepared = prepare_gguf(model, quantisation, cache)
+        use_extra_buffers(options.extra_buffers, cache.root)
+        return prepared
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load the GGUF file and make a context."""
+        import llama_cpp
+
+        from ...core.environment import cores
+        from .devices import check_layers
+        from .engine import load_model
+        from .extra_buffers import use_extra_buffers
+        from .vocabulary import stop_ids
+
+        assert isinstance(options, LlamaCppOptions)
+        check_layers(device, options.n_gpu_layers)
+        extra_buffers = use_extra_buffers(options.extra_buffers, default_root())
+        self._options, self._device = options, device
+        self._n_threads = options.n_threads or cores()
+        self._model = load_model(model.path, device, options, extra_buffers)
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self._trained_ctx = llama_cpp.llama_model_n_ctx_train(self._model)
+        self._bind()
+        self._make_context(self._first_n_ctx())
+        has_folder = model.source.architecture is not None
+        return ModelFacts(
+            parameters=llama_cpp.llama_model_n_params(self._model),
+            weight_bytes=llama_cpp.llama_model_size(self._model),
+            context_length=options.n_ctx or self._trained_ctx,
+            vocabulary_size=self._n_vocab,
+            stop_token_ids=() if has_folder else stop_ids(self._vocab),
+            settings={
+                "extra_buffers": "on" if extra_buffers else "off",
+                "n_threads": str(self._n_threads),
+                "n_ctx": str(self._n_ctx),
+                "flash_attention": self._flash_attention,
+            },
+        )
+
+    def _first_n_ctx(self) -> int:
+        asked = self._options.n_ctx
+        if asked is None:
+            return min(_FIRST_N_CTX, int(self._trained_ctx))
+        if asked > self._trained_ctx:
+            raise UsageError(f"option n_ctx={asked} exceeds the model's context length of {self._trained_ctx}")
+        return asked
+
+    def _bind(self) -> None:
+        """Look up once what is called for every token; pointers travel as plain integers."""
+        import llama_cpp.llama_cpp as api
+
+        pointer = ctypes.c_void_p
+        library = api._lib
+        self._decode = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, api.llama_batch)(("llama_decode", library))
+        self._logits = ctypes.CFUNCTYPE(pointer, pointer, ctypes.c_int32)(("llama_get_logits_ith", library))
+        self._sample = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, ctypes.c_int32)(
+            ("llama_sampler_sample", library)
+        )
+
+    def _make_context(self, n_ctx: int) -> None:
+        import llama_cpp
+
+        from .engine import new_context
+
+        if self._context is not None:
+            llama_cpp.llama_free(self._context)
+            self._context = None
+        self._context, self._flash_attention = new_context(
+            self._model, n_ctx, self._device, self._options, self._n_threads
+        )
+        self._n_ctx = n_ctx
+        self._memory = llama_cpp.llama_get_memory(self._context)
+
+    def _start(self, n_positions: int) -> None:
+        """Empty the KV cache, after making it large enough."""
+        import llama_cpp
+
+        if n_positions > self._n_ctx:
+            limit = self._options.n_ctx or self._trained_ctx
+            if n_positions > limit:
+                raise BackendError(f"prompt and new tokens need {n_positions} positions; the context has {limit}")
+            self._make_context(min(limit, 1 << (n_positions - 1).bit_length()))
+        llama_cpp.llama_memory_clear(self._memory, False)
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Prefill, then one token per step."""
+        if len(batch) != 1:
+            raise BackendError(f"llama-cpp takes one request at a time, not {len(batch)}")
+        request = batch[0]
+        if not request.prompt_ids:
+            raise BackendError("the prompt has no tokens")
+        return self._continue(request)
+
+    def _prefill(self, request: Request) -> int:
+        """Evaluate the prompt; only the last position's logits are computed. Return the number of calls."""
+        import llama_cpp
+
+        prompt = request.prompt_ids
+        self._start(len(prompt) + request.max_new_tokens - 1)  # the last token is never evaluated
+        ids = (llama_cpp.llama_token * len(prompt))(*prompt)
+        step = self._options.n_batch
+        starts = range(0, len(prompt), step)
+        for start in starts:
+            count = min(step, len(prompt) - start)
+            part = (llama_cpp.llama_token * count).from_buffer(ids, start * ctypes.sizeof(llama_cpp.llama_token))
+            _check(self._decode(self._context, llama_cpp.llama_batch_get_one(part, count)))
+        return len(starts)
+
+    def _continue(self, request: Request) -> Iterator[Step]:
+        import llama_cpp
+
+        forwards = self._prefill(request)
+        chain = new_chain(request) if request.temperature else None
+        pick = self._greedy_picker() if chain is None else partial(self._sample, chain, self._context, -1)
+        decode, context = self._decode, self._context
+        one = (llama_cpp.llama_token * 1)()
+        batch = llama_cpp.llama_batch_get_one(one, 1)
+        stops = frozenset() if request.ignore_eos else frozenset(request.stop_token_ids)
+        left = request.max_new_tokens
+        try:
+            while True:
+                token = pick()
+                yield Step((token,), forwards=forwards)
+                forwards = 1
+                left -= 1
+                if left <= 0 or token in stops:
+                    return
+                one[0] = token
+                if status := decode(context, batch):
+                    _check(status)
+        finally:
+            if chain is not None:
+                llama_cpp.llama_sampler_free(chain)
+
+    def _greedy_picker(self) -> Callable[[], int]:
+        """Return a function for the id of the largest logit, the smallest id on a tie.
+
+        numpy's argmax is vectorised; the engine's greedy sampler first copies the row into an array of structs.
+        """
+        logits_at, context = self._logits, self._context
+        address = logits_at(context, -1)
+        row = self._rows(address, 1)[0]
+
+        def pick() -> int:
+            nonlocal address, row
+            now = logits_at(context, -1)  # waits for the device
+            if now != address:  # the engine has moved its buffer
+                address, row = now, self._rows(now, 1)[0]
+            return int(row.argmax())
+
+        return pick
+
+    def _rows(self, address: int, count: int) -> np.ndarray:
+        """View the engine's logits, [count, V] float32."""
+        import numpy as np
+
+        return np.ctypeslib.as_array((ctypes.c_float * (count * self._n_vocab)).from_address(address)).reshape(
+            count, self._n_vocab
+        )
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence in one pass over it."""
+        from .scoring import score_rows
+
+        if not tokens:
+            return Scores((), ())
+        self._start(len(tokens))
+        return score_rows(tokens, self._logit_chunks(tokens[:-1]), top_k)
+
+    def _logit_chunks(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+        import llama_cpp
+
+        size = min(_SCORED_AT_ONCE, self._options.n_batch)
+        batch = llama_cpp.llama_batch_init(size, 0, 1)
+        try:
+            for start in range(0, len(tokens), size):
+                part = tokens[start : start + size]
+                batch.n_tokens = len(part)
+                for i, token in enumerate(part):
+                    batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, 1
+                    batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+                _check(self._decode(self._context, batch))
+                yield self._rows(self._logits(self._context, 0), len(part))
+        finally:
+            llama_cpp.llama_batch_free(batch)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise with the file's own vocabulary."""
+        from .vocabulary import encode
+
+        return encode(self._vocab, text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text with the file's own vocabulary."""
+        from .vocabulary import decode
+
+        return decode(self._vocab, ids)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the engine's own times and token counts since the last call."""
+        import llama_cpp
+
+        data = llama_cpp.llama_perf_context(self._context)
+        llama_cpp.llama_perf_context_reset(self._context)
+        # the engine reports a count of at least 1, to divide by
+        return {
+            "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
+            "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
+            "engine_eval_s": data.t_eval_ms / 1e3,
+            "engine_eval_tokens": float(data.n_eval if data.t_eval_ms else 0),
+            "engine_graphs_reused": float(data.n_reused),
+        }
+
+    def close(self) -> None:
+        """Free context and model."""
+        import llama_cpp
+
+        if self._context is not None:
+            llama_cpp.llama_free(self._context)
+        if self._model is not None:
+            llama_cpp.llama_model_free(self._model)
+        self._context = self._model = None
+
+
+def _check(status: int) -> None:
+    """Raise for a status of ``llama_decode``."""
+    if status == 1:
+        raise BackendError("llama.cpp found no room in its KV cache")
+    if status:
+        raise BackendError(f"llama.cpp could not evaluate the tokens (llama_decode returned {status})")

@@ -1,0 +1,145 @@
+"""Loading models and making contexts: what lies between the backend and llama.cpp's C functions."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import BackendError, ModelError, OutOfMemoryError
+from .devices import device_list
+from .options import LlamaCppOptions, Switch
+
+_WARNING, _ERROR = 2, 3  # enum ggml_log_level
+_SAYS_MEMORY = re.compile(r"out of memory|unable to allocate|failed to allocate|alloc.* failed|cudaMalloc", re.I)
+_SAYS_FLASH = re.compile(r"Flash Attention (?:was auto, set to )?(enabled|disabled)")
+_FLASH: dict[Switch, int] = {"auto": -1, "off": 0, "on": 1}
+
+
+@dataclass(slots=True)
+class EngineLog:
+    """What the engine printed, as (level, text); texts may be parts of lines."""
+
+    lines: list[tuple[int, str]] = field(default_factory=list)
+
+    def _complaints(self) -> list[str]:
+        return [text.strip() for level, text in self.lines if _WARNING <= level <= _ERROR and text.strip()]
+
+    def last_words(self) -> str:
+        """Return the last two warnings or errors in one line."""
+        return "; ".join(self._complaints()[-2:]) or "it gave no reason"
+
+    def says_memory(self) -> bool:
+        """Whether the engine complained that memory ran out."""
+        return any(_SAYS_MEMORY.search(text) for text in self._complaints())
+
+    def flash_attention(self) -> str | None:
+        """Return ``"on"`` or ``"off"`` where the engine says what ``auto`` became."""
+        for _, text in self.lines:
+            if found := _SAYS_FLASH.search(text):
+                return "on" if found[1] == "enabled" else "off"
+        return None
+
+
+@contextmanager
+def engine_log() -> Iterator[EngineLog]:
+    """Keep what the engine says while it loads; everything still goes to stderr.
+
+    Afterwards the engine prints by itself again: llama-cpp-python's own Python callback would cost time for every
+    line that it prints while it decodes.
+    """
+    import llama_cpp
+
+    log = EngineLog()
+
+    def keep(level: int, text: bytes, _user_data: int | None) -> None:
+        os.write(2, text)
+        log.lines.append((level, text.decode(errors="replace")))
+
+    callback = llama_cpp.llama_log_callback(keep)  # must outlive its last call
+    default = llama_cpp.llama_log_callback()  # NULL: the engine's own
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    try:
+        yield log
+    finally:
+        llama_cpp.llama_log_set(default, ctypes.c_void_p(0))
+
+
+def load_model(path: Path, device: str, options: LlamaCppOptions, extra_buffers: bool) -> Any:  # noqa: ANN401 - a C pointer
+    """Load a GGUF file.
+
+    Args:
+        path: the file.
+        device: ``"cpu"`` or one that ``devices()`` lists.
+        options: the backend's options.
+        extra_buffers: whether weights may be repacked for the CPU.
+
+    Returns:
+        The engine's model handle.
+
+    Raises:
+        ModelError: the engine cannot load the file.
+        OutOfMemoryError: there is not memory enough.
+    """
+    import llama_cpp
+
+    llama_cpp.llama_backend_init()
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.use_extra_bufts = extra_buffers
+    parameters.load_mode = llama_cpp.LLAMA_LOAD_MODE_MMAP if options.mmap else llama_cpp.LLAMA_LOAD_MODE_NONE
+    chosen = device_list(device)  # must outlive the call
+    parameters.devices = ctypes.cast(chosen, ctypes.c_void_p)
+    if device == "cpu":
+        parameters.n_gpu_layers = 0
+    else:
+        parameters.n_gpu_layers = -1 if options.n_gpu_layers is None else options.n_gpu_layers
+    with engine_log() as log:
+        model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
+    if not model:
+        error = OutOfMemoryError if log.says_memory() else ModelError
+        raise error(f"{path}: llama.cpp could not load it: {log.last_words()}")
+    return model
+
+
+def new_context(model: Any, n_ctx: int, device: str, options: LlamaCppOptions, n_threads: int) -> tuple[Any, str]:  # noqa: ANN401
+    """Make a context: KV cache and compute buffers.
+
+    Args:
+        model: the engine's model handle.
+        n_ctx: positions of the KV cache.
+        device: where the model lies.
+        options: the backend's options.
+        n_threads: CPU threads.
+
+    Returns:
+        The engine's context handle, and whether it uses flash attention: ``"on"``, ``"off"`` or ``"auto"`` where
+        it does not say.
+
+    Raises:
+        BackendError: the engine refuses this combination of options.
+        OutOfMemoryError: there is not memory enough.
+    """
+    import llama_cpp
+    from gguf import GGMLQuantizationType
+
+    parameters = llama_cpp.llama_context_default_params()
+    parameters.n_ctx = n_ctx
+    parameters.n_batch = options.n_batch
+    parameters.n_ubatch = options.n_ubatch
+    parameters.n_threads = parameters.n_threads_batch = n_threads
+    parameters.flash_attn_type = _FLASH[options.flash_attention]
+    kv_type = GGMLQuantizationType[options.kv_cache_type.upper()].value
+    parameters.type_k = parameters.type_v = kv_type
+    parameters.offload_kqv = parameters.op_offload = device != "cpu"
+    parameters.no_perf = False  # the default is to keep no counters
+    with engine_log() as log:
+        context = llama_cpp.llama_init_from_model(model, parameters)
+    if not context:
+        error = OutOfMemoryError if log.says_memory() else BackendError
+        raise error(f"llama.cpp could not make a context of {n_ctx} positions: {log.last_words()}")
+    return context, log.flash_attention() or options.flash_attention

@@ -1,0 +1,61 @@
+"""The plugin `reference`: a tiny trained family, untrained models for speed work, and the task that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import ClassVar
+
+from ...core.hookspecs import hookimpl
+from ...core.models import ModelSource
+from ...core.tasks import Score, Task, TaskSample
+from .random_models import RANDOM_MODELS, build
+from .recipes import WEIGHTS_FOLDER
+from .task import final_number, tiny_gsm_samples
+
+decodebench_api = ">=1,<2"
+
+
+class TinyGsm(Task):
+    """Arithmetic word problems that the tiny family never saw in training."""
+
+    name: ClassVar[str] = "tiny-gsm"
+    version: ClassVar[str] = "1"
+    summary: ClassVar[str] = "held-out arithmetic word problems of the tiny family; exact match of the final number"
+
+    def samples(self, n: int, seed: int) -> Iterator[TaskSample]:
+        """Yield `n` held-out problems, the same ones for the same seed; there is no end of them."""
+        for at, (prompt, answer) in enumerate(tiny_gsm_samples(n, seed)):
+            question = prompt.removeprefix("Question: ").removesuffix("\nAnswer:")
+            yield TaskSample(f"{self.name}/{seed}/{at}", prompt, answer, (("user", question),))
+
+    def score(self, sample: TaskSample, text: str) -> Score:
+        """Give 1 where the final number of `text` is the right one, else 0."""
+        found = final_number(text)
+        return Score(float(found == sample.reference), found)
+
+
+@hookimpl
+def decodebench_tasks() -> Sequence[type[Task]]:
+    """Return the family's own task."""
+    return [TinyGsm]
+
+
+@hookimpl
+def decodebench_models() -> Sequence[ModelSource]:
+    """Return the trained family and the untrained models."""
+    tiny = [
+        ModelSource(
+            "tiny:target",
+            "Qwen3, 3.3 M parameters, trained on tiny-gsm: the target of the tiny drafts",
+            path=WEIGHTS_FOLDER / "target",
+            companions={"draft-target": "tiny:draft"},
+        ),
+        ModelSource(
+            "tiny:draft",
+            "Qwen3, 0.5 M parameters, trained on tiny-gsm: a draft for tiny:target",
+            path=WEIGHTS_FOLDER / "draft",
+        ),
+    ]
+    untrained = [ModelSource(name, model.summary, build=partial(build, name)) for name, model in RANDOM_MODELS.items()]
+    return [*tiny, *untrained]

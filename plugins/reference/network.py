@@ -1,0 +1,197 @@
+"""The Qwen3 network as plain functions over a dictionary of weights with Hugging Face's names.
+
+Training and measuring need only this; it is leaner than the `transformers` module and its weights are the state
+dict of `Qwen3ForCausalLM` (tied embeddings), so what it trains loads there unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Weights = dict[str, "Tensor"]
+Cache = list[tuple["Tensor", "Tensor"]]
+"""Keys and values of each layer, [B, kv heads, T, head dim]."""
+
+EMBEDDING = "model.embed_tokens.weight"
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The size of a Qwen3 network (tied embeddings, no biases)."""
+
+    hidden: int
+    layers: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    vocab: int
+    head_dim: int = 64
+    rope_theta: float = 10000.0
+    max_positions: int = 2048
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name every weight with its dimensions, in the file's order."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        per_layer = {
+            "input_layernorm": (self.hidden,),
+            "self_attn.q_proj": (q, self.hidden),
+            "self_attn.k_proj": (kv, self.hidden),
+            "self_attn.v_proj": (kv, self.hidden),
+            "self_attn.o_proj": (self.hidden, q),
+            "self_attn.q_norm": (self.head_dim,),
+            "self_attn.k_norm": (self.head_dim,),
+            "post_attention_layernorm": (self.hidden,),
+            "mlp.gate_proj": (self.ffn, self.hidden),
+            "mlp.up_proj": (self.ffn, self.hidden),
+            "mlp.down_proj": (self.hidden, self.ffn),
+        }
+        layers = {
+            f"model.layers.{layer}.{part}.weight": size
+            for layer in range(self.layers)
+            for part, size in per_layer.items()
+        }
+        return {EMBEDDING: (self.vocab, self.hidden), **layers, "model.norm.weight": (self.hidden,)}
+
+    def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
+        """Return the `config.json` with which `transformers` loads the weights."""
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": None,
+            "eos_token_id": eos_token_id,
+            "pad_token_id": pad_token_id,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "hidden_size": self.hidden,
+            "initializer_range": 0.02,
+            "intermediate_size": self.ffn,
+            "max_position_embeddings": self.max_positions,
+            "max_window_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_hidden_layers": self.layers,
+            "num_key_value_heads": self.kv_heads,
+            "rms_norm_eps": _EPSILON,
+            "rope_scaling": None,
+            "rope_theta": self.rope_theta,
+            "sliding_window": None,
+            "tie_word_embeddings": True,
+            "torch_dtype": dtype,
+            "use_cache": True,
+            "use_sliding_window": False,
+            "vocab_size": self.vocab,
+        }
+
+
+def initial_weights(shape: Shape, generator: Generator) -> Weights:
+    """Draw N(0, 0.02) matrices and unit norms; output projections are scaled by 1/sqrt(2 layers), as in GPT-2."""
+    import torch
+
+    weights = {}
+    for name, size in shape.tensors().items():
+        if len(size) == 1:
+            weights[name] = torch.ones(size)
+            continue
+        is_output = "o_proj" in name or "down_proj" in name
+        std = 0.02 / (2 * shape.layers) ** 0.5 if is_output else 0.02
+        weights[name] = torch.randn(size, generator=generator) * std
+    return weights
+
+
+def forward(
+    weights: Weights,
+    shape: Shape,
+    tokens: Tensor,
+    positions: Tensor,
+    *,
+    mask: Tensor | None = None,
+    cache: Cache | None = None,
+) -> tuple[Tensor, Cache]:
+    """Run the network.
+
+    `tokens` and `positions` are [B, T]. `mask` ([B, 1, T, cached + T], True where a query may look) replaces the
+    causal mask; without it a cache is allowed only for T = 1, which may see everything. Returns the logits [B, T, V]
+    and the cache with these T positions appended.
+    """
+    import torch.nn.functional as F
+
+    hidden = F.embedding(tokens, weights[EMBEDDING])  # [B, T, D]
+    rotary = _rotary(shape, positions, hidden)
+    grown: Cache = []
+    for layer in range(shape.layers):
+        part = f"model.layers.{layer}."
+        normed = _norm(hidden, weights[part + "input_layernorm.weight"])
+        past = cache[layer] if cache else None
+        mixed, kept = _attention(weights, part + "self_attn.", shape, normed, rotary, mask, past)
+        grown.append(kept)
+        hidden = hidden + mixed
+        normed = _norm(hidden, weights[part + "post_attention_layernorm.weight"])
+        gate = F.silu(F.linear(normed, weights[part + "mlp.gate_proj.weight"]))
+        up = F.linear(normed, weights[part + "mlp.up_proj.weight"])
+        hidden = hidden + F.linear(gate * up, weights[part + "mlp.down_proj.weight"])
+    hidden = _norm(hidden, weights["model.norm.weight"])
+    return F.linear(hidden, weights[EMBEDDING]), grown
+
+
+def _attention(
+    weights: Weights,
+    part: str,
+    shape: Shape,
+    hidden: Tensor,
+    rotary: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    past: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    import torch
+    import torch.nn.functional as F
+
+    batch, length, _ = hidden.shape
+
+    def heads(name: str) -> Tensor:
+        projected = F.linear(hidden, weights[f"{part}{name}_proj.weight"])
+        return projected.view(batch, length, -1, shape.head_dim).transpose(1, 2)  # [B, heads, T, head dim]
+
+    query = _rotate(_norm(heads("q"), weights[part + "q_norm.weight"]), rotary)
+    key = _rotate(_norm(heads("k"), weights[part + "k_norm.weight"]), rotary)
+    value = heads("v")
+    if past is not None:
+        key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+    group = shape.heads // shape.kv_heads
+    mixed = F.scaled_dot_product_attention(
+        query,
+        key.repeat_interleave(group, dim=1),
+        value.repeat_interleave(group, dim=1),
+        attn_mask=mask,
+        is_causal=mask is None and past is None,
+    )
+    joined = mixed.transpose(1, 2).reshape(batch, length, -1)
+    return F.linear(joined, weights[part + "o_proj.weight"]), (key, value)
+
+
+def _norm(hidden: Tensor, weight: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
+    return F.rms_norm(hidden, (hidden.shape[-1],), weight, _EPSILON)
+
+
+def _rotary(shape: Shape, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary embedding, [B, 1, T, head dim], in the dtype of `like`."""
+    import torch
+
+    exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
+    angles = positions[:, None, :, None].float() / shape.rope_theta**exponents
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def _rotate(heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    import torch
+
+    first, second = heads.chunk(2, dim=-1)
+    return heads * rotary[0] + torch.cat([-second, first], dim=-1) * rotary[1]

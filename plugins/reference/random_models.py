@@ -1,0 +1,117 @@
+"""Untrained models of any size, made on the fly from a seed: they answer nothing, but they cost what a real one costs.
+
+They are ordinary Hugging Face folders with float16 weights N(0, 0.02) and the tiny family's tokenizer; all row
+lengths are multiples of 256, so that k-quants fit. numpy suffices to make them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import unknown_name
+from .network import Shape
+from .recipes import WEIGHTS_FOLDER
+from .tokenizer import END_ID, PAD_ID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STD = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class RandomModel:
+    """An untrained model: its size and in which respects its architecture differs from Qwen3."""
+
+    summary: str
+    shape: Shape
+    model_type: str = "qwen3"
+    architecture: str = "Qwen3ForCausalLM"
+    has_head_norms: bool = True
+    has_biases: bool = False
+    is_tied: bool = True
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name every weight with its dimensions."""
+        sizes = self.shape.tensors()
+        if not self.has_head_norms:
+            sizes = {name: size for name, size in sizes.items() if "q_norm" not in name and "k_norm" not in name}
+        if self.has_biases:
+            projections = [(name, size) for name, size in sizes.items() if name.endswith(_BIASED)]
+            sizes |= {name.removesuffix("weight") + "bias": size[:1] for name, size in projections}
+        if not self.is_tied:
+            sizes["lm_head.weight"] = (self.shape.vocab, self.shape.hidden)
+        return sizes
+
+    def config(self) -> dict[str, Any]:
+        """Return its `config.json`."""
+        config = self.shape.hf_config(eos_token_id=END_ID, pad_token_id=PAD_ID, dtype="float16")
+        config |= {"architectures": [self.architecture], "model_type": self.model_type}
+        if self.model_type == "qwen2":
+            del config["attention_bias"], config["head_dim"]  # Qwen2 has no such settings: both are fixed
+        return config | {"tie_word_embeddings": self.is_tied}
+
+
+_BIASED = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
+_WIDE = Shape(512, 8, 1536, 8, 4, 8192)
+
+RANDOM_MODELS = {
+    "random:qwen3-30m": RandomModel("untrained Qwen3, 29 M parameters, for speed work", _WIDE),
+    "random:qwen3-100m": RandomModel(
+        "untrained Qwen3, 102 M parameters, for speed work", Shape(768, 12, 2560, 12, 4, 16384)
+    ),
+    "random:qwen2-30m": RandomModel(
+        "untrained Qwen2, 29 M parameters, for speed work",
+        _WIDE,
+        model_type="qwen2",
+        architecture="Qwen2ForCausalLM",
+        has_head_norms=False,
+        has_biases=True,
+    ),
+    "random:llama-30m": RandomModel(
+        "untrained Llama with its own output matrix, 30 M parameters, for speed work",
+        Shape(512, 7, 1536, 8, 4, 8192),
+        model_type="llama",
+        architecture="LlamaForCausalLM",
+        has_head_norms=False,
+        is_tied=False,
+    ),
+}
+
+
+def build(name: str, folder: Path) -> None:
+    """Write the untrained model called `name` into an existing folder; the bytes are the same every time.
+
+    Raises:
+        UsageError: no untrained model has this name.
+    """
+    model = RANDOM_MODELS.get(name)
+    if model is None:
+        raise unknown_name("model", name, RANDOM_MODELS, "")
+    from safetensors.numpy import save_file
+
+    weights = {part: _draw(name, part, size) for part, size in model.tensors().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone
+    generation = {"do_sample": False, "eos_token_id": END_ID, "pad_token_id": PAD_ID}
+    for file, content in (("config.json", model.config()), ("generation_config.json", generation)):
+        (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(WEIGHTS_FOLDER / "target" / file, folder / file)
+
+
+def _draw(model: str, part: str, size: tuple[int, ...]) -> NDArray[np.float16]:
+    """Draw one weight by a seed of its own, so that none depends on the others' order."""
+    import numpy as np
+
+    if part.endswith("norm.weight"):
+        return np.ones(size, dtype=np.float16)
+    seed = int.from_bytes(hashlib.sha256(f"{model}/{part}".encode()).digest()[:4], "big")
+    # RandomState, because numpy promises its numbers for ever; those of a Generator may change with a release.
+    return (np.random.RandomState(seed).standard_normal(size) * _STD).astype(np.float16)

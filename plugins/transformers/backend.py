@@ -1,0 +1,170 @@
+"""The backend `transformers`: probe, prepare, load, generate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache
+from ...core.environment import cores
+from ...core.errors import BackendError, ModelError
+from .checkpoint import count_weights, open_model
+from .decoder import Decoder
+from .options import TransformersOptions
+from .quantise import QUANTISATIONS, check_available, quantise, weight_bytes
+
+_FIX = (
+    'pip install "decodebench[transformers]"  '
+    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
+)
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class TransformersBackend(Backend):
+    """Any Hugging Face causal language model in PyTorch, one token per step."""
+
+    name: ClassVar[str] = "transformers"
+    summary: ClassVar[str] = "Hugging Face transformers in PyTorch, own decode loop: the autoregressive baseline"
+    kind: ClassVar[Kind] = "autoregressive"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    first_step_is_prefill: ClassVar[bool] = True
+    is_reference: ClassVar[bool] = True
+    Options: ClassVar[type[BackendOptions]] = TransformersOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look the versions up; torch and transformers stay unimported."""
+        try:
+            return Availability(True, version=f"{version('transformers')} (torch {version('torch')})")
+        except PackageNotFoundError as error:
+            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the formats; float formats are the option ``dtype``."""
+        return QUANTISATIONS
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the CPU and what CUDA and Metal offer."""
+        import torch
+
+        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Check the folder; quantisation happens at load, so nothing is written.
+
+        Raises:
+            ModelError: no Hugging Face folder, or its weights are damaged.
+        """
+        assert isinstance(options, TransformersOptions)
+        if not model.path.is_dir() or model.architecture is None:
+            raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+        check_available(quantisation)
+        return PreparedModel(
+            path=model.path,
+            format="safetensors",
+            weight_bytes=count_weights(model.path) * _DTYPE_BYTES[options.dtype],
+            bits_per_weight=None,
+            source=model,
+            quantisation=quantisation,
+        )
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load and quantise the model.
+
+        Raises:
+            ModelError: transformers cannot load the folder.
+            BackendError: the device does not exist.
+        """
+        import torch
+
+        assert isinstance(options, TransformersOptions)
+        threads = options.n_threads or cores()
+        torch.set_num_threads(threads)
+        if device not in self.devices():
+            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        self._device = device
+        self._model = open_model(model.path, options, device)
+        parameters = sum(parameter.numel() for parameter in self._model.parameters())
+        quantise(self._model, model.quantisation)
+        self._decoder = Decoder(self._model, device, is_static=options.cache == "static", is_compiled=options.compile)
+        config = self._model.config
+        return ModelFacts(
+            parameters=parameters,
+            weight_bytes=weight_bytes(self._model),
+            context_length=config.max_position_embeddings,
+            vocabulary_size=config.vocab_size,
+            stop_token_ids=_stop_ids(self._model.generation_config.eos_token_id, config.eos_token_id),
+            settings={"n_threads": str(threads)},
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue the one request of the batch."""
+        (request,) = batch
+        return self._decoder.generate(request)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence with one forward pass; log-probabilities in float32."""
+        import torch
+
+        ids = torch.tensor([list(tokens)], device=self._device)  # [1, T]
+        logits = self._decoder.logits(ids)[:-1]  # [T - 1, V]
+        rows = logits.log_softmax(-1)
+        chosen = rows.gather(-1, ids[0, 1:, None])[:, 0]  # [T - 1]
+        best = logits.argmax(-1) == ids[0, 1:]
+        top = rows.topk(min(top_k, rows.shape[-1]), -1)
+        return Scores(
+            logprobs=[float("nan"), *chosen.tolist()],
+            is_greedy=[False, *best.tolist()],
+            top_ids=[[], *top.indices.tolist()],
+            top_logprobs=[[], *top.values.tolist()],
+        )
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the peak of device memory since the last call, where the device counts it."""
+        import torch
+
+        if not self._device.startswith("cuda"):
+            return {}
+        peak = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return {"peak_device_bytes": float(peak)}
+
+    def close(self) -> None:
+        """Free model and cache."""
+        import gc
+
+        import torch
+
+        del self._decoder, self._model
+        gc.collect()
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _stop_ids(*values: int | list[int] | None) -> tuple[int, ...]:
+    """Merge end-of-sequence ids, each of which may be one id, a list or absent."""
+    found: set[int] = set()
+    for value in values:
+        found.update(value if isinstance(value, list) else [] if value is None else [value])
+    return tuple(sorted(found))

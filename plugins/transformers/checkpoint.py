@@ -1,0 +1,75 @@
+"""Opening a checkpoint folder: what its weight files hold, and the model that transformers makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .options import TransformersOptions
+
+
+def count_weights(folder: Path) -> int:
+    """Return the number of weights in the safetensors files of ``folder``; reads their headers only.
+
+    Raises:
+        ModelError: there is no safetensors file, or one is cut or damaged; names it.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder} holds no .safetensors weights")
+    return sum(_weights_in(file) for file in files)
+
+
+def _weights_in(file: Path) -> int:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: damaged or cut off ({error})") from error
+
+
+def open_model(folder: Path, options: TransformersOptions, device: str) -> PreTrainedModel:
+    """Load the causal language model in ``folder``, ready to evaluate.
+
+    Raises:
+        ModelError: no model that transformers knows, or weights are missing or of the wrong shape.
+    """
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, options.dtype),
+            attn_implementation=options.attention,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = " ".join(str(error).split())
+        raise ModelError(f"{folder}: transformers cannot load it: {first[:300]}") from error
+    problems = list(_problems(report))
+    if problems:
+        raise ModelError(f"{folder}: {'; '.join(problems)}")
+    return model.eval().to(device)
+
+
+def _problems(report: dict[str, object]) -> Iterator[str]:
+    """Word what transformers would have filled with random numbers."""
+    for kind, words in (("missing_keys", "weights are missing"), ("mismatched_keys", "weights have another shape")):
+        names = sorted(str(name) for name in report.get(kind) or ())  # type: ignore[attr-defined]
+        if names:
+            yield f"{len(names)} {words}, such as {names[0]!r}"

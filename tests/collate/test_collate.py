@@ -1,0 +1,160 @@
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decodebench.collate.collate import collate
+from decodebench.core.errors import UsageError
+from decodebench.core.store import Store
+
+TABLES = ("runs", "samples", "steps", "sources", "parity_scores")
+
+
+def content(folder):
+    with Store.open(folder) as store:
+        return {table: sorted(map(repr, store.dicts(f"SELECT * FROM {table}"))) for table in TABLES}
+
+
+def test_twice_changes_nothing(logs):
+    logs.speeds("a", [0.1, 0.2])
+    logs.write("b", end=False)
+    first = collate(logs.folder)
+    before = content(logs.folder)
+    second = collate(logs.folder)
+    assert len(first.added) == 3 and second.added == second.updated == second.removed == ()
+    assert second.unchanged == first.added
+    assert content(logs.folder) == before
+    assert collate(logs.folder, rebuild=True).added == first.added
+    assert content(logs.folder) == before
+
+
+def test_a_changed_log_is_replaced_and_a_vanished_one_removed(logs):
+    a, b = logs.write("a"), logs.write("b")
+    collate(logs.folder)
+    a.unlink()
+    b.unlink()
+    logs.write("b", load={"load_s": 99.0})
+    report = collate(logs.folder)
+    assert report.removed == ("raw/a/a_0.jsonl",) and report.updated == ("raw/b/b_0.jsonl",)
+    with Store.open(logs.folder) as store:
+        assert store.query("SELECT backend, load_s FROM runs")[1] == [("b", 99.0)]
+
+
+def test_a_touched_log_is_unchanged(logs):
+    path = logs.write("a")
+    collate(logs.folder)
+    os.utime(path, ns=(1, 1))
+    assert collate(logs.folder).unchanged == ("raw/a/a_0.jsonl",)
+
+
+def test_a_cut_log_is_incomplete_until_it_is_finished(logs):
+    part = logs.write("a", end=False)
+    report = collate(logs.folder)
+    assert "end line is missing" in report.problems[0].text
+    with Store.open(logs.folder) as store:
+        assert store.query("SELECT status FROM runs")[1] == [("incomplete",)]
+        assert store.query("SELECT count(*) FROM samples")[1] == [(2,)]
+    part.unlink()
+    logs.write("a")
+    report = collate(logs.folder)
+    assert (len(report.added), len(report.removed), report.problems) == (1, 1, ())
+    with Store.open(logs.folder) as store:
+        assert store.query("SELECT status FROM runs")[1] == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "empty"),
+        (b"\x00\xff\n", "not a JSON line"),
+        (b'{"type":"run","schema":2}\n', "version 2"),
+        (b'{"type":"run","schema":1}\n', "field 'run_id'"),
+    ],
+)
+def test_a_broken_log_is_one_line_and_stops_no_other(logs, data, text):
+    logs.write("b")
+    path = logs.folder / "raw" / "a" / "broken.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    for _ in range(2):
+        report = collate(logs.folder)
+        (problem,) = report.problems
+        assert problem.file == "raw/a/broken.jsonl" and text in problem.text and "\n" not in problem.text
+    with Store.open(logs.folder) as store:
+        assert store.query("SELECT backend FROM runs")[1] == [("b",)]
+
+
+def test_a_log_that_the_store_refuses_leaves_nothing_behind(logs):
+    logs.write("a", seed=2**70)
+    assert "seed" in collate(logs.folder).problems[0].text or collate(logs.folder).problems
+    assert content(logs.folder)["runs"] == []
+
+
+def test_one_run_in_two_files_counts_once(logs):
+    first = logs.write("a", name="a_0.jsonl")
+    copy = first.with_name("z.jsonl")
+    shutil.copy(first, copy)
+    report = collate(logs.folder)
+    assert report.problems[0].file == "raw/a/z.jsonl" and "counted once" in report.problems[0].text
+    assert len(content(logs.folder)["runs"]) == 1
+    first.unlink()
+    assert collate(logs.folder).problems == ()
+    with Store.open(logs.folder) as store:
+        assert store.query("SELECT source_file FROM runs")[1] == [("raw/a/z.jsonl",)]
+
+
+def test_progress_and_an_empty_folder(logs):
+    seen = []
+    assert collate(logs.folder, progress=lambda *call: seen.append(call)).added == ()
+    logs.write("a")
+    collate(logs.folder, progress=lambda *call: seen.append(call))
+    assert seen == [(0, 1, "raw/a/a_0.jsonl")]
+
+
+def test_parity_files_are_read_once_and_replaced(logs):
+    line = {
+        "experiment": "exp", "baseline_cell": "cell-a", "cell": "cell-b", "sample_id": "p0", "position": 3,
+        "baseline_token": 1, "token": 2, "logprob_gap": 0.0, "top2_margin": 0.0,
+    }  # fmt: skip
+    path = logs.parity(line, line | {"sample_id": "p1"})
+    collate(logs.folder)
+    collate(logs.folder)
+    assert len(content(logs.folder)["parity_scores"]) == 2
+    logs.parity(line | {"position": -1})
+    assert "position" in collate(logs.folder).problems[0].text
+    path.unlink()
+    assert collate(logs.folder).removed == ("raw/parity/scores.jsonl",)
+    assert content(logs.folder)["parity_scores"] == []
+
+
+def test_a_store_of_an_older_version_is_rebuilt_on_request(logs):
+    logs.write("a")
+    collate(logs.folder)
+    with Store.open(logs.folder, read_only=False) as store:
+        store.query("UPDATE meta SET store_version = 0")
+    with pytest.raises(UsageError, match="--rebuild"):
+        collate(logs.folder)
+    assert len(collate(logs.folder, rebuild=True).added) == 1
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5), max_size=3))
+def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, order, cuts):
+    source = make_logs(tmp_path_factory.mktemp("source"))
+    paths = [source.write("a", 0), source.write("a", 1), source.write("b", 0), source.write("b", 1, end=False)]
+    for name in ("z.jsonl", "0.jsonl"):  # copies of runs that are there
+        copy = paths[len(name) % 2].with_name(name)
+        shutil.copy2(paths[len(name) % 2], copy)
+        paths.append(copy)
+    target = tmp_path_factory.mktemp("target")
+    for done, index in enumerate(order):
+        to = target / paths[index].relative_to(source.folder)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(paths[index], to)
+        if done in cuts:
+            collate(target)
+    collate(target)
+    collate(source.folder)
+    assert content(target) == content(source.folder)

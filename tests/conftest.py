@@ -1,0 +1,76 @@
+"""Fixtures shared by all tests: the command line as a real process, and one cache of prepared models."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+@dataclass
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class Cli:
+    """Runs ``decodebench`` as a user would, with a config and a cache of its own."""
+
+    def __init__(self, home: Path, cache: Path) -> None:
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DECODEBENCH_")},
+            "DECODEBENCH_CACHE": str(cache),
+            "DECODEBENCH_CONFIG": str(home / "config.toml"),
+            "PYTHONPATH": str(TESTS / "faulty_plugin"),
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "decodebench", *map(str, arguments)]
+
+    def __call__(self, *arguments: object, env: dict[str, str] | None = None, **keywords) -> Result:
+        environment = {**self.environment, **(env or {})}
+        ended = subprocess.run(
+            self.command(*arguments), capture_output=True, text=True, env=environment, timeout=280, **keywords
+        )
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def cli_for(cache):
+    """Make a command line whose config lives in a given folder; for fixtures that outlive one test."""
+    return lambda home: Cli(home, cache)
+
+
+@pytest.fixture
+def cli(tmp_path, cli_for):
+    return cli_for(tmp_path)

@@ -1,0 +1,77 @@
+"""Cells: what identifies them, how options are swept, in which order rounds run."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decodebench import ModelCache, UsageError
+from decodebench.core.cells import expand, schedule
+from decodebench.core.plan import build
+from decodebench.core.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry()
+
+
+@pytest.fixture(scope="module")
+def cells_of(registry, cache):
+    def make(**changes):
+        workload = {"model": "tiny:draft", "task": "tiny-gsm", **changes.pop("workload", {})}
+        spec = {"backend": "llama-cpp", "quantisation": "f32", **changes.pop("cell", {})}
+        plan = build({"workload": workload, "cells": [spec], **changes}, "test")
+        return expand(plan, registry, ModelCache(cache)).cells
+
+    return make
+
+
+def test_a_cell_keeps_its_identity(cells_of):
+    assert cells_of()[0].id == cells_of()[0].id
+    written_out = cells_of(cell={"options": {"kv_cache_type": "f16"}})
+    assert cells_of()[0].id == written_out[0].id, "an option given at its default is the same cell"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": {"options": {"n_threads": 1}}},
+        {"cell": {"quantisation": "q8_0"}},
+        {"cell": {"model": "tiny:target"}},
+        {"workload": {"samples": 3}},
+        {"workload": {"temperature": 0.5}},
+        {"seed": 43},
+    ],
+)
+def test_whatever_can_change_a_figure_changes_the_identity(cells_of, change):
+    assert cells_of(**change)[0].id != cells_of()[0].id
+
+
+def test_what_cannot_change_a_figure_does_not(cells_of):
+    assert cells_of(rounds=9, timeout_s=5.0)[0].id == cells_of()[0].id
+
+
+def test_lists_are_swept_and_duplicates_dropped(cells_of):
+    cells = cells_of(cell={"quantisation": ["f32", "q8_0", "f32"], "options": {"n_threads": [1, 2], "mmap": False}})
+    assert [(c.quantisation, c.options.n_threads) for c in cells] == [("f32", 1), ("q8_0", 1), ("f32", 2), ("q8_0", 2)]
+    assert {c.options.mmap for c in cells} == {False}
+
+
+def test_an_option_out_of_range_names_backend_option_and_value(cells_of):
+    with pytest.raises(UsageError, match=r"options of backend 'llama-cpp': n_threads = 0"):
+        cells_of(cell={"options": {"n_threads": 0}})
+
+
+@given(count=st.integers(1, 12), seed=st.integers(0, 2**32))
+def test_every_round_runs_every_cell_once_in_a_seeded_order(count, seed):
+    cells = list(range(count))
+    orders = [schedule(cells, index, seed) for index in range(4)]
+    assert orders == [schedule(cells, index, seed) for index in range(4)]
+    assert all(sorted(order) == cells for order in orders)
+
+
+def test_the_order_differs_from_round_to_round():
+    cells = list(range(10))
+    assert len({tuple(schedule(cells, index, 42)) for index in range(5)}) > 1

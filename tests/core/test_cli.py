@@ -1,0 +1,201 @@
+"""The command line as a user meets it: what it imports, what it refuses, and how it words that."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "matplotlib", "duckdb", "llama_cpp", "transformers", "scipy", "gguf")
+RUN = ["run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "also_not"),
+    [(["--help"], ("pydantic", "rich", "pluggy", "numpy")), (["run", "--help"], ()), (["backends"], ("tokenizers",))],
+)
+def test_listing_and_help_import_nothing_heavy(cli, arguments, also_not):
+    code = (
+        "import sys; from decodebench.core.cli import main; code = main._run();"
+        f"print([m for m in {(*HEAVY, *also_not)!r} if m in sys.modules], file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=cli.environment, check=True
+    )
+    assert ended.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_every_command_has_the_help_that_the_overview_promises(cli):
+    overview = cli("--help").out
+    commands = re.findall(r"^  (\w+)  +(.+)$", overview.split("Commands:")[1], re.MULTILINE)
+    assert len(commands) >= 17
+    for name, promise in commands:
+        own = " ".join(cli(name, "--help").out.split())
+        assert promise.removesuffix("...")[:40] in own, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runn"], ["unknown command 'runn'; did you mean 'run'?"]),
+        (["run"], ["nothing to measure", "-b BACKEND"]),
+        (["run", "-b", "lama-cpp", "-m", "tiny:draft"], ["unknown backend 'lama-cpp'; did you mean 'llama-cpp'?"]),
+        (["run", "-b", "faulty", "-m", "tiny:drat", "--task", "tiny-gsm"], ["did you mean 'tiny:draft'?"]),
+        (["run", "-b", "faulty", "-m", "./nowhere", "--task", "tiny-gsm"], ["model path './nowhere' does not exist"]),
+        (["run", "-b", "faulty", "-m", "nobody/nothing", "--task", "tiny-gsm"], ["not in the Hub cache", "network"]),
+        (["run", "-b", "faulty", "-m", "tiny:draft"], ["no workload", "--task", "--prompt-tokens"]),
+        (["run", "-b", "faulty", "--task", "tiny-gsm"], ["no model", "-m MODEL"]),
+        ([*RUN[:-1], "tiny-gms"], ["unknown task 'tiny-gms'; did you mean 'tiny-gsm'?"]),
+        ([*RUN, "-q", "f23"], ["unknown quantisation 'f23'; did you mean 'f32'?"]),
+        ([*RUN, "--set", "falt=none"], ["unknown option of faulty 'falt'; did you mean 'fault'?"]),
+        ([*RUN, "--set", "fault"], ["--set 'fault'", "OPTION=VALUE"]),
+        ([*RUN, "--set", "step_s=-1"], ["step_s = -1", "greater than or equal to 0"]),
+        ([*RUN, "--set", "step_s=soon"], ["step_s = 'soon'", "valid number"]),
+        ([*RUN, "--samples", "0"], ["--samples", "x>=1"]),
+        ([*RUN, "--rounds", "many"], ["--rounds", "not a valid integer"]),
+        ([*RUN, "--top-p", "1.5"], ["--top-p"]),
+        ([*RUN, "--batch-size", "99"], ["batch_size = 99", "at most 4"]),
+        ([*RUN, "--prompt-tokens", "5"], ["prompt_tokens", "cannot go with task"]),
+        ([*RUN, "--depth", "5"], ["give prompt_tokens too"]),
+        ([*RUN, "--stop", ""], ["stop string must not be empty"]),
+        ([*RUN, "--memory-limit", "much"], ["'much' is no size"]),
+        ([*RUN, "-o", "/proc/nothing"], ["cannot write to output folder /proc/nothing"]),
+        (["run", "missing.toml"], ["cannot read plan missing.toml", "No such file"]),
+        (["compare", "/nonexistent"], ["folder /nonexistent does not exist"]),
+        (["compare", "/proc/nothing", "--min-effect", "2x"], ["'2x' is no share"]),
+        (["plot", "--figure", "nothing", "--list"], ["unknown figure 'nothing'"]),
+        (["prepare", "tiny:draft", "-b", "nothing"], ["unknown backend 'nothing'"]),
+    ],
+)
+def test_bad_input_is_refused_in_a_line_or_two(cli, tmp_path, arguments, words):
+    ended = cli(*arguments, cwd=tmp_path)
+    assert ended.code == 2, ended.err
+    assert "Traceback" not in ended.err
+    for word in words:
+        assert word in ended.err
+    assert len([line for line in ended.err.splitlines() if line and not line.startswith(("Usage", "Try"))]) <= 3
+
+
+def test_a_folder_that_is_no_model_is_refused(cli, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a model")
+    ended = cli("run", "-b", "faulty", "-m", tmp_path, "--task", "tiny-gsm", "-o", tmp_path / "o")
+    assert ended.code == 2
+    assert "no config.json and no .gguf file" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rounds = oops\n", ["plan.toml", "line 1"]),
+        ("ronds = 3\n[[cells]]\nbackend = 'faulty'", ["unknown key 'ronds'; did you mean 'rounds'?"]),
+        ("[workload]\nsample = 3\n[[cells]]\nbackend = 'faulty'", ["'workload.sample'; did you mean 'samples'?"]),
+        ("[[cells]]\nbackend = 'faulty'\nquantization = 'f32'", ["cells[0].quantization", "'quantisation'"]),
+        ("rounds = 0\n[[cells]]\nbackend = 'faulty'", ["rounds = 0", "greater than or equal to 1"]),
+        ("rounds = 'three'\n[[cells]]\nbackend = 'faulty'", ["rounds = 'three'", "valid integer"]),
+        ("[workload]\ntask = 'tiny-gsm'", ["cells", "required"]),
+        ("workload = 3\n[[cells]]\nbackend = 'faulty'", ["workload = 3"]),
+        ("name = 'a/b'\n[[cells]]\nbackend = 'faulty'", ["name = 'a/b'"]),
+    ],
+)
+def test_a_bad_plan_is_refused_with_its_key(cli, tmp_path, text, words):
+    (tmp_path / "plan.toml").write_text(text)
+    ended = cli("run", "plan.toml", cwd=tmp_path)
+    assert ended.code == 2
+    assert "plan.toml" in ended.err and "Traceback" not in ended.err
+    for word in words:
+        assert word in ended.err
+
+
+PLAN = """
+name = "sweep"
+rounds = 2
+[workload]
+model = "tiny:draft"
+task = "tiny-gsm"
+samples = 2
+max_new_tokens = 4
+[[cells]]
+backend = "faulty"
+options = { step_s = [0.0, 0.001], fault = "none" }
+"""
+
+
+def test_a_plan_and_flags_give_the_same_cells(cli, tmp_path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    flags = ["--samples", 2, "--max-new-tokens", 4, "--set", "step_s=0.0,0.001", "--set", "fault=none"]
+    planned = cli("run", tmp_path / "plan.toml", "--dry-run", "--json").json
+    flagged = cli(*RUN, *flags, "--rounds", 2, "--dry-run", "--json").json
+    assert planned == flagged
+    assert len(planned["cells"]) == 2
+    assert not (tmp_path / "benchmark_output").exists()
+
+
+def test_a_flag_beats_the_plan_which_beats_the_environment(cli, tmp_path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    other = {"DECODEBENCH_ROUNDS": "7", "DECODEBENCH_WARMUP": "5"}
+    assert cli("run", tmp_path / "plan.toml", "--dry-run", "--json", env=other).json["rounds"] == 2
+    assert cli("run", tmp_path / "plan.toml", "--rounds", 4, "--dry-run", "--json", env=other).json["rounds"] == 4
+    (tmp_path / "config.toml").write_text("[run]\nrounds = 6\nwarmup = 3\n")
+    settings = {entry["setting"]: entry for entry in cli("run", "--show-settings", "--json", env=other).json}
+    assert (settings["rounds"]["value"], settings["rounds"]["from"]) == (7, "environment variable")
+    settings = {entry["setting"]: entry for entry in cli("run", "--show-settings", "--json").json}
+    assert (settings["warmup"]["value"], settings["warmup"]["from"]) == (3, "config file")
+    assert settings["seed"]["from"] == "built-in default"
+
+
+def test_a_bad_config_file_is_refused_with_the_nearest_key(cli, tmp_path):
+    (tmp_path / "config.toml").write_text("[run]\nronds = 6\n")
+    ended = cli("run", "--show-settings")
+    assert ended.code == 2
+    assert "did you mean 'rounds'?" in ended.err and "config.toml" in ended.err
+
+
+def test_what_a_backend_does_not_offer_is_left_out_and_said(cli):
+    arguments = ["-b", "faulty", "-b", "llama-cpp", "-m", "tiny:draft", "--task", "tiny-gsm", "-q", "f32", "-q", "q8_0"]
+    ended = cli("run", *arguments, "--set", "n_threads=2", "--dry-run", "--json")
+    assert ended.code == 0
+    assert "backend 'faulty' has no quantisation 'q8_0': left out" in ended.err
+    assert "backend 'faulty' has no option 'n_threads': left out" in ended.err
+    assert [(c["backend"], c["quantisation"]) for c in ended.json["cells"]] == [
+        ("faulty", "f32"),
+        ("llama-cpp", "f32"),
+        ("llama-cpp", "q8_0"),
+    ]
+
+
+def test_disabled_plugins_are_listed_and_not_loaded(cli):
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "faulty, llama-cpp"}
+    status = {entry["name"]: entry["status"] for entry in cli("plugins", "--json", env=other).json}
+    assert status["faulty"] == status["llama-cpp"] == "disabled"
+    assert "faulty" not in [entry["name"] for entry in cli("backends", "--json", env=other).json]
+    ended = cli(*RUN, env=other)
+    assert ended.code == 2
+    assert "its plugin is disabled" in ended.err
+
+
+@pytest.mark.parametrize("listing", ["backends", "models", "tasks", "plugins", "doctor"])
+def test_listings_speak_json_and_people(cli, listing):
+    assert isinstance(cli(listing, "--json").json, list)
+    shown = cli(listing)
+    assert shown.code == 0
+    assert len(shown.out.splitlines()) > 3
+    assert "\x1b[" not in shown.out
+
+
+def test_the_schema_describes_every_field(cli):
+    for name, schema in cli("schema").json.items():
+        for field, content in schema["properties"].items():
+            assert "description" in content or "$ref" in json.dumps(content) or name in ("PluginRecord",), (
+                f"{name}.{field}"
+            )
+
+
+def test_a_reader_that_goes_away_is_no_error(cli):
+    process = cli.start("schema")
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err

@@ -1,0 +1,203 @@
+"""Every way a round can end badly, each with a real process: what is finished survives and resume completes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+BASE = ["run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 6]
+
+
+def raw_logs(folder: Path) -> list[Path]:
+    return sorted((folder / "raw" / "faulty").glob("*.jsonl"))
+
+
+def ends(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return fault -> (status, reason) of the finished logs of a folder."""
+    found = {}
+    for file in raw_logs(folder):
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        found[lines[0]["options"]["fault"]] = (lines[-1]["status"], lines[-1]["reason"])
+    return found
+
+
+def query(cli, folder: Path, sql: str) -> list:
+    assert cli("collate", folder).code == 0
+    return cli("query", sql, folder, "--json").json["rows"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("segfault", "crashed", "SIGSEGV; the engine's last words: about to touch memory that is not ours"),
+        ("raise-load", "failed", "the engine does not like this model"),
+        ("raise-generate", "failed", "ValueError: a bug in the backend"),
+        ("too-many", "failed", "7 tokens committed, the limit is 6"),
+        ("too-few", "failed", "it ended after 5 of 6 tokens without a stop token"),
+        ("after-stop", "failed", "4 tokens committed after the stop token"),
+        ("prepare", "failed", "tensor 'x' has no shape"),
+    ],
+)
+def test_a_bad_round_is_recorded_and_the_matrix_goes_on(cli, tmp_path, fault, status, reason):
+    ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", f"fault={fault},none")
+    assert ended.code == 1
+    assert reason in ended.err
+    assert "Traceback" not in ended.err
+    found = ends(tmp_path / "o")
+    assert found["none"] == ("ok", None)
+    assert found[fault][0] == status
+    assert reason in found[fault][1]
+
+
+def test_a_hang_costs_one_round(cli, tmp_path):
+    ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=hang,none", "--timeout", 4)
+    assert ended.code == 1
+    assert ends(tmp_path / "o") == {"hang": ("timeout", "stopped after the time-out of 4 s"), "none": ("ok", None)}
+
+
+def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
+    ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=allocate,none", "--memory-limit", "600M")
+    assert ended.code == 1
+    found = ends(tmp_path / "o")
+    assert found["none"] == ("ok", None)
+    assert found["allocate"][0] == "failed"
+    assert found["allocate"][1].startswith("out of memory")
+
+
+def test_too_little_memory_is_noticed_before_the_round_starts(cli, tmp_path):
+    ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1M")
+    assert ended.code == 1
+    assert "too little memory" in ended.err
+    assert "MiB needed, 1 MiB is allowed" in ended.err
+    assert ends(tmp_path / "o")["none"][0] == "skipped"
+    assert not list((tmp_path / "o").glob("raw/*/*.engine.txt"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_too_little_disk_is_noticed_before_the_round_starts(cli, tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        ended = cli(*BASE, "--rounds", 1, "--max-new-tokens", 500, "-o", folder)
+        assert ended.code == 1
+        assert "too little disk" in ended.err
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_write_that_fails_stops_the_run_and_loses_nothing_finished(cli, tmp_path):
+    folder = tmp_path / "o"
+    assert cli(*BASE, "--rounds", 1, "-o", folder).code == 0
+    size = raw_logs(folder)[0].stat().st_size
+
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
+
+    ended = cli(*BASE, "--rounds", 2, "-o", folder, preexec_fn=small_files_only)
+    assert ended.code == 1
+    assert "cannot write the log" in ended.err
+    assert "Traceback" not in ended.err
+    parts = list(folder.glob("raw/faulty/*.part"))
+    assert len(parts) == 1
+    assert parts[0].read_bytes().endswith(b"\n"), "a half line was left behind"
+
+    assert cli(*BASE, "--rounds", 2, "-o", folder).code == 0
+    rows = query(cli, folder, "select round, count(*) from runs where status = 'ok' group by round order by round")
+    assert rows == [[0, 1], [1, 1]]
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "what was waited for did not happen"
+        time.sleep(0.05)
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, tmp_path):
+    folder = tmp_path / "o"
+    arguments = [*BASE, "--rounds", 3, "-o", folder, "--set", "step_s=0.08"]
+    process = cli.start(*arguments)
+    wait_for(lambda: len(raw_logs(folder)) >= 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err and "Traceback" not in err
+    kept = query(cli, folder, "select count(*) from runs where status = 'ok'")[0][0]
+    assert kept >= 1
+
+    resumed = cli(*arguments)
+    assert resumed.code == 0
+    assert f"{kept} rounds are there already" in resumed.err
+    sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
+    assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
+
+
+def test_two_runs_into_one_folder_do_not_disturb_each_other(cli, tmp_path):
+    folder = tmp_path / "o"
+    first = cli.start(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
+    wait_for(lambda: (folder / ".run.lock").exists() and list(folder.glob("raw/faulty/*.part")))
+    second = cli(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
+    assert second.code == 2
+    assert f"another run (process {first.pid})" in second.err
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert len(raw_logs(folder)) == 1
+
+
+def test_a_killed_parent_leaves_no_worker_and_a_readable_part(cli, tmp_path):
+    folder = tmp_path / "o"
+    process = cli.start(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
+    wait_for(lambda: any('"type": "sample"' in f.read_text() for f in folder.glob("raw/faulty/*.part")))
+    workers = children(process.pid)
+    assert workers
+    process.kill()
+    process.communicate(timeout=30)
+    wait_for(lambda: not any(is_alive(pid) for pid in workers), 10)
+    rows = query(cli, folder, "select r.status, count(s.index) from runs r join samples s using (run_id) group by 1")
+    assert rows == [["incomplete", 1]]
+    assert cli(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3").code == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_log_cut_at_any_byte_is_measured_again_and_not_counted_twice(cli, tmp_path, share):
+    folder = tmp_path / "o"
+    assert cli(*BASE, "--rounds", 2, "-o", folder).code == 0
+    victim = raw_logs(folder)[0]
+    content = victim.read_bytes()
+    victim.write_bytes(content[: int(len(content) * share)])
+    resumed = cli(*BASE, "--rounds", 2, "-o", folder)
+    assert resumed.code == 0
+    assert "1 rounds are there already, 1 to run" in resumed.err
+    sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
+    assert query(cli, folder, sql) == [[0, 1], [1, 1]]
+
+
+def test_fresh_begins_a_new_experiment_and_keeps_the_old(cli, tmp_path):
+    folder = tmp_path / "o"
+    for flag in ("--resume", "--fresh"):
+        assert cli(*BASE, "--rounds", 1, "--name", "mine", "-o", folder, flag).code == 0
+    rows = query(cli, folder, "select experiment, count(*) from runs group by 1 order by 1")
+    assert rows == [["mine", 1], ["mine.2", 1]]
+    shutil.rmtree(folder)

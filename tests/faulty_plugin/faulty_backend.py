@@ -1,0 +1,107 @@
+"""A backend without an engine that misbehaves on request; found by entry point when this folder is on PYTHONPATH."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from decodebench import (
+    Availability,
+    Backend,
+    BackendError,
+    BackendOptions,
+    ModelError,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    Step,
+    hookimpl,
+)
+
+Fault = Literal[
+    "none",
+    "segfault",
+    "hang",
+    "allocate",
+    "raise-load",
+    "raise-generate",
+    "too-many",
+    "too-few",
+    "after-stop",
+    "prepare",
+]
+
+
+class FaultyOptions(BackendOptions):
+    fault: Fault = Field("none", description="what goes wrong, from the second sample on")
+    step_s: float = Field(0.0, ge=0, le=60, description="time every step takes")
+
+
+class Faulty(Backend):
+    name, summary, kind = "faulty", "counts upwards from the prompt's last id, or misbehaves", "autoregressive"
+    supports = frozenset({"sampling"})
+    max_batch_size = 4
+    first_step_is_prefill = True
+    Options = FaultyOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        return Availability(True, version="0.1")
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        return [Quantisation("f32", 32.0, "nothing")]
+
+    @classmethod
+    def prepare(cls, model, quantisation, device, options, cache) -> PreparedModel:
+        if options.fault == "prepare":
+            raise ModelError(f"{model.path}: tensor 'x' has no shape")
+        return super().prepare(model, quantisation, device, options, cache)
+
+    def load(self, model: PreparedModel, device: str, options: FaultyOptions) -> ModelFacts:
+        self.options, self.calls = options, 0
+        if options.fault == "raise-load":
+            raise BackendError("the engine does not like this model")
+        return ModelFacts(parameters=10, weight_bytes=40, context_length=4096, vocabulary_size=400)
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        self.calls += 1
+        if self.calls > 1:
+            self._misbehave()
+        for row, request in enumerate(batch):
+            yield from self._count_up(row, request)
+
+    def _misbehave(self) -> None:
+        match self.options.fault:
+            case "segfault":
+                print("about to touch memory that is not ours", file=sys.stderr, flush=True)
+                ctypes.string_at(0)
+            case "hang":
+                time.sleep(3600)
+            case "allocate":
+                self.hoard = [bytearray(64 * 2**20) for _ in range(1000)]
+            case "raise-generate":
+                raise ValueError("a bug in the backend")
+
+    def _count_up(self, row: int, request: Request) -> Iterator[Step]:
+        limit = request.max_new_tokens
+        fault = self.options.fault if self.calls > 1 else "none"
+        count = {"too-many": limit + 1, "too-few": limit - 1}.get(fault, limit)
+        for index in range(count):
+            if self.options.step_s:
+                time.sleep(self.options.step_s)
+            token = 20 + (request.prompt_ids[-1] + index) % 300
+            if fault == "after-stop" and index == 1:
+                token = request.stop_token_ids[0]
+            yield Step((token,), row=row, forwards=1)
+
+
+@hookimpl
+def decodebench_backends():
+    return [Faulty]

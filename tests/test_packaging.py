@@ -1,0 +1,80 @@
+"""The wheel holds what the tree holds, and the layout keeps its promises."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("core", "plugins", "collate", "viz")
+
+
+def shipped() -> set[str]:
+    """Every file of the tree that belongs to the package, as the wheel names it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    ).stdout.splitlines()
+    top = {"__init__.py", "__main__.py", "defaults.py", "py.typed"}
+    return {f"decodebench/{name}" for name in listed if name in top or name.split("/")[0] in PACKAGES}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A copy of the package's sources: a build writes into the folder that it builds."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in [*shipped(), "decodebench/pyproject.toml", "decodebench/README.md", "decodebench/LICENSE"]:
+        relative = Path(name).relative_to("decodebench")
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / relative, folder / relative)
+    return folder
+
+
+def test_the_wheel_forgets_no_file(source, tmp_path):
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    content = {name for name in zipfile.ZipFile(wheel).namelist() if not name.split("/")[0].endswith(".dist-info")}
+    assert content == shipped()
+
+
+def imports(file: Path) -> list[str]:
+    return re.findall(r"^\s*from (\.+[\w.]*) import", file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def target(file: Path, dotted: str) -> str:
+    """The top-level folder that a relative import of ``file`` leads to."""
+    level = len(dotted) - len(dotted.lstrip("."))
+    parts = [*file.relative_to(ROOT).parent.parts]
+    parts = parts[: len(parts) - level + 1] + [p for p in dotted.lstrip(".").split(".") if p]
+    return parts[0] if parts else ""
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [("core", {"plugins"}), ("collate", {"plugins", "viz"}), ("viz", {"plugins"}), ("plugins", {"collate", "viz"})],
+)
+def test_dependencies_point_one_way(folder, forbidden):
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        reached = {target(file, dotted) for dotted in imports(file)}
+        if file.is_relative_to(ROOT / "core") and not file.is_relative_to(ROOT / "core" / "cli"):
+            assert not reached & {"collate", "viz"}, file
+        assert not reached & forbidden, file
+
+
+def test_the_host_names_no_backend():
+    names = re.compile(r"llama[-_]cpp|[\"']transformers[\"']|tinygrad[\"']|dflash|fast[-_]dllm", re.IGNORECASE)
+    for folder in ("core", "collate", "viz"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            code = re.sub(r'""".*?"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+            assert not names.search(code), f"{file}: {names.search(code)}"

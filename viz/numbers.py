@@ -1,0 +1,73 @@
+"""Numbers as people read them: three significant digits, with the unit that suits their size."""
+
+from __future__ import annotations
+
+from ..collate.comparison import Estimate
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """Return a number with so many significant digits, never in exponent form: ``0.00123``, ``12.3``, ``1230``."""
+    if value == 0:
+        return "0"
+    shown = float(f"{value:.{significant - 1}e}")
+    whole = len(str(int(abs(shown)))) if abs(shown) >= 1 else 0
+    decimals = max(significant - whole, 0)
+    if whole == 0:
+        decimals = significant - 1 - int(f"{shown:e}".rpartition("e")[2])
+    return f"{shown:.{decimals}f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in s, ms or µs."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if abs(value) * factor >= 1 or value == 0:
+            return f"{digits(value * factor)} {unit}"
+    return f"{digits(value * 1e6)} µs"
+
+
+def size(value: float) -> str:
+    """Return a number of bytes in MiB or GiB."""
+    if abs(value) >= 2**30:
+        return f"{digits(value / 2**30)} GiB"
+    return f"{digits(value / 2**20)} MiB"
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage without decimals, or with one where it would read 0 or 100 wrongly."""
+    scaled = value * 100
+    return f"{scaled:.1f} %" if 0 < scaled < 1 or 99 < scaled < 100 else f"{scaled:.0f} %"
+
+
+def by_unit(value: float, unit: str) -> str:
+    """Return a value with its unit; seconds, bytes and shares take the unit that suits their size."""
+    if unit in ("s", "seconds"):
+        return seconds(value)
+    if unit in ("bytes", "B"):
+        return size(value)
+    if unit in ("share", "ratio of 1", "fraction"):
+        return percent(value)
+    return digits(value)
+
+
+def half_width(estimate: Estimate) -> float | None:
+    """Return the larger distance from the estimate to an end of its interval; None without an interval."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+    return max(estimate.high - estimate.value, estimate.value - estimate.low)
+
+
+def with_margin(estimate: Estimate, unit: str = "") -> tuple[str, str]:
+    """Return the value and its ``± margin`` apart, so that they may stand on two lines; the margin may be empty."""
+    if estimate.value is None:
+        return "n/a", ""
+    margin = half_width(estimate)
+    return by_unit(estimate.value, unit), "" if margin is None else f"± {by_unit(margin, unit)}"
+
+
+def interval(estimate: Estimate) -> tuple[str, str]:
+    """Return a ratio and its ``[low, high]`` apart; the interval may be empty."""
+    if estimate.value is None:
+        return "n/a", ""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f}", ""
+    return f"{estimate.value:.2f}", f"[{estimate.low:.2f}, {estimate.high:.2f}]"

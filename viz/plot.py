@@ -1,0 +1,130 @@
+"""From the store to figure files: run a figure's query, draw its rows, write the file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from ..core.errors import DecodebenchError, UsageError, unknown_name
+from ..core.figure import Figure, Row
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+Format = Literal["png", "svg", "pdf"]
+
+
+class Queryable(Protocol):
+    """What a figure needs of the store."""
+
+    def query(self, sql: str, params: dict[str, Any] | None = None) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Return the columns and the rows of a query."""
+        ...
+
+
+class MissingDataError(UsageError):
+    """The store does not hold what a figure shows."""
+
+
+def choose(known: Iterable[Figure], ids: Sequence[str] | None = None) -> list[Figure]:
+    """Return the figures with these ids in their order, or all.
+
+    Raises:
+        UsageError: an id is not known.
+    """
+    by_id = {figure.id: figure for figure in known}
+    for name in ids or ():
+        if name not in by_id:
+            raise unknown_name("figure", name, by_id, "`decodebench plot --list` says what each figure shows")
+    return [by_id[name] for name in ids] if ids else list(by_id.values())
+
+
+def read(store: Queryable, figure: Figure, experiment: str, baseline_cell: str | None = None) -> list[Row]:
+    """Run the figure's query.
+
+    Each row also gets ``backends`` (every backend of the store, which fixes the colours) and, where ``baseline_cell``
+    is given, ``is_baseline``.
+
+    Raises:
+        MissingDataError: the query has no rows.
+    """
+    columns, values = store.query(figure.sql, {"experiment": experiment})
+    if not values:
+        raise MissingDataError(f"figure {figure.id!r}: experiment {experiment!r} has no {figure.needs}")
+    _, names = store.query("SELECT DISTINCT backend FROM runs ORDER BY backend")
+    backends = tuple(str(name[0]) for name in names)
+    rows = [dict(zip(columns, row, strict=True)) | {"backends": backends} for row in values]
+    if baseline_cell is not None:
+        rows = [row | {"is_baseline": row.get("cell_id") == baseline_cell} for row in rows]
+    return rows
+
+
+def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
+    """Draw a figure from rows; ``subtitle`` names the experiment. Call it within ``style.applied``."""
+    title = f"{figure.title} · {subtitle}" if subtitle else figure.title
+    canvas, axes = style.canvas(title, figure.panels)
+    figure.draw(axes[0] if figure.panels == 1 else axes, rows)
+    return canvas
+
+
+def image(figure: Figure, rows: Sequence[Row], fmt: Format, subtitle: str = "") -> bytes:
+    """Return a drawn figure as the bytes of a file; equal rows give equal bytes."""
+    with style.applied(salt=figure.id):
+        return style.to_bytes(draw(figure, rows, subtitle), fmt)
+
+
+def plot(
+    store: Queryable,
+    figures: Sequence[Figure],
+    experiment: str,
+    out_folder: Path,
+    fmt: Format,
+    *,
+    baseline_cell: str | None = None,
+) -> list[Path]:
+    """Draw figures into ``out_folder`` as ``<experiment>_<id>.<fmt>`` and return the files, in the same order.
+
+    Raises:
+        UsageError: the format is not known.
+        MissingDataError: the store lacks what a figure shows; nothing was written for it, the others are there.
+    """
+    if fmt not in get_args(Format):
+        raise unknown_name("figure format", fmt, get_args(Format))
+    written, missing = [], []
+    for figure in figures:
+        try:
+            content = image(figure, read(store, figure, experiment, baseline_cell), fmt, experiment)
+        except UsageError as error:
+            missing.append(str(error))
+            continue
+        written.append(write_atomically(out_folder / f"{_slug(experiment)}_{_slug(figure.id)}.{fmt}", content))
+    if missing:
+        done = f"\n{len(written)} other figure(s) are in {out_folder}" if written else ""
+        raise MissingDataError("\n".join(missing) + done)
+    return written
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write a file so that a reader sees the old or the new content and never half of it; return the path.
+
+    Raises:
+        DecodebenchError: the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DecodebenchError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _slug(name: str) -> str:
+    """Return a name that is safe as a file name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"

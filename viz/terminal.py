@@ -1,0 +1,186 @@
+"""A comparison in the terminal: tables and bars that stay readable at 80 columns, in a pipe and without colour."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence, Parity
+from ..core.metrics import METRICS
+from .numbers import by_unit, interval, percent, with_margin
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
+_PARITY_STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
+_DETAILS = ("ttft_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes")
+_BAR_WIDTH = 36
+_MOST_NOTES = 12
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """Return the comparison as tables with what one must know to read them."""
+    from rich.console import Group
+
+    return Group(*_headline(comparison), _table(comparison), _details(comparison), *_notes(comparison))
+
+
+def show_view(comparison: Comparison) -> RenderableType:
+    """Return the comparison as bars with their intervals, and the tables below them."""
+    from rich.console import Group
+
+    return Group(_bars(comparison, has_unicode=_is_unicode()), comparison_view(comparison))
+
+
+def _is_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def _headline(comparison: Comparison) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    label = METRICS[comparison.metric].label
+    title = Text()
+    title.append(comparison.experiment, style="bold")
+    title.append(f": {label} against {comparison.baseline}")
+    yield Text()
+    yield title
+
+
+def _table(comparison: Comparison) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    metric = METRICS[comparison.metric]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("cell", overflow="fold", min_width=14)
+    table.add_column(f"{_short(metric.label)}\n{metric.unit}", justify="right", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=10)
+    table.add_column("same\ntokens", min_width=9)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for row in comparison.rows:
+        value = (
+            with_margin(row.metrics[comparison.metric], metric.unit)
+            if comparison.metric in row.metrics
+            else ("n/a", "")
+        )
+        is_baseline = row.verdict == "baseline"
+        table.add_row(
+            row.cell.label,
+            "\n".join(part for part in value if part),
+            "" if is_baseline else "\n".join(part for part in interval(row.ratio) if part),
+            Text(row.verdict, style=_VERDICT_STYLE.get(row.verdict, "")),
+            Text(_parity(row.parity), style=_PARITY_STYLE.get(row.parity.verdict, "")),
+            _accuracy(row.accuracy),
+            _rounds(row),
+        )
+    return table
+
+
+def _short(label: str) -> str:
+    return label.split(" ")[0]
+
+
+def _rounds(row: ComparisonRow) -> str:
+    failed = f"\n{row.failed} failed" if row.failed else ""
+    return f"{row.rounds}{failed}"
+
+
+def _parity(parity: Parity) -> str:
+    match parity.verdict:
+        case "differs" | "ties only" | "identical":
+            return f"{parity.verdict}\n{parity.identical}/{parity.compared}"
+        case "baseline":
+            return ""
+        case other:
+            return other
+
+
+def _accuracy(accuracy: Accuracy | None) -> str:
+    if accuracy is None or accuracy.value.value is None:
+        return ""
+    estimate = accuracy.value
+    if estimate.low is None or estimate.high is None:
+        return percent(accuracy.value.value)
+    return f"{percent(accuracy.value.value)}\n[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+
+
+def _details(comparison: Comparison) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    shown = [name for name in _DETAILS if any(_has(row, name) for row in comparison.rows)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("cell", overflow="fold", min_width=14)
+    for name in shown:
+        unit = METRICS[name].unit
+        table.add_column(METRICS[name].label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
+    for row in comparison.rows:
+        values = [row.metrics[name].value if name in row.metrics else None for name in shown]
+        units = [METRICS[name].unit for name in shown]
+        cells = ("n/a" if value is None else by_unit(value, unit) for value, unit in zip(values, units, strict=True))
+        table.add_row(row.cell.label, *cells)
+    return table
+
+
+def _has(row: ComparisonRow, name: str) -> bool:
+    return name in row.metrics and row.metrics[name].value is not None
+
+
+def _notes(comparison: Comparison) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text(
+        f"ratio: above 1 is better than {comparison.baseline}; 95 % intervals over n rounds, each in a process of its "
+        f"own; differences below {percent(comparison.min_effect)} count as equivalent",
+        style="dim",
+    )
+    for row in comparison.rows:
+        if row.parity.divergences:
+            yield Text(f"{row.cell.label}: {_divergence(row.parity.divergences[0])}", style="dim")
+        elif row.parity.reason and row.parity.verdict == "not comparable":
+            yield Text(f"{row.cell.label}: tokens not comparable: {row.parity.reason}", style="yellow")
+    for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
+        for line in lines[:_MOST_NOTES]:
+            yield Text(f"{kind}: {line}", style="yellow")
+        if len(lines) > _MOST_NOTES:
+            yield Text(f"{kind}: {len(lines) - _MOST_NOTES} more, in --json", style="yellow")
+
+
+def _divergence(divergence: Divergence) -> str:
+    text = f"first parts at output token {divergence.position} of {divergence.sample_id}"
+    if divergence.logprob_gap is None:
+        return text
+    kind = "a tie" if divergence.top2_margin is not None and divergence.top2_margin < 1e-4 else "no tie"
+    return f"{text}, log-probability gap {divergence.logprob_gap:.2g} in the baseline's eyes ({kind})"
+
+
+def _bars(comparison: Comparison, *, has_unicode: bool) -> Table:
+    """Draw one bar per cell from zero, its interval as a line at the end."""
+    from rich.table import Table
+    from rich.text import Text
+
+    metric = METRICS[comparison.metric]
+    estimates = [row.metrics.get(comparison.metric) for row in comparison.rows]
+    ends = [e.high or e.value or 0.0 for e in estimates if e is not None]
+    longest = max(ends, default=0.0) or 1.0
+    full, line = ("█", "─") if has_unicode else ("#", "-")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(overflow="fold", min_width=14)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for row, estimate in zip(comparison.rows, estimates, strict=True):
+        if estimate is None or estimate.value is None:
+            table.add_row(row.cell.label, Text("not measured", style="dim"), "")
+            continue
+        certain = round(_BAR_WIDTH * (estimate.low if estimate.low is not None else estimate.value) / longest)
+        reach = round(_BAR_WIDTH * (estimate.high if estimate.high is not None else estimate.value) / longest)
+        bar = full * max(certain, 0) + line * max(reach - max(certain, 0), 0)
+        table.add_row(row.cell.label, bar, f"{by_unit(estimate.value, metric.unit)} {metric.unit}")
+    return table
