@@ -1,0 +1,75 @@
+"""The engine's own benchmark tool, llama-bench, built once from the source distribution of llama-cpp-python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from decodebench import ModelCache, UsageError
+
+_SWITCHES_OFF = ("LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_SERVER", "LLAMA_CURL", "LLAMA_OPENSSL")
+
+
+def binary() -> Path:
+    """Return the path of llama-bench for the installed llama-cpp-python, built now unless it is in the cache.
+
+    Raises:
+        UsageError: a build tool is missing, or the build fails; the text ends with the tool's own words.
+    """
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            raise UsageError(f"building llama-bench needs {tool}: install it with the system's package manager")
+    installed = version("llama-cpp-python")
+    return ModelCache().entry("llama-bench", installed, "1", build=lambda folder: _build(folder, installed)) / "bin"
+
+
+def _build(folder: Path, installed: str) -> None:
+    print(f"building llama-bench of llama-cpp-python {installed}, about five minutes, once", file=sys.stderr)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
+    _call([*pip, f"llama-cpp-python=={installed}", "--dest", str(folder)])
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    archive.unlink()
+    (source,) = folder.glob("*/vendor/llama.cpp")
+    build = folder / "build"
+    switches = [f"-D{name}=OFF" for name in _SWITCHES_OFF]
+    _call(["cmake", "-S", str(source), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", *switches])
+    _call(["cmake", "--build", str(build), "--target", "llama-bench", "-j", str(os.cpu_count() or 1)])
+    # Only what runs is kept: the tool with the libraries that it was linked to.
+    shutil.copytree(build / "bin", folder / "bin", symlinks=True)
+    shutil.rmtree(build)
+    shutil.rmtree(source.parent.parent)
+
+
+def _call(command: list[str]) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise UsageError(f"`{' '.join(command[:4])} ...` failed:\n{(ended.stderr or ended.stdout)[-1500:]}")
+
+
+def tokens_per_s(model: Path, *, tokens: int, repetitions: int, threads: int) -> float:
+    """Return the generation rate that llama-bench measures: ``tokens`` evaluations of one token from an empty cache.
+
+    It runs with the shared libraries of the installed llama-cpp-python, so that the engine is the very same code.
+    """
+    folder = binary()
+    command = [str(folder / "llama-bench"), "-m", str(model), "-p", "0", "-n", str(tokens), "-r", str(repetitions)]
+    command += ["-t", str(threads), "-fa", "0", "-ngl", "0", "-o", "json"]
+    package = find_spec("llama_cpp")
+    assert package is not None and package.origin is not None
+    libraries = f"{Path(package.origin).parent / 'lib'}:{folder}"
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if ended.returncode != 0:
+        raise UsageError(f"llama-bench failed: {ended.stderr[-500:]}")
+    (row,) = json.loads(ended.stdout)
+    nanoseconds = row["samples_ns"]
+    return float(tokens * len(nanoseconds) / (sum(nanoseconds) / 1e9))

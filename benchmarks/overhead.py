@@ -1,0 +1,210 @@
+"""What measuring through decodebench costs: each plugin against the engine's own way, interleaved, in one run.
+
+``llama-cpp`` stands against llama-bench: N evaluations of one token from an empty cache (``-p 0 -n N``); ours gets a
+prompt of one token and commits N, which is the same N evaluations, sampling included. ``transformers`` stands against
+``model.generate``: float32, greedy, the rate of the N - 1 tokens after the first. Every figure comes from a process of
+its own; the ratio's 95 % t interval is over rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import click
+import llama_bench
+
+from decodebench import ModelCache, UsageError
+from decodebench.collate.statistics import t_interval
+from decodebench.core.environment import capture, cores
+from decodebench.core.job import Job, ModelJob, PreparedJob, PromptJob
+from decodebench.core.launchers import request, run_worker
+from decodebench.core.models import ResolvedModel, resolve
+from decodebench.core.registry import Registry
+
+_TIMEOUT_S = 900.0
+_PROMPT_TOKENS = 16
+_GOALS = {("llama-cpp", "random:qwen3-30m"): 0.97, ("llama-cpp", "tiny:target"): 0.90}
+
+Measure = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One plugin and the engine's own tool on one model."""
+
+    backend: str
+    other: str
+    model: str
+    ours: Measure
+    theirs: Measure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pair came to: rates are geometric means over rounds, in tokens/s."""
+
+    backend: str
+    other: str
+    model: str
+    rounds: int
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    goal: float
+
+
+def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation: str, **load: int) -> float:
+    """Return the plugin's tokens/s in one worker process; with a one-token prompt all N tokens count."""
+    steps: list[dict] = []
+    prompts = [
+        PromptJob(sample_id=str(i), is_warmup=i == 0, random_tokens=load["prompt"], random_seed=str(i))
+        for i in range(load["repetitions"] + 1)
+    ]
+    common = {"plugin": backend, "backend": backend, "options": options, "quantisation": quantisation}
+    job = Job(
+        action="measure",
+        prepared=prepared(backend, model, options, quantisation),
+        prompts=tuple(prompts),
+        max_new_tokens=load["tokens"],
+        ignore_eos=True,
+        **common,
+    )
+    outcome = run_worker(job, engine_text=None, timeout_s=_TIMEOUT_S, on_line=steps.append)
+    if outcome.status != "ok":
+        raise UsageError(f"{backend}: {outcome.reason}")
+    measured = [line for line in steps if line["type"] == "step" and line["sample"] > 0]
+    if load["prompt"] > 1:
+        measured = [line for line in measured if line["index"] > 0]
+    return len(measured) / sum(line["step_s"] for line in measured)
+
+
+def prepared(backend: str, model: ResolvedModel, options: dict, quantisation: str) -> PreparedJob:
+    """Convert the model, or find it in the cache."""
+    job = Job(
+        action="prepare",
+        plugin=backend,
+        backend=backend,
+        options=options,
+        quantisation=quantisation,
+        model=ModelJob.of(model),
+        cache_root=ModelCache().root,
+    )
+    return PreparedJob.model_validate(request(job, "prepared", _TIMEOUT_S)["model"])
+
+
+def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> float:
+    """Return the tokens/s of ``model.generate`` in a process of its own."""
+    script = Path(__file__).with_name("generate_loop.py")
+    arguments = [str(model.path), *map(str, (_PROMPT_TOKENS, tokens, repetitions, threads))]
+    ended = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=True)
+    return float(ended.stdout.splitlines()[-1])
+
+
+def pairs(names: Sequence[str], tokens: int, repetitions: int, threads: int) -> list[Pair]:
+    """Build the comparisons of both engines on every model."""
+    made = []
+    load = {"tokens": tokens, "repetitions": repetitions}
+    for name in names:
+        model = resolve(name, Registry().models, ModelCache())
+        gguf = {"n_threads": threads, "flash_attention": "off"}
+        weights = prepared("llama-cpp", model, gguf, "f16").path
+        made.append(
+            Pair(
+                "llama-cpp",
+                "llama-bench",
+                name,
+                lambda m=model, o=gguf: plugin_rate("llama-cpp", m, o, "f16", prompt=1, **load),
+                lambda w=weights: llama_bench.tokens_per_s(w, threads=threads, **load),
+            )
+        )
+        made.append(
+            Pair(
+                "transformers",
+                "model.generate",
+                name,
+                lambda m=model: plugin_rate(
+                    "transformers", m, {"n_threads": threads}, "none", prompt=_PROMPT_TOKENS, **load
+                ),
+                lambda m=model: generate_rate(m, tokens, repetitions, threads),
+            )
+        )
+    return made
+
+
+def compare(made: Sequence[Pair], rounds: int) -> list[Outcome]:
+    """Measure every side of every pair once a round, in an order shuffled anew each round."""
+    rates: dict[tuple[int, str], list[float]] = {}
+    for index in range(rounds):
+        turns = [(at, side) for at in range(len(made)) for side in ("ours", "theirs")]
+        random.Random(index).shuffle(turns)
+        for at, side in turns:
+            rate = getattr(made[at], side)()
+            rates.setdefault((at, side), []).append(rate)
+            print(
+                f"round {index + 1}: {made[at].backend} {made[at].model} {side}: {rate:.0f} tokens/s", file=sys.stderr
+            )
+    return [_outcome(pair, rates[at, "ours"], rates[at, "theirs"]) for at, pair in enumerate(made)]
+
+
+def _outcome(pair: Pair, ours: list[float], theirs: list[float]) -> Outcome:
+    logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
+    interval = t_interval(logs)
+    mean = math.exp(sum(logs) / len(logs))
+    low = mean if interval.low is None else math.exp(interval.low)
+    high = mean if interval.high is None else math.exp(interval.high)
+    goal = _GOALS.get((pair.backend, pair.model), 1.0)
+    middle = [math.exp(sum(map(math.log, side)) / len(side)) for side in (ours, theirs)]
+    return Outcome(pair.backend, pair.other, pair.model, len(ours), *middle, mean, low, high, goal)
+
+
+def markdown(outcomes: Sequence[Outcome], command: str) -> str:
+    """Return the table with command, machine and date."""
+    machine = capture(anonymise=True, with_bandwidth=False)
+    lines = [
+        f"`{command}`, {date.today().isoformat()}, {machine.cpu_model}, {machine.cores_used} cores, {machine.platform} "
+        f"{machine.machine}, Python {platform.python_version()}",
+        "",
+        "| plugin | against | model | plugin, tokens/s | other, tokens/s | ratio | 95 % interval | goal | reached |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for o in outcomes:
+        reached = "yes" if o.high >= o.goal else "no"
+        cells = (o.backend, o.other, o.model, f"{o.ours:.0f}", f"{o.theirs:.0f}", f"{o.ratio:.3f}")
+        lines.append(f"| {' | '.join(cells)} | {o.low:.3f} to {o.high:.3f} | {o.goal:.2f} | {reached} |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, default=("random:qwen3-30m", "tiny:target"), show_default=True)
+@click.option("--rounds", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="Tokens per generation.")
+@click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Generations per process.")
+@click.option("--threads", type=click.IntRange(1), default=cores(), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a Markdown table.")
+def main(models: tuple[str, ...], rounds: int, tokens: int, repetitions: int, threads: int, as_json: bool) -> None:
+    """Compare each plugin with its engine's own way of measuring."""
+    try:
+        llama_bench.binary()
+        outcomes = compare(pairs(models, tokens, repetitions, threads), rounds)
+    except UsageError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+        return
+    command = f"python benchmarks/overhead.py --rounds {rounds} --tokens {tokens} --threads {threads}"
+    click.echo(markdown(outcomes, command))
+
+
+if __name__ == "__main__":
+    main()
