@@ -56,7 +56,7 @@ def _table(comparison: Comparison) -> Table:
     from rich.text import Text
 
     metric = METRICS[comparison.metric]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold", min_width=14)
     table.add_column(f"{_short(metric.label)}\n{metric.unit}", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
@@ -75,10 +75,10 @@ def _table(comparison: Comparison) -> Table:
             row.cell.label,
             "\n".join(part for part in value if part),
             "" if is_baseline else "\n".join(part for part in interval(row.ratio) if part),
-            Text(row.verdict, style=_VERDICT_STYLE.get(row.verdict, "")),
+            Text(_verdict(row), style=_VERDICT_STYLE.get(row.verdict, "")),
             Text(_parity(row.parity), style=_PARITY_STYLE.get(row.parity.verdict, "")),
             _accuracy(row.accuracy),
-            _rounds(row),
+            str(row.rounds),
         )
     return table
 
@@ -87,9 +87,8 @@ def _short(label: str) -> str:
     return label.split(" ")[0]
 
 
-def _rounds(row: ComparisonRow) -> str:
-    failed = f"\n{row.failed} failed" if row.failed else ""
-    return f"{row.rounds}{failed}"
+def _verdict(row: ComparisonRow) -> str:
+    return f"{row.verdict}\n{row.failed} failed" if row.failed else row.verdict
 
 
 def _parity(parity: Parity) -> str:
@@ -98,8 +97,8 @@ def _parity(parity: Parity) -> str:
             return f"{parity.verdict}\n{parity.identical}/{parity.compared}"
         case "baseline":
             return ""
-        case other:
-            return other
+        case _:
+            return "n/a"
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:
@@ -116,7 +115,7 @@ def _details(comparison: Comparison) -> Table:
     from rich.table import Table
 
     shown = [name for name in _DETAILS if any(_has(row, name) for row in comparison.rows)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold", min_width=14)
     for name in shown:
         unit = METRICS[name].unit

@@ -1,0 +1,41 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decodebench.collate.comparison import Estimate
+from decodebench.viz.numbers import by_unit, digits, interval, percent, seconds, size, with_margin
+
+
+@given(st.floats(1e-6, 1e12))
+def test_three_significant_digits_and_never_an_exponent(value):
+    text = digits(value)
+    assert "e" not in text.lower()
+    assert float(text) == pytest.approx(value, rel=0.0051)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (seconds(0.00123), "1.23 ms"),
+        (seconds(12.5), "12.5 s"),
+        (seconds(4.2e-5), "42.0 µs"),
+        (size(5 * 2**20), "5.00 MiB"),
+        (size(3 * 2**30), "3.00 GiB"),
+        (percent(0.875), "88 %"),
+        (percent(0.996), "99.6 %"),
+        (by_unit(1234.0, "tokens/s"), "1230"),
+    ],
+)
+def test_units_suit_the_size(shown, expected):
+    assert shown == expected
+
+
+def test_an_estimate_without_interval_shows_none():
+    assert with_margin(Estimate(value=2.0), "s") == ("2.00 s", "")
+    assert with_margin(Estimate(value=None), "s") == ("n/a", "")
+    assert with_margin(Estimate(value=2.0, low=1.5, high=2.25), "s") == ("2.00 s", "± 500 ms")
+    assert interval(Estimate(value=1.5, low=1.25, high=1.8)) == ("1.50", "[1.25, 1.80]")
