@@ -117,7 +117,7 @@ def pairs(names: Sequence[str], tokens: int, repetitions: int, threads: int) -> 
     load = {"tokens": tokens, "repetitions": repetitions}
     for name in names:
         model = resolve(name, Registry().models, ModelCache())
-        gguf = {"n_threads": threads, "flash_attention": "off"}
+        gguf = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
         weights = prepared("llama-cpp", model, gguf, "f16").path
         made.append(
             Pair(

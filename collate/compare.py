@@ -83,15 +83,17 @@ def compare(
         warnings += unlike_rounds(cell, label)
         if cell is not base:
             warnings += unlike_conditions(cell, base, (label, names[base.cell_id].label), dimension)
+    rows = _rows(store, name, pairs, chosen, min_effect)
+    undecided = {row.cell.cell_id for row in rows if row.verdict == "no difference shown"}
     return Comparison(
         experiment=name,
         baseline=names[first.cell_id].label,
         by=dimension,
         metric=metric,
         min_effect=min_effect,
-        rows=_rows(store, name, pairs, chosen, min_effect),
+        rows=rows,
         warnings=tuple(dict.fromkeys(warnings)),
-        findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every),
+        findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ class _Subject:
     names: dict[str, str]
     metric: str
     min_effect: float
+    undecided: Collection[str] | None
 
     def name(self, cell: Cell) -> str:
         return repr(self.names[cell.cell_id])
@@ -44,6 +45,7 @@ def findings(
     metric: str = "decode_tokens_per_s",
     min_effect: float = defaults.MIN_EFFECT,
     cells: Sequence[Cell] | None = None,
+    undecided: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Return every finding on one experiment.
 
@@ -53,6 +55,7 @@ def findings(
         metric: name in ``METRICS`` by which rounds are judged.
         min_effect: relative difference that the experiment is meant to tell.
         cells: its cells, where they are loaded already.
+        undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
 
     Raises:
         UsageError: the metric is not known.
@@ -61,7 +64,7 @@ def findings(
         raise unknown_name("metric", metric, METRICS)
     loaded = list(load_cells(store, experiment) if cells is None else cells)
     names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
-    subject = _Subject(loaded, names, metric, min_effect)
+    subject = _Subject(loaded, names, metric, min_effect, undecided)
     return tuple(text for check in _CHECKS for text in check(subject))
 
 
@@ -89,21 +92,22 @@ def outlier_rounds(subject: _Subject) -> Iterator[str]:
 
 
 def variable_rounds(subject: _Subject) -> Iterator[str]:
-    """Cells whose rounds scatter widely, and the rounds that would be needed."""
+    """Cells whose rounds scatter widely, and the rounds that would be needed where the scatter hides the answer."""
     for cell in subject.cells:
         values = cell.values(subject.metric)
         spread = variation(values)
         if spread is None:
             continue
+        parts = []
         if spread > _VARIATION[0]:
             grade = "very noisy" if spread > _VARIATION[1] else "noisy"
-            yield f"{subject.name(cell)} is {grade}: {subject.metric} varies by {spread:.1%} between rounds"
+            parts.append(f"is {grade}: {subject.metric} varies by {spread:.1%} between rounds")
         needed = rounds_needed(spread, subject.min_effect)
-        if needed > len(values):
-            yield (
-                f"{subject.name(cell)}: too noisy to tell {subject.min_effect:.1%} apart with {len(values)} rounds; "
-                f"{f'about {needed}' if needed <= _MANY else f'more than {_MANY}'} are needed"
-            )
+        if needed > len(values) and (subject.undecided is None or cell.cell_id in subject.undecided):
+            count = f"about {needed}" if needed <= _MANY else f"more than {_MANY}"
+            parts.append(f"{count} rounds are needed to tell {subject.min_effect:.1%} apart, it has {len(values)}")
+        if parts:
+            yield f"{subject.name(cell)} {'; '.join(parts)}"
 
 
 def drifting_rounds(subject: _Subject) -> Iterator[str]:

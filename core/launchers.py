@@ -103,22 +103,25 @@ def _converse(
     engine_text: Path | None,
 ) -> Outcome:
     deadline = time.monotonic() + timeout_s
-    _send_job(worker, job)
+    _send(worker, job.model_dump_json().encode() + b"\n")
     for line in _lines(worker, deadline):
         if line is None:
             return Outcome("timeout", f"stopped after the time-out of {timeout_s:g} s")
         if line["type"] == "finish":
             return Outcome(line["status"], line["reason"], line["peak_rss_bytes"])
-        on_line(line)
+        if line["type"] == "ready":
+            _send(worker, b"\n")
+        else:
+            on_line(line)
     worker.wait()
     return Outcome("crashed", _death(worker.returncode, job, engine_text))
 
 
-def _send_job(worker: subprocess.Popen[bytes], job: Job) -> None:
+def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
     assert worker.stdin is not None
     try:
-        worker.stdin.write(job.model_dump_json().encode() + b"\n")
-        worker.stdin.close()
+        worker.stdin.write(data)
+        worker.stdin.flush()
     except BrokenPipeError:
         pass  # it died before it listened; the end of its output says so
 

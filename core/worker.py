@@ -57,6 +57,11 @@ class Wire:
         self._pipe.write((json.dumps({"type": kind, **content}, ensure_ascii=False) + "\n").encode())
         self._pipe.flush()
 
+    def wait_until_read(self) -> None:
+        """Return once the parent has dealt with every line: its work must not run beside the next measurement."""
+        self.send("ready", {})
+        sys.stdin.readline()
+
 
 def main() -> None:
     """Run the job that stands on standard input."""
@@ -130,6 +135,7 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
     for number, prompts in enumerate(_batches(job)):
         encoded = [_encode(prompt, job, codec, facts) for prompt in prompts]
         requests = [_request(job, facts, tuple(ids), stop_ids, index + row) for row, (_, ids) in enumerate(encoded)]
+        wire.wait_until_read()
         batch = _measure_batch(job, backend, codec, requests)
         engine = dict(backend.counters())
         for row, prompt in enumerate(prompts):

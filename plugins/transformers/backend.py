@@ -23,7 +23,7 @@ from ...core.backend import (
 from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
-from .checkpoint import count_weights, open_model
+from .checkpoint import context_length, count_weights, open_model
 from .decoder import Decoder
 from .options import TransformersOptions
 from .quantise import QUANTISATIONS, check_available, quantise, weight_bytes
@@ -112,15 +112,19 @@ class TransformersBackend(Backend):
         return ModelFacts(
             parameters=parameters,
             weight_bytes=weight_bytes(self._model),
-            context_length=config.max_position_embeddings,
-            vocabulary_size=config.vocab_size,
+            context_length=context_length(config),
+            vocabulary_size=config.get_text_config().vocab_size,
             stop_token_ids=_stop_ids(self._model.generation_config.eos_token_id, config.eos_token_id),
             settings={"n_threads": str(threads)},
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
+        if len(batch) != 1:
+            raise BackendError(f"transformers takes one request at a time, not {len(batch)}")
         (request,) = batch
+        if not request.prompt_ids:
+            raise BackendError("the prompt has no tokens")
         return self._decoder.generate(request)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:

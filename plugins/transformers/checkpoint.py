@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from ...core.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from .options import TransformersOptions
+
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
 def count_weights(folder: Path) -> int:
@@ -60,11 +62,32 @@ def open_model(folder: Path, options: TransformersOptions, device: str) -> PreTr
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())
+        if "scaled_dot_product_attention" in first:
+            architecture = first.split()[0]
+            raise ModelError(
+                f"{folder}: {architecture} has no fused attention; use the option attention=eager"
+            ) from error
         raise ModelError(f"{folder}: transformers cannot load it: {first[:300]}") from error
     problems = list(_problems(report))
     if problems:
         raise ModelError(f"{folder}: {'; '.join(problems)}")
     return model.eval().to(device)
+
+
+def context_length(config: PretrainedConfig) -> int:
+    """Return the longest sequence in tokens that the model's configuration allows.
+
+    Raises:
+        ModelError: the configuration states none, as that of a recurrent model.
+    """
+    text = config.get_text_config()  # models with several parts keep the language model's settings one level down
+    for name in _LENGTHS:
+        value = getattr(text, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise ModelError(
+        f"{type(text).__name__} states no context length; give config.json an integer max_position_embeddings"
+    )
 
 
 def _problems(report: dict[str, object]) -> Iterator[str]:

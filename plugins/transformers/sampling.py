@@ -42,8 +42,9 @@ def probabilities(logits: torch.Tensor, request: Request) -> torch.Tensor:
 
     scaled = logits.float() / request.temperature
     if request.top_k > 0:
-        smallest = scaled.topk(min(request.top_k, scaled.shape[-1])).values[:, -1:]
-        scaled = scaled.masked_fill(scaled < smallest, -torch.inf)
+        # A stable sort, because topk leaves open which of equal logits it takes: exactly k stay, smallest ids first.
+        kept = scaled.sort(descending=True, stable=True).indices[:, : request.top_k]
+        scaled = torch.full_like(scaled, -torch.inf).scatter(-1, kept, scaled.gather(-1, kept))
     chances = scaled.softmax(-1)
     if request.top_p < 1:
         ordered, ids = chances.sort(descending=True, stable=True)

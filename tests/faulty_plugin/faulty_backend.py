@@ -21,6 +21,7 @@ from decodebench import (
     Quantisation,
     Request,
     Step,
+    Task,
     hookimpl,
 )
 
@@ -102,6 +103,21 @@ class Faulty(Backend):
             yield Step((token,), row=row, forwards=1)
 
 
+class NoProblems(Task):
+    name, version, summary = "no-problems", "1", "a task without a single problem"
+
+    def samples(self, n, seed):
+        yield from ()
+
+    def score(self, sample, text):
+        raise AssertionError("there is nothing to score")
+
+
 @hookimpl
 def decodebench_backends():
     return [Faulty]
+
+
+@hookimpl
+def decodebench_tasks():
+    return [NoProblems]

@@ -98,9 +98,10 @@ def headline(comparison: Comparison) -> str:
         return f"No cell is shown to be better than {comparison.baseline} in {label}."
     best = max(faster, key=lambda row: row.ratio.value or 0.0)
     value, around = interval(best.ratio)
+    span = around.strip("[]").replace(", ", " to ")
     return (
         f"{best.cell.label} has the best {label}: {value} times {comparison.baseline} "
-        f"(95 % interval {around.strip('[]').replace(', ', ' to ')}, {best.rounds} rounds). {_tokens(best)}{_right(best)}"
+        f"(95 % interval {span}, {best.rounds} rounds). {_tokens(best)}{_right(best)}"
     )
 
 

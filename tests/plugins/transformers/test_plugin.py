@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from decodebench import BackendError, ModelCache, ModelError, ResolvedModel
+from decodebench import BackendError, ModelCache, ModelError, Request, ResolvedModel
 from decodebench.plugins.transformers.backend import TransformersBackend
 
 from .conftest import Loaded, save_checkpoint
@@ -125,6 +126,37 @@ def test_an_unknown_architecture_is_refused(checkpoints, tmp_path):
         (folder / "config.json").write_text('{"model_type": "no-such-model", "architectures": ["NoSuch"]}')
 
     assert "transformers cannot load it" in broken(checkpoints, tmp_path, rename)
+
+
+def bloom(folder):
+    config = transformers.BloomConfig(vocab_size=160, hidden_size=64, n_layer=2, n_head=4, eos_token_id=2)
+    torch.manual_seed(11)
+    transformers.BloomForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_without_fused_attention_names_the_option_that_helps(tmp_path):
+    with pytest.raises(ModelError, match="BloomForCausalLM has no fused attention; use the option attention=eager"):
+        Loaded(bloom(tmp_path))
+
+
+def test_a_model_without_a_context_length_says_what_to_add(tmp_path):
+    with pytest.raises(ModelError, match="BloomConfig states no context length; .* max_position_embeddings"):
+        Loaded(bloom(tmp_path), attention="eager")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 256}))
+    loaded = Loaded(tmp_path, attention="eager")
+    assert loaded.facts.context_length == 256
+    assert len(loaded.tokens(PROMPT, 5, ignore_eos=True)) == 5
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [([Request((5,), 1)] * 2, "one request at a time, not 2"), ([Request((), 1)], "the prompt has no tokens")],
+)
+def test_a_batch_that_cannot_be_continued_is_refused(load, checkpoints, batch, reason):
+    with pytest.raises(BackendError, match=reason):
+        load(checkpoints["Qwen3"]).backend.generate(batch)
 
 
 def test_a_gguf_file_is_no_folder(tmp_path):

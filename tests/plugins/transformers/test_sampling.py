@@ -50,5 +50,10 @@ def test_what_is_kept_is_what_was_asked_for(values, top_k, top_p, temperature):
     assert kept == 1 or float(full[: kept - 1].sum()) < top_p + 1e-6, "one token fewer would have been enough"
 
 
+def test_top_k_keeps_exactly_k_of_equal_logits_the_smallest_ids_first():
+    found = probabilities(torch.tensor([[0.0, 3.0, 3.0, 3.0, 1.0]]), request(top_k=2))[0]
+    assert found.tolist() == [0.0, 0.5, 0.5, 0.0, 0.0]
+
+
 def test_greedy_takes_the_smallest_id_on_a_tie():
     assert int(chooser(request(temperature=0.0), "cpu")(torch.tensor([[0.0, 3.0, 3.0, 1.0]]))) == 1
