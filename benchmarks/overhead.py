@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 import llama_bench
 
-from decodebench import ModelCache, UsageError
+from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.collate.statistics import t_interval
 from decodebench.core.environment import capture, cores
 from decodebench.core.job import Job, ModelJob, PreparedJob, PromptJob
@@ -50,7 +50,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pair came to: rates are geometric means over rounds, in tokens/s."""
+    """What a pair came to: rates in tokens/s, geometric means over rounds, and each round's own as measured."""
 
     backend: str
     other: str
@@ -62,6 +62,8 @@ class Outcome:
     low: float
     high: float
     goal: float
+    rounds_ours: tuple[float, ...]
+    rounds_theirs: tuple[float, ...]
 
 
 def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation: str, **load: int) -> float:
@@ -107,7 +109,9 @@ def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: 
     """Return the tokens/s of ``model.generate`` in a process of its own."""
     script = Path(__file__).with_name("generate_loop.py")
     arguments = [str(model.path), *map(str, (_PROMPT_TOKENS, tokens, repetitions, threads))]
-    ended = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise UsageError(f"model.generate failed: {ended.stderr[-500:]}")
     return float(ended.stdout.splitlines()[-1])
 
 
@@ -165,7 +169,8 @@ def _outcome(pair: Pair, ours: list[float], theirs: list[float]) -> Outcome:
     high = mean if interval.high is None else math.exp(interval.high)
     goal = _GOALS.get((pair.backend, pair.model), 1.0)
     middle = [math.exp(sum(map(math.log, side)) / len(side)) for side in (ours, theirs)]
-    return Outcome(pair.backend, pair.other, pair.model, len(ours), *middle, mean, low, high, goal)
+    raw = tuple(ours), tuple(theirs)
+    return Outcome(pair.backend, pair.other, pair.model, len(ours), *middle, mean, low, high, goal, *raw)
 
 
 def markdown(outcomes: Sequence[Outcome], command: str) -> str:
@@ -191,19 +196,19 @@ def markdown(outcomes: Sequence[Outcome], command: str) -> str:
 @click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="Tokens per generation.")
 @click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Generations per process.")
 @click.option("--threads", type=click.IntRange(1), default=cores(), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a Markdown table.")
-def main(models: tuple[str, ...], rounds: int, tokens: int, repetitions: int, threads: int, as_json: bool) -> None:
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write every rate there, too.")
+def main(models: tuple[str, ...], rounds: int, tokens: int, repetitions: int, threads: int, file: Path | None) -> None:
     """Compare each plugin with its engine's own way of measuring."""
     try:
         llama_bench.binary()
         outcomes = compare(pairs(models, tokens, repetitions, threads), rounds)
-    except UsageError as error:
+    except DecodebenchError as error:
         raise click.ClickException(str(error)) from error
-    if as_json:
-        click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
-        return
-    command = f"python benchmarks/overhead.py --rounds {rounds} --tokens {tokens} --threads {threads}"
-    click.echo(markdown(outcomes, command))
+    if file is not None:
+        file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
+    chosen = " ".join(f"--model {name}" for name in models)
+    sizes = f"--rounds {rounds} --tokens {tokens} --repetitions {repetitions} --threads {threads}"
+    click.echo(markdown(outcomes, f"python benchmarks/overhead.py {chosen} {sizes}"))
 
 
 if __name__ == "__main__":
