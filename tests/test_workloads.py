@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +107,22 @@ def test_csv_columns_are_the_contract(cli, tmp_path):
     )
     assert header[:16] == contract.split(",")
     assert file.endswith("llama-cpp.csv")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [*TASK, "--temperature", 0.5, "--stop", "#", "--seed", 7],
+        ["--prompt-tokens", 5, "--output-tokens", 4, "--depth", 3, "--ignore-eos", "--samples", 1],
+    ],
+)
+def test_the_plan_on_the_page_measures_the_same_cells(cli, tmp_path, flags):
+    run = ["run", "-b", "llama-cpp", "-m", "tiny:draft", "-q", "f16", "-q", "q4_0", "--set", "n_batch=512,1024"]
+    assert cli(*run, *flags, "--rounds", 1, "-o", tmp_path).code == 0
+    page = Path(cli("report", tmp_path, "--json").json["report"]).read_text()
+    plan = html.unescape(page.split("<pre><code>")[1].split("</code></pre>")[0])
+    (tmp_path / "plan.toml").write_text(plan)
+    again = cli("run", tmp_path / "plan.toml", "--dry-run", "--json")
+    assert again.code == 0, again.err
+    measured = rows(cli, tmp_path, "SELECT DISTINCT cell_id FROM runs")
+    assert sorted(cell["cell_id"] for cell in again.json["cells"]) == sorted(row[0] for row in measured)

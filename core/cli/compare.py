@@ -153,6 +153,7 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
 @json_option
 def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - flags of comparison_options
     """Write one self-contained HTML page about an experiment."""
+    from ...collate.reproduce import plan_toml
     from ...viz.report import write_report
     from ..registry import Registry
 
@@ -160,13 +161,8 @@ def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: 
     comparison = compute(**chosen)
     with open_store(folder) as store:
         figures = list(Registry().figures.values())
-        path = write_report(
-            store,
-            comparison,
-            target or folder / "report.html",
-            figures=figures,
-            reproduce=f"decodebench report {folder}",
-        )
+        plan = plan_toml(store, comparison.experiment)
+        path = write_report(store, comparison, target or folder / "report.html", figures=figures, reproduce=plan)
     if as_json:
         print_json({"report": str(path)})
         return

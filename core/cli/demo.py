@@ -107,6 +107,7 @@ def _files(runner: Runner, report: RunReport) -> Iterable[str]:
     """Write figures, CSV files and the page; return a line for each."""
     from ...collate.compare import compare
     from ...collate.export import export_csv
+    from ...collate.reproduce import plan_toml
     from ...viz.report import write_report
     from ..store import Store
     from .drawing import draw_all
@@ -120,9 +121,8 @@ def _files(runner: Runner, report: RunReport) -> Iterable[str]:
             drawn = []
             yield str(error)
         tables = export_csv(store, runner.output)
-        page = write_report(
-            store, comparison, runner.output / "report.html", figures=figures, reproduce="decodebench demo"
-        )
+        plan = plan_toml(store, report.experiment)
+        page = write_report(store, comparison, runner.output / "report.html", figures=figures, reproduce=plan)
     yield from (f"figure: {path}" for path in drawn)
     yield from (f"table:  {path}" for path in tables)
     yield f"page:   {page}"

@@ -33,7 +33,7 @@ def write_report(
         comparison: what the page is about.
         path: the file; written whole or not at all.
         figures: drawn from the store and embedded; one without data is named with what it needs.
-        reproduce: the command that leads here.
+        reproduce: the plan that measures the experiment again, as TOML; empty where there is none.
 
     Raises:
         DecodebenchError: the file cannot be written.
@@ -67,7 +67,7 @@ def render(
         missing: a sentence for each figure that has no data.
         differences: outputs that leave the baseline's, see ``page.html.j2``.
         environment: what the rounds ran on, by name.
-        reproduce: the command that leads here.
+        reproduce: the plan that measures the experiment again, as TOML; empty where there is none.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
