@@ -82,8 +82,8 @@ class Progress:
         self.say(f"{self._place(self._finished)} {self._label}, round {self._round + 1}: {outcome}{self._left()}")
 
     def _place(self, number: int) -> str:
-        """Within a budget nobody knows how many rounds there will be."""
-        return f"[{number}]" if self._budget_s is not None else f"[{number}/{self._total}]"
+        """Count rounds; before the first, and within a budget, nobody knows how many there will be."""
+        return f"[{number}]" if self._budget_s is not None or not self._total else f"[{number}/{self._total}]"
 
     def _rate(self) -> str:
         return f"{self._tokens / self._seconds:.1f} tokens/s" if self._seconds else "no tokens yet"
