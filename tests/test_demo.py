@@ -1,0 +1,46 @@
+"""The demo: every available backend, a table, figures, CSV files, a page; and what is missing is said."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def demo(cli_for, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, cli_for(folder)("demo", "--budget", 0, "-o", folder, env={"PYTHONPATH": ""})
+
+
+def test_it_compares_both_engines_in_at_least_two_rounds(demo, cli_for):
+    folder, ended = demo
+    assert ended.code == 0, ended.err
+    rows = cli_for(folder)("compare", folder, "--json").json["rows"]
+    assert {row["cell"]["backend"] for row in rows} == {"transformers", "llama-cpp"}
+    assert all(row["rounds"] == 2 and row["n"] == 32 for row in rows)
+    assert rows[0]["cell"]["backend"] == "transformers" and rows[0]["verdict"] == "baseline"
+    bits = [row["cell"]["bits_per_weight"] for row in rows if row["cell"]["backend"] == "llama-cpp"]
+    assert bits[0] > 31 and 8 <= bits[1] < 9 and 4 <= bits[2] < 5.5
+
+
+def test_it_writes_what_it_names(demo):
+    folder, ended = demo
+    assert len(list((folder / "figures").glob("*.png"))) == 4
+    assert {path.name for path in folder.glob("*.csv")} == {"llama-cpp.csv", "transformers.csv"}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4
+    for path in [*folder.glob("figures/*.png"), *folder.glob("*.csv"), folder / "report.html"]:
+        assert str(path) in ended.out
+
+
+def test_it_says_what_it_does_and_how_long(demo):
+    _, ended = demo
+    assert "as many rounds as fit into 0 s after set-up, at least 2" in ended.out
+    assert "faster" in ended.out and "tokens/s" in ended.out
+
+
+def test_it_names_what_was_not_measured(cli, tmp_path):
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,llama-cpp"}
+    ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
+    assert ended.code == 2
+    assert "no backend is available" in ended.err
+    assert "plugin transformers is disabled" in ended.err
