@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from .core.figure import Figure
     from .core.hookspecs import API_VERSION, hookimpl
+    from .core.logparser import LogParser
     from .core.models import ModelSource
     from .core.tasks import Score, Task, TaskSample
 
@@ -43,6 +44,7 @@ _HOME = {
     "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError UsageError",
     "figure": "Figure",
     "hookspecs": "API_VERSION hookimpl",
+    "logparser": "LogParser",
     "models": "ModelSource",
     "tasks": "Score Task TaskSample",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "BackendOptions",
     "DecodebenchError",
     "Figure",
+    "LogParser",
     "ModelCache",
     "ModelError",
     "ModelFacts",

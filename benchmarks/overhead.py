@@ -158,19 +158,27 @@ def compare(made: Sequence[Pair], rounds: int) -> list[Outcome]:
             print(
                 f"round {index + 1}: {made[at].backend} {made[at].model} {side}: {rate:.0f} tokens/s", file=sys.stderr
             )
-    return [_outcome(pair, rates[at, "ours"], rates[at, "theirs"]) for at, pair in enumerate(made)]
+    return [
+        outcome(
+            (pair.backend, pair.other, pair.model),
+            rates[at, "ours"],
+            rates[at, "theirs"],
+            _GOALS.get((pair.backend, pair.model), 1.0),
+        )
+        for at, pair in enumerate(made)
+    ]
 
 
-def _outcome(pair: Pair, ours: list[float], theirs: list[float]) -> Outcome:
+def outcome(names: tuple[str, str, str], ours: list[float], theirs: list[float], goal: float) -> Outcome:
+    """Compare two sides measured in the same rounds; names are plugin, other side and model."""
     logs = [math.log(a / b) for a, b in zip(ours, theirs, strict=True)]
     interval = t_interval(logs)
     mean = math.exp(sum(logs) / len(logs))
     low = mean if interval.low is None else math.exp(interval.low)
     high = mean if interval.high is None else math.exp(interval.high)
-    goal = _GOALS.get((pair.backend, pair.model), 1.0)
     middle = [math.exp(sum(map(math.log, side)) / len(side)) for side in (ours, theirs)]
     raw = tuple(ours), tuple(theirs)
-    return Outcome(pair.backend, pair.other, pair.model, len(ours), *middle, mean, low, high, goal, *raw)
+    return Outcome(*names, len(ours), *middle, mean, low, high, goal, *raw)
 
 
 def markdown(outcomes: Sequence[Outcome], command: str) -> str:

@@ -7,21 +7,26 @@ are there now. Of two files that hold the same run, the first by (finished befor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 
-from ..core.errors import DecodebenchError
-from ..core.rawlog import PART_SUFFIX, SUFFIX
+from ..core.errors import DecodebenchError, UsageError
+from ..core.rawlog import PART_SUFFIX, SUFFIX, RawLog, RawLogError
+from ..core.registry import Registry
 from ..core.schema import Record
 from ..core.store import Store, discard
 from .parsers import decodebench as decodebench_parser
+from .parsers import foreign
 from .parsers import parity as parity_parser
 
 RAW = "raw"
 PARITY = "parity"
+_BETWEEN_IDS = "\n"  # in sources.run_id, which names every run of the file
 
 Progress = Callable[[int, int, str], None]
 """Called as (files done, files in all, name of the file)."""
@@ -30,7 +35,7 @@ Progress = Callable[[int, int, str], None]
 class Problem(Record):
     """What is wrong with one file."""
 
-    file: str = Field(description="path relative to the output folder")
+    file: str = Field(description="path relative to the output folder; as given where it was not taken in")
     text: str = Field(description="what, where and what it means for the results; one line")
 
 
@@ -42,6 +47,7 @@ class CollateReport(Record):
     unchanged: tuple[str, ...] = Field(default=(), description="files that were in the store already")
     removed: tuple[str, ...] = Field(default=(), description="files that are gone, and their runs with them")
     problems: tuple[Problem, ...] = Field(default=(), description="every file with a problem, old ones included")
+    failed_imports: tuple[str, ...] = Field(default=(), description="those of them that this call was to import")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class _File:
     name: str  # relative to the folder, with forward slashes
     size: int
     mtime_ns: int
+    parser: str  # name and version
 
     @property
     def rank(self) -> tuple[bool, str]:
@@ -61,55 +68,130 @@ class _Known:
     size: int
     mtime_ns: int
     sha256: str
+    parser: str
 
 
 def _rank(name: str) -> tuple[bool, str]:
     return name.endswith(PART_SUFFIX), name
 
 
-def collate(folder: Path, rebuild: bool = False, progress: Progress | None = None) -> CollateReport:
+def collate(
+    folder: Path,
+    rebuild: bool = False,
+    progress: Progress | None = None,
+    imports: Sequence[Path] = (),
+    log_format: str | None = None,
+) -> CollateReport:
     """Bring the store of ``folder`` up to date with its raw logs.
 
     Args:
-        folder: an output folder; logs are ``raw/**/*.jsonl`` and ``*.jsonl.part``.
+        folder: an output folder; logs are ``raw/**/*.jsonl``, ``*.jsonl.part`` and the copies of imported files.
         rebuild: drop the store first.
         progress: called before each file.
+        imports: other tools' logs, files or folders, to copy into ``folder`` first.
+        log_format: the only format that ``imports`` may have; None asks every parser.
 
     Raises:
-        UsageError: the store cannot be opened for writing.
+        UsageError: the store cannot be opened for writing, or there is no such format.
     """
+    reader = _Reader()
+    refused: list[Problem] = []
+    taken = [_relative(path, folder) for path in _take_in(folder, imports, log_format, reader, refused)]
     if rebuild:
         discard(folder)
-    files = _files(folder)
+    files = _files(folder, reader)
     with Store.open(folder, read_only=False) as store:
         removed = _remove_vanished(store, {file.name for file in files})
         done: dict[str, list[str]] = {"added": [], "updated": [], "unchanged": []}
         for index, file in enumerate(files):
             if progress is not None:
                 progress(index, len(files), file.name)
-            done[_take(store, file)].append(file.name)
-        _, problems = store.query("SELECT path, problem FROM sources WHERE problem IS NOT NULL ORDER BY path")
+            done[_take(store, file, reader)].append(file.name)
+        _number_rounds(store)
+        _, rows = store.query("SELECT path, problem FROM sources WHERE problem IS NOT NULL ORDER BY path")
+    problems = (*refused, *(Problem(file=path, text=text) for path, text in rows))
     return CollateReport(
         added=tuple(done["added"]),
         updated=tuple(done["updated"]),
         unchanged=tuple(done["unchanged"]),
         removed=tuple(removed),
-        problems=tuple(Problem(file=path, text=text) for path, text in problems),
+        problems=problems,
+        failed_imports=tuple(problem.file for problem in problems if problem in refused or problem.file in taken),
     )
 
 
-def _files(folder: Path) -> list[_File]:
+class _Reader:
+    """Knows which parser reads which file. Plugins are loaded when the first imported file is met, not before."""
+
+    @cached_property
+    def foreign(self) -> foreign.Parsers:
+        return Registry().log_parsers
+
+    def parser_of(self, name: str) -> str:
+        """Return parser and version for a file's name relative to the folder; the bare name where it is missing."""
+        parts = Path(name).parts
+        if parts[1] == PARITY:
+            return parity_parser.NAME
+        if parts[1] != foreign.IMPORTED:
+            return decodebench_parser.NAME
+        return foreign.label(self.foreign[parts[2]]) if parts[2] in self.foreign else parts[2]
+
+    def read(self, file: _File) -> list[RawLog]:
+        """Read the runs of one file, not of a parity file."""
+        if file.parser == decodebench_parser.NAME:
+            return [decodebench_parser.read(file.path, file.name)]
+        parser = Path(file.name).parts[2]
+        if parser not in self.foreign:
+            raise RawLogError(f"no plugin provides log parser {parser!r}; see `decodebench plugins`")
+        return foreign.read(file.path, file.name, self.foreign[parser])
+
+
+def _take_in(
+    folder: Path, paths: Sequence[Path], log_format: str | None, reader: _Reader, refused: list[Problem]
+) -> list[Path]:
+    if not paths:
+        return []
+    parsers = reader.foreign if log_format is None else {log_format: Registry().log_parser(log_format)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to output folder {folder}: {error.strerror}") from error
+
+    def refuse(path: Path, text: str) -> None:
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        refused.append(Problem(file=name, text=_line(text, path)))
+
+    return foreign.take_in(folder, paths, parsers, refuse)
+
+
+def _line(text: str, path: Path) -> str:
+    """Word a problem of one file in one line that does not name its folder again."""
+    return " ".join(text.replace(str(path), path.name).split())
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _files(folder: Path, reader: _Reader) -> list[_File]:
     found = []
-    for path in (folder / RAW).rglob("*.jsonl*"):
-        if not path.name.endswith((SUFFIX, PART_SUFFIX)):
-            continue
+    for path in _paths(folder):
         try:
             stat = path.stat()
         except FileNotFoundError:  # a .part that was renamed a moment ago; the next collate finds it
             continue
         if path.is_file():
-            found.append(_File(path, path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
+            name = _relative(path, folder)
+            found.append(_File(path, name, stat.st_size, stat.st_mtime_ns, reader.parser_of(name)))
     return sorted(found, key=lambda file: file.rank)
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    yield from foreign.copies(folder)
+    for path in (folder / RAW).rglob("*.jsonl*"):
+        is_copy = path.is_relative_to(folder / RAW / foreign.IMPORTED)
+        if path.name.endswith((SUFFIX, PART_SUFFIX)) and not is_copy:
+            yield path
 
 
 def _remove_vanished(store: Store, present: set[str]) -> list[str]:
@@ -122,19 +204,20 @@ def _remove_vanished(store: Store, present: set[str]) -> list[str]:
 
 
 def _forget(store: Store, path: str) -> None:
-    """Take a file's content out; files that held the same run are forgotten too, so that they are read again."""
-    store.query("DELETE FROM parity_scores WHERE source = ?", [path])
+    """Take a file's content out; files that held a run of it are forgotten too, so that they are read again."""
+    for table in ("parity_scores", "parity_cells"):
+        store.query(f"DELETE FROM {table} WHERE source = ?", [path])
     for (run_id,) in store.query("SELECT run_id FROM runs WHERE source_file = ?", [path])[1]:
         store.remove(run_id)
-        store.query("DELETE FROM sources WHERE run_id = ?", [run_id])
+        store.query("DELETE FROM sources WHERE list_contains(string_split(run_id, ?), ?)", [_BETWEEN_IDS, run_id])
     store.query("DELETE FROM sources WHERE path = ?", [path])
 
 
-def _take(store: Store, file: _File) -> str:
+def _take(store: Store, file: _File, reader: _Reader) -> str:
     """Bring one file in; returns what had to be done."""
-    rows = store.query("SELECT size, mtime_ns, sha256 FROM sources WHERE path = ?", [file.name])[1]
+    rows = store.query("SELECT size, mtime_ns, sha256, parser FROM sources WHERE path = ?", [file.name])[1]
     known = _Known(*rows[0]) if rows else None
-    if known and (known.size, known.mtime_ns) == (file.size, file.mtime_ns):
+    if known and (known.size, known.mtime_ns, known.parser) == (file.size, file.mtime_ns, file.parser):
         return "unchanged"
     try:
         digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
@@ -142,54 +225,66 @@ def _take(store: Store, file: _File) -> str:
         return "unchanged"
     except OSError as error:
         digest = f"unreadable: {error.strerror}"
-    if known and known.sha256 == digest:
+    if known and (known.sha256, known.parser) == (digest, file.parser):
         store.query("UPDATE sources SET size = ?, mtime_ns = ? WHERE path = ?", [file.size, file.mtime_ns, file.name])
         return "unchanged"
     if known:
         with store.transaction():
             _forget(store, file.name)
-    _ingest(store, file, digest)
+    _ingest(store, file, digest, reader)
     return "updated" if known else "added"
 
 
-def _ingest(store: Store, file: _File, digest: str) -> None:
-    is_parity = Path(file.name).parts[1] == PARITY
-    parser = parity_parser.NAME if is_parity else decodebench_parser.NAME
+def _ingest(store: Store, file: _File, digest: str, reader: _Reader) -> None:
+    is_parity = file.parser == parity_parser.NAME
     try:
         with store.transaction():
-            run_id, problem = (_add_parity if is_parity else _add_run)(store, file)
-            _add_source(store, file, digest, run_id, problem, parser)
+            ids, problem = _add_parity(store, file) if is_parity else _add_runs(store, file, reader.read(file))
+            _add_source(store, file, digest, ids, problem)
     except (DecodebenchError, OSError) as error:
-        text = " ".join(str(error).replace(str(file.path), Path(file.name).name).split())
         with store.transaction():
-            _add_source(store, file, digest, None, text, parser)
+            _add_source(store, file, digest, None, _line(str(error), file.path))
 
 
-def _add_source(store: Store, file: _File, digest: str, run_id: str | None, problem: str | None, parser: str) -> None:
-    values = [file.name, file.size, file.mtime_ns, digest, run_id, problem, parser]
+def _add_source(store: Store, file: _File, digest: str, run_ids: str | None, problem: str | None) -> None:
+    values = [file.name, file.size, file.mtime_ns, digest, run_ids, problem, file.parser]
     store.query("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def _add_run(store: Store, file: _File) -> tuple[str, str | None]:
-    log = decodebench_parser.read(file.path, file.name)
-    run_id = log.run.run_id
-    holders = store.query("SELECT source_file FROM runs WHERE run_id = ?", [run_id])[1]
-    if holders:
-        holder = holders[0][0]
-        if _rank(holder) < file.rank:
-            return run_id, _duplicate(run_id, holder)
-        store.remove(run_id)
-        store.query("UPDATE sources SET problem = ? WHERE run_id = ?", [_duplicate(run_id, file.name), run_id])
-    store.add(log.run, log.samples, log.steps)
-    return run_id, log.problem
-
-
-def _duplicate(run_id: str, holder: str) -> str:
-    return f"run {run_id} is also in {holder}; counted once, from there"
+def _add_runs(store: Store, file: _File, logs: Sequence[RawLog]) -> tuple[str, str | None]:
+    """Add the runs of one file that no file of lower rank holds; returns all ids and the problems, as text."""
+    problems = []
+    for log in logs:
+        run_id = log.run.run_id
+        holders = store.query("SELECT source_file FROM runs WHERE run_id = ?", [run_id])[1]
+        holder = holders[0][0] if holders else None
+        if holder is not None and _rank(holder) < file.rank:
+            problems.append(f"run {run_id} is also in {holder}; counted once, from there")
+            continue
+        if holder is not None:
+            _forget(store, holder)  # of higher rank, hence read again later in this collate
+        store.add(log.run, log.samples, log.steps)
+        problems += [log.problem] if log.problem else []
+    return _BETWEEN_IDS.join(log.run.run_id for log in logs), "; ".join(problems) or None
 
 
 def _add_parity(store: Store, file: _File) -> tuple[None, None]:
-    for score in parity_parser.read(file.path):
-        content = score.model_dump(exclude={"type", "schema_version"})
-        store.query("INSERT INTO parity_scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [file.name, *content.values()])
+    for number, found in enumerate(parity_parser.read(file.path)):
+        content = {"source": file.name} | found.model_dump(exclude={"type", "schema_version"})
+        table = "parity_scores"
+        if isinstance(found, parity_parser.ParityCell):
+            table, content = "parity_cells", content | {"line": number}
+        names, marks = (", ".join(words) for words in (map('"{}"'.format, content), "?" * len(content)))
+        store.query(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(content.values()))
     return None, None
+
+
+def _number_rounds(store: Store) -> None:
+    """Number the imported runs of each cell from 0; a foreign log does not know of the others."""
+    with store.transaction():
+        store.query("""
+            UPDATE runs SET round = numbered.round FROM (
+                SELECT run_id, row_number() OVER (PARTITION BY cell_id ORDER BY started_at, run_id) - 1 AS round
+                FROM runs WHERE source_format <> 'decodebench'
+            ) AS numbered WHERE runs.run_id = numbered.run_id AND runs.round <> numbered.round
+        """)

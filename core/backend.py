@@ -116,6 +116,10 @@ class ModelFacts:
         vocabulary_size: rows of the output layer.
         stop_token_ids: ids that end a generation; empty where the model folder says it.
         settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
+        read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
+            from, such as an input embedding that is not the output layer too, and but idle experts.
+        kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
+            not read every position, as with a sliding window.
     """
 
     parameters: int
@@ -124,6 +128,8 @@ class ModelFacts:
     vocabulary_size: int
     stop_token_ids: tuple[int, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    read_weight_bytes: int | None = None
+    kv_bytes_per_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +295,14 @@ class Backend(ABC):
     def counters(self) -> Mapping[str, float]:
         """Return the engine's own figures since the last call (such as its perf counters), units in the names."""
         return {}
+
+    def classic_log(self) -> str:
+        """Return what happened since the last call in the log format that the engine's own tools are known for.
+
+        It is kept beside the raw log as ``.txt``. Called between samples, never inside one; empty where there is no
+        such format.
+        """
+        return ""
 
     def close(self) -> None:  # noqa: B027 - nothing to free is a valid answer
         """Free the model's memory. Called once; nothing is called after it."""

@@ -1,29 +1,25 @@
-"""What a round ran on: machine, system, package versions, load; and the host's memory bandwidth by working set."""
+"""What a round ran on: machine, system, package versions, load; and how fast the machine is at best."""
 
 from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import os
 import platform
 import re
 import shutil
 import subprocess
-import time
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
-from .cache import default_root
+from .bandwidth import machine_rates
 from .schema import Environment
 
 _FLAGS_THAT_MATTER = re.compile(r"avx|amx|f16c|fma|sse4_2|neon|asimd|sve|i8mm|bf16|dotprod|vnni|hypervisor")
 _PACKAGES_THAT_MATTER = re.compile(
     r"torch|transformers|tokenizers|safetensors|numpy|llama|gguf|tinygrad|tvm|mlc|ray|pydantic|pluggy|decodebench"
 )
-_TRIAD_BYTES = (2**18, 2**20, 2**22, 2**24, 2**26, 2**28)
-_TRIAD_SECONDS = 0.04
-_TRIAD_PASSES = 4
 
 
 def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
@@ -31,9 +27,12 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
 
     Args:
         anonymise: put hashes in place of host and user name.
-        with_bandwidth: include the memory bandwidth ladder, measured (under a second) the first time on a host.
+        with_bandwidth: include memory bandwidth and matrix rate, measured (under two seconds) the first time on a host.
     """
     host, user = platform.node(), _user()
+    rates: dict[str, Any] = (
+        machine_rates(_hide(host + str(_cpu_model())), cores()).model_dump() if with_bandwidth else {}
+    )
     gpus, driver = _gpus()
     return Environment(
         hostname=_hide(host) if anonymise else host,
@@ -52,7 +51,7 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
         git_commit=_git_commit(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         load_average=round(os.getloadavg()[0], 2),
-        memory_bandwidth=bandwidth_ladder() if with_bandwidth else {},
+        **rates,
     )
 
 
@@ -67,43 +66,6 @@ def cores() -> int:
         return psutil.cpu_count(logical=False) or os.cpu_count() or 1
     siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     return len({_read(siblings.format(cpu)) or str(cpu) for cpu in os.sched_getaffinity(0)})
-
-
-def bandwidth_ladder() -> dict[str, float]:
-    """Return triad bandwidth in bytes/s by working set in bytes (as text), from cache sizes to DRAM.
-
-    ``a = b + s * c`` over float64 arrays as STREAM counts it (McCalpin 1995): three arrays' bytes a pass, one
-    thread. Measured once per host, then read from the cache folder.
-    """
-    known = default_root() / f"bandwidth-{_hide(platform.node() + str(_cpu_model()))}.json"
-    if known.is_file():
-        try:
-            return dict(json.loads(known.read_text()))
-        except ValueError:
-            pass  # a file cut by a crash is measured again
-    ladder = {str(size): _triad(size) for size in _TRIAD_BYTES}
-    known.parent.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(ladder))
-    temporary.replace(known)
-    return ladder
-
-
-def _triad(working_set_bytes: int) -> float:
-    import numpy as np
-
-    n = working_set_bytes // (3 * 8)
-    a, b, c = np.full(n, 0.5), np.ones(n), np.full(n, 2.0)
-    best, passes = 0.0, 0
-    until = time.perf_counter() + _TRIAD_SECONDS
-    while passes < _TRIAD_PASSES or time.perf_counter() < until:
-        passes += 1
-        start = time.perf_counter()
-        np.multiply(c, 3.0, out=a)
-        np.add(a, b, out=a)
-        # numpy needs two passes: a is written, then read and written again, so five arrays move, not three.
-        best = max(best, 5 * 8 * n / (time.perf_counter() - start))
-    return round(best)
 
 
 def _user() -> str:

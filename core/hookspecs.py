@@ -14,6 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     from .backend import Backend
     from .figure import Figure
+    from .logparser import LogParser
     from .models import ModelSource
     from .tasks import Task
 
@@ -43,3 +44,8 @@ def decodebench_tasks() -> Sequence[type[Task]]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_figures() -> Sequence[Figure]:  # type: ignore[empty-body]
     """Return figures that ``plot`` can draw from the store."""
+
+
+@hookspec
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:  # type: ignore[empty-body]
+    """Return log parsers, with which ``collate --import`` reads what other tools wrote."""

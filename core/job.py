@@ -92,16 +92,17 @@ class PromptJob(Record):
 
 
 class ContinuationJob(Record):
-    """A prompt and output ids whose last one is to be scored."""
+    """A prompt and what follows it: output ids to be scored, or a text to be encoded first."""
 
     prompt: PromptJob
-    output_ids: tuple[int, ...]
+    output_ids: tuple[int, ...] = ()
+    text: str | None = Field(None, description="what follows the prompt, instead of ids; for `evaluate` only")
 
 
 class Job(Record):
     """Everything a worker needs for one action."""
 
-    action: Literal["prepare", "measure", "devices", "score"]
+    action: Literal["prepare", "measure", "devices", "score", "evaluate"]
     plugin: str = Field(description="entry point to load")
     backend: str
     options: dict[str, JsonValue] = {}
@@ -119,6 +120,7 @@ class Job(Record):
     chat: bool = False
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
-    # score
+    # score the last id of each continuation, or evaluate all of them
     continuations: tuple[ContinuationJob, ...] = ()
     top_k: int = 0
+    whole_vocabulary_up_to: int = Field(0, description="evaluate: a vocabulary of so many ids is given whole")

@@ -95,7 +95,18 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if magnitude >= 100 else f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
 
 
-FACTS_SQL = """
+LADDER_SQL = """
+CASE WHEN r.device LIKE 'cpu%' AND len(json_keys(r.environment->'memory_bandwidth_1_thread')) > 0 THEN
+    CASE WHEN coalesce(r.options->>'n_threads', r.settings->>'n_threads') = '1'
+    THEN r.environment->'memory_bandwidth_1_thread' ELSE r.environment->'memory_bandwidth' END
+END
+"""
+"""The bandwidth ladder that a run ``r`` is held against: the host's, with the threads that the run may use.
+
+Logs of decodebench 0.1 have no ladder of one thread and, under the other name, one that was measured in another way.
+"""
+
+FACTS_SQL = f"""
 WITH stamped AS (
     SELECT t.*, t."index" > 0 AS is_decode,
            t."index" > 0 AND t.drafted IS NOT NULL
@@ -127,26 +138,65 @@ WITH stamped AS (
         sum(verify_s) FILTER (WHERE is_decode) AS verify_s,
         sum(step_s) FILTER (WHERE is_decode AND verify_s IS NOT NULL) AS verifying_step_s,
         (sum(bytes_read) FILTER (WHERE is_decode))::BIGINT AS bytes_read,
-        sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s
+        sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s,
+        nullif(count(*) FILTER (WHERE is_decode AND bytes_read IS NOT NULL), 0) AS reading_steps,
+        (sum(tokens) FILTER (WHERE is_decode AND bytes_read IS NOT NULL))::BIGINT AS reading_tokens,
+        bool_and(coalesce(forwards = tokens, false) AND drafted IS NULL AND block_size IS NULL AND positions IS NULL)
+            FILTER (WHERE is_decode) AS is_one_by_one
     FROM stamped GROUP BY run_id, sample
+), facts AS (
+    SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
+        coalesce(a.t_last_s, s.duration_s) AS t_last_s,
+        a.* EXCLUDE (run_id, sample, n_tokens, t_last_s),
+        a.n_tokens - a.first_tokens AS decode_tokens,
+        a.t_last_s - a.t_first_s AS decode_s,
+        a.steps - 1 AS decode_steps,
+        s.batch_s,
+        count(*) OVER batch AS batch_rows,
+        (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT AS batch_tokens,
+        r.weight_bytes, r.first_step_is_prefill,
+        CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN decode_tokens * (
+            r.read_weight_bytes + r.kv_bytes_per_token * (s.prompt_tokens + (a.first_tokens + a.n_tokens - 1) / 2)
+        ) END AS computed_bytes
+    FROM samples s JOIN runs r ON r.run_id = s.run_id
+    LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
+    WHERE s.status = 'ok'
+    WINDOW batch AS (PARTITION BY s.run_id, s.batch)
+), moved AS (
+    SELECT *,
+        CASE WHEN bytes_read IS NOT NULL THEN 'engine' WHEN computed_bytes IS NOT NULL THEN 'computed' END
+            AS bytes_source,
+        coalesce(bytes_read, computed_bytes) AS decode_bytes,
+        coalesce(reading_step_s, decode_s) AS decode_bytes_s,
+        coalesce(reading_tokens, decode_tokens) AS decode_bytes_tokens,
+        decode_bytes / coalesce(reading_steps, decode_forwards) AS working_set_bytes
+    FROM facts
+), ladders AS (
+    SELECT r.run_id, {LADDER_SQL} AS ladder FROM runs r
+), rungs AS (
+    SELECT run_id, key::DOUBLE AS size, (ladder->>key)::DOUBLE AS rate
+    FROM ladders, unnest(json_keys(ladder)) AS keys(key)
+), spans AS (
+    SELECT run_id, CASE WHEN lag(size) OVER rising IS NULL THEN 0 ELSE size END AS from_bytes,
+        ln(size) AS low, lead(ln(size)) OVER rising AS high,
+        ln(rate) AS low_rate, lead(ln(rate)) OVER rising AS high_rate
+    FROM rungs WINDOW rising AS (PARTITION BY run_id ORDER BY size)
 )
-SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
-    coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
-    coalesce(a.t_last_s, s.duration_s) AS t_last_s,
-    a.* EXCLUDE (run_id, sample, n_tokens, t_last_s),
-    a.n_tokens - a.first_tokens AS decode_tokens,
-    a.t_last_s - a.t_first_s AS decode_s,
-    a.steps - 1 AS decode_steps,
-    s.batch_s,
-    count(*) OVER batch AS batch_rows,
-    (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT AS batch_tokens,
-    r.weight_bytes, r.first_step_is_prefill
-FROM samples s JOIN runs r ON r.run_id = s.run_id
-LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
-WHERE s.status = 'ok'
-WINDOW batch AS (PARTITION BY s.run_id, s.batch)
+SELECT m.*,
+    exp(p.low_rate + coalesce(
+        greatest(0, (ln(nullif(m.working_set_bytes, 0)) - p.low) / (p.high - p.low)) * (p.high_rate - p.low_rate), 0
+    )) AS bandwidth_bytes_per_s
+FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_bytes >= p.from_bytes
 """
-"""One row per sample that did not fail: everything that a formula may use."""
+"""One row per sample that did not fail: everything that a formula may use.
+
+``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
+(``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for
+the token at place j of the output, from 0, has prompt_tokens + j positions. That holds where a forward makes one token
+of one row. ``bandwidth_bytes_per_s`` is the ladder's at ``working_set_bytes``, what one step reads: a straight line
+between two rungs on logarithmic axes, and beyond the ends the value at the end.
+"""
 
 
 def _metric(
@@ -258,6 +308,13 @@ _TABLE = (
         ("weight_bytes * decode_forwards", "forward_s"), format_byte_rate, True, "step",
     ),
     _metric(
+        "bandwidth_utilisation", "1", "Bandwidth utilisation",
+        "bytes read by the steps after the first, divided by what the host could have read in their time, at the "
+        "bandwidth measured for the same working set; the engine's count where there is one, else weights and KV cache "
+        "computed; on CPUs only",
+        ("decode_bytes", "decode_bytes_s * bandwidth_bytes_per_s"), format_share, True,
+    ),
+    _metric(
         "peak_rss_bytes", "bytes", "Peak memory", "largest resident set of the worker process",
         ("peak_rss_bytes", "1"), format_bytes, False, "run",
     ),
@@ -327,6 +384,10 @@ def markdown() -> str:
         "The names in the formulas are columns of the view `sample_facts` (of the table `runs` for level `run`).",
         "`decode_*` leaves out a sample's first step, which holds the prefill. The views `sample_metrics` and",
         "`run_metrics` hold every figure; `decodebench query` reads them.",
+        "",
+        "`decode_bytes` is what the engine counted (`bytes_source` is `engine`) or else `computed`: in a forward that",
+        "makes one token of one row, `read_weight_bytes`, and `kv_bytes_per_token` for each position of the context.",
+        "`bandwidth_bytes_per_s` is the host's, measured by reading as many bytes as a step reads.",
         "",
     ]
     return "\n".join(lines)

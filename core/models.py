@@ -96,7 +96,7 @@ def _inspect(
     architecture = None
     if config is not None and config.is_file():
         architecture = _architecture(config)
-    elif not any(file.suffix == ".gguf" for file in files):
+    elif not any(file.suffix == ".gguf" or file.name.endswith("-config.json") for file in files):
         raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
     return ResolvedModel(name, path, content_hash(files, cache), architecture, companions or {})
 
@@ -155,5 +155,5 @@ def model_bytes(model: ResolvedModel) -> int:
     """Return the size of the model's weight files in bytes."""
     if model.path.is_file():
         return model.path.stat().st_size
-    weights = (f for pattern in ("*.safetensors", "*.gguf") for f in model.path.glob(pattern))
+    weights = (f for pattern in ("*.safetensors", "*.gguf", "*.bin") for f in model.path.glob(pattern))
     return sum(f.stat().st_size for f in weights)

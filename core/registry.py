@@ -18,6 +18,7 @@ from .schema import Record
 if TYPE_CHECKING:
     from .backend import Backend
     from .figure import Figure
+    from .logparser import LogParser
     from .models import ModelSource
     from .tasks import Task
 
@@ -155,6 +156,11 @@ class Registry:
         """Figures by id."""
         return self._all("decodebench_figures")
 
+    @property
+    def log_parsers(self) -> Mapping[str, type[LogParser]]:
+        """Log parser classes by name."""
+        return self._all("decodebench_log_parsers")
+
     def backend(self, name: str) -> type[Backend]:
         """Return a backend class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""
         return self._get("backend", self.backends, name)
@@ -162,6 +168,10 @@ class Registry:
     def task(self, name: str) -> type[Task]:
         """Return a task class; raises ``UsageError`` with the nearest name."""
         return self._get("task", self.tasks, name)
+
+    def log_parser(self, name: str) -> type[LogParser]:
+        """Return a log parser class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""
+        return self._get("log format", self.log_parsers, name)
 
     def _get(self, kind: str, known: Mapping[str, N], name: str) -> N:
         if name in known:

@@ -273,7 +273,7 @@ class Runner:
 
     def _path(self, cell: Cell, run_id: str) -> Path:
         assert self._environment is not None
-        parts = (self._environment.hostname, _slug(cell.model.name), cell.quantisation)
+        parts = (self._environment.hostname or "unknown", _slug(cell.model.name), cell.quantisation)
         name = "_".join((*map(_slug, parts), f"seed{self.plan.seed}", run_id[:8]))
         return self.output / "raw" / _slug(cell.backend.name) / f"{name}{SUFFIX}"
 
@@ -330,6 +330,12 @@ class _Listener:
 
     def __call__(self, line: dict[str, Any]) -> None:
         kind = line.pop("type")
+        if kind == "text":
+            with self._log.path.with_name(self._log.path.name.removesuffix(SUFFIX) + ".txt").open(
+                "a", encoding="utf-8"
+            ) as file:
+                file.write(line["text"])
+            return
         self._log.write(kind, line)
         if kind == "sample":
             self.answers.append((line["index"], line["sample_id"], line["text"]))

@@ -6,11 +6,14 @@ a guess and never zero. A raw log line is one of these models with a ``type`` be
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
 
 SCHEMA_VERSION = 1
+
+Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
+"""Bandwidth in bytes/s by working set in bytes; the latter as text, since it is a key of JSON."""
 
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
@@ -33,24 +36,30 @@ class Sampling(Record):
 class Environment(Record):
     """The machine and the software that a round ran on."""
 
-    hostname: str = Field(description="host name, or a hash of it when anonymised")
-    username: str = Field(description="user name, or a hash of it when anonymised")
-    platform: str = Field(description="operating system, e.g. Linux")
-    release: str = Field(description="kernel release")
-    machine: str = Field(description="instruction set, e.g. x86_64")
+    hostname: str | None = Field(None, description="host name, or a hash of it when anonymised")
+    username: str | None = Field(None, description="user name, or a hash of it when anonymised")
+    platform: str | None = Field(None, description="operating system, e.g. Linux")
+    release: str | None = Field(None, description="kernel release")
+    machine: str | None = Field(None, description="instruction set, e.g. x86_64")
     cpu_model: str | None = Field(None, description="processor name as the system tells it")
     cpu_flags: tuple[str, ...] = Field((), description="instruction-set extensions that matter to inference")
-    cores_used: int = Field(description="cores that the process may run on")
-    memory_bytes: int = Field(description="physical memory")
+    cores_used: int | None = Field(None, description="cores that the process may run on")
+    memory_bytes: int | None = Field(None, description="physical memory")
     gpu: tuple[str, ...] = Field((), description="GPU names")
     gpu_driver: str | None = Field(None, description="GPU driver version")
-    python: str = Field(description="Python version")
+    python: str | None = Field(None, description="Python version")
     packages: dict[str, str] = Field({}, description="versions of installed distributions that matter")
     git_commit: str | None = Field(None, description="commit of the working directory, when it is a git checkout")
     governor: str | None = Field(None, description="CPU frequency governor, where readable")
     load_average: float | None = Field(None, description="system load over one minute before the round")
-    memory_bandwidth: dict[str, float] = Field(
-        {}, description="triad bandwidth in bytes/s by working-set bytes (as text), measured once per host"
+    memory_bandwidth: Ladder = Field(
+        {},
+        description="bandwidth of reading with the best number of threads, in bytes/s by working-set bytes (as text), "
+        "measured once per host",
+    )
+    memory_bandwidth_1_thread: Ladder = Field({}, description="the same with one thread")
+    matrix_flops_per_s: float | None = Field(
+        None, gt=0, description="float32 matrix product with numpy's BLAS and all its threads, measured once per host"
     )
 
 
@@ -104,6 +113,8 @@ class Run(Record):
     wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
+    read_weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights that one decode step reads")
+    kv_bytes_per_token: int | None = Field(None, ge=0, description="bytes of one position in the KV cache, all layers")
     peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of the worker process")
     peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, where it is counted")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")

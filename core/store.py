@@ -46,6 +46,13 @@ CREATE TABLE parity_scores (
     sample_id VARCHAR NOT NULL, "position" BIGINT NOT NULL CHECK ("position" >= 0), baseline_token BIGINT,
     token BIGINT, logprob_gap DOUBLE, top2_margin DOUBLE
 );
+CREATE TABLE parity_cells (
+    source VARCHAR NOT NULL, line BIGINT NOT NULL, experiment VARCHAR NOT NULL, reference_cell VARCHAR NOT NULL,
+    cell VARCHAR NOT NULL, verdict VARCHAR NOT NULL, compared BIGINT NOT NULL CHECK (compared >= 0),
+    identical BIGINT NOT NULL CHECK (identical >= 0), tokens_identical DOUBLE, positions BIGINT NOT NULL,
+    top1_agreement DOUBLE, kl_mean DOUBLE, kl_max DOUBLE, kl_is_exact BOOLEAN, max_logprob_diff DOUBLE,
+    perplexity DOUBLE, perplexity_text VARCHAR, reason VARCHAR
+);
 CREATE TABLE meta (store_version INTEGER NOT NULL, layout VARCHAR NOT NULL);
 """
 

@@ -8,6 +8,7 @@ not matter: the parent goes by the ``finish`` line, and by its absence.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -24,7 +25,7 @@ from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
 from .cells import validate_options
 from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError
-from .job import Job, PreparedJob, PromptJob
+from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
 from .registry import Registry
 from .tokenizer import Codec, ids_hash, pieces
@@ -93,10 +94,9 @@ def _run(job: Job, wire: Wire) -> None:
         backend = backend_class()
         facts = _load(job, wire, backend, options, import_s)
         try:
-            if job.action == "measure":
-                _measure_all(job, wire, backend, facts)
-            else:
-                _score_all(job, wire, backend, facts)
+            {"measure": _measure_all, "score": _score_all, "evaluate": _evaluate_all}[job.action](
+                job, wire, backend, facts
+            )
         finally:
             backend.close()
 
@@ -119,6 +119,8 @@ def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, impor
         "load_s": time.perf_counter() - start,
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
+        "read_weight_bytes": facts.read_weight_bytes,
+        "kv_bytes_per_token": facts.kv_bytes_per_token,
         "settings": dict(facts.settings),
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or 8 * facts.weight_bytes / max(facts.parameters, 1),
@@ -138,6 +140,8 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
         wire.wait_until_read()
         batch = _measure_batch(job, backend, codec, requests)
         engine = dict(backend.counters())
+        if text := backend.classic_log():
+            wire.send("text", {"text": text})
         for row, prompt in enumerate(prompts):
             about = {"index": index, "sample_id": prompt.sample_id, "is_warmup": prompt.is_warmup}
             about |= {"prompt": encoded[row][0], "batch": number, "engine": engine}
@@ -235,6 +239,41 @@ def _score_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> Non
         scores = backend.score([*prompt_ids, *continuation.output_ids], job.top_k)
         content = {"index": index, "logprob": float(scores.logprobs[-1])}
         wire.send("score", content | {"top_logprobs": [float(value) for value in scores.top_logprobs[-1]]})
+
+
+def _evaluate_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> None:
+    """Score every position of every continuation, one line each; a text is scored without the likeliest ids."""
+    assert job.prepared is not None
+    codec = Codec(job.prepared.source.path, backend)
+    is_small = facts.vocabulary_size <= job.whole_vocabulary_up_to
+    top_k = facts.vocabulary_size if job.top_k and is_small else job.top_k
+    for index, continuation in enumerate(job.continuations):
+        ids, start = _continued(continuation, job, codec, facts)
+        if len(ids) > facts.context_length:
+            raise ModelError(
+                f"sequence {index} has {len(ids)} tokens; the model's context holds {facts.context_length}"
+            )
+        scores = backend.score(ids, top_k if continuation.text is None else 0)
+        content = {
+            "index": index,
+            "vocabulary_size": facts.vocabulary_size,
+            "logprobs": [float(value) for value in scores.logprobs[start:]],
+            "is_greedy": [bool(value) for value in scores.is_greedy[start:]],
+            "top_ids": [[int(token) for token in row] for row in scores.top_ids[start:]],
+            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs[start:]],
+        }
+        wire.send("evaluation", content)
+
+
+def _continued(continuation: ContinuationJob, job: Job, codec: Codec, facts: ModelFacts) -> tuple[list[int], int]:
+    """Return a prompt's ids with those of its continuation, and the index at which the continuation begins."""
+    text, prompt_ids = _encode(continuation.prompt, job, codec, facts)
+    if continuation.text is None:
+        return [*prompt_ids, *continuation.output_ids], len(prompt_ids)
+    ids = codec.encode((text or "") + continuation.text)
+    # A tokenizer may merge over the boundary: the continuation begins where the prompt's own ids end to be the same.
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ids, prompt_ids, strict=False))
+    return ids, max(1, sum(1 for _ in shared))
 
 
 def _reason(job: Job, error: Exception) -> str:

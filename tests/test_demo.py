@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from decodebench.core.registry import Registry
+
 
 @pytest.fixture(scope="module")
 def demo(cli_for, tmp_path_factory):
@@ -11,11 +13,11 @@ def demo(cli_for, tmp_path_factory):
     return folder, cli_for(folder)("demo", "--budget", 0, "-o", folder, env={"PYTHONPATH": ""})
 
 
-def test_it_compares_both_engines_in_at_least_two_rounds(demo, cli_for):
+def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
     folder, ended = demo
     assert ended.code == 0, ended.err
     rows = cli_for(folder)("compare", folder, "--json").json["rows"]
-    assert {row["cell"]["backend"] for row in rows} == {"transformers", "llama-cpp"}
+    assert {row["cell"]["backend"] for row in rows} == {"transformers", "llama-cpp", "tinygrad", "mlc"}
     assert all(row["rounds"] == 2 and row["n"] == 32 for row in rows)
     assert rows[0]["cell"]["backend"] == "transformers" and rows[0]["verdict"] == "baseline"
     bits = [row["cell"]["bits_per_weight"] for row in rows if row["cell"]["backend"] == "llama-cpp"]
@@ -24,10 +26,16 @@ def test_it_compares_both_engines_in_at_least_two_rounds(demo, cli_for):
 
 def test_it_writes_what_it_names(demo):
     folder, ended = demo
-    assert len(list((folder / "figures").glob("*.png"))) == 4
-    assert {path.name for path in folder.glob("*.csv")} == {"llama-cpp.csv", "transformers.csv"}
+    figures = len(Registry().figures)
+    assert len(list((folder / "figures").glob("*.png"))) == figures
+    assert {path.name for path in folder.glob("*.csv")} == {
+        "llama-cpp.csv",
+        "mlc.csv",
+        "tinygrad.csv",
+        "transformers.csv",
+    }
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == figures
     for path in [*folder.glob("figures/*.png"), *folder.glob("*.csv"), folder / "report.html"]:
         assert str(path) in ended.out
 
@@ -35,11 +43,11 @@ def test_it_writes_what_it_names(demo):
 def test_it_says_what_it_does_and_how_long(demo):
     _, ended = demo
     assert "as many rounds as fit into 0 s after set-up, at least 2" in ended.out
-    assert "faster" in ended.out and "tokens/s" in ended.out
+    assert "mlc q0f32" in ended.out and "tinygrad float32" in ended.out and "tokens/s" in ended.out
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):
-    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,llama-cpp"}
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,llama-cpp,tinygrad,mlc"}
     ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
     assert ended.code == 2
     assert "no backend is available" in ended.err

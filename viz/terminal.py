@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence, Parity
+from ..collate.parity_matrix import ParityMatrix, ParityRow
 from ..core.metrics import METRICS
-from .numbers import by_unit, interval, percent, with_margin
+from .numbers import by_unit, digits, interval, percent, with_margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,6 +34,64 @@ def show_view(comparison: Comparison) -> RenderableType:
     from rich.console import Group
 
     return Group(_bars(comparison, has_unicode=_is_unicode()), comparison_view(comparison))
+
+
+def parity_view(matrix: ParityMatrix) -> RenderableType:
+    """Return the cells of ``decodebench parity`` as a table with what one must know to read it."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold", min_width=14)
+    for column in ("bits", "same\noutputs", "same\ntokens", "KL\nnats", "max |Δ\nlog p|", "perp-\nlexity"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=10)
+    for row in matrix.rows:
+        table.add_row(
+            row.cell.label,
+            "n/a" if row.cell.bits_per_weight is None else f"{row.cell.bits_per_weight:.3g}",
+            f"{row.identical}/{row.compared}" if row.compared else "n/a",
+            "n/a" if row.tokens_identical is None else percent(row.tokens_identical),
+            divergence_text(row.kl_mean, is_exact=row.kl_is_exact),
+            divergence_text(row.max_logprob_diff),
+            "n/a" if row.perplexity is None else digits(row.perplexity, 5),
+            Text(row.verdict, style=_PARITY_STYLE.get(row.verdict, "")),
+        )
+    title = Text.assemble("\n", (matrix.experiment, "bold"), f": parity with {matrix.reference}")
+    return Group(title, table, *_parity_notes(matrix))
+
+
+def divergence_text(value: float | None, *, is_exact: bool | None = True) -> str:
+    """Return a divergence, which may be tiny: three digits, in exponent form below a thousandth; ``≥`` for a bound."""
+    if value is None:
+        return "n/a"
+    text = digits(value) if value == 0 or value >= 1e-3 else f"{value:.1e}"
+    return text if is_exact else f"≥ {text}"
+
+
+def _parity_notes(matrix: ParityMatrix) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    kinds = {row.kl_is_exact for row in matrix.rows}
+    over = [name for name, kind in (("exact", True), ("≥: lower bound, top 64 + tail", False)) if kind in kinds]
+    texts = sorted({row.perplexity_text for row in matrix.rows if row.perplexity_text})
+    text = f"; perplexity on the {' and '.join(texts)}" if texts else ""
+    yield Text(
+        "same tokens: share before the first divergence; KL(reference || cell) of the next-token distribution, mean "
+        f"over the reference's outputs ({', '.join(over) or 'not scored'}){text}",
+        style="dim",
+    )
+    for row in matrix.rows:
+        yield from (Text(f"{row.cell.label}: {line}", style="dim") for line in _parity_remarks(row))
+
+
+def _parity_remarks(row: ParityRow) -> Iterator[str]:
+    if row.reason:
+        yield row.reason
+    if row.divergences:
+        yield _divergence(row.divergences[0])
 
 
 def _is_unicode() -> bool:

@@ -46,18 +46,18 @@ def _machine() -> list[Check]:
     largest = max(environment.memory_bandwidth, key=int, default=None)
     slowest = environment.memory_bandwidth[largest] if largest else 0.0
     is_governed = environment.governor not in (None, "performance")
-    busy = (environment.load_average or 0) > 0.5 * environment.cores_used
+    busy = (environment.load_average or 0) > 0.5 * (environment.cores_used or 1)
     return [
-        Check(what="Python", is_good=sys.version_info >= (3, 11), found=environment.python),
+        Check(what="Python", is_good=sys.version_info >= (3, 11), found=environment.python or ""),
         Check(
             what="processor",
             is_good=True,
             found=f"{environment.cpu_model}, {environment.cores_used} cores usable, {environment.platform} "
             f"{environment.machine}",
         ),
-        Check(what="memory", is_good=True, found=f"{environment.memory_bytes / 2**30:.1f} GiB"),
+        Check(what="memory", is_good=True, found=f"{(environment.memory_bytes or 0) / 2**30:.1f} GiB"),
         Check(
-            what="memory bandwidth (one thread)",
+            what="memory bandwidth (reading, best number of threads)",
             is_good=True,
             found=f"{slowest / 1e9:.0f} GB/s from DRAM, {fastest / 1e9:.0f} GB/s from cache",
         ),

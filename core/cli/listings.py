@@ -144,8 +144,9 @@ def _noun(hook: str) -> str:
 def schema() -> None:
     """Print the JSON Schema of the records."""
     from ...collate.comparison import Comparison
+    from ...collate.parity_matrix import ParityMatrix
     from ..registry import PluginRecord
     from ..schema import json_schemas
 
-    extra = {model.__name__: model.model_json_schema() for model in (Comparison, PluginRecord)}
+    extra = {model.__name__: model.model_json_schema() for model in (Comparison, ParityMatrix, PluginRecord)}
     print_json(json_schemas() | extra)

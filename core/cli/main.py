@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130
 _COMMANDS = {
     "demo": ("demo", "Compare every available backend on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
     "collate": ("results", "Read the raw logs of a folder into its store."),
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
@@ -86,7 +87,8 @@ def cli(ctx: click.Context) -> None:
     Start with `decodebench demo`. Every table and listing takes --json. Settings come from flags, then the plan,
     then DECODEBENCH_* variables, then the user's config file, then built-in defaults.
 
-    Exit codes: 0 done; 1 something measured failed; 2 bad usage or input; 3 a --fail-if gate tripped; 130 interrupted.
+    Exit codes: 0 done; 1 something measured failed; 2 bad usage or input; 3 a gate tripped or parity broken;
+    130 interrupted.
     """
     ctx.default_map = defaults_from_config(_COMMANDS)
 

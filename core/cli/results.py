@@ -35,21 +35,33 @@ def open_store(folder: Path) -> Store:
 @click.command(context_settings=CONTEXT)
 @folder_argument
 @click.option("--rebuild", is_flag=True, help="Drop the store and read every raw log anew.")
+@click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path, exists=True),
+    help="Copy another tool's log, or a folder of them, into DIR first; may be repeated.",
+)
+@click.option("--format", "log_format", metavar="NAME", help="Format of what is imported.  [default: recognised]")
 @json_option
-def collate(folder: Path, rebuild: bool, as_json: bool) -> None:
+def collate(folder: Path, rebuild: bool, imports: tuple[Path, ...], log_format: str | None, as_json: bool) -> int:
     """Read the raw logs of a folder into its store."""
     from ...collate.collate import collate as read_logs
 
-    if not folder.is_dir():
+    if log_format is not None and not imports:
+        raise UsageError("--format says what --import reads; give --import PATH too")
+    if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist")
-    report = read_logs(folder, rebuild=rebuild)
+    report = read_logs(folder, rebuild=rebuild, imports=imports, log_format=log_format)
     if as_json:
         print_json(report.model_dump(mode="json"))
-        return
-    for problem in report.problems:
-        click.echo(f"{problem.file}: {problem.text}", err=True)
-    counts = {name: len(getattr(report, name)) for name in ("added", "updated", "unchanged", "removed", "problems")}
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    else:
+        for problem in report.problems:
+            click.echo(f"{problem.file}: {problem.text}", err=True)
+        names = ("added", "updated", "unchanged", "removed", "problems")
+        click.echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
+    return 1 if report.failed_imports else 0
 
 
 @click.command(context_settings=CONTEXT)
@@ -119,7 +131,7 @@ def export(folder: Path, target: Path | None, cumulative_text: bool, as_json: bo
 def query(sql: str, folder: Path, as_json: bool) -> None:
     """Run SQL on the store.
 
-    Tables: runs, samples, steps, sources; views: sample_metrics, run_metrics.
+    Tables: runs, samples, steps, sources, parity_scores, parity_cells; views: sample_metrics, run_metrics.
     """
     with open_store(folder) as store:
         columns, rows = store.query(sql)

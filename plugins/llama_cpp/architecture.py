@@ -157,27 +157,27 @@ class Shape:
             original = self.rope.get("original_max_position_embeddings") or self.context
             writer.add_rope_scaling_orig_ctx_len(int(original))
 
-    def rope_divisors(self) -> np.ndarray | None:
-        """Return what each rotary frequency is divided by (``llama3`` scaling), [head_dim / 2]; None without.
-
-        Long wavelengths are stretched by ``factor``, short ones kept, those between interpolated (Llama 3.1).
-        """
-        import numpy as np
-
-        if rope_type(self.rope) != "llama3":
-            return None
-        rope = self.rope
-        factor, low, high = (float(rope[k]) for k in ("factor", "low_freq_factor", "high_freq_factor"))
-        original = float(rope["original_max_position_embeddings"])
-        exponents = np.arange(0, self.head_dim, 2, dtype=np.float64) / self.head_dim
-        turns = original / (2 * math.pi * self.rope_theta**exponents)  # rotations within the original context
-        share = np.clip((turns - low) / (high - low), 0.0, 1.0)
-        return (1.0 / ((1.0 - share) / factor + share)).astype(np.float32)
-
 
 def rope_type(rope: Mapping[str, Any]) -> str:
     """Return the kind of rotary scaling, ``"default"`` without."""
     return str(rope.get("rope_type") or rope.get("type") or "default")
+
+
+def rope_divisors(rope: Mapping[str, Any], theta: float, head_dim: int) -> np.ndarray | None:
+    """Return what each rotary frequency is divided by (``llama3`` scaling), [head_dim / 2]; None without.
+
+    Long wavelengths are stretched by ``factor``, short ones kept, those between interpolated (Llama 3.1).
+    """
+    import numpy as np
+
+    if rope_type(rope) != "llama3":
+        return None
+    factor, low, high = (float(rope[k]) for k in ("factor", "low_freq_factor", "high_freq_factor"))
+    original = float(rope["original_max_position_embeddings"])
+    exponents = np.arange(0, head_dim, 2, dtype=np.float64) / head_dim
+    turns = original / (2 * math.pi * theta**exponents)  # rotations within the original context
+    share = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return (1.0 / ((1.0 - share) / factor + share)).astype(np.float32)
 
 
 def interleave_rows(tensor: np.ndarray, heads: int) -> np.ndarray:

@@ -92,6 +92,7 @@ class LlamaCppBackend(Backend):
         import llama_cpp
 
         from ...core.environment import cores
+        from .decode_bytes import kv_bytes_per_token, read_weight_bytes
         from .devices import check_layers
         from .engine import load_model
         from .extra_buffers import use_extra_buffers
@@ -121,6 +122,8 @@ class LlamaCppBackend(Backend):
                 "n_ctx": str(self._n_ctx),
                 "flash_attention": self._flash_attention,
             },
+            read_weight_bytes=read_weight_bytes(model.path),
+            kv_bytes_per_token=kv_bytes_per_token(self._model, options.kv_cache_type),
         )
 
     def _first_n_ctx(self) -> int:

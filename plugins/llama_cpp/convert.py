@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import ModelError
-from .architecture import Shape, Target, interleave_rows
+from .architecture import Shape, Target, interleave_rows, rope_divisors
 from .checkpoint import Checkpoint, StoredTensor
 from .quantisations import FILE_TYPES
 from .tokenizer import Vocabulary
@@ -48,7 +48,7 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
     vocabulary = Vocabulary.read(checkpoint, shape.vocab)
     plan = list(_plan(checkpoint, shape.targets()))
     matrix_type = GGMLQuantizationType[type_name.upper()]
-    divisors = shape.rope_divisors()
+    divisors = rope_divisors(shape.rope, shape.rope_theta, shape.head_dim)
 
     writer = GGUFWriter(path, shape.arch)
     writer.add_type("model")

@@ -24,6 +24,7 @@ from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
 from .checkpoint import context_length, count_weights, open_model
+from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
 from .quantise import QUANTISATIONS, check_available, quantise, weight_bytes
@@ -116,6 +117,8 @@ class TransformersBackend(Backend):
             vocabulary_size=config.get_text_config().vocab_size,
             stop_token_ids=_stop_ids(self._model.generation_config.eos_token_id, config.eos_token_id),
             settings={"n_threads": str(threads)},
+            read_weight_bytes=read_weight_bytes(self._model),
+            kv_bytes_per_token=kv_bytes_per_token(self._model),
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from decodebench.collate.collate import collate
 from decodebench.core.errors import UsageError
 from decodebench.core.store import Store
 
-TABLES = ("runs", "samples", "steps", "sources", "parity_scores")
+TABLES = ("runs", "samples", "steps", "sources", "parity_scores", "parity_cells")
 
 
 def content(folder):

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from ...core.figure import Figure
 from ...core.hookspecs import hookimpl
-from . import backend_comparison, latency_distribution, quantization_impact, speedup_comparison
+from . import (
+    backend_comparison,
+    latency_distribution,
+    memory_throughput,
+    param_throughput,
+    parity_heatmap,
+    quantization_impact,
+    roofline,
+    speedup_comparison,
+)
 
 
 @hookimpl
@@ -17,4 +26,8 @@ def decodebench_figures() -> Sequence[Figure]:
         speedup_comparison.FIGURE,
         latency_distribution.FIGURE,
         quantization_impact.FIGURE,
+        parity_heatmap.FIGURE,
+        roofline.FIGURE,
+        memory_throughput.FIGURE,
+        param_throughput.FIGURE,
     ]

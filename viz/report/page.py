@@ -189,7 +189,11 @@ def _environment(store: Store, experiment: str) -> dict[str, str]:
     rows = store.query(sql, [experiment])[1]
     content = json.loads(rows[0][0]) if rows else {}
     shown = {name: value for name, value in content.items() if value not in (None, [], {}, "")}
-    return {name.replace("_", " "): _words(value) for name, value in shown.items() if name != "memory_bandwidth"}
+    return {
+        name.replace("_", " "): _words(value)
+        for name, value in shown.items()
+        if not name.startswith("memory_bandwidth")
+    }
 
 
 def _words(value: object) -> str:

@@ -1,0 +1,78 @@
+"""What one decode step reads: bytes of weights, and of the KV cache for each position."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+_TABLES = ("token_embd.weight", "position_embd.weight", "token_types.weight")  # a row of each is looked up
+
+
+def read_weight_bytes(path: Path) -> int | None:
+    """Return the bytes of weights that a forward of one token reads; None for a mixture of experts.
+
+    Args:
+        path: the GGUF file that the model was loaded from.
+    """
+    sizes = _tensor_sizes(path)
+    if not sizes or any("_exps." in name for name in sizes):
+        return None
+    is_tied = "output.weight" not in sizes  # the token table is then the output layer, which is read whole
+    looked_up = _TABLES[1:] if is_tied else _TABLES
+    return sum(size for name, size in sizes.items() if name not in looked_up)
+
+
+def kv_bytes_per_token(model: Any, kv_cache_type: str) -> int | None:  # noqa: ANN401 - a C pointer
+    """Return the bytes of one position's keys and values over all layers, with the scales of a quantised cache.
+
+    None for models of which not every layer keeps and reads every position in the same way.
+    """
+    import llama_cpp
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    is_recurrent = llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
+    kv_heads = _number(model, "attention.head_count_kv")
+    if is_recurrent or llama_cpp.llama_model_n_swa(model) or _number(model, "attention.kv_lora_rank") or not kv_heads:
+        return None
+    head = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
+    keys, values = (_number(model, f"attention.{what}_length") or head for what in ("key", "value"))
+    per_block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kv_cache_type.upper()]]
+    return llama_cpp.llama_model_n_layer(model) * kv_heads * (keys + values) * block_bytes // per_block
+
+
+def _number(model: Any, key: str) -> int | None:  # noqa: ANN401 - a C pointer
+    """Return a whole number of the model's metadata; None where there is none, or one for each layer."""
+    text = _text(model, f"{_text(model, 'general.architecture')}.{key}")
+    return int(text) if text.isdecimal() else None
+
+
+def _text(model: Any, key: str) -> str:  # noqa: ANN401 - a C pointer
+    import llama_cpp
+
+    buffer = ctypes.create_string_buffer(128)
+    length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return buffer.value.decode(errors="replace") if length >= 0 else ""
+
+
+class _InitParameters(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
+
+
+def _tensor_sizes(path: Path) -> dict[str, int]:
+    """Return the bytes of each tensor; the engine reads a file's tables some hundred times faster than Python."""
+    from llama_cpp._ggml import libggml
+
+    pointer = ctypes.c_void_p
+    opener = ctypes.CFUNCTYPE(pointer, ctypes.c_char_p, _InitParameters)(("gguf_init_from_file", libggml))
+    count = ctypes.CFUNCTYPE(ctypes.c_int64, pointer)(("gguf_get_n_tensors", libggml))
+    name = ctypes.CFUNCTYPE(ctypes.c_char_p, pointer, ctypes.c_int64)(("gguf_get_tensor_name", libggml))
+    size = ctypes.CFUNCTYPE(ctypes.c_size_t, pointer, ctypes.c_int64)(("gguf_get_tensor_size", libggml))
+    close = ctypes.CFUNCTYPE(None, pointer)(("gguf_free", libggml))
+    file = opener(str(path).encode(), _InitParameters(no_alloc=True, context=None))
+    if not file:
+        return {}
+    try:
+        return {name(file, i).decode(): size(file, i) for i in range(count(file))}
+    finally:
+        close(file)

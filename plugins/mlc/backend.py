@@ -1,0 +1,181 @@
+"""The backend ``mlc``: probe, prepare (convert and compile), load, generate, score."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache, default_root
+from ...core.environment import cores
+from ...core.errors import BackendError, ModelError
+from .options import MlcOptions
+from .quantisations import QUANTISATIONS
+
+_FIX = 'pip install "decodebench[mlc]"'
+
+
+class MlcBackend(Backend):
+    """A decoder compiled by TVM for this machine's processor, one token per step."""
+
+    name: ClassVar[str] = "mlc"
+    summary: ClassVar[str] = "MLC: models compiled by Apache TVM, with MLC's weight formats and our own CPU schedule"
+    kind: ClassVar[Kind] = "autoregressive"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    first_step_is_prefill: ClassVar[bool] = True
+    Options: ClassVar[type[BackendOptions]] = MlcOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look TVM's version up; TVM stays unimported."""
+        try:
+            return Availability(True, version=f"tvm {version('apache-tvm')} (own cpu schedule)")
+        except PackageNotFoundError:
+            return Availability(False, reason="apache-tvm is not installed", fix=_FIX)
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the weight formats."""
+        return QUANTISATIONS
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Convert to MLC's format and compile, each once.
+
+        Raises:
+            ModelError: an architecture that is not mapped, or damaged weights; names field or file.
+            BackendError: TVM cannot compile for this device.
+        """
+        from . import tensor_cache
+        from .config import from_mlc, is_mlc_folder
+        from .relax.compiler import library
+
+        _use_threads(options)
+        _check_device(device)
+        if is_mlc_folder(model.path):
+            described, stored = from_mlc(model.path)
+            if stored != quantisation:
+                raise ModelError(f"{model.path}: its weights are {stored}, not {quantisation}: ask for {stored}")
+            folder = model.path
+        else:
+            folder, described = _converted(model, quantisation, cache)
+        library(described.decoder, cache)
+        return PreparedModel(
+            path=folder,
+            format="mlc",
+            weight_bytes=tensor_cache.weight_bytes(folder),
+            bits_per_weight=None,
+            source=model,
+            quantisation=quantisation,
+        )
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load library and weights.
+
+        Raises:
+            ModelError: a weight file is damaged; names it and its checksum.
+        """
+        from . import tensor_cache
+        from .config import from_mlc
+        from .relax.compiler import library
+        from .relax.engine import Engine
+        from .relax.model import TABLE
+
+        assert isinstance(options, MlcOptions)
+        threads = _use_threads(options)
+        described, _ = from_mlc(model.path)
+        ours = {described.fused_name(name): name for name in described.decoder.stored()}
+        arrays = {ours.get(name, name): array for name, array in tensor_cache.read(model.path)}
+        missing = [name for name in ours.values() if name not in arrays and name != TABLE]
+        if missing:
+            raise ModelError(f"{model.path}: {tensor_cache.TABLE} lacks {missing[0]!r}")
+        decoder = described.decoder
+        parameters = sum(n * k for n, k in decoder.matrices().values()) + sum(
+            arrays[name].size for name in decoder.vectors() if name != TABLE
+        )
+        weight_bytes = sum(array.nbytes for array in arrays.values())
+        embedding_bytes = sum(array.nbytes for name, array in arrays.items() if name.startswith("model.embed_tokens."))
+        arrays[TABLE] = described.rotary_table()
+        path = library(decoder, ModelCache(default_root()))
+        self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
+        return ModelFacts(
+            parameters=parameters,
+            weight_bytes=weight_bytes,
+            context_length=decoder.context,
+            vocabulary_size=decoder.vocabulary,
+            stop_token_ids=described.stop_ids,
+            settings={"engine": "tvm, own cpu schedule", "n_threads": str(threads)},
+            read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
+            kv_bytes_per_token=decoder.kv_bytes_per_token,
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue the one request of the batch."""
+        if len(batch) != 1:
+            raise BackendError(f"mlc takes one request at a time, not {len(batch)}")
+        (request,) = batch
+        if not request.prompt_ids:
+            raise BackendError("the prompt has no tokens")
+        return self._engine.generate(request)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence, a chunk of it at a time."""
+        from ..llama_cpp.scoring import score_rows
+
+        return score_rows(tokens, self._engine.logits(tokens[:-1]), top_k)
+
+    def close(self) -> None:
+        """Free weights and cache."""
+        import gc
+
+        del self._engine
+        gc.collect()
+
+
+def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, object]:
+    from ..llama_cpp.checkpoint import Checkpoint
+    from .config import from_checkpoint
+    from .convert import CONVERTER_VERSION, write_folder
+
+    if not model.path.is_dir() or model.architecture is None:
+        raise ModelError(f"{model.path} is neither a Hugging Face folder nor one in MLC's format")
+    checkpoint = Checkpoint(model.path)
+    described = from_checkpoint(checkpoint, quantisation)
+    folder = cache.entry(
+        f"mlc-{model.path.name}-{quantisation}",
+        *("mlc", quantisation, model.content_hash, CONVERTER_VERSION),
+        build=lambda folder: write_folder(checkpoint, described, quantisation, folder),
+    )
+    return folder, described
+
+
+def _use_threads(options: BackendOptions) -> int:
+    """Set what TVM reads once, at its first parallel loop, before it is imported."""
+    assert isinstance(options, MlcOptions)
+    threads = options.n_threads or cores()
+    os.environ["TVM_NUM_THREADS"] = str(threads)
+    os.environ["TVM_BIND_THREADS"] = "0"  # the runner, not the engine, decides where threads run
+    return threads
+
+
+def _check_device(device: str) -> None:
+    if device != "cpu":
+        raise BackendError(f"device {device!r}: the tvm engine compiles for the CPU alone")

@@ -1,0 +1,178 @@
+"""From a model folder to the shapes that are compiled: Hugging Face folders and folders in MLC's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import ModelError
+from ..llama_cpp.architecture import Shape, rope_divisors, rope_type
+from ..llama_cpp.checkpoint import Checkpoint, read_json
+from .quantisations import FORMATS
+from .relax.attention import PAGE, Heads
+from .relax.layout import GROUP
+from .relax.model import Decoder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHAT_CONFIG = "mlc-chat-config.json"
+_FUSED = {"llama": "qkv_proj", "qwen2": "c_attn", "qwen3": "c_attn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that can be compiled.
+
+    Attributes:
+        decoder: its shapes and format.
+        family: MLC's ``model_type``.
+        theta: base of the rotary frequencies.
+        scaling: rotary scaling as ``config.json`` has it; empty for none.
+        stop_ids: ids that end a generation, where the folder's MLC configuration says so.
+    """
+
+    decoder: Decoder
+    family: str
+    theta: float
+    scaling: dict[str, Any]
+    stop_ids: tuple[int, ...] = ()
+
+    def fused_name(self, name: str) -> str:
+        """Return MLC's name of a parameter of ours: its families disagree on that of the fused q, k and v."""
+        return name.replace("qkv_proj", _FUSED[self.family])
+
+    def rotary_table(self) -> np.ndarray:
+        """Return cosines and sines by position, [context, dim]: cosines in the first half."""
+        import numpy as np
+
+        dim = self.decoder.heads.dim
+        frequencies = self.theta ** (-np.arange(0, dim, 2, dtype=np.float64) / dim)
+        divisors = rope_divisors(self.scaling, self.theta, dim)
+        # float32 as the reference computes it, so that long contexts round alike
+        steps = (frequencies if divisors is None else frequencies / divisors).astype(np.float32)
+        angles = np.arange(self.decoder.context, dtype=np.float32)[:, None] * steps
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def is_mlc_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder in MLC's format."""
+    return (path / CHAT_CONFIG).is_file()
+
+
+def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
+    """Read a Hugging Face folder.
+
+    Raises:
+        ModelError: an architecture or feature that is not mapped; names field and value.
+    """
+    path = checkpoint.folder / "config.json"
+    shape = Shape.read(checkpoint)
+    biases = [name for name in checkpoint.tensors if name.startswith("model.layers.0.") and name.endswith(".bias")]
+    foreign = [name for name in biases if ".self_attn." not in name or ".o_proj." in name]
+    if foreign:
+        raise ModelError(f"{path}: {foreign[0]} is not supported: only q, k and v may have biases")
+    decoder = Decoder(
+        vocabulary=shape.vocab,
+        width=shape.width,
+        hidden=shape.ffn,
+        layers=shape.layers,
+        heads=Heads(shape.heads, shape.kv_heads, shape.head_dim),
+        norm_eps=shape.norm_eps,
+        is_tied=shape.tied,
+        has_bias=bool(biases),
+        has_head_norm=shape.arch == "qwen3",
+        context=shape.context,
+        form=FORMATS[quantisation],
+    )
+    return _checked(path, Model(decoder, shape.arch, shape.rope_theta, dict(shape.rope)))
+
+
+def from_mlc(folder: Path) -> tuple[Model, str]:
+    """Read a folder in MLC's format; returns the model and its quantisation.
+
+    Raises:
+        ModelError: a field is missing or has a value that is not supported.
+    """
+    path = folder / CHAT_CONFIG
+    chat = read_json(path)
+    config = chat.get("model_config")
+    family, quantisation = chat.get("model_type"), chat.get("quantization")
+    if family not in _FUSED:
+        raise ModelError(f"{path}: model_type = {family!r} is not supported; known: {', '.join(_FUSED)}")
+    if quantisation not in FORMATS:
+        raise ModelError(f"{path}: quantization = {quantisation!r} is not supported; known: {', '.join(FORMATS)}")
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: model_config = {config!r}; expected an object")
+    if config.get("tensor_parallel_shards", 1) != 1:
+        raise ModelError(f"{path}: tensor_parallel_shards = {config['tensor_parallel_shards']}; only 1 is supported")
+
+    def field(name: str, kind: type = int) -> Any:  # noqa: ANN401 - a JSON value of `kind`
+        value = config.get(name)
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise ModelError(f"{path}: model_config.{name} = {value!r}; expected {kind.__name__}")
+        return value
+
+    decoder = Decoder(
+        vocabulary=field("vocab_size"),
+        width=field("hidden_size"),
+        hidden=field("intermediate_size"),
+        layers=field("num_hidden_layers"),
+        heads=Heads(field("num_attention_heads"), field("num_key_value_heads"), field("head_dim")),
+        norm_eps=field("rms_norm_eps", float),
+        is_tied=bool(config.get("tie_word_embeddings", False)),
+        has_bias=family == "qwen2" or bool(config.get("attention_bias", False)),
+        has_head_norm=family == "qwen3",
+        context=field("context_window_size"),
+        form=FORMATS[quantisation],
+    )
+    eos = chat.get("eos_token_id")
+    stop_ids = tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)
+    theta = float(config.get("position_embedding_base") or config.get("rope_theta") or 10000.0)
+    return _checked(path, Model(decoder, family, theta, config.get("rope_scaling") or {}, stop_ids)), quantisation
+
+
+def chat_config(model: Model, quantisation: str, stop_ids: tuple[int, ...]) -> dict[str, Any]:
+    """Return the content of ``mlc-chat-config.json`` for a converted model."""
+    decoder = model.decoder
+    sizes = {"vocab_size": decoder.vocabulary, "context_window_size": decoder.context}
+    return {
+        "version": "0.1.0",
+        "model_type": model.family,
+        "quantization": quantisation,
+        "model_config": {
+            **sizes,
+            "hidden_size": decoder.width,
+            "intermediate_size": decoder.hidden,
+            "num_hidden_layers": decoder.layers,
+            "num_attention_heads": decoder.heads.queries,
+            "num_key_value_heads": decoder.heads.keys,
+            "head_dim": decoder.heads.dim,
+            "rms_norm_eps": decoder.norm_eps,
+            "tie_word_embeddings": decoder.is_tied,
+            "attention_bias": decoder.has_bias,
+            "position_embedding_base": model.theta,
+            "rope_theta": model.theta,
+            "rope_scaling": model.scaling or None,
+            "tensor_parallel_shards": 1,
+        },
+        **sizes,
+        "tokenizer_files": ["tokenizer.json", "tokenizer_config.json"],
+        "eos_token_id": list(stop_ids),
+    }
+
+
+def _checked(path: Path, model: Model) -> Model:
+    """Refuse what the kernels cannot do."""
+    decoder = model.decoder
+    kind = rope_type(model.scaling)
+    if kind not in ("default", "llama3"):
+        raise ModelError(f"{path}: rotary scaling of type {kind!r} is not supported; known: default, llama3")
+    if decoder.heads.dim % PAGE:
+        raise ModelError(f"{path}: head_dim = {decoder.heads.dim} is not supported: it must be a multiple of {PAGE}")
+    grain = GROUP if decoder.form.is_grouped else PAGE
+    for name, size in (("hidden_size", decoder.width), ("intermediate_size", decoder.hidden)):
+        if size % grain:
+            raise ModelError(f"{path}: {name} = {size} is not supported: this format needs a multiple of {grain}")
+    return model

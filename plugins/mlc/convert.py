@@ -1,0 +1,80 @@
+"""From a Hugging Face checkpoint to MLC's weights, as ``mlc_llm convert_weight`` makes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import ModelError
+from ..llama_cpp.checkpoint import Checkpoint
+from . import tensor_cache
+from .config import CHAT_CONFIG, Model, chat_config
+from .groups import quantise
+from .quantisations import model_dtype
+from .relax.model import TABLE, weight_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CONVERTER_VERSION = "1"
+"""Raised when the same checkpoint would be written in another way."""
+
+_PARTS = {
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja")
+
+
+def write_folder(checkpoint: Checkpoint, model: Model, quantisation: str, folder: Path) -> None:
+    """Write the whole model in MLC's format into an empty folder.
+
+    Raises:
+        ModelError: a tensor is missing or has the wrong shape; names it.
+    """
+    parameters = sum(n * k for n, k in model.decoder.matrices().values())
+    tensor_cache.write(folder, _tensors(checkpoint, model, quantisation), parameters)
+    config = chat_config(model, quantisation, _stop_ids(checkpoint))
+    (folder / CHAT_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    for name in _TOKENIZER_FILES:
+        if (checkpoint.folder / name).is_file():
+            shutil.copyfile(checkpoint.folder / name, folder / name)
+
+
+def _tensors(checkpoint: Checkpoint, model: Model, quantisation: str) -> Iterator[tuple[str, np.ndarray]]:
+    decoder, form, plain = model.decoder, model.decoder.form, model_dtype(quantisation)
+    for name, (n, k) in decoder.matrices().items():
+        matrix = _joined(checkpoint, f"{name}.weight", (n, k))
+        stored = model.fused_name(name)
+        if form.is_grouped:
+            words, scales = quantise(matrix.astype(plain).astype("float32"), form)
+            yield weight_name(stored, form), words
+            yield f"{stored}.q_scale", scales
+        else:
+            yield weight_name(stored, form), matrix.astype(form.dtype)
+    for name, shape in decoder.vectors().items():
+        if name != TABLE:
+            yield model.fused_name(name), _joined(checkpoint, name, shape).astype(plain)
+
+
+def _joined(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a tensor in float32; fused ones are made of their parts, row below row."""
+    import numpy as np
+
+    module = name.split(".")[-2]
+    names = [name.replace(module, part) for part in _PARTS.get(module, (module,))]
+    missing = next((part for part in names if part not in checkpoint.tensors), None)
+    if missing is not None:
+        raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing")
+    found = np.concatenate([checkpoint.tensors[part].read() for part in names])
+    if found.shape != shape:
+        raise ModelError(f"{checkpoint.folder}: {' + '.join(names)} has shape {found.shape}; expected {shape}")
+    return found
+
+
+def _stop_ids(checkpoint: Checkpoint) -> tuple[int, ...]:
+    eos = checkpoint.config.get("eos_token_id")
+    return tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)

@@ -1,0 +1,14 @@
+"""Options of the backend."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ...core.backend import BackendOptions
+
+
+class MlcOptions(BackendOptions):
+    """What changes the speed of a compiled model."""
+
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    prefill_chunk: int = Field(512, ge=16, le=8192, description="most prompt tokens in one pass")

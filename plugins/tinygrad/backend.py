@@ -1,0 +1,310 @@
+"""The backend `tinygrad`: probe, prepare, load, generate, score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache
+from ...core.errors import BackendError, ModelError, UsageError
+from ...core.tokenizer import Codec
+from . import availability, classic_log
+from .options import TinygradOptions
+from .quantisations import AS_STORED, OWN, QUANTISATIONS
+
+if TYPE_CHECKING:
+    from .decoder import Decoder
+    from .network import Network
+    from .vocabulary import Vocabulary
+
+_N_CTX = 2048
+_OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
+
+
+class TinygradBackend(Backend):
+    """Llama, Qwen2 and Qwen3 models in tinygrad, one token per step."""
+
+    name: ClassVar[str] = "tinygrad"
+    summary: ClassVar[str] = "tinygrad's language model over captured kernels; Hugging Face folders and GGUF files"
+    kind: ClassVar[Kind] = "autoregressive"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
+    first_step_is_prefill: ClassVar[bool] = True
+    Options: ClassVar[type[BackendOptions]] = TinygradOptions
+
+    _metadata: Mapping[str, Any] | None = None
+    _read_vocabulary: Vocabulary | None = None
+    _is_log_begun = False
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look the version, the wheel's modules and the C compiler up; tinygrad stays unimported."""
+        return availability.probe()
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """List tinygrad's formats, then those of GGUF."""
+        return QUANTISATIONS
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the devices that tinygrad computes with."""
+        from .engine import usable_devices
+
+        return usable_devices()
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Check a folder, whose weights are packed at load, or convert it to GGUF.
+
+        Raises:
+            ModelError: the model cannot be used with tinygrad or this quantisation; names the cause.
+        """
+        if quantisation in _OWN_NAMES:
+            return _prepared_folder(model, quantisation)
+        if quantisation == AS_STORED:
+            return _prepared_file(model)
+        missing = [package for package in ("llama_cpp", "gguf") if find_spec(package) is None]
+        if missing:
+            raise ModelError(
+                f"quantisation {quantisation!r} is made by llama.cpp, and {missing[0]} is not installed: "
+                'pip install "decodebench[llama-cpp]"'
+            )
+        from ..llama_cpp.prepare import prepare_gguf
+
+        return prepare_gguf(model, quantisation, cache)
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load the weights, compile and capture.
+
+        Raises:
+            BackendError: the device, the renderer or the compiler cannot be used.
+            ModelError: tinygrad cannot load the files.
+            UsageError: ``n_ctx`` exceeds what the model was trained for.
+        """
+        from .decoder import Decoder
+        from .engine import cached_kernels, renderer, start
+
+        assert isinstance(options, TinygradOptions)
+        threads = start(device, options)
+        kernels = cached_kernels()
+        self._device, self._source = device, model.source
+        self._samples: list[tuple[int, list[Step]]] = []
+        started = time.perf_counter()
+        facts, network = self._open(model, options)
+        self._load_s = time.perf_counter() - started
+        self._weight_bytes, self._n_ctx = facts.weight_bytes, facts.context_length
+        started = time.perf_counter()
+        self._decoder: Decoder = Decoder(network, options.prefill_chunk)
+        _warm_up(self._decoder, f"{model.quantisation} weights on {device!r}")
+        warmup_s = time.perf_counter() - started
+        settings = {
+            "n_threads": str(threads),
+            "renderer": renderer(device),
+            "n_ctx": str(self._n_ctx),
+            "jit_warmup_s": f"{warmup_s:.3f}",
+            "kernel_cache": "off" if kernels is None else "warm" if cached_kernels() == kernels else "cold",
+        }
+        return ModelFacts(
+            parameters=facts.parameters,
+            weight_bytes=facts.weight_bytes,
+            context_length=facts.context_length,
+            vocabulary_size=facts.vocabulary_size,
+            stop_token_ids=facts.stop_token_ids,
+            settings={**settings, **facts.settings},
+        )
+
+    def _open(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
+        """Bring the weights into memory; return what is known of them, and the network over a cache."""
+        return (self._open_file if model.format == "gguf" else self._open_folder)(model, options)
+
+    def _open_folder(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
+        from .checkpoint import Plan, build_model
+        from .network import Network
+
+        plan = Plan.read(model.path)
+        n_ctx = _n_ctx(options, plan.shape.context)
+        network = Network(
+            build_model(plan, model.quantisation, n_ctx), _capacity(n_ctx, options.prefill_chunk), plan.divisors
+        )
+        facts = ModelFacts(
+            parameters=plan.parameters(),
+            weight_bytes=plan.weight_bytes(model.quantisation),
+            context_length=n_ctx,
+            vocabulary_size=plan.shape.vocab,
+        )
+        return facts, network
+
+    def _open_file(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
+        from .gguf_file import context_length, open_gguf
+        from .network import Network
+        from .vocabulary import stop_ids
+
+        opened = open_gguf(model.path, options.n_ctx or _N_CTX)
+        self._metadata = opened.metadata
+        n_ctx = _n_ctx(options, context_length(opened.metadata))
+        network = Network(opened.model, _capacity(n_ctx, options.prefill_chunk), opened.divisors)
+        facts = ModelFacts(
+            parameters=opened.parameters,
+            weight_bytes=model.weight_bytes or opened.weight_bytes,
+            context_length=n_ctx,
+            vocabulary_size=int(opened.model.output.weight.shape[0]),
+            stop_token_ids=() if model.source.architecture else stop_ids(opened.metadata),
+            settings={"gguf_weights": "as in the file, unpacked in every step"},
+        )
+        return facts, network
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue the one request of the batch."""
+        if len(batch) != 1:
+            raise BackendError(f"tinygrad takes one request at a time, not {len(batch)}")
+        (request,) = batch
+        if not request.prompt_ids:
+            raise BackendError("the prompt has no tokens")
+        self._check_room(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
+        trace: list[Step] = []
+        self._samples.append((request.seed, trace))
+        return self._decoder.generate(request, trace)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
+        from ..llama_cpp.scoring import score_rows
+
+        if not tokens:
+            return Scores((), ())
+        self._check_room(len(tokens) - 1)
+        return score_rows(tokens, self._decoder.logits(tokens[:-1]), top_k)
+
+    def _check_room(self, positions: int) -> None:
+        if positions > self._n_ctx:
+            raise BackendError(
+                f"prompt and new tokens need {positions} positions; the cache has {self._n_ctx} (option n_ctx)"
+            )
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenise with the GGUF file's own vocabulary."""
+        return self._vocabulary().encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into text with the GGUF file's own vocabulary."""
+        return self._vocabulary().decode(ids)
+
+    def _vocabulary(self) -> Vocabulary:
+        """Read the vocabulary once; raises ``BackendError`` where the model is no GGUF file or tinygrad cannot."""
+        from .vocabulary import Vocabulary
+
+        if self._read_vocabulary is None:
+            if self._metadata is None:
+                raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
+            self._read_vocabulary = Vocabulary(self._metadata)
+        return self._read_vocabulary
+
+    def classic_log(self) -> str:
+        """Return what tinygrad's Llama example would have printed since the last call; empty for nothing."""
+        if not self._samples:
+            return ""
+        samples, self._samples = self._samples, []
+        text = "" if self._is_log_begun else classic_log.preamble(samples[0][0], self._load_s, self._weight_bytes)
+        self._is_log_begun = True
+        decode = self._text_of()
+        return text + "".join(classic_log.sample(steps, self._weight_bytes, decode) for _, steps in samples)
+
+    def _text_of(self) -> Callable[[Sequence[int]], str]:
+        """Return a function from ids to text; without any tokenizer the text is the ids themselves."""
+        try:
+            decode = Codec(self._source.path, self).decode
+            decode([])
+        except (ModelError, BackendError):
+            return lambda ids: " ".join(map(str, ids))
+        return decode
+
+    def close(self) -> None:
+        """Free model and cache."""
+        from .engine import free_memory
+
+        del self._decoder
+        self._metadata = self._read_vocabulary = None
+        free_memory(self._device)
+
+
+def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
+    from .checkpoint import Plan
+
+    if not model.path.is_dir() or model.architecture is None:
+        raise ModelError(
+            f"{model.path} is no Hugging Face folder (no config.json with 'architectures'); "
+            f"a .gguf file is run with quantisation {AS_STORED!r}"
+        )
+    plan = Plan.read(model.path)
+    weight_bytes = plan.weight_bytes(quantisation)
+    return PreparedModel(
+        path=model.path,
+        format="safetensors",
+        weight_bytes=weight_bytes,
+        bits_per_weight=8 * weight_bytes / plan.parameters(),
+        source=model,
+        quantisation=quantisation,
+    )
+
+
+def _prepared_file(model: ResolvedModel) -> PreparedModel:
+    from .gguf_file import find_gguf
+
+    path = find_gguf(model.path)
+    facts = None
+    if find_spec("gguf") is not None:
+        from ..llama_cpp.gguf_facts import inspect_gguf
+
+        facts = inspect_gguf(path)
+    return PreparedModel(
+        path=path,
+        format="gguf",
+        weight_bytes=facts.weight_bytes if facts else None,
+        bits_per_weight=facts.bits_per_weight if facts else None,
+        source=model,
+        quantisation=AS_STORED,
+    )
+
+
+def _warm_up(decoder: Decoder, what: str) -> None:
+    from subprocess import CalledProcessError
+
+    from tinygrad.device import CompileError
+
+    try:
+        decoder.warm_up()
+    except (CompileError, CalledProcessError, FileNotFoundError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        if isinstance(error, CalledProcessError):
+            line = f"{error.cmd[0]} ended with exit code {error.returncode}; its messages stand on standard error"
+        raise BackendError(f"tinygrad cannot compile kernels for {what}: {line[:300]}") from error
+
+
+def _n_ctx(options: TinygradOptions, trained: int) -> int:
+    if options.n_ctx is None:
+        return min(_N_CTX, trained)
+    if options.n_ctx > trained:
+        raise UsageError(f"option n_ctx={options.n_ctx} exceeds the model's context length of {trained}")
+    return options.n_ctx
+
+
+def _capacity(n_ctx: int, chunk: int) -> int:
+    """Return the positions of a cache in which the last chunk, padded, still has room."""
+    return -(-n_ctx // chunk) * chunk

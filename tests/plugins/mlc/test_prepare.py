@@ -1,0 +1,93 @@
+"""From a checkpoint to a library and weight files: what is shared, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from decodebench import BackendError, ModelError
+from decodebench.plugins.mlc.backend import MlcBackend
+
+from ..models import TINY, resolve, save_checkpoint
+
+
+def prepare(path, cache, quantisation="q0f32", device="cpu"):
+    return MlcBackend.prepare(resolve(path), quantisation, device, MlcBackend.Options(n_threads=1), cache)
+
+
+def test_models_of_one_shape_share_a_library(load, checkpoints, tmp_path, model_cache):
+    load(checkpoints["qwen3"])
+    libraries = set(model_cache.root.glob("mlc-lib-*"))
+    other = save_checkpoint(tmp_path / "other", "Qwen3", head_dim=48, tie_word_embeddings=True, initializer_range=0.1)
+    prepared = prepare(other, model_cache)
+    assert prepared.path != load(checkpoints["qwen3"]).prepared.path
+    assert set(model_cache.root.glob("mlc-lib-*")) == libraries
+
+
+def test_a_folder_in_mlc_format_is_a_model(load, tiny, prompts, cli, tmp_path):
+    folder = tmp_path / "tiny-q4"
+    shutil.copytree(load(TINY, "q4f16_1").prepared.path, folder)
+    again = load(folder, "q4f16_1")
+    assert again.tokens(prompts[0], 20) == load(TINY, "q4f16_1").tokens(prompts[0], 20)
+    assert again.facts.stop_token_ids == (462,)
+    ended = cli("run", "-b", "mlc", "-m", folder, "-q", "q4f16_1", "--task", "tiny-gsm", "--samples", 2, "-o", tmp_path)
+    assert ended.code == 0, ended.err
+    with pytest.raises(ModelError, match="its weights are q4f16_1, not q0f32: ask for q4f16_1"):
+        prepare(folder, None)
+
+
+def test_a_cut_safetensors_file_is_named(tmp_path, model_cache):
+    shutil.copytree(TINY, tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=r"model\.safetensors: cut off: \d+ bytes"):
+        prepare(tmp_path / "cut", model_cache)
+    assert not list(model_cache.root.glob("mlc-cut-*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architectures": ["MambaForCausalLM"]}, "architecture 'MambaForCausalLM' is not supported"),
+        ({"hidden_size": 250}, "hidden_size = 250 is not supported: this format needs a multiple of 16"),
+        ({"head_dim": 40}, "head_dim = 40 is not supported: it must be a multiple of 16"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused(tmp_path, model_cache, changes, words):
+    shutil.copytree(TINY, tmp_path / "other")
+    path = tmp_path / "other" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ModelError, match=words):
+        prepare(tmp_path / "other", model_cache)
+
+
+def test_a_missing_tensor_is_named(tmp_path, model_cache):
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(TINY, tmp_path / "other")
+    file = tmp_path / "other" / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.2.mlp.up_proj.weight"]
+    save_file(tensors, file)
+    with pytest.raises(ModelError, match=r"tensor 'model\.layers\.2\.mlp\.up_proj\.weight' is missing"):
+        prepare(tmp_path / "other", model_cache)
+
+
+def test_another_device_is_refused(model_cache):
+    with pytest.raises(BackendError, match="device 'cuda:0'"):
+        prepare(TINY, model_cache, device="cuda:0")
+
+
+def test_a_tvm_without_llvm_is_told(monkeypatch):
+    import tvm
+
+    from decodebench.plugins.mlc.relax import compiler
+
+    found = tvm.get_global_func
+    monkeypatch.setattr(tvm, "get_global_func", lambda name, **kw: None if "llvm" in name else found(name, **kw))
+    compiler._target.cache_clear()
+    with pytest.raises(BackendError, match="built without LLVM"):
+        compiler._target()
+    compiler._target.cache_clear()
