@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 BOOTSTRAP_FROM_ROUNDS = 10  # below, a bootstrap over rounds calls 10-18 % of equal pairs different
 BOOTSTRAP_RESAMPLES = 2000
 
-DEMO_BUDGET_S = 180.0
+DEMO_BUDGET_S = 300.0
 DEMO_PROBLEMS = 16
 DEMO_MIN_ROUNDS = 2
 

@@ -249,7 +249,7 @@ class LlamaCppBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in one pass over it."""
-        from .scoring import score_rows
+        from ...core.scoring import score_rows
 
         if not tokens:
             return Scores((), ())

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.checkpoint import Checkpoint, StoredTensor
+from ...core.decoder_config import rope_divisors
 from ...core.errors import ModelError
-from .architecture import Shape, Target, interleave_rows, rope_divisors
-from .checkpoint import Checkpoint, StoredTensor
+from .architecture import Shape, Target, interleave_rows
 from .quantisations import FILE_TYPES
 from .tokenizer import Vocabulary
 

@@ -56,7 +56,7 @@ def _existing_gguf(path: Path) -> Path | None:
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:
-    from .checkpoint import Checkpoint
+    from ...core.checkpoint import Checkpoint
     from .convert import CONVERTER_VERSION, lossless_type, write_gguf
 
     name = _slug(model)

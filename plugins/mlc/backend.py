@@ -138,7 +138,7 @@ class MlcBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time."""
-        from ..llama_cpp.scoring import score_rows
+        from ...core.scoring import score_rows
 
         return score_rows(tokens, self._engine.logits(tokens[:-1]), top_k)
 
@@ -151,7 +151,7 @@ class MlcBackend(Backend):
 
 
 def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, object]:
-    from ..llama_cpp.checkpoint import Checkpoint
+    from ...core.checkpoint import Checkpoint
     from .config import from_checkpoint
     from .convert import CONVERTER_VERSION, write_folder
 

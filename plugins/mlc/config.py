@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.checkpoint import Checkpoint, read_json
+from ...core.decoder_config import DecoderConfig, rope_divisors, rope_type
 from ...core.errors import ModelError
-from ..llama_cpp.architecture import Shape, rope_divisors, rope_type
-from ..llama_cpp.checkpoint import Checkpoint, read_json
 from .quantisations import FORMATS
 from .relax.attention import PAGE, Heads
 from .relax.layout import GROUP
@@ -68,7 +68,7 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
         ModelError: an architecture or feature that is not mapped; names field and value.
     """
     path = checkpoint.folder / "config.json"
-    shape = Shape.read(checkpoint)
+    shape = DecoderConfig.read(checkpoint)
     biases = [name for name in checkpoint.tensors if name.startswith("model.layers.0.") and name.endswith(".bias")]
     foreign = [name for name in biases if ".self_attn." not in name or ".o_proj." in name]
     if foreign:

@@ -185,7 +185,7 @@ class TinygradBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
-        from ..llama_cpp.scoring import score_rows
+        from ...core.scoring import score_rows
 
         if not tokens:
             return Scores((), ())

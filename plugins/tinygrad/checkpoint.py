@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.checkpoint import Checkpoint, StoredTensor
+from ...core.decoder_config import rope_divisors, rope_type
 from ...core.errors import ModelError
-from ..llama_cpp.architecture import Shape, Target, rope_divisors, rope_type
-from ..llama_cpp.checkpoint import Checkpoint, StoredTensor
+from ..llama_cpp.architecture import Shape, Target
 from .matrices import FORMATS, Embedding, Linear, Matrix
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.backend import Scores
+from .backend import Scores
 
 if TYPE_CHECKING:
     import numpy as np
