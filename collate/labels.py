@@ -12,6 +12,8 @@ from ..core.errors import unknown_name
 from .comparison import CellLabel
 from .observations import Cell
 
+_VECTORS = 0.05  # bits by which measured formats fall short of their width, rounding included
+
 DIMENSIONS = ("backend", "model", "quantisation", "device")
 
 
@@ -140,10 +142,14 @@ def mixed_dimensions(grouped: Sequence[Group], by: str) -> list[str]:
 
 
 def _apart_from(cell: Cell, by: str) -> tuple[str, ...]:
-    """Everything of a cell but ``by``. Across backends, formats are matched by bits per weight and options by none."""
+    """Everything of a cell but ``by``. Across backends, formats are matched by bits per weight and options by none.
+
+    Formats of one width differ in what their scales take, so whole bits count: nf4 (4.25), q4f16_1 (4.5) and q4_k_m
+    (4.9) stand together.
+    """
     run = cell.run
     if by == "backend":
         bits = run["bits_per_weight"]
-        return run["model"], run["device"], run["quantisation"] if bits is None else f"{round(bits)} bits"
+        return run["model"], run["device"], run["quantisation"] if bits is None else f"{int(bits + _VECTORS)} bits"
     options = {name: value for name, value in option_values(cell).items() if name != by}
     return (*(str(run[name]) for name in DIMENSIONS if name != by), json.dumps(options, sort_keys=True))

@@ -44,7 +44,11 @@ def comparison_options(command: F) -> F:
     options = [
         folder_argument,
         experiment_option,
-        click.option("--by", metavar="DIMENSION", help="backend, quantisation, device, model or an option."),
+        click.option(
+            "--by",
+            metavar="DIMENSION",
+            help="backend (formats of equal width side by side), quantisation, device, model or an option.",
+        ),
         click.option("--baseline", metavar="NAME", help="Row label, or value of --by; default: the first cell."),
         click.option("--metric", default="decode_tokens_per_s", show_default=True, help="Metric of the ratios."),
         click.option(

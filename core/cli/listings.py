@@ -1,4 +1,4 @@
-"""``backends``, ``models``, ``tasks``, ``plugins``, ``schema``: what there is, and how to get what is missing."""
+"""``backends``, ``quantisations``, ``models``, ``tasks``, ``plugins``, ``schema``: what there is, or how to get it."""
 
 from __future__ import annotations
 
@@ -71,6 +71,35 @@ def _warn_of_skipped(registry: Registry) -> None:
     for plugin in registry.plugins:
         if plugin.status != "ok":
             click.echo(f"plugin {plugin.name!r} is {plugin.status}: {plugin.reason}", err=True)
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="Only these; may be repeated.")
+@json_option
+def quantisations(names: tuple[str, ...], as_json: bool) -> None:
+    """List every backend's weight formats, the widest first.
+
+    One word may mean different formats in two engines: what makes formats comparable is their real number of bits per
+    weight, scales included.
+    """
+    registry = Registry()
+    chosen = [registry.backend(name) for name in names] or list(registry.backends.values())
+    formats = [(quantisation, backend) for backend in chosen for quantisation in backend.quantisations()]
+    formats.sort(key=lambda pair: (-pair[0].bits_per_weight, pair[1].name, pair[0].name))
+    found = [
+        {
+            "bits_per_weight": quantisation.bits_per_weight,
+            "quantisation": quantisation.name,
+            "backend": backend.name,
+            "summary": quantisation.summary,
+        }
+        for quantisation, backend in formats
+    ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [[f"{q.bits_per_weight:.2f}", q.name, backend.name, q.summary] for q, backend in formats]
+    print_table(["bits/weight", "format", "backend", "what is quantised"], rows, empty="no backend offers any")
 
 
 @click.command(context_settings=CONTEXT)

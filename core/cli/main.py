@@ -30,6 +30,7 @@ _COMMANDS = {
     "export": ("results", "Write the store as one CSV file per backend."),
     "query": ("results", "Run SQL on the store."),
     "backends": ("listings", "List backends, and how to get those that are missing."),
+    "quantisations": ("listings", "List every backend's weight formats, the widest first."),
     "models": ("listings", "List named models."),
     "tasks": ("listings", "List tasks."),
     "plugins": ("listings", "List plugins, the skipped ones with the reason."),

@@ -187,3 +187,18 @@ def test_accuracy_counts_each_problem_once(logs, make_sample, make_steps):
     assert (base.verdict, base.value.value, base.value.n, base.task) == ("baseline", 1.0, 20, "t 1")
     assert other.verdict == "lower" and other.difference.value == -0.5 and other.p_value == pytest.approx(2 / 2**10)
     assert other.value.low == pytest.approx(0.2993, abs=1e-3)
+
+
+def test_across_backends_formats_of_one_width_stand_together(logs):
+    formats = {
+        "a": ("q4_k_m", 4.89),
+        "b": ("nf4", 4.25),
+        "c": ("q4f16_1", 4.5),
+        "d": ("q8_0", 8.5),
+        "e": ("int8", 8.03),
+    }
+    for cell, (name, bits) in formats.items():
+        logs.speeds(cell, [0.1, 0.1], quantisation=name, bits_per_weight=bits)
+    rows = comparison(logs, by="backend").rows
+    assert [row.cell.quantisation for row in rows] == ["q4_k_m", "nf4", "q4f16_1", "q8_0", "int8"]
+    assert [row.verdict == "baseline" for row in rows] == [True, False, False, True, False]

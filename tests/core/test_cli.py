@@ -199,3 +199,14 @@ def test_a_reader_that_goes_away_is_no_error(cli):
     process.stdout.close()
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
+
+
+def test_quantisations_stand_in_the_order_of_their_bits(cli):
+    found = cli("quantisations", "-b", "llama-cpp", "-b", "mlc", "--json").json
+    bits = [entry["bits_per_weight"] for entry in found]
+    assert bits == sorted(bits, reverse=True)
+    at = {(entry["backend"], entry["quantisation"]): entry["bits_per_weight"] for entry in found}
+    assert at["mlc", "q4f16_1"] == at["llama-cpp", "q4_0"] == 4.5
+    assert {backend for backend, _ in at} == {"llama-cpp", "mlc"}
+    unknown = cli("quantisations", "-b", "mcl")
+    assert unknown.code == 2 and "mlc" in unknown.err

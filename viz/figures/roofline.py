@@ -38,6 +38,7 @@ ORDER BY r.cell_id, r.round
 """
 UNKNOWN = "the bytes that a token reads are not known"
 LINES = ("-", "--", ":", "-.")
+_LEVELS = (-5, 5, 0, -9, 9)  # points above or below the marker, by series
 FLOPS_PER_PARAMETER = 2  # of a token: a product and a sum
 
 
@@ -57,7 +58,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     _compute_roof(ax, known)
     look = looks(found)
     for cell in known:
-        _point(ax, cell, look[cell.series])
+        _point(ax, cell, look[cell.series], level=list(look).index(cell.series) % len(_LEVELS))
     ax.set_xlim(*span)
     ax.set_ylim(*_height(known))
     _ticks(ax)
@@ -99,7 +100,7 @@ def _compute_ceiling(known: Sequence[Cell]) -> float | None:
     return max(float(row["flops_per_s"]) / (FLOPS_PER_PARAMETER * int(row["parameters"])) for row in rows)
 
 
-def _point(ax: Axes, cell: Cell, look: Look) -> None:
+def _point(ax: Axes, cell: Cell, look: Look, level: int) -> None:
     """Draw one cell with its interval over rounds, its weight format and its share of the roof."""
     x = fmean(cell.column("bytes_per_token"))
     mean, low, high = mean_interval(cell.column("decode_tokens_per_s"))
@@ -109,8 +110,11 @@ def _point(ax: Axes, cell: Cell, look: Look) -> None:
     ax.plot([x], [mean], look.marker, color=look.colour, markersize=7, label=cell.series)
     shares = cell.column("bandwidth_utilisation")
     text = f"{cell.group} {percent(fmean(shares))}" if shares else cell.group
-    # on the left the roof is higher than at the point: it does not run through the words
-    ax.annotate(text, (x, mean), (-6, 0), textcoords="offset points", ha="right", va="center", fontsize=7.5)
+    # on the left the roof is higher than at the point: it does not run through the words; equally fast engines with
+    # formats of one size lie on one another, so their words stand at different heights
+    ax.annotate(
+        text, (x, mean), (-6, _LEVELS[level]), textcoords="offset points", ha="right", va="center", fontsize=7.5
+    )
 
 
 def _height(known: Sequence[Cell]) -> tuple[float, float]:
