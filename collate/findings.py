@@ -68,6 +68,17 @@ def findings(
     return tuple(text for check in _CHECKS for text in check(subject))
 
 
+def shared_devices(subject: _Subject) -> Iterator[str]:
+    """Rounds on a GPU that another process was using."""
+    for cell in subject.cells:
+        busy = [round.run["device_other_processes"] for round in cell.rounds if round.run["device_other_processes"]]
+        if busy:
+            yield (
+                f"{len(busy)} of {len(cell.rounds)} rounds of {subject.name(cell)} shared {cell.run['device']} with "
+                f"up to {max(busy)} other processes; measure again on a free device"
+            )
+
+
 def unfinished_rounds(subject: _Subject) -> Iterator[str]:
     """Rounds without a result, with their reasons."""
     for cell in subject.cells:
@@ -218,6 +229,7 @@ def unsteady_outputs(subject: _Subject) -> Iterator[str]:
 
 
 _CHECKS: tuple[Callable[[_Subject], Iterator[str]], ...] = (
+    shared_devices,
     unfinished_rounds,
     outlier_rounds,
     variable_rounds,

@@ -78,6 +78,11 @@ def format_byte_rate(value: float) -> str:
     return f"{format_bytes(value)}/s"
 
 
+def format_joules(value: float) -> str:
+    """Joules, three significant digits."""
+    return f"{_digits(value)} J"
+
+
 def format_share(value: float) -> str:
     """A share as a percentage."""
     return f"{100 * value:.1f} %"
@@ -321,6 +326,10 @@ _TABLE = (
     _metric(
         "peak_device_bytes", "bytes", "Peak device memory", "largest device memory, where it is counted",
         ("peak_device_bytes", "1"), format_bytes, False, "run",
+    ),
+    _metric(
+        "energy_j", "J", "Energy", "energy of the GPU over the whole round, loading included, where NVML counts it",
+        ("energy_j", "1"), format_joules, False, "run",
     ),
     _metric(
         "load_s", "s", "Load time", "weights into memory, the engine's import included",

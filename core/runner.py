@@ -22,6 +22,7 @@ from .. import defaults
 from .backend import PreparedModel
 from .cache import ModelCache
 from .cells import Cell, Matrix, schedule, workload_identity
+from .device_monitor import DeviceMonitor
 from .environment import capture
 from .errors import BackendError
 from .folder import finished_rounds, latest_name, locked, next_name, writable
@@ -181,9 +182,12 @@ class Runner:
         log = RawLogWriter(self._path(cell, run_id))
         with log:
             log.write("run", self._head(run_id, experiment, cell, index, prepared))
-            outcome, wall_s, device_peak = self._execute(log, cell, prepared)
+            with DeviceMonitor(cell.device) as monitor:
+                outcome, wall_s, device_peak = self._execute(log, cell, prepared)
             end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, "peak_device_bytes": device_peak}
+            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, **monitor.figures()}
+            if device_peak is not None:  # the engine's own count leaves other processes out
+                end["peak_device_bytes"] = device_peak
             log.write("end", end)
             log.close()
         if outcome.status == "interrupted":

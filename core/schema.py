@@ -117,6 +117,10 @@ class Run(Record):
     kv_bytes_per_token: int | None = Field(None, ge=0, description="bytes of one position in the KV cache, all layers")
     peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of the worker process")
     peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, where it is counted")
+    device_use: float | None = Field(None, ge=0, le=1, description="mean share of time that the GPU was busy")
+    device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
+    device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
+    energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
     # provenance

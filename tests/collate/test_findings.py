@@ -58,3 +58,13 @@ def test_outputs_that_change_between_rounds(logs, make_sample, make_steps):
 def test_drift(logs):
     logs.speeds("a", [0.100, 0.105, 0.110, 0.115, 0.121, 0.126])
     assert "drifts" in found(logs)
+
+
+def test_a_device_that_others_used_is_told(logs):
+    for index, others in enumerate((0, 2, 1)):
+        logs.write("a", index, device="cuda:0", device_other_processes=others)
+        logs.write("b", index, device="cuda:0", device_other_processes=0)
+    shared = [line for line in found(logs).splitlines() if "shared" in line]
+    assert shared == [
+        "2 of 3 rounds of 'a f16' shared cuda:0 with up to 2 other processes; measure again on a free device"
+    ]

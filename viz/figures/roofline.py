@@ -38,7 +38,7 @@ ORDER BY r.cell_id, r.round
 """
 UNKNOWN = "the bytes that a token reads are not known"
 LINES = ("-", "--", ":", "-.")
-_LEVELS = (-5, 5, 0, -9, 9)  # points above or below the marker, by series
+_LEVELS = (-6, 6)  # points below and above the marker, by turns of series
 FLOPS_PER_PARAMETER = 2  # of a token: a product and a sum
 
 
