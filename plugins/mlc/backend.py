@@ -25,9 +25,11 @@ from ...core.backend import (
 from ...core.cache import ModelCache, default_root
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
+from . import stock
 from .options import MlcOptions
 from .quantisations import QUANTISATIONS
 
+_LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
 _FIX = 'pip install "decodebench[mlc]"'
 
 
@@ -43,7 +45,9 @@ class MlcBackend(Backend):
 
     @classmethod
     def probe(cls) -> Availability:
-        """Look TVM's version up; TVM stays unimported."""
+        """Look versions up; no engine is imported."""
+        if stock.is_installed():
+            return Availability(True, version="mlc_llm")
         try:
             return Availability(True, version=f"tvm {version('apache-tvm')} (own cpu schedule)")
         except PackageNotFoundError:
@@ -55,6 +59,11 @@ class MlcBackend(Backend):
         return QUANTISATIONS
 
     @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List what MLC-LLM drives, where it is installed, and the CPU."""
+        return [*(stock.devices() if stock.is_installed() else []), "cpu"]
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:
@@ -64,11 +73,12 @@ class MlcBackend(Backend):
             ModelError: an architecture that is not mapped, or damaged weights; names field or file.
             BackendError: TVM cannot compile for this device.
         """
-        from . import tensor_cache
         from .config import from_mlc, is_mlc_folder
         from .relax.compiler import library
 
         _use_threads(options)
+        if _engine_of(options) == "mlc_llm":
+            return _prepared(stock.folder(model, quantisation, device, cache), model, quantisation)
         _check_device(device)
         if is_mlc_folder(model.path):
             described, stored = from_mlc(model.path)
@@ -78,14 +88,7 @@ class MlcBackend(Backend):
         else:
             folder, described = _converted(model, quantisation, cache)
         library(described.decoder, cache)
-        return PreparedModel(
-            path=folder,
-            format="mlc",
-            weight_bytes=tensor_cache.weight_bytes(folder),
-            bits_per_weight=None,
-            source=model,
-            quantisation=quantisation,
-        )
+        return _prepared(folder, model, quantisation)
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         """Load library and weights.
@@ -114,15 +117,19 @@ class MlcBackend(Backend):
         weight_bytes = sum(array.nbytes for array in arrays.values())
         embedding_bytes = sum(array.nbytes for name, array in arrays.items() if name.startswith("model.embed_tokens."))
         arrays[TABLE] = described.rotary_table()
-        path = library(decoder, ModelCache(default_root()))
-        self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
+        engine = _engine_of(options)
+        if engine == "mlc_llm":
+            self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device)
+        else:
+            path = library(decoder, ModelCache(default_root()))
+            self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
         return ModelFacts(
             parameters=parameters,
             weight_bytes=weight_bytes,
             context_length=decoder.context,
             vocabulary_size=decoder.vocabulary,
             stop_token_ids=described.stop_ids,
-            settings={"engine": "tvm, own cpu schedule", "n_threads": str(threads)},
+            settings={"engine": _LABELS[engine], "n_threads": str(threads)},
             read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
             kv_bytes_per_token=decoder.kv_bytes_per_token,
         )
@@ -167,6 +174,29 @@ def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tu
     return folder, described
 
 
+def _prepared(folder: Path, model: ResolvedModel, quantisation: str) -> PreparedModel:
+    from . import tensor_cache
+
+    return PreparedModel(
+        path=folder,
+        format="mlc",
+        weight_bytes=tensor_cache.weight_bytes(folder),
+        bits_per_weight=None,
+        source=model,
+        quantisation=quantisation,
+    )
+
+
+def _engine_of(options: BackendOptions) -> str:
+    """Return the engine that runs: the one asked for, else MLC-LLM where it is installed."""
+    assert isinstance(options, MlcOptions)
+    if options.engine == "mlc_llm":
+        stock.require()
+    if options.engine == "auto":
+        return "mlc_llm" if stock.is_installed() else "tvm"
+    return options.engine
+
+
 def _use_threads(options: BackendOptions) -> int:
     """Set what TVM reads once, at its first parallel loop, before it is imported."""
     assert isinstance(options, MlcOptions)
@@ -178,4 +208,4 @@ def _use_threads(options: BackendOptions) -> int:
 
 def _check_device(device: str) -> None:
     if device != "cpu":
-        raise BackendError(f"device {device!r}: the tvm engine compiles for the CPU alone")
+        raise BackendError(f"device {device!r}: the tvm engine compiles for the CPU alone; see engine=mlc_llm")

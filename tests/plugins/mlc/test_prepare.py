@@ -80,6 +80,20 @@ def test_another_device_is_refused(model_cache):
         prepare(TINY, model_cache, device="cuda:0")
 
 
+def test_mlc_llm_is_asked_for_by_name_and_told_how_to_get(model_cache):
+    from importlib.util import find_spec
+
+    if find_spec("mlc_llm") is not None:
+        pytest.skip("MLC-LLM is installed here")
+    options = MlcBackend.Options(engine="mlc_llm")
+    with pytest.raises(
+        BackendError, match=r"engine=mlc_llm needs MLC-LLM.*pip install --pre -U -f https://mlc\.ai/wheels"
+    ):
+        MlcBackend.prepare(resolve(TINY), "q4f16_1", "cpu", options, model_cache)
+    assert MlcBackend.devices() == ["cpu"]
+    assert MlcBackend.Options().engine == "auto" and "own cpu schedule" in MlcBackend.probe().version
+
+
 def test_a_tvm_without_llvm_is_told(monkeypatch):
     import tvm
 
