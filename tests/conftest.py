@@ -42,10 +42,12 @@ class Cli:
     def command(self, *arguments: object) -> list[str]:
         return [sys.executable, "-m", "decodebench", *map(str, arguments)]
 
-    def __call__(self, *arguments: object, env: dict[str, str] | None = None, **keywords) -> Result:
+    def __call__(
+        self, *arguments: object, env: dict[str, str] | None = None, timeout: float = 280, **keywords
+    ) -> Result:
         environment = {**self.environment, **(env or {})}
         ended = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, env=environment, timeout=280, **keywords
+            self.command(*arguments), capture_output=True, text=True, env=environment, timeout=timeout, **keywords
         )
         return Result(ended.returncode, ended.stdout, ended.stderr)
 

@@ -6,11 +6,13 @@ import pytest
 
 from decodebench.core.registry import Registry
 
+pytestmark = pytest.mark.timeout(900)  # four engines, eleven cells, two rounds
+
 
 @pytest.fixture(scope="module")
 def demo(cli_for, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    return folder, cli_for(folder)("demo", "--budget", 0, "-o", folder, env={"PYTHONPATH": ""})
+    return folder, cli_for(folder)("demo", "--budget", 0, "-o", folder, env={"PYTHONPATH": ""}, timeout=800)
 
 
 def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
