@@ -30,10 +30,12 @@ if TYPE_CHECKING:
         PluginError,
         UsageError,
     )
+    from .core.exporter import Exporter
     from .core.figure import Figure
     from .core.hookspecs import API_VERSION, hookimpl
     from .core.logparser import LogParser
     from .core.models import ModelSource
+    from .core.sweep import Sweep, SweepCells
     from .core.tasks import Score, Task, TaskSample
 
 _HOME = {
@@ -42,10 +44,12 @@ _HOME = {
     ),
     "cache": "ModelCache",
     "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError UsageError",
+    "exporter": "Exporter",
     "figure": "Figure",
     "hookspecs": "API_VERSION hookimpl",
     "logparser": "LogParser",
     "models": "ModelSource",
+    "sweep": "Sweep SweepCells",
     "tasks": "Score Task TaskSample",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
@@ -57,6 +61,7 @@ __all__ = [
     "BackendError",
     "BackendOptions",
     "DecodebenchError",
+    "Exporter",
     "Figure",
     "LogParser",
     "ModelCache",
@@ -72,6 +77,8 @@ __all__ = [
     "Score",
     "Scores",
     "Step",
+    "Sweep",
+    "SweepCells",
     "Task",
     "TaskSample",
     "UsageError",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.exporter import Exporter
 from ..core.store import Store
 
 CONTRACT = (
@@ -38,16 +39,23 @@ SELECT t."index" AS step, 1e3 * t.enqueue_s AS enqueue_latency_ms, 1e3 * t.step_
     r.backend, r.model, r.experiment, r.cell_id, r.round, r.status, t.sample, s.sample_id, s.is_warmup,
     t.tokens AS tokens_in_step, t.block_size, t.drafted, t.accepted, t.candidates, t.forwards
 FROM steps t JOIN runs r ON r.run_id = t.run_id JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
-WHERE r.backend = ? ORDER BY r.experiment, r.cell_id, r.round, r.run_id, t.sample, t."index"
+WHERE r.backend = $backend AND r.experiment = coalesce($experiment, r.experiment)
+ORDER BY r.experiment, r.cell_id, r.round, r.run_id, t.sample, t."index"
 """
 
 
-def export_csv(store: Store, folder: Path, cumulative_text: bool = False) -> list[Path]:
+_BACKENDS = "SELECT DISTINCT backend FROM runs WHERE experiment = coalesce($experiment, experiment) ORDER BY backend"
+
+
+def export_csv(
+    store: Store, folder: Path, *, experiment: str | None = None, cumulative_text: bool = False
+) -> list[Path]:
     """Write ``<backend>.csv`` for every backend, one row per step; each file appears whole or not at all.
 
     Args:
         store: an open store.
         folder: where the files go; made if needed.
+        experiment: the only experiment to write; all where it is None.
         cumulative_text: put all text so far into ``generated_text``, not the step's own piece.
 
     Returns:
@@ -56,12 +64,19 @@ def export_csv(store: Store, folder: Path, cumulative_text: bool = False) -> lis
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for (backend,) in store.query("SELECT DISTINCT backend FROM runs ORDER BY backend")[1]:
-        columns, rows = store.query(_SQL, [backend])
+    for (backend,) in store.query(_BACKENDS, {"experiment": experiment})[1]:
+        columns, rows = store.query(_SQL, {"backend": backend, "experiment": experiment})
         path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', backend).lstrip('.') or '_'}.csv"
         _write(path, columns, _cumulated(columns, rows) if cumulative_text else rows)
         written.append(path)
     return written
+
+
+def _write_all(store: Store, experiment: str | None, folder: Path) -> list[Path]:
+    return export_csv(store, folder, experiment=experiment)
+
+
+CSV = Exporter("csv", "a row per step, one file per backend, for notebooks and spreadsheets", _write_all)
 
 
 def _cumulated(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

@@ -60,10 +60,17 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
 
 
 def _differing_options(cell: Cell, cells: Sequence[Cell]) -> dict[str, str]:
-    """Options in which the cell differs from another of its own backend; other backends have options of their own."""
-    mine = option_values(cell)
+    """Options in which the cell differs from another of its own backend; other backends have options of their own.
+
+    An option at its default is left out: of two cells that differ in one, the other has it in its name.
+    """
+    mine, changed = option_values(cell), cell.run.get("changed_options")
     twins = [option_values(other) for other in cells if other.run["backend"] == cell.run["backend"]]
-    return {name: value for name, value in mine.items() if any(twin.get(name) != value for twin in twins)}
+    return {
+        name: value
+        for name, value in mine.items()
+        if (changed is None or name in changed) and any(twin.get(name) != value for twin in twins)
+    }
 
 
 def infer_by(cells: Sequence[Cell]) -> str:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 if TYPE_CHECKING:
     from .cache import ModelCache
+    from .schema import Sampling
 
 Kind = Literal["autoregressive", "speculative", "diffusion"]
 Capability = Literal["score", "score-top-k", "sampling", "tokenizer"]
@@ -70,7 +71,7 @@ class ResolvedModel:
         path: a Hugging Face folder, or an engine's own file or folder (such as a ``.gguf``).
         content_hash: SHA-256 over names and contents of the files that define the model, hex.
         architecture: ``architectures[0]`` of ``config.json``; None where there is no such file.
-        companions: models that belong to this one, by the backend that uses them (``{"draft-target": ...}``).
+        companions: the model that the cell's backend uses besides, by the backend's name (``{"dflash": ...}``).
     """
 
     name: str
@@ -180,6 +181,7 @@ class Step:
         engine_s: the engine's own clock for this step, in seconds; recorded beside the runner's, never instead.
         bytes_read: bytes that the engine says it moved for this step.
         positions: diffusion only: where in the output the ids landed.
+        trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
     """
 
     token_ids: Sequence[int]
@@ -195,6 +197,7 @@ class Step:
     engine_s: float | None = None
     bytes_read: int | None = None
     positions: Sequence[int] | None = None
+    trace: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,8 @@ class Backend(ABC):
     """Whether the first step of a row holds the prefill and one token and nothing more (allows prefill rates)."""
     is_reference: ClassVar[bool] = False
     """Whether other backends with the same weights are held against this one where nothing else is said."""
+    companion_option: ClassVar[str | None] = None
+    """Name of the option that names a second model, such as a draft; the host resolves it into ``companions``."""
     Options: ClassVar[type[BackendOptions]] = BackendOptions
 
     @classmethod
@@ -242,6 +247,19 @@ class Backend(ABC):
     def devices(cls) -> Sequence[str]:
         """List usable devices, best first; called in a throw-away process, so the engine may be imported."""
         return ("cpu",)
+
+    @classmethod
+    def check(cls, model: ResolvedModel, options: BackendOptions, sampling: Sampling, batch_size: int) -> Sequence[str]:
+        """Look at a cell before anything is measured; reads configuration files, imports no engine.
+
+        Returns:
+            What will be done in another way than was asked for, one sentence each, such as a value that is clamped.
+
+        Raises:
+            UsageError: options that cannot go together with this model or with this way of sampling.
+            ModelError: a model, or its companion, cannot be used; names the file, the field and its value.
+        """
+        return ()
 
     @classmethod
     def prepare(

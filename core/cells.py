@@ -6,8 +6,8 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, get_origin
 
 from pydantic import JsonValue, ValidationError
@@ -18,6 +18,7 @@ from .errors import UsageError, unknown_name
 from .models import resolve
 from .plan import CellSpec, Plan, Workload, describe
 from .registry import Registry
+from .schema import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,13 @@ class Cell:
     @property
     def changed(self) -> str:
         """The options that differ from their defaults, as ``name=value`` words."""
-        options = self.options.model_dump(mode="json", exclude_defaults=True)
+        options = self.options.model_dump(mode="json", include=set(self.changed_options))
         return " ".join(f"{name}={value}" for name, value in options.items())
+
+    @property
+    def changed_options(self) -> tuple[str, ...]:
+        """Names of the options that differ from their defaults."""
+        return tuple(self.options.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def expanded_options(self) -> dict[str, JsonValue]:
@@ -101,9 +107,20 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         for name in names:
             if name not in models:
                 models[name] = resolve(name, registry.models, cache)
-            for cell in _cells_of(spec, backend, models[name], workload, registry):
+            for cell in _cells_of(spec, backend, models[name], workload, registry, cache):
                 cells.setdefault(cell.id, cell)
-    return Matrix(list(cells.values()))
+    return Matrix(list(cells.values()), _notes(cells.values(), plan.workload))
+
+
+def _notes(cells: Iterable[Cell], workload: Workload) -> list[str]:
+    """Let every backend check its cells; return what it has to say, each sentence once."""
+    sampling = Sampling(temperature=workload.temperature, top_p=workload.top_p, top_k=workload.top_k)
+    notes = (
+        f"{cell.backend.name}: {note}"
+        for cell in cells
+        for note in cell.backend.check(cell.model, cell.options, sampling, workload.batch_size)
+    )
+    return list(dict.fromkeys(notes))
 
 
 def _check_batch(backend: type[Backend], workload: Workload) -> None:
@@ -121,6 +138,7 @@ def _cells_of(
     model: ResolvedModel,
     workload: Mapping[str, JsonValue],
     registry: Registry,
+    cache: ModelCache,
 ) -> Iterator[Cell]:
     offered = [q.name for q in backend.quantisations()]
     chosen = spec.quantisation or offered[:1]
@@ -129,17 +147,30 @@ def _cells_of(
             raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
     plugin = registry.provider("decodebench_backends", backend.name).name
     for options in _swept(backend, spec.options):
+        paired = with_companion(backend, model, options, registry, cache)
         for quantisation, device in itertools.product(chosen, spec.device):
             identity = {
                 "model": model.content_hash,
-                "companions": {name: other.content_hash for name, other in model.companions.items()},
+                "companions": {name: other.content_hash for name, other in paired.companions.items()},
                 "backend": backend.name,
                 "options": options.model_dump(mode="json"),
                 "quantisation": quantisation,
                 "device": device,
                 "workload": workload,
             }
-            yield Cell(_digest(identity), backend, plugin, model, quantisation, device, options)
+            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options)
+
+
+def with_companion(
+    backend: type[Backend], model: ResolvedModel, options: BackendOptions, registry: Registry, cache: ModelCache
+) -> ResolvedModel:
+    """Return ``model`` with the one companion that ``backend`` uses: its option's, else the named model's own."""
+    if backend.companion_option is None:
+        return model
+    source = registry.models.get(model.name)
+    own = source.companions.get(backend.name) if source else None
+    name = getattr(options, backend.companion_option) or own
+    return model if name is None else replace(model, companions={backend.name: resolve(name, registry.models, cache)})
 
 
 def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:

@@ -35,17 +35,21 @@ class DecoderConfig:
     rope: Mapping[str, Any]
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint) -> Self:
+    def read(cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES) -> Self:
         """Read and check the configuration.
+
+        Args:
+            checkpoint: the opened folder.
+            architectures: accepted ``architectures[0]`` -> the family whose layers it has.
 
         Raises:
             ModelError: an unsupported architecture or feature; names field and value.
         """
         path = checkpoint.folder / "config.json"
         names = checkpoint.config.get("architectures") or [None]
-        if names[0] not in ARCHITECTURES:
-            raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(ARCHITECTURES)}")
-        arch = ARCHITECTURES[names[0]]
+        if names[0] not in architectures:
+            raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
+        arch = architectures[names[0]]
         _reject_unsupported(checkpoint, arch)
         field = checkpoint.field
         heads = field("num_attention_heads", int)
@@ -111,7 +115,7 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
         reject("hidden_act", f"only 'silu' is known for {arch}")
     if config.get("use_sliding_window"):
         reject("use_sliding_window", "attention would span the whole context")
-    if arch == "qwen3" and config.get("attention_bias"):
+    if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
         reject("attention_bias", "qwen3 has none here")
     name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
     rope = config.get(name) or {}

@@ -25,6 +25,7 @@ class Figure:
         draw: ``draw(axes, rows)`` fills the axes; it measures nothing and reads nothing else.
         panels: how many axes stand one below the other; ``draw`` gets a sequence when there are several.
         needs: what the store must hold, in words, printed when the query returns no rows.
+        topic: what it is about; ``demo`` draws ``comparison`` only.
     """
 
     id: str
@@ -33,3 +34,4 @@ class Figure:
     draw: Callable[[Axes | Sequence[Axes], Sequence[Row]], None]
     panels: int = 1
     needs: str = "finished rounds"
+    topic: str = "comparison"

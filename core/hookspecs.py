@@ -13,9 +13,11 @@ import pluggy
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .exporter import Exporter
     from .figure import Figure
     from .logparser import LogParser
     from .models import ModelSource
+    from .sweep import Sweep
     from .tasks import Task
 
 PROJECT = "decodebench"
@@ -49,3 +51,13 @@ def decodebench_figures() -> Sequence[Figure]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:  # type: ignore[empty-body]
     """Return log parsers, with which ``collate --import`` reads what other tools wrote."""
+
+
+@hookspec
+def decodebench_exporters() -> Sequence[Exporter]:  # type: ignore[empty-body]
+    """Return formats that ``export --format`` can write the store in."""
+
+
+@hookspec
+def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
+    """Return presets of ``decodebench sweep``: a matrix under a name."""

@@ -39,7 +39,7 @@ class ModelSource:
 
 
 def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) -> ResolvedModel:
-    """Find the model called ``name``: a named model first, then a path, then a Hub id.
+    """Find the model called ``name``: a named model first, then a path, then a Hub id; without its companions.
 
     Raises:
         UsageError: the name is neither of the three.
@@ -47,8 +47,7 @@ def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) ->
     """
     source = sources.get(name)
     if source is not None:
-        companions = {backend: resolve(other, sources, cache) for backend, other in source.companions.items()}
-        return _inspect(name, _materialise(source, cache), cache, companions)
+        return _inspect(name, _materialise(source, cache), cache)
     path = Path(name).expanduser()
     if path.exists():
         return _inspect(name, path.resolve(), cache)
@@ -88,9 +87,7 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
-def _inspect(
-    name: str, path: Path, cache: ModelCache, companions: Mapping[str, ResolvedModel] | None = None
-) -> ResolvedModel:
+def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     files = _files_of(name, path)
     config = path / "config.json" if path.is_dir() else None
     architecture = None
@@ -98,7 +95,7 @@ def _inspect(
         architecture = _architecture(config)
     elif not any(file.suffix == ".gguf" or file.name.endswith("-config.json") for file in files):
         raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
-    return ResolvedModel(name, path, content_hash(files, cache), architecture, companions or {})
+    return ResolvedModel(name, path, content_hash(files, cache), architecture)
 
 
 def _files_of(name: str, path: Path) -> list[Path]:

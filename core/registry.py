@@ -17,9 +17,11 @@ from .schema import Record
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .exporter import Exporter
     from .figure import Figure
     from .logparser import LogParser
     from .models import ModelSource
+    from .sweep import Sweep
     from .tasks import Task
 
 DISABLE_VARIABLE = "DECODEBENCH_DISABLE_PLUGINS"
@@ -160,6 +162,16 @@ class Registry:
     def log_parsers(self) -> Mapping[str, type[LogParser]]:
         """Log parser classes by name."""
         return self._all("decodebench_log_parsers")
+
+    @property
+    def exporters(self) -> Mapping[str, Exporter]:
+        """Exporters by name."""
+        return self._all("decodebench_exporters")
+
+    @property
+    def sweeps(self) -> Mapping[str, Sweep]:
+        """Sweep presets by name."""
+        return self._all("decodebench_sweeps")
 
     def backend(self, name: str) -> type[Backend]:
         """Return a backend class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""

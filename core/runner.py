@@ -306,6 +306,7 @@ class Runner:
             "quantisation": cell.quantisation,
             "device": cell.device,
             "options": cell.expanded_options,
+            "changed_options": list(cell.changed_options),
             "task": workload.task,
             "task_version": self.prompts.task_version,
             "seed": self.plan.seed,

@@ -88,6 +88,9 @@ class Run(Record):
     bits_per_weight: float | None = Field(None, gt=0, description="measured bits per weight, scales included")
     device: str = Field(description="cpu, cuda:0, metal, ...")
     options: dict[str, JsonValue] = Field({}, description="every option of the backend, fully expanded")
+    changed_options: tuple[str, ...] | None = Field(
+        None, description="names of the options that are not at their default"
+    )
     # how
     task: str | None = Field(None, description="task name; None for fixed-length workloads")
     task_version: str | None = Field(None, description="version of the task")
@@ -161,8 +164,8 @@ class Step(Record):
     run_id: str = Field(description="the run it belongs to")
     sample: int = Field(ge=0, description="index of the sample")
     index: int = Field(ge=0, description="index within the sample, from 0; step 0 ends the prefill")
-    t_s: float = Field(ge=0, description="time of the commit since the sample's start")
-    step_s: float = Field(ge=0, description="time since the previous commit, or since the start")
+    t_s: float | None = Field(None, ge=0, description="time of the commit since the sample's start")
+    step_s: float | None = Field(None, ge=0, description="time since the previous commit, or since the start")
     tokens: int = Field(ge=0, description="tokens committed")
     token_ids: tuple[int, ...] | None = Field(None, description="the ids, in order of position")
     text: str | None = Field(None, description="the step's own piece of text")
@@ -177,6 +180,7 @@ class Step(Record):
     engine_s: float | None = Field(None, ge=0, description="the engine's own clock for this step")
     bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
+    trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
 
 
 def json_schemas() -> dict[str, Any]:

@@ -224,6 +224,8 @@ def _report(
         extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
         if step.positions is not None:
             extras["positions"] = list(step.positions)
+        if step.trace is not None:
+            extras["trace"] = dict(step.trace)
         times = {"t_s": now / 1e9, "step_s": (now - before) / 1e9}
         content = {"tokens": len(step.token_ids), "token_ids": list(step.token_ids), "text": piece}
         wire.send("step", {"sample": about["index"], "index": number, **times, **content, **extras})

@@ -27,7 +27,15 @@ class Queryable(Protocol):
 
 
 class MissingDataError(UsageError):
-    """The store does not hold what a figure shows."""
+    """The store does not hold what a figure shows.
+
+    Attributes:
+        written: the files of the figures that it does hold.
+    """
+
+    def __init__(self, text: str, written: Sequence[Path] = ()) -> None:
+        super().__init__(text)
+        self.written = list(written)
 
 
 def choose(known: Iterable[Figure], ids: Sequence[str] | None = None) -> list[Figure]:
@@ -54,7 +62,7 @@ def read(store: Queryable, figure: Figure, experiment: str, baseline_cell: str |
     """
     columns, values = store.query(figure.sql, {"experiment": experiment})
     if not values:
-        raise MissingDataError(f"figure {figure.id!r}: experiment {experiment!r} has no {figure.needs}")
+        raise MissingDataError(f"experiment {experiment!r} has no {figure.needs}")
     _, names = store.query("SELECT DISTINCT backend FROM runs ORDER BY backend")
     backends = tuple(str(name[0]) for name in names)
     rows = [dict(zip(columns, row, strict=True)) | {"backends": backends} for row in values]
@@ -94,18 +102,23 @@ def plot(
     """
     if fmt not in get_args(Format):
         raise unknown_name("figure format", fmt, get_args(Format))
-    written, missing = [], []
+    written: list[Path] = []
+    missing: dict[str, list[str]] = {}
     for figure in figures:
         try:
             content = image(figure, read(store, figure, experiment, baseline_cell), fmt, experiment)
         except UsageError as error:
-            missing.append(str(error))
+            missing.setdefault(str(error).removeprefix(f"figure {figure.id!r}: "), []).append(figure.id)
             continue
         written.append(write_atomically(out_folder / f"{_slug(experiment)}_{_slug(figure.id)}.{fmt}", content))
     if missing:
-        done = f"\n{len(written)} other figure(s) are in {out_folder}" if written else ""
-        raise MissingDataError("\n".join(missing) + done)
+        raise MissingDataError("\n".join(_not_drawn(reason, ids) for reason, ids in missing.items()), written)
     return written
+
+
+def _not_drawn(reason: str, ids: Sequence[str]) -> str:
+    names = ", ".join(repr(name) for name in ids)
+    return f"figure{'s' if len(ids) > 1 else ''} {names}: {reason}"
 
 
 def write_atomically(path: Path, content: bytes) -> Path:

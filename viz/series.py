@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CELL_COLUMNS = (
-    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, CAST(r.options AS VARCHAR) AS options"
+    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, "
+    "CAST(r.options AS VARCHAR) AS options, r.changed_options"
 )
 """What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
 
@@ -139,7 +140,10 @@ def _series_names(heads: Mapping[str, Row]) -> dict[str, str]:
         parts = [str(head.get(key)) for key in keys]
         options = [_options(h.get("options")) for h in siblings]
         own = _options(head.get("options"))
+        changed = head.get("changed_options")
         for key in sorted({key for each in options for key in each}):
+            if changed is not None and key not in changed:
+                continue  # at its default: the other cell has it in its name
             if len({json.dumps(each.get(key), sort_keys=True) for each in options}) > 1:
                 parts.append(f"{key}={own.get(key)}")
         names[cell_id] = " ".join([head["backend"], *parts])

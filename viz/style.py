@@ -26,6 +26,7 @@ PAPER = "#ffffff"
 WIDTH_IN = 8.0
 PANEL_IN = 3.6
 DPI = 150
+NAME_WIDTH = 40  # characters of a name beside the axes
 
 
 def slots(names: Iterable[str]) -> dict[str, int]:
@@ -116,14 +117,45 @@ def panels(axes: Axes | Sequence[Axes]) -> list[Axes]:
     return list(axes) if isinstance(axes, Sequence) else [axes]
 
 
-def legend_above(axes: Axes, columns: int = 4) -> None:
-    """Put the legend over the axes, where it hides no data; leave it out where there is nothing to tell apart."""
+def legend_above(axes: Axes, columns: int | None = None) -> None:
+    """Put the legend over the axes, where it hides no data; leave it out where there is nothing to tell apart.
+
+    Args:
+        axes: what it belongs to; its figure grows with a legend of many lines.
+        columns: by default as many as the labels leave room for.
+    """
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    if unique:
-        axes.legend(
-            unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2
-        )
+    if not unique:
+        return
+    longest = max(map(len, unique))
+    chosen = columns or (4 if longest < 22 else 3 if longest < 32 else 2 if longest < 60 else 1)
+    axes.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=chosen,
+                borderaxespad=0.2, fontsize=9 if longest < 32 else 7)  # fmt: skip
+    _grow(axes, 0.17 * max(0, -(-len(unique) // chosen) - 3))
+
+
+def _grow(axes: Axes, inches: float) -> None:
+    """Make the figure higher, so that the axes keep their height."""
+    figure = axes.get_figure(root=True)
+    if figure is not None and inches > 0:
+        figure.set_figheight(figure.get_figheight() + inches)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> list[int]:
+    """Put names on the y axis, the first at the top, and return their places; the figure grows with long names."""
+    from textwrap import fill
+
+    places = list(range(len(names), 0, -1))
+    wrapped = [fill(name, NAME_WIDTH) for name in names]
+    lines = max(name.count("\n") + 1 for name in wrapped)
+    is_small = lines > 1 or len(names) > 10
+    axes.set_yticks(places, wrapped, fontsize=6 if is_small else 8)
+    axes.set_ylim(0.3, len(names) + 0.7)
+    axes.grid(True, axis="x")
+    axes.grid(False, axis="y")
+    _grow(axes, len(names) * lines * 0.125 + 1.2 - PANEL_IN)
+    return places
 
 
 def note(axes: Axes, text: str, label: str = "") -> None:

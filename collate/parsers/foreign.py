@@ -157,7 +157,7 @@ def read(path: Path, source: str, parser: type[LogParser]) -> list[RawLog]:
 def _placed(run: Run, source: str, parser: type[LogParser]) -> Run:
     """Give a run its provenance and its place among others: logs that differ in nothing are rounds of one cell."""
     hostname = run.environment.hostname if run.environment else None
-    identity = [run.backend, run.model, run.quantisation, run.device, hostname, run.options]
+    identity = [run.backend, run.model, run.quantisation, run.device, hostname, run.options, run.task, run.samples]
     return run.model_copy(
         update={
             "experiment": f"imported-{parser.name}",

@@ -108,18 +108,19 @@ def _files(runner: Runner, report: RunReport) -> Iterable[str]:
     from ...collate.compare import compare
     from ...collate.export import export_csv
     from ...collate.reproduce import plan_toml
+    from ...viz.plot import MissingDataError
     from ...viz.report import write_report
     from ..store import Store
     from .drawing import draw_all
 
-    figures = list(runner.registry.figures.values())
+    figures = [figure for figure in runner.registry.figures.values() if figure.topic == "comparison"]
     with Store.open(runner.output) as store:
         comparison = compare(store, experiment=report.experiment)
         try:
             drawn = draw_all(store, figures, report.experiment, None, runner.output / "figures", defaults.FIGURE_FORMAT)
-        except UsageError as error:  # one backend alone has no speed-up to draw; the rest is there
-            drawn = []
-            yield str(error)
+        except MissingDataError as missing:  # one backend alone has no speed-up to draw; the rest is there
+            drawn = missing.written
+            yield str(missing)
         tables = export_csv(store, runner.output)
         plan = plan_toml(store, report.experiment)
         page = write_report(store, comparison, runner.output / "report.html", figures=figures, reproduce=plan)

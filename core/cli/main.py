@@ -20,10 +20,13 @@ EXIT_INTERRUPTED = 130
 _COMMANDS = {
     "demo": ("demo", "Compare every available backend on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
     "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
     "collate": ("results", "Read the raw logs of a folder into its store."),
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
+    "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
+    "consistency": ("consistency", "Recompute printed tables from their own figures."),
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),
     "report": ("compare", "Write one self-contained HTML page about an experiment."),

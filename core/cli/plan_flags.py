@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ WORKLOAD_FLAGS = (
     "top_p",
     "top_k",
 )
+_VALUE = re.compile(r"(?:\[[^]]*\]|[^,])+")  # values stand between commas; those within brackets belong to a list
 PLAN_FLAGS = {"name": "name", "seed": "seed", "rounds": "rounds", "timeout": "timeout_s", "anonymise": "anonymise"}
 
 
@@ -69,19 +71,24 @@ def plan_content(ctx: click.Context, plan_file: Path | None, flags: MatrixFlags,
     content: dict[str, Any] = load_toml(plan_file) if plan_file else {}
     if plan_file is not None and not flags.is_empty:
         raise UsageError("give either a PLAN or -b, -q, -d and --set, not both: a plan spans its own matrix")
+    merge_flags(ctx, content, flags.models, str(plan_file))
+    if plan_file is None:
+        content["cells"] = cell_specs(flags, registry)
+    return content
+
+
+def merge_flags(ctx: click.Context, content: dict[str, Any], models: Sequence[str], source: str) -> None:
+    """Put the flags of the workload and of the run into the content of a plan; see ``plan_content``."""
     workload = content.setdefault("workload", {})
     if not isinstance(workload, dict):
-        raise UsageError(f"{plan_file}: workload = {workload!r}: must be a table")
+        raise UsageError(f"{source}: workload = {workload!r}: must be a table")
     for key in WORKLOAD_FLAGS:
         _override(ctx, workload, key, key)
     for parameter, key in PLAN_FLAGS.items():
         _override(ctx, content, parameter, key)
     _override(ctx, content, "memory_limit", "memory_limit_bytes")
-    if flags.models:
-        workload["model"] = list(flags.models)
-    if plan_file is None:
-        content["cells"] = cell_specs(flags, registry)
-    return content
+    if models:
+        workload["model"] = list(models)
 
 
 def _override(ctx: click.Context, target: dict[str, Any], parameter: str, key: str) -> None:
@@ -101,7 +108,7 @@ def cell_specs(flags: MatrixFlags, registry: Registry) -> list[dict[str, Any]]:
     if not flags.backends:
         raise UsageError("nothing to measure: give a PLAN.toml, or -b BACKEND -m MODEL (see `decodebench backends`)")
     chosen = {name: registry.backend(name) for name in dict.fromkeys(flags.backends)}
-    options = _options(flags, chosen)
+    options = set_options(flags, chosen)
     specs: list[dict[str, Any]] = []
     for name, backend in chosen.items():
         spec: dict[str, Any] = {"backend": name, "options": options[name]}
@@ -126,7 +133,12 @@ def _quantisations(flags: MatrixFlags, backend: type[Backend], chosen: Mapping[s
     return [name for name in flags.quantisations if name in offered]
 
 
-def _options(flags: MatrixFlags, chosen: Mapping[str, type[Backend]]) -> dict[str, dict[str, Any]]:
+def set_options(flags: MatrixFlags, chosen: Mapping[str, type[Backend]]) -> dict[str, dict[str, Any]]:
+    """Return what ``--set`` gives each of the chosen backends; what one of them does not have is noted.
+
+    Raises:
+        UsageError: a malformed text, or an option that none of them has (with the nearest name).
+    """
     options: dict[str, dict[str, Any]] = {name: {} for name in chosen}
     for text in flags.settings:
         left, equals, right = text.partition("=")
@@ -140,10 +152,11 @@ def _options(flags: MatrixFlags, chosen: Mapping[str, type[Backend]]) -> dict[st
         if not having:
             known = {key for name in targets for key in chosen[name].Options.model_fields}
             raise unknown_name(f"option of {', '.join(targets)}", option, known)
-        values = [_value(value) for value in right.split(",")]
+        values = [_value(value) for value in _VALUE.findall(right)]
+        is_swept = len(values) > 1 or isinstance(values[0], list)
         for name in targets:
             if name in having:
-                options[name][option] = values if len(values) > 1 else values[0]
+                options[name][option] = values if is_swept else values[0]
             else:
                 flags.left_out.append(f"backend {name!r} has no option {option!r}: left out")
     return options

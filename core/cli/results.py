@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ... import defaults
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 from .output import CONTEXT, experiment_option, folder_argument, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -95,10 +95,17 @@ def plot(
         else:
             print_table(["figure", "title", "needs"], [list(entry.values()) for entry in listed], empty="no figure")
         return
+    from ...viz.plot import MissingDataError
     from .drawing import draw_all
 
     with open_store(folder) as store:
-        written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt)
+        try:
+            written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt)
+        except MissingDataError as missing:
+            if ids or not missing.written:
+                raise
+            click.echo(f"not drawn: {missing}", err=True)
+            written = missing.written
     if as_json:
         print_json([str(path) for path in written])
         return
@@ -108,15 +115,33 @@ def plot(
 
 @click.command(context_settings=CONTEXT)
 @folder_argument
+@click.option("--format", "name", metavar="NAME", default="csv", show_default=True, help="csv, or what plugins add.")
+@click.option("--experiment", metavar="NAME", help="Which experiment of the folder; default: all.")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR]")
-@click.option("--cumulative-text", is_flag=True, help="Whole text so far in every row, instead of the step's piece.")
+@click.option("--cumulative-text", is_flag=True, help="csv: whole text so far in every row, not the step's piece.")
 @json_option
-def export(folder: Path, target: Path | None, cumulative_text: bool, as_json: bool) -> None:
-    """Write the store as one CSV file per backend."""
-    from ...collate.export import export_csv
+def export(
+    folder: Path, name: str, experiment: str | None, target: Path | None, cumulative_text: bool, as_json: bool
+) -> None:
+    """Write the store as one CSV file per backend.
 
+    --format writes the files of another tool instead.
+    """
+    from ...collate.export import export_csv
+    from ...collate.observations import choose_experiment
+    from ..registry import Registry
+
+    exporters = Registry().exporters
+    if name not in exporters:
+        raise unknown_name("export format", name, exporters)
+    if cumulative_text and name != "csv":
+        raise UsageError(f"--cumulative-text changes a column of --format csv; {name!r} has none such")
     with open_store(folder) as store:
-        written = export_csv(store, target or folder, cumulative_text=cumulative_text)
+        chosen = None if experiment is None else choose_experiment(store, experiment)
+        if cumulative_text:
+            written = export_csv(store, target or folder, experiment=chosen, cumulative_text=True)
+        else:
+            written = list(exporters[name].write(store, chosen, target or folder))
     if as_json:
         print_json([str(path) for path in written])
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +65,29 @@ def workload_options(command: F) -> F:
     return command
 
 
+def run_options(command: F) -> F:
+    """Add the flags that say how often, how long and where to."""
+    options = [
+        click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
+        click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
+        click.option(
+            "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
+        ),
+        click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
+        click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
+        click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
+        click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
+        click.option(
+            "--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."
+        ),
+        click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
+        json_option,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path))
 @click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; may be repeated.")
@@ -75,17 +98,8 @@ def workload_options(command: F) -> F:
 @click.option("-d", "--device", "devices", multiple=True, metavar="NAME", help="Device; may be repeated.")
 @click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V1,V2", help="Set or sweep an option.")
 @workload_options
-@click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell.")
-@click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order and sampling.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round.")
-@click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB.")
-@click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]")
-@click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
-@click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one.")
-@click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing.")
+@run_options
 @click.option("--show-settings", is_flag=True, help="Print every setting and where it came from.")
-@json_option
 @click.pass_context
 def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Measure a matrix of backends, models, quantisations and options.
@@ -96,9 +110,26 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
     if flags["show_settings"]:
         _show_settings(ctx, flags["as_json"])
         return 0
-    registry, cache = Registry(), ModelCache()
-    plan, matrix, left_out = _matrix(ctx, flags, registry, cache)
-    for note in left_out:
+    registry = Registry()
+    spans = (flags["backends"], flags["models"], flags["quantisations"], flags["devices"], flags["settings"])
+    matrix_flags = MatrixFlags(*spans)
+    content = plan_content(ctx, flags["plan_file"], matrix_flags, registry)
+    plan = build(content, str(flags["plan_file"] or "command line"))
+    return execute(plan, registry, flags, matrix_flags.left_out)
+
+
+def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Sequence[str]) -> int:
+    """Expand a plan, say what is left out of it, measure it and show what came out; return the exit code.
+
+    Args:
+        plan: what to measure.
+        registry: the plugins.
+        flags: those of ``run_options``, by name.
+        notes: what was left out already.
+    """
+    cache = ModelCache()
+    matrix = expand(plan, registry, cache)
+    for note in [*notes, *matrix.notes]:
         click.echo(note, err=True)
     if flags["dry_run"]:
         Prompts.of(plan, registry)
@@ -107,16 +138,6 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
     progress = Progress(console(stderr=True))
     runner = Runner(plan, matrix, registry, cache, flags["output"], progress)
     return conclude(runner, runner.run(fresh=not flags["resume"]), as_json=flags["as_json"])
-
-
-def _matrix(
-    ctx: click.Context, flags: dict[str, Any], registry: Registry, cache: ModelCache
-) -> tuple[Plan, Matrix, list[str]]:
-    spans = (flags["backends"], flags["models"], flags["quantisations"], flags["devices"], flags["settings"])
-    matrix_flags = MatrixFlags(*spans)
-    content = plan_content(ctx, flags["plan_file"], matrix_flags, registry)
-    plan = build(content, str(flags["plan_file"] or "command line"))
-    return plan, expand(plan, registry, cache), matrix_flags.left_out
 
 
 def conclude(runner: Runner, report: RunReport, *, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from ...core.hookspecs import hookimpl
 from ...core.models import ModelSource
 from ...core.tasks import Score, Task, TaskSample
 from .random_models import RANDOM_MODELS, build
-from .recipes import WEIGHTS_FOLDER
+from .recipes import DFLASH, WEIGHTS_FOLDER
 from .task import final_number, tiny_gsm_samples
 
 decodebench_api = ">=1,<2"
@@ -49,13 +49,23 @@ def decodebench_models() -> Sequence[ModelSource]:
             "tiny:target",
             "Qwen3, 3.3 M parameters, trained on tiny-gsm: the target of the tiny drafts",
             path=WEIGHTS_FOLDER / "target",
-            companions={"draft-target": "tiny:draft"},
+            companions={"draft-target": "tiny:draft", "dflash": "tiny:dflash"},
         ),
         ModelSource(
             "tiny:draft",
             "Qwen3, 0.5 M parameters, trained on tiny-gsm: a draft for tiny:target",
             path=WEIGHTS_FOLDER / "draft",
         ),
+        ModelSource(
+            "tiny:dflash",
+            "DFlash draft, 1.8 M parameters: drafts blocks of up to 16 tokens for tiny:target",
+            path=WEIGHTS_FOLDER / DFLASH,
+        ),
     ]
-    untrained = [ModelSource(name, model.summary, build=partial(build, name)) for name, model in RANDOM_MODELS.items()]
-    return [*tiny, *untrained]
+    return [*tiny, *map(_untrained, RANDOM_MODELS)]
+
+
+def _untrained(name: str) -> ModelSource:
+    block_draft = f"{name}-{DFLASH}"
+    companions = {"dflash": block_draft} if block_draft in RANDOM_MODELS else {}
+    return ModelSource(name, RANDOM_MODELS[name].summary, build=partial(build, name), companions=companions)

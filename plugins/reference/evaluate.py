@@ -10,15 +10,16 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .dflash_network import DraftShape, context_features, draft_block
 from .network import Shape, Weights, forward
 from .problems import Problem, held_out_problems
-from .recipes import RECIPES, WEIGHTS_FOLDER
+from .recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER
 from .task import final_number
 from .tokenizer import END_ID
 
@@ -31,6 +32,7 @@ TEST_SEED = 20_000
 MAX_NEW_TOKENS = 160
 QUANTISATION_BITS = (8, 4, 3)
 DRAFTED_PER_CYCLE = (2, 4, 8)
+BLOCK_SIZES = (4, 8, 16)
 _GROUP = 32
 
 
@@ -74,12 +76,13 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the card states: accuracies by member and weights, and acceptance by number of drafted tokens."""
+    """What the card states: accuracies by member and weights, acceptance by tokens drafted and by block size."""
 
     test_seed: int
     members: dict[str, dict[str, Accuracy]]
     acceptance_problems: int
     acceptance: dict[str, Acceptance]
+    block_acceptance: dict[str, Acceptance]
 
 
 def held_out(n: int, seed: int = TEST_SEED) -> list[Problem]:
@@ -124,19 +127,21 @@ def _continue(weights: Weights, shape: Shape, prompts: Tensor, end_id: int, max_
 
     rows, length = prompts.shape
     logits, cache = forward(weights, shape, prompts, torch.arange(length).expand(rows, -1))
-    columns: list[Tensor] = []
-    has_ended = torch.zeros(rows, dtype=torch.bool)
+    outputs: list[list[int]] = [[] for _ in range(rows)]
+    running = list(range(rows))
     for position in range(length, length + max_new_tokens):
-        columns.append(logits[:, -1].argmax(-1))  # [rows]
-        has_ended |= columns[-1] == end_id
-        if has_ended.all():
+        chosen = logits[:, -1].argmax(-1)  # [running rows]
+        for row, token in zip(running, chosen.tolist(), strict=True):
+            outputs[row].append(token)
+        goes_on = (chosen != end_id).nonzero()[:, 0]
+        if len(goes_on) == 0:
             break
-        logits, cache = forward(weights, shape, columns[-1][:, None], torch.full((rows, 1), position), cache=cache)
-    return [_until(row, end_id) for row in torch.stack(columns, dim=1).tolist()]
-
-
-def _until(ids: list[int], end_id: int) -> list[int]:
-    return ids[: ids.index(end_id) + 1] if end_id in ids else ids
+        if len(goes_on) < len(running):
+            running = [running[at] for at in goes_on.tolist()]
+            chosen, cache = chosen[goes_on], [(keys[goes_on], values[goes_on]) for keys, values in cache]
+        positions = torch.full((len(running), 1), position)
+        logits, cache = forward(weights, shape, chosen[:, None], positions, cache=cache)
+    return outputs
 
 
 def answer_problems(
@@ -202,6 +207,40 @@ def acceptance(draft: Weights, shape: Shape, generations: Iterable[Generation], 
     return Acceptance(drafted, accepted, cycles, committed)
 
 
+def block_acceptance(
+    target: Weights,
+    target_shape: Shape,
+    draft: Weights,
+    shape: DraftShape,
+    generations: Iterable[Generation],
+    block_size: int,
+) -> Acceptance:
+    """Replay greedy decoding of a target's outputs with a block draft, block by block as the decoding loop does it.
+
+    Accepted guesses equal the target's own tokens, so the context features of one run over prompt and output serve
+    every cycle. Guesses behind the end token are not counted; a cycle that reaches it commits no bonus token.
+    """
+    import torch
+
+    drafted = accepted = cycles = committed = 0
+    for generation in generations:
+        ids = [*generation.prompt, *generation.output]
+        outputs: list[Tensor] = []
+        with torch.inference_mode():
+            forward(target, target_shape, torch.tensor([ids]), torch.arange(len(ids))[None], outputs=outputs)
+            features = context_features(outputs, shape)
+            anchor = len(generation.prompt)
+            while anchor < len(ids) - 1:
+                guesses = draft_block(draft, shape, target, ids[anchor], features[:, :anchor], block_size)
+                hits = [guess == token for guess, token in zip(guesses, ids[anchor + 1 :], strict=False)]
+                matched = hits.index(False) if False in hits else len(hits)
+                bonus = 1 if anchor + matched < len(ids) - 1 else 0
+                drafted, accepted = drafted + len(hits), accepted + matched
+                cycles, committed = cycles + 1, committed + matched + bonus
+                anchor += matched + bonus
+    return Acceptance(drafted, accepted, cycles, committed)
+
+
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of the share `right / n`."""
     z = 1.959964
@@ -227,7 +266,12 @@ def measure_family(folder: Path, n: int, acceptance_problems: int) -> Report:
             targets = exact[:acceptance_problems]
     draft, shape = load_weights(folder / "draft"), RECIPES["draft"].shape
     accepted = {f"k={k}": acceptance(draft, shape, targets, k) for k in DRAFTED_PER_CYCLE}
-    return Report(TEST_SEED, members, len(targets), accepted)
+    target, block_draft = load_weights(folder / "target"), load_weights(folder / DFLASH)
+    by_block = {
+        f"b={size}": block_acceptance(target, RECIPES["target"].shape, block_draft, DFLASH_RECIPE.shape, targets, size)
+        for size in BLOCK_SIZES
+    }
+    return Report(TEST_SEED, members, len(targets), accepted, by_block)
 
 
 def _measured(
@@ -240,7 +284,7 @@ def _measured(
 
 
 def markdown(report: Report) -> str:
-    """Return a report as the two tables of the model card."""
+    """Return a report as the three tables of the model card."""
     lines = [
         "| model | weights | right | accuracy | 95 % interval | outputs identical to float32 | tokens per answer |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -251,11 +295,16 @@ def markdown(report: Report) -> str:
             figures = f"{one.right / one.problems:.3f} | {low:.3f}-{high:.3f} | {one.identical / one.problems:.3f}"
             right = f"{one.right} of {one.problems}"
             lines.append(f"| tiny:{member} | {weights} | {right} | {figures} | {one.mean_output_tokens:.1f} |")
-    lines += ["", "| drafted per cycle | drafted | accepted | acceptance | tau |", "| --- | --- | --- | --- | --- |"]
-    for setting, one_draft in report.acceptance.items():
-        sums = f"{one_draft.drafted} | {one_draft.accepted}"
-        lines.append(f"| {setting} | {sums} | {one_draft.rate:.3f} | {one_draft.tau:.2f} |")
+    lines += ["", *_acceptance_table("drafted per cycle", report.acceptance)]
+    lines += ["", *_acceptance_table("block size", report.block_acceptance)]
     return "\n".join(lines) + "\n"
+
+
+def _acceptance_table(setting: str, measured: Mapping[str, Acceptance]) -> list[str]:
+    lines = [f"| {setting} | drafted | accepted | acceptance | tau |", "| --- | --- | --- | --- | --- |"]
+    for name, one in measured.items():
+        lines.append(f"| {name} | {one.drafted} | {one.accepted} | {one.rate:.3f} | {one.tau:.2f} |")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:

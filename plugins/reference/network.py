@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Weights = dict[str, "Tensor"]
 Cache = list[tuple["Tensor", "Tensor"]]
 """Keys and values of each layer, [B, kv heads, T, head dim]."""
+Rotary = tuple["Tensor", "Tensor"]
+"""Cosines and sines of the rotary embedding, [B, 1, T, head dim]."""
 
 EMBEDDING = "model.embed_tokens.weight"
 _EPSILON = 1e-6
@@ -112,31 +114,61 @@ def forward(
     *,
     mask: Tensor | None = None,
     cache: Cache | None = None,
+    outputs: list[Tensor] | None = None,
 ) -> tuple[Tensor, Cache]:
     """Run the network.
 
     `tokens` and `positions` are [B, T]. `mask` ([B, 1, T, cached + T], True where a query may look) replaces the
-    causal mask; without it a cache is allowed only for T = 1, which may see everything. Returns the logits [B, T, V]
-    and the cache with these T positions appended.
+    causal mask; without it a cache is allowed only for T = 1, which may see everything. Each layer's output [B, T, D]
+    is appended to `outputs` where that is given. Returns the logits [B, T, V] and the cache with these T positions
+    appended.
     """
     import torch.nn.functional as F
 
     hidden = F.embedding(tokens, weights[EMBEDDING])  # [B, T, D]
-    rotary = _rotary(shape, positions, hidden)
+    tables = rotary(shape, positions, hidden)
     grown: Cache = []
-    for layer in range(shape.layers):
-        part = f"model.layers.{layer}."
-        normed = _norm(hidden, weights[part + "input_layernorm.weight"])
-        past = cache[layer] if cache else None
-        mixed, kept = _attention(weights, part + "self_attn.", shape, normed, rotary, mask, past)
+    for number in range(shape.layers):
+        past = cache[number] if cache else None
+        hidden, kept = layer(weights, f"model.layers.{number}.", shape, hidden, tables, mask=mask, past=past)
         grown.append(kept)
-        hidden = hidden + mixed
-        normed = _norm(hidden, weights[part + "post_attention_layernorm.weight"])
-        gate = F.silu(F.linear(normed, weights[part + "mlp.gate_proj.weight"]))
-        up = F.linear(normed, weights[part + "mlp.up_proj.weight"])
-        hidden = hidden + F.linear(gate * up, weights[part + "mlp.down_proj.weight"])
-    hidden = _norm(hidden, weights["model.norm.weight"])
-    return F.linear(hidden, weights[EMBEDDING]), grown
+        if outputs is not None:
+            outputs.append(hidden)
+    return head(weights, norm(hidden, weights["model.norm.weight"])), grown
+
+
+def head(weights: Weights, hidden: Tensor) -> Tensor:
+    """Turn final states [..., D] into logits [..., V] with the tied embedding."""
+    import torch.nn.functional as F
+
+    return F.linear(hidden, weights[EMBEDDING])
+
+
+def layer(
+    weights: Weights,
+    part: str,
+    shape: Shape,
+    hidden: Tensor,
+    tables: Rotary,
+    *,
+    mask: Tensor | None = None,
+    past: tuple[Tensor, Tensor] | None = None,
+    context: Tensor | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run the layer whose weights' names begin with `part` on `hidden` [B, T, D].
+
+    `context` [B, C, D] stands before `hidden` as further keys and values, which `tables` then cover too; without a
+    mask everything sees all of it. Returns the new states [B, T, D], and keys and values with `past` before them.
+    """
+    import torch.nn.functional as F
+
+    normed = norm(hidden, weights[part + "input_layernorm.weight"])
+    mixed, kept = _attention(weights, part + "self_attn.", shape, normed, tables, mask, past, context)
+    hidden = hidden + mixed
+    normed = norm(hidden, weights[part + "post_attention_layernorm.weight"])
+    gate = F.silu(F.linear(normed, weights[part + "mlp.gate_proj.weight"]))
+    up = F.linear(normed, weights[part + "mlp.up_proj.weight"])
+    return hidden + F.linear(gate * up, weights[part + "mlp.down_proj.weight"]), kept
 
 
 def _attention(
@@ -144,22 +176,25 @@ def _attention(
     part: str,
     shape: Shape,
     hidden: Tensor,
-    rotary: tuple[Tensor, Tensor],
+    tables: Rotary,
     mask: Tensor | None,
     past: tuple[Tensor, Tensor] | None,
+    context: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     import torch
     import torch.nn.functional as F
 
     batch, length, _ = hidden.shape
+    seen = hidden if context is None else torch.cat([context, hidden], dim=1)
 
-    def heads(name: str) -> Tensor:
-        projected = F.linear(hidden, weights[f"{part}{name}_proj.weight"])
-        return projected.view(batch, length, -1, shape.head_dim).transpose(1, 2)  # [B, heads, T, head dim]
+    def heads(name: str, rows: Tensor) -> Tensor:
+        projected = F.linear(rows, weights[f"{part}{name}_proj.weight"])
+        return projected.view(batch, rows.shape[1], -1, shape.head_dim).transpose(1, 2)  # [B, heads, T, head dim]
 
-    query = _rotate(_norm(heads("q"), weights[part + "q_norm.weight"]), rotary)
-    key = _rotate(_norm(heads("k"), weights[part + "k_norm.weight"]), rotary)
-    value = heads("v")
+    of_queries = tables[0][:, :, -length:], tables[1][:, :, -length:]
+    query = _rotate(norm(heads("q", hidden), weights[part + "q_norm.weight"]), of_queries)
+    key = _rotate(norm(heads("k", seen), weights[part + "k_norm.weight"]), tables)
+    value = heads("v", seen)
     if past is not None:
         key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
     group = shape.heads // shape.kv_heads
@@ -168,20 +203,21 @@ def _attention(
         key.repeat_interleave(group, dim=1),
         value.repeat_interleave(group, dim=1),
         attn_mask=mask,
-        is_causal=mask is None and past is None,
+        is_causal=mask is None and past is None and context is None,
     )
     joined = mixed.transpose(1, 2).reshape(batch, length, -1)
     return F.linear(joined, weights[part + "o_proj.weight"]), (key, value)
 
 
-def _norm(hidden: Tensor, weight: Tensor) -> Tensor:
+def norm(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Divide each vector of the last axis by its root mean square and multiply by `weight`."""
     import torch.nn.functional as F
 
     return F.rms_norm(hidden, (hidden.shape[-1],), weight, _EPSILON)
 
 
-def _rotary(shape: Shape, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding, [B, 1, T, head dim], in the dtype of `like`."""
+def rotary(shape: Shape, positions: Tensor, like: Tensor) -> Rotary:
+    """Return cosines and sines of the rotary embedding, [B, 1, T, head dim], in the dtype of `like`."""
     import torch
 
     exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
@@ -190,8 +226,8 @@ def _rotary(shape: Shape, positions: Tensor, like: Tensor) -> tuple[Tensor, Tens
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
-def _rotate(heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(heads: Tensor, tables: Rotary) -> Tensor:
     import torch
 
     first, second = heads.chunk(2, dim=-1)
-    return heads * rotary[0] + torch.cat([-second, first], dim=-1) * rotary[1]
+    return heads * tables[0] + torch.cat([-second, first], dim=-1) * tables[1]

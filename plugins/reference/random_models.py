@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import unknown_name
+from .dflash_network import DraftShape
 from .network import Shape
 from .recipes import WEIGHTS_FOLDER
 from .tokenizer import END_ID, PAD_ID
@@ -61,10 +62,19 @@ class RandomModel:
 _BIASED = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
 _WIDE = Shape(512, 8, 1536, 8, 4, 8192)
 
+_WIDE_DRAFT = DraftShape(512, 2, 1536, 8, 4, 8192, target_layers=8, taps=(1, 3, 5))
+_LARGE_DRAFT = DraftShape(768, 2, 2560, 12, 4, 16384, target_layers=12, taps=(1, 5, 9))
+
 RANDOM_MODELS = {
     "random:qwen3-30m": RandomModel("untrained Qwen3, 29 M parameters, for speed work", _WIDE),
     "random:qwen3-100m": RandomModel(
         "untrained Qwen3, 102 M parameters, for speed work", Shape(768, 12, 2560, 12, 4, 16384)
+    ),
+    "random:qwen3-30m-dflash": RandomModel(
+        "untrained DFlash draft of random:qwen3-30m, 7 M parameters", _WIDE_DRAFT, architecture="DFlashDraftModel"
+    ),
+    "random:qwen3-100m-dflash": RandomModel(
+        "untrained DFlash draft of random:qwen3-100m, 17 M parameters", _LARGE_DRAFT, architecture="DFlashDraftModel"
     ),
     "random:qwen2-30m": RandomModel(
         "untrained Qwen2, 29 M parameters, for speed work",

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .dflash_network import DraftShape
 from .network import Shape
 from .problems import Author
 from .tokenizer import VOCAB_SIZE
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-"""One Hugging Face model folder per member, named as in RECIPES."""
+"""One Hugging Face model folder per member, named as in RECIPES, and that of the block draft."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one member of the family is trained."""
+    """How an autoregressive member of the family is trained."""
 
     shape: Shape
     steps: int
@@ -24,7 +25,28 @@ class Recipe:
     author: Author = Author.FIRST
 
 
+@dataclass(frozen=True, slots=True)
+class DraftRecipe:
+    """How a block draft of the target is trained: on the target's own answers to so many problems, over and over."""
+
+    shape: DraftShape
+    problems: int
+    steps: int
+    learning_rate: float
+    seed: int
+
+
 RECIPES = {
     "target": Recipe(Shape(256, 4, 768, 4, 2, VOCAB_SIZE), steps=2200, learning_rate=2e-3, seed=1),
     "draft": Recipe(Shape(128, 2, 384, 2, 1, VOCAB_SIZE), steps=2500, learning_rate=3e-3, seed=2, author=Author.SECOND),
 }
+
+DFLASH = "dflash"
+"""Folder of the block draft of the target."""
+DFLASH_RECIPE = DraftRecipe(
+    DraftShape(256, 2, 768, 4, 2, VOCAB_SIZE, target_layers=RECIPES["target"].shape.layers, taps=(0, 1, 2)),
+    problems=16_000,
+    steps=2000,
+    learning_rate=1.5e-3,
+    seed=3,
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...core.backend import Request, Step
-from .sampling import chooser
+from ...core.torch_sampling import chooser
 
 if TYPE_CHECKING:
     import torch

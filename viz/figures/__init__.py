@@ -1,20 +1,34 @@
-"""The built-in figures, one file each. A plugin adds its own through the same hook."""
+"""The built-in figures, one file each, and the CSV export. A plugin adds its own through the same hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...collate.export import CSV
+from ...core.exporter import Exporter
 from ...core.figure import Figure
 from ...core.hookspecs import hookimpl
 from . import (
     backend_comparison,
+    block_size_decode_cost,
+    block_size_tau,
+    candidate_counts,
+    cycle_tau_cdf,
+    cycle_tau_histogram,
+    cycle_tau_trace,
+    decode_breakdown,
     latency_distribution,
     memory_throughput,
     param_throughput,
     parity_heatmap,
     quantization_impact,
+    rolling_tau,
     roofline,
+    sample_tau_box,
     speedup_comparison,
+    startup_overhead,
+    throughput_tpot_bars,
+    wall_time_tau,
 )
 
 
@@ -30,4 +44,22 @@ def decodebench_figures() -> Sequence[Figure]:
         roofline.FIGURE,
         memory_throughput.FIGURE,
         param_throughput.FIGURE,
+        block_size_tau.FIGURE,
+        block_size_decode_cost.FIGURE,
+        throughput_tpot_bars.FIGURE,
+        cycle_tau_trace.FIGURE,
+        rolling_tau.FIGURE,
+        sample_tau_box.FIGURE,
+        cycle_tau_histogram.FIGURE,
+        cycle_tau_cdf.FIGURE,
+        candidate_counts.FIGURE,
+        wall_time_tau.FIGURE,
+        decode_breakdown.FIGURE,
+        startup_overhead.FIGURE,
     ]
+
+
+@hookimpl
+def decodebench_exporters() -> Sequence[Exporter]:
+    """Return the export format of the toolkit."""
+    return [CSV]

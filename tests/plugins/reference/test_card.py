@@ -6,18 +6,19 @@ import pytest
 from safetensors import safe_open
 
 from decodebench.plugins.reference.evaluate import Acceptance, Accuracy, Report, markdown, wilson_interval
-from decodebench.plugins.reference.recipes import RECIPES, WEIGHTS_FOLDER
+from decodebench.plugins.reference.recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER
 
 CARD = (WEIGHTS_FOLDER.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+ALL_RECIPES = RECIPES | {DFLASH: DFLASH_RECIPE}
 ROW = re.compile(r"\| (tiny:\w+) \| (\w+) \| (\d+) of (\d+) \| ([\d.]+) \| ([\d.]+)-([\d.]+) \|")
 
 
-@pytest.mark.parametrize("member", RECIPES)
+@pytest.mark.parametrize("member", ALL_RECIPES)
 def test_card_states_sizes_and_steps_of_what_is_shipped(member):
     file = WEIGHTS_FOLDER / member / "model.safetensors"
     with safe_open(file, framework="np") as weights:
         parameters = sum(weights.get_tensor(name).size for name in weights.keys())
-    for number in (parameters, file.stat().st_size, RECIPES[member].steps):
+    for number in (parameters, file.stat().st_size, ALL_RECIPES[member].steps):
         assert f" {number:,} " in CARD
 
 
@@ -31,13 +32,23 @@ def test_every_accuracy_and_interval_follows_from_its_count():
         assert (share, low, high) == tuple(f"{x:.3f}" for x in (int(right) / int(n), *interval))
 
 
-def test_card_states_acceptance_for_each_draft_length():
-    for drafted_per_cycle in (2, 4, 8):
-        assert re.search(rf"\| k={drafted_per_cycle} \| \d+ \| \d+ \| 0\.\d+ \| \d\.\d+ \|", CARD)
+def test_card_states_acceptance_for_each_draft_length_and_block_size():
+    for setting in ("k=2", "k=4", "k=8", "b=4", "b=8", "b=16"):
+        drafted, accepted, share = re.search(
+            rf"\| {setting} \| (\d+) \| (\d+) \| (0\.\d+) \| \d+\.\d+ \|", CARD
+        ).groups()
+        assert share == f"{int(accepted) / int(drafted):.3f}"
 
 
 def test_tables_are_written_as_the_card_quotes_them():
-    report = Report(1, {"target": {"int4": Accuracy(9, 10, 5, 50.0)}}, 2, {"k=4": Acceptance(40, 30, 10, 40)})
+    report = Report(
+        1,
+        {"target": {"int4": Accuracy(9, 10, 5, 50.0)}},
+        2,
+        {"k=4": Acceptance(40, 30, 10, 40)},
+        {"b=8": Acceptance(70, 21, 10, 31)},
+    )
     table = markdown(report)
     assert "| tiny:target | int4 | 9 of 10 | 0.900 | 0.596-0.982 | 0.500 | 50.0 |" in table
     assert "| k=4 | 40 | 30 | 0.750 | 4.00 |" in table
+    assert "| b=8 | 70 | 21 | 0.300 | 3.10 |" in table

@@ -4,7 +4,9 @@ import pytest
 
 from decodebench.plugins.reference import train as training
 from decodebench.plugins.reference.evaluate import load_weights
+from decodebench.plugins.reference.model_folder import write_model
 from decodebench.plugins.reference.network import Shape, forward, initial_weights
+from decodebench.plugins.reference.packing import batches, causal_mask
 from decodebench.plugins.reference.recipes import RECIPES, Recipe
 from decodebench.plugins.reference.tokenizer import VOCAB_SIZE, build_tokenizer
 
@@ -13,8 +15,8 @@ SMALL = Recipe(Shape(64, 1, 64, 1, 1, VOCAB_SIZE), steps=2, learning_rate=1e-3, 
 
 
 def test_packed_rows_hold_whole_documents_and_label_only_answers():
-    batch = next(training.batches(build_tokenizer(), seed=0))
     tokenizer = build_tokenizer()
+    batch = next(batches(training.written_solutions(tokenizer, seed=0)))
     assert (batch.documents >= 0).float().mean() > 0.9
     row, first = batch.tokens[0], batch.documents[0] == 0
     text = tokenizer.decode(row[first].tolist())
@@ -27,13 +29,10 @@ def test_packed_rows_hold_whole_documents_and_label_only_answers():
 def test_a_document_does_not_see_its_neighbours_in_the_row():
     shape = SMALL.shape
     weights = initial_weights(shape, torch.Generator().manual_seed(0))
-    batch = next(training.batches(build_tokenizer(), seed=0))
+    batch = next(batches(training.written_solutions(build_tokenizer(), seed=0)))
     second = batch.documents[0] == 1
     alone, _ = forward(weights, shape, batch.tokens[:1, second], batch.positions[:1, second])
-    same = batch.documents[:1, None, :, None] == batch.documents[:1, None, None, :]
-    packed, _ = forward(
-        weights, shape, batch.tokens[:1], batch.positions[:1], mask=same & torch.ones(256, 256).tril().bool()
-    )
+    packed, _ = forward(weights, shape, batch.tokens[:1], batch.positions[:1], mask=causal_mask(batch.documents[:1]))
     torch.testing.assert_close(packed[:, second], alone)
 
 
@@ -52,14 +51,14 @@ def test_equal_seeds_train_equal_weights_and_the_file_gives_them_back(tmp_path):
     runs = [training.train(SMALL, tokenizer, compiled=False, save=lambda weights: None) for _ in range(2)]
     for name, weight in runs[0].items():
         assert torch.equal(weight, runs[1][name])
-    training.write_model(tmp_path, runs[0], SMALL.shape, tokenizer)
+    write_model(tmp_path, runs[0], SMALL.shape, tokenizer)
     for name, weight in load_weights(tmp_path).items():
         assert torch.equal(weight, runs[0][name].half().float())
 
 
 def test_command_trains_writes_and_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "draft", SMALL)
-    monkeypatch.setattr(training, "_keep_freed_memory", lambda: None)
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
     threads = torch.get_num_threads()
     training.main(["--model", "draft", "--out", str(tmp_path), "--steps", "1", "--problems", "2", "--no-compile"])
     torch.set_num_threads(threads)

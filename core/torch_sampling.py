@@ -1,11 +1,11 @@
-"""Choosing the next token from logits."""
+"""Choosing the next token from logits with torch: for backends whose network runs there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...core.backend import Request
+from .backend import Request
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def greedy(logits: torch.Tensor) -> torch.Tensor:
 
 
 def probabilities(logits: torch.Tensor, request: Request) -> torch.Tensor:
-    """Return the distribution that is sampled from, [1, V]: temperature, then top-k, then top-p.
+    """Return the distributions that are sampled from, [n, V]: temperature, then top-k, then top-p.
 
     Top-p keeps the smallest set of likeliest ids whose mass reaches ``top_p`` (nucleus sampling, Holtzman et al.
     2020, section 3.1).

@@ -1,0 +1,79 @@
+"""Acceptance: tau with its interval, its distribution, and how far into the block drafts are accepted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .figures import Acceptance, Position, Replicated
+from .intervals import UNKNOWN, Parts, figure
+from .observed import Cycle, Observed, ObservedRound, mean
+
+
+def acceptance_of(observed: Observed) -> Acceptance | None:
+    """Return the acceptance of a cell; None where no cycle counts."""
+    cycles = observed.counted
+    if not cycles:
+        return None
+    rounds = [found for cycle in cycles if (found := cycle.found_in_round) is not None]
+    counts = tau_counts([cycle.tokens for cycle in cycles])
+    return Acceptance(
+        cycles=len(cycles),
+        tokens=sum(cycle.tokens for cycle in cycles),
+        tau=replicated(observed.rounds, "tau"),
+        tau_mean=replicated(observed.rounds, "tau_mean"),
+        rate=replicated(observed.rounds, "acceptance_rate"),
+        rate_mean=replicated(observed.rounds, "acceptance_rate_mean"),
+        tau_counts=counts,
+        tau_shares=shares(counts),
+        positions=_positions(cycles),
+        below_half_share=sum(cycle.is_low for cycle in cycles) / len(cycles),
+        round_counts=dict(sorted(Counter(rounds).items())),
+        round_mean=mean(rounds),
+    )
+
+
+def replicated(rounds: Sequence[ObservedRound], name: str) -> Replicated:
+    """Return a figure of ``METRICS`` with its interval."""
+    parts = [found for round in rounds if (found := _parts(round, name)) is not None]
+    return figure(parts) if parts else UNKNOWN
+
+
+def _parts(round: ObservedRound, name: str) -> Parts | None:
+    known = [sample.parts[name] for sample in round.samples if name in sample.parts]
+    if not known:
+        return None
+    both = np.array(known)
+    return both[:, 0], both[:, 1]
+
+
+def tau_counts(taus: Sequence[int]) -> tuple[int, ...]:
+    """Return how many cycles gained 0, 1, 2, ... tokens."""
+    return tuple(int(count) for count in np.bincount(taus)) if taus else ()
+
+
+def shares(counts: Sequence[int]) -> tuple[float, ...]:
+    """Return counts as shares of their sum."""
+    return tuple(count / sum(counts) for count in counts)
+
+
+def _positions(cycles: Sequence[Cycle]) -> tuple[Position, ...]:
+    told = [cycle for cycle in cycles if cycle.accepted is not None and cycle.found_in_round is None]
+    reached = _at_least([cycle.drafted for cycle in told])
+    accepted = _at_least([cycle.accepted or 0 for cycle in told]) + [0] * len(reached)
+    return tuple(
+        Position(
+            position=position,
+            reached=reached[position],
+            accepted=accepted[position],
+            share=accepted[position] / reached[position],
+        )
+        for position in range(1, len(reached))
+    )
+
+
+def _at_least(counts: Sequence[int]) -> list[int]:
+    """Return how many are at least 0, 1, 2, ..., up to the largest."""
+    return [int(n) for n in np.bincount(counts)[::-1].cumsum()[::-1]] if counts else []

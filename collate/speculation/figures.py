@@ -1,0 +1,262 @@
+"""The shape of an analysis of speculative decoding: what ``analyse`` computes and what views and figures show.
+
+Cycle by cycle, everything but ``Published`` is over the verify cycles that ``tau`` counts: those after the first step,
+without the last of a sample that ended at the token limit, with tokens as they were committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PrivateAttr
+
+from ...core.errors import unknown_name
+from ...core.schema import Record
+from ..comparison import CellLabel, Estimate
+
+if TYPE_CHECKING:
+    from .observed import Observed
+
+
+class Replicated(Estimate):
+    """A figure with its interval and what that is over; ``n`` counts them."""
+
+    unit: Literal["round", "sample"] | None = Field(
+        default=None,
+        description="round: 95 % interval over rounds; sample: bootstrap over the prompts of one round, where there "
+        "is one only or all rounds gave the same figure; None without an interval",
+    )
+
+
+class Position(Record):
+    """Acceptance of one position of the block."""
+
+    position: int = Field(ge=1, description="index in the block; the anchor is 0 and is never drafted")
+    reached: int = Field(ge=0, description="cycles whose block had a draft token at this position")
+    accepted: int = Field(ge=0, description="those of them in which it was accepted")
+    share: float = Field(ge=0, le=1, description="accepted / reached")
+
+
+class Acceptance(Record):
+    """How many tokens a verify cycle commits."""
+
+    cycles: int = Field(ge=1, description="verify cycles that tau counts, over all rounds")
+    tokens: int = Field(ge=0, description="tokens that they committed, bonus tokens included")
+    tau: Replicated = Field(description="tokens per cycle, pooled over the cycles of a round (cycle mean)")
+    tau_mean: Replicated = Field(description="tokens per cycle of each sample, mean over samples (sample mean)")
+    rate: Replicated = Field(description="accepted / drafted tokens, pooled; no bonus token")
+    rate_mean: Replicated = Field(description="accepted / drafted tokens of each sample, mean over samples")
+    tau_counts: tuple[int, ...] = Field(description="cycles by the tokens they committed; the index is tau")
+    tau_shares: tuple[float, ...] = Field(description="the same as shares of all cycles")
+    positions: tuple[Position, ...] = Field(
+        description="acceptance by position; empty where the log does not tell, and in multi-round sampling"
+    )
+    below_half_share: float = Field(description="share of cycles that commit fewer tokens than half their block")
+    round_counts: dict[int, int] = Field(
+        description="multi-round sampling: tokens by the round that found them, the one after the last is the residual"
+    )
+    round_mean: float | None = Field(description="mean of these rounds")
+
+
+class CycleTime(Record):
+    """What a verify cycle costs; means over the cycles that tell it."""
+
+    clock: Literal["runner", "engine", "both"] = Field(
+        description="whose time cycle_s is: the runner's where the log has it, as ours do, else the engine's; both: "
+        "some cycles one, some the other"
+    )
+    cycle_s: float = Field(description="mean time of a cycle, by that clock")
+    engine_cycle_s: float | None = Field(description="mean time of a cycle by the engine's own clock")
+    draft_s: float | None = Field(description="mean drafting time of a cycle, engine's clock")
+    verify_s: float | None = Field(description="mean verifying time of a cycle, engine's clock")
+    draft_share_of_cycle: float | None = Field(description="drafting time / cycle time")
+    verify_share_of_cycle: float | None = Field(description="verifying time / cycle time")
+
+
+class BlockUse(Record):
+    """Cycles of one block size."""
+
+    block_size: int = Field(ge=1, description="positions, the anchor included; a tail may be shorter than was chosen")
+    cycles: int = Field(ge=1, description="cycles with this block size")
+    share: float = Field(description="of all cycles")
+    tau: float = Field(description="tokens per cycle of these cycles")
+    tokens_per_s: float | None = Field(
+        description="tokens of these cycles / their time; selection-biased: the decoder chose when to use this size, "
+        "so that sizes met different text"
+    )
+    below_half_share: float = Field(description="share of these cycles that commit fewer tokens than half the block")
+
+
+class Blocks(Record):
+    """Which block sizes were used, and how often they changed."""
+
+    sizes: tuple[BlockUse, ...] = Field(description="by block size, ascending")
+    switches: int = Field(ge=0, description="cycles whose block size differs from the one before, within a sample")
+    transitions: int = Field(ge=0, description="cycles that have one before, within a sample")
+    switch_rate: float | None = Field(description="switches / transitions")
+
+
+class CandidateUse(Record):
+    """What candidate blocks did."""
+
+    candidates_per_cycle: float = Field(description="blocks verified per cycle, pooled over cycles")
+    candidates_per_cycle_mean: float = Field(description="the same of each sample, mean over samples")
+    verify_calls_per_sample: float = Field(description="model evaluations of all cycles of a sample, mean over samples")
+    most_candidates: int = Field(description="most blocks verified in one cycle; 1: the machinery alone")
+    budget_counts: dict[int, int] = Field(description="cycles by the budget they were given; empty where not told")
+    chosen_counts: dict[int, int] = Field(description="cycles by index of the chosen candidate; 0 is the greedy one")
+    rank_counts: dict[int, int] = Field(description="cycles by the rank of the chosen candidate's tokens; 1 is greedy")
+    not_greedy_share: float | None = Field(description="share of cycles in which a candidate but the greedy one won")
+    gained_tokens_per_cycle: float | None = Field(
+        description="tau of the chosen candidate minus that of the greedy one, mean over cycles"
+    )
+
+
+class SeedUse(Record):
+    """What seeding the next block with rejected tokens did."""
+
+    cycles: int = Field(ge=1, description="cycles that tell of it")
+    attempted_cycles: int = Field(description="cycles that had rejected tokens to use")
+    seeded_cycles: int = Field(description="cycles whose block held at least one")
+    seeded_share: float = Field(description="seeded cycles / cycles")
+    seeded_tokens: int = Field(description="tokens put into blocks")
+    seeded_tokens_per_cycle: float = Field(description="those per cycle")
+    recycled_tokens: int = Field(description="rejected tokens that cycles left for the next")
+
+
+class StartUp(Record):
+    """What a process spends before it decodes at its steady pace; means over rounds, warm-up samples included."""
+
+    import_s: float | None = Field(description="process start until the decoder's module is there")
+    load_s: float | None = Field(description="weights into memory, engine import included")
+    first_sample_excess_s: float | None = Field(
+        description="time of a process's first sample beyond what its tokens take at the pace of the others"
+    )
+    total_s: float | None = Field(description="sum of the three; None where one is not known")
+
+
+class Published(Record):
+    """By the definitions of the published loop: every verify cycle counts, the one cut by the token limit included.
+
+    A cycle that a stop token cut counts what it had verified; means over samples are not weighted by length.
+    """
+
+    cycles: int = Field(ge=0, description="verify cycles")
+    tau: float | None = Field(description="cycle mean")
+    tau_mean: float | None = Field(description="sample mean: the published 'average acceptance length'")
+    tau_shares: tuple[float, ...] = Field(description="share of cycles by tau, which is the index")
+    block_counts: dict[int, int] = Field(description="cycles by block size")
+    switches: int = Field(description="changes of block size within a sample")
+    transitions: int = Field(description="cycles that have one before, within a sample")
+    draft_share: float | None = Field(description="drafting / (drafting + verifying) time")
+    draft_s_per_cycle: float | None = Field(description="drafting time / cycles")
+    verify_s_per_cycle: float | None = Field(description="verifying time / cycles")
+    ttft_s: float | None = Field(description="mean over samples of the published time to first token")
+    tpot_s: float | None = Field(
+        description="mean over samples of the published time per token: decode time after the first draft, or the "
+        "first whole cycle with candidates, divided by all output tokens"
+    )
+    tokens_per_s: float | None = Field(description="all output tokens / all wall time")
+
+
+class SpeculationCell(Record):
+    """One cell of the experiment. A cell that does not draft has its speeds only."""
+
+    cell: CellLabel
+    baseline: str = Field(description="label of the cell that it is held against; its own for a baseline")
+    rounds: int = Field(ge=0, description="finished rounds")
+    failed: int = Field(ge=0, description="rounds that did not finish")
+    samples: int = Field(ge=0, description="measured samples over all finished rounds")
+    output_tokens_mean: float | None = Field(description="output tokens of a sample")
+    hit_cap: int = Field(description="samples that ended at the token limit")
+    hit_cap_share: float | None = Field(description="of all samples")
+    ttft_s: Replicated = Field(description="as ttft_s of the metrics")
+    tpot_s: Replicated = Field(description="as tpot_s of the metrics")
+    decode_tokens_per_s: Replicated = Field(description="as decode_tokens_per_s of the metrics")
+    e2e_tokens_per_s: Replicated = Field(description="as e2e_tokens_per_s of the metrics")
+    acceptance: Acceptance | None = None
+    time: CycleTime | None = None
+    blocks: Blocks | None = None
+    candidates: CandidateUse | None = None
+    seeding: SeedUse | None = None
+    start_up: StartUp | None = None
+    published: Published | None = None
+    printed: dict[str, str] = Field(default={}, description="aggregates that the log prints itself, as it has them")
+
+
+class Decomposition(Record):
+    """Throughput taken apart: how much is acceptance, how much the time of a cycle.
+
+    Over every verify cycle: throughput ratio = tau ratio x cycle ratio x rest. The rest is what the cycles do not
+    account for: tokens of the prefill and tokens behind a stop. It is 1 where both sides have the same share of them.
+    """
+
+    throughput_ratio: float = Field(description="output tokens per wall time, pooled")
+    tau_ratio: float = Field(description="tokens per cycle (cycle mean) over the baseline's")
+    cycle_ratio: float = Field(description="wall time per cycle of the baseline over this cell's")
+    rest: float = Field(description="throughput ratio / (tau ratio x cycle ratio)")
+    is_exact: bool = Field(description="whether the two ratios alone make up the throughput ratio (rest is 1)")
+
+
+class Pair(Record):
+    """One mode against another on the same prompts. Ratios are above 1 where the cell is better."""
+
+    cell: str = Field(description="label")
+    baseline: str = Field(description="label of what it is held against")
+    rounds: int = Field(ge=0, description="pairs of rounds with a common prompt")
+    samples: int = Field(ge=0, description="pairs of samples, over all of these")
+    tpot: Replicated = Field(description="speed-up of the time per output token, ratio of totals")
+    tpot_geomean: Replicated = Field(description="the same as geometric mean of the prompts' own speed-ups")
+    published_tpot: float | None = Field(description="ratio of the mean published times per token")
+    throughput: Replicated = Field(
+        description="speed-up in output tokens per wall time: the wall speed-up, token-normalised"
+    )
+    wall: Replicated = Field(description="speed-up in wall time, whatever number of tokens came out")
+    token_ratio: float | None = Field(description="output tokens over the baseline's; throughput = wall x token ratio")
+    tau_delta: Replicated = Field(description="tau (pooled) minus the baseline's")
+    cycle_time: float | None = Field(description="mean time of a cycle of the baseline over this cell's")
+    decomposition: Decomposition | None = None
+    identical_outputs: int = Field(default=0, description="prompts with identical output")
+    compared_outputs: int = Field(default=0, description="prompts whose outputs can be compared")
+    identical_share: float | None = Field(default=None, description="identical / compared")
+    warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
+
+
+class CandidateDesign(Record):
+    """Three modes that take the effect of candidates apart from the cost of their machinery."""
+
+    vanilla: str = Field(description="label of the cell without candidate machinery")
+    off: str = Field(description="label of the cell with the machinery and one candidate, the greedy block")
+    on: str = Field(description="label of the cell with candidates")
+    machinery: Pair = Field(description="off against vanilla: what the machinery costs by itself")
+    candidates: Pair = Field(description="on against off: what the candidates do")
+    whole: Pair = Field(description="on against vanilla: both together")
+
+
+class Speculation(Record):
+    """A whole analysis, cells in the order of the plan."""
+
+    experiment: str = Field(description="name of the experiment")
+    steady_state: bool = Field(description="whether the first measured sample of every round is left out")
+    cells: tuple[SpeculationCell, ...] = Field(description="one per cell")
+    pairs: tuple[Pair, ...] = Field(default=(), description="every cell against its baseline")
+    designs: tuple[CandidateDesign, ...] = Field(default=(), description="vanilla, candidates off, candidates on")
+
+    _observed: dict[str, Observed] = PrivateAttr(default_factory=dict)
+
+    def with_observed(self, cells: Sequence[Observed]) -> Speculation:
+        """Keep the samples that the figures came from, for ``pair``."""
+        self._observed.update((cell.name, cell) for cell in cells)
+        return self
+
+    def observed(self, name: str) -> Observed:
+        """Return the samples of a cell by its label or id.
+
+        Raises:
+            UsageError: there is no such cell.
+        """
+        for cell in self._observed.values():
+            if name in (cell.name, cell.cell.cell_id):
+                return cell
+        raise unknown_name("cell", name, self._observed)

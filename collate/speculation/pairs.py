@@ -1,0 +1,142 @@
+"""One mode against another, sample by sample on the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ..conditions import unlike_conditions
+from ..parity import parity_of
+from ..statistics import PairedRound
+from .figures import Decomposition, Pair, Speculation
+from .intervals import difference, geomean, ratio
+from .observed import Observed, ObservedRound, ObservedSample, mean, quotient
+
+Samples = tuple[ObservedSample, ObservedSample]
+"""A sample of the cell and that of the baseline on the same prompt."""
+PartsOf = Callable[[ObservedSample], tuple[float, float] | None]
+"""Numerator and denominator of what is compared; more of the quotient is better."""
+
+_EXACT = 1e-9  # relative; rounding of the sums leaves far less
+
+
+def pair(analysis: Speculation, cell: str, baseline: str) -> Pair:
+    """Compare two cells of an analysis.
+
+    Args:
+        analysis: what ``analyse`` returned.
+        cell: label or id.
+        baseline: label or id of what it is held against.
+
+    Raises:
+        UsageError: there is no such cell.
+    """
+    return paired(analysis.observed(cell), analysis.observed(baseline))
+
+
+def paired(ours: Observed, theirs: Observed) -> Pair:
+    """Compare two cells; figures that either cannot support are None."""
+    rounds = [found for a, b in _rounds(ours.rounds, theirs.rounds) if (found := _same_prompts(a, b))]
+    both = [samples for found in rounds for samples in found]
+    decode = _parts(rounds, lambda sample: sample.parts.get("decode_tokens_per_s"))
+    parity = parity_of(ours.cell, theirs.cell, {})
+    return Pair(
+        cell=ours.name,
+        baseline=theirs.name,
+        rounds=len(rounds),
+        samples=len(both),
+        tpot=ratio(decode),
+        tpot_geomean=geomean(decode),
+        published_tpot=_published_tpot(both),
+        throughput=ratio(_parts(rounds, lambda sample: sample.parts.get("e2e_tokens_per_s"))),
+        wall=ratio(_parts(rounds, lambda sample: None if sample.wall_s is None else (1.0, sample.wall_s))),
+        token_ratio=quotient(sum(a.tokens for a, _ in both), sum(b.tokens for _, b in both)),
+        tau_delta=difference(_parts(rounds, lambda sample: sample.parts.get("tau"))),
+        cycle_time=_cycle_time(both),
+        decomposition=_decomposition(both),
+        identical_outputs=parity.identical,
+        compared_outputs=parity.compared,
+        identical_share=quotient(parity.identical, parity.compared),
+        warnings=tuple(_warnings(ours, theirs, len(both))),
+    )
+
+
+def _rounds(
+    ours: Sequence[ObservedRound], theirs: Sequence[ObservedRound]
+) -> Iterator[tuple[ObservedRound, ObservedRound]]:
+    """Pair rounds by index; where none is in common, in order: they are as good as exchangeable."""
+    by_key = {round.key: round for round in theirs}
+    common = [(round, by_key[round.key]) for round in ours if round.key in by_key]
+    yield from common or zip(ours, theirs, strict=False)
+
+
+def _same_prompts(ours: ObservedRound, theirs: ObservedRound) -> list[Samples]:
+    by_key = {sample.key: sample for sample in theirs.samples if sample.key is not None}
+    return [(sample, by_key[sample.key]) for sample in ours.samples if sample.key in by_key]
+
+
+def _parts(rounds: Sequence[Sequence[Samples]], parts_of: PartsOf) -> list[PairedRound]:
+    """Return the parts of every pair that both sides have, round by round."""
+    result = []
+    for samples in rounds:
+        known = [(*a, *b) for ours, theirs in samples if (a := parts_of(ours)) and (b := parts_of(theirs))]
+        if known:
+            result.append(PairedRound(*np.array(known, dtype=float).T))
+    return result
+
+
+def _published_tpot(both: Sequence[Samples]) -> float | None:
+    name = "published_tpot_s"
+    known = [(a.engine[name], b.engine[name]) for a, b in both if name in a.engine and name in b.engine]
+    return quotient(sum(b for _, b in known), sum(a for a, _ in known))
+
+
+def _cycle_time(both: Sequence[Samples]) -> float | None:
+    ours, theirs = (mean(cycle.cycle_s for samples in both for cycle in samples[side].counted) for side in (0, 1))
+    return None if ours is None or theirs is None else quotient(theirs, ours)
+
+
+def _decomposition(both: Sequence[Samples]) -> Decomposition | None:
+    """Take the throughput ratio apart over the pairs that have wall times and verify cycles."""
+    whole = [samples for samples in both if all(sample.cycles and sample.wall_s for sample in samples)]
+    if not whole:
+        return None
+    (tokens, wall_s, cycles, gained), base = (_sums([samples[side] for samples in whole]) for side in (0, 1))
+    throughput_ratio = (tokens / wall_s) / (base[0] / base[1])
+    tau_ratio = (gained / cycles) / (base[3] / base[2])
+    cycle_ratio = (base[1] / base[2]) / (wall_s / cycles)
+    rest = throughput_ratio / (tau_ratio * cycle_ratio)
+    return Decomposition(
+        throughput_ratio=throughput_ratio,
+        tau_ratio=tau_ratio,
+        cycle_ratio=cycle_ratio,
+        rest=rest,
+        is_exact=abs(rest - 1) < _EXACT,
+    )
+
+
+def _sums(samples: Sequence[ObservedSample]) -> tuple[float, float, float, float]:
+    """Output tokens, wall seconds, verify cycles and the tokens that these gained."""
+    cycles = [cycle for sample in samples for cycle in sample.cycles]
+    return (
+        sum(sample.tokens for sample in samples),
+        sum(sample.wall_s or 0.0 for sample in samples),
+        len(cycles),
+        sum(cycle.tau for cycle in cycles),
+    )
+
+
+def _warnings(ours: Observed, theirs: Observed, samples: int) -> Iterator[str]:
+    if not ours.rounds or not theirs.rounds:
+        return
+    logs = [{round.run["source_file"] for round in side.cell.rounds} for side in (ours, theirs)]
+    is_foreign = any(round.run["source_format"] != "decodebench" for round in ours.cell.rounds)
+    if is_foreign and not logs[0] & logs[1]:
+        yield (
+            f"other logs: {', '.join(sorted(logs[0]))} of {ours.name!r}, {', '.join(sorted(logs[1]))} of "
+            f"{theirs.name!r}: nothing shows that the machine was the same"
+        )
+    if not samples:
+        yield f"no prompt in common between {ours.name!r} and {theirs.name!r}"
+    yield from unlike_conditions(ours.cell, theirs.cell, (ours.name, theirs.name), "")

@@ -1,0 +1,37 @@
+"""``speculation``: what speculative decoding gains, what its cycles cost and where its drafts fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json
+from .results import open_store
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@experiment_option
+@click.option(
+    "--baseline",
+    metavar="CELL",
+    help="Label, or value of a dimension; default: block_size=1 of the same backend, else the plan's first cell.",
+)
+@click.option("--steady-state", is_flag=True, help="Leave out the first measured sample of every round.")
+@json_option
+def speculation(folder: Path, experiment: str | None, baseline: str | None, steady_state: bool, as_json: bool) -> None:
+    """Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs.
+
+    Candidates and seeding too, where the log tells of them. Ratios are against the baseline; above 1 is better.
+    """
+    from ...collate.speculation import analyse
+
+    with open_store(folder) as store:
+        analysis = analyse(store, experiment, steady_state=steady_state, baseline=baseline)
+    if as_json:
+        print_json(analysis.model_dump(mode="json"))
+        return
+    from ...viz.speculation_view import speculation_view
+
+    console().print(speculation_view(analysis))

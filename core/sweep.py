@@ -1,0 +1,42 @@
+"""What a sweep preset is to the host: a matrix under a name, made for the model that it is run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backend import ResolvedModel
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCells:
+    """A preset's matrix for one model.
+
+    Attributes:
+        cells: as ``[[cells]]`` of a plan holds them; the first is the baseline.
+        notes: what was made smaller or left out for this model, one sentence each.
+    """
+
+    cells: Sequence[Mapping[str, Any]]
+    notes: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A preset of ``decodebench sweep``.
+
+    Attributes:
+        name: what ``decodebench sweep`` takes, e.g. ``"block-size"``.
+        summary: one line on what is varied against what.
+        cells: makes the matrix for a model.
+        figures: ids of the figures that show its result; drawn at the end.
+        exporter: name of the exporter that writes its table at the end; None where there is none.
+    """
+
+    name: str
+    summary: str
+    cells: Callable[[ResolvedModel], SweepCells]
+    figures: tuple[str, ...] = ()
+    exporter: str | None = None

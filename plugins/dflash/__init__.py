@@ -1,0 +1,41 @@
+"""The plugin `dflash`: block-diffusion speculative decoding in PyTorch, its logs and its sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.backend import Backend
+from ...core.exporter import Exporter
+from ...core.hookspecs import hookimpl
+from ...core.logparser import LogParser
+from ...core.sweep import Sweep
+from .backend import DFlashBackend
+from .export import EXPORTER
+from .logs import LOG_PARSERS
+from .sweeps import SWEEPS
+
+decodebench_api = ">=1,<2"
+
+
+@hookimpl
+def decodebench_backends() -> Sequence[type[Backend]]:
+    """Return the laboratory of block-diffusion speculative decoding."""
+    return [DFlashBackend]
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return readers of what the published scripts write."""
+    return LOG_PARSERS
+
+
+@hookimpl
+def decodebench_exporters() -> Sequence[Exporter]:
+    """Return the writer of the published formats."""
+    return [EXPORTER]
+
+
+@hookimpl
+def decodebench_sweeps() -> Sequence[Sweep]:
+    """Return the published designs."""
+    return SWEEPS

@@ -1,0 +1,202 @@
+"""The backend `dflash`: probe, check, load, generate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache
+from ...core.environment import cores
+from ...core.errors import BackendError
+from ...core.scoring import score_rows
+from .candidates import clamped_options
+from .check import check_cell
+from .options import DFlashOptions
+
+if TYPE_CHECKING:
+    from ...core.schema import Sampling
+    from .decoder import Decoder
+    from .drafters import Drafter
+    from .multi_round import MultiRoundDecoder
+
+_FIX = (
+    'pip install "decodebench[dflash]"  '
+    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
+)
+_NAME = "dflash"
+
+
+class DFlashBackend(Backend):
+    """Block-diffusion speculative decoding: a small network drafts a whole block in one forward."""
+
+    name: ClassVar[str] = _NAME
+    summary: ClassVar[str] = (
+        "DFlash in PyTorch: block-diffusion drafts, verified by the target, and variants of the loop"
+    )
+    kind: ClassVar[Kind] = "speculative"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    max_batch_size: ClassVar[int] = 64
+    first_step_is_prefill: ClassVar[bool] = True
+    companion_option: ClassVar[str | None] = "draft"
+    Options: ClassVar[type[BackendOptions]] = DFlashOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look torch's version up; it stays unimported."""
+        try:
+            return Availability(True, version=f"torch {version('torch')}")
+        except PackageNotFoundError as error:
+            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the one format; float formats are the option ``dtype``."""
+        return (
+            Quantisation("none", 32.0, "weights of target and draft as the dtype option says (32 bits by default)"),
+        )
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the CPU and what CUDA offers."""
+        import torch
+
+        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+    @classmethod
+    def check(cls, model: ResolvedModel, options: BackendOptions, sampling: Sampling, batch_size: int) -> Sequence[str]:
+        """Hold draft, target, options and sampling against one another."""
+        assert isinstance(options, DFlashOptions)
+        return check_cell(model, options, sampling, batch_size)
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Pair target and draft; nothing is written."""
+        assert isinstance(options, DFlashOptions)
+        draft = model.companions.get(_NAME)
+        companion = {} if draft is None else {_NAME: super().prepare(draft, quantisation, device, options, cache)}
+        return PreparedModel(
+            path=model.path,
+            format="safetensors",
+            weight_bytes=None,
+            bits_per_weight=None,
+            source=model,
+            quantisation=quantisation,
+            companions=companion,
+            notes=tuple(clamped_options(options)),
+        )
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load target and draft.
+
+        Raises:
+            ModelError: a checkpoint is damaged or of another shape than its configuration says.
+            BackendError: the device does not exist.
+        """
+        import torch
+
+        from .decoder import Decoder
+        from .draft import Draft
+        from .drafters.block_diffusion import BlockDiffusionDrafter
+        from .multi_round import MultiRoundDecoder
+        from .target import Target
+
+        assert isinstance(options, DFlashOptions)
+        threads = options.n_threads or cores()
+        torch.set_num_threads(threads)
+        if device not in self.devices():
+            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        dtype = getattr(torch, options.dtype)
+        self._device = device
+        self._target = target = Target(model.path, dtype, device, is_packed=not options.compile)
+        drafter: Drafter | None = None
+        drafted = 0
+        companion = model.companions.get(_NAME)
+        if companion is not None and options.block_size != 1:
+            draft = Draft(companion.path, dtype, device, is_packed=not options.compile)
+            draft.config.check_target(target.config, model.path / "config.json")
+            drafter, drafted = BlockDiffusionDrafter(draft, target), draft.parameters
+            if options.compile:
+                draft.compile()
+        if options.compile:
+            target.compile()
+        self._decoder: Decoder | MultiRoundDecoder
+        if options.round_block_sizes and drafter is not None:
+            self._decoder = MultiRoundDecoder(target, drafter, options)
+        else:
+            block_size = options.block_size or (drafter.block_size if drafter else 1)
+            self._decoder = Decoder(target, drafter, options, block_size)
+        return self._facts(threads, drafted, companion, drafter)
+
+    def _facts(
+        self, threads: int, drafted: int, companion: PreparedModel | None, drafter: Drafter | None
+    ) -> ModelFacts:
+        target, config = self._target, self._target.config
+        item = target.dtype.itemsize
+        tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
+        settings = {"n_threads": str(threads), "target_parameters": str(target.parameters)}
+        if companion is not None and drafter is not None:
+            settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
+            settings["draft_block_size"] = str(drafter.block_size)
+        return ModelFacts(
+            parameters=target.parameters + drafted,
+            weight_bytes=(target.parameters + drafted) * item,
+            context_length=config.context,
+            vocabulary_size=config.vocab,
+            settings=settings,
+            read_weight_bytes=(target.parameters - tables) * item,
+            kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * item,
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue every request of the batch; a step per prefill, then one per row and cycle."""
+        if any(not request.prompt_ids for request in batch):
+            raise BackendError("the prompt has no tokens")
+        self._is_single = len(batch) == 1
+        return self._decoder.generate(batch)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence with one forward pass of the target."""
+        return score_rows(tokens, iter([self._target.all_logits(tokens)[:-1].cpu().numpy()]), top_k)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the figures of the published rules, and the peak of device memory where the device counts it.
+
+        A batch of several prompts has no published figures: the published scripts decode one at a time.
+        """
+        import torch
+
+        from .decoder import Decoder
+
+        figures = dict(self._decoder.times.take()) if isinstance(self._decoder, Decoder) and self._is_single else {}
+        if self._device.startswith("cuda"):
+            figures["peak_device_bytes"] = float(torch.cuda.max_memory_allocated(self._device))
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return figures
+
+    def close(self) -> None:
+        """Free networks and caches."""
+        import gc
+
+        import torch
+
+        del self._decoder, self._target
+        gc.collect()
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()

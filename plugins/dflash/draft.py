@@ -1,0 +1,138 @@
+"""The draft network of DFlash (arXiv 2602.06036): it fills a block of masks in one forward.
+
+Its context is what the target's layers said of the committed tokens: their outputs, projected by ``fc``, normalised,
+and turned into keys and values by every layer's own projections. They are absorbed once and stay in the cache; the
+keys and values of a block are overwritten by whatever comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.checkpoint import Checkpoint
+from .cache import KeyValueCache
+from .draft_config import DraftConfig
+from .layer_tensors import layer_reader
+from .matrix import Matrix
+from .norm import Norm
+from .place import Place
+from .rotary import Rotary, rotate
+from .stack import Layer, Stack, StackShape
+from .weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Draft:
+    """The network and its cache.
+
+    Args:
+        folder: a DFlash checkpoint, tensors with or without the prefix ``model.``.
+        dtype: number format of weights and activations.
+        device: where it lives.
+        is_packed: reorder the matrices for small blocks (CPU, float32).
+
+    Raises:
+        ModelError: the folder is not what it should be; names the tensor or key.
+    """
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: str, *, is_packed: bool = True) -> None:
+        self.config = DraftConfig.read(folder)
+        config = self.config.decoder
+        checkpoint = Checkpoint(folder)
+        prefix = "model." if "model.fc.weight" in checkpoint.tensors else ""
+        weights = Weights(checkpoint, dtype, device, prefix)
+        shape = StackShape.of(config, is_causal=False, windows=self.config.windows)
+        taps = len(self.config.target_layer_ids)
+        self._fc = Matrix(weights.read("fc.weight", (config.width, taps * config.width)), is_packed=is_packed)
+        self._context_norm = Norm(weights.read("hidden_norm.weight", (config.width,)), config.norm_eps)
+        self._final_norm = Norm(weights.read("norm.weight", (config.width,)), config.norm_eps)
+        self._rotary = Rotary(config, dtype, device)
+        read = layer_reader(weights, config, "layers.")
+        layers = [Layer(shape, partial(read, index), is_packed=is_packed) for index in range(config.layers)]
+        self._context_projection = _context_projection(read, config.layers, is_packed)
+        self._stack = Stack(shape, layers, self._rotary, device)
+        weights.refuse_rest()
+        self.cache = KeyValueCache(shape, dtype, device)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights; the target's embedding and head, which it borrows, are not among them."""
+        layers = sum(layer.parameters for layer in self._stack.layers)
+        return self._fc.parameters + 2 * self._final_norm.weight.numel() + layers
+
+    def compile(self) -> None:
+        """Compile the layers."""
+        self._stack.compile()
+
+    def reserve(self, rows: int, positions: int) -> None:
+        """Make room for sequences."""
+        self.cache.reserve(rows, positions)
+        self._rotary.reserve(positions)
+
+    def absorb(self, features: Tensor, place: Place, cache: Tensor | None = None) -> None:
+        """Add committed positions to the context.
+
+        Args:
+            features: outputs of the tapped target layers side by side, [R, c, taps x width].
+            place: where these positions are.
+            cache: the rows to work on; by default the first R.
+        """
+        shape = self._stack.shape
+        context = self._context_norm(self._fc(features))
+        joined = self._context_projection(context)
+        joined = joined.view(*context.shape[:2], shape.layers, 2, shape.kv_heads, shape.head_dim)
+        angles = place.angles(self._rotary)
+        data = self.cache.rows(len(features)) if cache is None else cache
+        for index, layer in enumerate(self._stack.layers):
+            keys, values = joined[:, :, index].unbind(2)
+            if layer.key_norm is not None:
+                keys = layer.key_norm(keys)
+            place.store(data[index], rotate(keys, *angles), values)
+
+    def forward(self, hidden: Tensor, place: Place) -> Tensor:
+        """Fill blocks in.
+
+        Args:
+            hidden: the target's embeddings of anchor and masks, [R, b, width].
+            place: where the blocks stand; what lies before them is the context.
+
+        Returns:
+            Normalised states for block positions 1 .. b - 1, [R, b - 1, width]: the target's head makes logits of them.
+        """
+        states, _ = self._stack(hidden, place, self.cache.rows(len(hidden)))
+        return self._final_norm(states[:, 1:])
+
+
+def _context_projection(read: Callable[[int, str], Tensor | None], layers: int, is_packed: bool) -> Matrix:
+    """Join the key and value projections of all layers: the context is the same for each."""
+    import torch
+
+    names = [(index, f"self_attn.{part}_proj") for index in range(layers) for part in "kv"]
+    weights = [weight for index, name in names if (weight := read(index, f"{name}.weight")) is not None]
+    biases = [bias for index, name in names if (bias := read(index, f"{name}.bias")) is not None]
+    return Matrix(torch.cat(weights), torch.cat(biases) if len(biases) == len(names) else None, is_packed=is_packed)
+
+
+def save_draft(folder: Path, config: dict[str, object], tensors: dict[str, Tensor]) -> None:
+    """Write a DFlash checkpoint: ``config.json`` and ``model.safetensors`` under the published names.
+
+    Args:
+        folder: made if needed.
+        config: the whole ``config.json``.
+        tensors: by published name (``fc.weight``, ``layers.0.self_attn.q_proj.weight``, ...).
+    """
+    import json
+
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone

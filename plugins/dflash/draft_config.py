@@ -1,0 +1,121 @@
+"""The configuration of a DFlash draft (arXiv 2602.06036), and whether it fits a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.checkpoint import Checkpoint
+from ...core.decoder_config import DecoderConfig
+from ...core.errors import ModelError
+from .rotary import check_rotary
+
+ARCHITECTURE = "DFlashDraftModel"
+
+
+@dataclass(frozen=True, slots=True)
+class DraftConfig:
+    """What ``config.json`` of a draft says.
+
+    Attributes:
+        decoder: sizes of the draft's own layers, those of a Qwen3 decoder.
+        block_size: block length that it was trained with, anchor included.
+        target_layers: depth of its target; None where the file does not say.
+        target_layer_ids: target layers, from 0, whose outputs it conditions on.
+        mask_token_id: id that stands for a position to be drafted.
+        windows: sliding window of each layer; None sees everything.
+        file: the file, for messages.
+    """
+
+    decoder: DecoderConfig
+    block_size: int
+    target_layers: int | None
+    target_layer_ids: tuple[int, ...]
+    mask_token_id: int
+    windows: tuple[int | None, ...]
+    file: Path
+
+    @classmethod
+    def read(cls, folder: Path) -> DraftConfig:
+        """Read and check a draft's configuration.
+
+        Newer checkpoints keep keys in ``dflash_config``, older ones beside it; the nested ones win, but for the
+        block size.
+
+        Raises:
+            ModelError: no DFlash draft, or a key is missing or impossible; names file, key and value.
+        """
+        checkpoint = Checkpoint(folder)
+        file = folder / "config.json"
+        decoder = DecoderConfig.read(checkpoint, {ARCHITECTURE: "qwen3"})
+        check_rotary(decoder, str(file))
+        nested = checkpoint.field("dflash_config", dict, {})
+        config = checkpoint.config
+        for key in ("causal", "use_swa"):
+            if nested.get(key):
+                raise ModelError(f"{file}: dflash_config.{key} = {nested[key]!r} is not supported")
+        layer_ids = _ids(_first("target_layer_ids", nested, config), file)
+        mask = _first("mask_token_id", nested, config)
+        if not isinstance(mask, int) or not 0 <= mask < decoder.vocab:
+            raise ModelError(
+                f"{file}: dflash_config.mask_token_id = {mask!r}: must be a token id below vocab_size = {decoder.vocab}"
+            )
+        block = _first("block_size", config, nested)
+        if not isinstance(block, int) or block < 2:
+            raise ModelError(f"{file}: block_size = {block!r}: must be an integer of at least 2")
+        return cls(
+            decoder=decoder,
+            block_size=block,
+            target_layers=checkpoint.field("num_target_layers", int, -1) if "num_target_layers" in config else None,
+            target_layer_ids=layer_ids,
+            mask_token_id=mask,
+            windows=_windows(checkpoint, decoder.layers),
+            file=file,
+        )
+
+    def check_target(self, target: DecoderConfig, target_file: Path) -> None:
+        """Raise ``ModelError`` when this is a draft for another target; names both files' values."""
+        own = self.decoder
+        pairs = (("hidden_size", own.width, target.width), ("vocab_size", own.vocab, target.vocab))
+        for field, mine, other in pairs:
+            if mine != other:
+                raise ModelError(
+                    f"{self.file}: {field} = {mine}, but {target_file} has {other}: it is a draft for another target"
+                )
+        if self.target_layers not in (None, target.layers):
+            raise ModelError(
+                f"{self.file}: num_target_layers = {self.target_layers}, but {target_file} has num_hidden_layers = "
+                f"{target.layers}: it is a draft for another target"
+            )
+        if max(self.target_layer_ids) >= target.layers:
+            raise ModelError(
+                f"{self.file}: dflash_config.target_layer_ids = {list(self.target_layer_ids)}: the target in "
+                f"{target_file} has layers 0 to {target.layers - 1} only"
+            )
+
+
+def _first(key: str, *places: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON value
+    return next((place[key] for place in places if place.get(key) is not None), None)
+
+
+def _ids(value: Any, file: Path) -> tuple[int, ...]:  # noqa: ANN401 - a JSON value
+    if value is None:
+        raise ModelError(
+            f"{file}: dflash_config.target_layer_ids is missing; no formula gives the layers that a draft was trained "
+            "on, so they must be stated"
+        )
+    if not isinstance(value, list) or not value or not all(isinstance(i, int) and i >= 0 for i in value):
+        raise ModelError(f"{file}: dflash_config.target_layer_ids = {value!r}: must be a list of layer numbers from 0")
+    return tuple(value)
+
+
+def _windows(checkpoint: Checkpoint, layers: int) -> tuple[int | None, ...]:
+    types = checkpoint.field("layer_types", list, ["full_attention"] * layers)
+    window = checkpoint.config.get("sliding_window")
+    file = checkpoint.folder / "config.json"
+    if len(types) != layers or set(types) - {"full_attention", "sliding_attention"}:
+        raise ModelError(f"{file}: layer_types = {types!r}: must name full_attention or sliding_attention per layer")
+    if "sliding_attention" in types and (not isinstance(window, int) or window < 1):
+        raise ModelError(f"{file}: sliding_window = {window!r}, but layer_types names sliding_attention")
+    return tuple(window if kind == "sliding_attention" else None for kind in types)

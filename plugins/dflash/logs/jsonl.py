@@ -1,0 +1,77 @@
+"""JSONL files of result rows, whole or cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....core.logparser import head_text, malformed, read_text
+from ....core.rawlog import RawLogError
+from .fields import Fields, check_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a file.
+
+    Attributes:
+        rows: every whole row.
+        cut: what is missing at the end; None for a whole file.
+        digest: of the content; names the file's runs.
+    """
+
+    rows: list[Fields]
+    cut: str | None
+    digest: str
+
+
+def has_keys(head: bytes, *names: str) -> bool:
+    """Say whether a file begins with a JSON object that has all these keys; the object may be longer than ``head``."""
+    first = head_text(head).lstrip().split("\n", 1)[0]
+    return first.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', first) for name in names)
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a JSONL file; a last line without its end is left out and said.
+
+    Raises:
+        RawLogError: a line is no JSON object, or holds what JSON cannot; names line and field.
+        OSError: it cannot be read.
+    """
+    text = _text(path)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    *lines, last = text.split("\n")
+    rows = [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    cut = None
+    if last.strip():
+        try:
+            rows.append(_row(path, len(lines) + 1, last))
+        except RawLogError:
+            cut = f"the file ends inside its line {len(lines) + 1}, which is left out: it was cut"
+    return Rows(rows, cut, digest)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except RawLogError as error:
+        reason = error.__cause__
+        if isinstance(reason, UnicodeDecodeError) and reason.reason == "unexpected end of data":
+            return head_text(path.read_bytes())  # cut inside its last character
+        raise
+
+
+def _row(path: Path, number: int, line: str) -> Fields:
+    try:
+        content = json.loads(line)
+        if not isinstance(content, dict):
+            raise malformed(path, number, "line", "not a JSON object")
+        row = Fields(path, number, content)
+        check_plain(row)
+    except (ValueError, RecursionError) as error:
+        text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
+        raise malformed(path, number, "line", f"no JSON: {text}") from error
+    return row

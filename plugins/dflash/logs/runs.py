@@ -1,0 +1,66 @@
+"""The run that a published result file tells of: what it says, and in notes what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+from ....core.schema import Environment, Run
+
+UNKNOWN = "unknown"
+BASELINE: Mapping[str, JsonValue] = {"block_size": 1}
+"""Options of a baseline: the same loop with blocks of one token."""
+MODE = "published_mode"
+"""Key of ``Run.settings``: baseline, vanilla, speculative, dynamic or multiround, as the scripts call it."""
+
+
+def make_run(
+    run_id: str,
+    mode: str,
+    options: Mapping[str, JsonValue],
+    *,
+    cut: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    notes: Iterable[str] = (),
+    missing: Sequence[str] = (),
+    **known: Any,  # noqa: ANN401 - fields of Run
+) -> Run:
+    """Return a run of the published DFlash loop.
+
+    Args:
+        run_id: made from the file's content.
+        mode: what the scripts call it.
+        options: those that the file tells, by the backend's own names.
+        cut: what is missing at the end of the file; makes the run incomplete.
+        settings: aggregates, keys ``published_*``, values as printed or JSON.
+        notes: what was inferred.
+        missing: what the file does not tell; said in one note.
+        known: further fields that the file does tell.
+    """
+    outcome = {"status": "incomplete", "reason": cut} if cut else {}
+    told = "not in the file: {}; those fields are unknown or hold defaults".format(", ".join(missing))
+    fields = {"model": UNKNOWN, "samples": 0, "max_new_tokens": 1, **outcome, **known}
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at="",
+        backend="dflash",
+        kind="speculative",
+        quantisation=UNKNOWN,
+        device=UNKNOWN,
+        options=dict(options),
+        warmup=0,
+        settings={MODE: mode, **(settings or {})},
+        notes=(*notes, *([told] if missing else [])),
+        **fields,
+    )
+
+
+def environment(gpu: str | None, cuda: str | None, torch: str | None) -> Environment | None:
+    """Return the machine as the scripts print it; None where they print nothing."""
+    packages = {name: version for name, version in (("cuda", cuda), ("torch", torch)) if version}
+    return Environment(gpu=(gpu,) if gpu else (), packages=packages) if gpu or packages else None

@@ -1,0 +1,102 @@
+"""One request on its way: what is committed, and the state of the rules that steer it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from ...core.backend import Request
+from .candidates.budget import AdaptiveBudget
+from .options import DFlashOptions
+from .sampler import Sampler
+from .schedulers import Scheduler, make_scheduler
+from .seeding import SuffixSeeder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(slots=True)
+class Row:
+    """A request.
+
+    Attributes:
+        index: its place in the batch.
+        request: what was asked for.
+        sampler: its choice of tokens.
+        scheduler, seeder, budget: its rules.
+        anchor: the last committed token: no model has seen it yet.
+        start: the anchor's position.
+        committed: tokens committed so far, the first one from the prefill included.
+        taus: tokens gained by each cycle, before anything was cut off.
+        is_stopped: whether a stop token was committed.
+        previous_ratio: tau / block size of the last cycle.
+        prompt_features: what the drafter has to absorb before it drafts for the first time.
+    """
+
+    index: int
+    request: Request
+    sampler: Sampler
+    scheduler: Scheduler
+    seeder: SuffixSeeder
+    budget: AdaptiveBudget
+    anchor: int
+    start: int
+    committed: int = 1
+    taus: list[int] = field(default_factory=list)
+    is_stopped: bool = False
+    previous_ratio: float | None = None
+    prompt_features: Tensor | None = None
+
+    @classmethod
+    def begin(
+        cls, index: int, request: Request, sampler: Sampler, first: int, options: DFlashOptions, block_size: int
+    ) -> Row:
+        """Start a row behind its prefill, which gave the token ``first``; its rules are new."""
+        alignment: Literal["published", "positional"] = "published" if options.compat == "published" else "positional"
+        return cls(
+            index=index,
+            request=request,
+            sampler=sampler,
+            scheduler=make_scheduler(options, block_size),
+            seeder=SuffixSeeder(options.seed_mode, options.seed_max_tokens, alignment),
+            budget=AdaptiveBudget(options),
+            anchor=first,
+            start=len(request.prompt_ids),
+            is_stopped=request.is_stop(first),
+        )
+
+    @property
+    def cycle(self) -> int:
+        """Index of the next cycle."""
+        return len(self.taus)
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that may still be committed."""
+        return self.request.max_new_tokens - self.committed
+
+    def block(self, n: int, size: int, mask: int) -> list[int]:
+        """Return the ids to draft from, n long: the anchor, hints within the first ``size`` positions, masks."""
+        ids = [self.anchor] + [mask] * (n - 1)
+        for at, token in self.seeder.hints(size).items():
+            ids[at] = token
+        return ids
+
+    def commit(self, tokens: Sequence[int]) -> list[int]:
+        """Move on by the tokens that a cycle gained; return those that are visible.
+
+        What lies behind a stop token or the limit is gained, but not visible.
+        """
+        self.taus.append(len(tokens))
+        self.start += len(tokens)
+        self.anchor = tokens[-1]
+        visible = list(tokens[: max(0, self.remaining)]) if not self.is_stopped else []
+        for at, token in enumerate(visible):
+            if self.request.is_stop(token):
+                self.is_stopped = True
+                visible = visible[: at + 1]
+                break
+        self.committed += len(visible)
+        return visible

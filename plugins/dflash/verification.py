@@ -1,0 +1,189 @@
+"""Verification: the target looks at blocks, and the acceptance rule decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+from .candidates import CandidateRule, DraftRanks, Proposal, choose
+from .candidates.tree import TokenTree, build_tree, side_by_side
+from .clock import Clock
+from .place import Place, Span, Tree
+from .row import Row
+from .target import Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Judge = Callable[["Tensor", "Tensor"], list[tuple[int, list[int], int]]]
+"""``Acceptance.judge`` for given rows."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a verification found for one row.
+
+    Attributes:
+        block: the ids of the block that was chosen, anchor first.
+        tokens: what the cycle gained: accepted tokens and the target's own behind them.
+        candidates: blocks that were verified; None without candidates.
+        trace: what else there is to tell.
+    """
+
+    block: list[int]
+    tokens: list[int]
+    candidates: int | None = None
+    trace: dict[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Verification:
+    """Verdicts of all rows, the features of what they keep [R, n, taps x width], and when the device worked on it."""
+
+    verdicts: list[Verdict]
+    features: Tensor | None
+    began: Any
+    ended: Any
+
+
+def verify_blocks(
+    target: Target,
+    judge: Judge,
+    blocks: Tensor,
+    place: Place,
+    sizes: Sequence[int],
+    taps: Sequence[int],
+    clock: Clock,
+) -> Verification:
+    """Verify one block per row, [R, n], of which the first ``sizes[r]`` positions count."""
+    began = clock.mark()
+    logits, features = target.forward(blocks, place, taps)
+    judged = judge(blocks, logits)
+    ended = clock.mark()
+    verdicts = [
+        Verdict(block[:size], [*block[1 : 1 + accepted], last][:size])
+        for (accepted, block, last), size in zip(judged, sizes, strict=True)
+    ]
+    return Verification(verdicts, features, began, ended)
+
+
+class CandidateVerifier:
+    """Verifies several candidate blocks of one row and keeps the best; greedy decoding only.
+
+    Args:
+        rule: builds the candidates.
+        target: the model that verifies.
+        clock: of the device.
+        layout: ``tree`` evaluates each distinct prefix once, ``batch`` every block whole, ``published`` likewise, after
+            the cache was cloned for each candidate, which is not counted as verification.
+    """
+
+    def __init__(self, rule: CandidateRule, target: Target, clock: Clock, layout: str) -> None:
+        self._rule, self._target, self._clock, self._layout = rule, target, clock, layout
+
+    def propose(self, logits: Tensor, row: Row) -> Proposal:
+        """Build candidates from the draft's logits [1, b - 1, V]; waits for the device, once."""
+        budget = row.budget.budget(row.cycle, row.previous_ratio)
+        return self._rule.propose(ranks_of(logits[0], self._rule.ranks_needed), budget)
+
+    def verify(self, row: Row, proposal: Proposal, taps: Sequence[int]) -> Verification:
+        """Verify, choose the candidate that gains most, and leave its keys and values in the cache."""
+        if len(proposal.candidates) > 1 and self._layout == "published":
+            return self._verify_clones(row, proposal, taps)
+        tree = (build_tree if self._layout == "tree" else side_by_side)(row.anchor, proposal)
+        began = self._clock.mark()
+        place = self._place(row.start, tree)
+        logits, features = self._target.forward(self._tokens([tree.tokens]), place, taps)
+        own = logits[0].argmax(-1).tolist()
+        ended = self._clock.mark()
+        found = [_accept([tree.tokens[n] for n in path], [own[n] for n in path]) for path in tree.paths]
+        chosen = choose([len(tokens) for tokens in found], [c.score for c in proposal.candidates])
+        path = tree.paths[chosen][: len(found[chosen])]
+        if path != list(range(len(path))):
+            self._target.cache.gather(0, [row.start + node for node in path], row.start)
+            features = None if features is None else features[:, path]
+        verdict = self._verdict(row, proposal, found, chosen, len(tree.tokens))
+        return Verification([verdict], features, began, ended)
+
+    def _place(self, start: int, tree: TokenTree) -> Place:
+        import torch
+
+        if len(tree.paths) == 1:
+            return Span(start, len(tree.tokens))
+        return Tree(start, tree.depths, torch.from_numpy(tree.ancestors))
+
+    def _tokens(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        import torch
+
+        return torch.tensor(ids, device=self._target.device)
+
+    def _verify_clones(self, row: Row, proposal: Proposal, taps: Sequence[int]) -> Verification:
+        blocks = [[row.anchor, *candidate.tokens] for candidate in proposal.candidates]
+        clones = self._target.cache.rows(1).repeat(1, 1, len(blocks), 1, 1, 1)
+        began = self._clock.mark()
+        logits, features = self._target.forward(self._tokens(blocks), Span(row.start, len(blocks[0])), taps, clones)
+        own = logits.argmax(-1).tolist()
+        ended = self._clock.mark()
+        found = [_accept(block, after) for block, after in zip(blocks, own, strict=True)]
+        chosen = _choose_as_published([len(tokens) for tokens in found], [c.score for c in proposal.candidates])
+        self._target.cache.rows(1)[:] = clones[:, :, chosen : chosen + 1]
+        features = None if features is None else features[chosen : chosen + 1]
+        verdict = self._verdict(row, proposal, found, chosen, len(blocks) * len(blocks[0]))
+        return Verification([verdict], features, began, ended)
+
+    def _verdict(self, row: Row, proposal: Proposal, found: Sequence[list[int]], chosen: int, verified: int) -> Verdict:
+        candidates = proposal.candidates
+        trace: dict[str, JsonValue] = {
+            "cycle_max_candidates": row.budget.budget(row.cycle, row.previous_ratio),
+            "selected_positions": list(proposal.positions),
+            "chosen_candidate_idx": chosen,
+            "candidate_taus": [len(tokens) for tokens in found],
+            "candidate_draft_scores": [candidate.score for candidate in candidates],
+            "candidate_rank_variants": [candidate.rank for candidate in candidates],
+            "verified_tokens": verified,
+        }
+        return Verdict([row.anchor, *candidates[chosen].tokens], found[chosen], len(candidates), trace)
+
+
+def ranks_of(logits: Tensor, k: int) -> DraftRanks:
+    """Bring the k likeliest ids per position to the host, [n, V] -> [n][k]; the first is the argmax, ties or not."""
+    import torch
+
+    wide = logits.float() if logits.dtype != torch.float64 else logits
+    values, ids = wide.topk(min(k, wide.shape[-1]), dim=-1)
+    numbers = torch.cat([values, ids.to(values.dtype), wide.logsumexp(-1, keepdim=True)], dim=-1)
+    best = wide.argmax(-1, keepdim=True).to(values.dtype)
+    rows = torch.cat([numbers, best], dim=-1).tolist()
+    n = values.shape[-1]
+    return DraftRanks(
+        ids=[_argmax_first([int(i) for i in row[n : 2 * n]], int(row[-1])) for row in rows],
+        logits=[row[:n] for row in rows],
+        log_norms=[row[-2] for row in rows],
+    )
+
+
+def _argmax_first(ids: list[int], best: int) -> list[int]:
+    """Order equal logits so that the id that greedy decoding takes comes first."""
+    if ids[0] != best:
+        ids = [best, *[i for i in ids if i != best]][: len(ids)]
+    return ids
+
+
+def _accept(block: Sequence[int], own: Sequence[int]) -> list[int]:
+    """Return the tokens that a block gains when the target's choice behind each of its ids is ``own``."""
+    accepted = 0
+    while accepted < len(block) - 1 and block[accepted + 1] == own[accepted]:
+        accepted += 1
+    return [*block[1 : 1 + accepted], own[accepted]]
+
+
+def _choose_as_published(taus: Sequence[int], scores: Sequence[float]) -> int:
+    """Choose by one float32 sum, in which small differences of the score are lost."""
+    import numpy as np
+
+    order = np.arange(len(taus), dtype=np.float32)
+    total = np.asarray(taus, np.float32) * np.float32(1e6) + np.asarray(scores, np.float32) - np.float32(1e-3) * order
+    return int(total.argmax())

@@ -1,0 +1,74 @@
+"""Tau and decode speed against the block size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...core.errors import UsageError
+from ...core.figure import Figure, Row
+from .. import style
+from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
+from ..intervals import mean_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SCHEDULED = ("scheduler", "candidate_block_sizes")
+PANELS = (("tau", "tokens per verify cycle (tau)"), ("decode_tokens_per_s", "decode speed (tokens/s)"))
+
+
+def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Draw a line per mode, a point with its interval per block size."""
+    found, left_out = shown(curves(rows, "block_size"))
+    for ax, (column, label) in zip(style.panels(axes), PANELS, strict=True):
+        for mode in found:
+            line(ax, mode, column, 1.0, mode.name)
+        ax.set_ylabel(label)
+        ax.set_ylim(bottom=0)
+    style.legend_above(style.panels(axes)[0])
+    style.note(
+        style.panels(axes)[-1],
+        f"Whisker: 95 % t interval over rounds. Block 1 is decoding token by token.{left_out}",
+        label="block size (positions, anchor included)",
+    )
+
+
+def curves(rows: Sequence[Row], column: str) -> list[Mode]:
+    """Split rows into modes that differ in more than the block size.
+
+    Raises:
+        UsageError: there is one block size only.
+    """
+    fixed = [row for row in rows if '"scheduler":"fixed"' in str(row.get("options")).replace(" ", "")
+             or '"scheduler"' not in str(row.get("options"))]  # fmt: skip
+    if len({row["block_size"] for row in fixed}) < 2:
+        raise UsageError("the experiment has one block size only; `decodebench sweep block-size` measures several")
+    return modes(fixed, column, without=("block_size", *SCHEDULED))
+
+
+def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str = "-") -> None:
+    """Draw one column of a mode over the block size: means over rounds with their intervals."""
+    sizes = sorted({row["block_size"] for row in mode.rows if row.get(column) is not None})
+    points = [
+        mean_interval(
+            [row[column] * scale for row in mode.rows if row["block_size"] == size and row.get(column) is not None]
+        )
+        for size in sizes
+    ]
+    values = [point[0] for point in points]
+    ax.plot(sizes, values, style, marker="o", markersize=4, color=mode.colour, label=label)
+    for size, (_, low, high) in zip(sizes, points, strict=True):
+        if low is not None and high is not None:
+            ax.plot([size, size], [low, high], color=mode.colour, linewidth=1.2)
+
+
+FIGURE = Figure(
+    id="block_size_tau",
+    title="Tau and decode speed by block size",
+    sql=ROUNDS_SQL,
+    draw=draw,
+    panels=2,
+    needs=NEEDS,
+    topic=TOPIC,
+)
