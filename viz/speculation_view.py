@@ -105,7 +105,7 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
 
 def _clock(analysis: Speculation) -> str:
     clocks = {cell.time.clock for cell in analysis.cells if cell.time}
-    return "" if clocks <= {"runner"} else " (cycle times by the engine's own clock where the runner has none)"
+    return "" if clocks <= {"runner"} else " (cycle times by the engine's own clock where ours has none)"
 
 
 def _units(analysis: Speculation) -> str:

@@ -62,9 +62,9 @@ class Acceptance(Record):
 class CycleTime(Record):
     """What a verify cycle costs; means over the cycles that tell it."""
 
-    clock: Literal["runner", "engine", "both"] = Field(
+    clock: Literal["runner", "engine", "both", "summary"] = Field(
         description="whose time cycle_s is: the runner's where the log has it, as ours do, else the engine's; both: "
-        "some cycles one, some the other"
+        "some cycles one, some the other; summary: what samples tell as sums over their cycles"
     )
     cycle_s: float = Field(description="mean time of a cycle, by that clock")
     engine_cycle_s: float | None = Field(description="mean time of a cycle by the engine's own clock")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from decodebench.plugins.dflash.options import DFlashOptions
 from ..models import resolve
 from .checkpoints import edit_config, save_random_draft, save_target
 
-GREEDY = Sampling()
+TESTS_DATA = Path(__file__).parents[2] / "data" / "dflash"
 
 
 def paired(target, draft=None):
@@ -283,3 +284,19 @@ def test_score_agrees_with_the_greedy_choice(target_folder, draft_folder):
     assert all(scores.is_greedy[3:])
     assert [ids[0] for ids in scores.top_ids[3:]] == tokens
     backend.close()
+
+
+def test_published_rows_with_a_profile_are_analysed_from_their_sums(cli, tmp_path):
+    """Two samples of 4 and 2 cycles: the sums of their profiles, over 6 cycles."""
+    rows = TESTS_DATA / "benchmark_samples.jsonl"
+    assert cli("collate", tmp_path, "--import", rows).code == 0
+    cells = {
+        cell["cell"]["options"].get("block_size"): cell for cell in cli("speculation", tmp_path, "--json").json["cells"]
+    }
+    profiles = [json.loads(line)["speculative"]["profile_summary"] for line in rows.read_text().splitlines()]
+    cycles = sum(profile["profiled_cycles"] for profile in profiles)
+    time = cells["4"]["time"]
+    assert time["clock"] == "summary"
+    assert time["draft_s"] == pytest.approx(sum(p["draft_decode_s"] for p in profiles) / cycles)
+    assert time["verify_s"] == pytest.approx(sum(p["target_decode_s"] for p in profiles) / cycles)
+    assert time["cycle_s"] == pytest.approx(sum(p["cycle_decode_s_sum"] for p in profiles) / cycles)
