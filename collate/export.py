@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.exporter import Exporter
+from ..core.hookspecs import hookimpl
 from ..core.store import Store
 
 CONTRACT = (
@@ -107,3 +108,9 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]] |
 
 def _safe(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+@hookimpl
+def decodebench_exporters() -> Sequence[Exporter]:
+    """Return the toolkit's own format."""
+    return [CSV]

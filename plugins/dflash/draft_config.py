@@ -55,7 +55,8 @@ class DraftConfig:
         for key in ("causal", "use_swa"):
             if nested.get(key):
                 raise ModelError(f"{file}: dflash_config.{key} = {nested[key]!r} is not supported")
-        layer_ids = _ids(_first("target_layer_ids", nested, config), file)
+        target_layers = checkpoint.field("num_target_layers", int, -1) if "num_target_layers" in config else None
+        layer_ids = _ids(_first("target_layer_ids", nested, config), file, target_layers, decoder.layers)
         mask = _first("mask_token_id", nested, config)
         if not isinstance(mask, int) or not 0 <= mask < decoder.vocab:
             raise ModelError(
@@ -67,7 +68,7 @@ class DraftConfig:
         return cls(
             decoder=decoder,
             block_size=block,
-            target_layers=checkpoint.field("num_target_layers", int, -1) if "num_target_layers" in config else None,
+            target_layers=target_layers,
             target_layer_ids=layer_ids,
             mask_token_id=mask,
             windows=_windows(checkpoint, decoder.layers),
@@ -99,11 +100,31 @@ def _first(key: str, *places: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON v
     return next((place[key] for place in places if place.get(key) is not None), None)
 
 
-def _ids(value: Any, file: Path) -> tuple[int, ...]:  # noqa: ANN401 - a JSON value
+def published_layer_ids(target_layers: int, draft_layers: int) -> list[int]:
+    """Return what the published loader takes where a checkpoint names no layers: evenly spaced ones.
+
+    It is wrong for most published checkpoints, which all name theirs, so here it only serves the error message.
+    """
+    if draft_layers == 1:
+        return [target_layers // 2]
+    return [round(1 + at * (target_layers - 4) / (draft_layers - 1)) for at in range(draft_layers)]
+
+
+def _ids(
+    value: Any,  # noqa: ANN401 - a JSON value
+    file: Path,
+    target_layers: int | None,
+    draft_layers: int,
+) -> tuple[int, ...]:
     if value is None:
+        guess = (
+            f" (the published loader would guess {published_layer_ids(target_layers, draft_layers)})"
+            if target_layers
+            else ""
+        )
         raise ModelError(
             f"{file}: dflash_config.target_layer_ids is missing; no formula gives the layers that a draft was trained "
-            "on, so they must be stated"
+            f"on, so they must be stated{guess}"
         )
     if not isinstance(value, list) or not value or not all(isinstance(i, int) and i >= 0 for i in value):
         raise ModelError(f"{file}: dflash_config.target_layer_ids = {value!r}: must be a list of layer numbers from 0")

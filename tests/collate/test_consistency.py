@@ -14,7 +14,7 @@ from decodebench.collate.consistency import check
 from decodebench.collate.consistency.expression import evaluate
 from decodebench.collate.consistency.intervals import Printed
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "dflash" / "published_tables.toml"
+PUBLISHED = Path(__file__).parents[1] / "data" / "tables" / "dflash.toml"
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
-"""The built-in figures, one file each, and the CSV export. A plugin adds its own through the same hooks."""
+"""The built-in figures, one file each. A plugin adds its own through the same hook."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.export import CSV
-from ...core.exporter import Exporter
 from ...core.figure import Figure
 from ...core.hookspecs import hookimpl
 from . import (
@@ -57,9 +55,3 @@ def decodebench_figures() -> Sequence[Figure]:
         decode_breakdown.FIGURE,
         startup_overhead.FIGURE,
     ]
-
-
-@hookimpl
-def decodebench_exporters() -> Sequence[Exporter]:
-    """Return the export format of the toolkit."""
-    return [CSV]

@@ -13,7 +13,7 @@ from decodebench.core.schema import Run, Sample, Step
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"
-FILES = sorted(path for path in DATA.iterdir() if path.suffix not in (".md", ".toml"))
+FILES = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
 PARSERS = {path: next(p for p in LOG_PARSERS if p().matches(path, path.read_bytes()[:HEAD_BYTES])) for path in FILES}
 
 PIECE = st.one_of(

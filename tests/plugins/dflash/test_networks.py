@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from decodebench import ModelError
 from decodebench.plugins.dflash.draft import Draft
+from decodebench.plugins.dflash.draft_config import published_layer_ids
 from decodebench.plugins.dflash.place import Rows, Span, Tree
 from decodebench.plugins.dflash.target import Target
 
@@ -255,6 +257,27 @@ def test_a_configuration_that_cannot_work_names_file_key_and_value(tmp_path, cha
         Draft(folder, torch.float32, "cpu")
     for word in [str(folder / "config.json"), *words]:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "draft", "ids"),
+    [
+        (36, 5, [1, 9, 17, 25, 33]),
+        (28, 5, [1, 7, 13, 19, 25]),
+        (48, 5, [1, 12, 23, 34, 45]),
+        (32, 5, [1, 8, 15, 22, 29]),
+        (64, 5, [1, 16, 31, 46, 61]),
+        (36, 1, [18]),
+        (4, 2, [1, 1]),
+    ],
+)
+def test_layers_are_never_guessed_but_the_published_guess_is_told(tmp_path, target, draft, ids):
+    assert published_layer_ids(target, draft) == ids
+    layers = {"num_hidden_layers": draft, "layer_types": ["full_attention"] * draft}
+    folder = save_random_draft(tmp_path, num_target_layers=target, **layers)
+    edit_config(folder, dflash_config={"mask_token_id": 63})
+    with pytest.raises(ModelError, match=re.escape(f"would guess {ids}")):
+        Draft(folder, torch.float32, "cpu")
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):

@@ -56,6 +56,10 @@ def test_hints_keep_within_a_shorter_block():
 )
 def test_sums_that_hold(taus, committed, limit, stopped, compat):
     check_sample(taus, committed, limit, stopped, compat)
+    for wrong in (committed - 1, committed + 1):  # nor does a neighbour pass where nothing was cut off
+        if not stopped:
+            with pytest.raises(PluginError):
+                check_sample(taus, wrong, limit, stopped, compat)
 
 
 @pytest.mark.parametrize(
