@@ -67,6 +67,7 @@ class CellLabel(Record):
     bits_per_weight: float | None = Field(None, description="measured bits per weight")
     device: str = Field(description="cpu, cuda:0, metal, ...")
     options: dict[str, str] = Field(default={}, description="only those options that differ between rows")
+    told: tuple[str, ...] | None = Field(default=None, description="those of them that the label names; None: all")
 
 
 class ComparisonRow(Record):

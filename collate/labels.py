@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from ..core.errors import unknown_name
 from .comparison import CellLabel
-from .observations import Cell
+from .observations import Cell, Row
 
 _VECTORS = 0.05  # bits by which measured formats fall short of their width, rounding included
 
@@ -44,11 +44,13 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
         options = _differing_options(cell, cells)
         words = [run["backend"], run["quantisation"]]
         words += [run[name] for name in ("model", "device") if name in differing]
-        words += [f"{name}={value}" for name, value in options.items()]
+        told = tuple(name for name in options if _is_told(run, name))
+        words += [f"{name}={options[name]}" for name in told]
         made[cell.cell_id] = CellLabel(
             cell_id=cell.cell_id,
             label=" ".join(words),
             options=options,
+            told=told,
             bits_per_weight=run["bits_per_weight"],
             **{name: run[name] for name in DIMENSIONS},
         )
@@ -60,17 +62,16 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
 
 
 def _differing_options(cell: Cell, cells: Sequence[Cell]) -> dict[str, str]:
-    """Options in which the cell differs from another of its own backend; other backends have options of their own.
-
-    An option at its default is left out: of two cells that differ in one, the other has it in its name.
-    """
-    mine, changed = option_values(cell), cell.run.get("changed_options")
+    """Options in which the cell differs from another of its own backend; other backends have options of their own."""
+    mine = option_values(cell)
     twins = [option_values(other) for other in cells if other.run["backend"] == cell.run["backend"]]
-    return {
-        name: value
-        for name, value in mine.items()
-        if (changed is None or name in changed) and any(twin.get(name) != value for twin in twins)
-    }
+    return {name: value for name, value in mine.items() if any(twin.get(name) != value for twin in twins)}
+
+
+def _is_told(run: Row, name: str) -> bool:
+    """Whether an option belongs into a label: one at its default does not, since other cells have it in theirs."""
+    changed = run.get("changed_options")
+    return changed is None or name in changed
 
 
 def infer_by(cells: Sequence[Cell]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from decodebench.core.registry import Registry
 
-pytestmark = pytest.mark.timeout(900)  # four engines, eleven cells, two rounds
+pytestmark = pytest.mark.timeout(900)  # five engines, twelve cells, two rounds
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
     folder, ended = demo
     assert ended.code == 0, ended.err
     rows = cli_for(folder)("compare", folder, "--json").json["rows"]
-    assert {row["cell"]["backend"] for row in rows} == {"transformers", "llama-cpp", "tinygrad", "mlc"}
+    assert {row["cell"]["backend"] for row in rows} == {"transformers", "llama-cpp", "tinygrad", "mlc", "dflash"}
     assert all(row["rounds"] == 2 and row["n"] == 32 for row in rows)
     assert rows[0]["cell"]["backend"] == "transformers" and rows[0]["verdict"] == "baseline"
     bits = [row["cell"]["bits_per_weight"] for row in rows if row["cell"]["backend"] == "llama-cpp"]
@@ -28,9 +28,10 @@ def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
 
 def test_it_writes_what_it_names(demo):
     folder, ended = demo
-    figures = len(Registry().figures)
+    figures = sum(figure.topic == "comparison" for figure in Registry().figures.values())
     assert len(list((folder / "figures").glob("*.png"))) == figures
     assert {path.name for path in folder.glob("*.csv")} == {
+        "dflash.csv",
         "llama-cpp.csv",
         "mlc.csv",
         "tinygrad.csv",
@@ -49,7 +50,7 @@ def test_it_says_what_it_does_and_how_long(demo):
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):
-    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,llama-cpp,tinygrad,mlc"}
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,llama-cpp,tinygrad,mlc"}
     ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
     assert ended.code == 2
     assert "no backend is available" in ended.err

@@ -52,7 +52,8 @@ def cell_names(analysis: Speculation) -> dict[str, str]:
     differing = [name for name in DIMENSIONS if len({getattr(cell, name) for cell in cells}) > 1]
     short = [
         " ".join(
-            [getattr(cell, name) for name in differing] + [f"{name}={cell.options[name]}" for name in cell.options]
+            [getattr(cell, name) for name in differing]
+            + [f"{name}={cell.options[name]}" for name in (cell.options if cell.told is None else cell.told)]
         )
         for cell in cells
     ]

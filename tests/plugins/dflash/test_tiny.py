@@ -106,9 +106,9 @@ def test_a_batch_gives_each_prompts_text(tiny, block_size):
 
 
 def test_candidates_gain_tokens_and_change_no_text(tiny):
-    rule = {"candidate_mode": "fixed_prefix_rank", "fixed_prefix_len": 2, "branch_top_k": 4}
+    rule = {"candidate_mode": "uncertainty_sparse_rank", "fixed_prefix_len": 2, "branch_top_k": 4}
     cycles = {}
-    for name, count in (("off", 1), ("on", 4)):
+    for name, count in (("off", 1), ("on", 8)):
         runs = [tiny.steps([prompt], tiny.drafter, max_candidates=count, **rule) for prompt in tiny.prompts[:12]]
         for prompt, steps in zip(tiny.prompts, runs, strict=False):
             tiny.assert_same(prompt, [token for step in steps for token in step.token_ids])
