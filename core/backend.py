@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 if TYPE_CHECKING:
     from .cache import ModelCache
-    from .schema import Sampling
+    from .plan import Workload
 
 Kind = Literal["autoregressive", "speculative", "diffusion"]
 Capability = Literal["score", "score-top-k", "sampling", "tokenizer"]
@@ -180,7 +180,8 @@ class Step:
         enqueue_s: time until the engine's call returned, before the device was synchronised, in seconds.
         engine_s: the engine's own clock for this step, in seconds; recorded beside the runner's, never instead.
         bytes_read: bytes that the engine says it moved for this step.
-        positions: diffusion only: where in the output the ids landed.
+        positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
+            row that gives them may commit beyond its stop token or limit: what lies there is not counted.
         trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
     """
 
@@ -249,17 +250,25 @@ class Backend(ABC):
         return ("cpu",)
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, sampling: Sampling, batch_size: int) -> Sequence[str]:
+    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
         """Look at a cell before anything is measured; reads configuration files, imports no engine.
 
         Returns:
             What will be done in another way than was asked for, one sentence each, such as a value that is clamped.
 
         Raises:
-            UsageError: options that cannot go together with this model or with this way of sampling.
+            UsageError: options that cannot go together with this model or with this workload.
             ModelError: a model, or its companion, cannot be used; names the file, the field and its value.
         """
         return ()
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
+        """Return the options that have no effect beside the others, each with the reason, such as ``"with ..."``.
+
+        The host warns about one that was changed from its default, and refuses a matrix that varies nothing else.
+        """
+        return {}
 
     @classmethod
     def prepare(

@@ -18,7 +18,6 @@ from .errors import UsageError, unknown_name
 from .models import resolve
 from .plan import CellSpec, Plan, Workload, describe
 from .registry import Registry
-from .schema import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +108,40 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
                 models[name] = resolve(name, registry.models, cache)
             for cell in _cells_of(spec, backend, models[name], workload, registry, cache):
                 cells.setdefault(cell.id, cell)
+    _refuse_idle_sweeps(list(cells.values()))
     return Matrix(list(cells.values()), _notes(cells.values(), plan.workload))
+
+
+def _refuse_idle_sweeps(cells: Sequence[Cell]) -> None:
+    """Refuse two cells that differ in nothing but options that have no effect in either."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        inert = cell.backend.inert_options(cell.options)
+        effective = {name: value for name, value in cell.expanded_options.items() if name not in inert}
+        key = repr((cell.backend.name, cell.model.name, cell.quantisation, cell.device, sorted(effective.items())))
+        twin = seen.setdefault(key, cell)
+        idle = [name for name in inert if getattr(cell.options, name) != getattr(twin.options, name)]
+        if idle:
+            values = " and ".join(repr(getattr(one.options, idle[0])) for one in (twin, cell))
+            raise UsageError(
+                f"{cell.backend.name}: {idle[0]} has no effect {inert[idle[0]]}, so {values} are the same experiment"
+            )
 
 
 def _notes(cells: Iterable[Cell], workload: Workload) -> list[str]:
     """Let every backend check its cells; return what it has to say, each sentence once."""
-    sampling = Sampling(temperature=workload.temperature, top_p=workload.top_p, top_k=workload.top_k)
     notes = (
         f"{cell.backend.name}: {note}"
         for cell in cells
-        for note in cell.backend.check(cell.model, cell.options, sampling, workload.batch_size)
+        for note in (*_inert_notes(cell), *cell.backend.check(cell.model, cell.options, workload))
     )
     return list(dict.fromkeys(notes))
+
+
+def _inert_notes(cell: Cell) -> Iterator[str]:
+    for name, why in cell.backend.inert_options(cell.options).items():
+        if name in cell.changed_options:
+            yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 
 
 def _check_batch(backend: type[Backend], workload: Workload) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,16 +23,38 @@ class Row:
         steps: (nanoseconds since the batch's start, step), in order of time.
         is_cut: whether a stop string ended it, so that what lies behind was trimmed.
         text: the text before the stop string; None where no stop string was met.
+        looked_at: ids that are known to hold no stop string.
     """
 
     steps: list[tuple[int, Step]] = field(default_factory=list)
     is_cut: bool = False
     text: str | None = None
+    looked_at: int = 0
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the steps say where their tokens landed."""
+        return any(step.positions is not None for _, step in self.steps)
 
     @property
     def ids(self) -> list[int]:
-        """The committed ids."""
-        return [token for _, step in self.steps for token in step.token_ids]
+        """The committed ids in order of position, up to the first position that is not filled."""
+        if not self.is_placed:
+            return [token for _, step in self.steps for token in step.token_ids]
+        placed = {at: token for _, step in self.steps for at, token in _placed(step)}
+        return [placed[at] for at in itertools.takewhile(placed.__contains__, itertools.count())]
+
+    def keep(self, n: int) -> None:
+        """Take the tokens at position ``n`` and beyond off the steps that committed them."""
+        before = 0
+        for _, step in self.steps:
+            if step.positions is None:
+                kept = list(step.token_ids)[: max(0, n - before)]
+                before += len(step.token_ids)
+                step.token_ids = kept
+            else:
+                within = [(at, token) for at, token in _placed(step) if at < n]
+                step.positions, step.token_ids = [at for at, _ in within], [token for _, token in within]
 
 
 @dataclass(slots=True)
@@ -47,6 +70,10 @@ class Batch:
     rows: list[Row]
     start_ns: int
     wall_ns: int
+
+
+def _placed(step: Step) -> Iterable[tuple[int, int]]:
+    return zip(step.positions or (), step.token_ids, strict=True)
 
 
 @contextmanager
@@ -123,21 +150,18 @@ def _cut_at_stop(row: Row, stop: Sequence[str], decode: Callable[[Sequence[int]]
     text = decode(ids)
     found = [at for at in (text.find(s) for s in stop) if at >= 0]
     if not found:
+        row.looked_at = len(ids)
         return
     at = min(found)
     row.is_cut, row.text = True, text[:at]
-    last_time, last = row.steps[-1]
-    before = len(ids) - len(last.token_ids)
-    for kept in range(1, len(last.token_ids) + 1):
-        if any(s in decode(ids[: before + kept]) for s in stop):
-            last.token_ids = list(last.token_ids)[:kept]
-            break
-    row.steps[-1] = (last_time, last)
+    # None of the ids looked at before completed a stop string, so only the new ones are tried.
+    kept = next(n for n in range(row.looked_at + 1, len(ids) + 1) if any(s in decode(ids[:n]) for s in stop))
+    row.keep(kept)
 
 
 def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], start: int) -> Batch:
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
-        fault = _fault(request, row)
+        fault = _step_faults(row) or _trim(request, row) or _fault(request, row)
         if fault is not None:
             raise PluginError(f"backend {backend.name!r} broke its contract: row {index}: {fault}")
     return Batch(rows, start, max(row.steps[-1][0] for row in rows))
@@ -157,6 +181,23 @@ def _fault(request: Request, row: Row) -> str | None:
         return f"{len(ids) - 1 - stops[0]} tokens committed after the stop token"
     if not stops and not row.is_cut and len(ids) < request.max_new_tokens:
         return f"it ended after {len(ids)} of {request.max_new_tokens} tokens without a stop token"
+    return None
+
+
+def _trim(request: Request, row: Row) -> str | None:
+    """Un-count what a decoder that fills positions in any order committed beyond its stop token or limit."""
+    if not row.is_placed:
+        return None
+    ids = row.ids
+    stop = next((at for at, token in enumerate(ids) if request.is_stop(token)), len(ids))
+    row.keep(min(stop + 1, request.max_new_tokens))
+    places = sorted(at for _, step in row.steps for at in step.positions or ())
+    if places != list(range(len(places))):
+        return f"the positions committed are not 0 to {len(places) - 1}, each once"
+    return None
+
+
+def _step_faults(row: Row) -> str | None:
     return next((fault for _, step in row.steps if (fault := _step_fault(step))), None)
 
 

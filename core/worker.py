@@ -219,8 +219,10 @@ def _report(
         },
     )
     visible = [[token for token in step.token_ids if token not in stop_ids] for _, step in row.steps]
+    # Pieces in the order of time join to the text only where tokens come in the order of the text.
+    texts = [codec.decode(ids) for ids in visible] if row.is_placed else pieces(codec.decode, visible)
     before = 0
-    for number, ((now, step), piece) in enumerate(zip(row.steps, pieces(codec.decode, visible), strict=True)):
+    for number, ((now, step), piece) in enumerate(zip(row.steps, texts, strict=True)):
         extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
         if step.positions is not None:
             extras["positions"] = list(step.positions)

@@ -29,7 +29,7 @@ from .check import check_cell
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
-    from ...core.schema import Sampling
+    from ...core.plan import Workload
     from .decoder import Decoder
     from .drafters import Drafter
     from .multi_round import MultiRoundDecoder
@@ -78,10 +78,10 @@ class DFlashBackend(Backend):
         return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, sampling: Sampling, batch_size: int) -> Sequence[str]:
+    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
         """Hold draft, target, options and sampling against one another."""
         assert isinstance(options, DFlashOptions)
-        return check_cell(model, options, sampling, batch_size)
+        return check_cell(model, options, workload)
 
     @classmethod
     def prepare(

@@ -13,18 +13,18 @@ from .options import DFlashOptions
 from .target_config import read_target_config
 
 if TYPE_CHECKING:
-    from ...core.schema import Sampling
+    from ...core.plan import Workload
 
 
-def check_cell(model: ResolvedModel, options: DFlashOptions, sampling: Sampling, batch_size: int) -> Sequence[str]:
+def check_cell(model: ResolvedModel, options: DFlashOptions, workload: Workload) -> Sequence[str]:
     """Refuse what cannot work and return what will be done in another way than was asked for.
 
     Raises:
         UsageError: options that do not go with this sampling or batch size, or no draft is known.
         ModelError: target or draft cannot be used, or do not belong together; names file, key and value.
     """
-    _check_sampling(options, sampling.temperature)
-    _check_batch(options, batch_size)
+    _check_sampling(options, workload.temperature)
+    _check_batch(options, workload.batch_size)
     target = read_target_config(model.path)
     if options.block_size == 1:
         return list(_inert(options))
@@ -33,7 +33,7 @@ def check_cell(model: ResolvedModel, options: DFlashOptions, sampling: Sampling,
         raise UsageError(f"dflash: no draft is known for {model.name!r}: give one with --set dflash.draft=NAME_OR_PATH")
     draft = DraftConfig.read(draft_model.path)
     draft.check_target(target, model.path / "config.json")
-    return [*clamped_options(options), *_beyond_training(options, draft), *_unused_rule(options, sampling.temperature)]
+    return [*clamped_options(options), *_beyond_training(options, draft), *_unused_rule(options, workload.temperature)]
 
 
 def _check_sampling(options: DFlashOptions, temperature: float) -> None:

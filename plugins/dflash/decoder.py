@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from ...core.backend import Request, Step
+from ...core.torch_layers.place import Rows, Span
 from .acceptance import Acceptance, Equality, Rejection
 from .accounting import check_sample
 from .candidates import Proposal, make_rule
 from .clock import clock_for
 from .drafters import Drafter
 from .options import DFlashOptions
-from .place import Rows, Span
 from .published import PublishedTimes
 from .row import Row
 from .sampler import Sampler

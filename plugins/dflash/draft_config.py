@@ -9,7 +9,7 @@ from typing import Any
 from ...core.checkpoint import Checkpoint
 from ...core.decoder_config import DecoderConfig
 from ...core.errors import ModelError
-from .rotary import check_rotary
+from ...core.torch_layers.rotary import check_rotary
 
 ARCHITECTURE = "DFlashDraftModel"
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...core.backend import Request, Step
+from ...core.torch_layers.place import Span
 from .acceptance import residual_distribution
 from .drafters import Drafter
 from .options import DFlashOptions
-from .place import Span
 from .sampler import Sampler
 from .target import Target
 

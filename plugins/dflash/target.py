@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.checkpoint import Checkpoint
-from .cache import KeyValueCache
-from .layer_tensors import layer_reader
-from .matrix import Matrix
-from .norm import Norm
-from .place import Place, Span
-from .rotary import Rotary
-from .stack import Layer, Stack, StackShape
+from ...core.torch_layers.kv_cache import KeyValueCache
+from ...core.torch_layers.layer_tensors import layer_reader
+from ...core.torch_layers.matrix import Matrix
+from ...core.torch_layers.norm import Norm
+from ...core.torch_layers.place import Place, Span
+from ...core.torch_layers.rotary import Rotary
+from ...core.torch_layers.stack import Layer, Stack, StackShape
+from ...core.torch_layers.weights import Weights
 from .target_config import read_target_config
-from .weights import Weights
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from pathlib import Path
 from ...core.checkpoint import Checkpoint
 from ...core.decoder_config import DecoderConfig
 from ...core.errors import ModelError
-from .rotary import check_rotary
+from ...core.torch_layers.rotary import check_rotary
 
 
 def read_target_config(folder: Path) -> DecoderConfig:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from ...core.torch_layers.place import Place, Span
 from .candidates import CandidateRule, DraftRanks, Proposal, choose
 from .candidates.tree import TokenTree, build_tree, side_by_side
+from .candidates.tree_place import Tree
 from .clock import Clock
-from .place import Place, Span, Tree
 from .row import Row
 from .target import Target
 

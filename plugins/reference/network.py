@@ -188,12 +188,14 @@ def _attention(
     seen = hidden if context is None else torch.cat([context, hidden], dim=1)
 
     def heads(name: str, rows: Tensor) -> Tensor:
-        projected = F.linear(rows, weights[f"{part}{name}_proj.weight"])
-        return projected.view(batch, rows.shape[1], -1, shape.head_dim).transpose(1, 2)  # [B, heads, T, head dim]
+        projected = F.linear(rows, weights[f"{part}{name}_proj.weight"], weights.get(f"{part}{name}_proj.bias"))
+        split = projected.view(batch, rows.shape[1], -1, shape.head_dim).transpose(1, 2)  # [B, heads, T, head dim]
+        scale = weights.get(f"{part}{name}_norm.weight")  # Qwen3 has it; Qwen2 and LLaMA do not
+        return split if scale is None else norm(split, scale)
 
     of_queries = tables[0][:, :, -length:], tables[1][:, :, -length:]
-    query = _rotate(norm(heads("q", hidden), weights[part + "q_norm.weight"]), of_queries)
-    key = _rotate(norm(heads("k", seen), weights[part + "k_norm.weight"]), tables)
+    query = _rotate(heads("q", hidden), of_queries)
+    key = _rotate(heads("k", seen), tables)
     value = heads("v", seen)
     if past is not None:
         key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)

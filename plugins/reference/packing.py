@@ -32,17 +32,17 @@ class Batch:
     documents: Tensor
 
 
-def batches(documents: Iterator[Document]) -> Iterator[Batch]:
-    """Pack documents into rows without end; only the tokens of an answer are labels."""
+def batches(documents: Iterator[Document], rows: int = ROWS_PER_STEP) -> Iterator[Batch]:
+    """Pack documents into batches of `rows` rows without end; only the tokens of an answer are labels."""
     import torch
 
-    rows = _rows(documents)
+    packed = _rows(documents)
     while True:
-        data = torch.full((4, ROWS_PER_STEP, ROW_TOKENS), PAD_ID)
+        data = torch.full((4, rows, ROW_TOKENS), PAD_ID)
         data[1], data[2], data[3] = 0, IGNORED, -1
-        for row in range(ROWS_PER_STEP):
+        for row in range(rows):
             start = 0
-            for number, (ids, prompt_tokens) in enumerate(next(rows)):
+            for number, (ids, prompt_tokens) in enumerate(next(packed)):
                 end = start + len(ids) - 1
                 data[0, row, start:end] = torch.tensor(ids[:-1])
                 data[1, row, start:end] = torch.arange(len(ids) - 1)

@@ -25,7 +25,7 @@ MAX_VALUE = 299
 HELD_OUT_SHARE = 1 / 16
 """Share of all questions that training never sees, chosen by a hash of their text."""
 
-_FAVOURITE_SHARE = 0.6
+FAVOURITE_SHARE = 0.6
 """How often an author's favourite wording is taken outright; else all wordings are equally likely."""
 _SHARED_FAVOURITES = 0.5
 """Share of the first author's favourites that the second one has too."""
@@ -168,27 +168,32 @@ def is_held_out(question: str) -> bool:
     return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
-def training_problems(seed: int, author: Author = Author.FIRST) -> Iterator[Problem]:
-    """Yield training problems without end; equal seeds give equal problems."""
-    return (problem for problem in _problems(seed, author) if not is_held_out(problem.question))
+def training_problems(
+    seed: int, author: Author = Author.FIRST, favourite_share: float = FAVOURITE_SHARE
+) -> Iterator[Problem]:
+    """Yield training problems without end; equal seeds give equal problems.
+
+    With a `favourite_share` of 1 an author always takes the favourites, as a model that learned from it does greedily.
+    """
+    return (problem for problem in _problems(seed, author, favourite_share) if not is_held_out(problem.question))
 
 
 def held_out_problems(seed: int, author: Author = Author.FIRST) -> Iterator[Problem]:
     """Yield problems that training never saw, without end and without a repetition; equal seeds give equal ones."""
     seen = set()
-    for problem in _problems(seed, author):
+    for problem in _problems(seed, author, FAVOURITE_SHARE):
         if is_held_out(problem.question) and problem.question not in seen:
             seen.add(problem.question)
             yield problem
 
 
-def _problems(seed: int, author: Author) -> Iterator[Problem]:
+def _problems(seed: int, author: Author, favourite_share: float) -> Iterator[Problem]:
     rng = random.Random(seed)
     while True:
-        yield _problem(rng, author)
+        yield _problem(rng, author, favourite_share)
 
 
-def _problem(rng: random.Random, author: Author) -> Problem:
+def _problem(rng: random.Random, author: Author, favourite_share: float) -> Problem:
     name, friend = rng.sample(NAMES, 2)
     words = {"name": name, "friend": friend, "items": rng.choice(ITEMS)}
     start = rng.randint(2, rng.choice((30, 99, MAX_VALUE)))
@@ -196,7 +201,8 @@ def _problem(rng: random.Random, author: Author) -> Problem:
     sentences = [rng.choice(_OPENINGS).replace("{value}", str(start)), *(step.sentence for step in steps)]
     question = " ".join([*sentences, rng.choice(_CLOSINGS)]).format(**words)
     equations = [equation for step in steps for equation in step.equations]
-    told = [_tell(rng, author, equation, words, is_first=at == 0) for at, equation in enumerate(equations)]
+    teller = _Teller(rng, author, favourite_share, words)
+    told = [teller.tell(equation, is_first=at == 0) for at, equation in enumerate(equations)]
     answer = steps[-1].value
     return Problem(question, " ".join(told) + f"\n#### {answer}", answer)
 
@@ -211,19 +217,26 @@ def _steps(rng: random.Random, value: int, count: int) -> list[_Step]:
     return steps
 
 
-def _tell(rng: random.Random, author: Author, equation: _Equation, words: dict[str, str], *, is_first: bool) -> str:
-    """Word one equation of a solution, each part in a phrasing drawn by the author's taste."""
-    left, operator, right, result = equation
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Words the equations of a solution, each part in a phrasing drawn by an author's taste."""
 
-    def choose(slot: str, wordings: Sequence[str]) -> str:
-        if rng.random() < _FAVOURITE_SHARE:
-            return wordings[_favourite(author, words["name"], slot) % len(wordings)]
-        return rng.choice(wordings)
+    rng: random.Random
+    author: Author
+    favourite_share: float
+    words: dict[str, str]
 
-    link = choose("first link", _FIRST_LINKS) if is_first else choose("link", _LATER_LINKS)
-    wording = choose(operator, _WORDS[operator])
-    told = f"{link} {wording}: {left}{operator[-1]}{right}={result}.{choose('tail', _TAILS)}"
-    return told.format(n=right, value=result, **words)
+    def tell(self, equation: _Equation, *, is_first: bool) -> str:
+        left, operator, right, result = equation
+        link = self._choose("first link", _FIRST_LINKS) if is_first else self._choose("link", _LATER_LINKS)
+        wording = self._choose(operator, _WORDS[operator])
+        told = f"{link} {wording}: {left}{operator[-1]}{right}={result}.{self._choose('tail', _TAILS)}"
+        return told.format(n=right, value=result, **self.words)
+
+    def _choose(self, slot: str, wordings: Sequence[str]) -> str:
+        if self.rng.random() < self.favourite_share:
+            return wordings[_favourite(self.author, self.words["name"], slot) % len(wordings)]
+        return self.rng.choice(wordings)
 
 
 @cache

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .dflash_network import DraftShape
+from .diffusion_network import BlockDiffusionShape, DiffusionShape, LladaShape
 from .network import Shape
 from .problems import Author
 from .tokenizer import VOCAB_SIZE
@@ -36,6 +37,17 @@ class DraftRecipe:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class DiffusionRecipe:
+    """How a diffusion model that begins as the target is trained."""
+
+    shape: DiffusionShape
+    rows: int
+    steps: int
+    learning_rate: float
+    seed: int
+
+
 RECIPES = {
     "target": Recipe(Shape(256, 4, 768, 4, 2, VOCAB_SIZE), steps=2200, learning_rate=2e-3, seed=1),
     "draft": Recipe(Shape(128, 2, 384, 2, 1, VOCAB_SIZE), steps=2500, learning_rate=3e-3, seed=2, author=Author.SECOND),
@@ -50,3 +62,16 @@ DFLASH_RECIPE = DraftRecipe(
     learning_rate=1.5e-3,
     seed=3,
 )
+
+DIFFUSION_RECIPES = {
+    "block-diffusion": DiffusionRecipe(
+        BlockDiffusionShape(256, 4, 768, 4, 2, VOCAB_SIZE, block_size=16),
+        rows=8,
+        steps=2800,
+        learning_rate=1e-3,
+        seed=4,
+    ),
+    "llada": DiffusionRecipe(
+        LladaShape(256, 4, 768, 4, 2, VOCAB_SIZE), rows=16, steps=3000, learning_rate=2e-3, seed=5
+    ),
+}

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .problems import training_problems
+from .problems import Problem, training_problems
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,6 +55,12 @@ def build_tokenizer() -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIALS])
     return tokenizer
+
+
+def encode_problem(tokenizer: Tokenizer, problem: Problem) -> tuple[list[int], list[int]]:
+    """Return the token ids of a problem's prompt and of its completion, tokenised apart as when generating."""
+    prompt = tokenizer.encode(problem.prompt, add_special_tokens=False).ids
+    return prompt, tokenizer.encode(problem.completion, add_special_tokens=False).ids
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:

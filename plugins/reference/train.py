@@ -20,7 +20,7 @@ from .optimise import in_bfloat16, keep_freed_memory, optimise, say
 from .packing import IGNORED, Document, batches, causal_mask
 from .problems import Author, Problem, training_problems
 from .recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER, Recipe
-from .tokenizer import END_ID, build_tokenizer
+from .tokenizer import END_ID, build_tokenizer, encode_problem
 from .train_dflash import train_shipped_draft
 
 if TYPE_CHECKING:
@@ -31,14 +31,8 @@ if TYPE_CHECKING:
 def written_solutions(tokenizer: Tokenizer, seed: int, author: Author = Author.FIRST) -> Iterator[Document]:
     """Yield training problems with an author's solutions, without end."""
     for problem in training_problems(seed, author):
-        prompt, completion = encode(tokenizer, problem)
+        prompt, completion = encode_problem(tokenizer, problem)
         yield [*prompt, *completion, END_ID], len(prompt)
-
-
-def encode(tokenizer: Tokenizer, problem: Problem) -> tuple[list[int], list[int]]:
-    """Return the token ids of a problem's prompt and of its completion, tokenised apart as when generating."""
-    prompt = tokenizer.encode(problem.prompt, add_special_tokens=False).ids
-    return prompt, tokenizer.encode(problem.completion, add_special_tokens=False).ids
 
 
 def answer_loss(weights: Weights, shape: Shape, batch: tuple[Tensor, ...]) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..place import Place
+    from ....core.torch_layers.place import Place
 
 
 class Drafter(ABC):

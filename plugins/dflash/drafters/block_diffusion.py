@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ....core.torch_layers.place import Place
 from ..draft import Draft
-from ..place import Place
 from ..target import Target
 from . import Drafter
 

@@ -9,12 +9,12 @@ import torch
 from scipy import stats
 
 from decodebench import Request
+from decodebench.core.torch_layers.place import Span
 from decodebench.plugins.dflash.acceptance import Equality, Rejection
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter
 from decodebench.plugins.dflash.multi_round import MultiRoundDecoder
 from decodebench.plugins.dflash.options import DFlashOptions
-from decodebench.plugins.dflash.place import Span
 from decodebench.plugins.dflash.sampler import Sampler
 from decodebench.plugins.dflash.target import Target
 

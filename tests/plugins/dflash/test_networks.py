@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from decodebench import ModelError
+from decodebench.core.torch_layers.place import Rows, Span
+from decodebench.plugins.dflash.candidates.tree_place import Tree
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.draft_config import published_layer_ids
-from decodebench.plugins.dflash.place import Rows, Span, Tree
 from decodebench.plugins.dflash.target import Target
 
 from ..models import LINEAR, LLAMA3, torch_model

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from decodebench import ModelCache, ModelError, Request, UsageError
-from decodebench.core.schema import Sampling
+from decodebench.core.plan import Workload
 from decodebench.plugins.dflash.backend import DFlashBackend
 from decodebench.plugins.dflash.options import DFlashOptions
 
@@ -29,7 +29,7 @@ def paired(target, draft=None):
 
 def checked(model, temperature=0.0, batch_size=1, **options):
     settings = DFlashOptions.model_validate(options)
-    return list(DFlashBackend.check(model, settings, Sampling(temperature=temperature), batch_size))
+    return list(DFlashBackend.check(model, settings, Workload(temperature=temperature, batch_size=batch_size)))
 
 
 def test_importing_and_probing_import_no_engine():

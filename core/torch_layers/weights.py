@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.checkpoint import Checkpoint
-from ...core.errors import ModelError
+from ..checkpoint import Checkpoint
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.decoder_config import DecoderConfig
+from ..decoder_config import DecoderConfig
 from .matrix import Matrix
 from .norm import Norm
 from .rotary import Rotary, rotate
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 Read = Callable[[str], "Tensor | None"]
 """Gives a tensor of the checkpoint by its name below the layer; None where there is none."""
+
+
+Run = Callable[[int, "Tensor"], "Tensor"]
+"""Runs one layer: its index and its input [R, n, width] to its output."""
+Around = Callable[[int, Run, "Tensor"], "Tensor"]
+"""Decides whether a layer runs: its index, the function that would run it, and its input; returns its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Stack:
         self.shape, self.layers, self.rotary, self._device = shape, layers, rotary, device
 
     def __call__(
-        self, hidden: Tensor, place: Place, cache: Tensor, taps: Sequence[int] = ()
+        self, hidden: Tensor, place: Place, cache: Tensor, taps: Sequence[int] = (), around: Around | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers.
 
@@ -103,6 +109,7 @@ class Stack:
             place: where the n tokens of each row stand.
             cache: ``KeyValueCache.rows(R)``, [layers, 2, R, positions, kv heads, head_dim].
             taps: layers whose output is wanted.
+            around: runs every layer in place of the stack; None where all of them simply run.
 
         Returns:
             The last layer's output [R, n, width] before the final norm, and the outputs of ``taps`` in their order.
@@ -110,8 +117,13 @@ class Stack:
         cos, sin = place.angles(self.rotary)
         masks = {window: self._mask(place, window, hidden) for window in set(self.shape.windows)}
         tapped: dict[int, Tensor] = {}
-        for index, layer in enumerate(self.layers):
-            hidden = self._layer(layer, hidden, (cos, sin), place, cache[index], masks[self.shape.windows[index]])
+
+        def run(index: int, hidden: Tensor) -> Tensor:
+            mask = masks[self.shape.windows[index]]
+            return self._layer(self.layers[index], hidden, (cos, sin), place, cache[index], mask)
+
+        for index in range(len(self.layers)):
+            hidden = run(index, hidden) if around is None else around(index, run, hidden)
             if index in taps:
                 tapped[index] = hidden
         return hidden, [tapped[index] for index in taps]
@@ -143,7 +155,7 @@ class Stack:
     ) -> Tensor:
         query, keys, values = self._enter(layer, hidden, *angles)
         place.store(cache, keys, values)
-        mixed = _attend(query, cache[:, :, place.first : place.extent], mask)
+        mixed = _attend(query, place.seen(cache), mask)
         return self._leave(layer, hidden, mixed)
 
     def _enter(self, layer: Layer, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...core.decoder_config import DecoderConfig
+from ..decoder_config import DecoderConfig
 from .weights import Weights
 
 if TYPE_CHECKING:

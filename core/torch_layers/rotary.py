@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.decoder_config import DecoderConfig, rope_divisors, rope_type
-from ...core.errors import ModelError
+from ..decoder_config import DecoderConfig, rope_divisors, rope_type
+from ..errors import ModelError
 
 if TYPE_CHECKING:
     import torch

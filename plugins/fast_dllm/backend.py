@@ -1,0 +1,160 @@
+"""The backend `fast-dllm`: probe, check, load, generate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.environment import cores
+from ...core.errors import BackendError, ModelError
+from ...core.scoring import score_rows
+from .check import check_cell, inert_options
+from .options import FastDllmOptions
+from .variant import Variant
+
+if TYPE_CHECKING:
+    from ...core.plan import Workload
+
+_FIX = (
+    'pip install "decodebench[fast-dllm]"  '
+    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
+)
+
+
+class FastDllmBackend(Backend):
+    """Diffusion language models: many masks of a block become tokens in one forward."""
+
+    name: ClassVar[str] = "fast-dllm"
+    summary: ClassVar[str] = "Fast-dLLM in PyTorch: parallel decoding of LLaDA, Dream and Fast-dLLM v2 models"
+    kind: ClassVar[Kind] = "diffusion"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    max_batch_size: ClassVar[int] = 64
+    Options: ClassVar[type[BackendOptions]] = FastDllmOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look torch's version up; it stays unimported."""
+        try:
+            return Availability(True, version=f"torch {version('torch')}")
+        except PackageNotFoundError as error:
+            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the one format; float formats are the option ``dtype``."""
+        return (Quantisation("none", 32.0, "weights as the dtype option says (32 bits by default)"),)
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the CPU and what CUDA offers."""
+        import torch
+
+        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+    @classmethod
+    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+        """Hold checkpoint, options and workload against one another."""
+        assert isinstance(options, FastDllmOptions)
+        return check_cell(model, options, workload)
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
+        """Name the commit rules that another one silences."""
+        assert isinstance(options, FastDllmOptions)
+        return inert_options(options)
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load the network.
+
+        Raises:
+            ModelError: the checkpoint is damaged or of another shape than its configuration says.
+            BackendError: the device does not exist.
+        """
+        import torch
+
+        from .decoder import Decoder
+        from .network import Network
+
+        assert isinstance(options, FastDllmOptions)
+        threads = options.n_threads or cores()
+        torch.set_num_threads(threads)
+        if device not in self.devices():
+            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        self._device = device
+        self._variant = variant = Variant.read(model.path)
+        mask_id = variant.mask(options.mask_id, model.path)
+        dtype = getattr(torch, options.dtype)
+        self._network = Network(model.path, variant, mask_id, dtype, device, is_packed=not options.compile)
+        if options.compile:
+            self._network.stack.compile()
+        self._block = options.block_length or variant.block_length
+        self._decoder = Decoder(self._network, variant, options, self._block)
+        return self._facts(threads)
+
+    def _facts(self, threads: int) -> ModelFacts:
+        network, config = self._network, self._network.config
+        item = network.dtype.itemsize
+        tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
+        settings = {"n_threads": str(threads), "variant": self._variant.name, "mask_id": str(network.mask_id)}
+        if self._decoder.memory is not None:
+            settings["reused_layers"] = f"{self._decoder.memory.subset[0]}-{self._decoder.memory.subset[-1]}"
+        return ModelFacts(
+            parameters=network.parameters,
+            weight_bytes=network.parameters * item,
+            context_length=config.context,
+            vocabulary_size=config.vocab,
+            settings=settings | {"block_length": str(self._block)},
+            read_weight_bytes=(network.parameters - tables) * item,
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue every request of the batch; a step per forward and row that commits tokens."""
+        if any(not request.prompt_ids for request in batch):
+            raise BackendError("the prompt has no tokens")
+        for request in batch:
+            if self._network.mask_id in request.prompt_ids:
+                raise ModelError(f"the prompt holds the mask token, id {self._network.mask_id}")
+        return self._decoder.generate(batch)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence in reading order: every token given those before it, what follows masked."""
+        from .likelihood import reading_order_logits
+
+        rows = reading_order_logits(self._network, self._variant, tokens, self._block)
+        return score_rows(tokens, (logits.float().cpu().numpy() for logits in rows), top_k)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return evaluations by kind, tokens as the published scripts count them, and peak device memory."""
+        import torch
+
+        figures = dict(self._decoder.accounts.take())
+        if self._device.startswith("cuda"):
+            figures["peak_device_bytes"] = float(torch.cuda.max_memory_allocated(self._device))
+            torch.cuda.reset_peak_memory_stats(self._device)
+        return figures
+
+    def close(self) -> None:
+        """Free network and cache."""
+        import gc
+
+        import torch
+
+        del self._decoder, self._network
+        gc.collect()
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()

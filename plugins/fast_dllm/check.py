@@ -1,0 +1,105 @@
+"""Whether a cell can work: checkpoint, options and workload held against one another, from small files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...core.backend import ResolvedModel
+from ...core.errors import BackendError, UsageError
+from .full_attention import FullAttentionPlan
+from .layer_reuse import subset_layers
+from .options import FastDllmOptions
+from .variant import Variant
+
+if TYPE_CHECKING:
+    from ...core.plan import Workload
+
+_CACHES = {"llada": ("none", "prefix", "dual"), "dream": ("none", "prefix", "dual"), "v2": ("block", "sub-block")}
+_ONLY_V2 = ("small_block_size", "reuse", "reuse_k", "layer_subset")
+_NOT_V2 = ("gen_length", "steps")
+
+
+def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workload) -> Sequence[str]:
+    """Refuse what cannot work and return what a reader of the result must know.
+
+    Raises:
+        UsageError: options that do not go with the variant, with one another or with the workload.
+        ModelError: the checkpoint is of another architecture, or its mask id is outside the vocabulary.
+    """
+    variant = Variant.read(model.path)
+    variant.mask(options.mask_id, model.path)
+    _check_variant(variant, options)
+    block = options.block_length or variant.block_length
+    if variant.name == "v2":
+        _check_blocks(options, block, workload.batch_size)
+        return [*_other_block(variant, block), *_reuse_notes(variant, options)]
+    try:
+        plan = FullAttentionPlan.of(options, workload.token_limit, block_length=block, is_shifted=variant.is_shifted)
+    except BackendError as error:
+        raise UsageError(f"fast-dllm: {error}") from error
+    return list(_rounded(plan, workload.token_limit))
+
+
+def inert_options(options: FastDllmOptions) -> dict[str, str]:
+    """Return the options that another one silences, with the reason."""
+    inert = {}
+    if options.steps is not None and (options.threshold is not None or options.factor is not None):
+        inert["steps"] = f"with {'factor' if options.factor is not None else 'threshold'}"
+    if options.threshold is not None and options.factor is not None:
+        inert["threshold"] = "with factor"
+    return inert
+
+
+def _check_variant(variant: Variant, options: FastDllmOptions) -> None:
+    foreign = _NOT_V2 if variant.name == "v2" else _ONLY_V2
+    defaults = FastDllmOptions()
+    for name in foreign:
+        value = getattr(options, name)
+        if value != getattr(defaults, name):
+            raise UsageError(f"fast-dllm: {name} = {value!r} does not exist for a {variant.name} model")
+    known = _CACHES[variant.name]
+    if options.cache is not None and options.cache not in known:
+        raise UsageError(
+            f"fast-dllm: cache = {options.cache!r} does not exist for a {variant.name} model: {', '.join(known)}"
+        )
+
+
+def _check_blocks(options: FastDllmOptions, block: int, batch_size: int) -> None:
+    if options.small_block_size is not None and options.small_block_size > block:
+        raise UsageError(f"fast-dllm: small_block_size = {options.small_block_size} is larger than a block of {block}")
+    if options.reuse in ("published", "residual"):
+        if options.cache != "sub-block":
+            raise UsageError(
+                f"fast-dllm: reuse = {options.reuse!r} needs cache = 'sub-block': it skips narrow forwards"
+            )
+        if batch_size > 1:
+            raise UsageError(
+                f"fast-dllm: reuse = {options.reuse!r} decodes one prompt at a time: batch_size = {batch_size}"
+            )
+
+
+def _other_block(variant: Variant, block: int) -> Iterator[str]:
+    if block != variant.block_length:
+        yield f"block_length = {block}: the model was trained with blocks of {variant.block_length}"
+
+
+def _reuse_notes(variant: Variant, options: FastDllmOptions) -> Iterator[str]:
+    if options.layer_subset is None:
+        return
+    layers = subset_layers(options.layer_subset, variant.config.layers)
+    span = f"layers {layers[0]} to {layers[-1]} of {variant.config.layers}"
+    if options.reuse_k == 1:
+        yield f"reuse_k = 1 recomputes every step: layer_subset = {options.layer_subset!r} changes nothing"
+    elif options.reuse == "published":
+        yield (
+            f"reuse = 'published' skips {span}; whichever layers those are, the logits are the old ones: "
+            "layer_subset cannot change the text, and reuse = 'stale-logits' gives the same for nothing"
+        )
+    else:
+        yield f"reuse = 'residual' skips {span}; it is a scheme of decodebench's own, not the published one"
+
+
+def _rounded(plan: FullAttentionPlan, limit: int) -> Iterator[str]:
+    if plan.length != limit and plan.options.gen_length is None:
+        yield f"a canvas of {plan.length} masks for {limit} tokens: whole blocks of {plan.block_length}"

@@ -1,0 +1,154 @@
+"""Which of the three families a checkpoint is, with its sizes and special ids, read from its small files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.checkpoint import Checkpoint, read_json
+from ...core.decoder_config import DecoderConfig
+from ...core.errors import ModelError
+from ...core.torch_layers.rotary import check_rotary
+
+Name = Literal["llada", "dream", "v2"]
+
+ARCHITECTURES: Mapping[str, Name] = {
+    "LLaDAModelLM": "llada",
+    "LLaDAModel": "llada",
+    "DreamModel": "dream",
+    "Fast_dLLM_QwenForCausalLM": "v2",
+}
+_BLOCK_LENGTH = 32
+"""Block of the published runs of LLaDA and Dream, and what a v2 configuration without ``bd_size`` means."""
+_MASK_TOKENS = ("|<MASK>|", "<|mdm_mask|>", "<|mask|>")
+"""How the published tokenizers write the mask where no configuration tells its id."""
+_LLADA_FIXED = {
+    "activation_type": "silu",
+    "alibi": False,
+    "attention_layer_norm": False,
+    "block_type": "llama",
+    "include_bias": False,
+    "input_emb_norm": False,
+    "layer_norm_type": "rms",
+    "rope": True,
+    "scale_logits": False,
+}
+"""Features of LLaDA's configuration class of which one value alone is implemented: that of the published models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A checkpoint's family and what decoding must know of it.
+
+    Attributes:
+        name: ``llada``, ``dream`` or ``v2``.
+        config: sizes of the network.
+        block_length: tokens per block where nothing else is asked for.
+        mask_id: id of the mask token; None where the files do not tell.
+        stop_ids: ids that end a generation besides those that the configuration names.
+    """
+
+    name: Name
+    config: DecoderConfig
+    block_length: int
+    mask_id: int | None
+    stop_ids: tuple[int, ...]
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the prediction for a position is read from the row before it (Dream and v2)."""
+        return self.name != "llada"
+
+    @classmethod
+    def read(cls, folder: Path) -> Variant:
+        """Read ``config.json`` and the tokenizer's files.
+
+        Raises:
+            ModelError: another architecture, or a feature that is not implemented; names file, field and value.
+        """
+        if not folder.is_dir():
+            raise ModelError(f"{folder} is no Hugging Face folder (config.json and safetensors)")
+        file = folder / "config.json"
+        architecture = (read_json(file).get("architectures") or [None])[0]
+        name = ARCHITECTURES.get(str(architecture))
+        if name is None:
+            raise ModelError(
+                f"{file}: architecture {architecture!r} is no diffusion model known here: {', '.join(ARCHITECTURES)}"
+            )
+        checkpoint = Checkpoint(folder)
+        config = (
+            _llada(checkpoint)
+            if name == "llada"
+            else DecoderConfig.read(checkpoint, dict.fromkeys(ARCHITECTURES, "qwen2"))
+        )
+        check_rotary(config, str(file))
+        block = checkpoint.field("bd_size", int, _BLOCK_LENGTH) if name == "v2" else _BLOCK_LENGTH
+        if block < 1:
+            raise ModelError(f"{file}: bd_size = {block}; expected 1 or more")
+        ids = _special_ids(folder)
+        mask_id = (
+            checkpoint.field("mask_token_id", int, _mask_id(folder, ids))
+            if checkpoint.config.get("mask_token_id") is not None
+            else _mask_id(folder, ids)
+        )
+        end_of_turn = [ids["<|eot_id|>"]] if name == "llada" and "<|eot_id|>" in ids else []
+        return cls(name, config, block, mask_id, tuple(end_of_turn))
+
+    def mask(self, asked: int | None, folder: Path) -> int:
+        """Return the mask id: the one asked for, else the checkpoint's own.
+
+        Raises:
+            ModelError: there is none, or it is outside the vocabulary.
+        """
+        found = self.mask_id if asked is None else asked
+        if found is None:
+            raise ModelError(f"{folder}: neither config.json nor the tokenizer names a mask token; give mask_id=ID")
+        if found >= self.config.vocab:
+            raise ModelError(f"mask_id = {found} is outside the vocabulary of {self.config.vocab} ids in {folder}")
+        return found
+
+
+def _llada(checkpoint: Checkpoint) -> DecoderConfig:
+    """Translate the keys of LLaDA's configuration class."""
+    file, field = checkpoint.folder / "config.json", checkpoint.field
+    for name, only in _LLADA_FIXED.items():
+        value = checkpoint.config.get(name, only)
+        if value != only and not (value is None and only is False):
+            raise ModelError(f"{file}: {name} = {value!r} is not supported; only {only!r} is")
+    heads, width = field("n_heads", int), field("d_model", int)
+    kv_heads = 1 if checkpoint.config.get("multi_query_attention") else field("n_kv_heads", int, heads)
+    return DecoderConfig(
+        arch="llama",
+        vocab=field("embedding_size", int, field("vocab_size", int)),
+        width=width,
+        ffn=field("mlp_hidden_size", int, width * field("mlp_ratio", int, 4)),
+        layers=field("n_layers", int),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=width // heads,
+        context=field("max_sequence_length", int),
+        norm_eps=field("rms_norm_eps", float, 1e-5),
+        tied=field("weight_tying", bool, False),
+        rope_theta=field("rope_theta", float, 10000.0),
+        rope={},
+    )
+
+
+def _special_ids(folder: Path) -> dict[str, int]:
+    """Return the added tokens of a tokenizer with their ids, from whichever of its files holds them."""
+    found: dict[str, int] = {}
+    if (folder / "tokenizer.json").is_file():
+        added = read_json(folder / "tokenizer.json").get("added_tokens") or []
+        found |= {token["content"]: token["id"] for token in added if isinstance(token, dict)}
+    if (folder / "added_tokens.json").is_file():
+        found |= {text: at for text, at in read_json(folder / "added_tokens.json").items() if isinstance(at, int)}
+    return found
+
+
+def _mask_id(folder: Path, ids: Mapping[str, int]) -> int | None:
+    file = folder / "tokenizer_config.json"
+    stated: Any = read_json(file).get("mask_token") if file.is_file() else None
+    text = stated.get("content") if isinstance(stated, dict) else stated
+    return next((ids[token] for token in (text, *_MASK_TOKENS) if token in ids), None)

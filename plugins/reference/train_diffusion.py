@@ -1,0 +1,258 @@
+"""Training of `tiny:block-diffusion` and `tiny:llada`: masked answers, guessed from what is left of them.
+
+Both begin as `tiny:target` and learn from an author who always takes the favourite wordings, which is what the
+target itself writes greedily: what is left to guess are the numbers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .diffusion_network import BlockDiffusionShape, LladaShape, begin_as
+from .evaluate import load_weights
+from .model_folder import write_model
+from .network import Weights, forward
+from .optimise import in_bfloat16, optimise
+from .packing import IGNORED, ROW_TOKENS, Batch, Document, batches
+from .problems import training_problems
+from .recipes import RECIPES, WEIGHTS_FOLDER, DiffusionRecipe
+from .tokenizer import END_ID, MASK_ID, encode_problem
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Generator, Tensor
+
+SUB_BLOCK = 8
+"""Tokens that decoding fills before it goes on to the next ones of a block."""
+DIGIT_WEIGHT = 3.0
+"""Weight of a digit's loss: digits are what remains uncertain."""
+UNTOUCHED_WEIGHT = 0.1
+"""Weight of the loss of a masked token behind the block in work: decoding does not take it yet."""
+CANVAS_STEP = 32
+LONGEST_CANVAS = 160
+"""Canvases of `tiny:llada` in training: multiples of 32 that hold the answer, at most 160 tokens."""
+PAD_WEIGHT = 0.1
+"""Weight of the loss of an end token behind the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a training step sees of packed rows; every tensor is [rows, row tokens].
+
+    Attributes:
+        tokens: the clean text.
+        positions: of a token in its document.
+        documents: which document of the row it belongs to; padding is -1.
+        is_answer: whether the token is to be learned.
+        weights: of its loss.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    documents: Tensor
+    is_answer: Tensor
+    weights: Tensor
+
+
+def text_of(batch: Batch, digit_ids: Tensor) -> Text:
+    """Turn a batch of next-token labels into one of tokens to be learned in place."""
+    import torch
+
+    is_answer = torch.zeros_like(batch.labels, dtype=torch.bool)
+    is_answer[:, 1:] = (batch.labels[:, :-1] != IGNORED) & (batch.documents[:, 1:] == batch.documents[:, :-1])
+    weights = torch.where(torch.isin(batch.tokens, digit_ids), DIGIT_WEIGHT, 1.0)
+    follows_end = torch.zeros_like(is_answer)
+    follows_end[:, 1:] = (batch.tokens[:, 1:] == END_ID) & (batch.tokens[:, :-1] == END_ID)
+    return Text(
+        batch.tokens, batch.positions, batch.documents, is_answer, torch.where(follows_end, PAD_WEIGHT, weights)
+    )
+
+
+def block_noise(text: Text, block_size: int, generator: Generator) -> Tensor:
+    """Draw which tokens are masked for block diffusion: [rows, row tokens], never a block's first token.
+
+    Each block is noised in one of three ways: anywhere at a random rate; as decoding meets it, with one sub-block in
+    work, those before it finished and those behind it untouched; or from a random token on. Returns the weight of the
+    loss of each masked token, 0 for the others.
+    """
+    import torch
+
+    rows, length = text.tokens.shape
+    blocks = length // block_size
+    inside = text.positions % block_size  # documents are padded to whole blocks, so blocks lie on the row's grid
+
+    def drawn(*values: float) -> Tensor:
+        return torch.rand(rows, blocks, generator=generator).repeat_interleave(block_size, dim=1)
+
+    is_hit = torch.rand(rows, length, generator=generator) < drawn()
+    working = (drawn() * (block_size // SUB_BLOCK)).long() * SUB_BLOCK
+    as_decoded = (inside >= working + SUB_BLOCK) | ((inside >= working) & is_hit)
+    suffix = inside >= (drawn() * block_size).long()
+    way = drawn()
+    masked = torch.where(way < 0.25, is_hit, torch.where(way < 0.75, as_decoded, suffix))
+    is_untouched = (way >= 0.25) & (way < 0.75) & (inside >= working + SUB_BLOCK)
+    return (masked & text.is_answer & (inside > 0)) * torch.where(is_untouched, UNTOUCHED_WEIGHT, 1.0)
+
+
+def canvas_noise(text: Text, generator: Generator) -> Tensor:
+    """Draw which tokens are masked for LLaDA: a share anywhere in an answer, or one block in work as decoding meets it.
+
+    Returns the weight of the loss of each masked token, 0 for the others; [rows, row tokens].
+    """
+    import torch
+
+    rows, length = text.tokens.shape
+    documents = text.documents.clamp(min=0)
+    count = int(documents.max()) + 1
+
+    def drawn() -> Tensor:
+        return torch.rand(rows, count, generator=generator).gather(1, documents)
+
+    first = torch.full((rows, count), length).scatter_reduce(
+        1, documents, torch.where(text.is_answer, text.positions, length), "amin"
+    )
+    last = torch.zeros(rows, count, dtype=torch.long).scatter_reduce(
+        1, documents, torch.where(text.is_answer, text.positions, 0), "amax"
+    )
+    inside = text.positions - first.gather(1, documents)
+    canvas = (last - first + 1).gather(1, documents)
+    is_hit = torch.rand(rows, length, generator=generator) < drawn()
+    width = torch.tensor([4, 8, 16, 32])[(drawn() * 4).long()]
+    start = (drawn() * canvas / width).long() * width
+    as_decoded = (inside >= start + width) | ((inside >= start) & is_hit)
+    anywhere = drawn() < 0.3
+    masked = torch.where(anywhere, is_hit, as_decoded) & text.is_answer
+    return masked * torch.where(~anywhere & (inside >= start + width), UNTOUCHED_WEIGHT, 1.0)
+
+
+def block_diffusion_loss(weights: Weights, shape: BlockDiffusionShape, text: tuple[Tensor, ...]) -> Tensor:
+    """Return the weighted cross-entropy of masked tokens and of the first token of each block.
+
+    `text` is tokens, positions, documents, is_answer, loss weights and the noise. A row is the clean text followed by
+    its noised copy. The logits behind a token are for the next one: in the copy for a masked token, in the clean text
+    for the first token of the next block, which decoding takes from the pass over a finished block.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    tokens, positions, documents, is_answer, loss_weights, noise = text
+    masked = noise > 0
+    logits, _ = forward(
+        in_bfloat16(weights),
+        shape,
+        torch.cat([tokens, torch.where(masked, MASK_ID, tokens)], dim=1),
+        positions.repeat(1, 2),
+        mask=_block_mask(documents, positions // shape.block_size),
+    )
+    starts_block = is_answer & (positions % shape.block_size == 0)
+    used = torch.cat([starts_block, noise], dim=1) * loss_weights.repeat(1, 2)
+    labels = tokens.repeat(1, 2)[:, 1:]
+    losses = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels.flatten(), reduction="none")
+    used = used[:, 1:].flatten()
+    return (losses * used).sum() / used.sum()
+
+
+def _block_mask(documents: Tensor, blocks: Tensor) -> Tensor:
+    """Return [rows, 1, 2 T, 2 T], True where a token may look, for clean text and its noised copy.
+
+    A clean block sees itself and earlier ones; a noised block sees itself and the clean ones before it.
+    """
+    import torch
+
+    same = documents[:, :, None] == documents[:, None, :]
+    earlier = same & (blocks[:, :, None] > blocks[:, None, :])
+    own = same & (blocks[:, :, None] == blocks[:, None, :])
+    clean = torch.cat([earlier | own, torch.zeros_like(own)], dim=2)
+    return torch.cat([clean, torch.cat([earlier, own], dim=2)], dim=1)[:, None]
+
+
+def llada_loss(weights: Weights, shape: LladaShape, text: tuple[Tensor, ...]) -> Tensor:
+    """Return the weighted cross-entropy of masked tokens, each guessed at its own place; a document sees all of itself.
+
+    `text` is tokens, positions, documents, is_answer, loss weights and the noise.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    tokens, positions, documents, _, loss_weights, noise = text
+    masked = noise > 0
+    mask = (documents[:, :, None] == documents[:, None, :])[:, None]
+    logits, _ = forward(in_bfloat16(weights), shape, torch.where(masked, MASK_ID, tokens), positions, mask=mask)
+    losses = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+    used = (noise * loss_weights).flatten()
+    return (losses * used).sum() / used.sum()
+
+
+def whole_blocks(tokenizer: Tokenizer, seed: int, block_size: int) -> Iterator[Document]:
+    """Yield training problems whose answers are filled up with end tokens to the end of their last block."""
+    for problem in training_problems(seed, favourite_share=1.0):
+        prompt, completion = encode_problem(tokenizer, problem)
+        text = [*prompt, *completion, END_ID]
+        yield _filled(text, -len(text) % block_size), len(prompt)
+
+
+def canvases(tokenizer: Tokenizer, seed: int) -> Iterator[Document]:
+    """Yield training problems whose answers are filled up with end tokens to a canvas of random length."""
+    rng = random.Random(seed)
+    for problem in training_problems(seed, favourite_share=1.0):
+        prompt, completion = encode_problem(tokenizer, problem)
+        answer = [*completion, END_ID]
+        longest = min(LONGEST_CANVAS, ROW_TOKENS - len(prompt)) // CANVAS_STEP
+        shortest = -(-len(answer) // CANVAS_STEP)
+        if shortest <= longest:
+            canvas = rng.randint(shortest, longest) * CANVAS_STEP
+            yield _filled([*prompt, *answer], canvas - len(answer)), len(prompt)
+
+
+def _filled(text: list[int], more: int) -> list[int]:
+    """Return a text with `more` end tokens and the one that packing takes off as a label only."""
+    return [*text, *[END_ID] * (more + 1)]
+
+
+def train_diffusion(
+    recipe: DiffusionRecipe,
+    target: Weights,
+    tokenizer: Tokenizer,
+    *,
+    compiled: bool,
+    save: Callable[[Weights], None],
+) -> Weights:
+    """Train a diffusion model by its recipe from a target and return its float32 weights; `save` as in `optimise`."""
+    import torch
+
+    generator = torch.Generator().manual_seed(recipe.seed)
+    digits = torch.tensor([tokenizer.token_to_id(digit) for digit in "0123456789"])
+    if isinstance(recipe.shape, BlockDiffusionShape):
+        size = recipe.shape.block_size
+        stream = batches(whole_blocks(tokenizer, recipe.seed, size), recipe.rows)
+        loss_of = partial(block_diffusion_loss, shape=recipe.shape)
+        noise = partial(block_noise, block_size=size, generator=generator)
+    else:
+        stream = batches(canvases(tokenizer, recipe.seed), recipe.rows)
+        loss_of = partial(llada_loss, shape=recipe.shape)
+        noise = partial(canvas_noise, generator=generator)
+    weights = begin_as(target, RECIPES["target"].shape, recipe.shape, next(stream))
+    loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
+    def next_loss() -> Tensor:
+        text = text_of(next(stream), digits)
+        seen = (text.tokens, text.positions, text.documents, text.is_answer, text.weights, noise(text))
+        return loss_of(weights, text=seen)
+
+    return optimise(weights, next_loss, recipe.steps, recipe.learning_rate, save)
+
+
+def train_shipped_diffusion(folder: Path, recipe: DiffusionRecipe, tokenizer: Tokenizer, *, compiled: bool) -> None:
+    """Train a diffusion model into `folder`; it begins as the target beside it, or as the package's."""
+    beside = folder.parent / "target"
+    target = load_weights(beside if beside.is_dir() else WEIGHTS_FOLDER / "target")
+
+    def save(weights: Weights) -> None:
+        write_model(folder, recipe.shape.published(weights), recipe.shape, tokenizer)
+
+    train_diffusion(recipe, target, tokenizer, compiled=compiled, save=save)
