@@ -46,7 +46,7 @@ def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
 def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
-        return None
+        return _of_totals(cell, baseline)
     value = estimate(wilson(sum(ours.scores.values()), len(ours.scores)))
     if cell is baseline:
         return Accuracy(task=ours.task, value=value, verdict="baseline")
@@ -59,6 +59,17 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     right, base_right = ([side.scores[key] > 0.5 for key in common] for side in (ours, theirs))
     difference = paired_difference(right, base_right)
     return Accuracy(task=ours.task, value=value, difference=estimate(difference), p_value=difference.p_value)
+
+
+def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
+    """Return what a log without samples says of its accuracy; without them there is no interval."""
+    values = [value for value in cell.values("accuracy")]
+    if not values:
+        return None
+    value = Estimate(value=values[0], n=(cell.rounds[0].run["totals"] or {}).get("samples") or 0)
+    return Accuracy(
+        task=cell.run["task"] or "unnamed task", value=value, **({"verdict": "baseline"} if cell is baseline else {})
+    )
 
 
 def _verdict(accuracy: Accuracy, p_value: float) -> str:

@@ -43,7 +43,7 @@ def compare(
     experiment: str | None = None,
     by: str | None = None,
     baseline: str | None = None,
-    metric: str = "decode_tokens_per_s",
+    metric: str | None = None,
     min_effect: float = defaults.MIN_EFFECT,
 ) -> Comparison:
     """Compare the cells of one experiment.
@@ -55,15 +55,17 @@ def compare(
             its own baseline. By default all cells are compared with one baseline.
         baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
             cell that has a finished round.
-        metric: name in ``METRICS`` whose ratios are computed.
+        metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
+            cell has the former, as in logs that have totals only.
         min_effect: relative difference below which cells are called equivalent.
 
     Raises:
         UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
     """
     name = choose_experiment(store, experiment)
-    chosen = metric_of(metric)
     every = cells = load_cells(store, name)
+    metric = metric or _usual_metric(cells)
+    chosen = metric_of(metric)
     warnings: list[str] = []
     if by is not None:
         check_by(cells, by)
@@ -95,6 +97,11 @@ def compare(
         warnings=tuple(dict.fromkeys(warnings)),
         findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided),
     )
+
+
+def _usual_metric(cells: list[Cell]) -> str:
+    has = [name for name in ("decode_tokens_per_s", "e2e_tokens_per_s") if any(cell.values(name) for cell in cells)]
+    return has[0] if has else "decode_tokens_per_s"
 
 
 def _rows(

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from .. import defaults
 from ..core.errors import unknown_name
+from ..core.finding import FindingCheck
 from ..core.metrics import METRICS
+from ..core.registry import Registry
 from ..core.store import Store
 from .accuracy import accuracies
 from .labels import labels, option_values
+from .like_work import LIKE_WORK_CHECKS
 from .noise import outliers, rounds_needed, slope, variation
 from .observations import Cell, load_cells
 from .statistics import t_interval
+from .subject import Subject
 
 _NOTABLE = 0.05  # an outlier by rank that is nearer than this to its twins does no harm
 _VARIATION = (0.05, 0.10)
 _MANY = 1000  # rounds beyond which the number says nothing but "find a quieter machine"
 _COLD = 1.5  # first sample's time to first token against the median of the others
-
-
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    """What every check gets: the cells, their names, the metric and the difference that matters."""
-
-    cells: list[Cell]
-    names: dict[str, str]
-    metric: str
-    min_effect: float
-    undecided: Collection[str] | None
-
-    def name(self, cell: Cell) -> str:
-        return repr(self.names[cell.cell_id])
 
 
 def findings(
@@ -64,11 +54,18 @@ def findings(
         raise unknown_name("metric", metric, METRICS)
     loaded = list(load_cells(store, experiment) if cells is None else cells)
     names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
-    subject = _Subject(loaded, names, metric, min_effect, undecided)
-    return tuple(text for check in _CHECKS for text in check(subject))
+    subject = Subject(loaded, names, metric, min_effect, undecided)
+    own = (text for check in (*_CHECKS, *LIKE_WORK_CHECKS) for text in check(subject))
+    facts = [{**cell.run, "label": names[cell.cell_id]} for cell in loaded if cell.rounds]
+    return (*own, *(text for check in _plugin_checks() for text in check.check(facts)))
 
 
-def shared_devices(subject: _Subject) -> Iterator[str]:
+@cache
+def _plugin_checks() -> tuple[FindingCheck, ...]:
+    return tuple(Registry().findings.values())
+
+
+def shared_devices(subject: Subject) -> Iterator[str]:
     """Rounds on a GPU that another process was using."""
     for cell in subject.cells:
         busy = [round.run["device_other_processes"] for round in cell.rounds if round.run["device_other_processes"]]
@@ -79,7 +76,7 @@ def shared_devices(subject: _Subject) -> Iterator[str]:
             )
 
 
-def unfinished_rounds(subject: _Subject) -> Iterator[str]:
+def unfinished_rounds(subject: Subject) -> Iterator[str]:
     """Rounds without a result, with their reasons."""
     for cell in subject.cells:
         for run in cell.failed:
@@ -87,7 +84,7 @@ def unfinished_rounds(subject: _Subject) -> Iterator[str]:
             yield f"round {run['round']} of {subject.name(cell)} is {run['status']}{reason}"
 
 
-def outlier_rounds(subject: _Subject) -> Iterator[str]:
+def outlier_rounds(subject: Subject) -> Iterator[str]:
     """Rounds far from their twins (median absolute deviation)."""
     show = METRICS[subject.metric].format
     for cell in subject.cells:
@@ -102,7 +99,7 @@ def outlier_rounds(subject: _Subject) -> Iterator[str]:
                 )
 
 
-def variable_rounds(subject: _Subject) -> Iterator[str]:
+def variable_rounds(subject: Subject) -> Iterator[str]:
     """Cells whose rounds scatter widely, and the rounds that would be needed where the scatter hides the answer."""
     for cell in subject.cells:
         values = cell.values(subject.metric)
@@ -121,7 +118,7 @@ def variable_rounds(subject: _Subject) -> Iterator[str]:
             yield f"{subject.name(cell)} {'; '.join(parts)}"
 
 
-def drifting_rounds(subject: _Subject) -> Iterator[str]:
+def drifting_rounds(subject: Subject) -> Iterator[str]:
     """Cells that get steadily faster or slower from round to round."""
     for cell in subject.cells:
         found = [(r.run["round"], r.run[subject.metric]) for r in cell.rounds if r.run[subject.metric]]
@@ -134,7 +131,7 @@ def drifting_rounds(subject: _Subject) -> Iterator[str]:
             yield f"{subject.name(cell)} drifts: {subject.metric} changes by {change:+.1%} from first to last round"
 
 
-def cold_starts(subject: _Subject) -> Iterator[str]:
+def cold_starts(subject: Subject) -> Iterator[str]:
     """A slow first measured sample: too little warm-up."""
     for cell in subject.cells:
         ratios = []
@@ -149,7 +146,7 @@ def cold_starts(subject: _Subject) -> Iterator[str]:
             )
 
 
-def capped_outputs(subject: _Subject) -> Iterator[str]:
+def capped_outputs(subject: Subject) -> Iterator[str]:
     """Generations that ended at the token limit although the task has an end."""
     for cell in subject.cells:
         if cell.run["ignore_eos"] or cell.run["task"] is None:
@@ -161,7 +158,7 @@ def capped_outputs(subject: _Subject) -> Iterator[str]:
             yield f"{subject.name(cell)}: {capped} of {len(samples)} generations hit the limit of {limit} tokens"
 
 
-def idle_options(subject: _Subject) -> Iterator[str]:
+def idle_options(subject: Subject) -> Iterator[str]:
     """Swept options that changed neither outputs nor speed."""
     for a, b in itertools.combinations([cell for cell in subject.cells if cell.rounds], 2):
         ours, theirs = option_values(a), option_values(b)
@@ -193,7 +190,7 @@ def _same_speed(a: Cell, b: Cell, metric: str) -> bool:
     return interval.low is not None and interval.high is not None and interval.low <= 0 <= interval.high
 
 
-def lost_accuracy(subject: _Subject) -> Iterator[str]:
+def lost_accuracy(subject: Subject) -> Iterator[str]:
     """Quantisations that lose accuracy against the one with most bits of the same backend, model and device."""
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in subject.cells:
@@ -210,7 +207,7 @@ def lost_accuracy(subject: _Subject) -> Iterator[str]:
             yield f"{subject.name(cell)} loses accuracy: {lost:+.1f} points against {subject.name(best)}"
 
 
-def unsteady_outputs(subject: _Subject) -> Iterator[str]:
+def unsteady_outputs(subject: Subject) -> Iterator[str]:
     """Cells whose greedy outputs differ from round to round."""
     for cell in subject.cells:
         if cell.run["sampling"]["temperature"] > 0 or len(cell.rounds) < 2:
@@ -228,7 +225,7 @@ def unsteady_outputs(subject: _Subject) -> Iterator[str]:
             )
 
 
-_CHECKS: tuple[Callable[[_Subject], Iterator[str]], ...] = (
+_CHECKS: tuple[Callable[[Subject], Iterator[str]], ...] = (
     shared_devices,
     unfinished_rounds,
     outlier_rounds,

@@ -22,7 +22,7 @@ RoundKey = tuple[int, int]
 Parts = dict[PromptKey, tuple[float, float]]
 """Numerator and denominator of a metric, by prompt."""
 
-_JSON = ("options", "sampling", "environment", "settings")
+_JSON = ("options", "sampling", "environment", "settings", "totals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,8 @@ def load_parts(store: Store, experiment: str, metric: Metric) -> dict[str, Parts
             "ORDER BY f.run_id, f.sample",
             [experiment],
         )
+        if metric.of_totals:
+            rows += _totals(store, experiment, metric)
     by_run: dict[str, list[Row]] = {}
     for row in rows:
         by_run.setdefault(row["run_id"], []).append(row)
@@ -165,6 +167,17 @@ def load_parts(store: Store, experiment: str, metric: Metric) -> dict[str, Parts
         run_id: {key: (row["numerator"], row["denominator"]) for key, row in keyed(found) if row.get("has", True)}
         for run_id, found in by_run.items()
     }
+
+
+def _totals(store: Store, experiment: str, metric: Metric) -> list[Row]:
+    """Return the parts of the runs that have totals instead of samples, as those of one prompt of no name."""
+    numerator, denominator = metric.of_totals or ("NULL", "1")
+    return store.dicts(
+        f"SELECT r.run_id, '' AS sample_id, NULL AS prompt_hash, ({numerator})::DOUBLE AS numerator, "
+        f"({denominator})::DOUBLE AS denominator FROM runs r WHERE r.experiment = ? AND r.status = 'ok' "
+        f"AND {metric.totals_sql} IS NOT NULL AND r.run_id NOT IN (SELECT run_id FROM samples)",
+        [experiment],
+    )
 
 
 def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[PairedRound]:

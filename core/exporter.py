@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,3 +27,21 @@ class Exporter:
     name: str
     summary: str
     write: Callable[[Store, str | None, Path], Sequence[Path]]
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file so that a reader never sees half of it; returns the path.
+
+    Raises:
+        OSError: it cannot be written; what stood there before is untouched.
+    """
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+    return path

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .backend import Backend
     from .exporter import Exporter
     from .figure import Figure
+    from .finding import FindingCheck
     from .logparser import LogParser
     from .models import ModelSource
     from .sweep import Sweep
@@ -61,3 +62,8 @@ def decodebench_exporters() -> Sequence[Exporter]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
     """Return presets of ``decodebench sweep``: a matrix under a name."""
+
+
+@hookspec
+def decodebench_findings() -> Sequence[FindingCheck]:  # type: ignore[empty-body]
+    """Return checks that report what is doubtful in an experiment, such as an option that cannot have an effect."""

@@ -28,6 +28,8 @@ class Metric:
         format: value to text with unit, for tables.
         higher_is_better: direction; None where neither is better by itself.
         level: the finest level at which the figure exists; every one has a value per round.
+        of_totals: numerator and denominator over ``runs`` for a log that has totals instead of samples; None where
+            totals do not tell the figure.
     """
 
     name: str
@@ -39,6 +41,13 @@ class Metric:
     format: Callable[[float], str]
     higher_is_better: bool | None
     level: Level = "sample"
+    of_totals: tuple[str, str] | None = None
+
+    @property
+    def totals_sql(self) -> str:
+        """The figure of a run ``r`` that has totals instead of samples; NULL where they do not tell it."""
+        numerator, denominator = self.of_totals or ("NULL", "1")
+        return f"(({numerator})::DOUBLE / nullif(({denominator})::DOUBLE, 0))"
 
     @property
     def sql(self) -> str:
@@ -204,7 +213,7 @@ between two rungs on logarithmic axes, and beyond the ends the value at the end.
 """
 
 
-def _metric(
+def _metric(  # noqa: PLR0913 - a row of the table, in the order of its columns
     name: str,
     unit: str,
     label: str,
@@ -213,8 +222,9 @@ def _metric(
     show: Callable[[float], str],
     better: bool | None,
     level: Level = "sample",
+    of_totals: tuple[str, str] | None = None,
 ) -> Metric:
-    return Metric(name, unit, label, formula, quotient[0], quotient[1], show, better, level)
+    return Metric(name, unit, label, formula, quotient[0], quotient[1], show, better, level, of_totals)
 
 
 _TABLE = (
@@ -245,8 +255,10 @@ _TABLE = (
     ),
     _metric(
         "e2e_tokens_per_s", "tokens/s", "End-to-end speed",
-        "all output tokens, divided by the time from start to last step, prefill included",
+        "all output tokens, divided by the time from start to last step, prefill included; of totals, where a log has "
+        "no samples",
         ("n_tokens", "t_last_s"), format_rate, True,
+        of_totals=("r.totals->>'output_tokens'", "r.totals->>'wall_s'"),
     ),
     _metric(
         "batch_tokens_per_s", "tokens/s", "Batch speed",
@@ -291,6 +303,7 @@ _TABLE = (
         "tokens_per_forward", "tokens/forward", "Tokens per forward",
         "tokens, divided by model evaluations, over the steps after the first that count their evaluations",
         ("forward_tokens", "decode_forwards"), format_count, True,
+        of_totals=("r.totals->>'output_tokens'", "r.totals->>'forwards'"),
     ),
     _metric(
         "draft_share", "1", "Share of time drafting",
@@ -337,7 +350,7 @@ _TABLE = (
     ),
     _metric(
         "accuracy", "1", "Accuracy", "mean score over the scored samples; stands with the task's name",
-        ("score", "1"), format_share, True,
+        ("score", "1"), format_share, True, of_totals=("r.totals->>'accuracy'", "1"),
     ),
 )  # fmt: skip
 
@@ -363,11 +376,15 @@ def sample_metrics_sql() -> str:
 def run_metrics_sql() -> str:
     """Return the query behind the view ``run_metrics``: the columns of ``runs``, every figure and counts."""
     figures = ",\n    ".join(f"{metric.pooled_sql} AS {metric.name}" for metric in of_samples())
+    told = [metric for metric in of_samples() if metric.of_totals]
+    totals = ", ".join(f"coalesce(f.{metric.name}, {metric.totals_sql}) AS {metric.name}" for metric in told)
     return (
         "WITH figures AS (SELECT run_id, count(*) AS measured_samples, sum(n_tokens)::BIGINT AS output_tokens,\n"
         f"    {figures}\nFROM sample_facts WHERE NOT is_warmup GROUP BY run_id)\n"
         "SELECT r.*, coalesce(f.measured_samples, 0) AS measured_samples,\n"
-        "    f.* EXCLUDE (run_id, measured_samples) FROM runs r LEFT JOIN figures f ON f.run_id = r.run_id"
+        "    coalesce(f.output_tokens, (r.totals->>'output_tokens')::BIGINT) AS output_tokens,\n"
+        f"    f.* EXCLUDE (run_id, measured_samples, output_tokens) REPLACE ({totals})\n"
+        "FROM runs r LEFT JOIN figures f ON f.run_id = r.run_id"
     )
 
 

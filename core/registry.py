@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .backend import Backend
     from .exporter import Exporter
     from .figure import Figure
+    from .finding import FindingCheck
     from .logparser import LogParser
     from .models import ModelSource
     from .sweep import Sweep
@@ -167,6 +168,11 @@ class Registry:
     def exporters(self) -> Mapping[str, Exporter]:
         """Exporters by name."""
         return self._all("decodebench_exporters")
+
+    @property
+    def findings(self) -> Mapping[str, FindingCheck]:
+        """Checks of measurements by name."""
+        return self._all("decodebench_findings")
 
     @property
     def sweeps(self) -> Mapping[str, Sweep]:

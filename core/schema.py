@@ -63,6 +63,17 @@ class Environment(Record):
     )
 
 
+class Totals(Record):
+    """What a log without samples says of all of them together."""
+
+    samples: int | None = Field(None, ge=1, description="samples behind the totals")
+    output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
+    forwards: int | None = Field(None, ge=0, description="model evaluations")
+    wall_s: float | None = Field(None, gt=0, description="time over all samples")
+    tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
+    accuracy: float | None = Field(None, ge=0, le=1, description="mean score")
+
+
 class Run(Record):
     """One execution of one cell of the matrix, in a process of its own."""
 
@@ -126,6 +137,7 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
+    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
     # provenance
     source_format: str = Field("decodebench", description="log format that this came from")
     source_file: str | None = Field(None, description="the file")

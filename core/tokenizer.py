@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backend import Backend
+from .bpe_files import has_bpe_files, read_bpe_files
 from .errors import ModelError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Codec:
     """Encodes prompts and decodes outputs of one model.
 
     Args:
-        folder: the model's folder, whose ``tokenizer.json`` is used; without one the backend's own tokenizer is.
+        folder: the model's folder, whose tokenizer is used; without one the backend's own tokenizer is.
         backend: a loaded backend, asked only when the folder has no tokenizer.
 
     Raises:
@@ -34,7 +35,8 @@ class Codec:
         self._tokenizer = _load_tokenizer(folder)
         if self._tokenizer is None and "tokenizer" not in backend.supports:
             raise ModelError(
-                f"{folder} has no tokenizer.json, and backend {backend.name!r} has no tokenizer of its own"
+                f"{folder} has no tokenizer.json, vocab.json and merges.txt, and backend {backend.name!r} has no "
+                "tokenizer of its own"
             )
 
     def encode(self, text: str) -> list[int]:
@@ -107,14 +109,17 @@ def ids_hash(ids: Sequence[int]) -> str:
 
 def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
     file = folder / "tokenizer.json"
-    if not folder.is_dir() or not file.is_file():
+    if not folder.is_dir() or not (file.is_file() or has_bpe_files(folder)):
         return None
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_file(str(file))
+        return Tokenizer.from_file(str(file)) if file.is_file() else read_bpe_files(folder)
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"{file}: not a tokenizer ({error})") from error
+        name = file if file.is_file() else folder / "vocab.json"
+        raise ModelError(f"{name}: not a tokenizer ({error})") from error
 
 
 def _render(folder: Path, messages: Sequence[tuple[str, str]]) -> str:

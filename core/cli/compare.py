@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ... import defaults
+from ..errors import UsageError
 from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json
 from .results import open_store
 
@@ -50,7 +51,7 @@ def comparison_options(command: F) -> F:
             help="backend (formats of equal width side by side), quantisation, device, model or an option.",
         ),
         click.option("--baseline", metavar="NAME", help="Row label, or value of --by; default: the first cell."),
-        click.option("--metric", default="decode_tokens_per_s", show_default=True, help="Metric of the ratios."),
+        click.option("--metric", metavar="NAME", help="Metric of the ratios.  [default: decode_tokens_per_s]"),
         click.option(
             "--min-effect",
             type=Share(),
@@ -65,7 +66,7 @@ def comparison_options(command: F) -> F:
 
 
 def compute(
-    folder: Path, experiment: str | None, by: str | None, baseline: str | None, metric: str, min_effect: float
+    folder: Path, experiment: str | None, by: str | None, baseline: str | None, metric: str | None, min_effect: float
 ) -> Comparison:
     """Bring the store up to date and compare."""
     from ...collate.compare import compare as compare_cells
@@ -154,8 +155,9 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
 @click.command(context_settings=CONTEXT)
 @comparison_options
 @click.option("--html", "target", type=click.Path(path_type=Path), help="The file.  [default: DIR/report.html]")
+@click.option("--log-entry", is_flag=True, help="Print the experiment as Markdown for a log instead.")
 @json_option
-def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - flags of comparison_options
+def report(target: Path | None, log_entry: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - compare's flags
     """Write one self-contained HTML page about an experiment."""
     from ...collate.reproduce import plan_toml
     from ...viz.report import write_report
@@ -163,6 +165,11 @@ def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: 
 
     folder: Path = chosen["folder"]
     comparison = compute(**chosen)
+    if log_entry:
+        if target is not None or as_json:
+            raise UsageError("--log-entry prints Markdown: it goes with neither --html nor --json")
+        _print_log_entry(folder, comparison)
+        return
     with open_store(folder) as store:
         figures = list(Registry().figures.values())
         plan = plan_toml(store, comparison.experiment)
@@ -171,3 +178,29 @@ def report(target: Path | None, as_json: bool, **chosen: Any) -> None:  # noqa: 
         print_json({"report": str(path)})
         return
     click.echo(path)
+
+
+def _print_log_entry(folder: Path, comparison: Comparison) -> None:
+    from ...collate.log_entry import log_entry
+
+    with open_store(folder) as store:
+        click.echo(log_entry(store, comparison), nl=False)
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@experiment_option
+@json_option
+def findings(folder: Path, experiment: str | None, as_json: bool) -> None:
+    """Say what is wrong or doubtful in the measurements of an experiment."""
+    from ...collate.findings import findings as check
+    from ...collate.observations import choose_experiment
+
+    with open_store(folder) as store:
+        name = choose_experiment(store, experiment)
+        found = check(store, name)
+    if as_json:
+        print_json({"experiment": name, "findings": list(found)})
+        return
+    for text in found or (f"nothing doubtful in experiment {name!r}",):
+        click.echo(text)

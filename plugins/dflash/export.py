@@ -12,14 +12,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...core.errors import UsageError
-from ...core.exporter import Exporter
+from ...core.exporter import Exporter, write_whole
 from ...core.store import Store
 from .export_rows import result_rows, trace_rows
 from .export_run import Json, Run, Sample, baseline_of, load_runs
@@ -59,7 +57,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     if summary:
         table = io.StringIO()
         csv.writer(table, lineterminator="\n").writerows([SUMMARY_COLUMNS, *summary])
-        written.append(_write_whole(folder / "summary.csv", table.getvalue()))
+        written.append(write_whole(folder / "summary.csv", table.getvalue()))
     if not written:
         raise UsageError("no run of backend 'dflash' has times, cycles or a fixed block size to write")
     return written
@@ -72,9 +70,9 @@ def _write_run(run: Run, baseline: Run | None, folder: Path, summary: list[list[
     """Write the files of one run, and append its row of the summary where it has one."""
     samples = folder / f"{run.stem}_samples.jsonl"
     if run.is_timed:
-        yield _write_whole(samples, _jsonl(result_rows(run, baseline if baseline and baseline.is_timed else None)))
+        yield write_whole(samples, _jsonl(result_rows(run, baseline if baseline and baseline.is_timed else None)))
     if run.has_trace:
-        yield _write_whole(folder / f"{run.stem}_cycles.jsonl", _jsonl(trace_rows(run, baseline)))
+        yield write_whole(folder / f"{run.stem}_cycles.jsonl", _jsonl(trace_rows(run, baseline)))
     is_plain = run.method == "speculative" and not (run.has_candidates or run.has_seeds)
     if is_plain and (_figures(run) or "published_tpot_speedup" in run.settings):
         summary.append(_summary(run, baseline, str(samples) if run.is_timed else None))
@@ -143,16 +141,3 @@ def _histogram(run: Run) -> str | None:
 
 def _jsonl(rows: Iterator[Json]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-    return path

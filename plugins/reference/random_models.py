@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import unknown_name
 from .dflash_network import DraftShape
+from .diffusion_network import BlockDiffusionShape
 from .network import Shape
 from .recipes import WEIGHTS_FOLDER
 from .tokenizer import END_ID, PAD_ID
@@ -65,6 +66,12 @@ _WIDE = Shape(512, 8, 1536, 8, 4, 8192)
 _WIDE_DRAFT = DraftShape(512, 2, 1536, 8, 4, 8192, target_layers=8, taps=(1, 3, 5))
 _LARGE_DRAFT = DraftShape(768, 2, 2560, 12, 4, 16384, target_layers=12, taps=(1, 5, 9))
 
+_FAST_DLLM_V2: dict[str, Any] = {
+    "model_type": "Fast_dLLM_Qwen",
+    "architecture": "Fast_dLLM_QwenForCausalLM",
+    "has_head_norms": False,
+}
+
 RANDOM_MODELS = {
     "random:qwen3-30m": RandomModel("untrained Qwen3, 29 M parameters, for speed work", _WIDE),
     "random:qwen3-100m": RandomModel(
@@ -79,6 +86,24 @@ RANDOM_MODELS = {
     "random:qwen2-30m": RandomModel(
         "untrained Qwen2, 29 M parameters, for speed work",
         _WIDE,
+        model_type="qwen2",
+        architecture="Qwen2ForCausalLM",
+        has_head_norms=False,
+        has_biases=True,
+    ),
+    "random:fast-dllm-v2-30m": RandomModel(
+        "untrained Fast-dLLM v2 (Qwen2 layers, blocks of 32), 29 M parameters, for speed work",
+        BlockDiffusionShape(512, 8, 1536, 8, 4, 8192, block_size=32),
+        **_FAST_DLLM_V2,
+    ),
+    "random:fast-dllm-v2-100m": RandomModel(
+        "untrained Fast-dLLM v2 (Qwen2 layers, blocks of 32), 102 M parameters, for speed work",
+        BlockDiffusionShape(768, 12, 2560, 12, 4, 16384, block_size=32),
+        **_FAST_DLLM_V2,
+    ),
+    "random:qwen2-100m": RandomModel(
+        "untrained Qwen2, 102 M parameters: what random:fast-dllm-v2-100m is without diffusion",
+        Shape(768, 12, 2560, 12, 4, 16384),
         model_type="qwen2",
         architecture="Qwen2ForCausalLM",
         has_head_norms=False,

@@ -67,8 +67,8 @@ DIFFUSION_RECIPES = {
     "block-diffusion": DiffusionRecipe(
         BlockDiffusionShape(256, 4, 768, 4, 2, VOCAB_SIZE, block_size=16),
         rows=8,
-        steps=2800,
-        learning_rate=1e-3,
+        steps=1800,
+        learning_rate=3e-4,
         seed=4,
     ),
     "llada": DiffusionRecipe(

@@ -10,6 +10,7 @@ from . import (
     backend_comparison,
     block_size_decode_cost,
     block_size_tau,
+    block_sweep,
     candidate_counts,
     cycle_tau_cdf,
     cycle_tau_histogram,
@@ -25,6 +26,7 @@ from . import (
     sample_tau_box,
     speedup_comparison,
     startup_overhead,
+    step_sweep,
     throughput_tpot_bars,
     wall_time_tau,
 )
@@ -54,4 +56,6 @@ def decodebench_figures() -> Sequence[Figure]:
         wall_time_tau.FIGURE,
         decode_breakdown.FIGURE,
         startup_overhead.FIGURE,
+        block_sweep.FIGURE,
+        step_sweep.FIGURE,
     ]

@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING
 
 from ...core.figure import Figure, Row
 from .. import style
-from ..intervals import mean_interval, wilson_interval
+from ..accuracy import ACCURACY_CTE, share_of
+from ..intervals import mean_interval
 from ..series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# A problem counts once however many rounds repeat it: greedy rounds repeat the answer, not the evidence.
 SQL = f"""
-WITH problems AS (
-    SELECT r.cell_id, p.sample_id, avg(p.score) AS score
-    FROM samples p JOIN runs r ON r.run_id = p.run_id
-    WHERE r.experiment = $experiment AND r.status = 'ok' AND p.status = 'ok' AND NOT p.is_warmup
-          AND p.score IS NOT NULL
-    GROUP BY r.cell_id, p.sample_id
-), accuracy AS (
-    SELECT cell_id, sum(score) AS right_answers, count(*) AS problems FROM problems GROUP BY cell_id
-)
+WITH {ACCURACY_CTE}
 SELECT {CELL_COLUMNS}, r.task, r.round, m.decode_tokens_per_s, a.right_answers, a.problems
 FROM runs r
 JOIN run_metrics m ON m.run_id = r.run_id
@@ -47,7 +39,13 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
         x = [(cell.bits or 1.0) * DODGE ** (2 * i - len(names) + 1) for cell in own]
         _line(speed, x, [mean_interval(cell.column("decode_tokens_per_s")) for cell in own], series, look[series])
         scored = [(place, cell) for place, cell in zip(x, own, strict=True) if cell.rows[0].get("problems")]
-        _line(accuracy, [place for place, _ in scored], [_share(cell) for _, cell in scored], series, look[series])
+        _line(
+            accuracy,
+            [place for place, _ in scored],
+            [share_of(cell.rows[0]) for _, cell in scored],
+            series,
+            look[series],
+        )
     speed.set_ylim(bottom=0)
     speed.set_ylabel("decode throughput (tokens/s)")
     accuracy.set_ylabel("accuracy (%)")
@@ -68,13 +66,6 @@ def _line(ax: Axes, x: list[float], points: list[tuple[float, float | None, floa
     above = [(value if high is None else high) - value for value, _, high in points]
     ax.errorbar(x, values, [below, above], fmt=look.marker + "-", color=look.colour, capsize=3, markersize=6,
                 linewidth=1.4, label=series)  # fmt: skip
-
-
-def _share(cell: Cell) -> tuple[float, float | None, float | None]:
-    """Return the cell's accuracy in per cent with its Wilson interval."""
-    right, problems = float(cell.rows[0]["right_answers"]), int(cell.rows[0]["problems"])
-    low, high = wilson_interval(right, problems)
-    return 100 * right / problems, 100 * low, 100 * high
 
 
 def _ticks(ax: Axes, found: Sequence[Cell]) -> None:

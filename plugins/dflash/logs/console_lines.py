@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ....core.log_fields import count, number, percentages
 from ....core.logparser import malformed
-from .fields import count, number, percentages
 
 MEAN_TAU = "Average Acceptance length"
 DRAFT_STEPS = "Draft steps per cycle"

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from ....core.log_fields import MOST_TOKENS, Fields
 from ....core.schema import Step
-from .fields import MOST_TOKENS, Fields
 
 _TRACE: Mapping[str, Callable[[Fields, str], Any]] = {
     "chosen_block_size": Fields.count,

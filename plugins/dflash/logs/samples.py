@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
+from ....core.log_fields import MOST_TOKENS, Fields
+from ....core.log_json import has_keys, read_rows
 from ....core.logparser import LogParser
 from ....core.schema import Run, Sample, Step
 from .cycle import Cycle
-from .fields import MOST_TOKENS, Fields
-from .jsonl import has_keys, read_rows
 from .runs import BASELINE, make_run
 
 _Readers = Mapping[str, Callable[[Fields, str], Any]]

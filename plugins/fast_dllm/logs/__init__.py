@@ -1,1 +1,9 @@
 """Readers of what the published Fast-dLLM scripts write; one file per format."""
+
+from __future__ import annotations
+
+from ....core.logparser import LogParser
+from .console import Console
+from .summary import Summary
+
+LOG_PARSERS: tuple[type[LogParser], ...] = (Summary, Console)

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ....core.logparser import malformed
-from ....core.rawlog import RawLogError
+from .logparser import malformed
+from .rawlog import RawLogError
 
 MOST_TOKENS = 1_000_000
 """Above any length that is generated; a damaged count must not make millions of records."""

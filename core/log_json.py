@@ -1,4 +1,4 @@
-"""JSONL files of result rows, whole or cut."""
+"""Other programs' JSON: files of one object a line, whole or cut, and files that are one object."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....core.logparser import head_text, malformed, read_text
-from ....core.rawlog import RawLogError
-from .fields import Fields, check_plain
+from .log_fields import Fields, check_plain
+from .logparser import head_text, malformed, read_text
+from .rawlog import RawLogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,12 @@ def has_keys(head: bytes, *names: str) -> bool:
     return first.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', first) for name in names)
 
 
+def is_object_with(head: bytes, *names: str) -> bool:
+    """Say whether a file is one JSON object, over any number of lines, in whose beginning all these keys stand."""
+    text = head_text(head).lstrip()
+    return text.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
+
+
 def read_rows(path: Path) -> Rows:
     """Read a JSONL file; a last line without its end is left out and said.
 
@@ -52,6 +58,17 @@ def read_rows(path: Path) -> Rows:
         except RawLogError:
             cut = f"the file ends inside its line {len(lines) + 1}, which is left out: it was cut"
     return Rows(rows, cut, digest)
+
+
+def read_object(path: Path) -> tuple[Fields, str]:
+    """Read a file that is one JSON object; returns it and a digest of the content.
+
+    Raises:
+        RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+        OSError: it cannot be read.
+    """
+    text = read_text(path)
+    return _row(path, 1, text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _text(path: Path) -> str:

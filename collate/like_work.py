@@ -1,0 +1,149 @@
+"""Checks over logs that have totals only: what must agree with itself, and cells that must agree with one another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from .labels import option_values
+from .observations import Cell
+from .subject import Subject
+
+_SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word
+_MOST_PROBLEMS = 100_000
+
+
+def inconsistent_totals(subject: Subject) -> Iterator[str]:
+    """A printed rate that is not tokens divided by time."""
+    for cell in _cells(subject):
+        totals = _totals(cell)
+        tokens, wall, printed = (totals[name] for name in ("output_tokens", "wall_s", "tokens_per_s"))
+        if None in (tokens, wall, printed):
+            continue
+        rounding = 0.005 + tokens / wall * 0.005 / wall  # both are printed with two decimals
+        if abs(printed - tokens / wall) > rounding + 1e-9:
+            yield (
+                f"{subject.name(cell)}: {tokens} tokens in {wall:g} s are {tokens / wall:.2f} tokens/s, "
+                f"the log says {printed:g}; one of the three is wrong or of another run"
+            )
+
+
+def several_hosts(subject: Subject) -> Iterator[str]:
+    """Cells that ran on different machines, so that a difference between them may be the machines'."""
+    for cells in _comparable(subject):
+        hosts: dict[str, int] = {}
+        for cell in cells:
+            host = (cell.run["environment"] or {}).get("hostname")
+            if host is not None:
+                hosts[host] = hosts.get(host, 0) + 1
+        if len(hosts) > 1:
+            told = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
+            yield (
+                f"{sum(hosts.values())} cells ran on {len(hosts)} hosts: {told}; a difference in speed between them "
+                "may be the hosts': measure on one, or repeat each cell on each"
+            )
+
+
+def slow_hosts(subject: Subject) -> Iterator[str]:
+    """A cell that took longer than another for the very same work, on another host."""
+    for cells in _comparable(subject):
+        for twins in _grouped(cells, lambda cell: (_totals(cell)["output_tokens"], _totals(cell)["accuracy"])):
+            timed = [cell for cell in twins if _totals(cell)["wall_s"] and _totals(cell)["output_tokens"]]
+            if len(timed) < 2:
+                continue
+            fastest = min(timed, key=lambda cell: float(_totals(cell)["wall_s"]))
+            for cell in timed:
+                ratio = _totals(cell)["wall_s"] / _totals(fastest)["wall_s"]
+                hosts = [one.run["environment"] and one.run["environment"]["hostname"] for one in (cell, fastest)]
+                if ratio > _SLOW and hosts[0] != hosts[1]:
+                    yield (
+                        f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(fastest)} for the same "
+                        f"{_totals(cell)['output_tokens']} tokens at the same accuracy: {hosts[0]} was slow, not the "
+                        f"option ({hosts[1]} ran the other); leave it out or measure it again"
+                    )
+
+
+def one_accuracy(subject: Subject) -> Iterator[str]:
+    """Three or more configurations with one accuracy to the last digit: the options did not reach the task."""
+    for cells in _comparable(subject):
+        values = {_totals(cell)["accuracy"] for cell in cells}
+        options = _varied(cells)
+        if len(cells) >= 3 and len(values) == 1 and None not in values and options:
+            yield (
+                f"{len(cells)} cells that differ in {_and(options)} have one and the same accuracy, "
+                f"{100 * values.pop():.4f} %: the options changed nothing; a task that is scored by log-likelihood "
+                "never reaches an option of the decoding loop"
+            )
+
+
+def options_without_effect(subject: Subject) -> Iterator[str]:
+    """An option whose values differ in accuracy by less than a standard error, wherever only it differs."""
+    for cells in _comparable(subject):
+        scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None]
+        for name in _varied(scored):
+            groups = [
+                group
+                for group in _grouped(scored, lambda cell, name=name: _without(cell, name))  # type: ignore[misc]
+                if len({option_values(cell).get(name) for cell in group}) > 1
+            ]
+            spans = [_span(group) for group in groups]
+            if len(groups) > 1 and 0 < max(difference for difference, _ in spans) and all(d < e for d, e in spans):
+                largest = 100 * max(difference for difference, _ in spans)
+                yield (
+                    f"option {name!r} shows no effect on accuracy: in {len(groups)} groups of cells that differ in it "
+                    f"alone accuracy differs by at most {largest:.2f} points, less than a standard error"
+                )
+
+
+def _cells(subject: Subject) -> list[Cell]:
+    return [cell for cell in subject.cells if cell.rounds and cell.run["totals"]]
+
+
+def _totals(cell: Cell) -> dict[str, Any]:
+    totals: dict[str, Any] = cell.run["totals"]
+    return totals
+
+
+def _comparable(subject: Subject) -> list[list[Cell]]:
+    """Group the cells that answer one question: the same model and task in the same engine."""
+    return _grouped(_cells(subject), lambda cell: tuple(cell.run[key] for key in ("backend", "model", "task")))
+
+
+def _grouped(cells: list[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
+    groups: dict[object, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
+
+
+def _without(cell: Cell, name: str) -> str:
+    return repr(sorted((option, value) for option, value in option_values(cell).items() if option != name))
+
+
+def _varied(cells: list[Cell]) -> list[str]:
+    values = [option_values(cell) for cell in cells]
+    names = sorted(set(itertools.chain.from_iterable(values)))
+    return [name for name in names if len({one.get(name) for one in values}) > 1]
+
+
+def _span(cells: list[Cell]) -> tuple[float, float]:
+    """Return the largest difference of accuracy, and the standard error of a difference of two such shares."""
+    shares = [float(_totals(cell)["accuracy"]) for cell in cells]
+    problems = min(_totals(cell)["samples"] or _problems(share) for cell, share in zip(cells, shares, strict=True))
+    middle = sum(shares) / len(shares)
+    return max(shares) - min(shares), math.sqrt(2 * middle * (1 - middle) / problems)
+
+
+def _problems(share: float) -> int:
+    """Return the fewest problems of which a share with all its digits can be one."""
+    return Fraction(share).limit_denominator(_MOST_PROBLEMS).denominator
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+LIKE_WORK_CHECKS = (inconsistent_totals, several_hosts, slow_hosts, one_accuracy, options_without_effect)

@@ -1,0 +1,60 @@
+"""A byte-level BPE tokenizer from the files that older Hugging Face folders have instead of ``tokenizer.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import read_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen2's tokenizer splits text; Dream and Fast-dLLM v2 have it too."""
+
+
+def has_bpe_files(folder: Path) -> bool:
+    """Say whether a folder has a vocabulary and merges."""
+    return (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+
+
+def read_bpe_files(folder: Path) -> Tokenizer:
+    """Build Qwen2's tokenizer from ``vocab.json``, ``merges.txt`` and the added tokens.
+
+    Raises:
+        ModelError: a file is no JSON object.
+        Exception: what the tokenizers library says of inconsistent files.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_QWEN2_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    for _, text, is_special in sorted(_added(folder)):
+        tokenizer.add_tokens([AddedToken(text, special=is_special, normalized=False)])
+    return tokenizer
+
+
+def _added(folder: Path) -> list[tuple[int, str, bool]]:
+    """Return id, text and whether it is special of each added token."""
+    found: dict[str, tuple[int, str, bool]] = {}
+    for name, part in (("added_tokens.json", None), ("tokenizer_config.json", "added_tokens_decoder")):
+        if not (folder / name).is_file():
+            continue
+        content: Any = read_json(folder / name)
+        if part is None:
+            found |= {text: (number, text, True) for text, number in content.items()}
+        else:
+            for number, token in (content.get(part) or {}).items():
+                found[token["content"]] = (int(number), token["content"], bool(token.get("special")))
+    return list(found.values())

@@ -1,0 +1,138 @@
+"""Runs as `summary.json` of the public layer-reuse experiments, with every default written out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UsageError
+from ...core.exporter import Exporter, write_whole
+from ...core.store import Store
+
+_SQL = """
+SELECT m.*, t.raw_tokens, t.visible_tokens, t.seconds, t.counted FROM run_metrics m LEFT JOIN (
+    SELECT run_id, sum((engine->>'raw_canvas_tokens')::DOUBLE)::BIGINT AS raw_tokens,
+        sum(output_tokens)::BIGINT AS visible_tokens, sum(duration_s) AS seconds,
+        count(*) FILTER (WHERE (engine->>'raw_canvas_tokens') IS NULL) = 0 AS counted
+    FROM samples WHERE status = 'ok' AND NOT is_warmup GROUP BY run_id
+) t ON t.run_id = m.run_id
+WHERE m.backend = 'fast-dllm' AND m.status = 'ok' AND m.experiment = coalesce($experiment, m.experiment)
+ORDER BY m.experiment, m.cell_id, m.round
+"""
+_BLOCK_CACHE = {"sub-block": True, "block": False}
+
+
+def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
+    """Write ``<task>/<config>/summary.json`` for every finished run.
+
+    ``tokens_generated`` counts as the published scripts do, whole blocks included, where the run tells that;
+    ``resolved_args`` says which count it is and holds the visible one, and every option with its value.
+
+    Raises:
+        UsageError: there is no finished round of the backend.
+    """
+    rows = store.dicts(_SQL, {"experiment": experiment})
+    if not rows:
+        raise UsageError("no finished round of backend 'fast-dllm' to write")
+    used: dict[str, int] = {}
+    written = []
+    for row in rows:
+        row = {**row, **{key: json.loads(row[key] or "{}") for key in ("options", "settings", "environment", "totals")}}
+        config = _config(row)
+        place = f"{_slug(row['task'] or 'fixed-length')}/{_slug(config)}"
+        used[place] = used.get(place, 0) + 1
+        target = folder / (place if used[place] == 1 else f"{place}_{used[place]}") / "summary.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.append(write_whole(target, json.dumps(summary(row, config), indent=2)))
+    return written
+
+
+def summary(row: Mapping[str, Any], config: str) -> dict[str, Any]:
+    """Return one run in the published keys and their order.
+
+    Args:
+        row: of ``run_metrics`` with the sums of its samples; JSON columns as objects.
+        config: name of the configuration.
+    """
+    environment, settings = row["environment"], row["settings"]
+    gpus = environment.get("gpu") or []
+    return {
+        "task": row["task"],
+        "config": config,
+        "timestamp": _timestamp(row["started_at"]),
+        "accuracy": row["accuracy"],
+        "throughput": _throughput(row),
+        "gpu_info": {
+            "gpu_available": bool(gpus),
+            "gpu_name": gpus[0] if gpus else None,
+            "cuda_version": (environment.get("packages") or {}).get("cuda"),
+            "driver_version": environment.get("gpu_driver"),
+        },
+        "git": {
+            "commit": environment.get("git_commit"),
+            "branch": settings.get("published_git_branch"),
+            "dirty": settings.get("published_git_dirty") == "True" if "published_git_dirty" in settings else None,
+        },
+        "environment": {
+            "python_version": environment.get("python"),
+            "torch_version": (environment.get("packages") or {}).get("torch"),
+            "hostname": environment.get("hostname"),
+        },
+        "model_args": _arguments(row),
+        "eval_params": {"num_fewshot": None, "batch_size": str(row["batch_size"]), "limit": row["samples"] or None},
+        "resolved_args": {
+            **row["options"],
+            "max_new_tokens": row["max_new_tokens"],
+            "tokens_counted": "as published" if row["counted"] or row["totals"] else "visible",
+            "visible_tokens": row["visible_tokens"],
+        },
+    }
+
+
+def _throughput(row: Mapping[str, Any]) -> dict[str, Any]:
+    totals = row["totals"]
+    tokens = totals.get("output_tokens") if totals else row["raw_tokens"] if row["counted"] else row["visible_tokens"]
+    seconds = totals.get("wall_s") if totals else row["seconds"]
+    if tokens is None or not seconds:
+        return {}
+    return {
+        "tokens_generated": tokens,
+        "total_time_s": round(seconds, 2),
+        "tokens_per_s": round(tokens / seconds, 2),
+    }
+
+
+def _arguments(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that the published command line knows, by its names."""
+    options = row["options"]
+    known = {name: options.get(name) for name in ("threshold", "small_block_size", "reuse_k", "layer_subset")}
+    cache = options.get("cache")
+    known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(cache)}
+    arguments = {name: value for name, value in known.items() if value is not None}
+    return {"model_path": row["model"], **arguments, "max_new_tokens": row["max_new_tokens"]}
+
+
+def _config(row: Mapping[str, Any]) -> str:
+    told = row["settings"].get("published_config")
+    if told:
+        return str(told)
+    options = row["options"]
+    if options.get("layer_subset"):
+        return f"k{options.get('reuse_k', 1)}_{options['layer_subset']}"
+    changed = [f"{name}{options.get(name)}" for name in row["changed_options"] or ()]
+    return "_".join(changed) or "default"
+
+
+def _timestamp(started_at: str) -> str:
+    digits = re.sub(r"\D", "", started_at)
+    return f"{digits[:8]}_{digits[8:14]}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
+
+
+EXPORTER = Exporter("fast-dllm-summary", "summary.json per run, as the public Fast-dLLM experiments write it", write)

@@ -1,0 +1,44 @@
+"""What follows from the definition of the options: sweeps that cannot show what they seem to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...core.finding import CellFacts, FindingCheck
+
+
+def idle_layers(cells: Sequence[CellFacts]) -> Iterator[str]:
+    """Cells of the published layer reuse that differ in the layers alone."""
+    groups: dict[tuple[Any, ...], list[CellFacts]] = {}
+    for cell in cells:
+        options = cell["options"]
+        if cell["backend"] == "fast-dllm" and options.get("reuse") == "published" and options.get("layer_subset"):
+            groups.setdefault((cell["task"], cell["model"], options.get("reuse_k", 1)), []).append(cell)
+    for (_, _, k), group in groups.items():
+        subsets = sorted({str(cell["options"]["layer_subset"]) for cell in group})
+        if len(subsets) < 2:
+            continue
+        names = f"layer_subset {', '.join(subsets)} at reuse_k = {k}"
+        if any(_is_scored_only(cell) for cell in group):
+            yield f"{names}: the task was scored by log-likelihood, one forward each; reuse across steps never applied"
+        elif k == 1:
+            yield f"{names}: every step recomputes every layer, so these are {len(group)} repeats of one experiment"
+        else:
+            yield (
+                f"{names}: the layers cannot matter; what is above a reused layer sees what it saw before, so the "
+                "logits are those of the last full step; reuse = 'stale-logits' gives the same text without a forward"
+            )
+
+
+def _is_scored_only(cell: CellFacts) -> bool:
+    """Whether a log has an accuracy but neither tokens nor time: nothing was generated."""
+    totals = cell["totals"] or {}
+    return totals.get("accuracy") is not None and totals.get("output_tokens") is None
+
+
+FINDINGS = (
+    FindingCheck(
+        "idle-layers", "layer subsets of the published layer reuse, which cannot change the text", idle_layers
+    ),
+)

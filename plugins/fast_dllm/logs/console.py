@@ -1,0 +1,86 @@
+"""What the Fast-dLLM scripts print: totals at the end (LLaDA, Dream and v2), and each answer between lines of `=`.
+
+::
+
+    ====================
+    answer:  So 3 + 4 = 7.
+    nfe:  61
+    avg nfe:  61.0
+    Total number of tokens generated: 12345
+    Total time taken: 581.5 seconds
+    Tokens per second: 21.23
+    Total NFE is 987
+
+Dream prints `Generated token num: N`, `Time taken: T seconds` and `Generated token num per second: R`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ....core.log_fields import count, number
+from ....core.logparser import LogParser, head_text, read_text
+from ....core.schema import Run, Totals
+from .published import make_run
+
+_TAIL_BYTES = 64 * 1024
+_LINES = {
+    "output_tokens": re.compile(r"(?:Total number of tokens generated|Generated token num): (\S+)"),
+    "wall_s": re.compile(r"(?:Total time taken|Time taken): (\S+) seconds"),
+    "tokens_per_s": re.compile(r"(?:Tokens per second|Generated token num per second): (\S+)"),
+    "forwards": re.compile(r"Total NFE is (\S+)"),
+}
+_COUNTS = ("output_tokens", "forwards")
+_ANSWER = re.compile(r"answer:\s")
+
+
+class Console(LogParser):
+    """Reads one run per log; its answers are counted, their texts are not kept."""
+
+    name: ClassVar[str] = "fast-dllm-console"
+    summary: ClassVar[str] = "console output of the Fast-dLLM evaluation scripts (LLaDA, Dream, v2)"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the totals at the beginning or at the end."""
+        texts = [head_text(head), _tail(path)]
+        return any(_LINES["output_tokens"].search(text) and _LINES["wall_s"].search(text) for text in texts)
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the run.
+
+        Raises:
+            RawLogError: a total is no number; names line and field.
+        """
+        text = read_text(path)
+        found: dict[str, float] = {}
+        answers = 0
+        for at, line in enumerate(text.split("\n"), start=1):
+            answers += bool(_ANSWER.match(line))
+            for name, pattern in _LINES.items():
+                if match := pattern.fullmatch(line.strip()):
+                    found[name] = (count if name in _COUNTS else number)(path, at, name, match[1])
+        missing = [name for name in ("output_tokens", "wall_s", "tokens_per_s") if name not in found]
+        outcome = {"status": "incomplete", "reason": f"no line with {', '.join(missing)}"} if missing else {}
+        yield make_run(
+            f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+            options={},
+            samples=answers,
+            totals=Totals.model_validate({**found, "wall_s": found.get("wall_s") or None, "samples": answers or None}),
+            notes=("console output: model, options, task and machine are not in it",),
+            **outcome,
+        )
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            return file.read().decode(errors="ignore")
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""Accuracy and throughput over one swept option: two axes, the same two colours in every such figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..core.errors import UsageError
+from ..core.figure import Row
+from . import style
+from .accuracy import ACCURACY_CTE, share_of
+from .intervals import Interval, mean_interval
+from .series import rounds_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
+NEAR = 0.12  # of the axes' height: lines this close need their values beside them
+NEEDS = "finished rounds of a diffusion model that differ in it and were scored"
+
+
+def sweep_sql(option: str) -> str:
+    """Return the query for rounds of diffusion models over an option; what the engine chose stands in for no value."""
+    value = f"coalesce(r.options->>'{option}', r.settings->>'{option}')"
+    return f"""
+        WITH {ACCURACY_CTE}
+        SELECT r.cell_id, r.model, r.task, TRY_CAST({value} AS BIGINT) AS swept, m.e2e_tokens_per_s,
+            a.right_answers, a.problems
+        FROM runs r JOIN run_metrics m ON m.run_id = r.run_id LEFT JOIN accuracy a ON a.cell_id = r.cell_id
+        WHERE r.experiment = $experiment AND r.status = 'ok' AND r.kind = 'diffusion'
+            AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL
+        ORDER BY swept, r.cell_id, r.round
+    """
+
+
+def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
+    """Draw accuracy on the left axis and throughput on the right one over the option's values, on a log2 axis.
+
+    Raises:
+        UsageError: the option has one value only, or several cells share a value.
+    """
+    values = sorted({int(row["swept"]) for row in rows})
+    cells = {value: [row for row in rows if row["swept"] == value] for value in values}
+    if len(values) < 2:
+        raise UsageError(f"the experiment has one {option} only")
+    if any(len({row["cell_id"] for row in found}) > 1 for found in cells.values()):
+        raise UsageError(f"cells of one {option} differ in something else; a sweep varies one option")
+    speed = {value: mean_interval([float(row["e2e_tokens_per_s"]) for row in found]) for value, found in cells.items()}
+    share = {value: share_of(found[0]) for value, found in cells.items() if found[0]["problems"]}
+    right = axes.twinx()
+    _line(axes, share, ACCURACY, "o", "accuracy (left)")
+    _line(right, speed, THROUGHPUT, "s", "throughput (right)")
+    axes.set_ylim(0, 104)
+    axes.set_ylabel("accuracy (%)", color=ACCURACY)
+    right.set_ylim(0, 1.15 * max(high or mean for mean, _, high in speed.values()))
+    right.set_ylabel("throughput (tokens/s, prefill included)", color=THROUGHPUT)
+    right.spines["right"].set_visible(True)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.minorticks_off()
+    _annotate(axes, right, share, speed)
+    _legend(axes, right)
+    style.note(axes, _caption(rows, cells), label=f"{option} (logarithmic)")
+
+
+def _line(ax: Axes, points: dict[int, Interval], colour: str, marker: str, label: str) -> None:
+    ax.plot(list(points), [value for value, _, _ in points.values()], color=colour, marker=marker, label=label)
+    for x, (_, low, high) in points.items():
+        if low is not None and high is not None:
+            ax.plot([x, x], [low, high], color=colour, linewidth=1.2)
+
+
+def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[int, Interval]) -> None:
+    """Write both values beside each point where the lines come close."""
+    for x in share:
+        heights = [value / ax.get_ylim()[1] for ax, value in ((left, share[x][0]), (right, speed[x][0]))]
+        if abs(heights[0] - heights[1]) < NEAR:
+            text = f"({share[x][0]:.0f} %, {speed[x][0]:,.0f})"
+            left.annotate(text, (x, share[x][0]), (0, 9), textcoords="offset points", ha="center", fontsize=7)
+
+
+def _legend(left: Axes, right: Axes) -> None:
+    handles = [ax.get_legend_handles_labels()[0][0] for ax in (left, right) if ax.get_legend_handles_labels()[0]]
+    left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+
+
+def _caption(rows: Sequence[Row], cells: dict[int, list[Row]]) -> str:
+    problems = sorted({int(row["problems"]) for row in rows if row["problems"]})
+    tasks = ", ".join(sorted({str(row["task"]) for row in rows if row["task"]}))
+    speed = f"Throughput: mean and 95 % t interval, {rounds_note(len(found) for found in cells.values())}."
+    if not problems:
+        return f"{speed} No accuracy: the experiment ran no task with right answers."
+    span = " to ".join(str(n) for n in sorted({problems[0], problems[-1]}))
+    return f"{speed} Accuracy: {tasks}, n = {span} problems; 95 % Wilson interval."
