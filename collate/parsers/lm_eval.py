@@ -1,0 +1,116 @@
+"""Result files of lm-evaluation-harness (`results_<time>.json`): one run per task or group, accuracy alone.
+
+A metric's key is `<metric>,<filter>`. Of several the first of a fixed list is taken, as the public Fast-dLLM
+experiments do; otherwise the first that is a share. The file has no throughput: its evaluation time holds loading and scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import Fields, check_plain
+from ...core.log_json import is_object_with, read_object
+from ...core.logparser import LogParser
+from ...core.schema import Run, Totals
+
+_METRICS = (
+    "exact_match,flexible-extract",
+    "exact_match,get-answer",
+    "exact_match,strict-match",
+    "exact_match",
+    "acc,none",
+    "acc_norm,none",
+)
+
+
+class LmEvalResults(LogParser):
+    """Reads one run per task; a task that belongs to a group is left to the group."""
+
+    name: ClassVar[str] = "lm-eval"
+    summary: ClassVar[str] = "results_*.json of lm-evaluation-harness"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the tables that every version has."""
+        return is_object_with(head, "results") and (
+            is_object_with(head, "n-shot") or is_object_with(head, "configs") or is_object_with(head, "group_subtasks")
+        )
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the runs.
+
+        Raises:
+            RawLogError: the file is cut, a value is of the wrong kind, or a task has no share among its metrics.
+        """
+        content, digest = read_object(path)
+        check_plain(content)
+        results = content.inner("results")
+        for at, task in enumerate(_tasks(content, results)):
+            yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
+
+
+def _tasks(content: Fields, results: Fields) -> list[str]:
+    groups = content.inner("group_subtasks").content if content.has("group_subtasks") else {}
+    members = {task for tasks in groups.values() if isinstance(tasks, list) for task in tasks if isinstance(task, str)}
+    return [task for task in results.content if task not in members]
+
+
+def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
+    config = content.inner("config") if content.has("config") else Fields(content.path, 1, {})
+    metric, share = _accuracy(figures)
+    arguments = _arguments(config.content.get("model_args"))
+    error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
+    settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at=str(content.content.get("date") or ""),
+        backend=str(config.content.get("model") or "unknown"),
+        model=str(
+            arguments.get("pretrained") or arguments.get("model_path") or content.content.get("model_name") or "unknown"
+        ),
+        quantisation="unknown",
+        device=str(config.content.get("device") or "unknown"),
+        options=arguments,
+        task=task,
+        samples=0,
+        warmup=0,
+        max_new_tokens=1,
+        settings=settings,
+        totals=Totals(accuracy=share, samples=_samples(content, task)),
+        notes=("an lm-eval result has no times; its samples are in a file of its own",),
+    )
+
+
+def _accuracy(figures: Fields) -> tuple[str, float]:
+    keys = [key for key in (*_METRICS, *figures.content) if figures.has(key) and "_stderr" not in key]
+    for key in keys:
+        value = figures.content[key]
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return key, float(value)
+    raise figures.fail("results", "no metric with a share from 0 to 1")
+
+
+def _samples(content: Fields, task: str) -> int | None:
+    counts = content.inner("n-samples").content.get(task) if content.has("n-samples") else None
+    effective = counts.get("effective") if isinstance(counts, dict) else None
+    return effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
+
+
+def _arguments(told: object) -> dict[str, Any]:
+    """Read ``name=value,name=value``, or the object that newer versions write."""
+    if isinstance(told, dict):
+        return {name: value for name, value in told.items() if isinstance(value, str | int | float | bool | None)}
+    pairs = [part.split("=", 1) for part in str(told or "").split(",") if "=" in part]
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the reader of lm-eval's results."""
+    return [LmEvalResults]
