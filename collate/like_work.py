@@ -57,12 +57,13 @@ def slow_hosts(subject: Subject) -> Iterator[str]:
             fastest = min(timed, key=lambda cell: float(_totals(cell)["wall_s"]))
             for cell in timed:
                 ratio = _totals(cell)["wall_s"] / _totals(fastest)["wall_s"]
-                hosts = [one.run["environment"] and one.run["environment"]["hostname"] for one in (cell, fastest)]
-                if ratio > _SLOW and hosts[0] != hosts[1]:
+                slow, fast = ((one.run["environment"] or {}).get("hostname") for one in (cell, fastest))
+                if ratio > _SLOW and slow and fast and slow != fast:
                     yield (
                         f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(fastest)} for the same "
-                        f"{_totals(cell)['output_tokens']} tokens at the same accuracy: {hosts[0]} was slow, not the "
-                        f"option ({hosts[1]} ran the other); leave it out or measure it again"
+                        f"{_totals(cell)['output_tokens']} tokens at the same accuracy, on {slow} instead of {fast}: "
+                        f"a slow host looks like this; before {_and(_varied([cell, fastest])) or 'anything else'} is "
+                        "blamed, measure both on one"
                     )
 
 
@@ -70,8 +71,9 @@ def one_accuracy(subject: Subject) -> Iterator[str]:
     """Three or more configurations with one accuracy to the last digit: the options did not reach the task."""
     for cells in _comparable(subject):
         values = {_totals(cell)["accuracy"] for cell in cells}
+        texts = {_totals(cell)["output_tokens"] for cell in cells}
         options = _varied(cells)
-        if len(cells) >= 3 and len(values) == 1 and None not in values and options:
+        if len(cells) >= 3 and len(values) == len(texts) == 1 and None not in values and options:
             yield (
                 f"{len(cells)} cells that differ in {_and(options)} have one and the same accuracy, "
                 f"{100 * values.pop():.4f} %: the options changed nothing; a task that is scored by log-likelihood "
@@ -143,7 +145,7 @@ def _problems(share: float) -> int:
 
 
 def _and(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 LIKE_WORK_CHECKS = (inconsistent_totals, several_hosts, slow_hosts, one_accuracy, options_without_effect)

@@ -170,10 +170,10 @@ def load_parts(store: Store, experiment: str, metric: Metric) -> dict[str, Parts
 
 
 def _totals(store: Store, experiment: str, metric: Metric) -> list[Row]:
-    """Return the parts of the runs that have totals instead of samples, as those of one prompt of no name."""
+    """Return the parts of the runs that have totals instead of samples, as those of one prompt named after the task."""
     numerator, denominator = metric.of_totals or ("NULL", "1")
     return store.dicts(
-        f"SELECT r.run_id, '' AS sample_id, NULL AS prompt_hash, ({numerator})::DOUBLE AS numerator, "
+        f"SELECT r.run_id, coalesce(r.task, '') AS sample_id, NULL AS prompt_hash, ({numerator})::DOUBLE AS numerator, "
         f"({denominator})::DOUBLE AS denominator FROM runs r WHERE r.experiment = ? AND r.status = 'ok' "
         f"AND {metric.totals_sql} IS NOT NULL AND r.run_id NOT IN (SELECT run_id FROM samples)",
         [experiment],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import read_json
+from .errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -14,7 +15,8 @@ _QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How Qwen2's tokenizer splits text; Dream and Fast-dLLM v2 have it too."""
+"""How Qwen2's tokenizer splits text, and those of models made from it."""
+_KNOWN = ("Qwen2Tokenizer", "Qwen2TokenizerFast", "DreamTokenizer", "DreamTokenizerFast")
 
 
 def has_bpe_files(folder: Path) -> bool:
@@ -26,11 +28,15 @@ def read_bpe_files(folder: Path) -> Tokenizer:
     """Build Qwen2's tokenizer from ``vocab.json``, ``merges.txt`` and the added tokens.
 
     Raises:
-        ModelError: a file is no JSON object.
+        ModelError: a file is no JSON object, the tokenizer is of another kind, or ids are left out.
         Exception: what the tokenizers library says of inconsistent files.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+    file = folder / "tokenizer_config.json"
+    kind = read_json(file).get("tokenizer_class") if file.is_file() else None
+    if kind not in _KNOWN:
+        raise ModelError(f"{folder}: no tokenizer.json, and tokenizer_class {kind!r} is none of {', '.join(_KNOWN)}")
     tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -40,8 +46,11 @@ def read_bpe_files(folder: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    for _, text, is_special in sorted(_added(folder)):
+    for number, text, is_special in sorted(_added(folder)):
         tokenizer.add_tokens([AddedToken(text, special=is_special, normalized=False)])
+        got = tokenizer.token_to_id(text)
+        if got != number:
+            raise ModelError(f"{folder}: added token {text!r} has id {number}, but {got} is next")
     return tokenizer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -129,6 +130,8 @@ def measure_with_stop(
             row = _row_of(backend, rows, step)
             if not row.is_cut:
                 row.steps.append((now - start - outside, step))
+                if fault := _step_faults(row):
+                    raise _broken(backend, rows.index(row), fault)
                 _cut_at_stop(row, stop, decode)
             if all(r.is_cut for r in rows):
                 break
@@ -163,8 +166,12 @@ def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], st
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
         fault = _step_faults(row) or _trim(request, row) or _fault(request, row)
         if fault is not None:
-            raise PluginError(f"backend {backend.name!r} broke its contract: row {index}: {fault}")
+            raise _broken(backend, index, fault)
     return Batch(rows, start, max(row.steps[-1][0] for row in rows))
+
+
+def _broken(backend: Backend, row: int, fault: str) -> PluginError:
+    return PluginError(f"backend {backend.name!r} broke its contract: row {row}: {fault}")
 
 
 def _fault(request: Request, row: Row) -> str | None:
@@ -188,16 +195,22 @@ def _trim(request: Request, row: Row) -> str | None:
     """Un-count what a decoder that fills positions in any order committed beyond its stop token or limit."""
     if not row.is_placed:
         return None
+    places = [at for _, step in row.steps for at in step.positions or ()]
+    counted = Counter(places)
+    if len(counted) < len(places):
+        return f"position {min(at for at, count in counted.items() if count > 1)} was committed twice"
     ids = row.ids
     stop = next((at for at, token in enumerate(ids) if request.is_stop(token)), len(ids))
-    row.keep(min(stop + 1, request.max_new_tokens))
-    places = sorted(at for _, step in row.steps for at in step.positions or ())
-    if places != list(range(len(places))):
-        return f"the positions committed are not 0 to {len(places) - 1}, each once"
+    end = min(stop + 1, request.max_new_tokens)
+    if stop == len(ids) < end and not row.is_cut and any(at > stop for at in places):
+        return f"nothing was committed at position {stop}, but behind it"
+    row.keep(end)
     return None
 
 
 def _step_faults(row: Row) -> str | None:
+    if row.is_placed and any(step.positions is None for _, step in row.steps):
+        return "some steps say where their tokens landed, others do not"
     return next((fault for _, step in row.steps if (fault := _step_fault(step))), None)
 
 
@@ -208,4 +221,6 @@ def _step_fault(step: Step) -> str | None:
         return f"{step.forwards} forwards in a step"
     if step.positions is not None and len(step.positions) != len(step.token_ids):
         return f"{len(step.positions)} positions for {len(step.token_ids)} tokens"
+    if step.positions is not None and any(at < 0 for at in step.positions):
+        return f"a token at position {min(step.positions)}"
     return None

@@ -28,6 +28,7 @@ class ModelSource:
         build: fills the empty folder it is given, byte for byte the same each time; used when ``path`` is None.
         version: raised when ``build`` would write something else; part of the cache key.
         companions: names of models that belong to it, by the backend that uses them.
+        stand_ins: names of models that take its place in ``demo``, by the backend that cannot run it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ModelSource:
     build: Callable[[Path], None] | None = None
     version: str = "1"
     companions: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) -> ResolvedModel:

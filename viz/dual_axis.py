@@ -49,7 +49,8 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     speed = {value: mean_interval([float(row["e2e_tokens_per_s"]) for row in found]) for value, found in cells.items()}
     share = {value: share_of(found[0]) for value, found in cells.items() if found[0]["problems"]}
     right = axes.twinx()
-    _line(axes, share, ACCURACY, "o", "accuracy (left)")
+    if share:
+        _line(axes, share, ACCURACY, "o", "accuracy (left)")
     _line(right, speed, THROUGHPUT, "s", "throughput (right)")
     axes.set_ylim(0, 104)
     axes.set_ylabel("accuracy (%)", color=ACCURACY)

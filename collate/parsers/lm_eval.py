@@ -1,7 +1,8 @@
 """Result files of lm-evaluation-harness (`results_<time>.json`): one run per task or group, accuracy alone.
 
-A metric's key is `<metric>,<filter>`. Of several the first of a fixed list is taken, as the public Fast-dLLM
-experiments do; otherwise the first that is a share. The file has no throughput: its evaluation time holds loading and scoring.
+A metric's key is `<metric>,<filter>`. Of several the first of a fixed list is taken, otherwise the first that is
+a share. The file has no throughput: its evaluation time holds loading and
+scoring.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class LmEvalResults(LogParser):
 def _tasks(content: Fields, results: Fields) -> list[str]:
     groups = content.inner("group_subtasks").content if content.has("group_subtasks") else {}
     members = {task for tasks in groups.values() if isinstance(tasks, list) for task in tasks if isinstance(task, str)}
-    return [task for task in results.content if task not in members]
+    told = [task for task in results.content if set(results.inner(task).content) - {"alias", " ", ""}]
+    return [task for task in told if task not in members or not any(group in told for group in groups)]
 
 
 def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:

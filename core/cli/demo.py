@@ -65,7 +65,15 @@ def demo_plan(registry: Registry) -> Plan:
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
-    cells = [{"backend": backend.name, "quantisation": quantisations_for(backend)} for backend in available]
+    stand_ins = registry.models[_MODEL].stand_ins if _MODEL in registry.models else {}
+    cells = [
+        {
+            "backend": backend.name,
+            "model": stand_ins.get(backend.name, _MODEL),
+            "quantisation": quantisations_for(backend),
+        }
+        for backend in available
+    ]
     workload = {"model": _MODEL, "task": _TASK, "samples": defaults.DEMO_PROBLEMS, "warmup": defaults.WARMUP}
     return build({"name": "demo", "rounds": _MOST_ROUNDS, "workload": workload, "cells": cells}, "demo")
 

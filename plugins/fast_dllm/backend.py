@@ -139,10 +139,10 @@ class FastDllmBackend(Backend):
         return score_rows(tokens, (logits.float().cpu().numpy() for logits in rows), top_k)
 
     def counters(self) -> Mapping[str, float]:
-        """Return evaluations by kind, tokens as the published scripts count them, and peak device memory."""
+        """Return what is counted beside the steps of a single prompt, and peak device memory."""
         import torch
 
-        figures = dict(self._decoder.accounts.take())
+        figures = dict(self._decoder.accounts.figures())
         if self._device.startswith("cuda"):
             figures["peak_device_bytes"] = float(torch.cuda.max_memory_allocated(self._device))
             torch.cuda.reset_peak_memory_stats(self._device)

@@ -44,7 +44,7 @@ def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workloa
 def inert_options(options: FastDllmOptions) -> dict[str, str]:
     """Return the options that another one silences, with the reason."""
     inert = {}
-    if options.steps is not None and (options.threshold is not None or options.factor is not None):
+    if options.threshold is not None or options.factor is not None:
         inert["steps"] = f"with {'factor' if options.factor is not None else 'threshold'}"
     if options.threshold is not None and options.factor is not None:
         inert["threshold"] = "with factor"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from ...core.backend import Request, Step
+from ...core.errors import BackendError
 from .accounts import Accounts, block_causal_tokens, full_attention_tokens
 from .block_causal import BlockCausalPlan, generate
 from .canvas import Canvas
@@ -67,15 +68,19 @@ class Decoder:
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue every request; a step per forward and row, one that commits nothing joined to the next."""
         rows = self._begin(batch)
-        while rows:
-            steps = self._round(rows)
-            rows = [row for row in rows if row.wanted is not None]
-            if not rows:
-                self._finish(batch)
-            yield from steps
+        try:
+            while rows:
+                steps = self._round(rows)
+                rows = [row for row in rows if row.wanted is not None]
+                yield from steps
+        finally:
+            if len(batch) == 1:
+                self._finish(self._canvases[0])
 
     def _begin(self, batch: Sequence[Request]) -> list[Row]:
-        rows, room = [], 0
+        rows, room, longest = [], 0, 0
+        self.accounts.begin()
+        self._is_single = len(batch) == 1
         self._canvases: list[Canvas] = []
         for index, request in enumerate(batch):
             canvas = Canvas.of(request, self._network.mask_id)
@@ -83,8 +88,9 @@ class Decoder:
             proposer = Proposer(request, self._options.remasking, self._network.device)
             rows.append(Row(index, canvas, loop, proposer, wanted=next(loop)))
             self._canvases.append(canvas)
-            room = max(room, end)
-        self._network.reserve(len(batch), room)
+            room, longest = max(room, end), max(longest, end - canvas.prompt_length)
+        # A row that shares a forward with a longer one is filled up with masks behind its own end.
+        self._network.reserve(len(batch), room + (longest if len(batch) > 1 else 0))
         return rows
 
     def _loop(self, canvas: Canvas) -> tuple[Loop, int]:
@@ -96,7 +102,14 @@ class Decoder:
         whole = FullAttentionPlan.of(
             self._options, limit, block_length=self._block, is_shifted=self._variant.is_shifted
         )
-        return fill(canvas, whole), canvas.prompt_length + whole.length
+        end = canvas.prompt_length + whole.length
+        context = self._network.config.context
+        if self._options.gen_length is not None and end > context:
+            raise BackendError(
+                f"a prompt of {canvas.prompt_length} tokens and gen_length = {whole.length} exceed the context of "
+                f"{context} tokens"
+            )
+        return fill(canvas, whole), end
 
     def _round(self, rows: Sequence[Row]) -> list[Step]:
         """Give every row what it waits for; rows whose forwards are of one kind share it."""
@@ -160,7 +173,8 @@ class Decoder:
         """Send a row its proposals and turn what it commits into a step."""
         assert row.wanted is not None
         kind = row.wanted.kind
-        self.accounts.count(kind)
+        if self._is_single:
+            self.accounts.count(kind)
         try:
             row.wanted = row.loop.send(found)
         except StopIteration:
@@ -184,12 +198,11 @@ class Decoder:
             )
         ]
 
-    def _finish(self, batch: Sequence[Request]) -> None:
-        if len(batch) > 1:
-            return  # the counts of one sample only: the published scripts add up over samples
-        canvas = self._canvases[0]
-        raw = block_causal_tokens(canvas, self._block) if self._is_blockwise else full_attention_tokens(canvas)
-        self.accounts.finish(raw)
+    def _finish(self, canvas: Canvas) -> None:
+        """Note the published count; a generation that was cut at a stop string has none."""
+        if canvas.is_finished:
+            raw = block_causal_tokens(canvas, self._block) if self._is_blockwise else full_attention_tokens(canvas)
+            self.accounts.finish(raw)
 
 
 def _kind(row: Row) -> tuple[str, int]:

@@ -11,18 +11,24 @@ from typing import Any
 from ...core.errors import UsageError
 from ...core.exporter import Exporter, write_whole
 from ...core.store import Store
+from .options import DEFAULT_THRESHOLD
 
 _SQL = """
 SELECT m.*, t.raw_tokens, t.visible_tokens, t.seconds, t.counted FROM run_metrics m LEFT JOIN (
     SELECT run_id, sum((engine->>'raw_canvas_tokens')::DOUBLE)::BIGINT AS raw_tokens,
-        sum(output_tokens)::BIGINT AS visible_tokens, sum(duration_s) AS seconds,
+        sum(output_tokens)::BIGINT AS visible_tokens, sum(seconds) AS seconds,
         count(*) FILTER (WHERE (engine->>'raw_canvas_tokens') IS NULL) = 0 AS counted
-    FROM samples WHERE status = 'ok' AND NOT is_warmup GROUP BY run_id
+    FROM (
+        SELECT *, coalesce(batch_s, duration_s) / count(*) OVER (PARTITION BY run_id, coalesce(batch, -1 - "index"))
+            AS seconds
+        FROM samples WHERE status = 'ok' AND NOT is_warmup
+    ) GROUP BY run_id
 ) t ON t.run_id = m.run_id
 WHERE m.backend = 'fast-dllm' AND m.status = 'ok' AND m.experiment = coalesce($experiment, m.experiment)
 ORDER BY m.experiment, m.cell_id, m.round
 """
 _BLOCK_CACHE = {"sub-block": True, "block": False}
+_NO_TASK = "fixed-length"
 
 
 def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
@@ -42,7 +48,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     for row in rows:
         row = {**row, **{key: json.loads(row[key] or "{}") for key in ("options", "settings", "environment", "totals")}}
         config = _config(row)
-        place = f"{_slug(row['task'] or 'fixed-length')}/{_slug(config)}"
+        place = f"{_slug(row['task'] or _NO_TASK)}/{_slug(config)}"
         used[place] = used.get(place, 0) + 1
         target = folder / (place if used[place] == 1 else f"{place}_{used[place]}") / "summary.json"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +66,7 @@ def summary(row: Mapping[str, Any], config: str) -> dict[str, Any]:
     environment, settings = row["environment"], row["settings"]
     gpus = environment.get("gpu") or []
     return {
-        "task": row["task"],
+        "task": row["task"] or _NO_TASK,
         "config": config,
         "timestamp": _timestamp(row["started_at"]),
         "accuracy": row["accuracy"],
@@ -84,7 +90,7 @@ def summary(row: Mapping[str, Any], config: str) -> dict[str, Any]:
         "model_args": _arguments(row),
         "eval_params": {"num_fewshot": None, "batch_size": str(row["batch_size"]), "limit": row["samples"] or None},
         "resolved_args": {
-            **row["options"],
+            **_resolved(row),
             "max_new_tokens": row["max_new_tokens"],
             "tokens_counted": "as published" if row["counted"] or row["totals"] else "visible",
             "visible_tokens": row["visible_tokens"],
@@ -107,12 +113,28 @@ def _throughput(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _arguments(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the published command line knows, by its names."""
-    options = row["options"]
+    options = _resolved(row)
     known = {name: options.get(name) for name in ("threshold", "small_block_size", "reuse_k", "layer_subset")}
     cache = options.get("cache")
     known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(cache)}
     arguments = {name: value for name, value in known.items() if value is not None}
     return {"model_path": row["model"], **arguments, "max_new_tokens": row["max_new_tokens"]}
+
+
+def _resolved(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with what the backend chose where none was asked for."""
+    options = dict(row["options"])
+    options["block_length"] = options.get("block_length") or _number(row["settings"].get("block_length"))
+    if row["settings"].get("variant") == "v2":
+        options["cache"] = options.get("cache") or "block"
+        options["small_block_size"] = options.get("small_block_size") or min(8, options["block_length"] or 8)
+    if options.get("threshold") is None and not (options.get("factor") or options.get("steps")):
+        options["threshold"] = DEFAULT_THRESHOLD
+    return options
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None else None
 
 
 def _config(row: Mapping[str, Any]) -> str:

@@ -14,14 +14,19 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[str]:
     for cell in cells:
         options = cell["options"]
         if cell["backend"] == "fast-dllm" and options.get("reuse") == "published" and options.get("layer_subset"):
-            groups.setdefault((cell["task"], cell["model"], options.get("reuse_k", 1)), []).append(cell)
-    for (_, _, k), group in groups.items():
+            others = {name: value for name, value in options.items() if name != "layer_subset"}
+            groups.setdefault((cell["task"], cell["model"], repr(sorted(others.items()))), []).append(cell)
+    for group in groups.values():
+        k = group[0]["options"].get("reuse_k", 1)
         subsets = sorted({str(cell["options"]["layer_subset"]) for cell in group})
         if len(subsets) < 2:
             continue
         names = f"layer_subset {', '.join(subsets)} at reuse_k = {k}"
         if any(_is_scored_only(cell) for cell in group):
-            yield f"{names}: the task was scored by log-likelihood, one forward each; reuse across steps never applied"
+            yield (
+                f"{names}: there are neither tokens nor times, as where a task is scored by log-likelihood, in one "
+                "forward each: reuse across steps never applied"
+            )
         elif k == 1:
             yield f"{names}: every step recomputes every layer, so these are {len(group)} repeats of one experiment"
         else:

@@ -65,6 +65,8 @@ class FullAttentionPlan:
         options = self.options
         if options.factor is not None:
             return repeat(by_factor(options.factor))
+        if options.confidence_threshold == 1:
+            return repeat(best(1))  # a rounded probability may be 1 at several positions
         if options.confidence_threshold is not None:
             return repeat(at_least(options.confidence_threshold))
         assert options.steps is not None

@@ -83,6 +83,8 @@ class FastDllmOptions(BackendOptions):
 
     @model_validator(mode="after")
     def _check(self) -> FastDllmOptions:
+        if self.remasking == "entropy" and (self.confidence_threshold is not None or self.factor is not None):
+            raise ValueError("remasking = 'entropy' gives no shares that a threshold or factor could judge: give steps")
         needs_layers = self.reuse in ("published", "residual")
         if needs_layers and self.layer_subset is None:
             raise ValueError(f"reuse = {self.reuse!r} needs layer_subset: first, middle or last")

@@ -27,7 +27,8 @@ def blocks(model: ResolvedModel) -> SweepCells:
     """Stage 1: block lengths with a confidence threshold of 0.9; steps stay unset, since a threshold silences them."""
     variant = Variant.read(model.path)
     if variant.name == "v2":
-        lengths = _doubling(4, variant.block_length)
+        trained = variant.block_length
+        lengths = sorted({*_doubling(min(4, trained), trained), trained})
         note = f"{model.name} is a v2 model: block lengths {_listed(lengths)}, up to the one that it was trained with"
         return SweepCells([_cell(block_length=length, threshold=_THRESHOLD) for length in lengths], [note])
     canvas, notes = _canvas(model, variant, "block lengths 4 to {canvas} in a canvas of {canvas} masks")

@@ -50,6 +50,7 @@ def decodebench_models() -> Sequence[ModelSource]:
             "Qwen3, 3.3 M parameters, trained on tiny-gsm: the target of the tiny drafts",
             path=WEIGHTS_FOLDER / "target",
             companions={"draft-target": "tiny:draft", "dflash": "tiny:dflash"},
+            stand_ins={"fast-dllm": "tiny:block-diffusion"},
         ),
         ModelSource(
             "tiny:draft",
@@ -60,6 +61,16 @@ def decodebench_models() -> Sequence[ModelSource]:
             "tiny:dflash",
             "DFlash draft, 1.8 M parameters: drafts blocks of up to 16 tokens for tiny:target",
             path=WEIGHTS_FOLDER / DFLASH,
+        ),
+        ModelSource(
+            "tiny:block-diffusion",
+            "Fast-dLLM v2, 3.3 M parameters, blocks of 16, made from tiny:target: several tokens per forward",
+            path=WEIGHTS_FOLDER / "block-diffusion",
+        ),
+        ModelSource(
+            "tiny:llada",
+            "LLaDA, 3.3 M parameters, made from tiny:target: fills a canvas of masks in any order",
+            path=WEIGHTS_FOLDER / "llada",
         ),
     ]
     return [*tiny, *map(_untrained, RANDOM_MODELS)]

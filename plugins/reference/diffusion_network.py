@@ -25,13 +25,10 @@ class BlockDiffusionShape(Shape):
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name every weight with its dimensions."""
-        without_norms = _without_head_norms(Shape.tensors(self))
-        biases = {
-            name.replace(".weight", ".bias"): size[:1]
-            for name, size in without_norms.items()
-            if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
-        }
-        return without_norms | biases
+        kept = _without_head_norms(Shape.tensors(self))
+        biased = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
+        biases = {name.replace(".weight", ".bias"): size[:1] for name, size in kept.items() if name.endswith(biased)}
+        return kept | biases
 
     def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
         """Return the `config.json` as the published models have it; the mask token is in the tokenizer's."""

@@ -19,6 +19,7 @@ Rotary = tuple["Tensor", "Tensor"]
 """Cosines and sines of the rotary embedding, [B, 1, T, head dim]."""
 
 EMBEDDING = "model.embed_tokens.weight"
+FINAL_NORM = "model.norm.weight"
 _EPSILON = 1e-6
 
 
@@ -57,7 +58,7 @@ class Shape:
             for layer in range(self.layers)
             for part, size in per_layer.items()
         }
-        return {EMBEDDING: (self.vocab, self.hidden), **layers, "model.norm.weight": (self.hidden,)}
+        return {EMBEDDING: (self.vocab, self.hidden), **layers, FINAL_NORM: (self.hidden,)}
 
     def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
         """Return the `config.json` with which `transformers` loads the weights."""
@@ -134,7 +135,7 @@ def forward(
         grown.append(kept)
         if outputs is not None:
             outputs.append(hidden)
-    return head(weights, norm(hidden, weights["model.norm.weight"])), grown
+    return head(weights, norm(hidden, weights[FINAL_NORM])), grown
 
 
 def head(weights: Weights, hidden: Tensor) -> Tensor:

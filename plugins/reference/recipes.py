@@ -39,13 +39,21 @@ class DraftRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DiffusionRecipe:
-    """How a diffusion model that begins as the target is trained."""
+    """How a diffusion model that begins as the target is trained.
+
+    Attributes:
+        shape: its size.
+        rows: rows of text per step.
+        phases: steps and peak learning rate of each phase; every one has a schedule of its own.
+        seed: of texts and noise.
+        temperature: what the logits are divided by at the end, so that a confidence is what it says (Guo et al. 2017).
+    """
 
     shape: DiffusionShape
     rows: int
-    steps: int
-    learning_rate: float
+    phases: tuple[tuple[int, float], ...]
     seed: int
+    temperature: float = 1.0
 
 
 RECIPES = {
@@ -67,11 +75,14 @@ DIFFUSION_RECIPES = {
     "block-diffusion": DiffusionRecipe(
         BlockDiffusionShape(256, 4, 768, 4, 2, VOCAB_SIZE, block_size=16),
         rows=8,
-        steps=1800,
-        learning_rate=3e-4,
+        phases=((1800, 3e-4), (1450, 2e-4), (500, 1.5e-4)),
         seed=4,
+        temperature=1.5,
     ),
     "llada": DiffusionRecipe(
-        LladaShape(256, 4, 768, 4, 2, VOCAB_SIZE), rows=16, steps=3000, learning_rate=2e-3, seed=5
+        LladaShape(256, 4, 768, 4, 2, VOCAB_SIZE),
+        rows=16,
+        phases=((2200, 6e-4),),
+        seed=5,
     ),
 }

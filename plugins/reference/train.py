@@ -19,9 +19,10 @@ from .network import Shape, Weights, forward, initial_weights
 from .optimise import in_bfloat16, keep_freed_memory, optimise, say
 from .packing import IGNORED, Document, batches, causal_mask
 from .problems import Author, Problem, training_problems
-from .recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER, Recipe
+from .recipes import DFLASH, DFLASH_RECIPE, DIFFUSION_RECIPES, RECIPES, WEIGHTS_FOLDER, Recipe
 from .tokenizer import END_ID, build_tokenizer, encode_problem
 from .train_dflash import train_shipped_draft
+from .train_diffusion import train_shipped_diffusion
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -75,7 +76,7 @@ def train_member(
 def main(arguments: list[str] | None = None) -> None:
     """Train the chosen members, write their folders and print how good they are."""
     parser = argparse.ArgumentParser(prog="python -m decodebench.plugins.reference.train", description=main.__doc__)
-    parser.add_argument("--model", choices=[*RECIPES, DFLASH, "all"], default="all")
+    parser.add_argument("--model", choices=[*RECIPES, DFLASH, *DIFFUSION_RECIPES, "all"], default="all")
     parser.add_argument("--out", type=Path, default=WEIGHTS_FOLDER, help="parent of the model folders")
     parser.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
     parser.add_argument("--seed", type=int, help="instead of the recipe's seed")
@@ -89,8 +90,15 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     tokenizer, problems = build_tokenizer(), held_out(options.problems)
     given = {field: value for field in ("steps", "seed") if (value := getattr(options, field)) is not None}
-    for name in [*RECIPES, DFLASH] if options.model == "all" else [options.model]:
+    for name in [*RECIPES, DFLASH, *DIFFUSION_RECIPES] if options.model == "all" else [options.model]:
         folder, compiled = options.out / name, not options.no_compile
+        if name in DIFFUSION_RECIPES:
+            diffusion = DIFFUSION_RECIPES[name]
+            phases = ((options.steps, diffusion.phases[0][1]),) if options.steps is not None else diffusion.phases
+            diffusion = replace(diffusion, phases=phases, seed=given.get("seed", diffusion.seed))
+            train_shipped_diffusion(folder, diffusion, tokenizer, compiled=compiled)
+            say(f"{name}: trained; `decodebench run -b fast-dllm -m {folder} --task tiny-gsm` says how good it is")
+            continue
         if name == DFLASH:
             draft_recipe = replace(DFLASH_RECIPE, **given)
             quality = train_shipped_draft(folder, draft_recipe, tokenizer, problems, compiled=compiled)

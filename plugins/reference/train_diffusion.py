@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from .diffusion_network import BlockDiffusionShape, LladaShape, begin_as
 from .evaluate import load_weights
 from .model_folder import write_model
-from .network import Weights, forward
+from .network import FINAL_NORM, Weights, forward
 from .optimise import in_bfloat16, optimise
 from .packing import IGNORED, ROW_TOKENS, Batch, Document, batches
 from .problems import training_problems
@@ -31,6 +31,8 @@ SUB_BLOCK = 8
 """Tokens that decoding fills before it goes on to the next ones of a block."""
 DIGIT_WEIGHT = 3.0
 """Weight of a digit's loss: digits are what remains uncertain."""
+REACH = 2.0
+"""In block diffusion the loss of a masked token behind n other masks weighs exp(-n / 2): the far ones are guesswork."""
 UNTOUCHED_WEIGHT = 0.1
 """Weight of the loss of a masked token behind the block in work: decoding does not take it yet."""
 CANVAS_STEP = 32
@@ -78,7 +80,7 @@ def block_noise(text: Text, block_size: int, generator: Generator) -> Tensor:
 
     Each block is noised in one of three ways: anywhere at a random rate; as decoding meets it, with one sub-block in
     work, those before it finished and those behind it untouched; or from a random token on. Returns the weight of the
-    loss of each masked token, 0 for the others.
+    loss of each masked token, 0 for the others: the more masks stand before it, the less.
     """
     import torch
 
@@ -94,9 +96,17 @@ def block_noise(text: Text, block_size: int, generator: Generator) -> Tensor:
     as_decoded = (inside >= working + SUB_BLOCK) | ((inside >= working) & is_hit)
     suffix = inside >= (drawn() * block_size).long()
     way = drawn()
-    masked = torch.where(way < 0.25, is_hit, torch.where(way < 0.75, as_decoded, suffix))
-    is_untouched = (way >= 0.25) & (way < 0.75) & (inside >= working + SUB_BLOCK)
-    return (masked & text.is_answer & (inside > 0)) * torch.where(is_untouched, UNTOUCHED_WEIGHT, 1.0)
+    masked = torch.where(way < 0.1, is_hit, torch.where(way < 0.7, as_decoded, suffix)) & text.is_answer & (inside > 0)
+    return masked * torch.exp(-_masks_before(masked) / REACH)
+
+
+def _masks_before(masked: Tensor) -> Tensor:
+    """Count the masks that stand directly before each token, [rows, row tokens]."""
+    import torch
+
+    places = torch.arange(masked.shape[1]).expand_as(masked)
+    last_known = torch.where(masked, -1, places).cummax(dim=1).values
+    return places - last_known - 1
 
 
 def canvas_noise(text: Text, generator: Generator) -> Tensor:
@@ -125,7 +135,7 @@ def canvas_noise(text: Text, generator: Generator) -> Tensor:
     width = torch.tensor([4, 8, 16, 32])[(drawn() * 4).long()]
     start = (drawn() * canvas / width).long() * width
     as_decoded = (inside >= start + width) | ((inside >= start) & is_hit)
-    anywhere = drawn() < 0.3
+    anywhere = drawn() < 0.2
     masked = torch.where(anywhere, is_hit, as_decoded) & text.is_answer
     return masked * torch.where(~anywhere & (inside >= start + width), UNTOUCHED_WEIGHT, 1.0)
 
@@ -222,7 +232,10 @@ def train_diffusion(
     compiled: bool,
     save: Callable[[Weights], None],
 ) -> Weights:
-    """Train a diffusion model by its recipe from a target and return its float32 weights; `save` as in `optimise`."""
+    """Train a diffusion model by its recipe and return its float32 weights.
+
+    `target` is what it begins as. `save` as in `optimise`.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -244,7 +257,9 @@ def train_diffusion(
         seen = (text.tokens, text.positions, text.documents, text.is_answer, text.weights, noise(text))
         return loss_of(weights, text=seen)
 
-    return optimise(weights, next_loss, recipe.steps, recipe.learning_rate, save)
+    for steps, learning_rate in recipe.phases:
+        trained = optimise(weights, next_loss, steps, learning_rate, save)
+    return trained
 
 
 def train_shipped_diffusion(folder: Path, recipe: DiffusionRecipe, tokenizer: Tokenizer, *, compiled: bool) -> None:
@@ -253,6 +268,7 @@ def train_shipped_diffusion(folder: Path, recipe: DiffusionRecipe, tokenizer: To
     target = load_weights(beside if beside.is_dir() else WEIGHTS_FOLDER / "target")
 
     def save(weights: Weights) -> None:
-        write_model(folder, recipe.shape.published(weights), recipe.shape, tokenizer)
+        cooled = weights | {FINAL_NORM: weights[FINAL_NORM] / recipe.temperature}
+        write_model(folder, recipe.shape.published(cooled), recipe.shape, tokenizer)
 
     train_diffusion(recipe, target, tokenizer, compiled=compiled, save=save)

@@ -122,3 +122,68 @@ def test_time_spent_on_looking_for_stop_strings_is_not_the_engines():
     backend = Scripted(clock, [(10, Step([0])), (20, Step([1])), (30, Step([9]))])
     batch = measure_with_stop(backend, [request()], ["zz"], slow, clock)
     assert [t for t, _ in batch.rows[0].steps] == [10, 30, 60]
+
+
+def placed(ids: Sequence[int], positions: Sequence[int]) -> Step:
+    return Step(list(ids), positions=list(positions))
+
+
+def test_tokens_that_land_in_any_order_are_read_in_order_of_position():
+    clock = Clock()
+    batch = measure(Scripted(clock, [(10, placed([7], [2])), (10, placed([5, 6], [0, 1]))]), [request()], clock)
+    row = batch.rows[0]
+    assert row.ids == [5, 6, 7]
+    assert [(now, list(step.token_ids)) for now, step in row.steps] == [(10, [7]), (20, [5, 6])]
+
+
+def test_what_lies_behind_the_stop_token_or_the_limit_is_not_counted():
+    """A step that committed nothing visible stays: its time was spent."""
+    clock = Clock()
+    script = [(10, placed([8, 8], [4, 5])), (10, placed([9], [1])), (10, placed([5, 4], [0, 2]))]
+    row = measure(Scripted(clock, script), [request(limit=6)], clock).rows[0]
+    assert row.ids == [5, 9]
+    assert [(now, list(step.token_ids), list(step.positions)) for now, step in row.steps] == [
+        (10, [], []),
+        (20, [9], [1]),
+        (30, [5], [0]),
+    ]
+    clock = Clock()
+    row = measure(Scripted(clock, [(10, placed([3, 4, 5, 6], [0, 1, 2, 3]))]), [request(limit=3)], clock).rows[0]
+    assert row.ids == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("steps", "fault"),
+    [
+        ([placed([5, 7], [0, 2]), placed([6], [2])], "position 2 was committed twice"),
+        ([placed([5, 6], [1, 2])], "nothing was committed at position 0, but behind it"),
+        ([placed([5], [0]), placed([9], [2])], "nothing was committed at position 1"),
+        ([placed([5], [0])], "it ended after 1 of 3 tokens"),
+        ([Step([5, 6], positions=[0])], "1 positions for 2 tokens"),
+        ([placed([5, 6, 7], [-1, 0, 1])], "a token at position -1"),
+        ([placed([5], [0]), Step([6])], "some steps say where their tokens landed, others do not"),
+    ],
+)
+def test_positions_that_leave_a_gap_or_come_twice_break_the_contract(steps, fault):
+    clock = Clock()
+    script = [(1, step) for step in steps]
+    with pytest.raises(PluginError, match=fault):
+        measure(Scripted(clock, script), [request(limit=3)], clock)
+
+
+@pytest.mark.parametrize("step", [Step([5, 6], positions=[0]), Step([5], positions=[-2])])
+def test_a_wrong_step_is_told_before_stop_strings_are_looked_for(step):
+    clock = Clock()
+    with pytest.raises(PluginError, match="positions for 2 tokens|a token at position -2"):
+        measure_with_stop(Scripted(clock, [(1, step)]), [request()], ["x"], str, clock)
+
+
+def test_a_stop_string_is_looked_for_in_what_is_known_from_the_start_on():
+    clock = Clock()
+    script = [(10, placed([ord("c"), ord("d")], [2, 3])), (10, placed([ord("a")], [0])), (10, placed([ord("b")], [1]))]
+    backend = Scripted(clock, [*script, (10, placed([ord("e")], [4]))])
+    decode = "".join
+
+    row = measure_with_stop(backend, [request(limit=9)], ["bc"], lambda ids: decode(map(chr, ids)), clock).rows[0]
+    assert row.is_cut and row.text == "a" and row.ids == [ord("a"), ord("b"), ord("c")]
+    assert len(row.steps) == 3 and backend.is_closed

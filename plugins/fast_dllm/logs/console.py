@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.log_fields import count, number
-from ....core.logparser import LogParser, head_text, read_text
+from ....core.logparser import LogParser, head_text, malformed, read_text
 from ....core.schema import Run, Totals
 from .published import make_run
 
@@ -35,6 +35,7 @@ _LINES = {
     "forwards": re.compile(r"Total NFE is (\S+)"),
 }
 _COUNTS = ("output_tokens", "forwards")
+_RULE = "=" * 20
 _ANSWER = re.compile(r"answer:\s")
 
 
@@ -59,10 +60,14 @@ class Console(LogParser):
         text = read_text(path)
         found: dict[str, float] = {}
         answers = 0
+        is_answer_due = False
         for at, line in enumerate(text.split("\n"), start=1):
-            answers += bool(_ANSWER.match(line))
+            answers += is_answer_due and bool(_ANSWER.match(line))
+            is_answer_due = line == _RULE or (is_answer_due and not _ANSWER.match(line))
             for name, pattern in _LINES.items():
-                if match := pattern.fullmatch(line.strip()):
+                if match := pattern.search(line):
+                    if name in found:
+                        raise malformed(path, at, name, "a second evaluation in one log; split the file")
                     found[name] = (count if name in _COUNTS else number)(path, at, name, match[1])
         missing = [name for name in ("output_tokens", "wall_s", "tokens_per_s") if name not in found]
         outcome = {"status": "incomplete", "reason": f"no line with {', '.join(missing)}"} if missing else {}

@@ -99,7 +99,7 @@ def _older(run_id: str, content: Fields) -> Run:
         run_id,
         options={},
         task=content.text("task") if has_task else None,
-        started_at=_started(content) if content.has("timestamp") else "",
+        started_at=_started(content),
         settings={"published_config": content.text("tag")} if has_task else {},
         totals=_totals(content, content, "accuracy_flexible"),
         notes=("an older shape of summary.json: model, options and machine are not in the file",),
@@ -136,6 +136,8 @@ def _totals(figures: Fields, content: Fields, accuracy: str) -> Totals | None:
 
 
 def _started(content: Fields) -> str:
+    if content.content.get("timestamp") in (None, "", "_"):  # a run whose log told no time, exported
+        return ""
     found = _TIMESTAMP.fullmatch(content.text("timestamp"))
     if found is None:
         raise content.fail("timestamp", "no date and time such as 20260119_220043")

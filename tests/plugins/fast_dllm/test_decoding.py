@@ -150,6 +150,15 @@ def test_a_row_of_a_batch_is_what_it_is_alone(backends, prompts, data):
     assert outputs(backend, prompts, 20, **sampling) == alone
 
 
+@pytest.mark.parametrize("seed", [0, 3, 6])
+def test_rows_of_very_unlike_lengths_share_forwards_within_the_tables(backends, seed):
+    """A long row that is ahead of a short one is filled up to the short one's width behind its own end."""
+    backend = backends("llada", cache="prefix", threshold=0.2, block_length=4, gen_length=64)
+    prompts = [[3 + (at * (seed + 1)) % 50 for at in range(190)], [7 + seed, 8, 9]]
+    together = outputs(backend, prompts, 64, stop=None)
+    assert together == [outputs(backend, [prompt], 64, stop=None)[0] for prompt in prompts]
+
+
 def test_evaluations_are_counted_by_kind(backends):
     prompt = [[5, 6, 7, 8, 9]]
     for cache, narrow in (("none", "full"), ("prefix", "suffix"), ("dual", "block")):

@@ -64,7 +64,8 @@ def test_the_tool_says_what_is_wrong_with_them(tmp_path):
         found = findings(store, "imported-fast-dllm-summary")
     slow = [text for text in found if "took 2.18 times as long" in text]
     assert len(slow) == 1 and slow[0].startswith("'fast-dllm unknown reuse_k=1 layer_subset=first'")
-    assert "436484 tokens" in slow[0] and "atl1-1-03-003-21-0" in slow[0]
+    assert "436484 tokens" in slow[0] and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow[0]
+    assert "before layer_subset is blamed" in slow[0]
     assert any("9 cells ran on 3 hosts" in text for text in found)
     assert any("'layer_subset' shows no effect on accuracy: in 3 groups" in text and "0.53" in text for text in found)
     assert sum("the layers cannot matter" in text for text in found) == 2
@@ -135,6 +136,27 @@ def test_older_shapes_and_console_output_are_read(tmp_path):
     assert by_file["runtime_metrics_20251118-231502.json"]["accuracy"] is None
     assert by_file["llada.log"]["samples"] == 2 and f"{by_file['llada.log']['tokens_per_forward']:.3f}" == "0.786"
     assert by_file["dream.log"]["e2e_tokens_per_s"] == 25.0
+
+
+def test_two_evaluations_in_one_log_are_refused(tmp_path):
+    path = tmp_path / "two.log"
+    path.write_text((DATA / "console" / "dream.log").read_text() * 2)
+    with pytest.raises(RawLogError, match=":4: field 'output_tokens': a second evaluation in one log"):
+        list(parser_of(path).read(path))
+
+
+def test_like_accuracies_of_different_texts_are_no_finding(tmp_path):
+    """Three small runs may agree by chance; then they do not have the same number of tokens."""
+    for at, tokens in enumerate((3540, 3572, 3316)):
+        content = json.loads((DATA / "gsm8k" / "k2_last" / "summary.json").read_text())
+        content |= {"accuracy": 0.7, "throughput": {"tokens_generated": tokens, "total_time_s": 80.0 + at}}
+        content["model_args"]["reuse_k"] = at + 1
+        (tmp_path / str(at)).mkdir()
+        (tmp_path / str(at) / "summary.json").write_text(json.dumps(content))
+    collate(tmp_path / "out", imports=[tmp_path / str(at) for at in range(3)])
+    with Store.open(tmp_path / "out") as store:
+        found = findings(store, "imported-fast-dllm-summary")
+    assert not any("one and the same accuracy" in text or "times as long" in text for text in found)
 
 
 def test_an_empty_throughput_and_a_missing_accuracy_are_no_figures(tmp_path):
