@@ -199,7 +199,7 @@ def main(
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    machine = capture()
+    machine = capture(anonymise=True)
     click.echo(f"{date.today()}, {machine.cpu_model}, {threads} threads, {rounds} rounds\n\n{markdown(rows)}")
 
 

@@ -57,6 +57,7 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     right.set_ylim(0, 1.15 * max(high or mean for mean, _, high in speed.values()))
     right.set_ylabel("throughput (tokens/s, prefill included)", color=THROUGHPUT)
     right.spines["right"].set_visible(True)
+    right.grid(False)  # one grid: two with other steps would be read as one
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [str(value) for value in values])
     axes.minorticks_off()
@@ -78,7 +79,7 @@ def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[i
         heights = [value / ax.get_ylim()[1] for ax, value in ((left, share[x][0]), (right, speed[x][0]))]
         if abs(heights[0] - heights[1]) < NEAR:
             text = f"({share[x][0]:.0f} %, {speed[x][0]:,.0f})"
-            left.annotate(text, (x, share[x][0]), (0, 9), textcoords="offset points", ha="center", fontsize=7)
+            left.annotate(text, (x, share[x][0]), (8, 5), textcoords="offset points", fontsize=7)
 
 
 def _legend(left: Axes, right: Axes) -> None:

@@ -46,7 +46,7 @@ class DiffusionRecipe:
         rows: rows of text per step.
         phases: steps and peak learning rate of each phase; every one has a schedule of its own.
         seed: of texts and noise.
-        temperature: what the logits are divided by at the end, so that a confidence is what it says (Guo et al. 2017).
+        temperature: what the logits are divided by at the end: a lower confidence, fewer tokens committed together.
     """
 
     shape: DiffusionShape
@@ -75,9 +75,9 @@ DIFFUSION_RECIPES = {
     "block-diffusion": DiffusionRecipe(
         BlockDiffusionShape(256, 4, 768, 4, 2, VOCAB_SIZE, block_size=16),
         rows=8,
-        phases=((1800, 3e-4), (1450, 2e-4), (500, 1.5e-4)),
+        phases=((1800, 3e-4), (1450, 2e-4), (500, 1.5e-4), (580, 1.5e-4)),
         seed=4,
-        temperature=1.5,
+        temperature=1.45,
     ),
     "llada": DiffusionRecipe(
         LladaShape(256, 4, 768, 4, 2, VOCAB_SIZE),

@@ -53,7 +53,8 @@ class Tiny:
 
 
 def per_forward(rows) -> float:
-    steps = [step for row in rows for _, step in row.steps]
+    """As the metric ``tokens_per_forward``: the first step, which holds the prefill, is left out."""
+    steps = [step for row in rows for _, step in row.steps[1:]]
     return sum(len(step.token_ids) for step in steps) / sum(step.forwards for step in steps)
 
 
