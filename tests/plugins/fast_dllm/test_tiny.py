@@ -17,7 +17,7 @@ from decodebench.plugins.reference.tokenizer import END_ID
 from ..models import resolve
 
 LIMIT = 128
-PROBLEMS = 48
+PROBLEMS = 32
 CACHES = {"block-diffusion": ["block", "sub-block"], "llada": ["none", "prefix", "dual"]}
 
 
