@@ -5,7 +5,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench nightly docs clean clang
+.PHONY: demo test lint types bench nightly docs proto clean clang
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -33,6 +33,13 @@ nightly: lint types clang
 # Regenerate what docs/ takes from the code.
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from decodebench.core.metrics import markdown; print(markdown(), end='')" > docs/metrics.md
+
+# Regenerate the gRPC code of the verification server from its definition.
+PROTO := plugins/draft_target/proto
+proto: $(VENV)/.dev-ready
+	$(BIN)/python -m grpc_tools.protoc -I $(PROTO) --python_out $(PROTO) --grpc_python_out $(PROTO) verification.proto
+	sed -i.bak 's/^import verification_pb2/from . import verification_pb2/' $(PROTO)/verification_pb2_grpc.py
+	rm $(PROTO)/verification_pb2_grpc.py.bak
 
 # tinygrad compiles its CPU kernels with clang. Installed where that needs no password; without it the rest works.
 clang:

@@ -173,10 +173,12 @@ class Step:
         block_size: positions that this cycle could commit.
         drafted: draft tokens proposed to the verifier in this cycle.
         accepted: how many of them were accepted.
+        discarded: draft tokens that were thrown away without having been verified.
         candidates: alternative continuations verified in this cycle.
         forwards: evaluations of the (target) model behind this step.
         draft_s: the engine's own time for drafting, in seconds.
         verify_s: the engine's own time for verifying, in seconds.
+        wire_s: time that a verifier elsewhere was waited for beyond its own ``verify_s``, in seconds.
         enqueue_s: time until the engine's call returned, before the device was synchronised, in seconds.
         engine_s: the engine's own clock for this step, in seconds; recorded beside the runner's, never instead.
         bytes_read: bytes that the engine says it moved for this step.
@@ -190,10 +192,12 @@ class Step:
     block_size: int | None = None
     drafted: int | None = None
     accepted: int | None = None
+    discarded: int | None = None
     candidates: int | None = None
     forwards: int | None = None
     draft_s: float | None = None
     verify_s: float | None = None
+    wire_s: float | None = None
     enqueue_s: float | None = None
     engine_s: float | None = None
     bytes_read: int | None = None

@@ -26,6 +26,10 @@ class BackendError(DecodebenchError):
     """An engine failed while it loaded or generated; recorded as the reason of a failed round."""
 
 
+class SampleError(BackendError):
+    """A generation failed and the next one may not, as when a server was away: a failed sample, the round goes on."""
+
+
 class OutOfMemoryError(BackendError):
     """An engine, or the limit set for it, ran out of host or device memory."""
 

@@ -13,6 +13,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .command import Command
     from .exporter import Exporter
     from .figure import Figure
     from .finding import FindingCheck
@@ -67,3 +68,8 @@ def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_findings() -> Sequence[FindingCheck]:  # type: ignore[empty-body]
     """Return checks that report what is doubtful in an experiment, such as an option that cannot have an effect."""
+
+
+@hookspec
+def decodebench_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Return further sub-commands of ``decodebench``."""

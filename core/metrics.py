@@ -142,7 +142,8 @@ WITH stamped AS (
         (sum(drafted) FILTER (WHERE is_cycle AND accepted IS NOT NULL))::BIGINT AS cycle_drafted,
         (sum(accepted) FILTER (WHERE is_cycle))::BIGINT AS cycle_accepted,
         (sum(accepted) FILTER (WHERE drafted IS NOT NULL))::BIGINT AS all_accepted,
-        (sum(drafted * greatest(coalesce(candidates, 1), 1)) FILTER (WHERE accepted IS NOT NULL))::BIGINT
+        (sum(drafted * greatest(coalesce(candidates, 1), 1) + coalesce(discarded, 0))
+            FILTER (WHERE accepted IS NOT NULL))::BIGINT
             AS all_drafted,
         (sum(forwards) FILTER (WHERE is_decode))::BIGINT AS decode_forwards,
         (sum(tokens) FILTER (WHERE is_decode AND forwards IS NOT NULL))::BIGINT AS forward_tokens,
@@ -151,6 +152,8 @@ WITH stamped AS (
         sum(step_s) FILTER (WHERE is_decode AND draft_s IS NOT NULL) AS drafting_step_s,
         sum(verify_s) FILTER (WHERE is_decode) AS verify_s,
         sum(step_s) FILTER (WHERE is_decode AND verify_s IS NOT NULL) AS verifying_step_s,
+        sum(wire_s) FILTER (WHERE is_decode) AS wire_s,
+        sum(step_s) FILTER (WHERE is_decode AND wire_s IS NOT NULL) AS wired_step_s,
         (sum(bytes_read) FILTER (WHERE is_decode))::BIGINT AS bytes_read,
         sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s,
         nullif(count(*) FILTER (WHERE is_decode AND bytes_read IS NOT NULL), 0) AS reading_steps,
@@ -314,6 +317,12 @@ _TABLE = (
         "verify_share", "1", "Share of time verifying",
         "the engine's verifying time, divided by step time, over the steps after the first that tell it",
         ("verify_s", "verifying_step_s"), format_share, None,
+    ),
+    _metric(
+        "wire_share", "1", "Share of time on the wire",
+        "time that a remote verifier was waited for beyond its own verifying time, divided by step time, over the "
+        "steps after the first that tell it",
+        ("wire_s", "wired_step_s"), format_share, None,
     ),
     _metric(
         "memory_throughput_bytes_per_s", "bytes/s", "Memory throughput",

@@ -20,10 +20,11 @@ class Progress:
     Args:
         console: where to show it; a live line on a terminal, one plain line a round elsewhere.
         quiet: show nothing.
+        shows_log: print what a backend says of each sample in the format that its own tools are known for.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
+    def __init__(self, console: Console, *, quiet: bool = False, shows_log: bool = False) -> None:
+        self._console, self._quiet, self._shows_log = console, quiet, shows_log
         self._is_live = console.is_terminal and not quiet
         self._live: Live | None = None
         self._total = self._finished = 0
@@ -73,6 +74,11 @@ class Progress:
         self._tokens += tokens
         self._seconds += seconds
         self._draw()
+
+    def classic_log(self, text: str) -> None:
+        """A backend has told of a sample in its own tools' format."""
+        if self._shows_log:
+            self.say(text.rstrip("\n"))
 
     def round_ends(self, status: str, reason: str | None) -> None:
         """A round is over."""

@@ -17,6 +17,7 @@ from .schema import Record
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .command import Command
     from .exporter import Exporter
     from .figure import Figure
     from .finding import FindingCheck
@@ -173,6 +174,11 @@ class Registry:
     def findings(self) -> Mapping[str, FindingCheck]:
         """Checks of measurements by name."""
         return self._all("decodebench_findings")
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """Sub-commands by name."""
+        return self._all("decodebench_commands")
 
     @property
     def sweeps(self) -> Mapping[str, Sweep]:

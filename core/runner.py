@@ -340,9 +340,10 @@ class _Listener:
                 "a", encoding="utf-8"
             ) as file:
                 file.write(line["text"])
+            self._progress.classic_log(line["text"])
             return
         self._log.write(kind, line)
-        if kind == "sample":
+        if kind == "sample" and line.get("status") != "failed":
             self.answers.append((line["index"], line["sample_id"], line["text"]))
             peak = line["engine"].get("peak_device_bytes")
             if peak is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +23,24 @@ class Codec:
 
     Args:
         folder: the model's folder, whose tokenizer is used; without one the backend's own tokenizer is.
-        backend: a loaded backend, asked only when the folder has no tokenizer.
+        backend: a loaded backend, asked only when the folder has no tokenizer; None: there is none to ask.
 
     Raises:
         ModelError: neither the folder nor the backend has a tokenizer.
     """
 
-    def __init__(self, folder: Path, backend: Backend) -> None:
+    def __init__(self, folder: Path, backend: Backend | None) -> None:
         self._backend = backend
         self._folder = folder
         self._tokenizer = _load_tokenizer(folder)
-        if self._tokenizer is None and "tokenizer" not in backend.supports:
-            raise ModelError(
-                f"{folder} has no tokenizer.json, vocab.json and merges.txt, and backend {backend.name!r} has no "
-                "tokenizer of its own"
-            )
+        if self._tokenizer is None and (backend is None or "tokenizer" not in backend.supports):
+            own = f", and backend {backend.name!r} has no tokenizer of its own" if backend else ""
+            raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt{own}")
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a plain prompt, with the special tokens that the tokenizer adds by itself."""
         if self._tokenizer is None:
+            assert self._backend is not None
             return self._backend.encode(text)
         return list(self._tokenizer.encode(text).ids)
 
@@ -53,12 +52,14 @@ class Codec:
         """
         text = _render(self._folder, messages)
         if self._tokenizer is None:
+            assert self._backend is not None
             return text, self._backend.encode(text)
         return text, list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens left out."""
         if self._tokenizer is None:
+            assert self._backend is not None
             return self._backend.decode(ids)
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
@@ -80,31 +81,42 @@ class Codec:
         return tuple(sorted(found))
 
 
-def pieces(decode: Callable[[Sequence[int]], str], steps: Iterable[Sequence[int]]) -> list[str]:
-    """Split the decoded text into each step's own piece; joined they give the whole text.
+def pieces(decode: Callable[[Sequence[int]], str], steps: Iterable[Sequence[int]]) -> Iterator[str]:
+    """Split the decoded text into each step's own piece, as the steps come; joined they give the whole text.
 
     A character whose bytes span several tokens belongs to the step that completes it. Decodes a short window per
     step instead of the whole prefix.
     """
     window: list[int] = []
     shown = ""
-    result: list[str] = []
     for ids in steps:
         window.extend(ids)
         text = decode(window)
         if text.endswith("\ufffd"):
-            result.append("")
+            yield ""
             continue
-        result.append(text[len(shown) :])
+        yield text[len(shown) :]
         # The last ids stay as context: a decoder may join or strip spaces between neighbours.
         window = window[-4:]
         shown = decode(window)
-    return result
 
 
 def ids_hash(ids: Sequence[int]) -> str:
     """Return 16 hex digits that stand for a sequence of ids."""
     return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+
+
+def vocabulary_hash(folder: Path) -> str:
+    """Return the SHA-256 over ids and tokens of a folder's tokenizer, hex: equal where the same ids mean the same.
+
+    Raises:
+        ModelError: the folder has no tokenizer, or a damaged one.
+    """
+    tokenizer = _load_tokenizer(folder)
+    if tokenizer is None:
+        raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt")
+    tokens = sorted((index, token) for token, index in tokenizer.get_vocab(with_added_tokens=True).items())
+    return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
 
 def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:

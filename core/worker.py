@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
 from .cells import validate_options
-from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError
+from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError, SampleError
 from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
 from .registry import Registry
@@ -37,10 +37,12 @@ _STEP_FIELDS = (
     "block_size",
     "drafted",
     "accepted",
+    "discarded",
     "candidates",
     "forwards",
     "draft_s",
     "verify_s",
+    "wire_s",
     "enqueue_s",
     "engine_s",
     "bytes_read",
@@ -134,11 +136,20 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
     codec = Codec(job.prepared.source.path, backend)
     stop_ids = facts.stop_token_ids or codec.stop_ids()
     index = 0
+    failures: list[str] = []
     for number, prompts in enumerate(_batches(job)):
         encoded = [_encode(prompt, job, codec, facts) for prompt in prompts]
         requests = [_request(job, facts, tuple(ids), stop_ids, index + row) for row, (_, ids) in enumerate(encoded)]
         wire.wait_until_read()
-        batch = _measure_batch(job, backend, codec, requests)
+        try:
+            batch = _measure_batch(job, backend, codec, requests)
+        except SampleError as error:
+            failures += [str(error)] * len(prompts)
+            for row, prompt in enumerate(prompts):
+                about = {"index": index, "sample_id": prompt.sample_id, "is_warmup": prompt.is_warmup}
+                _report_failure(wire, about | {"prompt": encoded[row][0], "batch": number}, requests[row], error)
+                index += 1
+            continue
         engine = dict(backend.counters())
         if text := backend.classic_log():
             wire.send("text", {"text": text})
@@ -147,6 +158,8 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
             about |= {"prompt": encoded[row][0], "batch": number, "engine": engine}
             _report(wire, about, requests[row], batch, batch.rows[row], codec, stop_ids)
             index += 1
+    if failures:
+        raise BackendError(f"{len(failures)} of {index} samples failed: {failures[0]}")
 
 
 def _batches(job: Job) -> Iterator[Sequence[PromptJob]]:
@@ -187,6 +200,12 @@ def _measure_batch(job: Job, backend: Backend, codec: Codec, requests: Sequence[
     if job.stop:
         return measure_with_stop(backend, requests, job.stop, codec.decode)
     return measure(backend, requests)
+
+
+def _report_failure(wire: Wire, about: dict[str, Any], request: Request, error: SampleError) -> None:
+    """Send a sample that came to nothing."""
+    prompt = {"prompt_tokens": len(request.prompt_ids), "prompt_hash": ids_hash(request.prompt_ids)}
+    wire.send("sample", {**about, **prompt, "output_tokens": 0, "status": "failed", "reason": str(error)})
 
 
 def _report(

@@ -48,21 +48,30 @@ class Commands(click.Group):
     """Sub-commands that are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table above."""
-        return list(_COMMANDS)
+        """Return the names in the order of the table above, then those of plugins."""
+        from .plugin_commands import listed
+
+        return [*_COMMANDS, *listed()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command; unknown names are left to click, which suggests the nearest."""
         if cmd_name not in _COMMANDS:
-            return None
+            from .plugin_commands import load
+
+            return load(cmd_name)
         module, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(f".{module}", __package__), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing one."""
+        from .plugin_commands import listed
+
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        if of_plugins := listed():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(list(of_plugins.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -71,7 +80,9 @@ class Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from ..errors import unknown_name
 
-            raise unknown_name("command", args[0], _COMMANDS)
+            known = self.list_commands(ctx)
+            if args[0] not in known:
+                raise unknown_name("command", args[0], known)
         return super().resolve_command(ctx, args)
 
 
@@ -95,7 +106,9 @@ def cli(ctx: click.Context) -> None:
     Exit codes: 0 done; 1 something measured failed; 2 bad usage or input; 3 a gate tripped or parity broken;
     130 interrupted.
     """
-    ctx.default_map = defaults_from_config(_COMMANDS)
+    from .plugin_commands import listed
+
+    ctx.default_map = defaults_from_config(lambda: [*_COMMANDS, *listed()])
 
 
 def main() -> None:

@@ -80,6 +80,9 @@ def run_options(command: F) -> F:
         click.option(
             "--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."
         ),
+        click.option(
+            "--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."
+        ),
         click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
         json_option,
     ]
@@ -135,7 +138,7 @@ def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Seq
         Prompts.of(plan, registry)
         _show_matrix(plan, matrix, flags["as_json"])
         return 0
-    progress = Progress(console(stderr=True))
+    progress = Progress(console(stderr=True), shows_log=flags["show_log"])
     runner = Runner(plan, matrix, registry, cache, flags["output"], progress)
     return conclude(runner, runner.run(fresh=not flags["resume"]), as_json=flags["as_json"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def config_file() -> Path:
     return user_config_path("decodebench", appauthor=False) / "config.toml"
 
 
-def defaults_from_config(commands: Iterable[str]) -> dict[str, Any]:
+def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any]:
     """Read the user's config file: a table per command, whose keys are the long flags without dashes in front.
 
     Raises:
@@ -46,7 +46,7 @@ def defaults_from_config(commands: Iterable[str]) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: {error}") from error
-    known = set(commands)
+    known = set(commands())
     for name, table in content.items():
         if name not in known or not isinstance(table, dict):
             raise UsageError(f"{file}: {unknown_name('table', name, known)}")

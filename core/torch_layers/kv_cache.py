@@ -42,6 +42,14 @@ class KeyValueCache:
             device=self._device,
         )
 
+    def grow(self, positions: int) -> None:
+        """Make room for more positions and keep what is there; room at least doubles, so that growing stays cheap."""
+        before = self.data
+        if positions <= before.shape[3]:
+            return
+        self.reserve(max(1, before.shape[2]), max(positions, 2 * before.shape[3]))
+        self.data[:, :, : before.shape[2], : before.shape[3]] = before
+
     def rows(self, count: int, first: int = 0) -> Tensor:
         """Return a view of ``count`` sequences."""
         return self.data[:, :, first : first + count]

@@ -148,20 +148,18 @@ class DFlashBackend(Backend):
         self, threads: int, drafted: int, companion: PreparedModel | None, drafter: Drafter | None
     ) -> ModelFacts:
         target, config = self._target, self._target.config
-        item = target.dtype.itemsize
-        tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
         settings = {"n_threads": str(threads), "target_parameters": str(target.parameters)}
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
         return ModelFacts(
             parameters=target.parameters + drafted,
-            weight_bytes=(target.parameters + drafted) * item,
+            weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
             context_length=config.context,
             vocabulary_size=config.vocab,
             settings=settings,
-            read_weight_bytes=(target.parameters - tables) * item,
-            kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * item,
+            read_weight_bytes=target.read_weight_bytes,
+            kv_bytes_per_token=target.kv_bytes_per_token,
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:

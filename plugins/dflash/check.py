@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ...core.backend import ResolvedModel
 from ...core.errors import UsageError
+from ...core.torch_layers.causal_lm import read_config
 from .candidates import clamped_options
 from .draft_config import DraftConfig
 from .options import DFlashOptions
-from .target_config import read_target_config
 
 if TYPE_CHECKING:
     from ...core.plan import Workload
@@ -25,7 +25,7 @@ def check_cell(model: ResolvedModel, options: DFlashOptions, workload: Workload)
     """
     _check_sampling(options, workload.temperature)
     _check_batch(options, workload.batch_size)
-    target = read_target_config(model.path)
+    target = read_config(model.path)
     if options.block_size == 1:
         return list(_inert(options))
     draft_model = model.companions.get("dflash")

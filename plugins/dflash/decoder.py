@@ -140,7 +140,7 @@ class Decoder:
 
         prompt = torch.tensor([request.prompt_ids], device=self._target.device)
         sampler = Sampler(request, self._target.device)
-        logits, features = self._target.prefill(prompt, index, self._taps)
+        logits, features = self._target.prefill_row(prompt, index, self._taps)
         first = int(sampler.choose(logits[0]))
         row = Row.begin(index, request, sampler, first, self._options, self._block_size)
         row.prompt_features = features

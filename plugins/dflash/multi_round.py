@@ -70,7 +70,7 @@ class MultiRoundDecoder:
         self._drafter.reserve(1, positions)
         with torch.inference_mode():
             prompt = torch.tensor([request.prompt_ids], device=self._target.device)
-            logits, features = self._target.prefill(prompt, 0, self._drafter.taps)
+            logits, features = self._target.prefill_row(prompt, 0, self._drafter.taps)
             token = int(sampler.choose(logits[0]))
         yield Step((token,), forwards=1)
         start, absorbed = len(request.prompt_ids), 0
@@ -81,7 +81,7 @@ class MultiRoundDecoder:
                 assert features is not None
                 self._drafter.absorb(features, Span(absorbed, features.shape[1]))
                 absorbed += features.shape[1]
-                logits, features = self._target.forward(
+                logits, features = self._target.evaluate(
                     torch.tensor([[token]], device=self._target.device), Span(start, 1), self._drafter.taps
                 )
                 found = self._token(sampler, sampler.probabilities(logits[0]), token, start, features)

@@ -23,10 +23,10 @@ _TOKEN_BY_TOKEN = _cell(block_size=1)  # where a cell names no block size, it is
 
 
 def _is_small(model: ResolvedModel) -> bool:
-    from .target_config import read_target_config
+    from ...core.torch_layers.causal_lm import read_config
 
     try:
-        return read_target_config(model.path).width < _LARGE
+        return read_config(model.path).width < _LARGE
     except ModelError:  # said when the cells are checked
         return False
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from ...core.torch_layers.place import Place, Span
+from ...core.torch_layers.token_tree import TokenTree, build_tree, side_by_side
+from ...core.torch_layers.tree_place import Tree
 from .candidates import CandidateRule, DraftRanks, Proposal, choose
-from .candidates.tree import TokenTree, build_tree, side_by_side
-from .candidates.tree_place import Tree
 from .clock import Clock
 from .row import Row
 from .target import Target
@@ -61,7 +61,7 @@ def verify_blocks(
 ) -> Verification:
     """Verify one block per row, [R, n], of which the first ``sizes[r]`` positions count."""
     began = clock.mark()
-    logits, features = target.forward(blocks, place, taps)
+    logits, features = target.evaluate(blocks, place, taps)
     judged = judge(blocks, logits)
     ended = clock.mark()
     verdicts = [
@@ -94,10 +94,11 @@ class CandidateVerifier:
         """Verify, choose the candidate that gains most, and leave its keys and values in the cache."""
         if len(proposal.candidates) > 1 and self._layout == "published":
             return self._verify_clones(row, proposal, taps)
-        tree = (build_tree if self._layout == "tree" else side_by_side)(row.anchor, proposal)
+        candidates = [candidate.tokens for candidate in proposal.candidates]
+        tree = (build_tree if self._layout == "tree" else side_by_side)(row.anchor, candidates)
         began = self._clock.mark()
         place = self._place(row.start, tree)
-        logits, features = self._target.forward(self._tokens([tree.tokens]), place, taps)
+        logits, features = self._target.evaluate(self._tokens([tree.tokens]), place, taps)
         own = logits[0].argmax(-1).tolist()
         ended = self._clock.mark()
         found = [_accept([tree.tokens[n] for n in path], [own[n] for n in path]) for path in tree.paths]
@@ -125,7 +126,7 @@ class CandidateVerifier:
         blocks = [[row.anchor, *candidate.tokens] for candidate in proposal.candidates]
         clones = self._target.cache.rows(1).repeat(1, 1, len(blocks), 1, 1, 1)
         began = self._clock.mark()
-        logits, features = self._target.forward(self._tokens(blocks), Span(row.start, len(blocks[0])), taps, clones)
+        logits, features = self._target.forward(self._tokens(blocks), Span(row.start, len(blocks[0])), clones, taps)
         own = logits.argmax(-1).tolist()
         ended = self._clock.mark()
         found = [_accept(block, after) for block, after in zip(blocks, own, strict=True)]

@@ -32,9 +32,7 @@ SUB_BLOCK = 8
 DIGIT_WEIGHT = 3.0
 """Weight of a digit's loss: digits are what remains uncertain."""
 REACH = 2.0
-"""In block diffusion the loss of a masked token behind n other masks weighs exp(-n / 2): the far ones are guesswork."""
-UNTOUCHED_WEIGHT = 0.1
-"""Weight of the loss of a masked token behind the block in work: decoding does not take it yet."""
+"""The loss of a masked token behind n other masks weighs exp(-n / 2): the far ones are guesswork."""
 CANVAS_STEP = 32
 LONGEST_CANVAS = 160
 """Canvases of `tiny:llada` in training: multiples of 32 that hold the answer, at most 160 tokens."""
@@ -112,7 +110,8 @@ def _masks_before(masked: Tensor) -> Tensor:
 def canvas_noise(text: Text, generator: Generator) -> Tensor:
     """Draw which tokens are masked for LLaDA: a share anywhere in an answer, or one block in work as decoding meets it.
 
-    Returns the weight of the loss of each masked token, 0 for the others; [rows, row tokens].
+    Returns the weight of the loss of each masked token, 0 for the others, [rows, row tokens]: the more masks stand
+    before it, the less.
     """
     import torch
 
@@ -135,9 +134,8 @@ def canvas_noise(text: Text, generator: Generator) -> Tensor:
     width = torch.tensor([4, 8, 16, 32])[(drawn() * 4).long()]
     start = (drawn() * canvas / width).long() * width
     as_decoded = (inside >= start + width) | ((inside >= start) & is_hit)
-    anywhere = drawn() < 0.2
-    masked = torch.where(anywhere, is_hit, as_decoded) & text.is_answer
-    return masked * torch.where(~anywhere & (inside >= start + width), UNTOUCHED_WEIGHT, 1.0)
+    masked = torch.where(drawn() < 0.4, is_hit, as_decoded) & text.is_answer
+    return masked * torch.exp(-_masks_before(masked) / REACH)
 
 
 def block_diffusion_loss(weights: Weights, shape: BlockDiffusionShape, text: tuple[Tensor, ...]) -> Tensor:

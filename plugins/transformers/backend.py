@@ -23,7 +23,7 @@ from ...core.backend import (
 from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
-from .checkpoint import context_length, count_weights, open_model
+from ...core.hugging_face import context_length, count_weights, open_model
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
@@ -105,7 +105,7 @@ class TransformersBackend(Backend):
         if device not in self.devices():
             raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
         self._device = device
-        self._model = open_model(model.path, options, device)
+        self._model = open_model(model.path, options.dtype, device, options.attention)
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
         quantise(self._model, model.quantisation)
         self._decoder = Decoder(self._model, device, is_static=options.cache == "static", is_compiled=options.compile)

@@ -27,14 +27,14 @@ def test_pieces_join_to_the_whole_text(text, sizes):
         size = sizes[turn % len(sizes)]
         steps.append(content[at : at + size])
         at, turn = at + size, turn + 1
-    found = pieces(decode_bytes, steps)
+    found = list(pieces(decode_bytes, steps))
     assert len(found) == len(steps)
     assert "".join(found) == text
 
 
 def test_a_character_belongs_to_the_step_that_completes_it():
     first, second = list("é".encode())
-    assert pieces(decode_bytes, [[ord("a")], [first], [second], [ord("b")]]) == ["a", "", "é", "b"]
+    assert list(pieces(decode_bytes, [[ord("a")], [first], [second], [ord("b")]])) == ["a", "", "é", "b"]
 
 
 def test_the_hash_of_ids_tells_order_and_borders_apart():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decodebench.core.torch_layers.token_tree import build_tree, side_by_side
 from decodebench.plugins.dflash.candidates import DraftRanks, choose, clamped_options, make_rule
 from decodebench.plugins.dflash.candidates.budget import AdaptiveBudget
-from decodebench.plugins.dflash.candidates.tree import build_tree, side_by_side
 from decodebench.plugins.dflash.options import DFlashOptions
 
 LOGITS = [[2, 1, 0, -1, -2], [0, 3, 2.5, -1, -2], [1, 0, -1, 4, 0.5]]  # rows for block positions 1, 2, 3
@@ -107,7 +107,7 @@ def test_a_tree_evaluates_each_prefix_once():
     """Block 8, prefix 5, four candidates: 5 shared nodes and 4 x 3 of their own, against 4 x 8."""
     rows = np.random.default_rng(0).normal(size=(7, 20)).tolist()
     proposal = proposed("fixed_prefix_rank", 4, rows, fixed_prefix_len=5, branch_top_k=4)
-    tree, batch = build_tree(9, proposal), side_by_side(9, proposal)
+    tree, batch = build_tree(9, tokens(proposal)), side_by_side(9, tokens(proposal))
     assert (len(tree.tokens), len(batch.tokens)) == (17, 32)
     assert tree.paths[0] == list(range(8))
     for found in (tree, batch):
@@ -143,8 +143,8 @@ def test_any_proposal_is_in_order_and_any_tree_is_right(rows, mode, budget, top_
     assert blocks[0] == ranks_of(rows).greedy
     assert 1 <= len(blocks) <= budget
     assert len(set(blocks)) == len(blocks)
-    for tree in (build_tree(99, proposal), side_by_side(99, proposal)):
+    for tree in (build_tree(99, blocks), side_by_side(99, blocks)):
         on_a_path = {(a, b) for path in tree.paths for at, a in enumerate(path) for b in path[: at + 1]}
         assert {(int(a), int(b)) for a, b in np.argwhere(tree.ancestors)} == on_a_path
     prefixes = {block[:length] for block in blocks for length in range(len(block) + 1)}
-    assert len(build_tree(99, proposal).tokens) == len(prefixes)
+    assert len(build_tree(99, blocks).tokens) == len(prefixes)

@@ -119,9 +119,9 @@ def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, comp
     with torch.inference_mode():
         target.reserve(1, 32)
         drafter.reserve(1, 32)
-        _, features = target.prefill(torch.tensor([prompt]), 0, drafter.taps)
+        _, features = target.prefill_row(torch.tensor([prompt]), 0, drafter.taps)
         drafter.absorb(features, Span(0, 3))
-        logits, more = target.forward(torch.tensor([[3]]), Span(3, 1), drafter.taps)
+        logits, more = target.evaluate(torch.tensor([[3]]), Span(3, 1), drafter.taps)
         p = sampler.probabilities(logits[0])
         proposals = {
             size: decoder._proposal(sampler, 3, 3, size, more) for size in options.round_block_sizes if size > 1

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from decodebench import ModelError
 from decodebench.core.torch_layers.place import Rows, Span
-from decodebench.plugins.dflash.candidates.tree_place import Tree
+from decodebench.core.torch_layers.tree_place import Tree
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.draft_config import published_layer_ids
 from decodebench.plugins.dflash.target import Target
@@ -46,8 +46,8 @@ def test_target_is_the_model_of_transformers(tmp_path, family, changes):
     with torch.inference_mode():
         truth = model(IDS, output_hidden_states=True)
         target = opened(folder)
-        last, features = target.prefill(IDS[:, :7], 0, taps=(0, 1))
-        logits, more = target.forward(IDS[:, 7:], Span(7, 5), taps=(0, 1))
+        last, features = target.prefill_row(IDS[:, :7], 0, taps=(0, 1))
+        logits, more = target.evaluate(IDS[:, 7:], Span(7, 5), taps=(0, 1))
     torch.testing.assert_close(last[:, 0], truth.logits[:, 6], **TOLERANCE)
     torch.testing.assert_close(logits, truth.logits[:, 7:], **TOLERANCE)
     tapped = torch.cat([truth.hidden_states[1], truth.hidden_states[2]], dim=-1)
@@ -56,13 +56,13 @@ def test_target_is_the_model_of_transformers(tmp_path, family, changes):
 
 
 def test_long_prompts_are_prefilled_in_chunks(target_folder, monkeypatch):
-    from decodebench.plugins.dflash import target as module
+    from decodebench.core.torch_layers import causal_lm as module
 
     whole, chunked = opened(target_folder), opened(target_folder)
     with torch.inference_mode():
-        expected = whole.prefill(IDS, 0, (1,))
+        expected = whole.prefill_row(IDS, 0, (1,))
         monkeypatch.setattr(module, "_PREFILL_CHUNK", 5)
-        got = chunked.prefill(IDS, 0, (1,))
+        got = chunked.prefill_row(IDS, 0, (1,))
     for one, other in zip(expected, got, strict=True):
         torch.testing.assert_close(one, other, **TOLERANCE)
     torch.testing.assert_close(whole.cache.rows(1)[..., :12, :, :], chunked.cache.rows(1)[..., :12, :, :], **TOLERANCE)
@@ -72,14 +72,14 @@ def test_rows_of_different_lengths_are_evaluated_as_if_alone(target_folder):
     together = opened(target_folder, rows=2)
     alone = [opened(target_folder), opened(target_folder)]
     with torch.inference_mode():
-        together.prefill(IDS[:, :7], 0)
-        together.prefill(IDS[:, :4], 1)
-        alone[0].prefill(IDS[:, :7], 0)
-        alone[1].prefill(IDS[:, :4], 0)
+        together.prefill_row(IDS[:, :7], 0)
+        together.prefill_row(IDS[:, :4], 1)
+        alone[0].prefill_row(IDS[:, :7], 0)
+        alone[1].prefill_row(IDS[:, :4], 0)
         blocks = torch.cat([IDS[:, 7:11], IDS[:, 4:8]])
-        both, _ = together.forward(blocks, Rows([7, 4], [4, 3], "cpu"))
-        first, _ = alone[0].forward(blocks[:1], Span(7, 4))
-        second, _ = alone[1].forward(blocks[1:, :3], Span(4, 3))
+        both, _ = together.evaluate(blocks, Rows([7, 4], [4, 3], "cpu"))
+        first, _ = alone[0].evaluate(blocks[:1], Span(7, 4))
+        second, _ = alone[1].evaluate(blocks[1:, :3], Span(4, 3))
     torch.testing.assert_close(both[:1], first, **TOLERANCE)
     torch.testing.assert_close(both[1:, :3], second, **TOLERANCE)
 
@@ -93,12 +93,12 @@ def test_each_branch_of_a_tree_is_evaluated_as_if_alone(target_folder):
         ancestors[node] |= ancestors[parents[node]]
     tree_target = opened(target_folder)
     with torch.inference_mode():
-        tree_target.prefill(IDS[:, :6], 0)
-        logits, _ = tree_target.forward(torch.tensor([tokens]), Tree(6, depths, ancestors))
+        tree_target.prefill_row(IDS[:, :6], 0)
+        logits, _ = tree_target.evaluate(torch.tensor([tokens]), Tree(6, depths, ancestors))
         for path in ([0, 1, 2], [0, 1, 3], [0, 4]):
             chain = opened(target_folder)
-            chain.prefill(IDS[:, :6], 0)
-            expected, _ = chain.forward(torch.tensor([[tokens[n] for n in path]]), Span(6, len(path)))
+            chain.prefill_row(IDS[:, :6], 0)
+            expected, _ = chain.evaluate(torch.tensor([[tokens[n] for n in path]]), Span(6, len(path)))
             torch.testing.assert_close(logits[:, path], expected, **TOLERANCE)
 
 
@@ -109,8 +109,8 @@ def test_compiled_networks_give_the_same_numbers(target_folder):
     compiled.compile()
     with torch.inference_mode():
         for n in (1, 5, 8):
-            expected, _ = plain.forward(IDS[:, :n], Span(0, n))
-            got, _ = compiled.forward(IDS[:, :n], Span(0, n))
+            expected, _ = plain.evaluate(IDS[:, :n], Span(0, n))
+            got, _ = compiled.evaluate(IDS[:, :n], Span(0, n))
             torch.testing.assert_close(got, expected, **TOLERANCE)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import Proposal
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -29,14 +27,17 @@ class TokenTree:
     ancestors: np.ndarray
 
 
-def build_tree(anchor: int, proposal: Proposal) -> TokenTree:
-    """Merge the common prefixes of all candidates; the first candidate's nodes are 0 .. b - 1, in order."""
+def build_tree(anchor: int, candidates: Sequence[Sequence[int]]) -> TokenTree:
+    """Merge the common prefixes of candidates, each the ids behind the anchor.
+
+    The nodes of the first candidate are 0 .. b - 1, in order.
+    """
     nodes: dict[tuple[int, ...], int] = {(): 0}
     tokens, parents, depths, paths = [anchor], [-1], [0], []
-    for candidate in proposal.candidates:
+    for candidate in candidates:
         path = [0]
-        for depth in range(1, len(candidate.tokens) + 1):
-            prefix = candidate.tokens[:depth]
+        for depth in range(1, len(candidate) + 1):
+            prefix = tuple(candidate[:depth])
             if prefix not in nodes:
                 nodes[prefix] = len(tokens)
                 tokens.append(prefix[-1])
@@ -47,11 +48,11 @@ def build_tree(anchor: int, proposal: Proposal) -> TokenTree:
     return TokenTree(tokens, depths, paths, _ancestors(parents))
 
 
-def side_by_side(anchor: int, proposal: Proposal) -> TokenTree:
+def side_by_side(anchor: int, candidates: Sequence[Sequence[int]]) -> TokenTree:
     """Lay whole blocks side by side: branches that share nothing but the past."""
     import numpy as np
 
-    blocks = [[anchor, *candidate.tokens] for candidate in proposal.candidates]
+    blocks = [[anchor, *candidate] for candidate in candidates]
     size, count = len(blocks[0]), len(blocks)
     return TokenTree(
         tokens=[token for block in blocks for token in block],

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.errors import ModelError
+from .errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-    from .options import TransformersOptions
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
@@ -39,8 +37,14 @@ def _weights_in(file: Path) -> int:
         raise ModelError(f"{file}: damaged or cut off ({error})") from error
 
 
-def open_model(folder: Path, options: TransformersOptions, device: str) -> PreTrainedModel:
-    """Load the causal language model in ``folder``, ready to evaluate.
+def open_model(folder: Path, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
+    """Load the causal language model in ``folder``, ready to evaluate; no remote code is run.
+
+    Args:
+        folder: a Hugging Face folder.
+        dtype: name of torch's number format for weights and activations.
+        device: where it goes.
+        attention: implementation of attention, by transformers' name; None: the architecture's default.
 
     Raises:
         ModelError: no model that transformers knows, or weights are missing or of the wrong shape.
@@ -54,8 +58,8 @@ def open_model(folder: Path, options: TransformersOptions, device: str) -> PreTr
     try:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=getattr(torch, options.dtype),
-            attn_implementation=options.attention,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ....core.torch_layers.place import Place
+from .place import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ....core.torch_layers.rotary import Rotary
+    from .rotary import Rotary
 
 
 class Tree(Place):

@@ -1,0 +1,272 @@
+"""The backend `draft-target`: probe, check, load, generate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, ClassVar
+
+from ...core.backend import (
+    Availability,
+    Backend,
+    BackendOptions,
+    Capability,
+    Kind,
+    ModelFacts,
+    PreparedModel,
+    Quantisation,
+    Request,
+    ResolvedModel,
+    Scores,
+    Step,
+)
+from ...core.cache import ModelCache
+from ...core.environment import cores
+from ...core.errors import BackendError
+from ...core.scoring import score_rows
+from .check import NAME, check_cell, inert_options, needs_draft
+from .draft_length import DraftLength
+from .options import DraftTargetOptions
+
+if TYPE_CHECKING:
+    from ...core.plan import Workload
+    from .drafters import Drafter
+    from .models import CausalModel
+    from .verifier import Verifier
+
+_FIX = (
+    'pip install "decodebench[draft-target]"  '
+    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
+)
+_NEEDED = ("torch", "transformers", "grpcio", "grpcio-health-checking")
+
+
+class DraftTargetBackend(Backend):
+    """Speculative decoding: a small model drafts, the target verifies a whole draft in one forward."""
+
+    name: ClassVar[str] = NAME
+    summary: ClassVar[str] = "draft/target speculative decoding, the target in this process or behind serve-target"
+    kind: ClassVar[Kind] = "speculative"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    first_step_is_prefill: ClassVar[bool] = True
+    companion_option: ClassVar[str | None] = "draft"
+    Options: ClassVar[type[BackendOptions]] = DraftTargetOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look the versions up; nothing is imported."""
+        try:
+            torch, transformers, *_ = (version(name) for name in _NEEDED)
+        except PackageNotFoundError as error:
+            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+        return Availability(True, version=f"torch {torch} (transformers {transformers})")
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the one format; float formats are the option ``dtype``."""
+        return (
+            Quantisation("none", 32.0, "weights of draft and target as the dtype option says (32 bits by default)"),
+        )
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the CPU and what CUDA offers."""
+        import torch
+
+        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+    @classmethod
+    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+        """Hold draft, target, options and sampling against one another."""
+        assert isinstance(options, DraftTargetOptions)
+        return check_cell(model, options, workload)
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
+        """Return the options that have no effect beside the others, each with the reason."""
+        assert isinstance(options, DraftTargetOptions)
+        return inert_options(options)
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Pair target and draft; nothing is written."""
+        assert isinstance(options, DraftTargetOptions)
+        draft = model.companions.get(NAME) if needs_draft(options) else None
+        companion = {} if draft is None else {NAME: super().prepare(draft, quantisation, device, options, cache)}
+        return PreparedModel(
+            path=model.path,
+            format="safetensors",
+            weight_bytes=None,
+            bits_per_weight=None,
+            source=model,
+            quantisation=quantisation,
+            companions=companion,
+        )
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load the draft, and the target or the connection to it.
+
+        Raises:
+            ModelError: a checkpoint cannot be opened, or the server has another tokenizer.
+            BackendError: the device does not exist, or the server cannot be reached.
+        """
+        import torch
+
+        assert isinstance(options, DraftTargetOptions)
+        threads = options.n_threads or cores()
+        torch.set_num_threads(threads)
+        if device not in self.devices():
+            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        self._device, self._options = device, options
+        settings = {"n_threads": str(threads)}
+        if options.server == "embedded":
+            verifier, facts = self._embedded(model, settings)
+        else:
+            verifier, facts = self._connected(model, settings)
+        self._verifier = verifier
+        drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
+        self._start_decoder(drafter)
+        return ModelFacts(
+            parameters=facts.parameters + (drafted.parameters if drafted else 0),
+            weight_bytes=facts.weight_bytes + (drafted.weight_bytes if drafted else 0),
+            context_length=facts.context_length,
+            vocabulary_size=facts.vocabulary_size,
+            settings=settings,
+            read_weight_bytes=facts.read_weight_bytes,
+            kv_bytes_per_token=facts.kv_bytes_per_token,
+        )
+
+    def _open(self, model: PreparedModel, engine: str) -> CausalModel:
+        from .models.opening import open_model
+
+        options = self._options
+        return open_model(
+            model.path,
+            model.source.architecture,
+            engine,  # type: ignore[arg-type]
+            options.dtype,
+            self._device,
+            is_compiled=options.compile,
+        )
+
+    def _embedded(self, model: PreparedModel, settings: dict[str, str]) -> tuple[Verifier, ModelFacts]:
+        from .rules import rule_for
+        from .verifier import EmbeddedVerifier
+
+        self._target: CausalModel | None = self._open(model, self._options.target_backend)
+        target = self._target
+        settings["target_parameters"] = str(target.parameters)
+        rule = partial(rule_for, self._options.rule)
+        self._rule_name = self._options.rule
+        verifier = EmbeddedVerifier(target, rule, is_concurrent=self._options.optimistic)
+        return verifier, ModelFacts(
+            parameters=target.parameters,
+            weight_bytes=target.weight_bytes,
+            context_length=target.context,
+            vocabulary_size=target.vocabulary,
+            read_weight_bytes=target.read_weight_bytes,
+            kv_bytes_per_token=target.kv_bytes_per_token,
+        )
+
+    def _connected(self, model: PreparedModel, settings: dict[str, str]) -> tuple[Verifier, ModelFacts]:
+        from .remote_verifier import RemoteVerifier
+
+        verifier = RemoteVerifier(self._options, model.source.name, model.path)
+        self._target = None
+        info = verifier.info
+        self._rule_name = verifier.rule
+        settings |= {"server": self._options.server, "server_model": info.model, "server_device": info.device}
+        settings["target_parameters"] = str(info.parameters)
+        return verifier, ModelFacts(
+            parameters=info.parameters,
+            weight_bytes=info.weight_bytes,
+            context_length=info.context_length,
+            vocabulary_size=info.vocabulary_size,
+            read_weight_bytes=info.read_weight_bytes or None,
+            kv_bytes_per_token=info.kv_bytes_per_token or None,
+        )
+
+    def _drafter(
+        self, model: PreparedModel, vocabulary: int, settings: dict[str, str]
+    ) -> tuple[Drafter | None, CausalModel | None]:
+        from .drafters.prompt_lookup import PromptLookup
+        from .drafters.small_model import SmallModel
+
+        options = self._options
+        if options.num_draft_tokens == 0:
+            return None, None
+        if options.drafter == "prompt-lookup":
+            return PromptLookup(options.lookup_longest, options.lookup_shortest), None
+        companion = model.companions[NAME]
+        draft = self._open(companion, options.draft_backend)
+        settings |= {"draft": companion.source.name, "draft_parameters": str(draft.parameters)}
+        drafter = SmallModel(
+            draft,
+            vocabulary,
+            candidates=options.num_candidates,
+            temperature=options.candidate_temperature,
+            top_p=options.candidate_top_p,
+            needs_logprobs=self._rule_name == "probabilistic-approx",
+        )
+        return drafter, draft
+
+    def _start_decoder(self, drafter: Drafter | None) -> None:
+        from .decoder import Decoder
+
+        options = self._options
+        length = partial(DraftLength, options.num_draft_tokens, options.max_draft_tokens if options.adaptive else None)
+        self._decoder = Decoder(drafter, self._verifier, length, is_optimistic=options.optimistic)
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue the one request of the batch; a step for the prefill, then one per round.
+
+        Raises:
+            SampleError: the server cannot be reached any more.
+        """
+        if len(batch) != 1:
+            raise BackendError(f"{NAME} takes one request at a time, not {len(batch)}")
+        (request,) = batch
+        if not request.prompt_ids:
+            raise BackendError("the prompt has no tokens")
+        return self._decoder.generate(request)
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence with one forward pass of an embedded target.
+
+        Raises:
+            BackendError: the target is behind a connection.
+        """
+        import torch
+
+        if self._target is None:
+            raise BackendError("a remote target does not score: use server = 'embedded'")
+        with torch.inference_mode():
+            sequence = self._target.begin(len(tokens))
+            rows = sequence.feed(tokens)[:-1].cpu().numpy()
+            sequence.close()
+        return score_rows(tokens, iter([rows]), top_k)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the peak of device memory since the last call, where the device counts it."""
+        import torch
+
+        if not self._device.startswith("cuda"):
+            return {}
+        peak = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return {"peak_device_bytes": float(peak)}
+
+    def close(self) -> None:
+        """Free networks and caches, close the connection."""
+        import gc
+
+        import torch
+
+        self._verifier.close()
+        del self._decoder, self._verifier, self._target
+        gc.collect()
+        if self._device.startswith("cuda"):
+            torch.cuda.empty_cache()

@@ -1,0 +1,83 @@
+"""Whether draft, target, options and workload go together; read from configuration files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ...core.backend import ResolvedModel
+from ...core.errors import ModelError, UsageError
+from ...core.tokenizer import vocabulary_hash
+from .options import DraftTargetOptions
+from .rules import rule_for
+
+if TYPE_CHECKING:
+    from ...core.plan import Workload
+
+NAME = "draft-target"
+
+
+def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Workload) -> list[str]:
+    """Hold everything against one another before anything loads.
+
+    Returns:
+        What will be done in another way than was asked for.
+
+    Raises:
+        UsageError: a rule that does not go with the temperature, or no draft is known.
+        ModelError: draft or target is no Hugging Face folder, or they have different tokenizers; names both.
+    """
+    _check_folder(model)
+    if options.server == "embedded" or options.rule is not None:
+        rule_for(options.rule, workload.temperature)
+    if not needs_draft(options):
+        return []
+    draft = model.companions.get(NAME)
+    if draft is None:
+        raise UsageError(
+            f"{NAME}: no draft is known for {model.name!r}: give one with --set {NAME}.draft=NAME_OR_PATH, or take "
+            f"--set {NAME}.drafter=prompt-lookup"
+        )
+    _check_folder(draft)
+    if vocabulary_hash(draft.path) != vocabulary_hash(model.path):
+        raise ModelError(
+            f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
+            "another token"
+        )
+    return list(_beyond_context(options, workload.temperature))
+
+
+def needs_draft(options: DraftTargetOptions) -> bool:
+    """Whether a draft model is loaded."""
+    return options.num_draft_tokens > 0 and options.drafter == "model"
+
+
+def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
+    """Return the options that have no effect beside the others, each with the reason."""
+    found: dict[str, str] = {}
+    drafting = ("adaptive", "optimistic", "num_candidates", "drafter", "rule")
+    if options.num_draft_tokens == 0:
+        found |= dict.fromkeys(drafting, "with num_draft_tokens = 0, which drafts nothing")
+    if not needs_draft(options):
+        found |= dict.fromkeys(("draft", "draft_backend"), "without a draft model")
+    if not options.adaptive:
+        found["max_draft_tokens"] = "without adaptive"
+    if options.num_candidates == 1:
+        found |= dict.fromkeys(("candidate_temperature", "candidate_top_p"), "with one candidate")
+    if options.drafter != "prompt-lookup":
+        found |= dict.fromkeys(("lookup_longest", "lookup_shortest"), "without drafter = 'prompt-lookup'")
+    if options.server == "embedded":
+        found |= dict.fromkeys(("deadline_s", "reconnects"), "with server = 'embedded'")
+    else:
+        found["target_backend"] = "with a server, which has its own"
+    return found
+
+
+def _beyond_context(options: DraftTargetOptions, temperature: float) -> Iterator[str]:
+    if options.num_candidates > 1 and temperature == 0:
+        yield "the first of the candidates is the greedy draft, the others are drawn"
+
+
+def _check_folder(model: ResolvedModel) -> None:
+    if not model.path.is_dir() or model.architecture is None:
+        raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")

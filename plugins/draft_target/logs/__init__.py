@@ -1,0 +1,1 @@
+"""Reading what a public draft/target benchmark wrote."""

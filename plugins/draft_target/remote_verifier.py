@@ -1,0 +1,198 @@
+"""A target behind a connection, which may break: what was committed is sent again, and counted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from ...core.backend import Request
+from ...core.errors import BackendError, ModelError, SampleError
+from ...core.tokenizer import vocabulary_hash
+from .options import DraftTargetOptions
+from .proposal import Judgement, Proposal, Verdict
+from .proto import verification_pb2 as pb
+from .proto.verification_pb2_grpc import VerificationStub
+from .rules import RuleName, rule_for
+from .server.security import read_pem, read_token, token_metadata
+from .verifier import Answer, Verifier
+from .wire import PROTOCOL_VERSION, drafts_of, rule_name, rule_number
+
+_CONNECT_S = 10.0
+_GOODBYE_S = 2.0
+_FIRST_PAUSE_S = 0.1
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
+"""The server or its session has gone; another try may find it again."""
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class RemoteVerifier(Verifier):
+    """The client of `decodebench serve-target`.
+
+    Args:
+        options: address, credentials, deadlines.
+        target_name: the target as the user named it here.
+        folder: its files here, whose tokenizer must be the server's.
+
+    Attributes:
+        info: what the server says of itself.
+        rule: the rule that is asked for; None: the exact one for each request's temperature.
+
+    Raises:
+        BackendError: there is no server, or it speaks another version of the protocol.
+        ModelError: it has another tokenizer.
+    """
+
+    def __init__(self, options: DraftTargetOptions, target_name: str, folder: Path) -> None:
+        self._options = options
+        self._channel = _open_channel(options)
+        token = read_token(options.auth_token_file) if options.auth_token_file else None
+        self._metadata = token_metadata(token) if token else ()
+        self._stub = VerificationStub(self._channel)
+        self.info = self._ask_info()
+        self.rule: RuleName | None = options.rule or rule_name(self.info.rule)
+        if self.info.tokenizer_hash != vocabulary_hash(folder):
+            raise ModelError(
+                f"the server at {options.server} has {self.info.model!r}, whose tokenizer is not that of "
+                f"{target_name!r}"
+            )
+        self._tokens: list[int] = []
+        self._session = ""
+
+    def _ask_info(self) -> pb.InfoResponse:
+        where = self._options.server
+        try:
+            info = self._stub.Info(pb.InfoRequest(), timeout=_CONNECT_S, metadata=self._metadata, wait_for_ready=True)
+        except grpc.RpcError as error:
+            hint = "start one with `decodebench serve-target --model MODEL`"
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                hint = "give its token with --set draft-target.auth_token_file=FILE"
+            raise BackendError(f"no verification server answers at {where} ({_words(error)}); {hint}") from error
+        if info.protocol_version != PROTOCOL_VERSION:
+            raise BackendError(
+                f"the server at {where} speaks version {info.protocol_version} of the protocol, this is version "
+                f"{PROTOCOL_VERSION}: install one decodebench on both sides"
+            )
+        return info
+
+    def begin(self, request: Request) -> None:
+        """Choose a session; the first verification opens it."""
+        rule = rule_for(self.rule, request.temperature)
+        self._session = uuid.uuid4().hex
+        self._tokens = list(request.prompt_ids)
+        self._seen = 0  # committed tokens that the server has
+        self._rounds = 0
+        self._with_distributions = rule.needs_distributions
+        self._fields: dict[str, Any] = {
+            "session_id": self._session,
+            "temperature": request.temperature,
+            "top_k": request.top_k,
+            "top_p": request.top_p,
+            "seed": request.seed % 2**64,
+            "rule": rule_number(rule.name),
+        }
+
+    def submit(self, proposal: Proposal) -> Answer:
+        """Send the draft; the answer waits for what comes back."""
+        first = _Call(self._send(proposal))
+        return lambda: self._answer(proposal, first)
+
+    def _send(self, proposal: Proposal) -> grpc.Future:
+        self._rounds += 1
+        fields = self._fields | {"prefix_start": self._seen, "prefix_token_ids": self._tokens[self._seen :]}
+        fields["request_id"] = f"{self._session[:8]}-{self._rounds}"
+        drafts = drafts_of(proposal, with_distributions=self._with_distributions)
+        requests = [pb.VerificationRequest(**fields, **draft) for draft in drafts]
+        how: dict[str, Any] = {"timeout": self._options.deadline_s, "metadata": self._metadata}
+        if len(requests) == 1:
+            return self._stub.VerifyDraft.future(requests[0], **how)
+        return self._stub.BatchVerify.future(pb.BatchVerificationRequest(requests=requests), **how)
+
+    def _answer(self, proposal: Proposal, call: _Call) -> Verdict:
+        reconnects = resent = 0
+        lost_s = 0.0
+        while True:
+            try:
+                response = call.result()
+                break
+            except grpc.RpcError as error:
+                if error.code() not in _LOST or reconnects == self._options.reconnects:
+                    raise SampleError(f"target server {self._options.server}: {_words(error)}") from error
+                lost_s += call.seconds
+                reconnects += 1
+                pause = 0.0 if error.code() is grpc.StatusCode.NOT_FOUND else _FIRST_PAUSE_S * 2 ** (reconnects - 1)
+                time.sleep(pause)
+                lost_s += pause
+                if error.code() is grpc.StatusCode.NOT_FOUND:
+                    resent += self._seen
+                    self._seen = 0
+                call = _Call(self._send(proposal))
+        index, chosen = _chosen(response)
+        judgement = Judgement(index, chosen.num_accepted_tokens, chosen.next_token_id, chosen.next_token_logprob)
+        # What the server has now: the prefix, what it accepted, and its own token.
+        self._tokens += [*proposal.candidates[index][: judgement.accepted], judgement.next_id]
+        self._seen = len(self._tokens)
+        verify_s = chosen.verification_time_ms / 1e3
+        return Verdict(judgement, verify_s, max(0.0, lost_s + call.seconds - verify_s), reconnects, resent)
+
+    def end(self) -> None:
+        """Give the session back; a server that has gone has forgotten it anyway."""
+        if self._session:
+            closing = pb.CloseSessionRequest(session_id=self._session)
+            self._session = ""
+            with suppress(grpc.RpcError):
+                self._stub.CloseSession(closing, timeout=_GOODBYE_S, metadata=self._metadata)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+
+class _Call:
+    """A call on its way, and how long it takes."""
+
+    def __init__(self, future: grpc.Future) -> None:
+        self._future = future
+        self._began = time.perf_counter()
+        self._ended: float | None = None
+        future.add_done_callback(self._done)
+
+    def _done(self, _: grpc.Future) -> None:
+        self._ended = time.perf_counter()
+
+    def result(self) -> Any:  # noqa: ANN401 - one of two message types
+        """Wait for the response; raises ``grpc.RpcError``."""
+        return self._future.result()
+
+    @property
+    def seconds(self) -> float:
+        """Time from sending to the answer's arrival, which may be before anybody asked for it."""
+        return (self._ended or time.perf_counter()) - self._began
+
+
+def _chosen(response: pb.VerificationResponse | pb.BatchVerificationResponse) -> tuple[int, pb.VerificationResponse]:
+    if isinstance(response, pb.VerificationResponse):
+        return 0, response
+    return next((index, one) for index, one in enumerate(response.responses) if one.is_chosen)
+
+
+def _open_channel(options: DraftTargetOptions) -> grpc.Channel:
+    if options.tls_ca is None:
+        return grpc.insecure_channel(options.server, options=_CHANNEL_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(read_pem("tls_ca", options.tls_ca))
+    return grpc.secure_channel(options.server, credentials, options=_CHANNEL_OPTIONS)
+
+
+def _words(error: grpc.RpcError) -> str:
+    details = " ".join((error.details() or "").split())
+    return f"{error.code().name.lower().replace('_', ' ')}: {details[:200]}"

@@ -1,0 +1,1 @@
+"""The verification server: sessions of a target model behind gRPC."""

@@ -1,0 +1,87 @@
+"""Who may speak to the server, and over what."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from ....core.errors import UsageError
+
+_METADATA_KEY = "authorization"
+_FREE = "/grpc.health.v1.Health/"  # a load balancer asks without a token
+
+
+class TokenCheck(grpc.ServerInterceptor):
+    """Refuses calls without the token."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}".encode()
+
+    def intercept_service(
+        self, continuation: Callable[..., grpc.RpcMethodHandler], details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        """Let calls with the right token pass."""
+        given = dict(details.invocation_metadata).get(_METADATA_KEY, "")
+        if details.method.startswith(_FREE) or hmac.compare_digest(str(given).encode(), self._expected):
+            return continuation(details)
+
+        def refuse(request: object, context: grpc.ServicerContext) -> None:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong")
+
+        handler = continuation(details)
+        if handler is None:
+            return None
+        make = (
+            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return make(refuse)
+
+
+def token_metadata(token: str) -> tuple[tuple[str, str], ...]:
+    """Return what a client sends along with every call."""
+    return ((_METADATA_KEY, f"Bearer {token}"),)
+
+
+def read_token(file: str | Path) -> str:
+    """Read a token; white space around it does not count.
+
+    Raises:
+        UsageError: the file cannot be read or holds none.
+    """
+    try:
+        token = Path(file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"auth token file {file}: {error}") from error
+    if not token or not token.isascii() or not token.isprintable():
+        raise UsageError(f"auth token file {file}: it holds no token of printable ASCII characters")
+    return token
+
+
+def read_pem(option: str, file: str | Path) -> bytes:
+    """Read a PEM file.
+
+    Raises:
+        UsageError: it cannot be read or is none; names the option.
+    """
+    try:
+        content = Path(file).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"{option} {file}: {error.strerror}") from error
+    if b"-----BEGIN" not in content:
+        raise UsageError(f"{option} {file}: no PEM file")
+    return content
+
+
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT can be reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
