@@ -56,7 +56,9 @@ def findings(
     names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
     subject = Subject(loaded, names, metric, min_effect, undecided)
     own = (text for check in (*_CHECKS, *LIKE_WORK_CHECKS) for text in check(subject))
-    facts = [{**cell.run, "label": names[cell.cell_id]} for cell in loaded if cell.rounds]
+    facts = [
+        {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
+    ]
     return (*own, *(text for check in _plugin_checks() for text in check.check(facts)))
 
 

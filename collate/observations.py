@@ -112,11 +112,12 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
         'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, s.output_ids, '
-        "s.text, s.finish, s.score, s.status, s.duration_s, s.ttft_s FROM sample_metrics s "
+        "s.text, s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine FROM sample_metrics s "
         "JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],
     ):
+        sample["engine"] = json.loads(sample["engine"] or "{}")
         samples.setdefault(sample["run_id"], []).append(sample)
     by_cell: dict[str, list[Row]] = {}
     for run in runs:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CellFacts = Mapping[str, Any]
-"""A cell that has a finished round: the columns of ``run_metrics`` of its first one (JSON columns as objects), and
-``label``, the cell's name in tables."""
+"""A cell that has a finished round: the columns of ``run_metrics`` of its first one (JSON columns as objects),
+``label``, the cell's name in tables, and ``measured``, rows of that round's measured samples."""
 
 
 @dataclass(frozen=True, slots=True)

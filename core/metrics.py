@@ -161,11 +161,26 @@ WITH stamped AS (
         bool_and(coalesce(forwards = tokens, false) AND drafted IS NULL AND block_size IS NULL AND positions IS NULL)
             FILTER (WHERE is_decode) AS is_one_by_one
     FROM stamped GROUP BY run_id, sample
+), told AS (
+    SELECT run_id, "index" AS sample,
+        nullif((engine->>'speculation_rounds')::DOUBLE, 0)::BIGINT AS rounds,
+        (engine->>'draft_tokens')::DOUBLE::BIGINT AS drafted,
+        (engine->>'accepted_draft_tokens')::DOUBLE::BIGINT AS accepted
+    FROM samples
 ), facts AS (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
         coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
         coalesce(a.t_last_s, s.duration_s) AS t_last_s,
-        a.* EXCLUDE (run_id, sample, n_tokens, t_last_s),
+        a.* EXCLUDE (
+            run_id, sample, n_tokens, t_last_s,
+            cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
+        ),
+        coalesce(a.cycles, told.rounds) AS cycles,
+        coalesce(a.cycle_tokens, CASE WHEN told.rounds > 0 THEN s.output_tokens END) AS cycle_tokens,
+        coalesce(a.cycle_drafted, told.drafted) AS cycle_drafted,
+        coalesce(a.cycle_accepted, told.accepted) AS cycle_accepted,
+        coalesce(a.all_drafted, told.drafted) AS all_drafted,
+        coalesce(a.all_accepted, told.accepted) AS all_accepted,
         a.n_tokens - a.first_tokens AS decode_tokens,
         coalesce(a.t_last_s, s.duration_s) - a.t_first_s AS decode_s,
         a.steps - 1 AS decode_steps,
@@ -178,6 +193,7 @@ WITH stamped AS (
         ) END AS computed_bytes
     FROM samples s JOIN runs r ON r.run_id = s.run_id
     LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
+    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.run_id IS NULL
     WHERE s.status = 'ok'
     WINDOW batch AS (PARTITION BY s.run_id, s.batch)
 ), moved AS (
@@ -207,6 +223,9 @@ SELECT m.*,
 FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_bytes >= p.from_bytes
 """
 """One row per sample that did not fail: everything that a formula may use.
+
+The cycles and drafts of a sample without steps are what its log tells as sums: ``speculation_rounds``, ``draft_tokens``
+and ``accepted_draft_tokens`` of its engine's counters.
 
 ``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
 (``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for

@@ -39,8 +39,8 @@ def speculation_view(analysis: Speculation) -> RenderableType:
     from rich.console import Group
 
     parts = (
-        _headline, _overview, _positions, _rounds, _blocks, _candidates, _seeding, _pairs, _designs, _published,
-        _printed, _start_up, _warnings,
+        _headline, _overview, _spread, _predictions, _positions, _rounds, _blocks, _candidates, _seeding, _pairs,
+        _designs, _published, _printed, _start_up, _warnings,
     )  # fmt: skip
     names = cell_names(analysis)
     return Group(*(line for part in parts for line in part(analysis, names)))
@@ -123,6 +123,42 @@ def _units(analysis: Speculation) -> str:
         if units:
             told.append(f"{name} {', '.join(words[unit] for unit in units)}")
     return "; ".join(told)
+
+
+def _spread(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.spread) for cell in analysis.cells if cell.spread]
+    if not cells:
+        return
+    ranges = [f"{bucket.name}\n{100 * bucket.low:.0f}-{100 * bucket.high:.0f} %" for bucket in cells[0][1].buckets]
+    table = _table("accepted", *ranges, "rounds")
+    for cell, spread in cells:
+        rate = "" if spread.rate.value is None else f"{percent(spread.rate.value)}\n{spread.reading}"
+        counts = (f"{bucket.samples}\n{percent(bucket.share)}" for bucket in spread.buckets)
+        _add(table, names[cell.cell.label], rate, *counts, _optional(spread.verify_rounds_per_sample))
+    yield table
+    yield _note("accepted / drafted tokens, pooled, and samples by their own rate; rounds: verify cycles of a sample")
+
+
+def _predictions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    pairs = [(pair, pair.prediction) for pair in analysis.pairs if pair.prediction]
+    if not pairs:
+        return
+    table = _table("K", "draft\ncost", "verify\ncost", "over-\nhead", "expected", "Leviathan", "measured")
+    for pair, told in pairs:
+        costs = (
+            told.draft_tokens,
+            told.draft_cost,
+            told.verify_cost,
+            told.overhead,
+            told.measured_cost,
+            told.leviathan,
+        )
+        _add(table, names[pair.cell], *map("{:.2f}".format, costs), _optional(told.measured, "{:.2f}".format))
+    yield table
+    yield _note(
+        "speed-up: expected = tau / (K x draft + verify + overhead), costs in decode steps of the baseline; Leviathan: "
+        "a verification costs one step, acceptances are independent"
+    )
 
 
 def _positions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:

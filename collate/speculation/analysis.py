@@ -13,6 +13,7 @@ from .blocks import blocks_of
 from .candidates import candidates_of
 from .cycle_time import cycle_time_of
 from .designs import designs, nearest
+from .distribution import spread_of
 from .figures import Speculation, SpeculationCell
 from .observed import Observed, load, mean, quotient
 from .pairs import paired
@@ -80,7 +81,8 @@ def _own_baseline(cell: Observed, finished: Sequence[Observed]) -> Observed:
 
 def _is_undrafted(cell: Observed) -> bool:
     """Whether the decoder runs as its own baseline: one token a cycle, nothing drafted."""
-    return bool(cell.cell.run["options"].get("block_size") == 1)
+    options = cell.cell.run["options"]
+    return options.get("block_size") == 1 or options.get("num_draft_tokens") == 0
 
 
 def _is_of_same(a: Observed, b: Observed) -> bool:
@@ -105,6 +107,7 @@ def _cell(observed: Observed, baseline: Observed, durations: Durations) -> Specu
         e2e_tokens_per_s=replicated(observed.rounds, "e2e_tokens_per_s"),
         acceptance=acceptance_of(observed),
         time=cycle_time_of(observed),
+        spread=spread_of(observed),
         blocks=blocks_of(observed),
         candidates=candidates_of(observed),
         seeding=seeding_of(observed),

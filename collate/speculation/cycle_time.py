@@ -26,6 +26,7 @@ def cycle_time_of(observed: Observed) -> CycleTime | None:
         engine_cycle_s=mean(cycle.engine_s for cycle in cycles),
         draft_s=mean(cycle.draft_s for cycle in cycles),
         verify_s=mean(cycle.verify_s for cycle in cycles),
+        wire_s=mean(cycle.wire_s for cycle in cycles),
         draft_share_of_cycle=totals(cycles, lambda cycle: cycle.draft_s, lambda cycle: cycle.cycle_s),
         verify_share_of_cycle=totals(cycles, lambda cycle: cycle.verify_s, lambda cycle: cycle.cycle_s),
     )
@@ -50,6 +51,7 @@ def _of_summaries(observed: Observed) -> CycleTime | None:
         engine_cycle_s=cycle_s,
         draft_s=draft_s,
         verify_s=verify_s,
+        wire_s=None,
         draft_share_of_cycle=None if draft_s is None else draft_s / cycle_s,
         verify_share_of_cycle=None if verify_s is None else verify_s / cycle_s,
     )

@@ -59,6 +59,27 @@ class Acceptance(Record):
     round_mean: float | None = Field(description="mean of these rounds")
 
 
+class AcceptanceBucket(Record):
+    """Samples whose acceptance rate lies in one range."""
+
+    name: str = Field(description="Very Low, Low, Medium, High or Very High")
+    low: float = Field(description="smallest rate in it")
+    high: float = Field(description="the rate at which the next one begins; the last one holds 1")
+    samples: int = Field(ge=0, description="samples in it")
+    share: float = Field(description="of the samples that drafted")
+
+
+class AcceptanceSpread(Record):
+    """Acceptance rates over samples."""
+
+    buckets: tuple[AcceptanceBucket, ...] = Field(description="their samples add up to those that drafted")
+    undrafted: int = Field(ge=0, description="samples that drafted nothing")
+    rate: Replicated = Field(description="accepted / drafted tokens, pooled")
+    rate_mean: Replicated = Field(description="accepted / drafted tokens of each sample, mean over samples")
+    reading: str | None = Field(description="excellent from 90 %, good from 75 %, fair from 50 %, else poor")
+    verify_rounds_per_sample: float | None = Field(description="verify cycles of a sample")
+
+
 class CycleTime(Record):
     """What a verify cycle costs; means over the cycles that tell it."""
 
@@ -70,6 +91,7 @@ class CycleTime(Record):
     engine_cycle_s: float | None = Field(description="mean time of a cycle by the engine's own clock")
     draft_s: float | None = Field(description="mean drafting time of a cycle, engine's clock")
     verify_s: float | None = Field(description="mean verifying time of a cycle, engine's clock")
+    wire_s: float | None = Field(description="mean time of a cycle beyond verify_s that a remote verifier took")
     draft_share_of_cycle: float | None = Field(description="drafting time / cycle time")
     verify_share_of_cycle: float | None = Field(description="verifying time / cycle time")
 
@@ -177,6 +199,7 @@ class SpeculationCell(Record):
     e2e_tokens_per_s: Replicated = Field(description="as e2e_tokens_per_s of the metrics")
     acceptance: Acceptance | None = None
     time: CycleTime | None = None
+    spread: AcceptanceSpread | None = None
     blocks: Blocks | None = None
     candidates: CandidateUse | None = None
     seeding: SeedUse | None = None
@@ -199,6 +222,21 @@ class Decomposition(Record):
     is_exact: bool = Field(description="whether the two ratios alone make up the throughput ratio (rest is 1)")
 
 
+class Prediction(Record):
+    """The speed-up that acceptance and costs let one expect; costs in decode steps of the baseline."""
+
+    draft_tokens: float = Field(description="K: mean tokens of a draft")
+    tau: float = Field(description="tokens per verify cycle")
+    acceptance: float = Field(description="accepted / judged tokens: those behind a rejected one were never judged")
+    draft_cost: float = Field(description="c: drafting one token")
+    verify_cost: float = Field(description="v: one verification")
+    overhead: float = Field(description="o: what a cycle takes besides, the wire included")
+    measured_cost: float = Field(description="tau / (K c + v + o)")
+    leviathan: float = Field(description="(1 - a^(K + 1)) / ((1 - a) (K c + 1)), arXiv 2211.17192, theorem 3.8")
+    rule_of_thumb: float | None = Field(description="1 + rate x (draft speed - target speed) / target speed")
+    measured: float | None = Field(description="the speed-up that was measured, time per output token")
+
+
 class Pair(Record):
     """One mode against another on the same prompts. Ratios are above 1 where the cell is better."""
 
@@ -217,6 +255,7 @@ class Pair(Record):
     tau_delta: Replicated = Field(description="tau (pooled) minus the baseline's")
     cycle_time: float | None = Field(description="mean time of a cycle of the baseline over this cell's")
     decomposition: Decomposition | None = None
+    prediction: Prediction | None = None
     identical_outputs: int = Field(default=0, description="prompts with identical output")
     compared_outputs: int = Field(default=0, description="prompts whose outputs can be compared")
     identical_share: float | None = Field(default=None, description="identical / compared")

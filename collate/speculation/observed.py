@@ -26,7 +26,7 @@ FIGURES = (
 
 _CYCLES = """
 SELECT t.run_id, t.sample, t.tokens, t.block_size, t.drafted, t.accepted, t.candidates, t.forwards, t.draft_s,
-    t.verify_s, t.step_s, t.engine_s, t.trace,
+    t.verify_s, t.wire_s, t.step_s, t.engine_s, t.trace,
     NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_counted
 FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
 WHERE r.experiment = ? AND r.status = 'ok' AND s.status = 'ok' AND NOT s.is_warmup AND t."index" > 0
@@ -50,6 +50,7 @@ class Cycle:
         forwards: model evaluations.
         draft_s: engine's time for drafting.
         verify_s: engine's time for verifying.
+        wire_s: what a remote verifier took beyond it.
         step_s: the runner's time between this commit and the one before.
         engine_s: the engine's own time for the cycle.
         is_counted: whether ``tau`` counts it; the last of a sample that ended at the token limit it does not.
@@ -65,6 +66,7 @@ class Cycle:
     forwards: int | None
     draft_s: float | None
     verify_s: float | None
+    wire_s: float | None
     step_s: float | None
     engine_s: float | None
     is_counted: bool

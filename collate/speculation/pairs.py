@@ -12,6 +12,7 @@ from ..statistics import PairedRound
 from .figures import Decomposition, Pair, Speculation
 from .intervals import difference, geomean, ratio
 from .observed import Observed, ObservedRound, ObservedSample, mean, quotient
+from .prediction import prediction_of
 
 Samples = tuple[ObservedSample, ObservedSample]
 """A sample of the cell and that of the baseline on the same prompt."""
@@ -41,7 +42,7 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
     both = [samples for found in rounds for samples in found]
     decode = _parts(rounds, lambda sample: sample.parts.get("decode_tokens_per_s"))
     parity = parity_of(ours.cell, theirs.cell, {})
-    return Pair(
+    found = Pair(
         cell=ours.name,
         baseline=theirs.name,
         rounds=len(rounds),
@@ -60,6 +61,7 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
         identical_share=quotient(parity.identical, parity.compared),
         warnings=tuple(_warnings(ours, theirs, len(both))),
     )
+    return found.model_copy(update={"prediction": prediction_of(ours, theirs, found)})
 
 
 def _rounds(

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 from ...core.backend import Backend
 from ...core.command import Command
+from ...core.exporter import Exporter
+from ...core.finding import FindingCheck
 from ...core.hookspecs import hookimpl
+from ...core.logparser import LogParser
+from ...core.sweep import Sweep
 from .backend import DraftTargetBackend
 from .commands import COMMANDS
+from .export import EXPORTER
+from .findings import FINDINGS
+from .logs import LOG_PARSERS
+from .sweeps import SWEEPS
 
 decodebench_api = ">=1,<2"
 
@@ -23,3 +31,27 @@ def decodebench_backends() -> Sequence[type[Backend]]:
 def decodebench_commands() -> Sequence[Command]:
     """Return the verification server."""
     return COMMANDS
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the reader of the prototype's result files."""
+    return LOG_PARSERS
+
+
+@hookimpl
+def decodebench_exporters() -> Sequence[Exporter]:
+    """Return the writer of such files."""
+    return [EXPORTER]
+
+
+@hookimpl
+def decodebench_findings() -> Sequence[FindingCheck]:
+    """Return checks of what such files cannot be."""
+    return FINDINGS
+
+
+@hookimpl
+def decodebench_sweeps() -> Sequence[Sweep]:
+    """Return the sweep over draft lengths."""
+    return SWEEPS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,7 @@ from ...core.environment import cores
 from ...core.errors import BackendError
 from ...core.scoring import score_rows
 from .check import NAME, check_cell, inert_options, needs_draft
+from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
 
@@ -121,6 +123,8 @@ class DraftTargetBackend(Backend):
         if device not in self.devices():
             raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
         self._device, self._options = device, options
+        self._told: list[tuple[list[Step], float]] = []
+        self._prompts = 0
         settings = {"n_threads": str(threads)}
         if options.server == "embedded":
             verifier, facts = self._embedded(model, settings)
@@ -231,7 +235,23 @@ class DraftTargetBackend(Backend):
         (request,) = batch
         if not request.prompt_ids:
             raise BackendError("the prompt has no tokens")
-        return self._decoder.generate(request)
+        return self._followed(request)
+
+    def _followed(self, request: Request) -> Iterator[Step]:
+        """Generate, and remember what the line of the classic log needs."""
+        steps: list[Step] = []
+        began = time.perf_counter()
+        for step in self._decoder.generate(request):
+            steps.append(step)
+            yield step
+        self._told.append((steps, time.perf_counter() - began))
+
+    def classic_log(self) -> str:
+        """Return a line per prompt since the last call."""
+        told, self._told = self._told, []
+        first = self._prompts + 1
+        self._prompts += len(told)
+        return "".join(line(number, steps, seconds) for number, (steps, seconds) in enumerate(told, first))
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with one forward pass of an embedded target.

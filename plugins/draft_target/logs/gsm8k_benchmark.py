@@ -1,0 +1,155 @@
+"""`gsm8k_benchmark_<time>.json` of a public draft/target prototype: one object with config, summary and results.
+
+A row of `results` has sums over its speculation rounds, no single round. Rates and averages are not read: they are
+computed. What a newer or another program adds is kept, as JSON, and written back by the exporter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import JsonValue
+
+from ....core.log_fields import MOST_TOKENS, Fields
+from ....core.log_json import is_object_with, read_object
+from ....core.logparser import LogParser
+from ....core.schema import Run, Sample, Sampling
+
+EXTRA = "published_extra"
+"""Key of ``Run.settings``: JSON of the keys that are not known here, by the object that they stand in."""
+CONFIG_KEYS = ("draft_model", "target_model", "num_samples", "max_tokens", "temperature")
+SUMMARY_KEYS = (
+    "avg_acceptance_rate", "avg_speed", "avg_time_per_question", "total_tokens", "total_draft_generated",
+    "total_draft_accepted", "total_time", "num_questions",
+)  # fmt: skip
+RESULT_KEYS = (
+    "question_num", "question", "expected_answer", "generated_text", "total_tokens", "draft_generated",
+    "draft_accepted", "acceptance_rate", "speculation_rounds", "generation_time_ms", "wall_time_seconds",
+    "tokens_per_sec",
+)  # fmt: skip
+_OPTIONS = {"num_candidates": "num_candidates", "candidate_temperature": "candidate_temperature"}
+_OPTIONS |= {"candidate_top_p": "candidate_top_p", "optimistic_prefill": "optimistic"}
+_TIME = re.compile(r"_(\d{9,11})\.json$")
+
+
+class Gsm8kBenchmark(LogParser):
+    """Reads one run per file."""
+
+    name: ClassVar[str] = "gsm8k-benchmark"
+    summary: ClassVar[str] = "gsm8k_benchmark_*.json of a draft/target prototype"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the three keys and those of the models."""
+        return is_object_with(head, "config", "draft_model", "target_model", "summary", "results")
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the run and a sample per question.
+
+        Raises:
+            RawLogError: the file is cut, or a value is missing or of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        config, rows = content.inner("config"), content.rows("results")
+        run_id = f"sha256-{digest}"
+        samples = [_sample(run_id, index, row) for index, row in enumerate(rows)]
+        yield _run(run_id, path, content, config, samples)
+        yield from samples
+
+
+def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list[Sample]) -> Run:
+    failed = [sample for sample in samples if sample.status == "failed"]
+    is_lost = bool(samples) and len(failed) == len(samples)
+    temperature = config.number("temperature")
+    options: dict[str, JsonValue] = {"draft": config.text("draft_model")}
+    options |= {ours: config.anything(theirs) for theirs, ours in _OPTIONS.items() if config.has(theirs)}
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at=_started(path),
+        backend="draft-target",
+        kind="speculative",
+        model=config.text("target_model"),
+        quantisation="unknown",
+        device="unknown",
+        options=options,
+        changed_options=tuple(sorted(options)),
+        task=str(config.content.get("dataset") or "gsm8k"),
+        samples=len(samples),
+        warmup=0,
+        max_new_tokens=config.count("max_tokens", least=1, most=MOST_TOKENS),
+        sampling=Sampling(temperature=temperature),
+        status="failed" if is_lost else "ok",
+        reason=f"all {len(samples)} questions failed: {failed[0].reason}" if is_lost else None,
+        settings={"draft": config.text("draft_model")} | _extra(content, config),
+        notes=(
+            "the target is the name that was given to the benchmark; it was not asked of the server",
+            "rule, draft length, seed, server and machine are not in the file",
+            *([f"{len(failed)} questions failed"] if failed and not is_lost else []),
+        ),
+    )
+
+
+def _sample(run_id: str, index: int, row: Fields) -> Sample:
+    drafted, accepted = row.count("draft_generated", most=MOST_TOKENS), row.count("draft_accepted", most=MOST_TOKENS)
+    if accepted > drafted:
+        raise row.fail("draft_accepted", f"{accepted} accepted of {drafted} drafted")
+    tokens = row.count("total_tokens", most=MOST_TOKENS)
+    is_lost = tokens == 0 and drafted > 0
+    engine: dict[str, float] = {
+        "speculation_rounds": row.count("speculation_rounds", most=MOST_TOKENS),
+        "draft_tokens": drafted,
+        "accepted_draft_tokens": accepted,
+    }
+    if row.has("wall_time_seconds"):
+        engine["published_wall_s"] = row.number("wall_time_seconds")
+    question = "question" if row.has("question") else "prompt"
+    answer = "expected_answer" if row.has("expected_answer") else "canonical_solution"
+    return Sample(
+        run_id=run_id,
+        index=index,
+        sample_id=f"question-{row.count('question_num', least=1)}" if row.has("question_num") else row.text("task_id"),
+        prompt=row.text(question),
+        output_tokens=tokens,
+        text=row.text("generated_text"),
+        duration_s=row.number("generation_time_ms") / 1e3,
+        reference=row.text(answer) if row.has(answer) else None,
+        status="failed" if is_lost else "ok",
+        reason=f"{drafted} tokens were drafted and none came out: the call failed and was recorded as a success"
+        if is_lost
+        else None,
+        engine=engine,
+    )
+
+
+def _started(path: Path) -> str:
+    """Return the time in the file's name, which is when the file was written."""
+    found = _TIME.search(path.name)
+    return datetime.fromtimestamp(int(found[1]), UTC).isoformat() if found else ""
+
+
+def _extra(content: Fields, config: Fields) -> dict[str, str]:
+    """Return what no field is for, as JSON."""
+    summary = content.inner("summary") if content.has("summary") else None
+    found: dict[str, Any] = {
+        "": _others(content, ("config", "summary", "results")),
+        "config": _others(config, CONFIG_KEYS),
+        "summary": _others(summary, SUMMARY_KEYS) if summary else {},
+        "results": [_others(row, RESULT_KEYS) for row in content.rows("results")],
+    }
+    return (
+        {EXTRA: json.dumps(found)}
+        if any(found[name] for name in ("", "config", "summary")) or any(found["results"])
+        else {}
+    )
+
+
+def _others(fields: Fields, known: Iterable[str]) -> dict[str, JsonValue]:
+    return {name: fields.anything(name) for name in fields.content if name not in known}
