@@ -55,8 +55,8 @@ def wasted_rounds(cells: Sequence[CellFacts]) -> Iterator[str]:
             yield (
                 f"{cell['label']}: {len(wasteful)} of {len(_drafted(cell))} samples took far more rounds than their "
                 f"drafts need, such as {worst['sample_id'] or worst['index']}: {rounds} rounds for {tokens} tokens, "
-                f"all accepted, where drafts of {length} need {ceil(tokens / length)}: most rounds brought one token, such "
-                "as an end token over and over"
+                f"all accepted, where drafts of {length} need {ceil(tokens / length)}: most rounds brought one token, "
+                "such as an end token over and over"
             )
 
 

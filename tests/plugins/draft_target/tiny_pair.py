@@ -1,0 +1,71 @@
+"""tiny:draft and tiny:target, opened once, and what the target writes by itself."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+
+from decodebench import PreparedModel, Request, ResolvedModel
+from decodebench.plugins.draft_target.backend import DraftTargetBackend
+from decodebench.plugins.draft_target.models.own_layers import OwnLayers
+from decodebench.plugins.reference.problems import held_out_problems
+from decodebench.plugins.reference.tokenizer import END_ID
+
+from ..models import TINY, torch_logits, torch_model
+
+MARGIN = 1e-4
+"""Below this gap between the two best logits float32 does not say which token is the best."""
+LIMIT = 96
+
+
+def prepared(folder, name="model", draft=None):
+    architecture = "Qwen3ForCausalLM"
+    companions = {} if draft is None else {"draft-target": prepared(draft, "draft")}
+    source = ResolvedModel(name, folder, "0", architecture)
+    return PreparedModel(folder, "safetensors", None, None, source, "none", companions)
+
+
+class TinyPair:
+    def __init__(self) -> None:
+        from tokenizers import Tokenizer
+
+        self.target = OwnLayers(TINY, torch.float32, "cpu")
+        self.draft = OwnLayers(TINY.parent / "draft", torch.float32, "cpu")
+        tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+        problems = islice(held_out_problems(777), 200)
+        self.prompts = [tuple(tokenizer.encode(p.prompt, add_special_tokens=False).ids) for p in problems]
+        self._judge = None
+        self._alone: dict[tuple[int, ...], list[int]] = {}
+        self._baseline = self.backend(num_draft_tokens=0)
+
+    def backend(self, **options) -> DraftTargetBackend:
+        backend = DraftTargetBackend()
+        settings = backend.Options(n_threads=1, **options)
+        backend.load(prepared(TINY, "tiny:target", TINY.parent / "draft"), "cpu", settings)
+        return backend
+
+    @staticmethod
+    def request(prompt, limit=LIMIT, **sampling) -> Request:
+        return Request(prompt, limit, stop_token_ids=(END_ID,), **sampling)
+
+    def steps(self, backend, prompt, **sampling):
+        return list(backend.generate([self.request(prompt, **sampling)]))
+
+    def output(self, backend, prompt, **sampling):
+        return [token for step in self.steps(backend, prompt, **sampling) for token in step.token_ids]
+
+    def alone(self, prompt):
+        if prompt not in self._alone:
+            self._alone[prompt] = self.output(self._baseline, prompt)
+        return self._alone[prompt]
+
+    def assert_greedy(self, prompt, output):
+        """The output is the target's greedy one, but for a tie that float32 cannot tell."""
+        expected = self.alone(prompt)
+        if output == expected:
+            return
+        at = next(i for i, (a, b) in enumerate(zip(output, expected, strict=False)) if a != b)
+        self._judge = self._judge or torch_model(TINY)
+        logits = torch_logits(self._judge, [*prompt, *expected[:at]])[-1]
+        assert abs(logits[output[at]] - logits[expected[at]]) < MARGIN, (at, output, expected)
