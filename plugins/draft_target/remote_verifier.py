@@ -25,7 +25,9 @@ from .wire import PROTOCOL_VERSION, drafts_of, rule_name, rule_number
 _CONNECT_S = 10.0
 _GOODBYE_S = 2.0
 _FIRST_PAUSE_S = 0.1
-_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
+_FORGOTTEN = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
+"""The server does not have what was committed, or not any more, as when a request of before the loss came late."""
+_LOST = (grpc.StatusCode.UNAVAILABLE, *_FORGOTTEN)
 """The server or its session has gone; another try may find it again."""
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -130,10 +132,10 @@ class RemoteVerifier(Verifier):
                     raise SampleError(f"target server {self._options.server}: {_words(error)}") from error
                 lost_s += call.seconds
                 reconnects += 1
-                pause = 0.0 if error.code() is grpc.StatusCode.NOT_FOUND else _FIRST_PAUSE_S * 2 ** (reconnects - 1)
+                pause = 0.0 if error.code() in _FORGOTTEN else _FIRST_PAUSE_S * 2 ** (reconnects - 1)
                 time.sleep(pause)
                 lost_s += pause
-                if error.code() is grpc.StatusCode.NOT_FOUND:
+                if error.code() in _FORGOTTEN:
                     resent += self._seen
                     self._seen = 0
                 call = _Call(self._send(proposal))

@@ -33,9 +33,10 @@ class TargetSession:
     def extend(self, start: int, ids: Sequence[int]) -> None:
         """Let ``ids`` follow the first ``start`` committed tokens; what stood there before is forgotten."""
         if start < len(self.tokens):
-            self._sequence.crop(max(0, min(self._sequence.length, start)))
+            self._sequence.crop(start)
             del self.tokens[start:]
         self.tokens += ids
+        self._sequence.crop(max(0, len(self.tokens) - 1))  # the anchor is fed anew: its logits are needed
 
     def verify(self, proposal: Proposal, rule: Rule, sampling: Request, *, with_logprob: bool = False) -> Judgement:
         """Score every drafted position in one forward, let the rule decide, and commit what it says."""

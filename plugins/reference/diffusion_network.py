@@ -6,7 +6,7 @@ own. Neither normalises queries and keys per head as Qwen3 does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .network import EMBEDDING, Shape, Weights, forward, norm
@@ -138,7 +138,10 @@ def _without_head_norms(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[
 
 
 def begin_as(target: Weights, target_shape: Shape, shape: DiffusionShape, text: Batch) -> Weights:
-    """Return weights of `shape` that begin as a Qwen3 target of the same size.
+    """Return weights of `shape` that begin as a Qwen3 target of the same width.
+
+    Where `shape` has more layers than the target, the target's are the last ones, and those before them are left as
+    zeros; where it has more key heads, each of the target's stands for several.
 
     The norm of queries and keys, which these networks lack, goes into their projections as far as a linear map can
     imitate it: by least squares over a batch of text, layer by layer, on what the layers before it give by then. Of
@@ -146,19 +149,37 @@ def begin_as(target: Weights, target_shape: Shape, shape: DiffusionShape, text: 
     """
     import torch
 
-    begun = {
+    folded = {
         name: weight.clone() for name, weight in target.items() if not name.endswith(("q_norm.weight", "k_norm.weight"))
     }
-    begun |= {name: torch.zeros(size) for name, size in shape.tensors().items() if name.endswith(".bias")}
+    plain = replace(shape, layers=target_shape.layers, kv_heads=target_shape.kv_heads)
+    folded |= {name: torch.zeros(size) for name, size in plain.tensors().items() if name.endswith(".bias")}
     with torch.inference_mode():
-        for layer in range(shape.layers):
+        for layer in range(plain.layers):
             for part in "qk":
                 name = f"model.layers.{layer}.self_attn.{part}"
                 wanted = _inputs(target, target_shape, layer, text) @ target[f"{name}_proj.weight"].T
                 heads = wanted.view(len(wanted), -1, shape.head_dim)
                 scaled = norm(heads, target[f"{name}_norm.weight"]).flatten(1)
-                begun[f"{name}_proj.weight"] = _least_squares(_inputs(begun, shape, layer, text), scaled)
-    return {name: begun[name].clone() for name in shape.tensors()}
+                folded[f"{name}_proj.weight"] = _least_squares(_inputs(folded, plain, layer, text), scaled)
+    return _placed(folded, shape, shape.layers - plain.layers)
+
+
+def _placed(folded: Weights, shape: DiffusionShape, layers_before: int) -> Weights:
+    """Return the target's weights so many layers further on, each key head repeated as often as `shape` asks for."""
+    import torch
+
+    begun = {}
+    for name, size in shape.tensors().items():
+        parts = name.split(".")
+        if parts[1] == "layers":
+            parts[2] = str(int(parts[2]) - layers_before)
+        weight = folded.get(".".join(parts), torch.zeros(size))
+        if weight.shape != size:
+            heads = weight.view(-1, shape.head_dim, *size[1:])
+            weight = heads.repeat_interleave(size[0] // len(weight), dim=0).reshape(size)
+        begun[name] = weight.clone()
+    return begun
 
 
 def _inputs(weights: Weights, shape: Shape, layer: int, text: Batch) -> Tensor:

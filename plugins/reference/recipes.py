@@ -75,14 +75,14 @@ DIFFUSION_RECIPES = {
     "block-diffusion": DiffusionRecipe(
         BlockDiffusionShape(256, 4, 768, 4, 2, VOCAB_SIZE, block_size=16),
         rows=8,
-        phases=((1800, 3e-4), (1450, 2e-4), (500, 1.5e-4), (580, 1.5e-4)),
+        phases=((1800, 3e-4), (1450, 2e-4), (500, 1.5e-4), (580, 1.5e-4), (3000, 2e-4)),
         seed=4,
-        temperature=1.45,
+        temperature=1.6,
     ),
     "llada": DiffusionRecipe(
-        LladaShape(256, 4, 768, 4, 2, VOCAB_SIZE),
+        LladaShape(256, 1 + RECIPES["target"].shape.layers, 768, 4, 4, VOCAB_SIZE),
         rows=16,
-        phases=((2200, 6e-4),),
+        phases=((2400, 3e-4),),
         seed=5,
     ),
 }

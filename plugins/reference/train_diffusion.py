@@ -21,6 +21,7 @@ from .optimise import in_bfloat16, optimise
 from .packing import IGNORED, ROW_TOKENS, Batch, Document, batches
 from .problems import training_problems
 from .recipes import RECIPES, WEIGHTS_FOLDER, DiffusionRecipe
+from .shift_layer import fit_shift
 from .tokenizer import END_ID, MASK_ID, encode_problem
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ def block_noise(text: Text, block_size: int, generator: Generator) -> Tensor:
     way = drawn()
     masked = torch.where(way < 0.1, is_hit, torch.where(way < 0.7, as_decoded, suffix)) & text.is_answer & (inside > 0)
     return masked * torch.exp(-_masks_before(masked) / REACH)
+
+
+def _half_masked(batch: Batch, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Return tokens, half of the answers' masked, positions and documents of half a batch."""
+    import torch
+
+    rows = len(batch.tokens) // 2
+    text = text_of(batch, torch.tensor([], dtype=torch.long))
+    masked = text.is_answer & (torch.rand(text.tokens.shape, generator=generator) < 0.5)
+    tokens = torch.where(masked, MASK_ID, text.tokens)
+    return tokens[:rows], text.positions[:rows], text.documents[:rows]
 
 
 def _masks_before(masked: Tensor) -> Tensor:
@@ -248,6 +260,8 @@ def train_diffusion(
         loss_of = partial(llada_loss, shape=recipe.shape)
         noise = partial(canvas_noise, generator=generator)
     weights = begin_as(target, RECIPES["target"].shape, recipe.shape, next(stream))
+    if isinstance(recipe.shape, LladaShape):
+        weights |= fit_shift(weights, recipe.shape, lambda: _half_masked(next(stream), generator), generator)
     loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
 
     def next_loss() -> Tensor:

@@ -13,6 +13,7 @@ from ....core.environment import cores
 from ....core.errors import BackendError, UsageError
 from ....core.models import resolve
 from ....core.registry import Registry
+from ..backend import DraftTargetBackend
 from .security import is_loopback, read_pem, read_token
 
 _FILE = click.Path(path_type=Path)
@@ -68,6 +69,10 @@ def serve_target(**flags: Any) -> int:  # noqa: ANN401 - click hands every flag 
     except ImportError as error:
         raise BackendError(f'{error.name} is not installed: pip install "decodebench[draft-target]"') from error
     torch.set_num_threads(flags["threads"] or cores())
+    if flags["device"] not in DraftTargetBackend.devices():
+        raise UsageError(
+            f"device {flags['device']!r} is not there; PyTorch sees {', '.join(DraftTargetBackend.devices())}"
+        )
     _serve(flags)
     return 0
 

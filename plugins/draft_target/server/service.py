@@ -196,7 +196,7 @@ class TargetService(VerificationServicer):
     def _turn_for(self, context: Context) -> Iterator[None]:
         """Wait for the model, no longer than the client does."""
         left = context.time_remaining()
-        if not self._turn.acquire(timeout=-1 if left is None else max(0.0, left)):
+        if not self._turn.acquire(timeout=_longest_wait(left)):
             raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the model was free")
         try:
             if not context.is_active():
@@ -216,6 +216,11 @@ class TargetService(VerificationServicer):
         except Exception as error:  # noqa: BLE001 - one request's failure must not end the server
             self._log.failure("failed", error, request=request_id, what=what)
             context.abort(grpc.StatusCode.INTERNAL, f"{what} failed: {type(error).__name__}")
+
+
+def _longest_wait(left: float | None) -> float:
+    """Return how long to wait, in seconds; a call without a deadline has a time left that no lock takes."""
+    return -1 if left is None or left > threading.TIMEOUT_MAX else max(0.0, left)
 
 
 def _response(

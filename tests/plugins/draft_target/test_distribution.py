@@ -23,6 +23,7 @@ from decodebench.plugins.draft_target.verifier import EmbeddedVerifier
 from ..models import save_checkpoint
 
 DRAWS = 200_000
+FEWER = 50_000
 V = 8
 PROMPT = (1, 4, 2)
 TEMPERATURE = 0.9
@@ -72,6 +73,15 @@ class _Remembered(TokenSequence):
 
     def close(self):
         pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A second thread has nothing to do with eight logits but to wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +148,7 @@ def test_rejection_sampling_keeps_the_targets_distribution(models):
 
 @pytest.mark.timeout(900)
 def test_the_prototypes_rule_does_not(models):
-    p, _ = p_value(models, DRAWS, rule="probabilistic-approx")
+    p, _ = p_value(models, FEWER, rule="probabilistic-approx")  # fails with a quarter of the draws
     assert p < 1e-9
 
 
@@ -154,7 +164,7 @@ def test_the_prototypes_rule_does_not(models):
     ids=str,
 )
 def test_neither_candidates_nor_look_ups_nor_guesses_change_it(models, way):
-    p, _ = p_value(models, 20_000, **way)
+    p, _ = p_value(models, 10_000, **way)
     assert p > 1e-3
 
 

@@ -71,9 +71,8 @@ def llada():
 def test_several_tokens_a_forward_and_most_answers_right(tiny):
     rows = tiny.rows(PROBLEMS, threshold=0.9)
     one = tiny.rows(PROBLEMS, threshold=1.0)
-    assert per_forward(rows) > 1.8 * per_forward(one)
-    assert per_forward(rows) > 1.8  # the card states 2.00 over 200 problems; 32 of them scatter around that
-    assert tiny.right(rows) > 0.5 * PROBLEMS and tiny.right(one) > 0.7 * PROBLEMS
+    assert per_forward(rows) > max(2.0, 2 * per_forward(one))
+    assert tiny.right(rows) > 0.75 * PROBLEMS and tiny.right(one) > 0.75 * PROBLEMS
 
 
 def test_too_much_parallel_decoding_costs_accuracy(tiny):

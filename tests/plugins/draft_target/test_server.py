@@ -1,0 +1,357 @@
+"""The verification server as a process of its own: the same outputs as embedded, and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import threading
+import time
+import uuid
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from decodebench.core.errors import BackendError, SampleError
+from decodebench.plugins.draft_target.proto import verification_pb2 as pb
+from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
+from decodebench.plugins.reference.tokenizer import END_ID
+
+from .serving import Cuttable
+
+Code = grpc.StatusCode
+WAYS = [
+    {"num_draft_tokens": 1},
+    {"num_draft_tokens": 4},
+    {"num_draft_tokens": 8},
+    {"adaptive": True, "optimistic": True},
+    {"num_candidates": 3},
+    {"drafter": "prompt-lookup"},
+    {"num_draft_tokens": 0},
+]
+SAMPLED = [{}, {"optimistic": True}, {"num_candidates": 2}, {"rule": "probabilistic-approx"}]
+
+
+def named(way):
+    return ",".join(f"{key}={value}" for key, value in way.items()) or "default"
+
+
+@pytest.fixture(scope="module")
+def stub(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield VerificationStub(channel)
+
+
+def asked(session=None, prefix=(5, 6, 7), start=0, draft=(), **fields):
+    return pb.VerificationRequest(
+        session_id=session or uuid.uuid4().hex,
+        prefix_start=start,
+        prefix_token_ids=prefix,
+        draft_token_ids=draft,
+        **fields,
+    )
+
+
+def code_of(call, request, **how):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, **how)
+    return caught.value.code()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=named)
+def test_the_output_is_the_targets_greedy_one(tiny, server, way):
+    backend = tiny.backend(server=server.address, **way)
+    for prompt in tiny.prompts[:4]:
+        steps = tiny.steps(backend, prompt)
+        tiny.assert_greedy(prompt, [token for step in steps for token in step.token_ids])
+        assert all(step.wire_s >= 0 and step.verify_s > 0 for step in steps)
+    backend.close()
+
+
+@pytest.mark.parametrize("way", SAMPLED, ids=named)
+def test_draws_are_the_same_on_either_side_of_the_wire(tiny, server, way):
+    near, far = tiny.backend(**way), tiny.backend(server=server.address, **way)
+    for sampling in ({"temperature": 0.9}, {"temperature": 1.2, "top_k": 20, "top_p": 0.9}):
+        for prompt in tiny.prompts[:2]:
+            assert tiny.output(near, prompt, **sampling, seed=5) == tiny.output(far, prompt, **sampling, seed=5)
+    far.close()
+
+
+@pytest.mark.parametrize("way", [{}, {"optimistic": True, "adaptive": True}, {"num_candidates": 2}], ids=named)
+def test_a_connection_that_is_cut_at_random_costs_time_and_no_token(tiny, server, way):
+    relay = Cuttable(server.address)
+    backend = tiny.backend(server=relay.address, reconnects=8, **way)
+    stopped, rng = threading.Event(), random.Random(3)
+
+    def cut_now_and_then():
+        while relay.cuts < 20 and not stopped.is_set():
+            time.sleep(rng.uniform(0.02, 0.25))
+            relay.cut()
+
+    cutter = threading.Thread(target=cut_now_and_then)
+    cutter.start()
+    reconnects = 0
+    for prompt in itertools.cycle(tiny.prompts[:6]):
+        steps = tiny.steps(backend, prompt)
+        tiny.assert_greedy(prompt, [token for step in steps for token in step.token_ids])
+        reconnects += sum((step.trace or {}).get("reconnects", 0) for step in steps)
+        if relay.cuts == 20:
+            break
+    stopped.set()
+    cutter.join()
+    backend.close()
+    relay.close()
+    assert reconnects > 0
+
+
+def test_a_forgotten_session_is_sent_again(tiny, serve):
+    forgetful = serve("-m", "tiny:target", "--threads", 1, "--idle-timeout", 0.2)
+    backend = tiny.backend(server=forgetful.address)
+    prompt = tiny.prompts[0]
+    output, resent = [], 0
+    for number, step in enumerate(backend.generate([tiny.request(prompt)])):
+        output += step.token_ids
+        resent += (step.trace or {}).get("resent_tokens", 0)
+        if number == 2:
+            time.sleep(2.5)  # longer than the server remembers
+    tiny.assert_greedy(prompt, output)
+    assert resent > len(prompt)
+    assert forgetful.events("session expired")
+    backend.close()
+
+
+def test_kill_9_gives_one_clear_error_and_a_restarted_server_serves_again(tiny, serve):
+    mortal = serve("-m", "tiny:target", "--threads", 1)
+    backend = tiny.backend(server=mortal.address, reconnects=2)
+    stream = backend.generate([tiny.request(tiny.prompts[0])])
+    next(stream)
+    mortal.kill()
+    with pytest.raises(SampleError, match=f"target server {mortal.address}: unavailable"):
+        list(stream)
+    mortal.restart()
+    tiny.assert_greedy(tiny.prompts[1], tiny.output(backend, tiny.prompts[1]))
+    backend.close()
+
+
+def test_a_killed_server_is_a_failed_sample_of_the_run(cli, serve, tmp_path):
+    mortal = serve("-m", "tiny:target", "--threads", 1)
+    run = ["run", "-b", "draft-target", "-m", "tiny:target", "--task", "tiny-gsm", "--samples", 40, "--rounds", 1]
+    run += ["--set", f"server={mortal.address}", "--set", "reconnects=1", "--set", "n_threads=1", "-o", tmp_path]
+    running = cli.start(*run, "--show-log")
+    for line in running.stderr:
+        if line.startswith("question 3:"):
+            mortal.kill()
+            break
+    _, rest = running.communicate(timeout=120)
+    assert running.returncode == 1
+    assert "samples failed: target server" in rest
+    assert "Traceback" not in rest
+    found = cli("query", "SELECT status, count(*) AS n FROM samples GROUP BY status", tmp_path, "--json").json
+    counts = dict(found["rows"])
+    assert counts["ok"] >= 3
+    assert counts["failed"] >= 1
+    assert counts["ok"] + counts["failed"] == 42  # warm-up included
+
+
+def test_requests_that_cannot_be_are_refused_and_hurt_nobody(stub):
+    good = asked("good", (5, 6, 7))
+    first = stub.VerifyDraft(good)
+    vocabulary = stub.Info(pb.InfoRequest()).vocabulary_size
+    row = pb.Distribution(probabilities=b"\0\0\0\0" * 7)
+    refused = {
+        "no prompt": (asked(prefix=()), Code.INVALID_ARGUMENT),
+        "prefix outside the vocabulary": (asked(prefix=(vocabulary,)), Code.INVALID_ARGUMENT),
+        "draft outside the vocabulary": (asked(draft=(2**31,)), Code.INVALID_ARGUMENT),
+        "no session": (pb.VerificationRequest(prefix_token_ids=[5]), Code.INVALID_ARGUMENT),
+        "a name without end": (asked("x" * 129), Code.INVALID_ARGUMENT),
+        "unknown session": (asked("never seen", start=3), Code.NOT_FOUND),
+        "a gap in the prefix": (asked("good", (8,), start=9), Code.FAILED_PRECONDITION),
+        "beyond the context": (asked(prefix=[5] * 2048), Code.OUT_OF_RANGE),
+        "negative temperature": (asked(temperature=-1.0), Code.INVALID_ARGUMENT),
+        "no number": (asked(temperature=float("nan")), Code.INVALID_ARGUMENT),
+        "top_p beyond 1": (asked(temperature=1.0, top_p=1.5), Code.INVALID_ARGUMENT),
+        "unknown rule": (asked(rule=17), Code.INVALID_ARGUMENT),
+        "a rule that does not go with the temperature": (asked(rule=pb.RULE_PROBABILISTIC), Code.INVALID_ARGUMENT),
+        "too few distributions": (
+            asked(draft=(5, 6), temperature=1.0, draft_distributions=[row]),
+            Code.INVALID_ARGUMENT,
+        ),
+        "a draft that was not drawn": (
+            asked(draft=(5,), temperature=1.0, draft_distributions=[row]),
+            Code.INVALID_ARGUMENT,
+        ),
+        "half a float": (
+            asked(draft=(5,), temperature=1.0, draft_distributions=[pb.Distribution(probabilities=b"123")]),
+            Code.INVALID_ARGUMENT,
+        ),
+    }
+    for name, (request, code) in refused.items():
+        assert code_of(stub.VerifyDraft, request) == code, name
+    unlike = pb.BatchVerificationRequest(requests=[asked("two", draft=(5,)), asked("two", draft=(5, 6))])
+    assert code_of(stub.BatchVerify, unlike) == Code.INVALID_ARGUMENT
+    again = stub.VerifyDraft(asked("good", (5, 6, 7)))
+    assert again.next_token_id == first.next_token_id
+    onward = stub.VerifyDraft(asked("good", (), start=4, draft=(first.next_token_id, 9)))
+    assert len(onward.acceptance_mask) >= 1
+    stub.CloseSession(pb.CloseSessionRequest(session_id="good"))
+    stub.CloseSession(pb.CloseSessionRequest(session_id="good"))
+
+
+def test_a_response_tells_what_the_protocol_says(stub, tiny):
+    prompt, greedy = tiny.prompts[0], tiny.alone(tiny.prompts[0])
+    opened = stub.VerifyDraft(asked("told", prompt))
+    assert (opened.next_token_id, opened.has_bonus, list(opened.acceptance_mask)) == (greedy[0], True, [])
+    assert not opened.HasField("acceptance_rate")
+    draft = (*greedy[1:4], (greedy[4] + 1) % 100, 5)
+    found = stub.VerifyDraft(asked("told", (), start=len(prompt) + 1, draft=draft, request_id="r2"))
+    assert (found.request_id, found.session_id, found.num_accepted_tokens) == ("r2", "told", 3)
+    assert list(found.acceptance_mask) == [True] * 3 + [False]
+    assert list(found.corrected_token_ids) == [found.next_token_id] == [greedy[4]]
+    assert found.corrected_logprobs[0] == found.next_token_logprob <= 0
+    assert not found.has_bonus
+    assert found.acceptance_rate == pytest.approx(0.6)
+    assert found.verification_time_ms > 0
+    rewound = stub.VerifyDraft(asked("told", (), start=len(prompt) + 1, draft=draft))
+    assert rewound.next_token_id == found.next_token_id  # a repeated request is answered alike
+
+
+def test_a_batch_of_sessions_and_of_candidates(stub, tiny):
+    prompts = tiny.prompts[:2]
+    greedy = [tiny.alone(prompt) for prompt in prompts]
+    requests = [asked(f"b{i}", prompt) for i, prompt in enumerate(prompts)]
+    opened = stub.BatchVerify(pb.BatchVerificationRequest(requests=requests))
+    assert [response.next_token_id for response in opened.responses] == [ids[0] for ids in greedy]
+    wrong, right = (9, 9, 9), tuple(greedy[0][1:4])
+    start = len(prompts[0]) + 1
+    candidates = [asked("b0", (), start=start, draft=draft) for draft in (wrong, right, right)]
+    other = asked("b1", (), start=len(prompts[1]) + 1, draft=tuple(greedy[1][1:3]))
+    found = stub.BatchVerify(pb.BatchVerificationRequest(requests=[*candidates, other])).responses
+    assert [response.is_chosen for response in found] == [False, True, False, True]
+    assert (found[1].num_accepted_tokens, found[1].next_token_id) == (3, greedy[0][4])
+    assert found[3].num_accepted_tokens == 2
+
+
+def test_generate_and_stream_give_the_same_text(stub, tiny):
+    prompt = tiny.prompts[3]
+    request = pb.GenerateRequest(request_id="g", prompt_token_ids=prompt, max_new_tokens=96)
+    whole = stub.Generate(request)
+    tiny.assert_greedy(prompt, list(whole.token_ids))
+    assert whole.metrics.total_tokens == len(whole.token_ids)
+    assert not whole.metrics.HasField("acceptance_rate")
+    chunks = list(stub.StreamInference(request))
+    assert [token for chunk in chunks for token in chunk.token_ids] == list(whole.token_ids)
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    assert [chunk.is_final for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    metrics = chunks[-1].metrics
+    assert metrics.speculation_rounds == len(chunks) - 2  # the first chunk is the prefill's
+    assert 0 < metrics.draft_tokens_accepted <= metrics.draft_tokens_generated
+    by_text = stub.Generate(pb.GenerateRequest(prompt="How many", max_new_tokens=3, ignore_eos=True))
+    assert len(by_text.token_ids) == 3
+    for bad in (pb.GenerateRequest(max_new_tokens=3), pb.GenerateRequest(prompt="x"), None):
+        bad = bad or pb.GenerateRequest(prompt="x", prompt_token_ids=[5], max_new_tokens=1)
+        assert code_of(stub.Generate, bad) == Code.INVALID_ARGUMENT
+    assert END_ID == whole.token_ids[-1]
+
+
+def test_deadlines_and_cancels(stub, server):
+    assert code_of(stub.VerifyDraft, asked(), timeout=1e-6) == Code.DEADLINE_EXCEEDED
+    call = stub.StreamInference(pb.GenerateRequest(prompt="How many", max_new_tokens=1500, ignore_eos=True))
+    next(call)
+    call.cancel()
+    assert stub.VerifyDraft(asked("after")).next_token_id >= 0
+
+
+def test_limits_of_sessions_and_messages(serve):
+    small = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 2, "--max-message", "4K")
+    with grpc.insecure_channel(small.address) as channel:
+        stub = VerificationStub(channel)
+        for name in ("one", "two"):
+            stub.VerifyDraft(asked(name))
+        assert code_of(stub.VerifyDraft, asked("three")) == Code.RESOURCE_EXHAUSTED
+        stub.VerifyDraft(asked("one", (8,), start=4))
+        stub.CloseSession(pb.CloseSessionRequest(session_id="one"))
+        stub.VerifyDraft(asked("three"))
+        assert code_of(stub.VerifyDraft, asked("two", request_id="x" * 8192)) == Code.RESOURCE_EXHAUSTED
+        stub.VerifyDraft(asked("two", (8,), start=4))
+
+
+def test_a_signal_lets_open_sessions_end_and_opens_none(serve):
+    ending = serve("-m", "tiny:target", "--threads", 1, "--drain-timeout", 20)
+    with grpc.insecure_channel(ending.address) as channel:
+        stub, health = VerificationStub(channel), health_pb2_grpc.HealthStub(channel)
+        check = health_pb2.HealthCheckRequest(service="decodebench.verification.v1.Verification")
+        assert health.Check(check).status == health_pb2.HealthCheckResponse.SERVING
+        stub.VerifyDraft(asked("open"))
+        ending.signal(signal.SIGTERM)
+        while health.Check(check).status == health_pb2.HealthCheckResponse.SERVING:
+            time.sleep(0.05)
+        assert code_of(stub.VerifyDraft, asked("new")) == Code.UNAVAILABLE
+        assert stub.VerifyDraft(asked("open", (8,), start=4)).next_token_id >= 0
+        stub.CloseSession(pb.CloseSessionRequest(session_id="open"))
+    assert ending.wait() == 0
+    assert ending.events("stopped")[0]["cut_sessions"] == 0
+
+
+def test_no_server_and_another_tokenizer_are_said(tiny, serve, tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(BackendError, match=r"no verification server answers at .*serve-target"):
+        tiny.backend(server=f"localhost:{port}")
+
+
+def test_tokens_and_tls(tiny, serve, tmp_path):
+    import subprocess
+
+    token, key, certificate = (tmp_path / name for name in ("token", "key.pem", "cert.pem"))
+    token.write_text("s3cret\n")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    closed = serve(
+        "-m", "tiny:target", "--threads", 1, "--tls-cert", certificate, "--tls-key", key, "--auth-token-file", token
+    )
+    port = closed.address.rpartition(":")[2]
+    known = {"server": f"localhost:{port}", "tls_ca": str(certificate)}
+    backend = tiny.backend(**known, auth_token_file=str(token))
+    tiny.assert_greedy(tiny.prompts[0], tiny.output(backend, tiny.prompts[0]))
+    backend.close()
+    with pytest.raises(BackendError, match="auth_token_file"):
+        tiny.backend(**known)
+    with pytest.raises(BackendError, match="no verification server answers"):
+        tiny.backend(server=known["server"], auth_token_file=str(token))
+    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    with grpc.secure_channel(known["server"], credentials) as channel:
+        status = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
+        assert status == health_pb2.HealthCheckResponse.SERVING  # load balancers have no token
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--address", "0.0.0.0:0"], "--insecure"),
+        (["--address", "[::]:0"], "--insecure"),
+        (["--address", "nonsense"], "is no HOST:PORT"),
+        (["--tls-cert", "x.pem"], "go together"),
+        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "--tls-key y.pem"),
+        (["--auth-token-file", "missing"], "auth token file missing"),
+        (["--device", "cuda:9"], "device"),
+        (["-m", "tiny:targett"], "tiny:target"),
+        (["--threads", "0"], "--threads"),
+    ],
+)
+def test_bad_flags_are_refused_in_a_line_or_two(cli, flags, words):
+    ended = cli("serve-target", "-m", "tiny:target", *flags)
+    assert ended.code in (1, 2)
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_taken_address_is_said(cli, server):
+    ended = cli("serve-target", "-m", "tiny:target", "--address", server.address)
+    assert ended.code == 1
+    assert "cannot listen" in ended.err
