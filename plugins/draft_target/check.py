@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ...core.plan import Workload
 
 NAME = "draft-target"
+_DRAFTING = (
+    "drafter", "adaptive", "max_draft_tokens", "optimistic", "num_candidates", "candidate_temperature",
+    "candidate_top_p", "lookup_longest", "lookup_shortest", "rule",
+)  # fmt: skip
 
 
 def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Workload) -> list[str]:
@@ -55,9 +59,8 @@ def needs_draft(options: DraftTargetOptions) -> bool:
 def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
     """Return the options that have no effect beside the others, each with the reason."""
     found: dict[str, str] = {}
-    drafting = ("adaptive", "optimistic", "num_candidates", "drafter", "rule")
     if options.num_draft_tokens == 0:
-        found |= dict.fromkeys(drafting, "with num_draft_tokens = 0, which drafts nothing")
+        found |= dict.fromkeys(_DRAFTING, "with num_draft_tokens = 0, which drafts nothing")
     if not needs_draft(options):
         found |= dict.fromkeys(("draft", "draft_backend"), "without a draft model")
     if not options.adaptive:

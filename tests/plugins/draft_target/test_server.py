@@ -151,7 +151,7 @@ def test_a_killed_server_is_a_failed_sample_of_the_run(cli, serve, tmp_path):
     counts = dict(found["rows"])
     assert counts["ok"] >= 3
     assert counts["failed"] >= 1
-    assert counts["ok"] + counts["failed"] == 42  # warm-up included
+    assert counts["ok"] + counts["failed"] == 41  # warm-up included
 
 
 def test_requests_that_cannot_be_are_refused_and_hurt_nobody(stub):
