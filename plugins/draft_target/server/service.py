@@ -189,6 +189,7 @@ class TargetService(VerificationServicer):
             read_weight_bytes=model.read_weight_bytes or 0,
             kv_bytes_per_token=model.kv_bytes_per_token or 0,
             max_sessions=self._max_sessions,
+            open_sessions=len(self.sessions),
             rule=rule_number(served.strategy),
         )
 
