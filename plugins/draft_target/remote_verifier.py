@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ class RemoteVerifier(Verifier):
 
     def submit(self, proposal: Proposal) -> Answer:
         """Send the draft; the answer waits for what comes back."""
-        first = _Call(self._send(proposal))
+        first = _Call(partial(self._send, proposal))
         return lambda: self._answer(proposal, first)
 
     def _send(self, proposal: Proposal) -> grpc.Future:
@@ -138,7 +140,7 @@ class RemoteVerifier(Verifier):
                 if error.code() in _FORGOTTEN:
                     resent += self._seen
                     self._seen = 0
-                call = _Call(self._send(proposal))
+                call = _Call(partial(self._send, proposal))
         index, chosen = _chosen(response)
         judgement = Judgement(index, chosen.num_accepted_tokens, chosen.next_token_id, chosen.next_token_logprob)
         # What the server has now: the prefix, what it accepted, and its own token.
@@ -163,11 +165,11 @@ class RemoteVerifier(Verifier):
 class _Call:
     """A call on its way, and how long it takes."""
 
-    def __init__(self, future: grpc.Future) -> None:
-        self._future = future
+    def __init__(self, send: Callable[[], grpc.Future]) -> None:
         self._began = time.perf_counter()
         self._ended: float | None = None
-        future.add_done_callback(self._done)
+        self._future = send()
+        self._future.add_done_callback(self._done)
 
     def _done(self, _: grpc.Future) -> None:
         self._ended = time.perf_counter()

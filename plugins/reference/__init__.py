@@ -77,6 +77,6 @@ def decodebench_models() -> Sequence[ModelSource]:
 
 
 def _untrained(name: str) -> ModelSource:
-    block_draft = f"{name}-{DFLASH}"
-    companions = {"dflash": block_draft} if block_draft in RANDOM_MODELS else {}
+    drafts = {"dflash": f"{name}-{DFLASH}", "draft-target": f"{name}-draft"}
+    companions = {backend: draft for backend, draft in drafts.items() if draft in RANDOM_MODELS}
     return ModelSource(name, RANDOM_MODELS[name].summary, build=partial(build, name), companions=companions)

@@ -61,6 +61,8 @@ class SmallModel(Drafter):
             return NOTHING
         with torch.inference_mode():
             self._cut_back(context)
+            if max(context[len(self._fed) :]) >= self._model.vocabulary:
+                return NOTHING  # the target has written an id that the draft has no embedding for
             first = self._feed(context[len(self._fed) :])
             drafts = [self._one(first, len(context), count, index) for index in range(self._candidates)]
         is_drawn = self._request.temperature > 0
