@@ -6,7 +6,7 @@ import pytest
 
 from decodebench.core.registry import Registry
 
-pytestmark = pytest.mark.timeout(900)  # five engines, twelve cells, two rounds
+pytestmark = pytest.mark.timeout(900)  # seven engines, two rounds
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
     folder, ended = demo
     assert ended.code == 0, ended.err
     rows = cli_for(folder)("compare", folder, "--json").json["rows"]
-    engines = {"transformers", "llama-cpp", "tinygrad", "mlc", "dflash", "fast-dllm"}
+    engines = {"transformers", "llama-cpp", "tinygrad", "mlc", "dflash", "fast-dllm", "draft-target"}
     assert {row["cell"]["backend"] for row in rows} == engines
     models = {row["cell"]["backend"]: row["cell"]["model"] for row in rows}
     assert models.pop("fast-dllm") == "tiny:block-diffusion" and set(models.values()) == {"tiny:target"}
@@ -35,6 +35,7 @@ def test_it_writes_what_it_names(demo):
     assert len(list((folder / "figures").glob("*.png"))) == figures
     assert {path.name for path in folder.glob("*.csv")} == {
         "dflash.csv",
+        "draft-target.csv",
         "fast-dllm.csv",
         "llama-cpp.csv",
         "mlc.csv",
@@ -54,7 +55,7 @@ def test_it_says_what_it_does_and_how_long(demo):
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):
-    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,fast-dllm,llama-cpp,tinygrad,mlc"}
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,fast-dllm,draft-target,llama-cpp,tinygrad,mlc"}
     ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
     assert ended.code == 2
     assert "no backend is available" in ended.err
