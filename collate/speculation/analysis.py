@@ -82,7 +82,7 @@ def _own_baseline(cell: Observed, finished: Sequence[Observed]) -> Observed:
 def _is_undrafted(cell: Observed) -> bool:
     """Whether the decoder runs as its own baseline: one token a cycle, nothing drafted."""
     options = cell.cell.run["options"]
-    return options.get("block_size") == 1 or options.get("num_draft_tokens") == 0
+    return bool(options.get("block_size") == 1 or options.get("num_draft_tokens") == 0)
 
 
 def _is_of_same(a: Observed, b: Observed) -> bool:

@@ -42,7 +42,7 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
     both = [samples for found in rounds for samples in found]
     decode = _parts(rounds, lambda sample: sample.parts.get("decode_tokens_per_s"))
     parity = parity_of(ours.cell, theirs.cell, {})
-    found = Pair(
+    found_pair = Pair(
         cell=ours.name,
         baseline=theirs.name,
         rounds=len(rounds),
@@ -61,7 +61,8 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
         identical_share=quotient(parity.identical, parity.compared),
         warnings=tuple(_warnings(ours, theirs, len(both))),
     )
-    return found.model_copy(update={"prediction": prediction_of(ours, theirs, found)})
+    prediction = prediction_of(ours, theirs, found_pair)
+    return found_pair.model_copy(update={"prediction": prediction})
 
 
 def _rounds(
