@@ -78,7 +78,9 @@ def _headline(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
 
 def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     speedups = {pair.cell: pair.tpot for pair in analysis.pairs}
-    table = _table("n", "tau", "tokens/s", "speed-up", "draft\nms", "verify\nms", "tau <\nb/2")
+    has_wire = any(cell.time and cell.time.wire_s is not None for cell in analysis.cells)
+    wire = ["wire\nms"] if has_wire else []
+    table = _table("n", "tau", "tokens/s", "speed-up", "draft\nms", "verify\nms", *wire, "tau <\nb/2")
     for cell in analysis.cells:
         time, acceptance = cell.time, cell.acceptance
         _add(
@@ -90,6 +92,7 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             _two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
             _milliseconds(time.draft_s if time else None),
             _milliseconds(time.verify_s if time else None),
+            *([_milliseconds(time.wire_s if time else None)] if has_wire else []),
             percent(acceptance.below_half_share) if acceptance else _NONE,
         )
     yield table
