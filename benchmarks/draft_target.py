@@ -77,7 +77,7 @@ class Pair:
     def __init__(self, target: str, draft: str, prompts: int, tokens: int) -> None:
         registry, cache = Registry(), ModelCache()
         found, small = (resolve(name, registry.models, cache) for name in (target, draft))
-        self.name, self.folder, self.tokens = target, found.path, tokens
+        self.name, self.resolved, self.tokens = target, found, tokens
         self.target = OwnLayers(found.path, torch.float32, "cpu")
         self.draft = OwnLayers(small.path, torch.float32, "cpu")
         codec = Codec(found.path, None)
@@ -222,7 +222,7 @@ def measure_wire(pair: Pair, k: int, rounds: int, threads: int) -> Wire:
     server = subprocess.Popen([sys.executable, "-m", "decodebench", *command], stderr=subprocess.PIPE, text=True)
     try:
         address = next(json.loads(line)["address"] for line in server.stderr if '"serving"' in line)
-        far = RemoteVerifier(DraftTargetOptions(server=address), pair.name, pair.folder)
+        far = RemoteVerifier(DraftTargetOptions(server=address), pair.resolved)
         tokens, times, steps = 0, [0.0, 0.0], []
         for number in range(rounds + 1):
             for request in pair.requests:

@@ -178,11 +178,11 @@ class DraftTargetBackend(Backend):
     def _connected(self, model: PreparedModel, settings: dict[str, str]) -> tuple[Verifier, ModelFacts]:
         from .remote_verifier import RemoteVerifier
 
-        verifier = RemoteVerifier(self._options, model.source.name, model.path)
+        verifier = RemoteVerifier(self._options, model.source)
         self._target = None
         info = verifier.info
         self._rule_name = verifier.rule
-        settings |= {"server": self._options.server, "server_model": info.model, "server_device": info.device}
+        settings |= {"server_device": info.device, "server_dtype": info.dtype}
         settings["target_parameters"] = str(info.parameters)
         return verifier, ModelFacts(
             parameters=info.parameters,

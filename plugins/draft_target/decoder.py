@@ -14,6 +14,8 @@ from .drafters import Drafter
 from .proposal import NOTHING, Proposal, Verdict
 from .verifier import Verifier
 
+_NO_TOKEN = -1
+
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
@@ -95,12 +97,13 @@ class Decoder:
         found = verdict.judgement
         ids = proposal.candidates[found.candidate]
         gained = _until_stop(request, [*ids[: found.accepted], found.next_id])
+        drafted_tokens = len(_until_stop(request, list(ids)))  # what is drafted behind a stop token never counts
         length.observe(len(ids), found.accepted)
         is_hit = guess is not None and found.accepted == len(ids) and found.next_id == guess.bonus
         step = Step(
             gained,
-            block_size=None if self._drafter is None else 1 + len(ids),
-            drafted=None if self._drafter is None else len(ids),
+            block_size=None if self._drafter is None else 1 + drafted_tokens,
+            drafted=None if self._drafter is None else drafted_tokens,
             accepted=None if self._drafter is None else min(found.accepted, len(gained)),
             discarded=None if guess is None else 1 if is_hit else guess.drafted,
             candidates=len(proposal.candidates) if len(proposal.candidates) > 1 else None,
@@ -127,9 +130,12 @@ class Decoder:
             return None
         began = time.perf_counter()
         further = self._draft([*tokens, *ids], 1 + min(length.tokens, left))
-        if further.length < 2:
+        if not further.length:
             return None
-        return _Guess(further.candidates[0][0], _tail(further), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        if further.length == 1:  # it ends with the guess of the bonus: there is nothing to go on with
+            return _Guess(_NO_TOKEN, NOTHING, seconds)
+        return _Guess(further.candidates[0][0], _tail(further), seconds)
 
 
 def _tail(proposal: Proposal) -> Proposal:

@@ -16,6 +16,9 @@ class DraftLength:
 
     def observe(self, drafted: int, accepted: int) -> None:
         """Grow by one after a draft that was accepted whole, else shrink to one more than was accepted."""
-        if self._most is None or drafted < self.tokens:  # a draft that was cut short says nothing of a longer one
+        if self._most is None or not drafted:
             return
-        self.tokens = max(1, min(self.tokens + 1 if accepted == drafted else accepted + 1, self._most))
+        if accepted < drafted:
+            self.tokens = min(self.tokens, accepted + 1)
+        elif drafted >= self.tokens:  # one that was cut short says nothing of a longer one
+            self.tokens = min(self.tokens + 1, self._most)

@@ -55,9 +55,10 @@ def benchmark(run: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> d
         samples: its measured samples with ``t_last_s``, ``rounds``, ``drafted`` and ``accepted``.
     """
     extra = json.loads(run["settings"].get(EXTRA, "{}"))
-    rows = [_row(number, sample) for number, sample in enumerate(samples, 1)]
-    for row, more in zip(rows, extra.get("results", ()), strict=False):
-        row.update(more)
+    rows = [_row(sample, run["warmup"]) for sample in samples]
+    if own_keys := extra.get("results"):
+        for row, sample in zip(rows, samples, strict=True):
+            row.update(own_keys[sample["index"]])
     config = {
         "draft_model": run["settings"].get("draft") or run["options"].get("draft") or run["options"].get("drafter"),
         "target_model": run["model"],
@@ -74,7 +75,7 @@ def benchmark(run: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> d
     }
 
 
-def _row(number: int, sample: Mapping[str, Any]) -> dict[str, Any]:
+def _row(sample: Mapping[str, Any], warmup: int) -> dict[str, Any]:
     engine = json.loads(sample["engine"] or "{}")
     seconds = sample["t_last_s"] or sample["duration_s"] or 0.0
 
@@ -83,7 +84,7 @@ def _row(number: int, sample: Mapping[str, Any]) -> dict[str, Any]:
 
     drafted, accepted = told("drafted", "draft_tokens"), told("accepted", "accepted_draft_tokens")
     return {
-        "question_num": number,
+        "question_num": sample["index"] + 1 - warmup,
         "question": sample["prompt"],
         "expected_answer": sample["reference"],
         "generated_text": sample["text"],

@@ -94,7 +94,8 @@ def _draft_of(cell: CellFacts) -> object:
 
 def _usual_length(cell: CellFacts) -> int:
     """Return the longest draft that the sums allow to see: tokens per round of the best sample, rounded up."""
-    return max(ceil(_told(sample, "drafted") / _told(sample, "rounds")) for sample in _drafted(cell))
+    lengths = (ceil(_told(s, "drafted") / _told(s, "rounds")) for s in _drafted(cell) if _told(s, "rounds"))
+    return max(lengths, default=1)
 
 
 FINDINGS = (

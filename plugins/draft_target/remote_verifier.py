@@ -7,19 +7,18 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from ...core.backend import Request
-from ...core.errors import BackendError, ModelError, SampleError
+from ...core.backend import Request, ResolvedModel
+from ...core.errors import BackendError, ModelError, SampleError, UsageError
 from ...core.tokenizer import vocabulary_hash
 from .options import DraftTargetOptions
 from .proposal import Judgement, Proposal, Verdict
 from .proto import verification_pb2 as pb
 from .proto.verification_pb2_grpc import VerificationStub
-from .rules import RuleName, rule_for
+from .rules import RuleName, rule_called, rule_for
 from .server.security import read_pem, read_token, token_metadata
 from .verifier import Answer, Verifier
 from .wire import PROTOCOL_VERSION, drafts_of, rule_name, rule_number
@@ -35,7 +34,6 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
 
@@ -45,8 +43,7 @@ class RemoteVerifier(Verifier):
 
     Args:
         options: address, credentials, deadlines.
-        target_name: the target as the user named it here.
-        folder: its files here, whose tokenizer must be the server's.
+        target: the target as it is here; the server must have the same.
 
     Attributes:
         info: what the server says of itself.
@@ -54,24 +51,40 @@ class RemoteVerifier(Verifier):
 
     Raises:
         BackendError: there is no server, or it speaks another version of the protocol.
-        ModelError: it has another tokenizer.
+        ModelError: it has another model or tokenizer.
+        UsageError: its rule does not take what the options ask for.
     """
 
-    def __init__(self, options: DraftTargetOptions, target_name: str, folder: Path) -> None:
+    def __init__(self, options: DraftTargetOptions, target: ResolvedModel) -> None:
         self._options = options
         self._channel = _open_channel(options)
         token = read_token(options.auth_token_file) if options.auth_token_file else None
         self._metadata = token_metadata(token) if token else ()
         self._stub = VerificationStub(self._channel)
         self.info = self._ask_info()
+        self._check(target)
         self.rule: RuleName | None = options.rule or rule_name(self.info.rule)
-        if self.info.tokenizer_hash != vocabulary_hash(folder):
-            raise ModelError(
-                f"the server at {options.server} has {self.info.model!r}, whose tokenizer is not that of "
-                f"{target_name!r}"
-            )
+        if options.num_candidates > 1 and self.rule is not None and not rule_called(self.rule).takes_candidates:
+            raise UsageError(f"num_candidates = {options.num_candidates}: rule {self.rule!r} takes one draft a round")
         self._tokens: list[int] = []
         self._session = ""
+        self._call: _Call | None = None
+
+    def _check(self, target: ResolvedModel) -> None:
+        where = f"the server at {self._options.server} has {self.info.model!r}"
+        if self.info.tokenizer_hash != vocabulary_hash(target.path):
+            raise ModelError(f"{where}, whose tokenizer is not that of {target.name!r}")
+        if self.info.model_hash != target.content_hash:
+            raise ModelError(
+                f"{where}, which is not {target.name!r} as it is here: the figures would stand under another model's "
+                "name; serve the same files"
+            )
+        try:
+            rule_name(self.info.rule)
+        except ValueError as error:
+            raise BackendError(
+                f"{where} and an unknown strategy ({error}): install one decodebench on both sides"
+            ) from error
 
     def _ask_info(self) -> pb.InfoResponse:
         where = self._options.server
@@ -108,8 +121,8 @@ class RemoteVerifier(Verifier):
 
     def submit(self, proposal: Proposal) -> Answer:
         """Send the draft; the answer waits for what comes back."""
-        first = _Call(partial(self._send, proposal))
-        return lambda: self._answer(proposal, first)
+        self._call = call = _Call(partial(self._send, proposal))
+        return lambda: self._answer(proposal, call)
 
     def _send(self, proposal: Proposal) -> grpc.Future:
         self._rounds += 1
@@ -140,7 +153,7 @@ class RemoteVerifier(Verifier):
                 if error.code() in _FORGOTTEN:
                     resent += self._seen
                     self._seen = 0
-                call = _Call(partial(self._send, proposal))
+                self._call = call = _Call(partial(self._send, proposal))
         index, chosen = _chosen(response)
         judgement = Judgement(index, chosen.num_accepted_tokens, chosen.next_token_id, chosen.next_token_logprob)
         # What the server has now: the prefix, what it accepted, and its own token.
@@ -152,6 +165,8 @@ class RemoteVerifier(Verifier):
     def end(self) -> None:
         """Give the session back; a server that has gone has forgotten it anyway."""
         if self._session:
+            if self._call is not None:
+                self._call.cancel()  # a draft nobody waits for any more must not be verified after the session's end
             closing = pb.CloseSessionRequest(session_id=self._session)
             self._session = ""
             with suppress(grpc.RpcError):
@@ -177,6 +192,10 @@ class _Call:
     def result(self) -> Any:  # noqa: ANN401 - one of two message types
         """Wait for the response; raises ``grpc.RpcError``."""
         return self._future.result()
+
+    def cancel(self) -> None:
+        """Give the call up; one that is over stays as it is."""
+        self._future.cancel()
 
     @property
     def seconds(self) -> float:

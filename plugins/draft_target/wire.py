@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION = 1
 _FLOAT_BYTES = 4
+_ROUNDING = 1e-3
 _PAIR_BYTES = 7  # a probability, and an id as a varint of three bytes
 
 _RULES: dict[RuleName, int] = {
@@ -75,10 +76,10 @@ def _fill(row: Tensor, distribution: pb.Distribution, name: str) -> None:
     values = torch.from_numpy(np.frombuffer(data, "<f4").copy())
     if not len(values) or len(values) > len(row) or (ids and len(ids) != len(values)):
         raise ValueError(f"{name} has {len(values)} probabilities and {len(ids)} ids; the vocabulary has {len(row)}")
-    if ids and max(ids) >= len(row):
-        raise ValueError(f"{name}.ids has {max(ids)}; the vocabulary has {len(row)}")
-    if not (values.isfinite().all() and values.min() >= 0 and values.max() <= 1.001):
-        raise ValueError(f"{name}.probabilities are no probabilities")
+    if ids and (max(ids) >= len(row) or len(set(ids)) < len(ids)):
+        raise ValueError(f"{name}.ids must be distinct and below {len(row)}")
+    if not (values.isfinite().all() and values.min() >= 0 and abs(float(values.double().sum()) - 1) < _ROUNDING):
+        raise ValueError(f"{name}.probabilities are no probabilities that add up to 1")
     if ids:
         row[list(ids)] = values
     else:

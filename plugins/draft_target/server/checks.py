@@ -17,6 +17,10 @@ from ..wire import rule_name, unpacked
 from .refusal import Refused, invalid
 
 MOST_CANDIDATES = 64
+MOST_DRAFTED = 512
+_MOST_LOGITS = 2**27  # numbers of float32: half a gigabyte, and twice that while a rule works on them
+_LEAST_TEMPERATURE = 1e-3
+_LEAST_LOGPROB = -700.0  # below, a float64 probability is 0
 
 
 def check_ids(name: str, ids: Sequence[int], model: CausalModel) -> None:
@@ -29,8 +33,10 @@ def sampling_of(
     request: pb.VerificationRequest | pb.GenerateRequest, prompt: Sequence[int] = (), max_new_tokens: int = 1
 ) -> Request:
     """Return how a request wants tokens to be chosen."""
-    if not (math.isfinite(request.temperature) and request.temperature >= 0):
-        raise invalid(f"temperature = {request.temperature} must be finite and not negative")
+    if not (
+        math.isfinite(request.temperature) and (request.temperature == 0 or request.temperature >= _LEAST_TEMPERATURE)
+    ):
+        raise invalid(f"temperature = {request.temperature} must be 0, or at least {_LEAST_TEMPERATURE} and finite")
     top_p = request.top_p or 1.0
     if not 0 < top_p <= 1:
         raise invalid(f"top_p = {request.top_p} must lie in (0, 1]")
@@ -70,8 +76,14 @@ def proposal_of(requests: Sequence[pb.VerificationRequest], model: CausalModel, 
     )
 
 
-def check_room(start: int, prefix: int, drafted: int, model: CausalModel) -> None:
-    """Refuse what is longer than the context, the token that comes back included."""
+def check_room(start: int, prefix: int, drafted: int, model: CausalModel, candidates: int = 1) -> None:
+    """Refuse what is longer than the context, the token that comes back included, and drafts beyond all measure."""
+    if candidates * (drafted + 1) * model.vocabulary > _MOST_LOGITS or drafted > MOST_DRAFTED:
+        raise Refused(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f"{candidates} drafts of {drafted} tokens are too many: at most {MOST_DRAFTED} tokens, and "
+            f"{_MOST_LOGITS // model.vocabulary} positions over all candidates",
+        )
     if start + prefix + drafted >= model.context:
         raise Refused(
             grpc.StatusCode.OUT_OF_RANGE,
@@ -112,6 +124,6 @@ def _logprobs(requests: Sequence[pb.VerificationRequest], length: int) -> tuple[
         return None
     if len(request.draft_logprobs) != length:
         raise invalid(f"draft_logprobs has {len(request.draft_logprobs)} entries for a draft of {length}")
-    if not all(math.isfinite(value) and value <= 1e-3 for value in request.draft_logprobs):
-        raise invalid("draft_logprobs must be finite and not above 0")
+    if not all(_LEAST_LOGPROB <= value <= 1e-3 for value in request.draft_logprobs):
+        raise invalid(f"draft_logprobs must lie between {_LEAST_LOGPROB:g} and 0")
     return (tuple(request.draft_logprobs),)

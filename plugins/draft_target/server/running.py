@@ -114,5 +114,8 @@ class Running:
         until = time.monotonic() + self._listening.drain_s
         while len(self._service.sessions) and time.monotonic() < until and self._signals < 2:
             time.sleep(_LOOK_S)
-        self._server.stop(grace=self._listening.drain_s).wait()
+        ended = self._server.stop(grace=max(0.0, until - time.monotonic()))
+        while not ended.wait(_LOOK_S):
+            if self._signals >= 2:
+                self._server.stop(grace=0)
         self._log.event("stopped", cut_sessions=len(self._service.sessions))

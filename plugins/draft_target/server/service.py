@@ -93,10 +93,12 @@ class TargetService(VerificationServicer):
     def _verify(self, requests: Sequence[pb.VerificationRequest], context: Context) -> list[pb.VerificationResponse]:
         """Verify the candidates of one session."""
         first = requests[0]
+        drafted = len(first.draft_token_ids)
+        check_room(first.prefix_start, len(first.prefix_token_ids), drafted, self._model, len(requests))
         check_ids("prefix_token_ids", first.prefix_token_ids, self._model)
         sampling, rule = sampling_of(first), rule_of(first, self._served.strategy)
         proposal = proposal_of(requests, self._model, rule)
-        check_room(first.prefix_start, len(first.prefix_token_ids), proposal.length, self._model)
+        self.sessions.arrive(first.session_id)
         with self._turn_for(context), self.sessions.use(first.session_id, first.prefix_start) as target:
             have = len(target.tokens)
             if first.prefix_start > have:
@@ -117,13 +119,15 @@ class TargetService(VerificationServicer):
 
     def CloseSession(self, request: pb.CloseSessionRequest, context: Context) -> pb.CloseSessionResponse:
         """End a session."""
-        if self.sessions.close(request.session_id):
+        with self._answering("close", "", context), self._turn_for(context):
+            is_closed = self.sessions.drop(request.session_id)
+        if is_closed:
             self._log.detail("session closed", session=request.session_id, open=len(self.sessions))
         return pb.CloseSessionResponse()
 
     def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """Decode with the target alone."""
-        with self._answering("generate", request.request_id, context):
+        with self._answering("generate", request.request_id, context), self.sessions.generation():
             began = time.perf_counter()
             steps = list(self._decode(self._request(request), context, drafts=False))
             ids = [token for step in steps for token in step.token_ids]
@@ -136,7 +140,7 @@ class TargetService(VerificationServicer):
 
     def StreamInference(self, request: pb.GenerateRequest, context: Context) -> Iterator[pb.InferenceChunk]:
         """Decode with looked-up drafts and send each round's tokens."""
-        with self._answering("stream", request.request_id, context):
+        with self._answering("stream", request.request_id, context), self.sessions.generation():
             began = time.perf_counter()
             steps: list[Step] = []
 
@@ -157,7 +161,7 @@ class TargetService(VerificationServicer):
         check_ids("prompt_token_ids", ids, self._model)
         if not ids or request.max_new_tokens < 1:
             raise invalid(f"a prompt of {len(ids)} tokens with max_new_tokens = {request.max_new_tokens} gives nothing")
-        check_room(0, len(ids), request.max_new_tokens - 1, self._model)
+        check_room(0, len(ids) + request.max_new_tokens - 1, 0, self._model)
         return replace(
             sampling_of(request, ids, request.max_new_tokens),
             stop_token_ids=tuple(request.stop_token_ids) or self._stop_ids,

@@ -45,15 +45,17 @@ class Sessions:
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._is_draining = False
+        self._generations = 0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + self._generations
 
     @contextmanager
     def use(self, name: str, prefix_start: int) -> Iterator[TargetSession]:
         """Take a session for one request; a request that begins at 0 opens it.
 
-        The caller holds ``turn``. A session whose first request fails is forgotten again.
+        The caller holds ``turn``. A session is forgotten again when its first request is refused, and whenever one
+        fails: nobody knows what its cache holds then.
 
         Raises:
             Refused: unknown, one too many, or the server is going down.
@@ -61,12 +63,43 @@ class Sessions:
         session, is_new = self._take(name, prefix_start)
         try:
             yield session.target
-        except BaseException:
+        except Refused:
             if is_new:
-                self._drop(name)
+                self.drop(name)
+            raise
+        except BaseException:
+            self.drop(name)
             raise
         finally:
             session.used_at = time.monotonic()
+
+    def arrive(self, name: str) -> None:
+        """Note that a request for a session waits for its turn."""
+        with self._lock:
+            if name in self._open:
+                self._open[name].used_at = time.monotonic()
+
+    @contextmanager
+    def generation(self) -> Iterator[None]:
+        """Hold a place for a generation on the server's side; it counts as a session.
+
+        Raises:
+            Refused: one too many, or the server is going down.
+        """
+        with self._lock:
+            self._check_room()
+            self._generations += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._generations -= 1
+
+    def _check_room(self) -> None:
+        if self._is_draining:
+            raise Refused(grpc.StatusCode.UNAVAILABLE, "the server is going down and opens no session")
+        if len(self) >= self._limit:
+            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._limit} sessions are open, which is the limit")
 
     def _take(self, name: str, prefix_start: int) -> tuple[Session, bool]:
         if not 0 < len(name) <= _LONGEST_NAME:
@@ -79,21 +112,12 @@ class Sessions:
                 raise Refused(
                     grpc.StatusCode.NOT_FOUND, f"session {name!r} is unknown here: send the whole prefix from 0"
                 )
-            if self._is_draining:
-                raise Refused(grpc.StatusCode.UNAVAILABLE, "the server is going down and opens no session")
-            if len(self._open) >= self._limit:
-                raise Refused(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._limit} sessions are open, which is the limit"
-                )
+            self._check_room()
             session = self._open[name] = Session(TargetSession(self._model))
             return session, True
 
-    def close(self, name: str) -> bool:
-        """Forget a session; returns whether there was one."""
-        with self._turn:
-            return self._drop(name)
-
-    def _drop(self, name: str) -> bool:
+    def drop(self, name: str) -> bool:
+        """Forget a session; returns whether there was one. The caller holds ``turn``."""
         with self._lock:
             session = self._open.pop(name, None)
         if session is None:
@@ -106,7 +130,13 @@ class Sessions:
         before = time.monotonic() - self._idle_s
         with self._lock:
             old = [name for name, session in self._open.items() if session.used_at < before]
-        return [name for name in old if self.close(name)]
+        dropped = []
+        for name in old:
+            with self._turn:
+                session = self._open.get(name)
+                if session is not None and session.used_at < before and self.drop(name):
+                    dropped.append(name)
+        return dropped
 
     def drain(self) -> None:
         """Open no session any more."""

@@ -102,7 +102,12 @@ def test_adaptive_drafts_grow_and_shrink():
     fixed = DraftLength(4)
     fixed.observe(4, 0)
     assert fixed.tokens == 4
-    length.observe(1, 1)  # a draft cut short by the token limit
+    length.observe(1, 1)  # a draft cut short by the token limit says nothing of a longer one
+    assert length.tokens == 2
+    length.observe(0, 0)
+    assert length.tokens == 2
+    length = DraftLength(6, 8)
+    length.observe(4, 1)  # ... but a rejection always tells
     assert length.tokens == 2
 
 

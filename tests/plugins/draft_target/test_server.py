@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from decodebench.core.errors import BackendError, SampleError
+from decodebench.core.errors import BackendError, ModelError, SampleError
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
 from decodebench.plugins.reference.tokenizer import END_ID
@@ -159,6 +159,7 @@ def test_requests_that_cannot_be_are_refused_and_hurt_nobody(stub):
     first = stub.VerifyDraft(good)
     vocabulary = stub.Info(pb.InfoRequest()).vocabulary_size
     row = pb.Distribution(probabilities=b"\0\0\0\0" * 7)
+    half = pb.Distribution(probabilities=b"\0\0\0\x3f", ids=[5])
     refused = {
         "no prompt": (asked(prefix=()), Code.INVALID_ARGUMENT),
         "prefix outside the vocabulary": (asked(prefix=(vocabulary,)), Code.INVALID_ARGUMENT),
@@ -181,6 +182,16 @@ def test_requests_that_cannot_be_are_refused_and_hurt_nobody(stub):
             asked(draft=(5,), temperature=1.0, draft_distributions=[row]),
             Code.INVALID_ARGUMENT,
         ),
+        "drafts beyond all measure": (asked(draft=[5] * 600), Code.OUT_OF_RANGE),
+        "a distribution without its tail": (
+            asked(draft=(5,), temperature=1.0, draft_distributions=[half]),
+            Code.INVALID_ARGUMENT,
+        ),
+        "a log-probability of nothing": (
+            asked(draft=(5,), temperature=1.0, draft_logprobs=[-1000.0], rule=pb.RULE_PROBABILISTIC_APPROX),
+            Code.INVALID_ARGUMENT,
+        ),
+        "a temperature of nearly nothing": (asked(temperature=1e-30), Code.INVALID_ARGUMENT),
         "half a float": (
             asked(draft=(5,), temperature=1.0, draft_distributions=[pb.Distribution(probabilities=b"123")]),
             Code.INVALID_ARGUMENT,
@@ -293,7 +304,37 @@ def test_a_signal_lets_open_sessions_end_and_opens_none(serve):
     assert ending.events("stopped")[0]["cut_sessions"] == 0
 
 
-def test_no_server_and_another_tokenizer_are_said(tiny, serve, tmp_path):
+def test_a_generation_on_the_server_takes_a_place(serve):
+    narrow = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 1)
+    long = pb.GenerateRequest(prompt="How many", max_new_tokens=1500, ignore_eos=True)
+    with grpc.insecure_channel(narrow.address) as channel:
+        stub = VerificationStub(channel)
+        stream = stub.StreamInference(long)
+        next(stream)
+        assert code_of(stub.Generate, long) == Code.RESOURCE_EXHAUSTED
+        assert code_of(stub.VerifyDraft, asked()) == Code.RESOURCE_EXHAUSTED
+        assert stub.Info(pb.InfoRequest(), timeout=10).open_sessions == 1
+        stream.cancel()
+
+
+def test_a_second_signal_does_not_wait(serve):
+    busy = serve("-m", "tiny:target", "--threads", 1, "--drain-timeout", 120)
+    with grpc.insecure_channel(busy.address) as channel:
+        VerificationStub(channel).VerifyDraft(asked("open"))
+        busy.signal(signal.SIGTERM)
+        while not busy.events("draining"):
+            time.sleep(0.05)
+        busy.signal(signal.SIGTERM)
+        assert busy.wait(timeout=20) == 0
+
+
+def test_another_model_is_refused_by_both_names(tiny, serve):
+    other = serve("-m", "tiny:draft", "--threads", 1)
+    with pytest.raises(ModelError, match="'tiny:draft', which is not 'tiny:target'"):
+        tiny.backend(server=other.address)
+
+
+def test_no_server_is_said(tiny):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -6,7 +6,9 @@ from itertools import islice
 
 import torch
 
-from decodebench import PreparedModel, Request, ResolvedModel
+from decodebench import ModelCache, PreparedModel, Request
+from decodebench.core.models import resolve
+from decodebench.core.registry import Registry
 from decodebench.plugins.draft_target.backend import DraftTargetBackend
 from decodebench.plugins.draft_target.models.own_layers import OwnLayers
 from decodebench.plugins.reference.problems import held_out_problems
@@ -19,11 +21,10 @@ MARGIN = 1e-4
 LIMIT = 96
 
 
-def prepared(folder, name="model", draft=None):
-    architecture = "Qwen3ForCausalLM"
-    companions = {} if draft is None else {"draft-target": prepared(draft, "draft")}
-    source = ResolvedModel(name, folder, "0", architecture)
-    return PreparedModel(folder, "safetensors", None, None, source, "none", companions)
+def prepared(name: str, draft: str | None = None) -> PreparedModel:
+    source = resolve(name, Registry(only=["reference"]).models, ModelCache())
+    companions = {} if draft is None else {"draft-target": prepared(draft)}
+    return PreparedModel(source.path, "safetensors", None, None, source, "none", companions)
 
 
 class TinyPair:
@@ -42,7 +43,7 @@ class TinyPair:
     def backend(self, **options) -> DraftTargetBackend:
         backend = DraftTargetBackend()
         settings = backend.Options(n_threads=1, **options)
-        backend.load(prepared(TINY, "tiny:target", TINY.parent / "draft"), "cpu", settings)
+        backend.load(prepared("tiny:target", "tiny:draft"), "cpu", settings)
         return backend
 
     @staticmethod
