@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -121,19 +120,21 @@ class RemoteVerifier(Verifier):
 
     def submit(self, proposal: Proposal) -> Answer:
         """Send the draft; the answer waits for what comes back."""
-        self._call = call = _Call(partial(self._send, proposal))
+        self._call = call = self._send(proposal)
         return lambda: self._answer(proposal, call)
 
-    def _send(self, proposal: Proposal) -> grpc.Future:
+    def _send(self, proposal: Proposal) -> _Call:
         self._rounds += 1
         fields = self._fields | {"prefix_start": self._seen, "prefix_token_ids": self._tokens[self._seen :]}
         fields["request_id"] = f"{self._session[:8]}-{self._rounds}"
         drafts = drafts_of(proposal, with_distributions=self._with_distributions)
         requests = [pb.VerificationRequest(**fields, **draft) for draft in drafts]
         how: dict[str, Any] = {"timeout": self._options.deadline_s, "metadata": self._metadata}
+        is_early = self._options.optimistic  # only then is there something to do before the answer is asked for
         if len(requests) == 1:
-            return self._stub.VerifyDraft.future(requests[0], **how)
-        return self._stub.BatchVerify.future(pb.BatchVerificationRequest(requests=requests), **how)
+            return _Call(self._stub.VerifyDraft, requests[0], how, is_early=is_early)
+        batch = pb.BatchVerificationRequest(requests=requests)
+        return _Call(self._stub.BatchVerify, batch, how, is_early=is_early)
 
     def _answer(self, proposal: Proposal, call: _Call) -> Verdict:
         reconnects = resent = 0
@@ -153,7 +154,7 @@ class RemoteVerifier(Verifier):
                 if error.code() in _FORGOTTEN:
                     resent += self._seen
                     self._seen = 0
-                self._call = call = _Call(partial(self._send, proposal))
+                self._call = call = self._send(proposal)
         index, chosen = _chosen(response)
         judgement = Judgement(index, chosen.num_accepted_tokens, chosen.next_token_id, chosen.next_token_logprob)
         # What the server has now: the prefix, what it accepted, and its own token.
@@ -178,24 +179,41 @@ class RemoteVerifier(Verifier):
 
 
 class _Call:
-    """A call on its way, and how long it takes."""
+    """A call, and how long it takes.
 
-    def __init__(self, send: Callable[[], grpc.Future]) -> None:
+    Args:
+        method: of the stub.
+        request: its message.
+        how: deadline and metadata.
+        is_early: send it now; otherwise when the answer is asked for, which spares waking a thread that waits for it.
+    """
+
+    def __init__(self, method: Any, request: Any, how: dict[str, Any], *, is_early: bool) -> None:  # noqa: ANN401
         self._began = time.perf_counter()
         self._ended: float | None = None
-        self._future = send()
-        self._future.add_done_callback(self._done)
+        self._call = partial(method, request, **how)
+        self._future: grpc.Future | None = None
+        if is_early:
+            self._future = method.future(request, **how)
+            self._future.add_done_callback(self._done)
 
-    def _done(self, _: grpc.Future) -> None:
+    def _done(self, _: object = None) -> None:
         self._ended = time.perf_counter()
 
     def result(self) -> Any:  # noqa: ANN401 - one of two message types
         """Wait for the response; raises ``grpc.RpcError``."""
-        return self._future.result()
+        if self._future is not None:
+            return self._future.result()
+        self._began = time.perf_counter()
+        try:
+            return self._call()
+        finally:
+            self._done()
 
     def cancel(self) -> None:
         """Give the call up; one that is over stays as it is."""
-        self._future.cancel()
+        if self._future is not None:
+            self._future.cancel()
 
     @property
     def seconds(self) -> float:
