@@ -69,7 +69,7 @@ def decodebench_models() -> Sequence[ModelSource]:
         ),
         ModelSource(
             "tiny:llada",
-            "LLaDA, 3.3 M parameters, made from tiny:target: fills a canvas of masks in any order",
+            "LLaDA, 4.4 M parameters, made from tiny:target: fills a canvas of masks in any order",
             path=WEIGHTS_FOLDER / "llada",
         ),
     ]

@@ -114,14 +114,16 @@ def forward(
     positions: Tensor,
     *,
     mask: Tensor | None = None,
+    later_mask: Tensor | None = None,
     cache: Cache | None = None,
     outputs: list[Tensor] | None = None,
 ) -> tuple[Tensor, Cache]:
     """Run the network.
 
-    `tokens` and `positions` are [B, T]. `mask` ([B, 1, T, cached + T], True where a query may look) replaces the
-    causal mask; without it a cache is allowed only for T = 1, which may see everything. Each layer's output [B, T, D]
-    is appended to `outputs` where that is given. Returns the logits [B, T, V] and the cache with these T positions
+    `tokens` and `positions` are [B, T]. `mask` ([B, 1, T, cached + T], True where a query may look, or what is added to
+    its scores) replaces the causal mask; without it a cache is allowed only for T = 1, which may see everything.
+    `later_mask` stands in for it in all layers but the first. Each layer's output [B, T, D] is appended to `outputs`
+    where that is given. Returns the logits [B, T, V] and the cache with these T positions
     appended.
     """
     import torch.nn.functional as F
@@ -131,6 +133,7 @@ def forward(
     grown: Cache = []
     for number in range(shape.layers):
         past = cache[number] if cache else None
+        mask = later_mask if number and later_mask is not None else mask
         hidden, kept = layer(weights, f"model.layers.{number}.", shape, hidden, tables, mask=mask, past=past)
         grown.append(kept)
         if outputs is not None:

@@ -82,7 +82,7 @@ DIFFUSION_RECIPES = {
     "llada": DiffusionRecipe(
         LladaShape(256, 1 + RECIPES["target"].shape.layers, 768, 4, 4, VOCAB_SIZE),
         rows=16,
-        phases=((2400, 3e-4),),
+        phases=((1500, 2.5e-4),),
         seed=5,
     ),
 }

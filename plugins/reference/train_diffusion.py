@@ -34,6 +34,12 @@ DIGIT_WEIGHT = 3.0
 """Weight of a digit's loss: digits are what remains uncertain."""
 REACH = 2.0
 """The loss of a masked token behind n other masks weighs exp(-n / 2): the far ones are guesswork."""
+CANVAS_REACH = 1.5
+"""The same for LLaDA."""
+CANVAS_WIDTHS = (4, 8, 8, 16, 32)
+"""Block lengths that the training of `tiny:llada` imitates."""
+AHEAD_PENALTY, AHEAD_SHARE = 10.0, 0.6
+"""What `llada_loss` takes off at first, and the share of the steps over which that falls to 0."""
 CANVAS_STEP = 32
 LONGEST_CANVAS = 160
 """Canvases of `tiny:llada` in training: multiples of 32 that hold the answer, at most 160 tokens."""
@@ -120,10 +126,10 @@ def _masks_before(masked: Tensor) -> Tensor:
 
 
 def canvas_noise(text: Text, generator: Generator) -> Tensor:
-    """Draw which tokens are masked for LLaDA: a share anywhere in an answer, or one block in work as decoding meets it.
+    """Draw which tokens of an answer are masked for LLaDA: mostly all from a random one on, as at the start of a block.
 
-    Returns the weight of the loss of each masked token, 0 for the others, [rows, row tokens]: the more masks stand
-    before it, the less.
+    Otherwise one block of 4 to 32 is in work, as decoding meets it, or any share anywhere. Returns the weight of the
+    loss of each masked token, 0 for the others, [rows, row tokens]: the more masks stand before it, the less.
     """
     import torch
 
@@ -134,20 +140,22 @@ def canvas_noise(text: Text, generator: Generator) -> Tensor:
     def drawn() -> Tensor:
         return torch.rand(rows, count, generator=generator).gather(1, documents)
 
-    first = torch.full((rows, count), length).scatter_reduce(
-        1, documents, torch.where(text.is_answer, text.positions, length), "amin"
-    )
-    last = torch.zeros(rows, count, dtype=torch.long).scatter_reduce(
-        1, documents, torch.where(text.is_answer, text.positions, 0), "amax"
-    )
-    inside = text.positions - first.gather(1, documents)
-    canvas = (last - first + 1).gather(1, documents)
+    def extreme(where: Tensor, default: int, reduce: str) -> Tensor:
+        found = torch.full((rows, count), default)
+        values = torch.where(where, text.positions, default)
+        return found.scatter_reduce(1, documents, values, reduce).gather(1, documents)
+
+    first = extreme(text.is_answer, length, "amin")
+    inside = text.positions - first
+    written = extreme(text.is_answer & (text.weights >= 1), 0, "amax") - first + 1  # up to the first end token
     is_hit = torch.rand(rows, length, generator=generator) < drawn()
-    width = torch.tensor([4, 8, 16, 32])[(drawn() * 4).long()]
-    start = (drawn() * canvas / width).long() * width
+    width = torch.tensor(CANVAS_WIDTHS)[(drawn() * len(CANVAS_WIDTHS)).long()]
+    start = (drawn() * written / width).long() * width
     as_decoded = (inside >= start + width) | ((inside >= start) & is_hit)
-    masked = torch.where(drawn() < 0.4, is_hit, as_decoded) & text.is_answer
-    return masked * torch.exp(-_masks_before(masked) / REACH)
+    suffix = inside >= (drawn() * written).long()
+    way = drawn()
+    masked = torch.where(way < 0.1, is_hit, torch.where(way < 0.5, as_decoded, suffix)) & text.is_answer
+    return masked * torch.exp(-_masks_before(masked) / CANVAS_REACH)
 
 
 def block_diffusion_loss(weights: Weights, shape: BlockDiffusionShape, text: tuple[Tensor, ...]) -> Tensor:
@@ -194,15 +202,26 @@ def _block_mask(documents: Tensor, blocks: Tensor) -> Tensor:
 def llada_loss(weights: Weights, shape: LladaShape, text: tuple[Tensor, ...]) -> Tensor:
     """Return the weighted cross-entropy of masked tokens, each guessed at its own place; a document sees all of itself.
 
-    `text` is tokens, positions, documents, is_answer, loss weights and the noise.
+    `text` is tokens, positions, documents, is_answer, loss weights, the noise, and what is taken off the scores of
+    tokens that stand ahead in all layers but the first: much makes the network see what the target saw, 0 is LLaDA.
     """
     import torch
     import torch.nn.functional as F
 
-    tokens, positions, documents, _, loss_weights, noise = text
+    tokens, positions, documents, _, loss_weights, noise, penalty = text
     masked = noise > 0
-    mask = (documents[:, :, None] == documents[:, None, :])[:, None]
-    logits, _ = forward(in_bfloat16(weights), shape, torch.where(masked, MASK_ID, tokens), positions, mask=mask)
+    same = (documents[:, :, None] == documents[:, None, :])[:, None]
+    places = torch.arange(tokens.shape[1])
+    ahead = places[None, :] > places[:, None]
+    nowhere = torch.tensor(float("-inf"))
+    logits, _ = forward(
+        in_bfloat16(weights),
+        shape,
+        torch.where(masked, MASK_ID, tokens),
+        positions,
+        mask=torch.where(same, 0.0, nowhere).bfloat16(),
+        later_mask=torch.where(same, torch.where(ahead, -penalty, 0.0), nowhere).bfloat16(),
+    )
     losses = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
     used = (noise * loss_weights).flatten()
     return (losses * used).sum() / used.sum()
@@ -264,14 +283,23 @@ def train_diffusion(
         weights |= fit_shift(weights, recipe.shape, lambda: _half_masked(next(stream), generator), generator)
     loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
 
+    penalties = _falling(sum(steps for steps, _ in recipe.phases))
+
     def next_loss() -> Tensor:
         text = text_of(next(stream), digits)
         seen = (text.tokens, text.positions, text.documents, text.is_answer, text.weights, noise(text))
-        return loss_of(weights, text=seen)
+        more = (torch.tensor(next(penalties)),) if isinstance(recipe.shape, LladaShape) else ()
+        return loss_of(weights, text=(*seen, *more))
 
     for steps, learning_rate in recipe.phases:
         trained = optimise(weights, next_loss, steps, learning_rate, save)
     return trained
+
+
+def _falling(steps: int) -> Iterator[float]:
+    """Yield the penalty of each step."""
+    for step in range(steps):
+        yield AHEAD_PENALTY * max(0.0, 1 - step / (AHEAD_SHARE * steps))
 
 
 def train_shipped_diffusion(folder: Path, recipe: DiffusionRecipe, tokenizer: Tokenizer, *, compiled: bool) -> None:

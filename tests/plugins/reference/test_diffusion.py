@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from decodebench.plugins.reference import shift_layer
 from decodebench.plugins.reference import train_diffusion as training
 from decodebench.plugins.reference.diffusion_network import BlockDiffusionShape, LladaShape, begin_as
 from decodebench.plugins.reference.evaluate import answer_problems, count_right, held_out, load_weights
@@ -95,13 +96,14 @@ def test_a_noised_block_does_not_see_its_own_clean_tokens(target, text):
     "shape",
     [
         BlockDiffusionShape(64, 1, 64, 1, 1, VOCAB_SIZE, block_size=BLOCK),
-        LladaShape(64, 1, 64, 1, 1, VOCAB_SIZE),
+        LladaShape(64, 2, 64, 1, 1, VOCAB_SIZE),
     ],
 )
 def test_equal_seeds_train_equal_weights(shape, tokenizer, monkeypatch):
     from decodebench.plugins.reference.network import Shape, initial_weights
     from decodebench.plugins.reference.recipes import DiffusionRecipe, Recipe
 
+    monkeypatch.setattr(shift_layer, "_STEPS", 3)
     small = Recipe(Shape(64, 1, 64, 1, 1, VOCAB_SIZE), steps=1, learning_rate=1e-3, seed=1)
     monkeypatch.setitem(RECIPES, "target", small)
     target = initial_weights(small.shape, torch.Generator().manual_seed(1))
@@ -111,6 +113,33 @@ def test_equal_seeds_train_equal_weights(shape, tokenizer, monkeypatch):
     ]
     assert all(torch.equal(weight, runs[1][name]) for name, weight in runs[0].items())
     assert any(not torch.equal(weight, target[name]) for name, weight in runs[0].items() if name in target)
+
+
+def test_a_first_layer_learns_to_move_the_text_on_by_one_place(target, tokenizer, monkeypatch):
+    """A few steps of what training does: the token before is the nearest one to most outputs, masked or not."""
+    from decodebench.plugins.reference.network import EMBEDDING, layer, rotary
+
+    monkeypatch.setattr(shift_layer, "_STEPS", 150)
+    shape = DIFFUSION_RECIPES["llada"].shape
+    stream = batches(training.canvases(tokenizer, 3), 4)
+    generator = torch.Generator().manual_seed(3)
+    fitted = shift_layer.fit_shift(target, shape, lambda: training._half_masked(next(stream), generator), generator)
+    tokens, positions, documents = training._half_masked(next(stream), generator)
+    embedding = target[EMBEDDING]
+    own = embedding[tokens]
+    mask = (documents[:, :, None] == documents[:, None, :])[:, None]
+    moved, _ = layer(fitted, "model.layers.0.", shape, own, rotary(shape, positions, own), mask=mask)
+    used = (documents >= 0) & (positions > 0)
+    nearest = torch.cdist(moved[used], embedding).argmin(-1)
+    before = torch.cat([tokens[:, :1], tokens[:, :-1]], dim=1)[used]
+    assert (nearest == before).float().mean() > 0.5
+
+
+def test_the_penalty_on_what_stands_ahead_falls_to_nothing():
+    found = list(training._falling(10))
+    assert found[0] == training.AHEAD_PENALTY
+    assert found == sorted(found, reverse=True)
+    assert found[6:] == [0.0] * 4
 
 
 def test_llada_is_written_under_its_published_names():
