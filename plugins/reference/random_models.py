@@ -84,10 +84,10 @@ RANDOM_MODELS = {
         "untrained DFlash draft of random:qwen3-100m, 17 M parameters", _LARGE_DRAFT, architecture="DFlashDraftModel"
     ),
     "random:qwen3-30m-draft": RandomModel(
-        "untrained draft of random:qwen3-30m for draft-target, 3 M parameters", Shape(256, 2, 768, 4, 2, 8192)
+        "untrained draft of random:qwen3-30m for draft-target, 3.7 M parameters", Shape(256, 2, 768, 4, 2, 8192)
     ),
     "random:qwen3-100m-draft": RandomModel(
-        "untrained draft of random:qwen3-100m for draft-target, 7 M parameters", Shape(256, 4, 768, 4, 2, 16384)
+        "untrained draft of random:qwen3-100m for draft-target, 7.3 M parameters", Shape(256, 4, 768, 4, 2, 16384)
     ),
     "random:qwen2-30m": RandomModel(
         "untrained Qwen2, 29 M parameters, for speed work",
