@@ -24,6 +24,7 @@ from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError
 from ...core.scoring import score_rows
+from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .candidates import clamped_options
 from .check import check_cell
 from .options import DFlashOptions
@@ -73,9 +74,7 @@ class DFlashBackend(Backend):
     @classmethod
     def devices(cls) -> Sequence[str]:
         """List the CPU and what CUDA offers."""
-        import torch
-
-        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+        return torch_devices()
 
     @classmethod
     def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
@@ -178,23 +177,12 @@ class DFlashBackend(Backend):
 
         A batch of several prompts has no published figures: the published scripts decode one at a time.
         """
-        import torch
-
         from .decoder import Decoder
 
         figures = dict(self._decoder.times.take()) if isinstance(self._decoder, Decoder) and self._is_single else {}
-        if self._device.startswith("cuda"):
-            figures["peak_device_bytes"] = float(torch.cuda.max_memory_allocated(self._device))
-            torch.cuda.reset_peak_memory_stats(self._device)
-        return figures
+        return {**figures, **take_peak_bytes(self._device)}
 
     def close(self) -> None:
         """Free networks and caches."""
-        import gc
-
-        import torch
-
         del self._decoder, self._target
-        gc.collect()
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_device_memory(self._device)

@@ -26,6 +26,7 @@ from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError
 from ...core.scoring import score_rows
+from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .check import NAME, check_cell, inert_options, needs_draft
 from .console import line
 from .draft_length import DraftLength
@@ -74,9 +75,7 @@ class DraftTargetBackend(Backend):
     @classmethod
     def devices(cls) -> Sequence[str]:
         """List the CPU and what CUDA offers."""
-        import torch
-
-        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+        return torch_devices()
 
     @classmethod
     def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
@@ -271,22 +270,10 @@ class DraftTargetBackend(Backend):
 
     def counters(self) -> Mapping[str, float]:
         """Return the peak of device memory since the last call, where the device counts it."""
-        import torch
-
-        if not self._device.startswith("cuda"):
-            return {}
-        peak = torch.cuda.max_memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return {"peak_device_bytes": float(peak)}
+        return take_peak_bytes(self._device)
 
     def close(self) -> None:
         """Free networks and caches, close the connection."""
-        import gc
-
-        import torch
-
         self._verifier.close()
         del self._decoder, self._verifier, self._target
-        gc.collect()
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_device_memory(self._device)

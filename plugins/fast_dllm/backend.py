@@ -23,6 +23,7 @@ from ...core.backend import (
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
 from ...core.scoring import score_rows
+from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .check import check_cell, inert_options
 from .options import FastDllmOptions
 from .variant import Variant
@@ -62,9 +63,7 @@ class FastDllmBackend(Backend):
     @classmethod
     def devices(cls) -> Sequence[str]:
         """List the CPU and what CUDA offers."""
-        import torch
-
-        return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+        return torch_devices()
 
     @classmethod
     def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
@@ -140,21 +139,10 @@ class FastDllmBackend(Backend):
 
     def counters(self) -> Mapping[str, float]:
         """Return what is counted beside the steps of a single prompt, and peak device memory."""
-        import torch
-
         figures = dict(self._decoder.accounts.figures())
-        if self._device.startswith("cuda"):
-            figures["peak_device_bytes"] = float(torch.cuda.max_memory_allocated(self._device))
-            torch.cuda.reset_peak_memory_stats(self._device)
-        return figures
+        return {**figures, **take_peak_bytes(self._device)}
 
     def close(self) -> None:
         """Free network and cache."""
-        import gc
-
-        import torch
-
         del self._decoder, self._network
-        gc.collect()
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_device_memory(self._device)

@@ -24,6 +24,7 @@ from ...core.cache import ModelCache
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
 from ...core.hugging_face import context_length, count_weights, open_model
+from ...core.torch_device import free_device_memory, take_peak_bytes
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
@@ -149,24 +150,12 @@ class TransformersBackend(Backend):
 
     def counters(self) -> Mapping[str, float]:
         """Return the peak of device memory since the last call, where the device counts it."""
-        import torch
-
-        if not self._device.startswith("cuda"):
-            return {}
-        peak = torch.cuda.max_memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return {"peak_device_bytes": float(peak)}
+        return take_peak_bytes(self._device)
 
     def close(self) -> None:
         """Free model and cache."""
-        import gc
-
-        import torch
-
         del self._decoder, self._model
-        gc.collect()
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_device_memory(self._device)
 
 
 def _stop_ids(*values: int | list[int] | None) -> tuple[int, ...]:

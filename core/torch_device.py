@@ -1,0 +1,32 @@
+"""What PyTorch says of devices: for backends whose network runs there."""
+
+from __future__ import annotations
+
+
+def torch_devices() -> list[str]:
+    """Return the GPUs that CUDA offers, and the CPU."""
+    import torch
+
+    return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+
+def take_peak_bytes(device: str) -> dict[str, float]:
+    """Return the peak of device memory since the last call as a counter; empty where the device counts none."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {}
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return {"peak_device_bytes": float(peak)}
+
+
+def free_device_memory(device: str) -> None:
+    """Collect what nothing refers to any more, and give its memory back to the device."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
