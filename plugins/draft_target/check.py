@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.backend import ResolvedModel
@@ -32,6 +33,10 @@ def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Work
         ModelError: draft or target is no Hugging Face folder, or they have different tokenizers; names both.
     """
     _check_folder(model)
+    for name in ("tls_ca", "auth_token_file"):
+        file = getattr(options, name)
+        if file is not None and not Path(file).expanduser().is_file():
+            raise UsageError(f"{name} = {file!r} is no file")
     if options.server == "embedded" or options.rule is not None:
         rule_for(options.rule, workload.temperature)
     if not needs_draft(options):
@@ -48,7 +53,7 @@ def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Work
             f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
             "another token"
         )
-    return list(_beyond_context(options, workload.temperature))
+    return list(_mixed_candidates(options, workload.temperature))
 
 
 def needs_draft(options: DraftTargetOptions) -> bool:
@@ -76,7 +81,7 @@ def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
     return found
 
 
-def _beyond_context(options: DraftTargetOptions, temperature: float) -> Iterator[str]:
+def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterator[str]:
     if options.num_candidates > 1 and temperature == 0:
         yield "the first of the candidates is the greedy draft, the others are drawn"
 

@@ -78,6 +78,9 @@ class DraftTargetOptions(BackendOptions):
                     raise ValueError(f"num_candidates = {self.num_candidates} cannot go with {name}: one draft a round")
         if self.optimistic and self.drafter == "prompt-lookup":
             raise ValueError("optimistic has nothing to gain with drafter = 'prompt-lookup': a look-up takes no time")
+        host, _, port = self.server.rpartition(":")
+        if self.server != "embedded" and not (host and port.isdigit() and int(port) < 65536):
+            raise ValueError(f"server = {self.server!r} is neither 'embedded' nor HOST:PORT")
         if self.server == "embedded" and (self.tls_ca or self.auth_token_file):
             raise ValueError("tls_ca and auth_token_file are for a connection: server = 'embedded' has none")
         return self
