@@ -125,7 +125,7 @@ class Speedup:
 def measure_speedup(pair: Pair, k: int, rounds: int, acceptance: float | None) -> Speedup:
     """Run both sides in turn on every prompt."""
     forced = None if acceptance is None else Forced(pair.drafter, acceptance, pair.target.vocabulary)
-    ratios, rates, alone_rates, steps = [], [], [], []
+    ratios, rates, alone_rates, steps, prices = [], [], [], [], []
     for number in range(rounds + 1):
         times = {"alone": 0.0, "drafted": 0.0}
         tokens = 0
@@ -144,12 +144,13 @@ def measure_speedup(pair: Pair, k: int, rounds: int, acceptance: float | None) -
             ratios.append(times["alone"] / times["drafted"])
             rates.append(tokens / times["drafted"])
             alone_rates.append(tokens / times["alone"])
+            prices.append(costs(pair, k))  # in every round, so that a machine that slows down slows both sides
     interval = t_interval([math.log(ratio) for ratio in ratios])
     judged = sum(step.accepted + (step.accepted < step.drafted) for step in steps)
     alpha = sum(step.accepted for step in steps) / judged
     tau = sum(len(step.token_ids) for step in steps) / len(steps)
-    decode_s, draft_s, verify_s = costs(pair, k)
-    c, v = draft_s / decode_s, verify_s / decode_s
+    c = statistics.median(draft_s / decode_s for decode_s, draft_s, _ in prices)
+    v = statistics.median(verify_s / decode_s for decode_s, _, verify_s in prices)
     expected_tokens = k + 1 if alpha == 1 else (1 - alpha ** (k + 1)) / (1 - alpha)
     return Speedup(
         target=pair.name,
@@ -191,7 +192,7 @@ def costs(pair: Pair, k: int) -> tuple[float, float, float]:
     return found[0], found[1] / k, found[2]
 
 
-def median_s(work: Callable[[], object], times: int = 60) -> float:
+def median_s(work: Callable[[], object], times: int = 24) -> float:
     seconds = []
     for _ in range(times):
         began = time.perf_counter()

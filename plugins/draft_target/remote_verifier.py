@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import grpc
@@ -13,12 +12,14 @@ import grpc
 from ...core.backend import Request, ResolvedModel
 from ...core.errors import BackendError, ModelError, SampleError, UsageError
 from ...core.tokenizer import vocabulary_hash
+from .deadline import Deadline
 from .options import DraftTargetOptions
 from .proposal import Judgement, Proposal, Verdict
 from .proto import verification_pb2 as pb
 from .proto.verification_pb2_grpc import VerificationStub
 from .rules import RuleName, rule_called, rule_for
 from .server.security import read_pem, read_token, token_metadata
+from .verification_stream import Awaited, VerificationStream
 from .verifier import Answer, Verifier
 from .wire import PROTOCOL_VERSION, drafts_of, rule_name, rule_number
 
@@ -27,8 +28,8 @@ _GOODBYE_S = 2.0
 _FIRST_PAUSE_S = 0.1
 _FORGOTTEN = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION)
 """The server does not have what was committed, or not any more, as when a request of before the loss came late."""
-_LOST = (grpc.StatusCode.UNAVAILABLE, *_FORGOTTEN)
-"""The server or its session has gone; another try may find it again."""
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, *_FORGOTTEN)
+"""The server, the stream or the session has gone; another try may find it again."""
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -67,7 +68,8 @@ class RemoteVerifier(Verifier):
             raise UsageError(f"num_candidates = {options.num_candidates}: rule {self.rule!r} takes one draft a round")
         self._tokens: list[int] = []
         self._session = ""
-        self._call: _Call | None = None
+        self._deadline = Deadline(options.deadline_s)
+        self._stream: VerificationStream | None = None
 
     def _check(self, target: ResolvedModel) -> None:
         where = f"the server at {self._options.server} has {self.info.model!r}"
@@ -120,33 +122,32 @@ class RemoteVerifier(Verifier):
 
     def submit(self, proposal: Proposal) -> Answer:
         """Send the draft; the answer waits for what comes back."""
-        self._call = call = self._send(proposal)
-        return lambda: self._answer(proposal, call)
+        awaited = self._send(proposal)
+        return lambda: self._answer(proposal, awaited)
 
-    def _send(self, proposal: Proposal) -> _Call:
+    def _send(self, proposal: Proposal) -> Awaited:
         self._rounds += 1
         fields = self._fields | {"prefix_start": self._seen, "prefix_token_ids": self._tokens[self._seen :]}
         fields["request_id"] = f"{self._session[:8]}-{self._rounds}"
         drafts = drafts_of(proposal, with_distributions=self._with_distributions)
         requests = [pb.VerificationRequest(**fields, **draft) for draft in drafts]
-        how: dict[str, Any] = {"timeout": self._options.deadline_s, "metadata": self._metadata}
-        is_early = self._options.optimistic  # only then is there something to do before the answer is asked for
-        if len(requests) == 1:
-            return _Call(self._stub.VerifyDraft, requests[0], how, is_early=is_early)
-        batch = pb.BatchVerificationRequest(requests=requests)
-        return _Call(self._stub.BatchVerify, batch, how, is_early=is_early)
+        if self._stream is None:
+            is_early = self._options.optimistic  # only then is there something to do before the answer is asked for
+            self._stream = VerificationStream(self._stub, self._metadata, self._deadline, is_early=is_early)
+        return self._stream.send(pb.BatchVerificationRequest(requests=requests))
 
-    def _answer(self, proposal: Proposal, call: _Call) -> Verdict:
+    def _answer(self, proposal: Proposal, awaited: Awaited) -> Verdict:
         reconnects = resent = 0
         lost_s = 0.0
         while True:
             try:
-                response = call.result()
+                response = awaited.result()
                 break
             except grpc.RpcError as error:
-                if error.code() not in _LOST or reconnects == self._options.reconnects:
-                    raise SampleError(f"target server {self._options.server}: {_words(error)}") from error
-                lost_s += call.seconds
+                self._close_stream()
+                if error.code() not in _LOST or self._deadline.is_over or reconnects == self._options.reconnects:
+                    raise SampleError(f"target server {self._options.server}: {self._reason(error)}") from error
+                lost_s += awaited.seconds
                 reconnects += 1
                 pause = 0.0 if error.code() in _FORGOTTEN else _FIRST_PAUSE_S * 2 ** (reconnects - 1)
                 time.sleep(pause)
@@ -154,20 +155,29 @@ class RemoteVerifier(Verifier):
                 if error.code() in _FORGOTTEN:
                     resent += self._seen
                     self._seen = 0
-                self._call = call = self._send(proposal)
-        index, chosen = _chosen(response)
+                awaited = self._send(proposal)
+        index, chosen = next((index, one) for index, one in enumerate(response.responses) if one.is_chosen)
         judgement = Judgement(index, chosen.num_accepted_tokens, chosen.next_token_id, chosen.next_token_logprob)
         # What the server has now: the prefix, what it accepted, and its own token.
         self._tokens += [*proposal.candidates[index][: judgement.accepted], judgement.next_id]
         self._seen = len(self._tokens)
         verify_s = chosen.verification_time_ms / 1e3
-        return Verdict(judgement, verify_s, max(0.0, lost_s + call.seconds - verify_s), reconnects, resent)
+        return Verdict(judgement, verify_s, max(0.0, lost_s + awaited.seconds - verify_s), reconnects, resent)
+
+    def _reason(self, error: grpc.RpcError) -> str:
+        if self._deadline.is_over:
+            return f"deadline exceeded: no answer within {self._options.deadline_s:g} s"
+        return _words(error)
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def end(self) -> None:
         """Give the session back; a server that has gone has forgotten it anyway."""
         if self._session:
-            if self._call is not None:
-                self._call.cancel()  # a draft nobody waits for any more must not be verified after the session's end
+            self._close_stream()  # first: a draft nobody waits for must not be verified after the session's end
             closing = pb.CloseSessionRequest(session_id=self._session)
             self._session = ""
             with suppress(grpc.RpcError):
@@ -175,56 +185,8 @@ class RemoteVerifier(Verifier):
 
     def close(self) -> None:
         """Close the connection."""
+        self._deadline.close()
         self._channel.close()
-
-
-class _Call:
-    """A call, and how long it takes.
-
-    Args:
-        method: of the stub.
-        request: its message.
-        how: deadline and metadata.
-        is_early: send it now; otherwise when the answer is asked for, which spares waking a thread that waits for it.
-    """
-
-    def __init__(self, method: Any, request: Any, how: dict[str, Any], *, is_early: bool) -> None:  # noqa: ANN401
-        self._began = time.perf_counter()
-        self._ended: float | None = None
-        self._call = partial(method, request, **how)
-        self._future: grpc.Future | None = None
-        if is_early:
-            self._future = method.future(request, **how)
-            self._future.add_done_callback(self._done)
-
-    def _done(self, _: object = None) -> None:
-        self._ended = time.perf_counter()
-
-    def result(self) -> Any:  # noqa: ANN401 - one of two message types
-        """Wait for the response; raises ``grpc.RpcError``."""
-        if self._future is not None:
-            return self._future.result()
-        self._began = time.perf_counter()
-        try:
-            return self._call()
-        finally:
-            self._done()
-
-    def cancel(self) -> None:
-        """Give the call up; one that is over stays as it is."""
-        if self._future is not None:
-            self._future.cancel()
-
-    @property
-    def seconds(self) -> float:
-        """Time from sending to the answer's arrival, which may be before anybody asked for it."""
-        return (self._ended or time.perf_counter()) - self._began
-
-
-def _chosen(response: pb.VerificationResponse | pb.BatchVerificationResponse) -> tuple[int, pb.VerificationResponse]:
-    if isinstance(response, pb.VerificationResponse):
-        return 0, response
-    return next((index, one) for index, one in enumerate(response.responses) if one.is_chosen)
 
 
 def _open_channel(options: DraftTargetOptions) -> grpc.Channel:

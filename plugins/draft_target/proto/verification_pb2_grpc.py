@@ -45,6 +45,11 @@ class VerificationStub:
                 request_serializer=verification__pb2.BatchVerificationRequest.SerializeToString,
                 response_deserializer=verification__pb2.BatchVerificationResponse.FromString,
                 _registered_method=True)
+        self.VerifyStream = channel.stream_stream(
+                '/decodebench.verification.v1.Verification/VerifyStream',
+                request_serializer=verification__pb2.BatchVerificationRequest.SerializeToString,
+                response_deserializer=verification__pb2.BatchVerificationResponse.FromString,
+                _registered_method=True)
         self.CloseSession = channel.unary_unary(
                 '/decodebench.verification.v1.Verification/CloseSession',
                 request_serializer=verification__pb2.CloseSessionRequest.SerializeToString,
@@ -80,6 +85,13 @@ class VerificationServicer:
 
     def BatchVerify(self, request, context):
         """Verifies the drafts of several sessions; neighbours of one session are candidates for one prefix.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyStream(self, request_iterator, context):
+        """The same, round after round in one call, which spares each round the opening of a call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +135,11 @@ def add_VerificationServicer_to_server(servicer, server):
             ),
             'BatchVerify': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchVerify,
+                    request_deserializer=verification__pb2.BatchVerificationRequest.FromString,
+                    response_serializer=verification__pb2.BatchVerificationResponse.SerializeToString,
+            ),
+            'VerifyStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.VerifyStream,
                     request_deserializer=verification__pb2.BatchVerificationRequest.FromString,
                     response_serializer=verification__pb2.BatchVerificationResponse.SerializeToString,
             ),
@@ -200,6 +217,33 @@ class Verification:
             request,
             target,
             '/decodebench.verification.v1.Verification/BatchVerify',
+            verification__pb2.BatchVerificationRequest.SerializeToString,
+            verification__pb2.BatchVerificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/decodebench.verification.v1.Verification/VerifyStream',
             verification__pb2.BatchVerificationRequest.SerializeToString,
             verification__pb2.BatchVerificationResponse.FromString,
             options,

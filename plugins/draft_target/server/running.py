@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from ....core.errors import BackendError
 from ..proto.verification_pb2_grpc import add_VerificationServicer_to_server
 from .log import Log
+from .parsing import ParseStreams
 from .security import TokenCheck
 from .service import TargetService
 
@@ -63,7 +64,7 @@ class Running:
         size = listening.max_message_bytes
         self._server = grpc.server(
             ThreadPoolExecutor(threads, "verification"),
-            interceptors=[TokenCheck(listening.token)] if listening.token else [],
+            interceptors=[*([TokenCheck(listening.token)] if listening.token else []), ParseStreams()],
             maximum_concurrent_rpcs=4 * threads,
             options=[
                 ("grpc.max_receive_message_length", size),
@@ -98,6 +99,7 @@ class Running:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         while not self._wake.wait(1.0):
+            self._service.streams.expire()
             for name in self._service.sessions.expire():
                 self._log.event("session expired", session=name, open=len(self._service.sessions))
         self.stop()

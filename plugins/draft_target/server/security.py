@@ -12,6 +12,11 @@ import grpc
 from ....core.errors import UsageError
 
 _METADATA_KEY = "authorization"
+_HANDLERS = {  # by whether requests and whether responses come as a stream
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
 _FREE = "/grpc.health.v1.Health/"  # a load balancer asks without a token
 
 
@@ -35,10 +40,7 @@ class TokenCheck(grpc.ServerInterceptor):
         handler = continuation(details)
         if handler is None:
             return None
-        make = (
-            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return make(refuse)
+        return _HANDLERS[handler.request_streaming, handler.response_streaming](refuse)
 
 
 def token_metadata(token: str) -> tuple[tuple[str, str], ...]:

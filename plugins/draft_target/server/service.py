@@ -31,6 +31,7 @@ from .checks import check_ids, check_room, proposal_of, rule_of, sampling_of
 from .log import Log
 from .refusal import Refused, invalid
 from .sessions import Sessions
+from .streams import Streams
 
 Context = grpc.ServicerContext
 
@@ -71,6 +72,7 @@ class TargetService(VerificationServicer):
         self._model, self._served, self._log, self._max_sessions = model, served, log, max_sessions
         self._turn = threading.Lock()
         self.sessions = Sessions(model, self._turn, max_sessions, idle_s)
+        self.streams = Streams(max_sessions, idle_s)
         self._codec = Codec(served.folder, None)
         self._stop_ids = self._codec.stop_ids()
         self._vocabulary_hash = vocabulary_hash(served.folder)
@@ -82,8 +84,26 @@ class TargetService(VerificationServicer):
 
     def BatchVerify(self, request: pb.BatchVerificationRequest, context: Context) -> pb.BatchVerificationResponse:
         """Verify the drafts of several sessions, one session after the other."""
+        return self._batch(request, context)
+
+    def VerifyStream(
+        self, requests: Iterator[pb.BatchVerificationRequest], context: Context
+    ) -> Iterator[pb.BatchVerificationResponse]:
+        """Verify what comes, one answer for each request."""
+        with self._answering("verify-stream", "", context):
+            stream = self.streams.enter(context)
+        try:
+            for request in requests:
+                with stream.busy():
+                    response = self._batch(request, context)
+                yield response
+        finally:
+            self.streams.leave(stream)
+
+    def _batch(self, request: pb.BatchVerificationRequest, context: Context) -> pb.BatchVerificationResponse:
         began = time.perf_counter()
-        with self._answering("batch-verify", "", context):
+        request_id = request.requests[0].request_id if request.requests else ""
+        with self._answering("batch-verify", request_id, context):
             groups = groupby(request.requests, key=lambda one: one.session_id)
             responses = [one for _, group in groups for one in self._verify(list(group), context)]
         return pb.BatchVerificationResponse(

@@ -22,7 +22,16 @@ from ..models import TINY
 
 BYTE_CASES, MESSAGE_CASES = 800, 1200
 PREFIX = "/decodebench.verification.v1.Verification/"
-METHODS = ("VerifyDraft", "BatchVerify", "CloseSession", "Generate", "StreamInference", "Info", "Nonsense")
+METHODS = (
+    "VerifyDraft",
+    "BatchVerify",
+    "VerifyStream",
+    "CloseSession",
+    "Generate",
+    "StreamInference",
+    "Info",
+    "Nonsense",
+)
 WAIT_S = 30
 EXPECTED = {
     grpc.StatusCode.OK,
@@ -128,11 +137,11 @@ generations = st.builds(
     top_p=numbers,
     stop_token_ids=ids,
 )
+batches = st.builds(pb.BatchVerificationRequest, requests=st.lists(verifications, max_size=4))
 messages = st.one_of(
     st.tuples(st.just("VerifyDraft"), verifications),
-    st.tuples(
-        st.just("BatchVerify"), st.builds(pb.BatchVerificationRequest, requests=st.lists(verifications, max_size=4))
-    ),
+    st.tuples(st.just("BatchVerify"), batches),
+    st.tuples(st.just("VerifyStream"), st.lists(batches, max_size=3)),
     st.tuples(st.sampled_from(["Generate", "StreamInference"]), generations),
     st.tuples(st.just("CloseSession"), st.builds(pb.CloseSessionRequest, session_id=sessions)),
 )
@@ -144,7 +153,12 @@ def test_random_messages_of_a_valid_shape(running, message, cancel_after):
     service, channel, log = running
     method, request = message
     stub = VerificationStub(channel)
-    if cancel_after is not None and method != "StreamInference":
+    if method == "VerifyStream":
+        answers = stub.VerifyStream(iter(request), timeout=WAIT_S)
+        if cancel_after is not None:
+            threading.Timer(cancel_after, answers.cancel).start()
+        status = status_of(lambda: list(answers))
+    elif cancel_after is not None and method != "StreamInference":
         future = getattr(stub, method).future(request, timeout=WAIT_S)
         threading.Timer(cancel_after, future.cancel).start()
         status = status_of(future.result)

@@ -273,6 +273,58 @@ def test_deadlines_and_cancels(stub, server):
     assert stub.VerifyDraft(asked("after")).next_token_id >= 0
 
 
+def test_a_server_that_hangs_is_given_up_at_the_deadline(tiny, serve):
+    hanging = serve("-m", "tiny:target", "--threads", 1)
+    for is_optimistic in (False, True):
+        backend = tiny.backend(server=hanging.address, deadline_s=1, optimistic=is_optimistic)
+        stream = backend.generate([tiny.request(tiny.prompts[0])])
+        next(stream)
+        hanging.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(SampleError, match="deadline exceeded: no answer within 1 s"):
+            list(stream)
+        assert time.monotonic() - began < 5  # one second for the answer, two to close the session
+        hanging.signal(signal.SIGCONT)
+        tiny.assert_greedy(tiny.prompts[1], tiny.output(backend, tiny.prompts[1]))
+        backend.close()
+
+
+def test_a_stream_answers_each_request_and_a_refusal_ends_it(stub):
+    rounds = [asked("streamed", draft=(8, 9)), asked("streamed", (10,), start=3)]
+    alone = [stub.VerifyDraft(request) for request in rounds]
+    stub.CloseSession(pb.CloseSessionRequest(session_id="streamed"))
+    batches = [pb.BatchVerificationRequest(requests=[request]) for request in rounds]
+    refused = pb.BatchVerificationRequest(requests=[asked("streamed", start=77)])
+    answers = stub.VerifyStream(iter([*batches, refused]))
+    for expected in alone:
+        assert next(answers).responses[0].next_token_id == expected.next_token_id
+    with pytest.raises(grpc.RpcError) as caught:
+        next(answers)
+    assert caught.value.code() == Code.FAILED_PRECONDITION
+    assert stub.VerifyDraft(asked("streamed", (11,), start=4)).next_token_id >= 0
+
+
+def test_streams_have_a_limit_and_idle_ones_are_ended(serve):
+    small = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 2, "--idle-timeout", 2)
+    end = threading.Event()
+
+    def quiet(name):
+        yield pb.BatchVerificationRequest(requests=[asked(name)])
+        end.wait(60)
+
+    with grpc.insecure_channel(small.address) as channel:
+        stub = VerificationStub(channel)
+        streams = [stub.VerifyStream(quiet(name)) for name in ("one", "two")]
+        for stream in streams:
+            next(stream)
+        third = pb.BatchVerificationRequest(requests=[asked("one", (8,), start=3)])
+        assert code_of(lambda batch: next(stub.VerifyStream(iter([batch]))), third) == Code.RESOURCE_EXHAUSTED
+        for stream in streams:
+            assert code_of(lambda _, stream=stream: next(stream), None) == Code.CANCELLED
+        end.set()
+        assert next(stub.VerifyStream(quiet("three"))).responses
+
+
 def test_limits_of_sessions_and_messages(serve):
     small = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 2, "--max-message", "4K")
     with grpc.insecure_channel(small.address) as channel:
