@@ -79,8 +79,7 @@ def collate(
     folder: Path,
     rebuild: bool = False,
     progress: Progress | None = None,
-    imports: Sequence[Path] = (),
-    log_format: str | None = None,
+    intake: foreign.Intake | None = None,
 ) -> CollateReport:
     """Bring the store of ``folder`` up to date with its raw logs.
 
@@ -88,15 +87,14 @@ def collate(
         folder: an output folder; logs are ``raw/**/*.jsonl``, ``*.jsonl.part`` and the copies of imported files.
         rebuild: drop the store first.
         progress: called before each file.
-        imports: other tools' logs, files or folders, to copy into ``folder`` first.
-        log_format: the only format that ``imports`` may have; None asks every parser.
+        intake: other tools' logs to copy into ``folder`` first.
 
     Raises:
         UsageError: the store cannot be opened for writing, or there is no such format.
     """
     reader = _Reader()
     refused: list[Problem] = []
-    taken = [_relative(path, folder) for path in _take_in(folder, imports, log_format, reader, refused)]
+    taken = [_relative(path, folder) for path in _take_in(folder, intake, reader, refused)] if intake else []
     if rebuild:
         discard(folder)
     files = _files(folder, reader)
@@ -134,24 +132,23 @@ class _Reader:
             return parity_parser.NAME
         if parts[1] != foreign.IMPORTED:
             return decodebench_parser.NAME
-        return foreign.label(self.foreign[parts[2]]) if parts[2] in self.foreign else parts[2]
+        parser = foreign.part_of_copy(name, "parser")
+        return foreign.label(self.foreign[parser]) if parser in self.foreign else parser
 
     def read(self, file: _File) -> list[RawLog]:
         """Read the runs of one file, not of a parity file."""
         if file.parser == decodebench_parser.NAME:
             return [decodebench_parser.read(file.path, file.name)]
-        parser = Path(file.name).parts[2]
+        parser = foreign.part_of_copy(file.name, "parser")
         if parser not in self.foreign:
             raise RawLogError(f"no plugin provides log parser {parser!r}; see `decodebench plugins`")
-        return foreign.read(file.path, file.name, self.foreign[parser])
+        experiment = foreign.part_of_copy(file.name, "experiment")
+        return foreign.read(file.path, file.name, self.foreign[parser], experiment)
 
 
-def _take_in(
-    folder: Path, paths: Sequence[Path], log_format: str | None, reader: _Reader, refused: list[Problem]
-) -> list[Path]:
-    if not paths:
-        return []
-    parsers = reader.foreign if log_format is None else {log_format: Registry().log_parser(log_format)}
+def _take_in(folder: Path, intake: foreign.Intake, reader: _Reader, refused: list[Problem]) -> list[Path]:
+    if intake.log_format is not None:
+        Registry().log_parser(intake.log_format)  # says what there is where this one is not
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -161,7 +158,7 @@ def _take_in(
         name = os.fsencode(path).decode(errors="backslashreplace")
         refused.append(Problem(file=name, text=_line(text, path)))
 
-    return foreign.take_in(folder, paths, parsers, refuse)
+    return foreign.take_in(folder, intake, reader.foreign, refuse)
 
 
 def _line(text: str, path: Path) -> str:
@@ -284,7 +281,8 @@ def _number_rounds(store: Store) -> None:
     with store.transaction():
         store.query("""
             UPDATE runs SET round = numbered.round FROM (
-                SELECT run_id, row_number() OVER (PARTITION BY cell_id ORDER BY started_at, run_id) - 1 AS round
+                SELECT run_id,
+                    row_number() OVER (PARTITION BY experiment, cell_id ORDER BY started_at, run_id) - 1 AS round
                 FROM runs WHERE source_format <> 'decodebench'
             ) AS numbered WHERE runs.run_id = numbered.run_id AND runs.round <> numbered.round
         """)

@@ -71,6 +71,29 @@ def read_object(path: Path) -> tuple[Fields, str]:
     return _row(path, 1, text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def read_objects(path: Path) -> tuple[list[Fields], str]:
+    """Read a file that is one JSON array of objects; returns them and a digest of the content.
+
+    Raises:
+        RawLogError: it is cut, or no such array, or holds what JSON cannot; names the field.
+        OSError: it cannot be read.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(path, 1, error) from error
+    whole = Fields(path, 1, {"": content})
+    check_plain(whole)
+    return whole.rows(""), hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_array_with(head: bytes, *names: str) -> bool:
+    """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
+    text = head_text(head).lstrip()
+    return bool(re.match(r"\[\s*\{", text)) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
+
+
 def _text(path: Path) -> str:
     try:
         return read_text(path)
@@ -89,6 +112,10 @@ def _row(path: Path, number: int, line: str) -> Fields:
         row = Fields(path, number, content)
         check_plain(row)
     except (ValueError, RecursionError) as error:
-        text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
-        raise malformed(path, number, "line", f"no JSON: {text}") from error
+        raise _no_json(path, number, error) from error
     return row
+
+
+def _no_json(path: Path, line: int, error: Exception) -> RawLogError:
+    text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
+    return malformed(path, line, "line", f"no JSON: {text}")

@@ -169,10 +169,15 @@ WITH stamped AS (
     FROM samples
 ), facts AS (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_first_s END, s.prefill_s) AS prefill_s,
+        coalesce(a.t_first_s, s.first_token_s) AS t_first_s,
+        CASE WHEN a.run_id IS NOT NULL THEN a.decode_forwards ELSE s.decode_forwards END AS decode_forwards,
+        coalesce(a.forward_tokens, CASE WHEN s.decode_forwards > 0 THEN s.decode_tokens END) AS forward_tokens,
+        coalesce(a.forward_s, CASE WHEN s.decode_forwards > 0 THEN s.decode_s END) AS forward_s,
         coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
         coalesce(a.t_last_s, s.duration_s) AS t_last_s,
         a.* EXCLUDE (
-            run_id, sample, n_tokens, t_last_s,
+            run_id, sample, n_tokens, t_first_s, t_last_s, decode_forwards, forward_tokens, forward_s,
             cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
         ),
         coalesce(a.cycles, told.rounds) AS cycles,
@@ -181,13 +186,13 @@ WITH stamped AS (
         coalesce(a.cycle_accepted, told.accepted) AS cycle_accepted,
         coalesce(a.all_drafted, told.drafted) AS all_drafted,
         coalesce(a.all_accepted, told.accepted) AS all_accepted,
-        a.n_tokens - a.first_tokens AS decode_tokens,
-        coalesce(a.t_last_s, s.duration_s) - a.t_first_s AS decode_s,
+        coalesce(a.n_tokens - a.first_tokens, s.decode_tokens) AS decode_tokens,
+        coalesce(coalesce(a.t_last_s, s.duration_s) - a.t_first_s, s.decode_s) AS decode_s,
         a.steps - 1 AS decode_steps,
         s.batch_s,
         count(*) OVER batch AS batch_rows,
         (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT AS batch_tokens,
-        r.weight_bytes, r.first_step_is_prefill,
+        r.weight_bytes,
         CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN decode_tokens * (
             r.read_weight_bytes + r.kv_bytes_per_token * (s.prompt_tokens + (a.first_tokens + a.n_tokens - 1) / 2)
         ) END AS computed_bytes
@@ -225,7 +230,8 @@ FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_byt
 """One row per sample that did not fail: everything that a formula may use.
 
 The cycles and drafts of a sample without steps are what its log tells as sums: ``speculation_rounds``, ``draft_tokens``
-and ``accepted_draft_tokens`` of its engine's counters.
+and ``accepted_draft_tokens`` of its engine's counters; its times are the sample's own ``first_token_s``, ``prefill_s``
+and ``decode_s``.
 
 ``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
 (``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for
@@ -290,8 +296,8 @@ _TABLE = (
     _metric(
         "prefill_tokens_per_s", "tokens/s", "Prefill speed",
         "prompt tokens, divided by the time to the first step; only where the backend declares that its first step "
-        "is the prefill and one token",
-        ("CASE WHEN first_step_is_prefill THEN prompt_tokens END", "t_first_s"), format_rate, True,
+        "is the prefill and one token, or the engine tells the time of the prompt alone",
+        ("CASE WHEN prefill_s > 0 THEN prompt_tokens END", "prefill_s"), format_rate, True,
     ),
     _metric(
         "tau", "tokens/cycle", "Tokens per verify cycle (pooled)",

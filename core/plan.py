@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -12,6 +13,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from .. import defaults
 from .errors import UsageError
+
+_EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def check_experiment_name(name: str) -> None:
+    """Refuse a name that cannot stand in a path.
+
+    Raises:
+        UsageError: it is such a one.
+    """
+    if not re.fullmatch(_EXPERIMENT_NAME, name):
+        raise UsageError(
+            f"experiment name {name!r} may have letters, digits, '.', '_' and '-', the first a letter or digit"
+        )
 
 
 def _as_list(value: object) -> object:
@@ -80,7 +95,7 @@ class CellSpec(PlanModel):
 class Plan(PlanModel):
     """One experiment: a matrix of cells, each run ``rounds`` times."""
 
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the experiment")
+    name: str | None = Field(None, pattern=_EXPERIMENT_NAME, description="name of the experiment")
     seed: int = Field(defaults.SEED, ge=0, description="chooses prompts, order of rounds and sampling")
     rounds: int = Field(defaults.ROUNDS, ge=1, description="executions of every cell, each in a fresh process")
     timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")

@@ -160,6 +160,13 @@ class Sample(Record):
     finish: Literal["stop", "length", "stop-string", "error"] | None = Field(None, description="why it ended")
     start_s: float | None = Field(None, description="start, in seconds since the round's process started")
     duration_s: float | None = Field(None, ge=0, description="start until the last step")
+    first_token_s: float | None = Field(None, ge=0, description="start until the first token, where there are no steps")
+    prefill_s: float | None = Field(None, ge=0, description="time of the prompt alone, where there are no steps")
+    decode_tokens: int | None = Field(None, ge=0, description="tokens generated in decode_s, where there are no steps")
+    decode_s: float | None = Field(None, ge=0, description="time of decoding alone, where there are no steps")
+    decode_forwards: int | None = Field(
+        None, ge=0, description="model evaluations in decode_s, where there are no steps"
+    )
     batch: int | None = Field(None, ge=0, description="index of the batch it was generated in")
     batch_s: float | None = Field(None, ge=0, description="wall time of that whole batch")
     reference: str | None = Field(None, description="the right answer, in the task's form")

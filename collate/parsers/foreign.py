@@ -1,8 +1,8 @@
 """Other tools' logs: recognised by a plugin's parser, copied into the output folder, and read from there.
 
-A copy lies at ``raw/imported/PARSER/DIGEST/NAME``: the digest makes a second import of the same file land in the same
-place, and the name stays what the tool gave, since some formats keep facts in it. The store is thereby rebuilt from
-the output folder alone.
+A copy lies at ``raw/imported/EXPERIMENT/PARSER/DIGEST/NAME``: the digest makes a second import of the same file land in
+the same place, and the name stays what the tool gave, since some formats keep facts in it. The store is thereby
+rebuilt from the output folder alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from ... import defaults
 from ...core.errors import DecodebenchError
 from ...core.logparser import HEAD_BYTES, LogParser
 from ...core.rawlog import RawLog, RawLogError
@@ -21,6 +24,7 @@ from ...core.schema import Run, Sample
 from ...core.store import FILE_NAME
 
 IMPORTED = "imported"
+_COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
 
 Parsers = Mapping[str, type[LogParser]]
 Refuse = Callable[[Path, str], None]
@@ -32,12 +36,27 @@ def label(parser: type[LogParser]) -> str:
     return f"{parser.name}/{parser.version}"
 
 
-def take_in(folder: Path, paths: Sequence[Path], parsers: Parsers, refuse: Refuse) -> list[Path]:
-    """Copy every file that exactly one parser recognises into ``folder``; a file copied before is left as it is.
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is imported, and as what.
+
+    Attributes:
+        paths: files, and folders that are walked in sorted order.
+        experiment: its name in the store.
+        log_format: name of the parser that all files are for; None asks every parser.
+    """
+
+    paths: Sequence[Path] = ()
+    experiment: str = defaults.IMPORT_EXPERIMENT
+    log_format: str | None = None
+
+
+def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[Path]:
+    """Copy every file of a known format into ``folder``; a file copied before is left as it is.
 
     Args:
         folder: the output folder.
-        paths: files, and folders that are walked in sorted order.
+        intake: what to copy.
         parsers: whom to ask.
         refuse: told of each file that is not taken in.
 
@@ -45,13 +64,15 @@ def take_in(folder: Path, paths: Sequence[Path], parsers: Parsers, refuse: Refus
         The copies.
     """
     taken = []
-    for path in paths:
+    place = folder / "raw" / IMPORTED / intake.experiment
+    for path in intake.paths:
         files = _files(path, folder)
         if not files:
             refuse(path, "no file in it")
         for file in files:
             try:
-                taken.append(_copy(file, folder / "raw" / IMPORTED / recognise(file, parsers)))
+                check_file(file)
+                taken.append(_copy(file, place / (intake.log_format or recognise(file, parsers))))
             except (DecodebenchError, OSError) as error:
                 refuse(file, str(error))
     return taken
@@ -67,21 +88,33 @@ def _files(path: Path, folder: Path) -> list[Path]:
     return [file for file in files if not file.resolve().is_relative_to(raw) and file.resolve() not in own]
 
 
-def recognise(path: Path, parsers: Parsers) -> str:
-    """Return the name of the one parser whose format a file has.
+def check_file(path: Path) -> None:
+    """Refuse what no parser could read.
 
     Raises:
-        RawLogError: none or several recognise it, or it is empty.
-        OSError: it cannot be read.
+        RawLogError: it is no file, empty, larger than any log, or its name cannot be told.
     """
     if not path.is_file():
         raise RawLogError("not a file" if path.exists() else "no such file")
     if not path.name.isprintable():  # also bytes that are no UTF-8, which neither the store nor JSON can hold
         raise RawLogError("its name has characters that cannot be printed")
+    size = path.stat().st_size
+    if not size:
+        raise RawLogError("empty")
+    if size > defaults.IMPORT_LIMIT_BYTES:
+        limit = defaults.IMPORT_LIMIT_BYTES // 10**6
+        raise RawLogError(f"{size // 10**6} MB, more than the {limit} MB that are read of another tool's log")
+
+
+def recognise(path: Path, parsers: Parsers) -> str:
+    """Return the name of the one parser whose format a file has.
+
+    Raises:
+        RawLogError: none or several recognise it.
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if not head:
-        raise RawLogError("empty")
     found, failed = [], []
     for name, parser in sorted(parsers.items()):
         try:
@@ -119,16 +152,24 @@ def _write_whole(target: Path, data: bytes, scratch_folder: Path) -> None:
 
 def copies(folder: Path) -> Iterator[Path]:
     """Every path where a copy may lie."""
-    return (folder / "raw" / IMPORTED).glob("*/*/*")
+    return (folder / "raw" / IMPORTED).glob("*/*/*/*")
 
 
-def read(path: Path, source: str, parser: type[LogParser]) -> list[RawLog]:
+def part_of_copy(name: str, part: Literal["experiment", "parser"]) -> str:
+    """Return what a copy's path, relative to the output folder, says of it."""
+    return Path(name).parts[_COPY_PARTS.index(part)]
+
+
+def read(
+    path: Path, source: str, parser: type[LogParser], experiment: str = defaults.IMPORT_EXPERIMENT
+) -> list[RawLog]:
     """Read all runs of a copied file.
 
     Args:
         path: the copy.
         source: what to record as its name, relative to the output folder.
         parser: the parser of its format.
+        experiment: what the runs belong to.
 
     Raises:
         RawLogError: it cannot be read as that format, or the parser fails on it.
@@ -139,7 +180,7 @@ def read(path: Path, source: str, parser: type[LogParser]) -> list[RawLog]:
             if isinstance(record, Run):
                 if record.run_id in logs:
                     raise RawLogError(f"{path}: run {record.run_id} stands in the file twice")
-                logs[record.run_id] = RawLog(_placed(record, source, parser), problem=_problem(record))
+                logs[record.run_id] = RawLog(_placed(record, source, parser, experiment), problem=_problem(record))
             elif record.run_id not in logs:
                 raise RawLogError(f"{path}: a sample or step of run {record.run_id!r} comes before that run")
             else:
@@ -154,13 +195,13 @@ def read(path: Path, source: str, parser: type[LogParser]) -> list[RawLog]:
     return list(logs.values())
 
 
-def _placed(run: Run, source: str, parser: type[LogParser]) -> Run:
+def _placed(run: Run, source: str, parser: type[LogParser], experiment: str) -> Run:
     """Give a run its provenance and its place among others: logs that differ in nothing are rounds of one cell."""
     hostname = run.environment.hostname if run.environment else None
     identity = [run.backend, run.model, run.quantisation, run.device, hostname, run.options, run.task, run.samples]
     return run.model_copy(
         update={
-            "experiment": f"imported-{parser.name}",
+            "experiment": experiment,
             "cell_id": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
             "source_format": parser.name,
             "source_file": source,

@@ -44,16 +44,32 @@ def open_store(folder: Path) -> Store:
     help="Copy another tool's log, or a folder of them, into DIR first; may be repeated.",
 )
 @click.option("--format", "log_format", metavar="NAME", help="Format of what is imported.  [default: recognised]")
+@click.option(
+    "--experiment", metavar="NAME", help=f"Name for what is imported.  [default: {defaults.IMPORT_EXPERIMENT}]"
+)
 @json_option
-def collate(folder: Path, rebuild: bool, imports: tuple[Path, ...], log_format: str | None, as_json: bool) -> int:
+def collate(
+    folder: Path,
+    rebuild: bool,
+    imports: tuple[Path, ...],
+    log_format: str | None,
+    experiment: str | None,
+    as_json: bool,
+) -> int:
     """Read the raw logs of a folder into its store."""
     from ...collate.collate import collate as read_logs
+    from ...collate.parsers.foreign import Intake
+    from ..plan import check_experiment_name
 
-    if log_format is not None and not imports:
-        raise UsageError("--format says what --import reads; give --import PATH too")
+    if (log_format or experiment) and not imports:
+        flag = "--format" if log_format else "--experiment"
+        raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
+    if experiment is not None:
+        check_experiment_name(experiment)
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist")
-    report = read_logs(folder, rebuild=rebuild, imports=imports, log_format=log_format)
+    intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format) if imports else None
+    report = read_logs(folder, rebuild=rebuild, intake=intake)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

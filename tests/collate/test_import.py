@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
 from decodebench.collate.export import export_csv
+from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
 from decodebench.core.registry import Registry
 from decodebench.core.store import Store
@@ -104,15 +105,15 @@ def texts(report):
 
 
 def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
-    report = collate(tmp_path / "o", imports=LOGS)
+    report = collate(tmp_path / "o", intake=Intake(LOGS))
     assert (len(report.added), report.problems, report.failed_imports) == (3, (), ())
     found = rows(
         tmp_path / "o",
         "SELECT quantisation, status, hostname, source_format, parser, experiment, round, source_file, "
         "(SELECT count(*) FROM steps t WHERE t.run_id = r.run_id) FROM runs r ORDER BY quantisation",
     )
-    host = ("softmacs", "tinygrad", "tinygrad/1", "imported-tinygrad", 0)
-    paths = [f"raw/imported/tinygrad/{digest}/{path.name}" for digest, path in (
+    host = ("softmacs", "tinygrad", "tinygrad/1", "imported", 0)
+    paths = [f"raw/imported/imported/tinygrad/{digest}/{path.name}" for digest, path in (
         ("e66fe95ccd5c", FLOAT16), ("b07bbdc35177", CRASHED), ("8875bfa9cf00", NF4)
     )]  # fmt: skip
     assert found == [
@@ -125,7 +126,7 @@ def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
 
 @pytest.mark.parametrize("log", [FLOAT16, NF4], ids=["float16", "nf4"])
 def test_the_exported_rows_are_the_published_ones(tmp_path, log):
-    collate(tmp_path, imports=[log])
+    collate(tmp_path, intake=Intake([log]))
     with Store.open(tmp_path) as store:
         (path,) = export_csv(store, tmp_path / "csv", cumulative_text=True)
     with path.open(newline="") as ours, log.with_suffix(".csv").open(newline="") as theirs:
@@ -141,9 +142,9 @@ def test_the_exported_rows_are_the_published_ones(tmp_path, log):
 
 
 def test_a_second_import_and_a_rebuild_change_nothing(tmp_path):
-    first = collate(tmp_path, imports=LOGS)
+    first = collate(tmp_path, intake=Intake(LOGS))
     before = content(tmp_path)
-    second = collate(tmp_path, imports=[DATA])
+    second = collate(tmp_path, intake=Intake([DATA]))
     assert (second.added, second.unchanged) == ((), first.added)
     assert content(tmp_path) == before
     assert collate(tmp_path, rebuild=True).added == first.added
@@ -173,10 +174,10 @@ def test_any_order_of_import_gives_the_same_store(tmp_path_factory, order, cuts)
     for done, index in enumerate(order):
         waiting.append(Path(files[index]))
         if done in cuts:
-            collate(target, imports=waiting)
+            collate(target, intake=Intake(waiting))
             waiting = []
-    collate(target, imports=waiting)
-    report = collate(at_once, imports=[source])
+    collate(target, intake=Intake(waiting))
+    report = collate(at_once, intake=Intake([source]))
     assert [problem.text.split(" in ")[0] for problem in report.problems] == ["run uuid00000001 is also"]
     assert content(target) == content(at_once)
     cells = rows(target, "SELECT quantisation, list(round ORDER BY run_id) FROM runs WHERE hostname = 'h' GROUP BY ALL")
@@ -198,7 +199,7 @@ def test_files_that_cannot_be_read_are_one_line_each_and_stop_no_other(tmp_path)
     }.items():
         (bad / name).write_bytes(data)
     shutil.copy(NF4, bad)
-    report = collate(tmp_path / "o", imports=[bad, CRASHED])
+    report = collate(tmp_path / "o", intake=Intake([bad, CRASHED]))
     expected = {
         "binary.bin": "not a log of a known format",
         "cut.txt": "was cut",
@@ -221,14 +222,14 @@ def test_files_that_cannot_be_read_are_one_line_each_and_stop_no_other(tmp_path)
 def test_a_marked_utf_16_log_is_read(tmp_path):
     log = tmp_path / FLOAT16.name
     log.write_bytes(FLOAT16.read_text().replace("\n", "\r\n").encode("utf-16"))
-    assert collate(tmp_path / "o", imports=[log]).problems == ()
+    assert collate(tmp_path / "o", intake=Intake([log])).problems == ()
     assert rows(tmp_path / "o", "SELECT count(*) FROM steps") == [(20,)]
 
 
 def test_what_is_there_already_is_not_imported_into_itself(tmp_path):
     shutil.copy(FLOAT16, tmp_path)
     for _ in range(2):
-        report = collate(tmp_path, imports=[tmp_path])
+        report = collate(tmp_path, intake=Intake([tmp_path]))
         assert report.problems == ()
     assert len(list((tmp_path / "raw").rglob("*.txt"))) == 1
 
@@ -236,11 +237,11 @@ def test_what_is_there_already_is_not_imported_into_itself(tmp_path):
 @pytest.mark.parametrize(("make", "words"), [(os.mkfifo, "not a file"), (os.mkdir, "no file in it")])
 def test_what_is_no_file_is_refused_without_waiting(tmp_path, make, words):
     make(tmp_path / "thing")
-    assert texts(collate(tmp_path / "o", imports=[tmp_path / "thing"])) == {"thing": words}
+    assert texts(collate(tmp_path / "o", intake=Intake([tmp_path / "thing"]))) == {"thing": words}
 
 
 def test_a_copy_that_is_removed_takes_its_run_along(tmp_path):
-    report = collate(tmp_path, imports=LOGS)
+    report = collate(tmp_path, intake=Intake(LOGS))
     (tmp_path / report.added[0]).unlink()
     assert collate(tmp_path).removed == report.added[:1]
     assert rows(tmp_path, "SELECT count(*) FROM runs") == [(2,)]
@@ -249,10 +250,10 @@ def test_a_copy_that_is_removed_takes_its_run_along(tmp_path):
 def test_own_logs_and_imported_ones_live_side_by_side(logs):
     logs.write("a")
     copy = logs.write("b").rename(logs.folder / "mine.jsonl")
-    report = collate(logs.folder, imports=[FLOAT16, copy])
+    report = collate(logs.folder, intake=Intake([FLOAT16, copy]))
     assert texts(report) == {"mine.jsonl": report.problems[0].text}
     assert "not a log of a known format" in report.problems[0].text
-    assert rows(logs.folder, "SELECT experiment FROM runs ORDER BY ALL") == [("exp",), ("imported-tinygrad",)]
+    assert rows(logs.folder, "SELECT experiment FROM runs ORDER BY ALL") == [("exp",), ("imported",)]
 
 
 def test_built_in_parsers_are_found_as_a_third_partys_are(stopwatch):
@@ -267,9 +268,9 @@ def test_a_third_partys_format_with_several_runs_in_a_file(stopwatch, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("stopwatch log\nrun r1\nstep 0.5\nstep 0.25\nrun r2\nstep 1\n")
     two.write_text("stopwatch log\nrun r2\nstep 1\nrun r3\nstep 2\n")
-    report = collate(tmp_path / "o", imports=[one, two])
+    report = collate(tmp_path / "o", intake=Intake([one, two]))
     (problem,) = report.problems
-    assert "run r2 is also in raw/imported/stopwatch/" in problem.text
+    assert "run r2 is also in raw/imported/imported/stopwatch/" in problem.text
     query = "SELECT run_id, round, count(*), sum(step_s) FROM runs JOIN steps USING (run_id) GROUP BY ALL ORDER BY ALL"
     assert rows(tmp_path / "o", query) == [("r1", 0, 2, 0.75), ("r2", 1, 1, 1.0), ("r3", 2, 1, 2.0)]
 
@@ -295,18 +296,18 @@ def test_a_third_partys_format_with_several_runs_in_a_file(stopwatch, tmp_path):
 def test_what_goes_wrong_in_a_third_partys_parser_is_one_line(stopwatch, tmp_path, log, words):
     path = tmp_path / "log"
     path.write_text("stopwatch log\n" + log)
-    report = collate(tmp_path / "o", imports=[path, FLOAT16])
+    report = collate(tmp_path / "o", intake=Intake([path, FLOAT16]))
     assert words in texts(report)["log"] and "\n" not in texts(report)["log"]
     assert rows(tmp_path / "o", "SELECT run_id FROM runs") == [("uuid3cffbfe6",)]
 
 
 def test_a_file_of_two_formats_needs_the_format_named(stopwatch, tmp_path):
-    report = collate(tmp_path / "o", imports=[CRASHED])
+    report = collate(tmp_path / "o", intake=Intake([CRASHED]))
     assert texts(report) == {CRASHED.name: "recognised as seed-file and as tinygrad; name one with --format"}
-    report = collate(tmp_path / "o", imports=[CRASHED], log_format="tinygrad")
-    assert report.problems == () and report.added[0].startswith("raw/imported/tinygrad/")
-    report = collate(tmp_path / "o", imports=[FLOAT16], log_format="stopwatch")
-    assert texts(report) == {FLOAT16.name: "not a log of a known format (stopwatch)"}
+    report = collate(tmp_path / "o", intake=Intake([CRASHED], log_format="tinygrad"))
+    assert report.problems == () and report.added[0].startswith("raw/imported/imported/tinygrad/")
+    report = collate(tmp_path / "o", intake=Intake([FLOAT16], log_format="stopwatch"))
+    assert "parser stopwatch/1 failed: KeyError: 'go'" in next(iter(texts(report).values()))
 
 
 def test_a_parser_that_fails_to_look_is_named_and_stops_no_other(stopwatch, tmp_path):
@@ -314,7 +315,7 @@ def test_a_parser_that_fails_to_look_is_named_and_stops_no_other(stopwatch, tmp_
     log.write_bytes(FLOAT16.read_bytes().replace(b"entertainment", b"unlookable"))
     other = tmp_path / "other.txt"
     other.write_text("unlookable")
-    report = collate(tmp_path / "o", imports=[log, other])
+    report = collate(tmp_path / "o", intake=Intake([log, other]))
     assert len(report.added) == 1
     assert texts(report)["other.txt"].endswith("parser stopwatch/1 failed: ValueError: no patience")
 
@@ -322,7 +323,7 @@ def test_a_parser_that_fails_to_look_is_named_and_stops_no_other(stopwatch, tmp_
 def test_a_new_parser_version_reads_again_and_a_missing_one_is_said(stopwatch, tmp_path, monkeypatch):
     log = tmp_path / "log"
     log.write_text("stopwatch log\nrun r1\nstep 0.5\n")
-    added = collate(tmp_path / "o", imports=[log]).added
+    added = collate(tmp_path / "o", intake=Intake([log])).added
     monkeypatch.setattr(Registry().log_parsers["stopwatch"], "version", "2")
     assert collate(tmp_path / "o").updated == added
     assert rows(tmp_path / "o", "SELECT parser FROM runs") == [("stopwatch/2",)]
@@ -359,3 +360,17 @@ def test_bad_usage_of_the_command_is_refused(cli, tmp_path, arguments, words):
     ended = cli("collate", "new", *arguments, cwd=tmp_path)
     assert ended.code == 2 and words in ended.err and "Traceback" not in ended.err
     assert not (tmp_path / "new").exists()
+
+
+def test_the_experiment_is_named_and_kept_with_the_copy(cli, tmp_path):
+    ended = cli("collate", tmp_path / "o", "--import", FLOAT16, "--experiment", "laptop")
+    assert ended.code == 0, ended.err
+    assert cli("collate", tmp_path / "o", "--rebuild").code == 0
+    assert rows(tmp_path / "o", "SELECT experiment FROM runs") == [("laptop",)]
+    refused = {
+        ("--experiment", "x"): "--experiment is about what --import reads",
+        ("--import", FLOAT16, "--experiment", "../x"): "experiment name '../x' may have letters",
+    }
+    for flags, words in refused.items():
+        ended = cli("collate", tmp_path / "o", *flags)
+        assert ended.code == 2 and words in ended.err

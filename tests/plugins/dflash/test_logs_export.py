@@ -10,6 +10,7 @@ import pytest
 
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers import foreign
+from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
 from decodebench.core.schema import Environment, Run, Sample, Step
 from decodebench.core.store import Store
@@ -256,7 +257,7 @@ def test_a_failed_write_leaves_the_old_files(export, monkeypatch, tmp_path):
 
 def test_every_format_is_imported_by_collate(tmp_path):
     files = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
-    report = collate(tmp_path, imports=files)
+    report = collate(tmp_path, intake=Intake(files))
     assert len(report.added) == len(files)
     problems = {Path(problem.file).name for problem in report.problems}
     assert problems == {"block_sweep.csv", "block_sweep_started.csv", "fixed_prefix_sweep.csv"}  # rows that are NA
@@ -272,17 +273,16 @@ def test_every_format_is_imported_by_collate(tmp_path):
 
 def test_the_command_writes_a_named_format_and_experiment(cli, tmp_path):
     files = [DATA / "benchmark_samples.jsonl", DATA / "benchmark_cycles.jsonl"]
-    assert cli("collate", tmp_path, "--import", files[0], "--import", files[1]).code == 0
+    for file, name in zip(files, ("samples", "cycles"), strict=True):
+        assert cli("collate", tmp_path, "--import", file, "--experiment", name).code == 0
     target = tmp_path / "out"
-    ended = cli(
-        "export", tmp_path, "--format", "dflash", "--experiment", "imported-dflash-samples", "--to", target, "--json"
-    )
+    ended = cli("export", tmp_path, "--format", "dflash", "--experiment", "samples", "--to", target, "--json")
     assert ended.code == 0, ended.err
     assert sorted(Path(path).name.rsplit("_", 1)[-1] for path in ended.json) == ["samples.jsonl", "summary.csv"]
-    ended = cli("export", tmp_path, "--experiment", "imported-dflash-cycles", "--to", target)
+    ended = cli("export", tmp_path, "--experiment", "cycles", "--to", target)
     assert ended.code == 0 and ended.out == f"{target / 'dflash.csv'}\n"
     with (target / "dflash.csv").open(newline="") as file:
-        assert {row["experiment"] for row in csv.DictReader(file)} == {"imported-dflash-cycles"}
+        assert {row["experiment"] for row in csv.DictReader(file)} == {"cycles"}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_the_command_writes_a_named_format_and_experiment(cli, tmp_path):
     [
         (["--format", "dflas"], "unknown export format 'dflas'; did you mean 'dflash'? known: csv, dflash"),
         (["--format", "dflash", "--cumulative-text"], "--cumulative-text changes a column of --format csv"),
-        (["--experiment", "imported-dflash-sample"], "did you mean 'imported-dflash-samples'"),
+        (["--experiment", "importe"], "did you mean 'imported'"),
     ],
 )
 def test_bad_usage_of_the_command_is_refused(cli, tmp_path, arguments, words):

@@ -14,6 +14,7 @@ from decodebench.collate.collate import collate
 from decodebench.collate.compare import compare
 from decodebench.collate.findings import findings
 from decodebench.collate.log_entry import log_entry
+from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.logparser import HEAD_BYTES
 from decodebench.core.rawlog import RawLogError
 from decodebench.core.schema import Run
@@ -42,7 +43,7 @@ def parser_of(path):
 
 
 def imported(folder, *sources):
-    report = collate(folder, imports=[DATA / source for source in sources])
+    report = collate(folder, intake=Intake([DATA / source for source in sources]))
     assert not report.problems
     return Store.open(folder)
 
@@ -61,7 +62,7 @@ def test_the_nine_runs_have_the_printed_figures(tmp_path):
 
 def test_the_tool_says_what_is_wrong_with_them(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
-        found = findings(store, "imported-fast-dllm-summary")
+        found = findings(store, "imported")
     slow = [text for text in found if "took 2.18 times as long" in text]
     assert len(slow) == 1 and slow[0].startswith("'fast-dllm unknown reuse_k=1 layer_subset=first'")
     assert "436484 tokens" in slow[0] and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow[0]
@@ -76,7 +77,7 @@ def test_the_tool_says_what_is_wrong_with_them(tmp_path):
 
 def test_nine_identical_accuracies_are_an_option_that_did_nothing(tmp_path):
     with imported(tmp_path, "mmlu") as store:
-        found = findings(store, "imported-fast-dllm-summary")
+        found = findings(store, "imported")
         accuracies = store.query("SELECT DISTINCT accuracy, e2e_tokens_per_s FROM run_metrics")[1]
     assert accuracies == [(0.6652898447514599, None)]
     assert any("9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in t for t in found)
@@ -89,9 +90,9 @@ def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
     content = json.loads((DATA / "gsm8k" / "k2_last" / "summary.json").read_text())
     content["throughput"]["tokens_per_s"] = 45.01
     source.write_text(json.dumps(content))
-    collate(tmp_path / "out", imports=[source])
+    collate(tmp_path / "out", intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
-        found = findings(store, "imported-fast-dllm-summary")
+        found = findings(store, "imported")
     assert any("40.51 tokens/s, the log says 45.01" in text for text in found)
 
 
@@ -104,7 +105,7 @@ def test_ratios_of_totals_are_compared_and_unlike_hosts_warned_of(tmp_path):
     assert f"{ratios['fast-dllm unknown reuse_k=2 layer_subset=last']:.2f}" == "0.82"
     assert f"{ratios['fast-dllm unknown reuse_k=3 layer_subset=first']:.2f}" == "0.69"
     assert any(text.startswith("hostname differs") for text in comparison.warnings)
-    assert "#### 2026-01-19 - imported-fast-dllm-summary: fast-dllm unknown reuse_k=2 layer_subset=last" in entries
+    assert "#### 2026-01-19 - imported: fast-dllm unknown reuse_k=2 layer_subset=last" in entries
     assert "  - threshold: 0.9\n" in entries and "  - Accuracy: 73.77%\n" in entries
     assert "  - Throughput: 40.51 tokens/s\n" in entries and "0.82x in e2e_tokens_per_s" in entries
 
@@ -153,9 +154,9 @@ def test_like_accuracies_of_different_texts_are_no_finding(tmp_path):
         content["model_args"]["reuse_k"] = at + 1
         (tmp_path / str(at)).mkdir()
         (tmp_path / str(at) / "summary.json").write_text(json.dumps(content))
-    collate(tmp_path / "out", imports=[tmp_path / str(at) for at in range(3)])
+    collate(tmp_path / "out", intake=Intake([tmp_path / str(at) for at in range(3)]))
     with Store.open(tmp_path / "out") as store:
-        found = findings(store, "imported-fast-dllm-summary")
+        found = findings(store, "imported")
     assert not any("one and the same accuracy" in text or "times as long" in text for text in found)
 
 
@@ -177,7 +178,7 @@ def test_what_is_exported_is_read_back_alike(tmp_path, cli):
     assert list(written)[:5] == ["task", "config", "timestamp", "accuracy", "throughput"]
     assert written["throughput"] == {"tokens_generated": 441934, "total_time_s": 12980.48, "tokens_per_s": 34.05}
     assert written["resolved_args"]["threshold"] == 0.9
-    collate(tmp_path / "b", imports=[tmp_path / "files"])
+    collate(tmp_path / "b", intake=Intake([tmp_path / "files"]))
     with Store.open(tmp_path / "b") as store:
         again = store.query("SELECT settings->>'published_config', totals, options FROM runs ORDER BY 1")[1]
     assert again == first
