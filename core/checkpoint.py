@@ -27,14 +27,20 @@ class StoredTensor:
     start: int
     nbytes: int
 
+    def map(self) -> np.ndarray:
+        """Map the tensor as it is stored, bfloat16 as int16; what is written to it stays in memory."""
+        import numpy as np
+
+        stored = {"F32": "<f4", "F16": "<f2", "BF16": "<i2"}[self.dtype]
+        return np.memmap(self.path, dtype=stored, mode="c", offset=self.start, shape=self.shape)
+
     def read(self) -> np.ndarray:
         """Return the tensor as float32; the file is mapped, so only this tensor occupies memory."""
         import numpy as np
 
-        stored = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self.dtype]
-        raw = np.memmap(self.path, dtype=stored, mode="r", offset=self.start, shape=self.shape)
+        raw = self.map()
         if self.dtype == "BF16":  # the upper half of a float32
-            return (raw.astype(np.uint32) << 16).view(np.float32)
+            return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         return raw.astype(np.float32)
 
 

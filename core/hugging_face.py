@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ModelError
+from .torch_device import plan_no_attention
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -53,6 +54,7 @@ def open_model(folder: Path, dtype: str, device: str, attention: str | None = No
     import transformers
     from safetensors import SafetensorError
 
+    plan_no_attention(device)
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..decoder_config import DecoderConfig
+from ..torch_device import plan_no_attention
 from .matrix import Matrix
 from .norm import Norm
 from .rotary import Rotary, rotate
@@ -98,6 +99,7 @@ class Stack:
 
     def __init__(self, shape: StackShape, layers: Sequence[Layer], rotary: Rotary, device: str) -> None:
         self.shape, self.layers, self.rotary, self._device = shape, layers, rotary, device
+        plan_no_attention(device)
 
     def __call__(
         self, hidden: Tensor, place: Place, cache: Tensor, taps: Sequence[int] = (), around: Around | None = None

@@ -34,7 +34,11 @@ class Weights:
         if stored is None:
             return None
         self._unread.discard(stored.name)
-        return torch.from_numpy(stored.read()).to(self._device, self._dtype)
+        mapped = torch.from_numpy(stored.map())
+        if stored.dtype == "BF16":
+            mapped = mapped.view(torch.bfloat16)
+        moved = mapped.to(self._device)  # as it is stored: a GPU converts faster than bytes come
+        return moved.to(self._dtype, copy=moved is mapped)
 
     def read(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Return a tensor of a known shape.
