@@ -38,7 +38,8 @@ def start(device: str, options: TinygradOptions) -> int:
     helpers.BEAM.value = options.beam
     helpers.JIT.value = (helpers.JIT.value or 1) if options.jit else 0  # some systems have another kind than 1
     before = helpers.DEV.value
-    helpers.DEV.value = f"{device.upper()}:{options.renderer}" if options.renderer else device.upper()
+    kind = device.upper().removesuffix(":0")  # behind the colon DEV has the renderer, not the number of the device
+    helpers.DEV.value = f"{kind}:{options.renderer}" if options.renderer else kind
     fault = _fault(device)
     if fault is not None:
         helpers.DEV.value = before
