@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
 _PARITY_STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
-_DETAILS = ("ttft_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes")
+_DETAILS = (
+    "ttft_s",
+    "prefill_tokens_per_s",
+    "e2e_tokens_per_s",
+    "load_s",
+    "peak_rss_bytes",
+    "peak_device_bytes",
+    "energy_j",
+)
 _BAR_WIDTH = 36
 _MOST_NOTES = 12
 

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _MOST_DIFFERENCES = 20
-_DETAILS = ("ttft_s", "tpot_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes")
+_DETAILS = (
+    "ttft_s",
+    "tpot_s",
+    "prefill_tokens_per_s",
+    "e2e_tokens_per_s",
+    "load_s",
+    "peak_rss_bytes",
+    "peak_device_bytes",
+    "energy_j",
+)
 
 
 def write_report(
