@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..core.finding import Finding
 from ..core.schema import Record
 
 Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not comparable"]
@@ -96,4 +97,4 @@ class Comparison(Record):
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
     warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
-    findings: tuple[str, ...] = Field(default=(), description="what is doubtful in the measurements")
+    findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

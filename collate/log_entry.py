@@ -73,6 +73,6 @@ def _speedup(row: ComparisonRow, comparison: Comparison) -> str:
 def _notes(row: ComparisonRow, comparison: Comparison) -> str:
     """Return the findings that name the cell, and the warnings about it rather than about its baseline."""
     name = repr(row.cell.label)
-    told = [text for text in comparison.findings if name in text]
+    told = [str(finding) for finding in comparison.findings if name in finding.text]
     told += [text for text in comparison.warnings if name in text and text.index("'") == text.index(name)]
     return "; ".join(told) or "none"

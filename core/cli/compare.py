@@ -200,7 +200,9 @@ def findings(folder: Path, experiment: str | None, as_json: bool) -> None:
         name = choose_experiment(store, experiment)
         found = check(store, name)
     if as_json:
-        print_json({"experiment": name, "findings": list(found)})
+        print_json({"experiment": name, "findings": [finding.model_dump(mode="json") for finding in found]})
         return
-    for text in found or (f"nothing doubtful in experiment {name!r}",):
-        click.echo(text)
+    for finding in found:
+        click.echo(f"{finding.severity}: {finding}")
+    if not found:
+        click.echo(f"nothing doubtful in experiment {name!r}")

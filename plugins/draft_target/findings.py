@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
-from ...core.finding import CellFacts, FindingCheck
+from ...core.finding import CellFacts, Doubt, FindingCheck, Place
 
 _MANY_ROUNDS = 2.0  # times as many as drafts that are accepted whole need
 _LIKELY = 0.999
 
 
-def whole_acceptance(cells: Sequence[CellFacts]) -> Iterator[str]:
+def whole_acceptance(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Every sample accepted everything: two models that agree that much are one, or nothing was verified."""
     for cell in _drafting(cells):
         rates = [_told(sample, "accepted") / _told(sample, "drafted") for sample in _drafted(cell)]
         tokens = sum(_told(sample, "drafted") for sample in _drafted(cell))
         if len(rates) > 1 and min(rates) > _LIKELY and _draft_of(cell) != cell["model"]:
-            yield (
+            yield Doubt(
                 f"{cell['label']}: every one of {tokens} drafted tokens in {len(rates)} samples was accepted; a target "
-                "that differs from its draft rejects some: was the draft's own model verifying?"
+                "that differs from its draft rejects some",
+                "was the draft's own model verifying?",
+                _places(_drafted(cell)),
+                "error",
             )
 
 
-def ineffective_verifier(cells: Sequence[CellFacts]) -> Iterator[str]:
+def ineffective_verifier(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Texts that follow the draft and not the target."""
     drafting = [cell for cell in _drafting(cells) if cell["sampling"]["temperature"] == 0]
     for target in dict.fromkeys(cell["model"] for cell in drafting):
@@ -37,13 +40,15 @@ def ineffective_verifier(cells: Sequence[CellFacts]) -> Iterator[str]:
                 common = [key for key in texts[0] if key in texts[1]]
                 differing = sum(texts[0][key] != texts[1][key] for key in common)
                 if len(common) > 1 and differing == len(common):
-                    yield (
+                    yield Doubt(
                         f"{first['label']} and {second['label']}: one target ({target}), two drafts, greedy, and all "
-                        f"{differing} texts differ: the text follows the draft, so the verifier was not effective"
+                        f"{differing} texts differ: the text follows the draft, so the verifier was not effective",
+                        rows=_places([*first["measured"], *second["measured"]]),
+                        severity="error",
                     )
 
 
-def wasted_rounds(cells: Sequence[CellFacts]) -> Iterator[str]:
+def wasted_rounds(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Far more rounds than accepted drafts need."""
     for cell in _drafting(cells):
         length = cell["options"].get("num_draft_tokens") or _usual_length(cell)
@@ -52,24 +57,30 @@ def wasted_rounds(cells: Sequence[CellFacts]) -> Iterator[str]:
         if wasteful:
             worst = max(wasteful, key=lambda sample: _told(sample, "rounds"))
             rounds, tokens = _told(worst, "rounds"), _told(worst, "output")
-            yield (
+            yield Doubt(
                 f"{cell['label']}: {len(wasteful)} of {len(_drafted(cell))} samples took far more rounds than their "
                 f"drafts need, such as {worst['sample_id'] or worst['index']}: {rounds} rounds for {tokens} tokens, "
                 f"all accepted, where drafts of {length} need {ceil(tokens / length)}: most rounds brought one token, "
-                "such as an end token over and over"
+                "such as an end token over and over",
+                rows=_places(wasteful),
             )
 
 
-def unused_bonus(cells: Sequence[CellFacts]) -> Iterator[str]:
+def unused_bonus(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Tokens that add up to the accepted ones: the target's own token of each round was dropped."""
     for cell in _drafting(cells):
         samples = [sample for sample in _drafted(cell) if _told(sample, "rounds") > 1]
         if samples and all(_told(s, "output") - _told(s, "accepted") in (0, 1) for s in samples):
             ended = sum(_told(s, "output") - _told(s, "accepted") for s in samples)
-            yield (
+            yield Doubt(
                 f"{cell['label']}: output tokens equal accepted ones (one more in {ended} of {len(samples)} samples, "
-                "an end token): the target's own token behind each draft, which costs nothing, was not used"
+                "an end token): the target's own token behind each draft, which costs nothing, was not used",
+                rows=_places(samples),
             )
+
+
+def _places(samples: Sequence[Mapping[str, Any]]) -> list[Place]:
+    return [Place(run_id=sample["run_id"], sample=sample["index"]) for sample in samples]
 
 
 def _drafting(cells: Sequence[CellFacts]) -> list[CellFacts]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...core.finding import CellFacts, FindingCheck
+from ...core.finding import CellFacts, Doubt, FindingCheck, Place
 
 
-def idle_layers(cells: Sequence[CellFacts]) -> Iterator[str]:
+def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Cells of the published layer reuse that differ in the layers alone."""
     groups: dict[tuple[Any, ...], list[CellFacts]] = {}
     for cell in cells:
@@ -21,18 +21,27 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[str]:
         subsets = sorted({str(cell["options"]["layer_subset"]) for cell in group})
         if len(subsets) < 2:
             continue
+        rows = [Place(run_id=cell["run_id"]) for cell in group]
         names = f"layer_subset {', '.join(subsets)} at reuse_k = {k}"
         if any(_is_scored_only(cell) for cell in group):
-            yield (
+            yield Doubt(
                 f"{names}: there are neither tokens nor times, as where a task is scored by log-likelihood, in one "
-                "forward each: reuse across steps never applied"
+                "forward each: reuse across steps never applied",
+                rows=rows,
+                severity="error",
             )
         elif k == 1:
-            yield f"{names}: every step recomputes every layer, so these are {len(group)} repeats of one experiment"
+            yield Doubt(
+                f"{names}: every step recomputes every layer, so these are {len(group)} repeats of one experiment",
+                rows=rows,
+                severity="note",
+            )
         else:
-            yield (
+            yield Doubt(
                 f"{names}: the layers cannot matter; what is above a reused layer sees what it saw before, so the "
-                "logits are those of the last full step; reuse = 'stale-logits' gives the same text without a forward"
+                "logits are those of the last full step",
+                "reuse = 'stale-logits' gives the same text without a forward",
+                rows,
             )
 
 

@@ -1,12 +1,31 @@
+"""Each doubt with data that raise it and data that must not."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
 from decodebench.collate.collate import collate
 from decodebench.collate.findings import findings
+from decodebench.collate.findings.steps import change_point
+from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.store import Store
+
+TINYGRAD = Path(__file__).parents[1] / "data" / "tinygrad"
 
 
 def found(logs):
     collate(logs.folder)
     with Store.open(logs.folder) as store:
-        return "\n".join(findings(store, "exp"))
+        return "\n".join(map(str, findings(store, "exp")))
+
+
+def checks(logs, **how):
+    """Findings by the name of the check."""
+    collate(logs.folder)
+    with Store.open(logs.folder) as store:
+        return {finding.check: finding for finding in findings(store, "exp", **how)}
 
 
 def test_a_clean_experiment_has_none(logs):
@@ -68,3 +87,186 @@ def test_a_device_that_others_used_is_told(logs):
     assert shared == [
         "2 of 3 rounds of 'a f16' shared cuda:0 with up to 2 other processes; measure again on a free device"
     ]
+
+
+def host(name, **more):
+    return {"environment": {"hostname": name, "cpu_model": "x", **more}}
+
+
+def test_rounds_that_time_next_to_nothing(logs, make_sample, make_steps):
+    logs.write("a", content=[make_sample(0, make_steps(ttft=0.01, gap=0.01))])
+    logs.write("b", content=[make_sample(0, make_steps(ttft=0.4, gap=0.1))])
+    finding = checks(logs)["short-rounds"]
+    assert finding.severity == "note" and finding.text.startswith("'a f16': a round times 0.05 s")
+
+
+def test_a_device_at_a_lower_clock(logs):
+    for index, clock in enumerate((1.98e9, 1.2e9, 1.97e9)):
+        logs.write("a", index, device="cuda:0", device_clock_hz=clock)
+        logs.write("b", index, device="cuda:0", device_clock_hz=1.9e9)
+    finding = checks(logs)["throttled-devices"]
+    assert "1 of 3 rounds of 'a f16' ran at a lower clock: 1200 MHz, median 1970 MHz" in finding.text
+    assert len(finding.rows) == 1
+
+
+def test_a_governor_that_saves_power(logs):
+    logs.write("a", **host("h", governor="powersave"))
+    logs.write("b", **host("h", governor="performance"))
+    assert checks(logs)["saving-governors"].text.startswith("1 cells")
+
+
+def test_hosts_that_differ_and_hosts_that_do_not(logs):
+    logs.write("a", **host("phone"))
+    logs.write("b", **host("laptop"))
+    assert "2 cells ran on 2 hosts: laptop (1), phone (1)" in checks(logs)["several-hosts"].text
+
+
+def test_pooling_hosts_reverses_an_order(logs):
+    logs.speeds("a1", [0.01, 0.01], backend="a", **host("laptop"))
+    logs.speeds("a2", [1.0, 1.0], backend="a", **host("phone"))
+    logs.speeds("b", [0.3, 0.3], backend="b", **host("phone"))
+    finding = checks(logs)["reversed-by-hosts"]
+    assert finding.severity == "error"
+    assert "over all hosts, but" in finding.text and "on phone, where both ran" in finding.text
+
+
+def test_an_order_that_holds_on_every_host_is_no_reversal(logs):
+    for cell, gap in (("a", 0.1), ("b", 0.2)):
+        for name in ("laptop", "phone"):
+            logs.speeds(f"{cell}{name}", [gap, gap], backend=cell, **host(name))
+    assert "reversed-by-hosts" not in checks(logs)
+
+
+def test_failed_samples_and_other_counts(logs, make_sample, make_steps):
+    logs.write("a", content=[make_sample(0, make_steps()), make_sample(1, [], status="failed", reason="x")])
+    logs.write("b", samples=100)
+    found = checks(logs)
+    assert "1 of 2 samples failed" in found["failed-samples"].text
+    assert [row.sample for row in found["failed-samples"].rows] == [1]
+    assert "'b f16': 100 samples were asked for, 2 ran" in found["other-counts"].text
+
+
+def test_a_measured_prompt_that_was_the_warm_up(logs, make_sample, make_steps):
+    warm = make_sample(0, make_steps(), is_warmup=True, prompt_hash="same")
+    logs.write("a", content=[warm, make_sample(1, make_steps(), prompt_hash="same"), make_sample(2, make_steps())])
+    logs.write("b", content=[warm, make_sample(1, make_steps(), prompt_hash="new"), make_sample(2, make_steps())])
+    finding = checks(logs)["reused-prompts"]
+    assert "'a f16': 1 measured prompts had run before" in finding.text and finding.rows[0].sample == 1
+
+
+def test_more_tokens_than_the_text_has_characters(logs, make_sample, make_steps):
+    logs.write("a", content=[make_sample(0, make_steps(n=200), text="four"), make_sample(1, make_steps())])
+    logs.write("b", content=[make_sample(0, make_steps(n=200), text="x" * 400), make_sample(1, make_steps())])
+    finding = checks(logs)["tokens-without-text"]
+    assert "'a f16': 1 of 2 samples" in finding.text and "200 tokens for 4 characters" in finding.text
+
+
+def test_points_for_form_are_no_accuracy(logs, make_sample, make_steps):
+    problems = [make_sample(i, make_steps()) for i in range(12)]
+    logs.write("a", content=problems, scores=[0.2, 0.1] * 6, task="t", samples=12)
+    logs.write("b", content=problems, scores=[1.0, 0.1] * 6, task="t", samples=12)
+    finding = checks(logs)["floor-scores"]
+    assert "'a f16': accuracy 15.0%, but none of 12 samples is right" in finding.text
+
+
+def test_a_change_of_pace_and_a_cold_first_step(logs, make_sample):
+    def paced(gaps):
+        times = np.cumsum(gaps)
+        return [{"index": i, "t_s": float(t), "step_s": g, "tokens": 1, "token_ids": [i]}
+                for i, (t, g) in enumerate(zip(times, gaps, strict=True))]  # fmt: skip
+
+    noise = np.random.default_rng(1).normal(1, 0.02, 40)
+    slowed = [0.5, *(0.1 * noise[:20]), *(0.2 * noise[20:])]
+    steady = [0.1, *(0.1 * noise)]
+    for cell, gaps in (("a", slowed), ("b", steady)):
+        logs.write(cell, content=[make_sample(0, paced(list(map(float, gaps))), prompt_tokens=None)], samples=1)
+    found = checks(logs)
+    assert "'a f16': the pace changes at step 21" in found["changes-of-pace"].text
+    assert "'a f16': the first of 41 steps takes 500.00 ms" in found["cold-first-steps"].text
+    assert found["cold-first-steps"].rows[0].step == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_has_no_change_point(seed):
+    generator = np.random.default_rng(seed)
+    steady = sum(change_point(0.1 * generator.lognormal(0, 0.05, 30)) is not None for _ in range(100))
+    drifting = change_point(np.geomspace(0.1, 0.11, 30))
+    shifted = change_point(np.concatenate([np.full(20, 0.1), np.full(4, 0.2)]) * generator.lognormal(0, 0.02, 24))
+    assert (steady, drifting, shifted) == (0, None, 20)
+    assert change_point(np.full(30, 0.1)) is None and change_point(np.array([0.1, 0.2])) is None
+
+
+def test_a_clock_that_is_too_coarse(logs, make_sample):
+    def ticking(tick):
+        gaps = [3 * tick + tick * (i % 2) for i in range(20)]
+        return [{"index": i, "t_s": float(np.sum(gaps[: i + 1])), "step_s": g, "tokens": 1} for i, g in enumerate(gaps)]
+
+    logs.write("a", content=[make_sample(0, ticking(0.01))], samples=1)
+    assert "a step takes 35 ms and the clock tells 10 ms apart" in checks(logs)["coarse-clocks"].text
+
+
+def test_outputs_of_two_backends_that_differ(logs, make_sample, make_steps):
+    logs.write("a", content=[make_sample(0, make_steps(first_id=10)), make_sample(1, make_steps())])
+    logs.write("b", content=[make_sample(0, make_steps(first_id=11)), make_sample(1, make_steps())])
+    logs.write("c", content=[make_sample(0, make_steps(first_id=11)), make_sample(1, make_steps())], quantisation="q4")
+    finding = checks(logs)["differing-outputs"]
+    assert "'b f16' and 'a f16': greedy outputs differ for 1 of 2 problems; first at output token 0 of p0" in str(
+        finding
+    )
+    assert [row.sample for row in finding.rows] == [0]
+
+
+def test_more_tokens_not_slower_ones(logs, make_sample, make_steps):
+    logs.write("a", content=[make_sample(0, make_steps(n=20, ttft=0.1, gap=0.1))], samples=1)
+    logs.write("b", content=[make_sample(0, make_steps(n=60, ttft=0.09, gap=0.09))], samples=1)
+    logs.write("c", content=[make_sample(0, make_steps(n=60, ttft=0.2, gap=0.2))], samples=1)
+    finding = checks(logs)["more-tokens"]
+    assert "'b f16' takes 2.70 times as long as 'a f16' for the same 1 problems, but for 3.00 times" in finding.text
+
+
+def test_one_word_for_two_formats(logs):
+    logs.write("a", quantisation="int8", bits_per_weight=8.0)
+    logs.write("b", quantisation="int8", bits_per_weight=9.1)
+    logs.write("c", quantisation="f16")
+    logs.write("d", quantisation="f16")
+    found = checks(logs)["unlike-formats"]
+    assert "'int8' is not one format: bits per weight are a 8.00, b 9.10" in found.text
+
+
+def test_weights_faster_than_bytes(logs, make_sample, make_steps):
+    for cell, read in (("a", 500), ("b", 5000)):
+        steps = make_steps(forwards=1, bytes_read=read)
+        logs.write(cell, content=[make_sample(0, steps), make_sample(1, steps)])
+    finding = checks(logs)["more-weights-than-bytes"]
+    assert finding.severity == "error" and finding.text.startswith("'a f16'")
+
+
+def test_files_that_are_cut_or_refused(logs, tmp_path):
+    logs.write("a")
+    logs.write("b", end=False)
+    (tmp_path / "raw" / "a" / "broken.jsonl").write_text("{}\n")
+    found = [finding for finding in _all(logs) if finding.check == "incomplete-files"]
+    assert len(found) == 2
+    assert any("broken.jsonl" in finding.text for finding in found)
+    assert any("b_0.jsonl.part" in finding.text for finding in found)
+
+
+def _all(logs):
+    collate(logs.folder)
+    with Store.open(logs.folder) as store:
+        return findings(store, "exp")
+
+
+def test_the_published_tinygrad_logs_give_themselves_away(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for path in TINYGRAD.glob("*.txt"):
+        shutil.copy(path, source)
+    collate(tmp_path / "out", intake=Intake([source]))
+    with Store.open(tmp_path / "out") as store:
+        texts = [str(finding) for finding in findings(store, "imported")]
+    (pace,) = [text for text in texts if "the pace changes" in text]
+    assert "nf4" in pace and "at step 17 (from 0)" in pace and "3 steps to the end" in pace
+    cold = [text for text in texts if "a cold start or the prompt" in text]
+    assert len(cold) == 2 and any("takes 42.54 ms" in text for text in cold)
+    assert any("fp8" in text and "is failed" in text or "is crashed" in text for text in texts)

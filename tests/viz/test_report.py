@@ -61,7 +61,13 @@ def test_every_row_and_note_is_there(comparison):
     text = page(comparison)
     for row in comparison.rows:
         assert row.cell.label in text
-    for word in (*comparison.warnings, *comparison.findings, "Test CPU", "decodebench demo", "figure &#39;x&#39;"):
+    for word in (
+        *comparison.warnings,
+        *map(str, comparison.findings),
+        "Test CPU",
+        "decodebench demo",
+        "figure &#39;x&#39;",
+    ):
         assert word in text
 
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from .labels import option_values
-from .observations import Cell
-from .subject import Subject
+from ...core.finding import Doubt
+from ..labels import option_values
+from ..observations import Cell
+from .subject import Subject, rounds_of
 
 _SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word
 _MOST_PROBLEMS = 100_000
 
 
-def inconsistent_totals(subject: Subject) -> Iterator[str]:
+def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
     """A printed rate that is not tokens divided by time."""
     for cell in _cells(subject):
         totals = _totals(cell)
@@ -25,29 +26,16 @@ def inconsistent_totals(subject: Subject) -> Iterator[str]:
             continue
         rounding = 0.005 + tokens / wall * 0.005 / wall  # both are printed with two decimals
         if abs(printed - tokens / wall) > rounding + 1e-9:
-            yield (
+            yield Doubt(
                 f"{subject.name(cell)}: {tokens} tokens in {wall:g} s are {tokens / wall:.2f} tokens/s, "
-                f"the log says {printed:g}; one of the three is wrong or of another run"
+                f"the log says {printed:g}",
+                "one of the three is wrong or of another run",
+                rounds_of(cell),
+                "error",
             )
 
 
-def several_hosts(subject: Subject) -> Iterator[str]:
-    """Cells that ran on different machines, so that a difference between them may be the machines'."""
-    for cells in _comparable(subject):
-        hosts: dict[str, int] = {}
-        for cell in cells:
-            host = (cell.run["environment"] or {}).get("hostname")
-            if host is not None:
-                hosts[host] = hosts.get(host, 0) + 1
-        if len(hosts) > 1:
-            told = ", ".join(f"{host} ({count})" for host, count in sorted(hosts.items()))
-            yield (
-                f"{sum(hosts.values())} cells ran on {len(hosts)} hosts: {told}; a difference in speed between them "
-                "may be the hosts': measure on one, or repeat each cell on each"
-            )
-
-
-def slow_hosts(subject: Subject) -> Iterator[str]:
+def slow_hosts(subject: Subject) -> Iterator[Doubt]:
     """A cell that took longer than another for the very same work, on another host."""
     for cells in _comparable(subject):
         for twins in _grouped(cells, lambda cell: (_totals(cell)["output_tokens"], _totals(cell)["accuracy"])):
@@ -59,29 +47,33 @@ def slow_hosts(subject: Subject) -> Iterator[str]:
                 ratio = _totals(cell)["wall_s"] / _totals(fastest)["wall_s"]
                 slow, fast = ((one.run["environment"] or {}).get("hostname") for one in (cell, fastest))
                 if ratio > _SLOW and slow and fast and slow != fast:
-                    yield (
+                    varied = _and(_varied([cell, fastest])) or "anything else"
+                    yield Doubt(
                         f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(fastest)} for the same "
                         f"{_totals(cell)['output_tokens']} tokens at the same accuracy, on {slow} instead of {fast}: "
-                        f"a slow host looks like this; before {_and(_varied([cell, fastest])) or 'anything else'} is "
-                        "blamed, measure both on one"
+                        "a slow host looks like this",
+                        f"before {varied} is blamed, measure both on one",
+                        rounds_of(cell, fastest),
                     )
 
 
-def one_accuracy(subject: Subject) -> Iterator[str]:
+def one_accuracy(subject: Subject) -> Iterator[Doubt]:
     """Three or more configurations with one accuracy to the last digit: the options did not reach the task."""
     for cells in _comparable(subject):
         values = {_totals(cell)["accuracy"] for cell in cells}
         texts = {_totals(cell)["output_tokens"] for cell in cells}
         options = _varied(cells)
         if len(cells) >= 3 and len(values) == len(texts) == 1 and None not in values and options:
-            yield (
+            yield Doubt(
                 f"{len(cells)} cells that differ in {_and(options)} have one and the same accuracy, "
                 f"{100 * values.pop():.4f} %: the options changed nothing; a task that is scored by log-likelihood "
-                "never reaches an option of the decoding loop"
+                "never reaches an option of the decoding loop",
+                rows=rounds_of(*cells),
+                severity="error",
             )
 
 
-def options_without_effect(subject: Subject) -> Iterator[str]:
+def options_without_effect(subject: Subject) -> Iterator[Doubt]:
     """An option whose values differ in accuracy by less than a standard error, wherever only it differs."""
     for cells in _comparable(subject):
         scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None]
@@ -94,9 +86,11 @@ def options_without_effect(subject: Subject) -> Iterator[str]:
             spans = [_span(group) for group in groups]
             if len(groups) > 1 and 0 < max(difference for difference, _ in spans) and all(d < e for d, e in spans):
                 largest = 100 * max(difference for difference, _ in spans)
-                yield (
+                yield Doubt(
                     f"option {name!r} shows no effect on accuracy: in {len(groups)} groups of cells that differ in it "
-                    f"alone accuracy differs by at most {largest:.2f} points, less than a standard error"
+                    f"alone accuracy differs by at most {largest:.2f} points, less than a standard error",
+                    rows=rounds_of(*itertools.chain.from_iterable(groups)),
+                    severity="note",
                 )
 
 
@@ -148,4 +142,4 @@ def _and(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-LIKE_WORK_CHECKS = (inconsistent_totals, several_hosts, slow_hosts, one_accuracy, options_without_effect)
+LIKE_WORK_CHECKS = (inconsistent_totals, slow_hosts, one_accuracy, options_without_effect)

@@ -1,0 +1,82 @@
+"""What is doubtful in the measurements: one file per kind of doubt, every check with the rows behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
+
+from ... import defaults
+from ...core.errors import unknown_name
+from ...core.finding import Doubt, Finding, FindingCheck
+from ...core.metrics import METRICS
+from ...core.registry import Registry
+from ...core.store import Store
+from ..labels import labels
+from ..observations import Cell, load_cells
+from .files import FILE_CHECKS
+from .like_work import LIKE_WORK_CHECKS
+from .machines import MACHINE_CHECKS
+from .options import OPTION_CHECKS
+from .outputs import OUTPUT_CHECKS
+from .rounds import ROUND_CHECKS
+from .samples import SAMPLE_CHECKS
+from .steps import STEP_CHECKS
+from .subject import Subject
+from .units import UNIT_CHECKS
+
+_SEVERITIES = ("error", "warning", "note")
+_CHECKS: tuple[Callable[[Subject], Iterator[Doubt]], ...] = (
+    *FILE_CHECKS,
+    *ROUND_CHECKS,
+    *MACHINE_CHECKS,
+    *SAMPLE_CHECKS,
+    *STEP_CHECKS,
+    *OPTION_CHECKS,
+    *OUTPUT_CHECKS,
+    *UNIT_CHECKS,
+    *LIKE_WORK_CHECKS,
+)
+
+
+def findings(
+    store: Store,
+    experiment: str,
+    *,
+    metric: str = "decode_tokens_per_s",
+    min_effect: float = defaults.MIN_EFFECT,
+    cells: Sequence[Cell] | None = None,
+    undecided: Collection[str] | None = None,
+) -> tuple[Finding, ...]:
+    """Return every finding on one experiment, the gravest first.
+
+    Args:
+        store: an open store.
+        experiment: its name.
+        metric: name in ``METRICS`` by which rounds are judged.
+        min_effect: relative difference that the experiment is meant to tell.
+        cells: its cells, where they are loaded already.
+        undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
+
+    Raises:
+        UsageError: the metric is not known.
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    loaded = list(load_cells(store, experiment) if cells is None else cells)
+    names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
+    subject = Subject(store, experiment, loaded, names, metric, min_effect, undecided)
+    found = [doubt.found_by(_name(check)) for check in _CHECKS for doubt in check(subject)]
+    facts = [
+        {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
+    ]
+    found += [doubt.found_by(check.name) for check in _plugin_checks() for doubt in check.check(facts)]
+    return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
+
+
+def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
+    return check.__name__.replace("_", "-")
+
+
+@cache
+def _plugin_checks() -> tuple[FindingCheck, ...]:
+    return tuple(Registry().findings.values())

@@ -1,0 +1,135 @@
+"""What the steps of a long generation show: a cold first one, a change of pace, a clock that is too coarse.
+
+Only rounds of one or two samples are looked at step by step: where there are more, drift shows between samples, and
+a scan of every step would make the comparison of a large store wait.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.finding import Doubt, Place
+from ..observations import Cell
+from .subject import Subject
+
+_FEWEST = 12  # steps, below which two levels cannot be told from noise
+_SEGMENT = 3  # steps on either side of a change
+_CHANGE = 1.1
+_EXPLAINED = 0.75  # of the variance of the logarithm, by two levels
+_COLD = 1.5
+_COARSE = 20  # steps that are fewer of the clock's ticks long have an error of more than 5 %
+_SAMPLES = 2
+
+Times = list[tuple[str, int, NDArray[np.float64]]]
+"""Run, sample and seconds of each step."""
+
+
+def cold_first_steps(subject: Subject) -> Iterator[Doubt]:
+    """A slow first step where the log does not say that it holds a prompt."""
+    for cell, times in _step_times(subject):
+        for run_id, sample, seconds in times:
+            middle = float(np.median(seconds[1:]))
+            if seconds[0] > _COLD * middle and not _has_prompt(cell, run_id):
+                with_it, without = len(seconds) / seconds.sum(), (len(seconds) - 1) / seconds[1:].sum()
+                yield Doubt(
+                    f"{subject.name(cell)}: the first of {len(seconds)} steps takes {1e3 * seconds[0]:.2f} ms, "
+                    f"{seconds[0] / middle:.1f} times the median of the others: a cold start or the prompt; "
+                    f"{with_it:.2f} steps/s with it, {without:.2f} without",
+                    "compare decode figures, which leave it out",
+                    [Place(run_id=run_id, sample=sample, step=0)],
+                )
+
+
+def changes_of_pace(subject: Subject) -> Iterator[Doubt]:
+    """A step from which on a generation runs at another speed, and stays there."""
+    for cell, times in _step_times(subject):
+        for run_id, sample, seconds in times:
+            at = change_point(seconds[1:])
+            if at is None:
+                continue
+            before, after = seconds[1 : 1 + at], seconds[1 + at :]
+            yield Doubt(
+                f"{subject.name(cell)}: the pace changes at step {1 + at} (from 0): {1e3 * np.median(before):.2f} ms "
+                f"a step before, {1e3 * np.median(after):.2f} ms after, {len(after)} steps to the end",
+                "a mean over both is of neither; look for heat, memory or another process, and measure longer",
+                [Place(run_id=run_id, sample=sample, step=1 + at)],
+            )
+
+
+def coarse_clocks(subject: Subject) -> Iterator[Doubt]:
+    """Steps that are only a few ticks of the clock long, or of the digits that the log prints."""
+    for cell, times in _step_times(subject):
+        for run_id, sample, seconds in times:
+            gaps = np.diff(np.unique(np.round(seconds, 9)))
+            tick = float(gaps.min()) if len(gaps) else 0.0
+            middle = float(np.median(seconds))
+            if 0 < middle < _COARSE * tick:
+                yield Doubt(
+                    f"{subject.name(cell)}: a step takes {1e3 * middle:.3g} ms and the clock tells "
+                    f"{1e3 * tick:.3g} ms apart",
+                    "figures of single steps are rounded; use those over all of them",
+                    [Place(run_id=run_id, sample=sample)],
+                    "note",
+                )
+
+
+def change_point(seconds: NDArray[np.float64]) -> int | None:
+    """Return the index at which the second of two levels begins; None where there is one level.
+
+    Two levels by least squares on the logarithm, each of three steps or more. They count where they explain three
+    quarters of the variance, lie 10 % apart, and an F test (Bonferroni over the places) rejects one level at 0.001.
+
+    Args:
+        seconds: [n] times of steps, in order.
+    """
+    from scipy import stats
+
+    n = len(seconds)
+    if n < _FEWEST or seconds.min() <= 0:
+        return None
+    logs = np.log(seconds)
+    total = float(((logs - logs.mean()) ** 2).sum())
+    places = range(_SEGMENT, n - _SEGMENT + 1)
+    within = [float(logs[:at].var() * at + logs[at:].var() * (n - at)) for at in places]
+    best = int(np.argmin(within))
+    at, left = places[best], within[best]
+    if total == 0 or 1 - left / total < _EXPLAINED:
+        return None
+    apart = abs(float(np.median(logs[at:]) - np.median(logs[:at])))
+    p_value = float(stats.f.sf((total - left) / max(left / (n - 2), 1e-30), 1, n - 2)) * len(places)
+    return at if apart > math.log(_CHANGE) and p_value < 1e-3 else None
+
+
+def _step_times(subject: Subject) -> Iterator[tuple[Cell, Times]]:
+    rows = subject.store.dicts(
+        """
+        WITH few AS (
+            SELECT r.run_id FROM runs r JOIN samples s ON s.run_id = r.run_id
+            WHERE r.experiment = $experiment AND r.status = 'ok' GROUP BY r.run_id HAVING count(*) <= $samples
+        ) SELECT t.run_id, t.sample, list(t.step_s ORDER BY t."index") AS seconds
+        FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
+        WHERE t.run_id IN (SELECT run_id FROM few) AND NOT s.is_warmup AND s.status = 'ok'
+        GROUP BY ALL HAVING count(t.step_s) = count(*) AND count(*) >= $fewest ORDER BY ALL
+        """,
+        {"experiment": subject.experiment, "samples": _SAMPLES, "fewest": _FEWEST},
+    )
+    by_run: dict[str, Times] = {}
+    for row in rows:
+        times = np.array(row["seconds"], dtype=float)
+        by_run.setdefault(row["run_id"], []).append((row["run_id"], row["sample"], times))
+    for cell in subject.finished:
+        found = [each for r in cell.rounds for each in by_run.get(r.run["run_id"], ())]
+        if found:
+            yield cell, found
+
+
+def _has_prompt(cell: Cell, run_id: str) -> bool:
+    """Whether the log tells that the first step holds a prompt, which may take any time."""
+    return any(s["prompt_tokens"] is not None for r in cell.rounds if r.run["run_id"] == run_id for s in r.samples)
+
+
+STEP_CHECKS = (cold_first_steps, changes_of_pace, coarse_clocks)

@@ -1,0 +1,52 @@
+"""What every check of an experiment gets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ...core.finding import Place
+from ...core.store import Store
+from ..observations import Cell, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The cells, their names, the metric and the difference that matters.
+
+    Attributes:
+        store: where steps can be looked up.
+        experiment: its name.
+        cells: in the order of the plan.
+        names: labels by cell id.
+        metric: name in ``METRICS`` by which rounds are judged.
+        min_effect: relative difference that the experiment is meant to tell.
+        undecided: ids of the cells whose comparison showed nothing; None where none was made.
+    """
+
+    store: Store
+    experiment: str
+    cells: list[Cell]
+    names: dict[str, str]
+    metric: str
+    min_effect: float
+    undecided: Collection[str] | None
+
+    def name(self, cell: Cell) -> str:
+        """Return a cell's label in quotes."""
+        return repr(self.names[cell.cell_id])
+
+    @property
+    def finished(self) -> list[Cell]:
+        """The cells that have a finished round."""
+        return [cell for cell in self.cells if cell.rounds]
+
+
+def rounds_of(*cells: Cell) -> list[Place]:
+    """Name every finished round of some cells."""
+    return [Place(run_id=r.run["run_id"]) for cell in cells for r in cell.rounds]
+
+
+def samples_at(samples: Iterable[Row]) -> list[Place]:
+    """Name samples."""
+    return [Place(run_id=sample["run_id"], sample=sample["index"]) for sample in samples]
