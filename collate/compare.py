@@ -23,6 +23,7 @@ from .observations import (
     metric_of,
     paired_rounds,
     prompts_of,
+    tells_prompts,
 )
 from .parity import load_scores, parity_of
 from .statistics import Interval, holm, ratio_geomean, ratio_of_totals, scale_mean, verdict_of, welch_interval
@@ -45,6 +46,7 @@ def compare(
     baseline: str | None = None,
     metric: str | None = None,
     min_effect: float = defaults.MIN_EFFECT,
+    steady_state: bool = False,
 ) -> Comparison:
     """Compare the cells of one experiment.
 
@@ -58,15 +60,18 @@ def compare(
         metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
             cell has the former, as in logs that have totals only.
         min_effect: relative difference below which cells are called equivalent.
+        steady_state: leave the first measured sample of every round out of all times; answers keep it.
 
     Raises:
         UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
     """
     name = choose_experiment(store, experiment)
+    if steady_state:
+        store.leave_out_first_samples()
     every = cells = load_cells(store, name)
     metric = metric or _usual_metric(cells)
     chosen = metric_of(metric)
-    warnings: list[str] = []
+    warnings = ["steady state: the first measured sample of every round is in no time"] if steady_state else []
     if by is not None:
         check_by(cells, by)
         without = [cell for cell in cells if value_of(cell, by) is None]
@@ -93,6 +98,7 @@ def compare(
         by=dimension,
         metric=metric,
         min_effect=min_effect,
+        steady_state=steady_state,
         rows=rows,
         warnings=tuple(dict.fromkeys(warnings)),
         findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided),
@@ -163,9 +169,13 @@ def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric)
 
 
 def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
-    """Welch's interval on the rounds' logs, for cells whose rounds have no index in common."""
+    """Welch's interval on the rounds' logs, for cells whose rounds have no index in common.
+
+    Over the prompts that both had; over everything, where one of the two logs does not tell its prompts.
+    """
     common = prompts_of(cell, parts) & prompts_of(baseline, parts)
-    ours, theirs = log_totals(cell, parts, common), log_totals(baseline, parts, common)
+    wanted = common if tells_prompts(cell, parts) and tells_prompts(baseline, parts) else None
+    ours, theirs = log_totals(cell, parts, wanted), log_totals(baseline, parts, wanted)
     if not ours or not theirs:
         return _NOTHING
     return _Ratios(welch_interval(ours, theirs).exp(), Interval(None))

@@ -95,6 +95,7 @@ class Comparison(Record):
     by: str = Field(description="what the rows differ in: backend, quantisation, device or an option")
     metric: str = Field(description="the metric of the ratios, a name in core/metrics.py")
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
+    steady_state: bool = Field(default=False, description="whether the first measured sample of each round is left out")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
     warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
     findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

@@ -60,7 +60,13 @@ def _unlike_samples(cell: Cell, baseline: Cell, names: tuple[str, str]) -> list[
     ours, theirs = cell.rounds[0].answers(), baseline.rounds[0].answers()
     common = ours.keys() & theirs.keys()
     where = f"in {names[0]!r}, {{}} in {names[1]!r}"
-    found = []
+    found = [
+        f"the log of {name!r} does not tell its prompts: rounds are compared as wholes, unpaired"
+        for side, name in ((cell, names[0]), (baseline, names[1]))
+        if side.rounds[0].samples and not side.rounds[0].answers()
+    ]
+    if found:
+        return found
     if len(ours) != len(theirs) or len(common) < len(ours):
         text = f"answered prompts differ: {len(ours)} {where.format(len(theirs))}; {len(common)} in common"
         found.append(text)

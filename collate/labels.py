@@ -38,12 +38,14 @@ def option_values(cell: Cell) -> dict[str, str]:
 def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
     """Return a short and unique label for every cell, by cell id."""
     differing = [name for name in DIMENSIONS if len({cell.run[name] for cell in cells}) > 1]
+    several_hosts = len({cell.run["hostname"] for cell in cells}) > 1
     made: dict[str, CellLabel] = {}
     for cell in cells:
         run = cell.run
         options = _differing_options(cell, cells)
         words = [run["backend"], run["quantisation"]]
         words += [run[name] for name in ("model", "device") if name in differing]
+        words += [f"on {run['hostname']}"] if several_hosts and run["hostname"] else []
         told = tuple(name for name in options if _is_told(run, name))
         words += [f"{name}={options[name]}" for name in told]
         made[cell.cell_id] = CellLabel(

@@ -34,8 +34,8 @@ class Round:
     samples: list[Row] = field(default_factory=list)
 
     def answers(self) -> dict[PromptKey, Row]:
-        """Return the samples that did not fail, by prompt."""
-        return {key: sample for key, sample in keyed(self.samples) if sample["status"] == "ok"}
+        """Return the samples that did not fail, by prompt; those without any identity have none."""
+        return {key: sample for key, sample in keyed(self.samples) if sample["status"] == "ok" and not is_unknown(key)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,22 @@ def _or_last(position: int | None) -> int:
     return 2**62 if position is None else position
 
 
+_UNKNOWN = "\0"
+
+
+def is_unknown(key: PromptKey) -> bool:
+    """Whether a key is of a sample whose prompt nobody told; it equals no key of another run."""
+    return key[0].startswith(_UNKNOWN)
+
+
 def keyed(samples: Iterable[Row]) -> list[tuple[PromptKey, Row]]:
-    """Pair each sample with its prompt key; samples without any identity are left out."""
+    """Pair each sample with its prompt key; one without any identity gets a key that no other run has."""
     seen: dict[str, int] = {}
     result = []
     for sample in samples:
         name = sample["sample_id"] if sample["sample_id"] is not None else sample["prompt_hash"]
         if name is None:
-            continue
+            name = f"{_UNKNOWN}{sample['run_id']}"
         seen[name] = seen.get(name, -1) + 1
         result.append(((name, seen[name]), sample))
     return result
@@ -194,16 +202,28 @@ def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[P
     return result
 
 
-def log_totals(cell: Cell, parts: dict[str, Parts], prompts: set[PromptKey]) -> list[float]:
-    """Return the log of each round's ratio of sums over the given prompts; rounds that lack one drop out."""
+def log_totals(cell: Cell, parts: dict[str, Parts], prompts: set[PromptKey] | None = None) -> list[float]:
+    """Return the log of each round's ratio of sums over the given prompts; rounds that lack one drop out.
+
+    Args:
+        cell: whose rounds.
+        parts: of all runs.
+        prompts: None takes all that a round has.
+    """
     result = []
     for r in cell.rounds:
         found = parts.get(r.run["run_id"], {})
-        if prompts and prompts <= found.keys():
-            numerator, denominator = (sum(found[key][i] for key in prompts) for i in (0, 1))
+        wanted = found.keys() if prompts is None else prompts
+        if wanted and wanted <= found.keys():
+            numerator, denominator = (sum(found[key][i] for key in wanted) for i in (0, 1))
             if numerator > 0 and denominator > 0:
                 result.append(float(np.log(numerator / denominator)))
     return result
+
+
+def tells_prompts(cell: Cell, parts: dict[str, Parts]) -> bool:
+    """Whether any prompt of a cell that has the metric is known by identity."""
+    return any(not is_unknown(key) for key in prompts_of(cell, parts))
 
 
 def prompts_of(cell: Cell, parts: dict[str, Parts]) -> set[PromptKey]:

@@ -238,6 +238,22 @@ class Store:
         columns, rows = self.query(sql, params)
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
+    def leave_out_first_samples(self) -> None:
+        """Hide the first measured sample of every round from all figures, as long as this store is open.
+
+        Views of this connection stand before the file's own; what the samples said and scored stays.
+        """
+        self.query(
+            f"""
+            CREATE OR REPLACE TEMP VIEW sample_facts AS
+            SELECT f.* FROM {self.path.stem}.main.sample_facts f JOIN (
+                SELECT run_id, min("index") AS first FROM samples WHERE NOT is_warmup GROUP BY run_id
+            ) AS rounds ON rounds.run_id = f.run_id WHERE f.is_warmup OR f.sample > rounds.first
+            """
+        )
+        for name, sql in (("sample_metrics", sample_metrics_sql()), ("run_metrics", run_metrics_sql())):
+            self.query(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
     def add(self, run: Run, samples: Sequence[Sample], steps: Sequence[Step]) -> None:
         """Add one run with everything below it; call it inside ``transaction``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,7 @@ from .subject import Subject, rounds_of
 
 _SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word
 _MOST_PROBLEMS = 100_000
+_TELLING = 0.25  # answers, by which an accuracy may be rounded and still be told from its neighbours
 
 
 def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
@@ -32,6 +34,23 @@ def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
                 "one of the three is wrong or of another run",
                 rounds_of(cell),
                 "error",
+            )
+
+
+def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
+    """An accuracy that no count of right answers gives: it is of another run, or of partial points."""
+    for cell in _cells(subject):
+        share, samples = _totals(cell)["accuracy"], _totals(cell)["samples"]
+        if share is None or not samples:
+            continue
+        digits = -int(Decimal(repr(share)).as_tuple().exponent)
+        rounding = 0.5 * samples * 10.0**-digits
+        if rounding < _TELLING and abs(share * samples - round(share * samples)) > rounding + 1e-6:
+            yield Doubt(
+                f"{subject.name(cell)}: an accuracy of {share:g} among {samples} samples would be "
+                f"{share * samples:.2f} right answers",
+                "it belongs to another run, or counts parts of answers",
+                rounds_of(cell),
             )
 
 
@@ -142,4 +161,4 @@ def _and(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-LIKE_WORK_CHECKS = (inconsistent_totals, slow_hosts, one_accuracy, options_without_effect)
+LIKE_WORK_CHECKS = (inconsistent_totals, impossible_accuracies, slow_hosts, one_accuracy, options_without_effect)

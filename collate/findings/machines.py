@@ -75,6 +75,24 @@ def several_hosts(subject: Subject) -> Iterator[Doubt]:
             )
 
 
+def several_gpus(subject: Subject) -> Iterator[Doubt]:
+    """Cells of one model and device name that ran on different GPUs."""
+    for cells in _by_model(subject):
+        gpus: dict[str, dict[str, list[Cell]]] = {}
+        for cell in cells:
+            names = (cell.run["environment"] or {}).get("gpu")
+            if names:
+                gpus.setdefault(cell.run["device"], {}).setdefault(", ".join(names), []).append(cell)
+        for device, found in gpus.items():
+            if len(found) > 1:
+                told = "; ".join(f"{name} ({len(own)})" for name, own in sorted(found.items()))
+                yield Doubt(
+                    f"{device} is not one GPU in {sum(map(len, found.values()))} cells: {told}",
+                    "compare within one",
+                    rounds_of(*(cell for own in found.values() for cell in own)),
+                )
+
+
 def reversed_by_hosts(subject: Subject) -> Iterator[Doubt]:
     """Two backends whose order over all hosts together is the reverse of that on a host which both ran on."""
     show = METRICS[subject.metric].format
@@ -120,4 +138,4 @@ def _mean(subject: Subject, cells: list[Cell]) -> float:
     return float(np.mean([value for cell in cells for value in cell.values(subject.metric)]))
 
 
-MACHINE_CHECKS = (shared_devices, throttled_devices, saving_governors, several_hosts, reversed_by_hosts)
+MACHINE_CHECKS = (shared_devices, throttled_devices, saving_governors, several_hosts, several_gpus, reversed_by_hosts)

@@ -29,6 +29,18 @@ def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
             )
 
 
+def single_rounds(subject: Subject) -> Iterator[Doubt]:
+    """Cells of one round: whether a difference is more than the unrest of the machine cannot be told."""
+    single = [cell for cell in subject.finished if len(cell.rounds) == 1]
+    if single and len(subject.finished) > 1:
+        yield Doubt(
+            f"{len(single)} of {len(subject.finished)} cells have one round, and no interval",
+            "repeat each in a process of its own, three times and more; a file of repetitions is one round",
+            rounds_of(*single),
+            "note",
+        )
+
+
 def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
     """Rounds far from their twins (median absolute deviation)."""
     show = METRICS[subject.metric].format
@@ -96,4 +108,4 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
             )
 
 
-ROUND_CHECKS = (unfinished_rounds, outlier_rounds, variable_rounds, drifting_rounds, short_rounds)
+ROUND_CHECKS = (unfinished_rounds, single_rounds, outlier_rounds, variable_rounds, drifting_rounds, short_rounds)

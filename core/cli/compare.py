@@ -59,22 +59,21 @@ def comparison_options(command: F) -> F:
             show_default=True,
             help="Smallest effect that counts.",
         ),
+        click.option(
+            "--steady-state", is_flag=True, help="Leave the first measured sample of every round out of times."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def compute(
-    folder: Path, experiment: str | None, by: str | None, baseline: str | None, metric: str | None, min_effect: float
-) -> Comparison:
+def compute(folder: Path, **chosen: Any) -> Comparison:  # noqa: ANN401 - the other flags of comparison_options
     """Bring the store up to date and compare."""
     from ...collate.compare import compare as compare_cells
 
     with open_store(folder) as store:
-        return compare_cells(
-            store, experiment=experiment, by=by, baseline=baseline, metric=metric, min_effect=min_effect
-        )
+        return compare_cells(store, **chosen)
 
 
 @click.command(context_settings=CONTEXT)

@@ -202,3 +202,35 @@ def test_across_backends_formats_of_one_width_stand_together(logs):
     rows = comparison(logs, by="backend").rows
     assert [row.cell.quantisation for row in rows] == ["q4_k_m", "nf4", "q4f16_1", "q8_0", "int8"]
     assert [row.verdict == "baseline" for row in rows] == [True, False, False, True, False]
+
+
+def test_logs_that_do_not_tell_their_prompts_are_compared_as_wholes(logs, make_sample, make_steps):
+    unknown = {"sample_id": None, "prompt_hash": None}
+    for cell, gap in (("a", 0.1), ("b", 0.05)):
+        for round in range(3):
+            noise = 1 + 0.01 * round
+            logs.write(cell, round, [make_sample(i, make_steps(gap=gap * noise), **unknown) for i in range(2)])
+    result = comparison(logs)
+    row = by_backend(result)["b"]
+    assert row.ratio.value == pytest.approx(2.0) and row.verdict == "faster" and row.ratio.n == 3
+    assert sum("rounds are compared as wholes, unpaired" in text for text in result.warnings) == 2
+
+
+def test_steady_state_leaves_the_first_sample_out_of_times_and_says_so(logs, make_sample, make_steps):
+    for cell, first in (("a", 0.1), ("b", 5.0)):
+        for round in range(3):
+            gaps = (first, 0.1 + 0.001 * round, 0.1)
+            logs.write(cell, round, [make_sample(i, make_steps(gap=gap)) for i, gap in enumerate(gaps)], samples=3)
+    assert by_backend(comparison(logs))["b"].verdict == "slower"
+    result = comparison(logs, steady_state=True)
+    row = by_backend(result)["b"]
+    assert row.ratio.value == pytest.approx(1.0) and row.verdict == "equivalent"
+    assert row.metrics["decode_tokens_per_s"].value == pytest.approx(10, rel=0.02)
+    assert result.steady_state and "steady state" in result.warnings[0]
+    assert row.n == 9 and row.parity.compared == 3
+
+
+def test_cells_of_several_hosts_are_told_apart(logs):
+    for name in ("phone", "laptop"):
+        logs.write("a" + name[0], backend="a", environment={"hostname": name})
+    assert {row.cell.label for row in comparison(logs).rows} == {"a f16 on phone", "a f16 on laptop"}

@@ -270,3 +270,25 @@ def test_the_published_tinygrad_logs_give_themselves_away(tmp_path):
     cold = [text for text in texts if "a cold start or the prompt" in text]
     assert len(cold) == 2 and any("takes 42.54 ms" in text for text in cold)
     assert any("fp8" in text and "is failed" in text or "is crashed" in text for text in texts)
+
+
+def test_cells_of_one_round_have_no_interval(logs):
+    logs.write("a")
+    logs.speeds("b", [0.1, 0.1])
+    assert "1 of 2 cells have one round" in checks(logs)["single-rounds"].text
+    logs.write("a", 1)
+    assert "single-rounds" not in checks(logs)
+
+
+def test_one_device_name_for_two_gpus(logs):
+    logs.write("a", device="cuda:0", **host("h", gpu=["H100"]))
+    logs.write("b", device="cuda:0", **host("h", gpu=["H200"]))
+    logs.write("c", device="cpu", **host("h", gpu=["T4"]))
+    assert "cuda:0 is not one GPU in 2 cells: H100 (1); H200 (1)" in checks(logs)["several-gpus"].text
+
+
+def test_an_accuracy_that_no_count_gives(logs):
+    for cell, share in (("a", 0.85), ("b", 0.875), ("c", 0.8)):
+        logs.write(cell, content=[], totals={"samples": 8, "accuracy": share})
+    texts = [finding.text for finding in _all(logs) if finding.check == "impossible-accuracies"]
+    assert texts == ["'a f16': an accuracy of 0.85 among 8 samples would be 6.80 right answers"]  # 0.8 is too coarse
