@@ -33,6 +33,7 @@ nightly: lint types clang
 # Regenerate what docs/ takes from the code.
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from decodebench.core.metrics import markdown; print(markdown(), end='')" > docs/metrics.md
+	$(BIN)/python -c "from decodebench.collate.findings import markdown; print(markdown(), end='')" > docs/findings.md
 
 # Regenerate the gRPC code of the verification server from its definition.
 PROTO := plugins/draft_target/proto

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 
+from pydantic import Field
+
 from ... import defaults
 from ...core.errors import unknown_name
 from ...core.finding import Doubt, Finding, FindingCheck
 from ...core.metrics import METRICS
 from ...core.registry import Registry
+from ...core.schema import Record
 from ...core.store import Store
 from ..labels import labels
 from ..observations import Cell, load_cells
@@ -71,6 +74,47 @@ def findings(
     ]
     found += [doubt.found_by(check.name) for check in _plugin_checks() for doubt in check.check(facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
+
+
+class CheckSummary(Record):
+    """What a check looks for."""
+
+    check: str = Field(description="its name, as findings carry it")
+    summary: str = Field(description="one line")
+    provider: str = Field(description="decodebench, or the plugin")
+
+
+def all_checks() -> tuple[CheckSummary, ...]:
+    """Return every check that runs, those of plugins last."""
+    own = [
+        CheckSummary(check=_name(check), summary=(check.__doc__ or "").splitlines()[0], provider="decodebench")
+        for check in _CHECKS
+    ]
+    registry = Registry()
+    plugins = [
+        CheckSummary(
+            check=check.name, summary=check.summary, provider=registry.provider("decodebench_findings", check.name).name
+        )
+        for check in registry.findings.values()
+    ]
+    return (*own, *plugins)
+
+
+def markdown() -> str:
+    """Return ``docs/findings.md``: every check of decodebench itself."""
+    lines = [
+        "# Findings",
+        "",
+        "What `decodebench findings`, `compare` and the report doubt by themselves; this page is generated from the",
+        "checks. A finding has a severity (error: figures are wrong; warning: they may mislead; note: good to know), a",
+        "sentence with the figures, advice, and the rows behind it (`--json`). Plugins add checks of their own:",
+        "`decodebench findings --list` shows all.",
+        "",
+        "| check | looks for |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{check.check}` | {check.summary} |" for check in all_checks() if check.provider == "decodebench"]
+    return "\n".join(lines) + "\n"
 
 
 def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:

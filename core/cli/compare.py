@@ -11,7 +11,7 @@ import click
 
 from ... import defaults
 from ..errors import UsageError
-from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json
+from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json, print_table
 from .results import open_store
 
 if TYPE_CHECKING:
@@ -189,12 +189,21 @@ def _print_log_entry(folder: Path, comparison: Comparison) -> None:
 @click.command(context_settings=CONTEXT)
 @folder_argument
 @experiment_option
+@click.option("--list", "only_list", is_flag=True, help="List the checks.")
 @json_option
-def findings(folder: Path, experiment: str | None, as_json: bool) -> None:
+def findings(folder: Path, experiment: str | None, only_list: bool, as_json: bool) -> None:
     """Say what is wrong or doubtful in the measurements of an experiment."""
+    from ...collate.findings import all_checks
     from ...collate.findings import findings as check
     from ...collate.observations import choose_experiment
 
+    if only_list:
+        checks = [check.model_dump() for check in all_checks()]
+        if as_json:
+            print_json(checks)
+        else:
+            print_table(["check", "looks for", "from"], [list(each.values()) for each in checks], empty="no check")
+        return
     with open_store(folder) as store:
         name = choose_experiment(store, experiment)
         found = check(store, name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.findings import findings
+from decodebench.collate.findings import findings, markdown
 from decodebench.collate.findings.steps import change_point
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.store import Store
@@ -292,3 +292,11 @@ def test_an_accuracy_that_no_count_gives(logs):
         logs.write(cell, content=[], totals={"samples": 8, "accuracy": share})
     texts = [finding.text for finding in _all(logs) if finding.check == "impossible-accuracies"]
     assert texts == ["'a f16': an accuracy of 0.85 among 8 samples would be 6.80 right answers"]  # 0.8 is too coarse
+
+
+def test_the_page_and_the_list_name_every_check(cli):
+    page = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert page == markdown()
+    listed = {entry["check"]: entry["provider"] for entry in cli("findings", "--list", "--json").json}
+    assert listed["changes-of-pace"] == "decodebench" and listed["unused-bonus"] == "draft-target"
+    assert all(entry["summary"].strip() for entry in cli("findings", "--list", "--json").json)
