@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...core.logparser import LogParser, head_text, malformed, read_text
-from ...core.schema import Environment, Run, Sample, Status, Step
+from ...core.schema import Run, Sample, Status, Step
+from ...core.workflow_header import HEADER, HEADER_LINE, Facts
 
-HEADER = ("platform", "release", "device", "username", "hostname", "size", "quantize", "seed", "uuid")
 UNKNOWN = "unknown"
 
 _NUMBER = r"([0-9]{1,9}\.[0-9]{2})"
@@ -35,10 +35,8 @@ _WEIGHTS = re.compile(rf"loaded weights in\s+{_NUMBER} ms, {_NUMBER} GB loaded a
 _ENQUEUE = re.compile(rf"enqueue in\s+{_NUMBER} ms(?:, .*)?")
 _TOTAL = re.compile(rf"total\s+{_NUMBER} ms, {_NUMBER} tok/s, {_NUMBER} GB/s, param {_NUMBER} GB/s")
 _VALIDATED = re.compile(r"(?:\x1b\[[0-9;]*m)+\s*output validated\s*(?:\x1b\[[0-9;]*m)*")
-_HEADER_LINE = re.compile(rf"({'|'.join(HEADER)}): ?(.*)")
-_FILE_NAME = re.compile(
-    r"(?P<hostname>.+)_(?P<size>[0-9]+B)_(?P<quantize>.+)_seed(?P<seed>[0-9]{1,18})_(?P<uuid>uuid[0-9a-f]{8})\.txt"
-)
+_BITS = {"default": 32.0, "float16": 16.0}
+"""Bits per weight by the wrapper's word, where every weight has as many; `default` computes in float32."""
 _HEADER_RUN = 3
 """Header lines that must follow one another where generated text, too, could hold a line such as ``size: large``."""
 
@@ -60,6 +58,7 @@ class _LogStep:
 class _Log:
     facts: dict[str, str]  # the header's, and the engine's seed
     load_s: float | None = None
+    loaded_bytes: float | None = None  # rounded to 10 MB
     steps: list[_LogStep] = field(default_factory=list)
     cut: str | None = None  # how one sees that the end is missing
 
@@ -69,14 +68,14 @@ class TinygradTextLog(LogParser):
 
     name: ClassVar[str] = "tinygrad"
     summary: ClassVar[str] = "text log of tinygrad's Llama example with --benchmark"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a whole metric line, or for the log of a run that died before its first step."""
         lines = head_text(head).split("\n")
         if any(_TOTAL.fullmatch(line) or _WEIGHTS.fullmatch(line) for line in lines):
             return True
-        early = [line for line in lines if line and not _HEADER_LINE.fullmatch(line)]
+        early = [line for line in lines if line and not HEADER_LINE.fullmatch(line)]
         return bool(early) and all(_SEED.fullmatch(line) or _ENQUEUE.fullmatch(line) for line in early)
 
     def read(self, path: Path) -> Iterator[Run | Sample | Step]:
@@ -87,32 +86,13 @@ class TinygradTextLog(LogParser):
         """
         text = read_text(path)
         log = _parse(path, text)
-        named = _FILE_NAME.fullmatch(path.name)
-        facts = _Facts(log.facts, named.groupdict() if named else {})
+        facts = Facts(log.facts, path)
         run_id = facts.get("uuid") or f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         seconds, weight_bytes = _agreeing(path, log.steps)
         pieces, rewritten = _pieces([step.text for step in log.steps])
         yield _run(run_id, log, facts, weight_bytes, rewritten)
         if log.steps:
             yield from _sample(run_id, log.steps, seconds, pieces)
-
-
-class _Facts:
-    """What the log and the file's name say of the run; the log counts where both do."""
-
-    def __init__(self, told: dict[str, str], named: dict[str, str]) -> None:
-        self._told = {key: value for key, value in told.items() if value}
-        self._named = {key: value for key, value in named.items() if key not in self._told}
-
-    def get(self, key: str) -> str | None:
-        return self._told.get(key) or self._named.get(key)
-
-    def notes(self) -> Iterator[str]:
-        if self._named:
-            yield f"from the file's name, since the log has no such header line: {', '.join(self._named)}"
-        missing = [key for key in HEADER if self.get(key) is None]
-        if missing:
-            yield f"neither in the log nor in the file's name: {', '.join(missing)}"
 
 
 def _parse(path: Path, text: str) -> _Log:
@@ -145,7 +125,7 @@ def _take_preamble(log: _Log, line: str) -> None:
     if found := _SEED.fullmatch(line):
         log.facts["seed"] = found[1]
     elif (found := _WEIGHTS.fullmatch(line)) and float(found[2]) > 0:
-        log.load_s = float(found[1]) / 1e3
+        log.load_s, log.loaded_bytes = float(found[1]) / 1e3, float(found[2]) * 1e9
 
 
 def _header_lines(lines: Sequence[str]) -> dict[int, tuple[str, str]]:
@@ -154,7 +134,7 @@ def _header_lines(lines: Sequence[str]) -> dict[int, tuple[str, str]]:
     Before the first step any such line is header; below it only a run of them in the wrapper's order is, since the
     generated text may hold such a line too.
     """
-    found = {number: (m[1], m[2]) for number, line in enumerate(lines, 1) if (m := _HEADER_LINE.fullmatch(line))}
+    found = {number: (m[1], m[2]) for number, line in enumerate(lines, 1) if (m := HEADER_LINE.fullmatch(line))}
     first_step = next((n for n, line in enumerate(lines, 1) if _ENQUEUE.fullmatch(line)), math.inf)
     header: dict[int, tuple[str, str]] = {}
     run: list[int] = []
@@ -258,8 +238,7 @@ def _pieces(texts: Sequence[Sequence[str]]) -> tuple[list[str | None], int]:
     return pieces, rewritten
 
 
-def _run(run_id: str, log: _Log, facts: _Facts, weight_bytes: int | None, rewritten: int) -> Run:
-    seed = facts.get("seed") or ""
+def _run(run_id: str, log: _Log, facts: Facts, weight_bytes: int | None, rewritten: int) -> Run:
     return Run(
         run_id=run_id,
         experiment="",
@@ -271,17 +250,25 @@ def _run(run_id: str, log: _Log, facts: _Facts, weight_bytes: int | None, rewrit
         model=facts.get("size") or UNKNOWN,
         size=facts.get("size"),
         quantisation=facts.get("quantize") or UNKNOWN,
-        device=facts.get("device") or UNKNOWN,
-        seed=int(seed) if re.fullmatch("[0-9]{1,18}", seed) else 0,
+        device=facts.device() or UNKNOWN,
+        seed=facts.seed(),
         samples=1,
         warmup=0,
         max_new_tokens=max(1, len(log.steps)),
-        environment=_environment(facts),
+        environment=facts.environment(),
         load_s=log.load_s,
+        parameters=_parameters(log, facts),
         weight_bytes=weight_bytes,
+        bits_per_weight=_BITS.get(facts.get("quantize") or ""),
         notes=tuple(_notes(log, facts, rewritten)),
         **_outcome(log),
     )
+
+
+def _parameters(log: _Log, facts: Facts) -> int | None:
+    """Return the parameters, tied ones once, of a format in which all have one width; else the bytes do not tell."""
+    bits = _BITS.get(facts.get("quantize") or "")
+    return round(8 * log.loaded_bytes / bits) if bits and log.loaded_bytes else None
 
 
 def _outcome(log: _Log) -> dict[str, Status | str | None]:
@@ -290,13 +277,7 @@ def _outcome(log: _Log) -> dict[str, Status | str | None]:
     return {"status": "incomplete" if log.cut else "ok", "reason": log.cut}
 
 
-def _environment(facts: _Facts) -> Environment | None:
-    names = ("hostname", "username", "platform", "release")
-    known = {name: value for name in names if (value := facts.get(name)) is not None}
-    return Environment(**known) if known else None
-
-
-def _notes(log: _Log, facts: _Facts, rewritten: int) -> Iterator[str]:
+def _notes(log: _Log, facts: Facts, rewritten: int) -> Iterator[str]:
     yield from facts.notes()
     yield "the log names no model: `model` is its size label"
     yield (
@@ -314,6 +295,11 @@ def _notes(log: _Log, facts: _Facts, rewritten: int) -> Iterator[str]:
         yield "load time unknown: the timed load moved no weights, or is not in the log"
     else:
         yield "load_s is the time of the weights alone, without the engine's import"
+        if facts.get("quantize") in _BITS:
+            yield (
+                "parameters are estimated: the loaded gigabytes, printed with two decimals, by the width of the "
+                "format; weight_bytes counts tied weights twice, as the engine does"
+            )
     if rewritten:
         yield f"{rewritten} steps print a text that does not extend the one before; they have no text of their own"
 

@@ -112,7 +112,7 @@ def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
         "SELECT quantisation, status, hostname, source_format, parser, experiment, round, source_file, "
         "(SELECT count(*) FROM steps t WHERE t.run_id = r.run_id) FROM runs r ORDER BY quantisation",
     )
-    host = ("softmacs", "tinygrad", "tinygrad/1", "imported", 0)
+    host = ("softmacs", "tinygrad", "tinygrad/2", "imported", 0)
     paths = [f"raw/imported/imported/tinygrad/{digest}/{path.name}" for digest, path in (
         ("e66fe95ccd5c", FLOAT16), ("b07bbdc35177", CRASHED), ("8875bfa9cf00", NF4)
     )]  # fmt: skip
@@ -144,7 +144,7 @@ def test_the_exported_rows_are_the_published_ones(tmp_path, log):
 def test_a_second_import_and_a_rebuild_change_nothing(tmp_path):
     first = collate(tmp_path, intake=Intake(LOGS))
     before = content(tmp_path)
-    second = collate(tmp_path, intake=Intake([DATA]))
+    second = collate(tmp_path, intake=Intake(LOGS[::-1]))
     assert (second.added, second.unchanged) == ((), first.added)
     assert content(tmp_path) == before
     assert collate(tmp_path, rebuild=True).added == first.added

@@ -95,6 +95,8 @@ def test_a_real_log_yields_its_run_and_the_text_that_each_step_added(path, quant
     assert run.environment.hostname == "softmacs"
     assert run.weight_bytes == pytest.approx(weight_bytes, rel=3e-4)
     assert run.load_s == pytest.approx(load_s)
+    assert (run.bits_per_weight, run.parameters) == ((16.0, 1_235_000_000) if load_s else (None, None))
+    assert any("parameters are estimated" in note for note in run.notes) == bool(load_s)
     assert not run.first_step_is_prefill
     assert sample.text.endswith(ending)
     assert "".join(found.text for found in steps) == sample.text
@@ -131,7 +133,7 @@ def test_the_header_is_read_wherever_it_stands(log, place):
         "middle": PREAMBLE + steps.format(HEADER),
     }[place]
     run, (sample,), steps = log(text, "other_8B_nf4_seed1_uuid00000000.txt")
-    assert (run.run_id, run.size, run.quantisation, run.device) == ("uuid6f9e9998", "1B", "int8", "METAL")
+    assert (run.run_id, run.size, run.quantisation, run.device) == ("uuid6f9e9998", "1B", "int8", "metal")
     environment = run.environment
     assert (environment.platform, environment.release) == ("Darwin", "25.1.0")
     assert (environment.username, environment.hostname) == ("someone", "laptop")
