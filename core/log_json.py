@@ -50,11 +50,11 @@ def read_rows(path: Path) -> Rows:
     text = _text(path)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     *lines, last = text.split("\n")
-    rows = [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    rows = [parse_object(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     cut = None
     if last.strip():
         try:
-            rows.append(_row(path, len(lines) + 1, last))
+            rows.append(parse_object(path, len(lines) + 1, last))
         except RawLogError:
             cut = f"the file ends inside its line {len(lines) + 1}, which is left out: it was cut"
     return Rows(rows, cut, digest)
@@ -68,7 +68,7 @@ def read_object(path: Path) -> tuple[Fields, str]:
         OSError: it cannot be read.
     """
     text = read_text(path)
-    return _row(path, 1, text), hashlib.sha256(text.encode()).hexdigest()[:16]
+    return parse_object(path, 1, text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_objects(path: Path) -> tuple[list[Fields], str]:
@@ -88,6 +88,51 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
     return whole.rows(""), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def read_answers(path: Path) -> Rows:
+    """Read what a client kept of a server's answers: one object, an array, one object a line, or a stream of events.
+
+    Of a stream each `data:` line is a row, the final `[DONE]` is none.
+
+    Raises:
+        RawLogError: it is cut within an object or array, or holds what is no JSON; names line and field.
+        OSError: it cannot be read.
+    """
+    text = _text(path)
+    start = text.lstrip()
+    if start.startswith("["):
+        rows, digest = read_objects(path)
+        return Rows(rows, None, digest)
+    lines = text.split("\n")
+    if any(line.startswith("data:") for line in lines):
+        return _events(path, text, lines)
+    if _is_object(start.split("\n", 1)[0]):
+        return read_rows(path)
+    row, digest = read_object(path)
+    return Rows([row], None, digest)
+
+
+def _events(path: Path, text: str, lines: list[str]) -> Rows:
+    rows, cut = [], None
+    for number, line in enumerate(lines, start=1):
+        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+        if not data or data == "[DONE]":
+            continue
+        try:
+            rows.append(parse_object(path, number, data))
+        except RawLogError:
+            if number < len(lines):
+                raise
+            cut = f"the file ends inside its line {number}, which is left out: it was cut"
+    return Rows(rows, cut, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def is_array_with(head: bytes, *names: str) -> bool:
     """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
     text = head_text(head).lstrip()
@@ -104,7 +149,12 @@ def _text(path: Path) -> str:
         raise
 
 
-def _row(path: Path, number: int, line: str) -> Fields:
+def parse_object(path: Path, number: int, line: str) -> Fields:
+    """Read a text that begins at a line of a file as one JSON object.
+
+    Raises:
+        RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+    """
     try:
         content = json.loads(line)
         if not isinstance(content, dict):

@@ -62,6 +62,18 @@ def head_text(head: bytes) -> str:
     return head.decode(_encoding(head), errors="ignore").replace("\r\n", "\n")
 
 
+def tail_text(path: Path) -> str:
+    """Decode the last ``HEAD_BYTES`` of a file likewise; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            encoding = _encoding(file.read(4))
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - HEAD_BYTES) & ~1)  # an even place: UTF-16 has two bytes a character
+            return file.read().decode(encoding, errors="ignore").replace("\r\n", "\n")
+    except OSError:
+        return ""
+
+
 def read_text(path: Path) -> str:
     r"""Return a whole text file with ``\n`` line ends: UTF-8, with or without a mark, or UTF-16 with one.
 

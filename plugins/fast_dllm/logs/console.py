@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.log_fields import count, number
-from ....core.logparser import LogParser, head_text, malformed, read_text
+from ....core.logparser import LogParser, head_text, malformed, read_text, tail_text
 from ....core.schema import Run, Totals
 from .published import make_run
 
-_TAIL_BYTES = 64 * 1024
 _LINES = {
     "output_tokens": re.compile(r"(?:Total number of tokens generated|Generated token num): (\S+)"),
     "wall_s": re.compile(r"(?:Total time taken|Time taken): (\S+) seconds"),
@@ -48,7 +47,7 @@ class Console(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the totals at the beginning or at the end."""
-        texts = [head_text(head), _tail(path)]
+        texts = [head_text(head), tail_text(path)]
         return any(_LINES["output_tokens"].search(text) and _LINES["wall_s"].search(text) for text in texts)
 
     def read(self, path: Path) -> Iterator[Run]:
@@ -79,13 +78,3 @@ class Console(LogParser):
             notes=("console output: model, options, task and machine are not in it",),
             **outcome,
         )
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            return file.read().decode(errors="ignore")
-    except OSError:
-        return ""

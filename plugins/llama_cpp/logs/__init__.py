@@ -1,0 +1,9 @@
+"""Readers of what llama.cpp's own programs print."""
+
+from __future__ import annotations
+
+from .console import Console
+from .llama_bench import LlamaBench
+from .server_timings import ServerTimings
+
+LOG_PARSERS = (LlamaBench, ServerTimings, Console)

@@ -1,0 +1,270 @@
+"""The output of llama-bench in any of its forms, alone or as a public workflow stores it, header and errors around it.
+
+A row is one test: `pp` reads a prompt, `tg` generates, `pg` does both, each `n_depth` tokens deep. A test is a run, its
+repetitions are samples of that one launch. Rates are not read: they are computed from the times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from ....core.gguf_names import format_of, model_of, size_of
+from ....core.log_fields import MOST_TOKENS, count, number
+from ....core.logparser import LogParser, head_text, read_text
+from ....core.schema import Environment, Run, Sample, Status
+from ....core.workflow_header import HEADER_LINE, Facts
+from ..devices import device_label
+from .bench_rows import Row, Tests, find_form, read_tests, split_errors
+
+_NOT_OPTIONS = frozenset(
+    {"build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "model_size"}
+    | {"model_n_params", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "devices"}
+)
+_NOT_DEVICES = frozenset({"CPU", "BLAS", "RPC", "ZenDNN"})
+_OLD_BACKENDS = ("cuda", "metal", "vulkan", "kompute", "sycl", "opencl", "clblast")  # flags until late 2024
+_PRINTED = 1e-4
+"""How far a printed rate may be from the printed time: rates have six digits."""
+
+
+class LlamaBench(LogParser):
+    """Reads one run per test."""
+
+    name: ClassVar[str] = "llama-bench"
+    summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
+        lines = head_text(head).split("\n")
+        return find_form(split_errors(lines)[0]) is not None or _is_dead(path, lines)
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield each test and its repetitions; a failed run where there is none.
+
+        Raises:
+            RawLogError: a test is damaged, or its figures contradict one another; names line and field.
+        """
+        text = read_text(path)
+        lines = text.split("\n")
+        tests = read_tests(path, lines)
+        told = {found[1]: found[2].strip() for line in split_errors(lines)[0] if (found := HEADER_LINE.fullmatch(line))}
+        facts = Facts(told, path)
+        base = facts.get("uuid") or f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        for at, row in enumerate(tests.rows):
+            run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
+            samples = [] if row.is_cut else list(_samples(run_id, row))
+            yield _run(run_id, row, samples, tests, facts)
+            yield from samples
+        if not any(row.is_cut for row in tests.rows) and (tests.cut or not tests.rows):
+            yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
+
+
+def _is_dead(path: Path, lines: Sequence[str]) -> bool:
+    printed, errors = split_errors(lines)
+    found = [HEADER_LINE.fullmatch(line) for line in printed if line.strip()]
+    is_llama = path.name.startswith("llamacpp_") or any("llama" in line for line in errors)
+    return len(found) >= 3 and all(found) and is_llama
+
+
+def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:
+    """Return the run of the test that a file does not have."""
+    last = tests.rows[-1].values if tests.rows else {}
+    names = last.get("model_type", ""), last.get("model_filename", "")
+    reason = tests.cut or "no test in the log: llama-bench died before its first one ended"
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at="",
+        backend="llama-cpp",
+        kind="autoregressive",
+        model=model_of(*names) or facts.get("size") or "unknown",
+        size=size_of(names[0]) or facts.get("size"),
+        quantisation=format_of(*names) or facts.get("quantize") or "unknown",
+        device=_device(tests.rows[-1]) if tests.rows else "unknown",
+        samples=0,
+        warmup=0,
+        max_new_tokens=1,
+        environment=facts.environment(),
+        status="incomplete" if tests.rows else "failed",
+        reason=f"{reason}; its last words: {tests.errors}" if tests.errors else reason,
+        notes=(
+            "the missing test is not known: model and quantisation are of the one before it, or the wrapper's words",
+            *facts.notes(),
+        ),
+    )
+
+
+def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: Facts) -> Run:
+    values = row.values
+    type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
+    size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
+    status: Status = "incomplete" if row.is_cut else "ok"
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at=values.get("test_time", ""),
+        backend="llama-cpp",
+        backend_version=_version(values.get("build_number"), values.get("build_commit")),
+        kind="autoregressive",
+        model=model_of(type_name, file_name) or "unknown",
+        size=size_of(type_name) or facts.get("size"),
+        quantisation=format_of(type_name, file_name) or "unknown",
+        bits_per_weight=8 * size / parameters if size and parameters else None,
+        device=_device(row),
+        options=_options(row),
+        samples=len(samples),
+        warmup=0,
+        max_new_tokens=max(1, _tokens(row, "n_gen")),
+        depth=_tokens(row, "n_depth"),
+        ignore_eos=True,
+        environment=_environment(row, facts),
+        status=status,
+        reason=tests.cut if row.is_cut else None,
+        parameters=parameters,
+        weight_bytes=size,
+        settings=_settings(row, facts),
+        notes=tuple(_notes(row, tests, facts)),
+    )
+
+
+def _samples(run_id: str, row: Row) -> Iterator[Sample]:
+    prompt, generated = _tokens(row, "n_prompt"), _tokens(row, "n_gen")
+    if not prompt + generated:
+        raise row.fail("n_gen", "a test of no token")
+    for index, seconds in enumerate(_seconds(row, prompt + generated)):
+        sample = Sample(
+            run_id=run_id,
+            index=index,
+            sample_id=f"repetition-{index + 1}" if row.samples_ns else "mean",
+            prompt_tokens=prompt,
+            output_tokens=generated,
+            finish="length" if generated else None,
+        )
+        if prompt and generated:
+            told = {"duration_s": seconds}
+        elif generated:
+            told = {"decode_tokens": generated, "decode_s": seconds, "decode_forwards": generated}
+        else:
+            told = {"prefill_s": seconds}
+        yield sample.model_copy(update=told)
+
+
+def _seconds(row: Row, tokens: int) -> Iterator[float]:
+    """Yield the time of each repetition, or their mean."""
+    if row.samples_ns is None:
+        mean = _mean_ns(row, tokens)
+        if mean:
+            yield mean / 1e9
+        return
+    rates = row.samples_ts or [1e9 * tokens / time for time in row.samples_ns]
+    if len(rates) != len(row.samples_ns):
+        raise row.fail("samples_ts", f"{len(rates)} rates for {len(row.samples_ns)} times")
+    for at, (time, rate) in enumerate(zip(row.samples_ns, rates, strict=True)):
+        if abs(rate * time - 1e9 * tokens) > _PRINTED * 1e9 * tokens:
+            raise row.fail(f"samples_ts[{at}]", f"{rate:g} tokens/s is not {tokens} tokens in {time} ns")
+        yield time / 1e9
+
+
+def _mean_ns(row: Row, tokens: int) -> float:
+    if "avg_ns" in row.values:
+        return number(row.path, row.line, "avg_ns", row.values["avg_ns"])
+    rate = number(row.path, row.line, "avg_ts", row.values.get("avg_ts", ""))
+    return 1e9 * tokens / rate if rate else 0.0
+
+
+def _count(row: Row, name: str) -> int | None:
+    return count(row.path, row.line, name, row.values[name]) or None if row.values.get(name) else None
+
+
+def _tokens(row: Row, name: str) -> int:
+    found = _count(row, name) or 0
+    if found > MOST_TOKENS:
+        raise row.fail(name, f"{found} tokens are more than any context holds")
+    return found
+
+
+def _options(row: Row) -> dict[str, JsonValue]:
+    """Return what was asked for, numbers as such; true and false are 1 and 0."""
+    options: dict[str, JsonValue] = {}
+    for name, value in row.values.items():
+        if name not in _NOT_OPTIONS and name not in _OLD_BACKENDS:
+            options[name] = int(value) if re.fullmatch(r"-?\d{1,15}", value) else value
+    return options
+
+
+def _device(row: Row) -> str:
+    """Return the device of the layers, by our names."""
+    values = row.values
+    chosen = values.get("devices", "auto")
+    if chosen == "none":
+        return "cpu"
+    if chosen not in ("auto", ""):
+        return "+".join(device_label(name) for name in chosen.split("/"))
+    names = [name for name in values.get("backends", "").split(",") if name and name not in _NOT_DEVICES]
+    names = names or [name for name in _OLD_BACKENDS if values.get(name) == "1"]
+    if not names:
+        return "cpu" if values.get("backends") or values.get("cpu_info") else "unknown"
+    if values.get("n_gpu_layers") == "0":
+        return "cpu"
+    label = device_label(names[0])
+    return label if label == "metal" or len(_gpus(row)) != 1 else f"{label}:0"
+
+
+def _gpus(row: Row) -> tuple[str, ...]:
+    return tuple(name for name in row.values.get("gpu_info", "").split(", ") if name)
+
+
+def _environment(row: Row, facts: Facts) -> Environment | None:
+    told = facts.environment() or Environment()
+    found = told.model_copy(update={"cpu_model": row.values.get("cpu_info") or None, "gpu": _gpus(row)})
+    return found if found != Environment() else None
+
+
+def _settings(row: Row, facts: Facts) -> dict[str, str]:
+    settings = {name: row.values[name] for name in ("model_filename", "model_type", "backends") if row.values.get(name)}
+    if row.samples_ns is None and row.values.get("stddev_ns"):
+        settings["published_stddev_ns"] = row.values["stddev_ns"]
+    if row.values.get("stddev_ts"):
+        settings["published_tokens_per_s"] = f"{row.values.get('avg_ts')} ± {row.values['stddev_ts']}"
+    if facts.get("quantize"):
+        settings["published_quantize"] = str(facts.get("quantize"))
+    return settings
+
+
+def _version(number: str | None, commit: str | None) -> str | None:
+    known = [f"b{number}"] if number and number != "0" else []
+    known += [commit] if commit and commit != "unknown" else []
+    return " ".join(known) or None
+
+
+def _notes(row: Row, tests: Tests, facts: Facts) -> Iterator[str]:
+    yield (
+        "llama-bench feeds token ids of its own: no prompt text, no sampling, no tokenising; its untimed warm-up "
+        "(off with --no-warmup) is not in the log"
+    )
+    if _tokens(row, "n_prompt") and _tokens(row, "n_gen"):
+        yield "one time over prompt and generation: neither prefill nor decode speed can be told apart"
+    if row.samples_ns is None and not row.is_cut:
+        yield "the log has averages only: the one sample is the mean of an unknown number of repetitions"
+    if tests.form == "md":
+        yield (
+            "from a table: the mean rate has two decimals and is turned into a time; model size and parameters are "
+            "rounded to two decimals, and so is what follows from them"
+        )
+    if row.values.get("n_gpu_layers") == "0" and _device(row) == "cpu" and _gpus(row):
+        yield "no layer is on the GPU, but the engine may still use it for large batches"
+    if tests.cut:
+        yield tests.cut
+    if facts.get("uuid"):
+        yield "the wrapper's seed and its word for the quantisation have no effect on llama-bench"
+        yield from facts.notes()

@@ -1,0 +1,215 @@
+"""Answers of llama-server as a client kept them: one object, an array, one object a line, or a stream of events.
+
+The server's clock starts when it begins with the prompt. `prompt_ms` runs until the first token is there and
+`predicted_ms` from then on: it is the time of `predicted_n - 1` tokens. `predicted_per_second` is not read: many
+builds count one token too many in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ....core.gguf_names import format_of, model_of
+from ....core.log_fields import MOST_TOKENS, Fields
+from ....core.log_json import read_answers
+from ....core.logparser import LogParser, head_text, malformed, tail_text
+from ....core.schema import Run, Sample, Sampling
+
+_TIMINGS = re.compile(r'"timings"\s*:\s*\{[^{}]*"predicted_ms"\s*:')
+_ENDS: dict[str, Literal["stop", "length", "stop-string"]] = {
+    "eos": "stop", "limit": "length", "word": "stop-string", "stop": "stop", "length": "length", "tool_calls": "stop",
+}  # fmt: skip
+
+
+class ServerTimings(LogParser):
+    """Reads one run per file and model; every answer is a sample."""
+
+    name: ClassVar[str] = "llama-server"
+    summary: ClassVar[str] = "answers of llama-server with their timings: JSON, JSON lines or a stream of events"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the timings, which stand at the end of an answer."""
+        text = head_text(head)
+        is_json = text.lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":"))
+        return is_json and any(_TIMINGS.search(part) for part in (text, tail_text(path)))
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield a run per model and its answers.
+
+        Raises:
+            RawLogError: the file is cut within an answer, or a value is of the wrong kind; names line and field.
+        """
+        content = read_answers(path)
+        answers: dict[str, list[Fields]] = {}
+        for answer in _finished(content.rows):
+            answers.setdefault(str(answer.content.get("model") or ""), []).append(answer)
+        if not answers:
+            raise malformed(path, 1, "timings", "no answer that ended has them")
+        for at, (model, of_model) in enumerate(answers.items()):
+            run_id = f"sha256-{content.digest}-{at}"
+            samples = [_sample(run_id, index, answer) for index, answer in enumerate(of_model)]
+            yield _run(run_id, model, of_model, samples, content.cut)
+            yield from samples
+
+
+def _finished(rows: Sequence[Fields]) -> list[Fields]:
+    """Leave out the chunks of a stream but the last of each answer, which has the timings of all of it."""
+    found: dict[str, Fields] = {}
+    for at, row in enumerate(rows):
+        is_failed = row.has("error") and not row.has("timings")
+        if is_failed or (row.has("timings") and row.content.get("stop") is not False):
+            name = row.content.get("id")
+            found[f"id {name}" if isinstance(name, str) else f"row {at}"] = row
+    return list(found.values())
+
+
+def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[Sample], cut: str | None) -> Run:
+    settings = [answer.inner("generation_settings") for answer in answers if answer.has("generation_settings")]
+    first = settings[0] if settings else Fields(answers[0].path, answers[0].line, {})
+    limits = {told.count("n_predict") for told in settings if _is_count(told, "n_predict")}
+    failed = [sample for sample in samples if sample.status == "failed"]
+    is_lost = len(failed) == len(samples)
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at=min(filter(None, map(_created, answers)), default=""),
+        backend="llama-cpp",
+        backend_version=_version(answers),
+        kind="speculative" if any("draft_tokens" in sample.engine for sample in samples) else "autoregressive",
+        model=model_of("", model) or "unknown",
+        quantisation=format_of("", model) or "unknown",
+        device="unknown",
+        samples=len(samples),
+        warmup=0,
+        max_new_tokens=max([1, *(limits or {sample.output_tokens for sample in samples})]),
+        sampling=_sampling(first),
+        status="failed" if is_lost else "incomplete" if cut else "ok",
+        reason=failed[0].reason if is_lost else cut,
+        settings={"model": model} if model else {},
+        notes=tuple(_notes(samples, bool(settings))),
+    )
+
+
+def _notes(samples: Sequence[Sample], has_settings: bool) -> Iterator[str]:
+    yield (
+        "the server's clock: it starts with the prompt, so queueing, tokenising and the way to the client are not in "
+        "these times; decode speed counts the tokens after the first"
+    )
+    yield "device, threads and machine are not in an answer; nor is whether answers were made at the same time"
+    if not has_settings:
+        yield "sampling and token limit are not in the file; max_new_tokens is the longest answer"
+    if any(sample.engine.get("cached_prompt_tokens") for sample in samples):
+        yield "parts of prompts came from the server's cache: prompt_tokens are those that were computed"
+
+
+def _sample(run_id: str, index: int, answer: Fields) -> Sample:
+    if not answer.has("timings"):
+        return Sample(
+            run_id=run_id, index=index, output_tokens=0, status="failed", reason=f"error: {_error(answer)}"[:200]
+        )
+    timings = answer.inner("timings")
+    tokens = timings.count("predicted_n", most=MOST_TOKENS)
+    prefill_s = timings.number("prompt_ms") / 1e3
+    decode_s = timings.number("predicted_ms") / 1e3
+    engine = _engine(timings)
+    is_timed = tokens > 1 and decode_s > 0
+    prompt = answer.text("prompt") if isinstance(answer.content.get("prompt"), str) else None
+    return Sample(
+        run_id=run_id,
+        index=index,
+        sample_id=f"prompt-{hashlib.sha256(prompt.encode()).hexdigest()[:12]}" if prompt else None,
+        prompt=prompt,
+        prompt_tokens=timings.count("prompt_n", most=MOST_TOKENS),
+        output_tokens=tokens,
+        text=_text(answer),
+        finish=_finish(answer),
+        duration_s=prefill_s + decode_s if tokens else None,
+        first_token_s=prefill_s if tokens else None,
+        prefill_s=prefill_s,
+        decode_tokens=tokens - 1 if is_timed else None,
+        decode_s=decode_s if is_timed else None,
+        decode_forwards=tokens - 1 if is_timed and "draft_tokens" not in engine else None,
+        engine=engine,
+    )
+
+
+def _engine(timings: Fields) -> dict[str, float]:
+    engine: dict[str, float] = {}
+    if timings.has("cache_n"):
+        engine["cached_prompt_tokens"] = timings.count("cache_n", most=MOST_TOKENS)
+    if timings.has("draft_n") and timings.count("draft_n", most=MOST_TOKENS):
+        drafted = timings.count("draft_n", most=MOST_TOKENS)
+        accepted = timings.count("draft_n_accepted", most=MOST_TOKENS)
+        if accepted > drafted:
+            raise timings.fail("draft_n_accepted", f"{accepted} accepted of {drafted} drafted")
+        engine |= {"draft_tokens": drafted, "accepted_draft_tokens": accepted}
+    return engine
+
+
+def _choice(answer: Fields) -> Fields | None:
+    choices = answer.rows("choices") if answer.has("choices") else []
+    return choices[0] if choices else None
+
+
+def _text(answer: Fields) -> str | None:
+    """Return the answer's text; the last chunk of a stream has none."""
+    if isinstance(answer.content.get("content"), str) and answer.content.get("content"):
+        return answer.text("content")
+    choice = _choice(answer)
+    message = choice.inner("message") if choice and choice.has("message") else choice
+    for name in ("content", "text"):
+        if message and isinstance(message.content.get(name), str):
+            return message.text(name)
+    return None
+
+
+def _finish(answer: Fields) -> Literal["stop", "length", "stop-string"] | None:
+    choice = _choice(answer)
+    told = choice.content.get("finish_reason") if choice else answer.content.get("stop_type")
+    return _ENDS.get(told) if isinstance(told, str) else None
+
+
+def _error(answer: Fields) -> object:
+    error = answer.content["error"]
+    return error.get("message", error) if isinstance(error, dict) else error
+
+
+def _created(answer: Fields) -> str:
+    if not answer.has("created"):
+        return ""
+    return datetime.fromtimestamp(answer.count("created", most=2**33), UTC).isoformat()
+
+
+def _version(answers: Sequence[Fields]) -> str | None:
+    told = {answer.content.get("system_fingerprint") for answer in answers}
+    found = re.fullmatch(r"(b\d{1,9})-([0-9a-f]{5,40})", str(next(iter(told)))) if len(told) == 1 else None
+    return f"{found[1]} {found[2]}" if found else None
+
+
+def _is_count(fields: Fields, name: str) -> bool:
+    value = fields.content.get(name)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS
+
+
+def _sampling(settings: Fields) -> Sampling:
+    told: dict[str, float] = {}
+    if settings.has("temperature"):
+        told["temperature"] = settings.number("temperature")
+    if settings.has("top_k"):
+        told["top_k"] = max(0, int(settings.signed("top_k")))
+    if settings.has("top_p"):
+        share = settings.number("top_p")
+        if not 0 < share <= 1:
+            raise settings.fail("top_p", f"{share:g} is no share of the mass")
+        told["top_p"] = share
+    if settings.has("seed"):
+        told["seed"] = settings.count("seed")
+    return Sampling.model_validate(told)
