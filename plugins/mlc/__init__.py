@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...core.backend import Backend
 from ...core.hookspecs import hookimpl
+from ...core.logparser import LogParser
 from .backend import MlcBackend
+from .logs import LOG_PARSERS
 
 decodebench_api = ">=1,<2"
 
@@ -13,3 +17,9 @@ decodebench_api = ">=1,<2"
 def decodebench_backends() -> list[type[Backend]]:
     """Return the backend."""
     return [MlcBackend]
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of what the engine and scripts around it write."""
+    return LOG_PARSERS

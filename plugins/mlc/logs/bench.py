@@ -1,0 +1,228 @@
+"""What `python -m mlc_llm.bench` writes: a table of averages, and with `--debug-dump` every request.
+
+The table (`mlc_benchmark.csv`) has a row per setting, `exec_feature`, with quantiles and means of each figure. The dump
+(`mlc_benchmark_debug_dump.log`) is one object: setting to list of requests, by the client's clock.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from ....core.log_fields import MOST_TOKENS, Fields, count, number
+from ....core.log_json import read_object
+from ....core.logparser import LogParser, head_text, malformed, read_text
+from ....core.schema import Run, Sample, Sampling, Status, Totals
+from .model_names import split_name
+
+_COLUMNS = ("num_gpus", "duration", "num_total_requests", "num_completed_requests", "total_output_tokens")
+_FEATURE = "exec_feature"
+
+
+class BenchTable(LogParser):
+    """Reads one run per row."""
+
+    name: ClassVar[str] = "mlc-bench"
+    summary: ClassVar[str] = "mlc_benchmark.csv of mlc_llm.bench: averages"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the columns."""
+        names = head_text(head).split("\n", 1)[0].split(",")
+        return set(_COLUMNS) <= set(names) and "end_to_end_latency_s.mean" in names
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the runs.
+
+        Raises:
+            RawLogError: a row is cut or a value is no number; names line and field.
+        """
+        text = read_text(path)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        rows = list(_table(path, text))
+        if not rows:
+            raise malformed(path, 2, "row", "no row below the column names")
+        for at, (line, row) in enumerate(rows):
+            yield _row_run(f"sha256-{digest}-{at}", path, line, row)
+
+
+def _table(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.reader(text.split("\n"), strict=True)
+    try:
+        names = next(reader)
+        missing = [name for name in _COLUMNS if name not in names]
+        if missing:
+            raise malformed(path, 1, "columns", f"no {', '.join(missing)}")
+        for values in reader:
+            if len(values) not in (0, len(names)):
+                raise malformed(path, reader.line_num, "row", f"{len(values)} values for {len(names)} columns")
+            if values:
+                yield reader.line_num, dict(zip(names, values, strict=True))
+    except csv.Error as error:
+        raise malformed(path, reader.line_num, "row", f"no CSV: {error}") from error
+
+
+def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
+    requests, done = (count(path, line, name, row[name]) for name in ("num_total_requests", "num_completed_requests"))
+    if done > requests:
+        raise malformed(path, line, "num_completed_requests", f"{done} of {requests} requests")
+    options: dict[str, JsonValue] = {
+        name.removeprefix(f"{_FEATURE}."): value for name, value in row.items() if name.startswith(_FEATURE) and value
+    }
+    means = {name: value for name, value in row.items() if name.endswith(".mean") and value}
+    return _bench_run(
+        run_id,
+        options | {"num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
+        samples=requests,
+        status="ok" if done else "failed",
+        reason=None if done else f"none of {requests} requests ended",
+        settings={f"published_{name}": value for name, value in means.items()},
+        totals=Totals(
+            samples=done or None,
+            output_tokens=count(path, line, "total_output_tokens", row["total_output_tokens"]),
+            wall_s=number(path, line, "duration", row["duration"]) or None,
+        ),
+        notes=(
+            "averages over requests that ran at the same time: the speed is the server's throughput, and latencies of "
+            "single requests are in the debug dump alone",
+            *([f"{requests - done} of {requests} requests did not end"] if done < requests else []),
+        ),
+    )
+
+
+class BenchDump(LogParser):
+    """Reads one run per setting; every request is a sample."""
+
+    name: ClassVar[str] = "mlc-bench-dump"
+    summary: ClassVar[str] = "mlc_benchmark_debug_dump.log of mlc_llm.bench --debug-dump: every request"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the first request."""
+        text = head_text(head).lstrip()
+        return bool(re.match(r'\{\s*"[^\n]{1,2000}"\s*:\s*\[\s*\{\s*"request_id"', text)) and '"chat_cmpl"' in text
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the runs and their requests.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        for at, setting in enumerate(content.content):
+            run_id = f"sha256-{digest}-{at}"
+            records = content.rows(setting)
+            samples = [_request(run_id, index, record) for index, record in enumerate(records)]
+            if not samples:
+                raise content.fail("requests", "a setting without any request")
+            yield _dump_run(run_id, setting, records, samples)
+            yield from samples
+
+
+def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Sequence[Sample]) -> Run:
+    asked = records[0].inner("chat_cmpl")
+    failed = [sample for sample in samples if sample.status == "failed"]
+    is_lost = len(failed) == len(samples)
+    limits = [asked.count("max_tokens", most=MOST_TOKENS) for asked in [asked] if asked.has("max_tokens")]
+    model, quantisation = split_name(asked.text("model")) if asked.has("model") else ("unknown", "unknown")
+    return _bench_run(
+        run_id,
+        _feature(setting),
+        samples=len(samples),
+        status="failed" if is_lost else "ok",
+        reason=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
+        settings={},
+        totals=None,
+        notes=(
+            "the client's clock; requests that ran at the same time wait for one another",
+            *([f"{len(failed)} requests failed"] if failed and not is_lost else []),
+        ),
+    ).model_copy(
+        update={
+            "model": model,
+            "quantisation": quantisation,
+            "max_new_tokens": max([1, *(limits or [sample.output_tokens for sample in samples])]),
+            "sampling": Sampling(temperature=asked.number("temperature") if asked.has("temperature") else 0.0),
+        }
+    )
+
+
+def _request(run_id: str, index: int, record: Fields) -> Sample:
+    figures = record.inner("metrics")
+    tokens = figures.count("output_tokens", most=MOST_TOKENS) if figures.has("output_tokens") else 0
+    total_s = figures.number("end_to_end_latency_s")
+    first_s = figures.number("time_to_first_token_s") if figures.has("time_to_first_token_s") else None
+    if first_s is not None and first_s > total_s:
+        raise figures.fail("time_to_first_token_s", f"{first_s:g} s are more than the whole {total_s:g} s")
+    is_ok = figures.flag("success")
+    is_timed = tokens > 1 and first_s is not None and total_s > first_s
+    error = str(record.content.get("error_msg") or "no reason told").strip().split("\n")[-1]
+    return Sample(
+        run_id=run_id,
+        index=index,
+        sample_id=f"request-{record.count('request_id')}" if record.has("request_id") else None,
+        prompt_tokens=figures.count("input_tokens", most=MOST_TOKENS) if figures.has("input_tokens") else None,
+        output_tokens=tokens,
+        text=record.text("output_str") if record.has("output_str") else None,
+        start_s=None,
+        duration_s=total_s,
+        first_token_s=first_s,
+        decode_tokens=tokens - 1 if is_timed else None,
+        decode_s=total_s - first_s if is_timed and first_s is not None else None,
+        status="ok" if is_ok else "failed",
+        reason=None if is_ok else error[:200],
+    )
+
+
+def _feature(setting: str) -> dict[str, JsonValue]:
+    """Return the setting's names and values; the tool writes it as JSON, or calls it by its number."""
+    try:
+        found = json.loads(setting)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        return {_FEATURE: setting}
+    return {name: value for name, value in found.items() if isinstance(value, str | int | float | bool)}
+
+
+def _bench_run(
+    run_id: str,
+    options: dict[str, JsonValue],
+    *,
+    samples: int,
+    status: Status,
+    reason: str | None,
+    settings: dict[str, str],
+    totals: Totals | None,
+    notes: tuple[str, ...],
+) -> Run:
+    return Run(
+        run_id=run_id,
+        experiment="",
+        cell_id="",
+        round=0,
+        started_at="",
+        backend="mlc",
+        model="unknown",
+        quantisation="unknown",
+        device="unknown",
+        options=options,
+        samples=samples,
+        warmup=0,
+        max_new_tokens=1,
+        status=status,
+        reason=reason,
+        settings=settings,
+        totals=totals,
+        notes=(
+            *notes,
+            "the server's device and machine are not in the file; the tool can ask servers other than MLC's",
+        ),
+    )
