@@ -56,7 +56,7 @@ def compare(
         by: backend, model, quantisation, device or an option: compare cells that differ in it only, each group with
             its own baseline. By default all cells are compared with one baseline.
         baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
-            cell that has a finished round.
+            cell that has a finished round with the metric.
         metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
             cell has the former, as in logs that have totals only.
         min_effect: relative difference below which cells are called equivalent.
@@ -79,7 +79,8 @@ def compare(
         warnings += [f"left out: {label.label!r} has no option {by!r}" for label in labels(without).values()]
     names = labels(cells)
     finished = [cell for cell in cells if cell.rounds] or cells
-    first = find_baseline(finished if baseline is None else cells, names, baseline, by)
+    able = [cell for cell in finished if cell.values(metric)] or finished
+    first = find_baseline(able if baseline is None else cells, names, baseline, by)
     grouped = groups(cells, by, first) if by else [Group(first, [cell for cell in cells if cell is not first])]
     pairs = [(cell, group.baseline) for group in grouped for cell in (group.baseline, *group.others)]
     dimension = by or infer_by(cells)

@@ -64,10 +64,13 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
 
 
 def _differing_options(cell: Cell, cells: Sequence[Cell]) -> dict[str, str]:
-    """Options in which the cell differs from another of its own backend; other backends have options of their own."""
+    """Options in which the cell differs from another of its own backend; other backends have options of their own.
+
+    A log that does not tell an option says nothing of a difference.
+    """
     mine = option_values(cell)
     twins = [option_values(other) for other in cells if other.run["backend"] == cell.run["backend"]]
-    return {name: value for name, value in mine.items() if any(twin.get(name) != value for twin in twins)}
+    return {name: value for name, value in mine.items() if any(twin.get(name, value) != value for twin in twins)}
 
 
 def _is_told(run: Row, name: str) -> bool:

@@ -69,5 +69,10 @@ def interval(estimate: Estimate) -> tuple[str, str]:
     if estimate.value is None:
         return "n/a", ""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}", ""
-    return f"{estimate.value:.2f}", f"[{estimate.low:.2f}, {estimate.high:.2f}]"
+        return _ratio(estimate.value), ""
+    return _ratio(estimate.value), f"[{_ratio(estimate.low)}, {_ratio(estimate.high)}]"
+
+
+def _ratio(value: float) -> str:
+    """Show two decimals; two digits where a ratio is so small that they would be lost."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -39,3 +39,8 @@ def test_an_estimate_without_interval_shows_none():
     assert with_margin(Estimate(value=None), "s") == ("n/a", "")
     assert with_margin(Estimate(value=2.0, low=1.5, high=2.25), "s") == ("2.00 s", "± 500 ms")
     assert interval(Estimate(value=1.5, low=1.25, high=1.8)) == ("1.50", "[1.25, 1.80]")
+
+
+def test_a_small_ratio_keeps_two_digits():
+    assert interval(Estimate(value=0.0123, low=0.0101, high=0.15, n=3)) == ("0.012", "[0.01, 0.15]")
+    assert interval(Estimate(value=0.156, n=1)) == ("0.16", "")
