@@ -74,7 +74,8 @@ def variable_rounds(subject: Subject) -> Iterator[Doubt]:
             count = f"about {needed}" if needed <= _MANY else f"more than {_MANY}"
             parts.append(f"{count} rounds are needed to tell {subject.min_effect:.1%} apart, it has {len(values)}")
         if parts:
-            yield Doubt(f"{subject.name(cell)} {'; '.join(parts)}", rows=rounds_of(cell))
+            verb = "" if spread > _VARIATION[0] else "is too noisy to tell: "
+            yield Doubt(f"{subject.name(cell)} {verb}{'; '.join(parts)}", rows=rounds_of(cell))
 
 
 def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
@@ -96,16 +97,21 @@ def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
 
 def short_rounds(subject: Subject) -> Iterator[Doubt]:
     """Cells whose rounds time so little work that the machine's unrest is not averaged out."""
+    longest = {}
     for cell in subject.cells:
         times = [sum(sample["duration_s"] or 0.0 for sample in r.samples) for r in cell.rounds]
-        timed = [seconds for seconds in times if seconds > 0]
-        if timed and max(timed) < _SHORT_S:
-            yield Doubt(
-                f"{subject.name(cell)}: a round times {max(timed):.2f} s of work at most",
-                f"take samples or tokens for {_SHORT_S:g} s and more",
-                rounds_of(cell),
-                "note",
-            )
+        if 0 < max(times, default=0.0) < _SHORT_S:
+            longest[cell.cell_id] = max(times)
+    short = [cell for cell in subject.cells if cell.cell_id in longest]
+    if short:
+        first = min(short, key=lambda cell: longest[cell.cell_id])
+        others = f" and of {len(short) - 1} other cells less than {_SHORT_S:g} s" if len(short) > 1 else ""
+        yield Doubt(
+            f"a round of {subject.name(first)} times {longest[first.cell_id]:.2f} s of work at most{others}",
+            f"take samples or tokens for {_SHORT_S:g} s and more",
+            rounds_of(*short),
+            "note",
+        )
 
 
 ROUND_CHECKS = (unfinished_rounds, single_rounds, outlier_rounds, variable_rounds, drifting_rounds, short_rounds)

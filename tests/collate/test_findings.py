@@ -97,7 +97,7 @@ def test_rounds_that_time_next_to_nothing(logs, make_sample, make_steps):
     logs.write("a", content=[make_sample(0, make_steps(ttft=0.01, gap=0.01))])
     logs.write("b", content=[make_sample(0, make_steps(ttft=0.4, gap=0.1))])
     finding = checks(logs)["short-rounds"]
-    assert finding.severity == "note" and finding.text.startswith("'a f16': a round times 0.05 s")
+    assert finding.severity == "note" and finding.text.startswith("a round of 'a f16' times 0.05 s of work")
 
 
 def test_a_device_at_a_lower_clock(logs):
