@@ -58,7 +58,7 @@ def compare(
         baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
             cell that has a finished round with the metric.
         metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
-            cell has the former, as in logs that have totals only.
+            cell has the former, as in logs that have totals only, or end-to-end time where no cell counts tokens.
         min_effect: relative difference below which cells are called equivalent.
         steady_state: leave the first measured sample of every round out of all times; answers keep it.
 
@@ -107,8 +107,8 @@ def compare(
 
 
 def _usual_metric(cells: list[Cell]) -> str:
-    has = [name for name in ("decode_tokens_per_s", "e2e_tokens_per_s") if any(cell.values(name) for cell in cells)]
-    return has[0] if has else "decode_tokens_per_s"
+    names = ("decode_tokens_per_s", "e2e_tokens_per_s", "e2e_s")
+    return next((name for name in names if any(cell.values(name) for cell in cells)), names[0])
 
 
 def _rows(

@@ -123,7 +123,7 @@ Logs of decodebench 0.1 have no ladder of one thread and, under the other name, 
 FACTS_SQL = f"""
 WITH stamped AS (
     SELECT t.*, t."index" > 0 AS is_decode,
-           t."index" > 0 AND t.drafted IS NOT NULL
+           t."index" > 0 AND coalesce(t.drafted, t.accepted) IS NOT NULL
                AND NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_cycle
     FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
     WHERE s.status = 'ok'
@@ -140,7 +140,7 @@ WITH stamped AS (
         nullif(count(*) FILTER (WHERE is_cycle), 0) AS cycles,
         (sum(tokens) FILTER (WHERE is_cycle))::BIGINT AS cycle_tokens,
         (sum(drafted) FILTER (WHERE is_cycle AND accepted IS NOT NULL))::BIGINT AS cycle_drafted,
-        (sum(accepted) FILTER (WHERE is_cycle))::BIGINT AS cycle_accepted,
+        (sum(accepted) FILTER (WHERE is_cycle AND drafted IS NOT NULL))::BIGINT AS cycle_accepted,
         (sum(accepted) FILTER (WHERE drafted IS NOT NULL))::BIGINT AS all_accepted,
         (sum(drafted * greatest(coalesce(candidates, 1), 1) + coalesce(discarded, 0))
             FILTER (WHERE accepted IS NOT NULL))::BIGINT
@@ -191,7 +191,8 @@ WITH stamped AS (
         a.steps - 1 AS decode_steps,
         s.batch_s,
         count(*) OVER batch AS batch_rows,
-        (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT AS batch_tokens,
+        CASE WHEN count(coalesce(a.n_tokens, s.output_tokens)) OVER batch = batch_rows
+            THEN (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT END AS batch_tokens,
         r.weight_bytes,
         CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN decode_tokens * (
             r.read_weight_bytes + r.kv_bytes_per_token * (s.prompt_tokens + (a.first_tokens + a.n_tokens - 1) / 2)
@@ -289,9 +290,16 @@ _TABLE = (
         of_totals=("r.totals->>'output_tokens'", "r.totals->>'wall_s'"),
     ),
     _metric(
+        "e2e_s", "s", "End-to-end time",
+        "start of the sample until its last step, prefill included; a round's figure is the mean over samples",
+        ("t_last_s", "1"), format_seconds, False,
+    ),
+    _metric(
         "batch_tokens_per_s", "tokens/s", "Batch speed",
-        "output tokens of all rows of a batch, divided by the batch's wall time; each batch counts once",
+        "output tokens of all rows of a batch, divided by the batch's wall time; each batch counts once; requests that "
+        "a load generator sent side by side are one batch; of totals, where a log has no samples",
         ("batch_tokens::DOUBLE / batch_rows", "batch_s / batch_rows"), format_rate, True,
+        of_totals=("r.totals->>'output_tokens'", "r.totals->>'wall_s'"),
     ),
     _metric(
         "prefill_tokens_per_s", "tokens/s", "Prefill speed",
@@ -302,8 +310,8 @@ _TABLE = (
     _metric(
         "tau", "tokens/cycle", "Tokens per verify cycle (pooled)",
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
-        "verify cycle is a step that drafted; the first step and the last step of a sample that ended at the token "
-        "limit are left out",
+        "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "
+        "sample that ended at the token limit are left out",
         ("cycle_tokens", "cycles"), format_count, True,
     ),
     _metric(

@@ -154,7 +154,9 @@ class Sample(Record):
     prompt: str | None = Field(None, description="prompt text, special tokens included")
     prompt_tokens: int | None = Field(None, ge=0, description="ids that went into the engine")
     prompt_hash: str | None = Field(None, description="SHA-256 over the prompt ids, 16 hex digits")
-    output_tokens: int = Field(ge=0, description="ids committed, the stop token included once")
+    output_tokens: int | None = Field(
+        ge=0, description="ids committed, the stop token included once; None where a log does not count them"
+    )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
     text: str | None = Field(None, description="generated text, special tokens and stop strings removed")
     finish: Literal["stop", "length", "stop-string", "error"] | None = Field(None, description="why it ended")

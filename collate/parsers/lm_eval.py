@@ -8,6 +8,7 @@ scoring.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,15 +17,10 @@ from ...core.log_fields import Fields, check_plain
 from ...core.log_json import is_object_with, read_object
 from ...core.logparser import LogParser
 from ...core.schema import Run, Totals
+from .lm_eval_samples import PREFERRED_METRICS, LmEvalSamples
 
-_METRICS = (
-    "exact_match,flexible-extract",
-    "exact_match,get-answer",
-    "exact_match,strict-match",
-    "exact_match",
-    "acc,none",
-    "acc_norm,none",
-)
+_NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
+_MODEL = ("pretrained", "model_path", "model", "path", "engine")
 
 
 class LmEvalResults(LogParser):
@@ -32,7 +28,7 @@ class LmEvalResults(LogParser):
 
     name: ClassVar[str] = "lm-eval"
     summary: ClassVar[str] = "results_*.json of lm-evaluation-harness"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tables that every version has."""
@@ -56,7 +52,7 @@ class LmEvalResults(LogParser):
 def _tasks(content: Fields, results: Fields) -> list[str]:
     groups = content.inner("group_subtasks").content if content.has("group_subtasks") else {}
     members = {task for tasks in groups.values() if isinstance(tasks, list) for task in tasks if isinstance(task, str)}
-    told = [task for task in results.content if set(results.inner(task).content) - {"alias", " ", ""}]
+    told = [task for task in results.content if set(results.inner(task).content) - _NO_METRICS - {" ", ""}]
     return [task for task in told if task not in members or not any(group in told for group in groups)]
 
 
@@ -71,12 +67,13 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         experiment="",
         cell_id="",
         round=0,
-        started_at=str(content.content.get("date") or ""),
+        started_at=_started_at(content),
         backend=str(config.content.get("model") or "unknown"),
         model=str(
-            arguments.get("pretrained") or arguments.get("model_path") or content.content.get("model_name") or "unknown"
+            next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
+            or "unknown"
         ),
-        quantisation="unknown",
+        quantisation=str(config.content.get("model_dtype") or "unknown").removeprefix("torch."),
         device=str(config.content.get("device") or "unknown"),
         options=arguments,
         task=task,
@@ -89,13 +86,28 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     )
 
 
+def _started_at(content: Fields) -> str:
+    """Return the date as ISO 8601."""
+    date = content.content.get("date")
+    if isinstance(date, bool) or not isinstance(date, int | float):
+        return str(date or "")
+    try:
+        return datetime.fromtimestamp(date, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, OSError, ValueError):
+        raise content.fail("date", "no time since 1970") from None
+
+
 def _accuracy(figures: Fields) -> tuple[str, float]:
-    keys = [key for key in (*_METRICS, *figures.content) if figures.has(key) and "_stderr" not in key]
+    keys = [key for key in (*PREFERRED_METRICS, *figures.content) if figures.has(key) and _is_metric(key)]
     for key in keys:
         value = figures.content[key]
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return key, float(value)
     raise figures.fail("results", "no metric with a share from 0 to 1")
+
+
+def _is_metric(key: str) -> bool:
+    return "_stderr" not in key and key not in _NO_METRICS
 
 
 def _samples(content: Fields, task: str) -> int | None:
@@ -114,5 +126,5 @@ def _arguments(told: object) -> dict[str, Any]:
 
 @hookimpl
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:
-    """Return the reader of lm-eval's results."""
-    return [LmEvalResults]
+    """Return the readers of lm-eval's results and of its samples."""
+    return [LmEvalResults, LmEvalSamples]

@@ -160,10 +160,9 @@ step_lists = st.lists(
 def brute_force(steps, finish):
     n, first, last = sum(s["tokens"] for s in steps), steps[0], steps[-1]
     decode_s, decode = last["t_s"] - first["t_s"], n - first["tokens"]
-    cycles = [s for i, s in enumerate(steps) if i and s["drafted"] is not None]
-    if finish == "length" and len(steps) > 1 and last["drafted"] is not None:
-        cycles = cycles[:-1]
-    both = [s for s in cycles if s["accepted"] is not None]
+    cycles = [(i, s) for i, s in enumerate(steps) if i and (s["drafted"], s["accepted"]) != (None, None)]
+    cycles = [s for i, s in cycles if not (finish == "length" and i == len(steps) - 1)]
+    both = [s for s in cycles if None not in (s["drafted"], s["accepted"])]
     counted = [s for s in steps[1:] if s["forwards"] is not None]
     drafted, forwards = sum(s["drafted"] for s in both), sum(s["forwards"] for s in counted)
     return {
@@ -173,6 +172,7 @@ def brute_force(steps, finish):
         "itl_s": decode_s / (len(steps) - 1) if len(steps) > 1 and all(s["tokens"] == 1 for s in steps) else None,
         "decode_tokens_per_s": decode / decode_s if decode else None,
         "e2e_tokens_per_s": n / last["t_s"],
+        "e2e_s": last["t_s"],
         "tau": sum(s["tokens"] for s in cycles) / len(cycles) if cycles else None,
         "acceptance_rate": sum(s["accepted"] for s in both) / drafted if drafted else None,
         "tokens_per_forward": sum(s["tokens"] for s in counted) / forwards if forwards else None,

@@ -56,7 +56,8 @@ def test_constraints_of_the_schema_hold_in_the_store(tmp_path):
         "INSERT INTO steps (run_id, sample, \"index\", t_s, step_s, tokens) VALUES ('r', 0, 0, -1, 0, 1)",
         "UPDATE runs SET status = 'fine'",
         "UPDATE samples SET score = 2",
-        "UPDATE samples SET output_tokens = NULL",
+        "UPDATE samples SET is_warmup = NULL",
+        "UPDATE samples SET output_tokens = -1",
     ):
         with Store.open(tmp_path, read_only=False) as store, pytest.raises(UsageError, match="(?i)constraint"):
             store.query(sql)

@@ -1,0 +1,240 @@
+"""What AIPerf and its predecessor genai-perf write: a record per request, and the sums and means over all of them.
+
+`profile_export.jsonl` holds `{"metadata": ..., "metrics": {"request_latency": {"value": 297.5, "unit": "ms"}, ...},
+"error": null}` a line. `profile_export_aiperf.json` and `profile_export_genai_perf.json` hold `{"request_latency":
+{"unit": "ms", "avg": 297.5, "p50": ...}, ..., "input_config": {...}}`. Layout as in ai-dynamo/aiperf (db4f639),
+`docs/tutorials/working-with-profile-exports.md` and `aiperf/common/models/export_models.py`, and
+triton-inference-server/perf_analyzer (263c5f6), `genai-perf/genai_perf/export_data/json_exporter.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import MOST_TOKENS, Fields, check_plain
+from ...core.log_json import has_keys, is_object_with, read_object, read_rows
+from ...core.logparser import LogParser
+from ...core.schema import Run, Sample, Step, Totals
+from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
+_LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts reasoning too
+_SUMS = ("total_osl", "total_output_tokens")
+_PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
+_SPAN = ("request_start_ns", "request_end_ns")
+_LOAD = ("concurrency", "request_rate")
+
+
+class AiperfRecords(LogParser):
+    """Reads one run per file, whose requests are samples."""
+
+    name: ClassVar[str] = "aiperf-records"
+    summary: ClassVar[str] = "profile_export.jsonl of AIPerf: a record per request"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for a record's three parts and its times."""
+        return has_keys(head, "metadata", "metrics", "error", "request_start_ns", "request_end_ns")
+
+    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+        """Yield the run and its requests, in the order in which they were sent.
+
+        Raises:
+            RawLogError: a value is of the wrong kind; names line and field.
+        """
+        found = read_rows(path)
+        rows = sorted(found.rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
+        requests = [_request(row) for row in rows]
+        wall_s = _wall_s(rows, requests)
+        run_id = f"sha256-{found.digest}"
+        yield bare_run(
+            run_id,
+            "aiperf",
+            options=of_this_file(path, found.digest),
+            samples=sum(not request.is_warmup for request in requests),
+            warmup=sum(request.is_warmup for request in requests),
+            status="incomplete" if found.cut else "ok",
+            reason=found.cut,
+            wall_s=wall_s,
+            notes=(
+                "the records name neither model nor engine; the file beside them, profile_export_aiperf.json, has the "
+                "model",
+                "times are the client's: time to first token holds waiting in the server's queue",
+                *gaps_note(requests),
+            ),
+        )
+        yield from records(run_id, requests, wall_s)
+
+
+def _request(row: Fields) -> Request:
+    metadata = row.inner("metadata")
+    is_warmup = metadata.has("benchmark_phase") and metadata.text("benchmark_phase") == "warmup"
+    if row.has("error"):
+        error = row.inner("error")
+        kind, message = (str(error.content.get(name) or "") for name in ("type", "message"))
+        return Request(None, error=": ".join(filter(None, (kind, message))) or "failed", is_warmup=is_warmup)
+    metrics = row.inner("metrics")
+    tokens = next((_tokens(metrics, name) for name in _LENGTHS if metrics.has(name)), None)
+    first_s, duration_s = _seconds(metrics, "time_to_first_token"), _seconds(metrics, "request_latency")
+    check_times(row, "metrics.time_to_first_token", duration_s, first_s)
+    return Request(
+        output_tokens=tokens,
+        prompt_tokens=_tokens(metrics, "input_sequence_length") if metrics.has("input_sequence_length") else None,
+        duration_s=duration_s,
+        first_token_s=first_s,
+        gaps_s=_gaps(metrics),
+        is_warmup=is_warmup,
+    )
+
+
+def _tokens(metrics: Fields, name: str) -> int:
+    return metrics.inner(name).count("value", most=MOST_TOKENS)
+
+
+def _scale(metric: Fields) -> float:
+    unit = metric.text("unit")
+    if unit not in _SECONDS:
+        raise metric.fail("unit", f"{unit!r} is no unit of time that is known: {', '.join(_SECONDS)}")
+    return _SECONDS[unit]
+
+
+def _seconds(metrics: Fields, name: str, field: str = "value") -> float | None:
+    if not metrics.has(name) or not metrics.inner(name).has(field):
+        return None
+    metric = metrics.inner(name)
+    return metric.number(field) * _scale(metric)
+
+
+def _gaps(metrics: Fields) -> list[float] | None:
+    if not metrics.has("inter_chunk_latency"):
+        return None
+    metric = metrics.inner("inter_chunk_latency")
+    gaps, scale = metric.numbers("value"), _scale(metric)
+    if gaps and min(gaps) < 0:
+        raise metric.fail("value", f"{min(gaps)} is no time")
+    return [gap * scale for gap in gaps]
+
+
+def _wall_s(rows: Sequence[Fields], requests: Sequence[Request]) -> float | None:
+    """Return the time from the first request's start to the last one's end, of those that count."""
+    counted = [
+        row.inner("metadata")
+        for row, request in zip(rows, requests, strict=True)
+        if request.error is None and not request.is_warmup
+    ]
+    if not counted:
+        return None
+    starts, ends = ([row.count(name, most=2**63 - 1) for row in counted] for name in _SPAN)
+    return (max(ends) - min(starts)) / 1e9 if max(ends) > min(starts) else None
+
+
+class AiperfSummary(LogParser):
+    """Reads one run per file, without samples."""
+
+    name: ClassVar[str] = "aiperf"
+    summary: ClassVar[str] = "profile_export_aiperf.json of AIPerf, profile_export_genai_perf.json of genai-perf"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the two figures that any profile has, with a unit each."""
+        return is_object_with(head, "request_throughput", "request_latency", "unit", "avg") and not has_keys(
+            head, "metadata", "metrics"
+        )
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the run.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        check_plain(content)
+        config = content.inner("input_config") if content.has("input_config") else Fields(path, 1, {})
+        model = _model(config)
+        totals, notes = _totals(content)
+        yield bare_run(
+            f"sha256-{digest}",
+            _engine(config),
+            started_at=content.text("start_time") if content.has("start_time") else "",
+            model=model,
+            options={**_load(config), **(of_this_file(path, digest) if model == UNKNOWN else {})},
+            samples=totals.samples or 0,
+            settings=_printed(content),
+            totals=totals,
+            notes=notes,
+        )
+
+
+def _model(config: Fields) -> str:
+    """Read `model_names`, of genai-perf at the top and of AIPerf under `endpoint`."""
+    for place in (config, _within(config, "endpoint")):
+        names = place.content.get("model_names")
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            return ", ".join(names)
+    return UNKNOWN
+
+
+def _within(fields: Fields, name: str) -> Fields:
+    return fields.inner(name) if fields.has(name) else Fields(fields.path, fields.line, {}, f"{fields.within}{name}.")
+
+
+def _engine(config: Fields) -> str:
+    """Return the engine that genai-perf's user named, or else the kind of endpoint."""
+    endpoint = _within(config, "endpoint")
+    named = [endpoint.content.get(name) for name in ("backend", "type")]
+    return next((name for name in named if isinstance(name, str) and name), "aiperf")
+
+
+def _load(config: Fields) -> dict[str, JsonValue]:
+    """Return what the load was: of AIPerf under `loadgen`, of genai-perf the stimulus under `perf_analyzer`."""
+    load = _within(config, "loadgen")
+    told = {name: load.scalar(name) for name in _LOAD if load.has(name)}
+    stimulus = _within(_within(config, "perf_analyzer"), "stimulus")
+    return {**told, **{name: stimulus.scalar(name) for name in stimulus.content if stimulus.has(name)}}
+
+
+def _value(content: Fields, name: str) -> float | None:
+    if not content.has(name) or not content.inner(name).has("avg"):
+        return None
+    return content.inner(name).number("avg")
+
+
+def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
+    """Return the sums, and what had to be computed for them."""
+    notes = ["there are sums and means alone: speeds are those of all requests side by side"]
+    count, rate = _value(content, "request_count"), _value(content, "output_token_throughput")
+    tokens = next((value for name in _SUMS if (value := _value(content, name)) is not None), None)
+    length = _value(content, "output_sequence_length")
+    if tokens is None and count is not None and length is not None:
+        tokens = round(count * length)
+        notes.append("output tokens are the mean of a request times their number")
+    wall_s = _seconds(content, "benchmark_duration", "avg")
+    if wall_s is None and tokens and rate:
+        wall_s = tokens / rate
+        notes.append("wall time follows from tokens and throughput")
+    totals = Totals(
+        samples=round(count) if count else None,
+        output_tokens=None if tokens is None else round(tokens),
+        wall_s=wall_s or None,
+        tokens_per_s=rate,
+    )
+    return totals, tuple(notes)
+
+
+def _printed(content: Fields) -> dict[str, str]:
+    found = {}
+    for name in _PRINTED:
+        if (value := _value(content, name)) is not None:
+            found[f"published_{name}_avg"] = f"{value!r} {content.inner(name).text('unit')}"
+    return found
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of records and of sums."""
+    return [AiperfRecords, AiperfSummary]

@@ -1,0 +1,174 @@
+"""`benchmarks.json` of guidellm: a run per benchmark of its sweep, a sample per request.
+
+Every version since 0.4 writes, for each request that it keeps, computed figures beside the raw timings; only those are
+read. Layout as in vllm-project/guidellm, `src/guidellm/benchmark/schemas/` (ee7a774), and `benchmark/objects.py` of 0.4
+(414febe).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import MOST_TOKENS, Fields, check_plain
+from ...core.log_json import is_object_with, read_object
+from ...core.logparser import LogParser
+from ...core.schema import Run, Sample, Step, Totals
+from .requests import UNKNOWN, Request, bare_run, check_times, of_this_file, records
+
+_CUT_OFF = "incomplete: the benchmark ended before its answer"
+_STRATEGY = ("rate", "streams", "max_concurrency")
+
+
+class Guidellm(LogParser):
+    """Reads one run per benchmark."""
+
+    name: ClassVar[str] = "guidellm"
+    summary: ClassVar[str] = "benchmarks.json of guidellm"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the kind that each benchmark names, or for the version that a report begins with."""
+        return (
+            is_object_with(head, "benchmarks")
+            and (b'"generative_benchmark"' in head or is_object_with(head, "guidellm_version"))
+            or is_object_with(head, "metadata", "guidellm_version")
+        )
+
+    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+        """Yield each benchmark's run and its requests.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        check_plain(content)
+        for at, benchmark in enumerate(content.rows("benchmarks")):
+            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, _at(content, "metadata"), path, digest)
+
+
+def _at(fields: Fields, *names: str) -> Fields:
+    """Return an object within objects, each of which may be missing: then an empty one."""
+    for name in names:
+        inner = fields.content.get(name)
+        fields = Fields(fields.path, fields.line, inner if isinstance(inner, dict) else {}, f"{fields.within}{name}.")
+    return fields
+
+
+def _benchmark(run_id: str, benchmark: Fields, about: Fields, path: Path, digest: str) -> Iterator[Run | Sample | Step]:
+    requests = _requests(benchmark)
+    wall_s = _wall_s(benchmark)
+    done = [request for request in requests if request.error is None]
+    made = _count(_either(benchmark, ("metrics", "request_totals"), ("request_totals",)), "successful")
+    is_whole = made is None or made == len(done)
+    backend = _either(benchmark, ("config", "backend"), ("benchmarker", "backend"))
+    model = backend.text("model") if backend.has("model") else UNKNOWN
+    yield bare_run(
+        run_id,
+        str(backend.content.get("kind") or backend.content.get("type_") or "guidellm"),
+        started_at=_utc(benchmark),
+        model=model,
+        options={**_strategy(benchmark), **(of_this_file(path, digest) if model == UNKNOWN else {})},
+        samples=len(requests) or made or 0,
+        settings={"guidellm_version": about.text("guidellm_version")} if about.has("guidellm_version") else {},
+        wall_s=wall_s,
+        totals=None if requests else _totals(benchmark, made, wall_s),
+        notes=tuple(_notes(requests, len(done), made, wall_s)),
+    )
+    yield from records(run_id, requests, wall_s if is_whole else None)
+
+
+def _either(fields: Fields, first: Sequence[str], second: Sequence[str]) -> Fields:
+    found = _at(fields, *first)
+    return found if found.content else _at(fields, *second)
+
+
+def _wall_s(benchmark: Fields) -> float | None:
+    if benchmark.has("duration"):
+        return benchmark.number("duration") or None
+    if benchmark.has("start_time") and benchmark.has("end_time"):
+        return max(0.0, benchmark.number("end_time") - benchmark.number("start_time")) or None
+    return None
+
+
+def _utc(benchmark: Fields) -> str:
+    """Return when it began; empty where the time is none that a calendar has."""
+    if not benchmark.has("start_time"):
+        return ""
+    try:
+        return datetime.fromtimestamp(benchmark.signed("start_time"), UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, OSError, ValueError):
+        raise benchmark.fail("start_time", "no time since 1970") from None
+
+
+def _count(fields: Fields, name: str) -> int | None:
+    return fields.count(name) if fields.has(name) else None
+
+
+def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
+    strategy = _either(benchmark, ("config", "strategy"), ("scheduler", "strategy"))
+    kind = strategy.content.get("type_") or strategy.content.get("kind")
+    told = {name: strategy.scalar(name) for name in _STRATEGY if strategy.has(name)}
+    return {**({"strategy": str(kind)} if kind else {}), **told}
+
+
+def _requests(benchmark: Fields) -> list[Request]:
+    by_status = _at(benchmark, "requests")
+    found: list[tuple[float, Request]] = []
+    for status in ("successful", "incomplete", "errored"):
+        for row in by_status.rows(status) if by_status.has(status) else []:
+            start = row.number("request_start_time") if row.has("request_start_time") else 0.0
+            found.append((start, _request(row, status)))
+    return [request for _, request in sorted(found, key=lambda pair: pair[0])]
+
+
+def _request(row: Fields, status: str) -> Request:
+    if status != "successful":
+        error = row.content.get("error") or _at(row, "info").content.get("error")
+        error = error or _at(row, "scheduler_info").content.get("error")
+        return Request(None, error=str(error or (_CUT_OFF if status == "incomplete" else "errored")))
+    tokens = row.count("output_tokens", most=MOST_TOKENS) if row.has("output_tokens") else None
+    first_s = row.number("time_to_first_token_ms") / 1e3 if row.has("time_to_first_token_ms") else None
+    duration_s = row.number("request_latency") if row.has("request_latency") else None
+    check_times(row, "time_to_first_token_ms", duration_s, first_s)
+    gap_ms = row.number("inter_token_latency_ms") if row.has("inter_token_latency_ms") else None
+    return Request(
+        output_tokens=tokens,
+        prompt_tokens=row.count("prompt_tokens") if row.has("prompt_tokens") else None,
+        duration_s=duration_s,
+        first_token_s=first_s,
+        decode_s=None if gap_ms is None or tokens is None else gap_ms * (tokens - 1) / 1e3,
+    )
+
+
+def _totals(benchmark: Fields, made: int | None, wall_s: float | None) -> Totals:
+    tokens = _at(benchmark, "metrics", "output_token_count", "successful")
+    total = tokens.number("total_sum") if tokens.has("total_sum") else None
+    return Totals(
+        samples=made or None,
+        output_tokens=None if total is None or total != int(total) else int(total),
+        wall_s=wall_s,
+    )
+
+
+def _notes(requests: Sequence[Request], done: int, made: int | None, wall_s: float | None) -> Iterator[str]:
+    yield "backend is the client's way to the server: the report does not name engine, format or device"
+    if not requests:
+        yield "the report keeps no requests: speeds are those of all requests side by side"
+        return
+    yield "times are the client's; decode time is that from first to last token, and duration_s ends with the request"
+    if made is not None and made != done:
+        yield f"the report keeps {done} of {made} requests, so that speed over all of them cannot be told"
+    elif wall_s is not None:
+        yield "batch speed is all tokens by the benchmark's duration; guidellm prints a mean over its time line"
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the reader of guidellm's reports."""
+    return [Guidellm]

@@ -1,0 +1,134 @@
+"""Per-sample files of lm-evaluation-harness (`samples_<task>_<time>.jsonl`, written with `--log_samples`).
+
+A line is a document under one of the task's filters: `doc_id`, `target`, `arguments`, `resps`, `filtered_resps`,
+`filter`, `metrics` (names), hashes, and each metric under its own name. Layout as in EleutherAI/lm-evaluation-harness
+(4e7e0d4), `lm_eval/evaluator.py` and `lm_eval/loggers/evaluation_tracker.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from ...core.log_fields import Fields
+from ...core.log_json import has_keys, read_rows
+from ...core.logparser import LogParser
+from ...core.schema import Run, Sample
+from .requests import bare_run, of_this_file
+
+_NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
+_NO_FILTER = "none"
+
+PREFERRED_METRICS = (
+    "exact_match,flexible-extract",
+    "exact_match,get-answer",
+    "exact_match,strict-match",
+    "exact_match",
+    "acc,none",
+    "acc_norm,none",
+)
+"""Metric and filter, the best first, of those that a file has; results and samples take the same."""
+
+
+class LmEvalSamples(LogParser):
+    """Reads one run per file, whose documents are scored samples."""
+
+    name: ClassVar[str] = "lm-eval-samples"
+    summary: ClassVar[str] = "samples_*.jsonl of lm-evaluation-harness: a scored sample per document"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for a document, its answers and its hash."""
+        return has_keys(head, "doc_id", "filtered_resps", "doc_hash")
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the run and a sample for each document.
+
+        Raises:
+            RawLogError: a value is of the wrong kind, or no metric of the file is a share; names line and field.
+        """
+        found = read_rows(path)
+        chosen, metric = _choose(found.rows)
+        named = _NAME.fullmatch(path.name)
+        run_id = f"sha256-{found.digest}"
+        yield bare_run(
+            run_id,
+            "lm-eval",
+            started_at=_iso(named["date"]) if named else "",
+            task=named["task"] if named else None,
+            options=of_this_file(path, found.digest),
+            samples=len(chosen),
+            settings={"published_metric": metric},
+            status="incomplete" if found.cut else "ok",
+            reason=found.cut,
+            notes=(
+                "the samples have no times, and name neither model nor backend; results_*.json beside them does",
+                "task and date are those of the file's name" if named else "the file's name tells no task",
+            ),
+        )
+        for index, row in enumerate(chosen):
+            yield _sample(run_id, index, row, metric.split(",")[0])
+
+
+def _iso(date: str) -> str:
+    day, time = date.split("T")
+    return f"{day}T{time.replace('-', ':')}"
+
+
+def _filter(row: Fields) -> str:
+    return row.text("filter") if row.has("filter") else _NO_FILTER
+
+
+def _choose(rows: Sequence[Fields]) -> tuple[list[Fields], str]:
+    """Return the rows of one filter, and the metric with it: the first of a list, else the first that is a share."""
+    by_filter: dict[str, list[Fields]] = {}
+    for row in rows:
+        by_filter.setdefault(_filter(row), []).append(row)
+    told = [f"{name},{key}" for key, of_key in by_filter.items() for name in _metrics(of_key[0])]
+    for metric in [*(name for name in PREFERRED_METRICS if name in told), *told]:
+        name, key = metric.split(",", 1)
+        if all(_is_share(row.content.get(name)) for row in by_filter[key]):
+            return by_filter[key], metric
+    if not rows:
+        return [], _NO_FILTER
+    raise rows[0].fail("metrics", "no metric with a share from 0 to 1 in every row")
+
+
+def _metrics(row: Fields) -> list[str]:
+    names = row.content.get("metrics")
+    return [name for name in names if isinstance(name, str) and "," not in name] if isinstance(names, list) else []
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
+    return Sample(
+        run_id=run_id,
+        index=index,
+        sample_id=f"doc {row.count('doc_id')}",
+        prompt=_prompt(row),
+        output_tokens=None,
+        text=_first_text(row.content.get("resps")),
+        reference=str(row.content["target"]) if row.has("target") else None,
+        extracted=_first_text(row.content.get("filtered_resps")),
+        score=float(row.content[metric]),
+    )
+
+
+def _prompt(row: Fields) -> str | None:
+    """Return the first argument of the first request."""
+    arguments = row.content.get("arguments")
+    first = arguments.get("gen_args_0") if isinstance(arguments, dict) else None
+    prompt = first.get("arg_0") if isinstance(first, dict) else None
+    return prompt if isinstance(prompt, str) else None
+
+
+def _first_text(value: object) -> str | None:
+    """Return the text that a nest of lists begins with; None for log-probabilities."""
+    while isinstance(value, list) and value:
+        value = value[0]
+    return value if isinstance(value, str) else None

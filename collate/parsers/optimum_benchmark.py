@@ -1,0 +1,294 @@
+"""Files of optimum-benchmark: `benchmark.json` with configuration and report, and `benchmark_report.json` alone.
+
+A report holds, per target (`load_model`, `first_generate`, `generate`, `prefill`, `decode`, `per_token`), memory in
+MB, every latency in seconds, throughput and energy in kWh. The backends that call back at each token time prefill and
+decode within one generation, so that the lists of `prefill`, `decode` and `generate` go together; the others time
+prefills and generations apart and take the mean prefill off each generation. Layout as in
+huggingface/optimum-benchmark (b263af4), `optimum_benchmark/benchmark/report.py`, `trackers/latency.py` and
+`scenarios/inference/scenario.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import JsonValue
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import MOST_TOKENS, Fields, check_plain
+from ...core.log_json import is_object_with, read_object
+from ...core.logparser import LogParser
+from ...core.schema import Environment, Run, Sample
+from .requests import UNKNOWN, bare_run
+
+_BYTES_PER_MB = 10**6
+_NO_OPTIONS = frozenset(
+    {
+        "name",
+        "version",
+        "_target_",
+        "model",
+        "processor",
+        "task",
+        "library",
+        "model_type",
+        "device",
+        "device_ids",
+        "seed",
+    }
+)
+_FORMATS = ("quantization_scheme", "torch_dtype", "dtype", "precision")
+
+
+class OptimumBenchmark(LogParser):
+    """Reads one run per file: configuration and report."""
+
+    name: ClassVar[str] = "optimum-benchmark"
+    summary: ClassVar[str] = "benchmark.json of optimum-benchmark: configuration and report"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the configuration's three parts; the report behind it may lie beyond the head."""
+        return is_object_with(head, "config", "backend", "scenario", "launcher", "_target_")
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the run, and a sample for each row of each timed generation.
+
+        Raises:
+            RawLogError: the file is cut, a value is of the wrong kind, or it timed no text generation.
+        """
+        content, _ = read_object(path)
+        check_plain(content)
+        yield from _read(content.inner("report"), content.inner("config"))
+
+
+class OptimumReport(LogParser):
+    """Reads one run per file: the report without its configuration."""
+
+    name: ClassVar[str] = "optimum-report"  # behind optimum-benchmark in any order by name: that one has the model
+    summary: ClassVar[str] = "benchmark_report.json of optimum-benchmark, without configuration"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the target that comes first and one of its measurements."""
+        return is_object_with(head, "load_model", "latency", "stdev_") and not is_object_with(head, "config")
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the run, and a sample for each row of each timed generation.
+
+        Raises:
+            RawLogError: the file is cut, a value is of the wrong kind, or it timed no text generation.
+        """
+        report, _ = read_object(path)
+        check_plain(report)
+        yield from _read(report, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one generation made.
+
+    Attributes:
+        rows: prompts side by side.
+        tokens: generated per row; None where the report does not tell.
+        prompt_tokens: of each row.
+        note: where the figures come from, if not from the configuration.
+    """
+
+    rows: int
+    tokens: int | None
+    prompt_tokens: int | None
+    note: str | None = None
+
+
+def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
+    if not report.has("generate") or not report.inner("generate").has("latency"):
+        raise report.fail("generate", "no latency of text generation in the report: nothing to compare")
+    text = json.dumps(report.content, sort_keys=True)  # the same in both files of a benchmark, so that it counts once
+    run_id = f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    work = _configured(config) if config else _computed(report)
+    times = _values(report, "generate")
+    prefills, decodes = _values(report, "prefill"), _values(report, "decode")
+    go_together = report.has("per_token") and len(prefills) == len(decodes) == len(times)
+    notes = ["each generation is a batch; its rows have its times"] if work.rows > 1 else []
+    notes += [work.note] if work.note else []
+    notes += _timing_notes(report, go_together)
+    yield bare_run(
+        run_id,
+        samples=len(times) * work.rows,
+        max_new_tokens=work.tokens or 1,
+        batch_size=work.rows,
+        ignore_eos=True,  # the scenario sets as few new tokens as many
+        notes=tuple(notes),
+        **_about(config, run_id),
+        **_figures(report),
+    )
+    yield from _samples(run_id, work, times, prefills if go_together else None, decodes)
+
+
+def _samples(
+    run_id: str, work: _Work, times: Sequence[float], prefills: Sequence[float] | None, decodes: Sequence[float]
+) -> Iterator[Sample]:
+    for batch, seconds in enumerate(times):
+        timed: dict[str, Any] = {}
+        if prefills is not None:
+            timed = {"first_token_s": prefills[batch], "prefill_s": prefills[batch]}
+        if work.tokens is not None and batch < len(decodes):
+            timed |= {"decode_tokens": work.tokens - 1, "decode_s": decodes[batch]}
+        for row in range(work.rows):
+            index = batch * work.rows + row
+            yield Sample(
+                run_id=run_id,
+                index=index,
+                prompt_tokens=work.prompt_tokens,
+                output_tokens=work.tokens,
+                finish="length",
+                duration_s=seconds,
+                batch=batch,
+                batch_s=seconds,
+                **timed,
+            )
+
+
+def _values(report: Fields, target: str) -> list[float]:
+    if not report.has(target) or not report.inner(target).has("latency"):
+        return []
+    latency = report.inner(target).inner("latency")
+    values = latency.numbers("values")
+    if values and min(values) < 0:
+        raise latency.fail("values", f"{min(values)} s is no time")
+    return values
+
+
+def _configured(config: Fields) -> _Work:
+    scenario = config.inner("scenario")
+    shapes = scenario.inner("input_shapes")
+    generated = scenario.inner("generate_kwargs") if scenario.has("generate_kwargs") else Fields(config.path, 1, {})
+    prompt = shapes.count("sequence_length", most=MOST_TOKENS) if shapes.has("sequence_length") else None
+    limit = generated.count("max_new_tokens", 1, MOST_TOKENS) if generated.has("max_new_tokens") else 100
+    note = None if generated.has("max_new_tokens") else "100 new tokens, the tool's default: none are configured"
+    return _Work(shapes.count("batch_size", 1, 10_000), limit, prompt, note)
+
+
+def _computed(report: Fields) -> _Work:
+    """Return what throughput times mean latency tells: rows from the prefills, rows times tokens from decoding."""
+    rows, decoded = _volume(report, "prefill"), _volume(report, "decode")
+    if not rows:
+        return _Work(1, None, None, "the report tells neither batch size nor tokens; each generation is one sample")
+    tokens = decoded // rows + 1 if decoded is not None and decoded % rows == 0 else None
+    return _Work(rows, tokens, None, "batch size and tokens follow from the printed throughputs and latencies")
+
+
+def _volume(report: Fields, target: str) -> int | None:
+    inner = report.inner(target) if report.has(target) else None
+    if inner is None or not inner.has("latency") or not inner.has("throughput"):
+        return None
+    volume = inner.inner("throughput").number("value") * inner.inner("latency").number("mean")
+    whole = round(volume)
+    return whole if 0 <= whole <= MOST_TOKENS and abs(volume - whole) <= 1e-6 * max(1.0, volume) else None
+
+
+def _timing_notes(report: Fields, go_together: bool) -> Iterator[str]:
+    if not go_together:
+        yield "prefills were timed apart: decode_s is a generation less the mean prefill, and there is no first token"
+    if report.has("first_generate"):
+        yield "first_generate is not read: the tool times it after a generation that it does not time"
+
+
+def _about(config: Fields | None, run_id: str) -> dict[str, Any]:
+    """Return what the configuration tells of engine, model and machine."""
+    if config is None:
+        return {"backend": "optimum-benchmark", "options": {"log": f"benchmark_report {run_id[-8:]}"}}
+    backend = config.inner("backend")
+    return {
+        "backend": backend.text("name"),
+        "backend_version": backend.text("version") if backend.has("version") else None,
+        "model": backend.text("model"),
+        "quantisation": _format(backend),
+        "device": backend.text("device") if backend.has("device") else UNKNOWN,
+        "options": _options(backend),
+        "seed": backend.count("seed") if backend.has("seed") else 0,
+        "warmup": config.inner("scenario").count("warmup_runs") if config.inner("scenario").has("warmup_runs") else 0,
+        "environment": _environment(config),
+    }
+
+
+def _format(backend: Fields) -> str:
+    quantised = backend.inner("quantization_config") if backend.has("quantization_config") else None
+    if quantised is not None and quantised.has("quant_method"):
+        return quantised.text("quant_method")
+    return next((backend.text(name) for name in _FORMATS if backend.has(name)), UNKNOWN)
+
+
+def _options(backend: Fields) -> dict[str, JsonValue]:
+    """Return the backend's options that are set; empty ones are left out."""
+    return {
+        name: value for name, value in backend.content.items() if name not in _NO_OPTIONS and value not in (None, {})
+    }
+
+
+def _environment(config: Fields) -> Environment | None:
+    if not config.has("environment"):
+        return None
+    told = config.inner("environment")
+    gpus = told.content.get("gpu")
+    packages = {
+        name.removesuffix("_version"): str(value)
+        for name, value in told.content.items()
+        if name.endswith("_version") and value is not None and name != "python_version"
+    }
+    return Environment(
+        platform=_text(told, "system"),
+        machine=_text(told, "machine"),
+        cpu_model=(_text(told, "cpu") or "").strip() or None,
+        memory_bytes=round(told.number("cpu_ram_mb") * _BYTES_PER_MB) if told.has("cpu_ram_mb") else None,
+        gpu=tuple(str(gpu) for gpu in gpus) if isinstance(gpus, list) else (),
+        python=_text(told, "python_version"),
+        packages=packages,
+    )
+
+
+def _text(fields: Fields, name: str) -> str | None:
+    return fields.text(name) if fields.has(name) else None
+
+
+def _figures(report: Fields) -> dict[str, Any]:
+    """Return load time, memory and energy, as far as they were tracked."""
+    loading = _values(report, "load_model")
+    peaks = [_memory(report, target) for target in ("generate", "prefill", "decode")]
+    energy = [inner for target in ("prefill", "generate") if (inner := _energy(report, target)) is not None]
+    return {
+        "load_s": loading[0] if loading else None,
+        "peak_rss_bytes": _largest(peaks, "max_ram"),
+        "peak_device_bytes": _largest(peaks, "max_process_vram"),
+        "settings": {f"published_energy_kwh_{name}": value for name, value in energy},
+    }
+
+
+def _memory(report: Fields, target: str) -> Fields | None:
+    inner = report.inner(target) if report.has(target) else None
+    return inner.inner("memory") if inner is not None and inner.has("memory") else None
+
+
+def _largest(peaks: Sequence[Fields | None], name: str) -> int | None:
+    found = [peak.number(name) for peak in peaks if peak is not None and peak.has(name)]
+    return round(max(found) * _BYTES_PER_MB) if found else None
+
+
+def _energy(report: Fields, target: str) -> tuple[str, str] | None:
+    """Return a target's energy: of one call, processor and memory included, which no metric of ours is."""
+    inner = report.inner(target) if report.has(target) else None
+    if inner is None or not inner.has("energy"):
+        return None
+    return target, repr(inner.inner("energy").number("total"))
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of both files."""
+    return [OptimumBenchmark, OptimumReport]

@@ -1,0 +1,190 @@
+"""Answer files of Spec-Bench (`model_answer/*.jsonl`), and of the many scripts that took over its `evaluation/eval.py`.
+
+::
+
+    {"question_id": 81, "category": "writing", "answer_id": ..., "model_id": "vicuna-7b-v1.3-eagle2-float16",
+     "choices": [{"index": 0, "turns": [text, text], "decoding_steps": [88, 31], "new_tokens": [301, 98],
+                  "wall_time": [4.1, 1.4], "accept_lengths": [3, 4, ...]}], "tstamp": 1712345678.9}
+
+A turn is one generation, hence a sample. `accept_lengths` runs over all turns of a choice, one entry per verify
+cycle, and counts all tokens of the cycle, that of the target included. Layout as in hemingkx/Spec-Bench (fd2c1cd),
+`evaluation/eval.py`, and the names of methods as in its `eval.sh`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import JsonValue
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import MOST_TOKENS, Fields
+from ...core.log_json import has_keys, read_rows
+from ...core.logparser import LogParser
+from ...core.schema import Run, Sample, Sampling, Step
+from .requests import UNKNOWN, bare_run
+
+_METHOD = re.compile(
+    r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
+    r"(?:-(?P<rest>.+))?"
+)
+_TEMPERATURE = re.compile(r"temp-([0-9]+(?:\.[0-9]+)?)")
+_FORMAT = re.compile(r"float16|float32|float64|bfloat16")
+_FAILED = "ERROR"
+
+
+class SpecBench(LogParser):
+    """Reads one run per model id; every turn of every choice is a sample."""
+
+    name: ClassVar[str] = "spec-bench"
+    summary: ClassVar[str] = "answer files of Spec-Bench (JSONL)"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the fields of an answer."""
+        return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
+
+    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+        """Yield each method's run and its turns.
+
+        Raises:
+            RawLogError: a value is of the wrong kind, or lists of one choice differ in length; names line and field.
+        """
+        found = read_rows(path)
+        by_model: dict[str, list[Fields]] = {}
+        for row in found.rows:
+            by_model.setdefault(row.text("model_id"), []).append(row)
+        for at, (model_id, rows) in enumerate(by_model.items()):
+            run_id = f"sha256-{found.digest}-{at}"
+            turns = [turn for row in rows for turn in _turns(row)]
+            yield _run(run_id, model_id, turns, found.cut)
+            yield from _records(run_id, turns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One generation.
+
+    Attributes:
+        sample_id: category, question, turn and choice.
+        tokens: new tokens.
+        seconds: wall time, prefill included.
+        text: the answer.
+        lengths: tokens of each verify cycle; None where the file does not tell them for this turn.
+    """
+
+    sample_id: str
+    tokens: int
+    seconds: float
+    text: str
+    lengths: list[int] | None
+
+
+def _turns(row: Fields) -> Iterator[_Turn]:
+    question = f"{row.scalar('category')}/{row.scalar('question_id')}" if row.has("category") else ""
+    question = question or str(row.scalar("question_id"))
+    for choice in row.rows("choices"):
+        tokens, seconds = choice.counts("new_tokens", most=MOST_TOKENS), choice.numbers("wall_time")
+        texts = choice.anything("turns")
+        if not isinstance(texts, list) or not len(texts) == len(tokens) == len(seconds):
+            raise choice.fail("turns", "turns, new_tokens and wall_time are not lists of one length")
+        if seconds and min(seconds) < 0:
+            raise choice.fail("wall_time", f"{min(seconds)} s is no time")
+        number = choice.count("index") if choice.has("index") else 0
+        lengths = _by_turn(choice, len(tokens))
+        for turn in range(len(tokens)):
+            sample_id = f"{question}/turn {turn}" + (f"/choice {number}" if number else "")
+            yield _Turn(sample_id, tokens[turn], seconds[turn], str(texts[turn]), lengths[turn])
+
+
+def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
+    """Cut the list of cycles into turns: by the number of steps of each, where they add up."""
+    if not choice.has("accept_lengths"):
+        return [None] * turns
+    lengths = choice.counts("accept_lengths", most=MOST_TOKENS)
+    steps = choice.counts("decoding_steps", most=MOST_TOKENS) if choice.has("decoding_steps") else []
+    if len(steps) != turns or sum(steps) != len(lengths):
+        return [lengths] if turns == 1 else [None] * turns
+    ends = [sum(steps[: turn + 1]) for turn in range(turns)]
+    return [lengths[end - count : end] for end, count in zip(ends, steps, strict=True)]
+
+
+def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) -> Run:
+    named = _METHOD.fullmatch(model_id)
+    rest = (named["rest"] if named else None) or ""
+    warm = _TEMPERATURE.search(rest)
+    weights = _FORMAT.search(rest)
+    options: dict[str, JsonValue] = {"variant": rest} if rest else {}
+    return bare_run(
+        run_id,
+        named["method"] if named else "spec-bench",
+        kind="speculative" if _has_cycles(turns) else "autoregressive" if any(t.lengths for t in turns) else None,
+        model=named["model"] if named else model_id,
+        quantisation=weights[0] if weights else UNKNOWN,
+        options=options,
+        task="spec-bench",
+        samples=len(turns),
+        warmup=3,
+        sampling=Sampling(temperature=float(warm[1])) if warm else Sampling(),
+        status="incomplete" if cut else "ok",
+        reason=cut,
+        notes=tuple(_notes(turns, bool(named))),
+    )
+
+
+def _has_cycles(turns: Sequence[_Turn]) -> bool:
+    return any(length > 1 for turn in turns for length in turn.lengths or ())
+
+
+def _notes(turns: Sequence[_Turn], is_named: bool) -> Iterator[str]:
+    yield "wall time holds the prefill: there is neither a first token nor a decode speed"
+    yield "the first question was generated three times as warm-up before it was measured"
+    yield "the prompt of a later turn holds the answers before it, which differ between methods"
+    if is_named:
+        yield "method, weights and temperature are read from model_id"
+    failed = sum(turn.text == _FAILED for turn in turns)
+    if failed:
+        yield f"{failed} turns failed; the script recorded them with time and tokens of the turn before"
+    if not _has_cycles(turns):
+        return
+    yield "cycles tell the tokens they gained, not how many were drafted: tau is known, the acceptance rate is not"
+    odd = sum(_first_tokens(turn) is None for turn in turns if turn.text != _FAILED)
+    if odd:
+        yield f"{odd} turns have cycles that do not add up to new_tokens: they have no steps"
+
+
+def _first_tokens(turn: _Turn) -> int | None:
+    """Return how many tokens came before the first cycle, none or the prefill's one; None where they do not add up."""
+    before = turn.tokens - sum(turn.lengths or ())
+    return before if turn.lengths and before in (0, 1) else None
+
+
+def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | Step]:
+    has_cycles = _has_cycles(turns)
+    for index, turn in enumerate(turns):
+        about: dict[str, Any] = {"run_id": run_id, "index": index, "sample_id": turn.sample_id}
+        if turn.text == _FAILED:
+            reason = "the script caught an exception and wrote 'ERROR'"
+            yield Sample(**about, output_tokens=0, finish="error", status="failed", reason=reason)
+            continue
+        yield Sample(**about, output_tokens=turn.tokens, text=turn.text, duration_s=turn.seconds)
+        first = _first_tokens(turn)
+        if has_cycles and first is not None:
+            yield from _steps(run_id, index, first, turn.lengths or [])
+
+
+def _steps(run_id: str, index: int, first_tokens: int, lengths: Sequence[int]) -> Iterator[Step]:
+    """Yield the prefill as step 0, and a step per verify cycle; none has a time."""
+    yield Step(run_id=run_id, sample=index, index=0, tokens=first_tokens)
+    for at, length in enumerate(lengths, start=1):
+        yield Step(run_id=run_id, sample=index, index=at, tokens=length, accepted=max(0, length - 1))
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the reader of Spec-Bench's answers."""
+    return [SpecBench]

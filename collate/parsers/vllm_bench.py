@@ -1,0 +1,291 @@
+"""Result files of vLLM's own benchmarks: `vllm bench serve`, `vllm bench latency` and `vllm bench throughput`.
+
+`serve` writes one object per benchmark, and with `--append-result` one a line. With `--save-detailed` it holds a list
+per figure (`ttfts`, `itls`, `input_lens`, `output_lens`, `errors`) with an entry per request; else sums and means
+alone. The other two write a handful of figures without model or token counts. Layout as in vllm-project/vllm,
+`vllm/benchmarks/serve.py` (009e6d4), `latency.py` (00cae07) and `throughput.py` (0202831).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import JsonValue
+
+from ...core.hookspecs import hookimpl
+from ...core.log_fields import MOST_TOKENS, Fields, check_plain
+from ...core.log_json import is_object_with, read_object, read_rows
+from ...core.logparser import LogParser, read_text
+from ...core.schema import Run, Sample, Step, Totals
+from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
+
+_TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
+_ABOUT = frozenset({"date", "backend", "endpoint_type", "label", "model_id", "tokenizer_id"})
+_QUANTISATION = ("quantisation", "quantization", "dtype")
+_DEVICE = ("device", "gpu")
+_PRINTED = ("ttft", "tpot", "itl", "e2el")
+
+
+class VllmServe(LogParser):
+    """Reads one run per benchmark; a request is a sample."""
+
+    name: ClassVar[str] = "vllm-bench-serve"
+    summary: ClassVar[str] = "JSON of `vllm bench serve`, with and without --save-detailed"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the settings that every version writes first; the lists after them may be long."""
+        return is_object_with(head, "model_id", "num_prompts", "request_rate") and (
+            is_object_with(head, "backend") or is_object_with(head, "endpoint_type")
+        )
+
+    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+        """Yield each benchmark's run and its requests.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names line and field.
+        """
+        rows, digest, cut = _objects(path)
+        for at, row in enumerate(rows):
+            yield from _served(f"sha256-{digest}-{at}", row, cut if at == len(rows) - 1 else None)
+
+
+def _objects(path: Path) -> tuple[list[Fields], str, str | None]:
+    """Read one object over many lines, or one a line."""
+    first = read_text(path).lstrip().split("\n", 1)[0].rstrip()
+    if not first.endswith("}"):
+        content, digest = read_object(path)
+        return [content], digest, None
+    found = read_rows(path)
+    return found.rows, found.digest, found.cut
+
+
+def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | Step]:
+    wall_s = row.number("duration")
+    requests = _requests(row)
+    total = row.count("total_output_tokens")
+    run = bare_run(
+        run_id,
+        _named(row, "label") or _named(row, "backend") or row.text("endpoint_type"),
+        started_at=_date(row.content.get("date")),
+        model=row.text("model_id"),
+        quantisation=_metadata(row, _QUANTISATION),
+        device=_metadata(row, _DEVICE),
+        options=_options(row),
+        samples=row.count("num_prompts"),
+        settings=_settings(row),
+        status="incomplete" if cut else "ok",
+        reason=cut,
+        wall_s=wall_s,
+        totals=None if requests else _totals(row, total, wall_s),
+        notes=tuple(_notes(row, requests)),
+    )
+    yield run
+    yield from records(run_id, requests, wall_s)
+
+
+def _named(row: Fields, name: str) -> str | None:
+    return row.text(name) if row.has(name) else None
+
+
+def _date(value: object) -> str:
+    """Read ``20250801-101112``, the client's local time."""
+    text = value if isinstance(value, str) else ""
+    digits = text.replace("-", "")
+    if len(digits) != 14 or not digits.isascii() or not digits.isdigit():
+        return text
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:]}"
+
+
+def _metadata(row: Fields, names: Sequence[str]) -> str:
+    """Return what the user told with ``--metadata``."""
+    return next((row.text(name) for name in names if isinstance(row.content.get(name), str)), UNKNOWN)
+
+
+def _options(row: Fields) -> dict[str, JsonValue]:
+    """Return the traffic, and what the user told with ``--metadata``: the other texts of the file."""
+    traffic = {name: row.scalar(name) for name in _TRAFFIC if row.has(name)}
+    known = {*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE}
+    told = {name: value for name, value in row.content.items() if isinstance(value, str) and name not in known}
+    return {"endpoint": row.scalar("backend" if row.has("backend") else "endpoint_type"), **traffic, **told}
+
+
+def _settings(row: Fields) -> dict[str, str]:
+    """Return the printed latencies and the server's counters of speculation, which belong to no single request."""
+    names = [f"{statistic}_{figure}_ms" for figure in _PRINTED for statistic in ("mean", "median", "p99")]
+    names += [name for name in row.content if name.startswith(("spec_decode_", "diffusion_"))]
+    return {f"published_{name}": json.dumps(row.anything(name)) for name in names if row.has(name)}
+
+
+def _totals(row: Fields, tokens: int, wall_s: float) -> Totals:
+    return Totals(
+        samples=row.count("completed") or None,
+        output_tokens=tokens,
+        wall_s=wall_s or None,
+        tokens_per_s=row.number("output_throughput"),
+    )
+
+
+def _requests(row: Fields) -> list[Request]:
+    if not row.has("output_lens"):
+        return []
+    length = len(row.counts("output_lens", most=MOST_TOKENS))
+    columns = {name: _column(row, name, row.counts, length) for name in ("output_lens", "input_lens")}
+    columns |= {name: _column(row, name, row.numbers, length) for name in ("ttfts", "latencies", "start_times")}
+    columns |= {"itls": _gaps(row, length), "errors": _errors(row, length)}
+    began = min((start for start in columns["start_times"] if start is not None), default=0.0)
+    return [_request(row, {name: values[at] for name, values in columns.items()}, began) for at in range(length)]
+
+
+def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
+    """Return one request from its entry in each list."""
+    if entry["errors"]:
+        return Request(None, error=entry["errors"])
+    first_s = entry["ttfts"] or None  # 0.0 where the endpoint does not stream
+    duration_s = entry["latencies"]
+    if duration_s is None and first_s is not None and entry["itls"] is not None:
+        duration_s = first_s + sum(entry["itls"])
+    check_times(row, "ttfts", duration_s, first_s)
+    return Request(
+        output_tokens=entry["output_lens"],
+        prompt_tokens=entry["input_lens"],
+        duration_s=duration_s,
+        first_token_s=first_s,
+        gaps_s=entry["itls"],
+        start_s=None if entry["start_times"] is None else entry["start_times"] - began,
+    )
+
+
+def _column(row: Fields, name: str, read: Any, length: int) -> list[Any]:  # noqa: ANN401 - a reader of lists
+    values = read(name) if row.has(name) else [None] * length
+    _check_length(row, name, values, length)
+    for value in values:
+        if value is not None and name in ("ttfts", "latencies") and value < 0:
+            raise row.fail(name, f"{value} s is no time")
+    return list(values)
+
+
+def _check_length(row: Fields, name: str, values: Sequence[object], length: int) -> None:
+    if len(values) != length:
+        raise row.fail(name, f"{len(values)} entries, but {length} in 'output_lens'")
+
+
+def _gaps(row: Fields, length: int) -> list[list[float] | None]:
+    if not row.has("itls"):
+        return [None] * length
+    lists = row.anything("itls")
+    if not isinstance(lists, list):
+        raise row.fail("itls", "no list")
+    _check_length(row, "itls", lists, length)
+    each = Fields(row.path, row.line, {f"itls[{at}]": gaps for at, gaps in enumerate(lists)}, row.within)
+    found = [each.numbers(name) for name in each.content]
+    for at, gaps in enumerate(found):
+        if gaps and min(gaps) < 0:
+            raise row.fail(f"itls[{at}]", f"{min(gaps)} s is no time")
+    return list(found)
+
+
+def _errors(row: Fields, length: int) -> list[str | None]:
+    if not row.has("errors"):
+        return [None] * length
+    values = row.anything("errors")
+    if not isinstance(values, list):
+        raise row.fail("errors", "no list")
+    _check_length(row, "errors", values, length)
+    return [str(value) if value else None for value in values]
+
+
+def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:
+    yield "the file names the client's protocol, not the engine, its version, format or device, unless told as metadata"
+    if not requests:
+        yield "without --save-detailed there are sums alone: speeds are those of all requests side by side"
+        if row.has("failed") and row.count("failed"):
+            yield f"{row.count('failed')} requests failed"
+        return
+    yield "times are the client's: time to first token holds waiting in the server's queue"
+    if not row.has("latencies"):
+        yield "duration_s is the time to the first token and the gaps after it"
+    if not row.has("errors"):
+        yield "failed requests are not told apart"
+    yield from gaps_note(requests)
+
+
+class VllmLatency(LogParser):
+    """Reads one run; an iteration, a whole batch, is a sample."""
+
+    name: ClassVar[str] = "vllm-bench-latency"
+    summary: ClassVar[str] = "JSON of `vllm bench latency`"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the mean that stands first."""
+        return is_object_with(head, "avg_latency", "latencies")
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield the run and its iterations.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        check_plain(content)
+        times = content.numbers("latencies")
+        if not times or min(times) <= 0:
+            raise content.fail("latencies", "not a time above 0 for each iteration")
+        run_id = f"sha256-{digest}"
+        yield bare_run(
+            run_id,
+            "vllm",
+            options=of_this_file(path, digest),
+            samples=len(times),
+            notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
+        )
+        for index, seconds in enumerate(times):
+            yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
+
+
+class VllmThroughput(LogParser):
+    """Reads one run without samples."""
+
+    name: ClassVar[str] = "vllm-bench-throughput"
+    summary: ClassVar[str] = "JSON of `vllm bench throughput`"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for its handful of fields."""
+        return is_object_with(head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the run.
+
+        Raises:
+            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+        """
+        content, digest = read_object(path)
+        check_plain(content)
+        output = content.count("total_output_tokens") if content.has("total_output_tokens") else None
+        published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
+        note = "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no speed of generation"
+        unknown = "the file tells neither model nor generated tokens, hence no speed"
+        yield bare_run(
+            f"sha256-{digest}",
+            "vllm",
+            options=of_this_file(path, digest),
+            samples=content.count("num_requests"),
+            settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
+            totals=Totals(
+                samples=content.count("num_requests") or None,
+                output_tokens=output,
+                wall_s=content.number("elapsed_time") or None,
+            ),
+            notes=(note,) if output is not None else (note, unknown),
+        )
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of vLLM's three benchmarks."""
+    return [VllmServe, VllmLatency, VllmThroughput]
