@@ -22,6 +22,8 @@ from ...core.logparser import HEAD_BYTES, LogParser
 from ...core.rawlog import RawLog, RawLogError
 from ...core.schema import Run, Sample
 from ...core.store import FILE_NAME
+from .columns import Columns
+from .columns_csv import ColumnsCsv, with_columns
 
 IMPORTED = "imported"
 _COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
@@ -44,11 +46,13 @@ class Intake:
         paths: files, and folders that are walked in sorted order.
         experiment: its name in the store.
         log_format: name of the parser that all files are for; None asks every parser.
+        columns: what the columns of the files are, which are CSV then; the copies say so in their first line.
     """
 
     paths: Sequence[Path] = ()
     experiment: str = defaults.IMPORT_EXPERIMENT
     log_format: str | None = None
+    columns: Columns | None = None
 
 
 def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[Path]:
@@ -72,7 +76,11 @@ def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> l
         for file in files:
             try:
                 check_file(file)
-                taken.append(_copy(file, place / (intake.log_format or recognise(file, parsers))))
+                if intake.columns is not None:
+                    data, log_format = with_columns(file, intake.columns), ColumnsCsv.name
+                else:
+                    data, log_format = file.read_bytes(), intake.log_format or recognise(file, parsers)
+                taken.append(_copy(data, file.name, place / log_format))
             except (DecodebenchError, OSError) as error:
                 refuse(file, str(error))
     return taken
@@ -125,13 +133,14 @@ def recognise(path: Path, parsers: Parsers) -> str:
     if len(found) > 1:
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
-        raise RawLogError(f"not a log of a known format ({', '.join(sorted(parsers)) or 'none'})" + "".join(failed))
+        hint = "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
+        known = ", ".join(sorted(parsers)) or "none"
+        raise RawLogError(f"not a log of a known format ({known})" + hint + "".join(failed))
     return found[0]
 
 
-def _copy(path: Path, parent: Path) -> Path:
-    data = path.read_bytes()
-    target = parent / hashlib.sha256(data).hexdigest()[:12] / path.name
+def _copy(data: bytes, name: str, parent: Path) -> Path:
+    target = parent / hashlib.sha256(data).hexdigest()[:12] / name
     if not (target.is_file() and target.read_bytes() == data):
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(target, data, scratch_folder=parent)  # not in target's own, where a copy cut short would be read

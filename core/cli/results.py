@@ -47,6 +47,12 @@ def open_store(folder: Path) -> Store:
 @click.option(
     "--experiment", metavar="NAME", help=f"Name for what is imported.  [default: {defaults.IMPORT_EXPERIMENT}]"
 )
+@click.option(
+    "--columns",
+    multiple=True,
+    metavar="TARGET=COLUMN,...",
+    help="What is imported is CSV: what its columns are, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
+)
 @json_option
 def collate(
     folder: Path,
@@ -54,21 +60,26 @@ def collate(
     imports: tuple[Path, ...],
     log_format: str | None,
     experiment: str | None,
+    columns: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Read the raw logs of a folder into its store."""
     from ...collate.collate import collate as read_logs
+    from ...collate.parsers.columns import parse_columns
     from ...collate.parsers.foreign import Intake
     from ..plan import check_experiment_name
 
-    if (log_format or experiment) and not imports:
-        flag = "--format" if log_format else "--experiment"
+    if (log_format or experiment or columns) and not imports:
+        flag = "--format" if log_format else "--experiment" if experiment else "--columns"
         raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
+    if columns and log_format not in (None, "csv"):
+        raise UsageError(f"--columns is about CSV; --format {log_format} says what its fields are by itself")
     if experiment is not None:
         check_experiment_name(experiment)
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist")
-    intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format) if imports else None
+    told = parse_columns(columns) if columns else None
+    intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format, told) if imports else None
     report = read_logs(folder, rebuild=rebuild, intake=intake)
     if as_json:
         print_json(report.model_dump(mode="json"))

@@ -117,7 +117,9 @@ def test_each_time_of_hyperfine_is_a_round(tmp_path):
         compared = compare(store)
     assert compared.metric == "e2e_s"
     assert [(row.rounds, row.verdict) for row in compared.rows] == [(4, "baseline"), (3, "faster")]
-    assert compared.rows[1].ratio.value == pytest.approx((2.0 * 2.1 * 1.9 * 2.0) ** 0.25 / (1.0 * 1.05 * 1.0) ** (1 / 3))
+    assert compared.rows[1].ratio.value == pytest.approx(
+        (2.0 * 2.1 * 1.9 * 2.0) ** 0.25 / (1.0 * 1.05 * 1.0) ** (1 / 3)
+    )
 
 
 def test_documents_of_lm_eval_are_scored_under_the_filter_that_counts(tmp_path):

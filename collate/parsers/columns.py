@@ -1,0 +1,100 @@
+"""What a column of a CSV can be: the targets of ``collate --columns``."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+
+from ...core.errors import UsageError, unknown_name
+
+Columns = Mapping[str, str]
+"""Column of the file by target."""
+
+OPTION = "option."
+
+OF_MACHINE = ("hostname", "cpu_model")
+OF_RUN = (
+    "backend", "backend_version", "kind", "model", "size", "quantisation", "bits_per_weight", "device", "task", "seed",
+    "round", "batch_size", "max_new_tokens", "started_at", "load_s", "weight_bytes", "peak_rss_bytes",
+    "peak_device_bytes", "energy_j",
+)  # fmt: skip
+_OF_SAMPLE = (
+    "sample_id", "is_warmup", "prompt", "prompt_tokens", "output_tokens", "text", "finish", "start_s", "duration_s",
+    "first_token_s", "prefill_s", "decode_tokens", "decode_s", "decode_forwards", "batch", "batch_s", "reference",
+    "extracted", "score", "status", "reason",
+)  # fmt: skip
+_SAME = {"ttft_s": "first_token_s", "e2e_s": "duration_s", "accuracy": "score"}  # metrics that are a field of a sample
+RATES = {
+    "decode_tokens_per_s": ("decode_s", "decode_tokens"),
+    "e2e_tokens_per_s": ("duration_s", "output_tokens"),
+    "prefill_tokens_per_s": ("prefill_s", "prompt_tokens"),
+    "tpot_s": ("decode_s", "decode_tokens"),
+}
+"""The field that a rate becomes, and the tokens with which."""
+
+INSTEAD = {"decode_tokens": "output_tokens"}
+"""What tells some tokens where they are not told themselves: all but the first are decoded."""
+
+TARGETS = tuple(sorted({*OF_RUN, *OF_MACHINE, *_OF_SAMPLE, *_SAME, *RATES}))
+"""What a column can be; and ``option.NAME``, and ``_ms`` for what is in seconds."""
+
+
+def parse_columns(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``target=column,target=column``; a part with a comma in it stands in double quotes.
+
+    Raises:
+        UsageError: no such target, one twice, or a rate without the tokens behind it; says which there are.
+    """
+    found: dict[str, str] = {}
+    for part in next(csv.reader([",".join(texts)], skipinitialspace=True), []):
+        target, equals, column = part.partition("=")
+        if not (equals and target.strip() and column.strip()):
+            raise UsageError(f"--columns: {part!r} is not target=column")
+        if target.strip() in found:
+            raise UsageError(f"--columns: {target.strip()!r} stands there twice")
+        found[target.strip()] = column.strip()
+    check_columns(found)
+    return found
+
+
+def check_columns(columns: Columns) -> None:
+    """Refuse a mapping that no file could be read with.
+
+    Raises:
+        UsageError: see ``parse_columns``.
+    """
+    if not columns:
+        raise UsageError("--columns: no column is named")
+    fields: dict[str, str] = {}
+    for target in columns:
+        field = field_of(target)
+        if field in fields:
+            raise UsageError(f"--columns: {fields[field]!r} and {target!r} both tell {field}")
+        fields[field] = target
+    for target in columns:
+        _, tokens = RATES.get(in_seconds(target), ("", ""))
+        if tokens and tokens not in columns and INSTEAD.get(tokens) not in columns:
+            need = " or ".join(filter(None, (tokens, INSTEAD.get(tokens))))
+            raise UsageError(f"--columns: {target!r} is a rate: name the column of its tokens too, as {need}=COLUMN")
+
+
+def in_seconds(target: str) -> str:
+    """Return the target in seconds of one in milliseconds, and any other as it is."""
+    name = re.sub("_ms$", "_s", target)
+    return name if name in TARGETS else target
+
+
+def field_of(target: str) -> str:
+    """Return the field of a run or a sample that a target fills."""
+    if target.startswith(OPTION) and len(target) > len(OPTION):
+        return target
+    name = in_seconds(target)
+    if name not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    return _SAME.get(name, RATES[name][0] if name in RATES else name)
+
+
+def is_of_run(target: str) -> bool:
+    """Say whether a target belongs to a run, so that rows which differ in it are different runs."""
+    return target.startswith(OPTION) or in_seconds(target) in (*OF_RUN, *OF_MACHINE)

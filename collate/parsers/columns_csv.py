@@ -1,0 +1,260 @@
+"""Any CSV, read with the help of a line that says what its columns are.
+
+::
+
+    # decodebench-columns: {"backend": "engine", "decode_tokens_per_s": "tok/s", "decode_tokens": "tokens"}
+    engine,tok/s,tokens
+    llama.cpp,54.2,128
+
+Left is a target, right a column of the file. ``collate --import --columns`` writes the line in front of its copy; it
+may also stand in the file itself. A row is a sample; rows that agree in every target of a run are one run. A target in
+seconds may be given in milliseconds (``ttft_ms`` for ``ttft_s``), an option as ``option.NAME``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from ...core.errors import UsageError, unknown_name
+from ...core.hookspecs import hookimpl
+from ...core.logparser import LogParser, head_text, malformed, read_text
+from ...core.rawlog import RawLogError
+from ...core.schema import Environment, Run, Sample
+from .columns import INSTEAD, OF_MACHINE, OPTION, RATES, Columns, check_columns, field_of, in_seconds, is_of_run
+from .requests import UNKNOWN
+
+_MARK = "# decodebench-columns:"
+_DELIMITERS = ",;\t"
+
+R = TypeVar("R", Run, Sample)
+
+
+def with_columns(path: Path, columns: Columns) -> bytes:
+    """Return a CSV with the line in front, once it can be read with it.
+
+    Raises:
+        RawLogError: a column is not in the file, a cell is of the wrong kind, or it says itself what its columns are.
+        OSError: it cannot be read.
+    """
+    text = read_text(path)
+    if text.startswith(_MARK):
+        raise RawLogError("the file says itself what its columns are; import it without --columns")
+    list(_read(path, text, columns, first_line=1))
+    return f"{_MARK} {json.dumps(dict(sorted(columns.items())), ensure_ascii=False)}\n{text}".encode()
+
+
+class ColumnsCsv(LogParser):
+    """Reads a run per combination of what belongs to a run, and a sample per row."""
+
+    name: ClassVar[str] = "csv"
+    summary: ClassVar[str] = "any CSV, with a first line that says what its columns are (collate --columns)"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for that line."""
+        return head_text(head).startswith(_MARK)
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield each run and its samples.
+
+        Raises:
+            RawLogError: a column is not in the file, or a cell is of the wrong kind; names line and column.
+        """
+        first, _, rest = read_text(path).partition("\n")
+        if not first.startswith(_MARK):
+            raise malformed(
+                path, 1, "decodebench-columns", "nothing says what the columns are; import it with --columns"
+            )
+        try:
+            columns = json.loads(first.removeprefix(_MARK))
+            if not (isinstance(columns, dict) and all(isinstance(name, str) for name in columns.values())):
+                raise malformed(path, 1, "decodebench-columns", 'not an object of texts, such as {"backend": "engine"}')
+            check_columns(columns)
+        except (ValueError, RecursionError, UsageError) as error:
+            raise malformed(path, 1, "decodebench-columns", str(error).removeprefix("--columns: ")) from error
+        yield from _read(path, rest, columns, first_line=2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row.
+
+    Attributes:
+        line: in the file, from 1.
+        cells: text by target; empty cells are left out.
+    """
+
+    line: int
+    cells: dict[str, str]
+
+    def of(self, targets: Sequence[str]) -> dict[str, str]:
+        """Return the cells of some targets."""
+        return {target: self.cells[target] for target in targets if target in self.cells}
+
+
+def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[Run | Sample]:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    by_run: dict[str, list[_Row]] = {}
+    for row in _rows(path, text, columns, first_line):
+        by_run.setdefault(json.dumps(_run_cells(row), sort_keys=True), []).append(row)
+    if not by_run:
+        raise malformed(path, first_line, "line", "no row below the header")
+    for at, rows in enumerate(sorted(by_run.values(), key=_round)):
+        run_id = f"sha256-{digest}-{at:04d}"
+        yield _run(path, run_id, rows, columns)
+        for index, row in enumerate(rows):
+            yield _sample(path, run_id, index, row, columns)
+
+
+def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[_Row]:
+    lines = text.split("\n")
+    delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", lines[0]).count)
+    reader = csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        places = {target: _place(path, first_line, header, column) for target, column in columns.items()}
+        for cells in reader:
+            line = first_line + reader.line_num - 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise malformed(path, line, "line", f"{len(cells)} cells, but {len(header)} columns")
+            told = {target: cells[place].strip() for target, place in places.items()}
+            yield _Row(line, {target: cell for target, cell in told.items() if cell})
+    except csv.Error as error:
+        raise malformed(path, first_line + reader.line_num - 1, "line", f"no CSV: {error}") from error
+
+
+def _place(path: Path, line: int, header: list[str], column: str) -> int:
+    if column not in header:
+        text = str(unknown_name("column", column, [name for name in header if name]))
+        raise malformed(path, line, column, text)
+    if header.count(column) > 1:
+        raise malformed(path, line, column, "several columns have this name")
+    return header.index(column)
+
+
+def _run_cells(row: _Row) -> dict[str, str]:
+    return {target: cell for target, cell in row.cells.items() if is_of_run(target)}
+
+
+def _round(rows: list[_Row]) -> tuple[float, int]:
+    """Sort runs by the round that the file tells, then by place: the store numbers the rounds of a cell so."""
+    told = rows[0].cells.get("round", "")
+    return (float(told) if told.isdecimal() else math.inf), rows[0].line
+
+
+def _run(path: Path, run_id: str, rows: list[_Row], columns: Columns) -> Run:
+    """Return the run of some rows; nothing tells how many were asked for, and rounds of a cell may differ in it."""
+    cells = _run_cells(rows[0])
+    machine = rows[0].of(OF_MACHINE)
+    values: dict[str, Any] = {
+        **{"backend": UNKNOWN, "model": UNKNOWN, "quantisation": UNKNOWN, "device": UNKNOWN, "started_at": ""},
+        **{"samples": 0, "warmup": 0, "max_new_tokens": 1, "round": 0},
+        **_values(
+            path, rows[0], {t: cell for t, cell in cells.items() if t not in machine and not t.startswith(OPTION)}
+        ),
+        "options": {t.removeprefix(OPTION): _scalar(cell) for t, cell in cells.items() if t.startswith(OPTION)},
+        "environment": Environment(**machine) if machine else None,
+        "notes": tuple(_notes(columns)),
+    }
+    return _checked(Run, path, rows[0], {"run_id": run_id, "experiment": "", "cell_id": "", **values}, columns)
+
+
+def _scalar(cell: str) -> JsonValue:
+    """Return an option's number as one, anything else as text."""
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+    return value if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 2**53 else cell
+
+
+def _notes(columns: Columns) -> Iterator[str]:
+    yield f"read from a CSV: {', '.join(f'{target} from {column!r}' for target, column in sorted(columns.items()))}"
+    for target in columns:
+        field, tokens = RATES.get(in_seconds(target), ("", ""))
+        if tokens:
+            yield f"{field} is computed from {target} and {tokens}"
+    if "output_tokens" in columns and "decode_tokens" not in columns:
+        yield "decode_tokens are all but the first of the output tokens"
+
+
+def _sample(path: Path, run_id: str, index: int, row: _Row, columns: Columns) -> Sample:
+    cells = {target: cell for target, cell in row.cells.items() if not is_of_run(target)}
+    if cells.get("status") == "failed":
+        cells = {target: cells[target] for target in ("sample_id", "status", "reason") if target in cells}
+        values: dict[str, Any] = {**cells, "output_tokens": 0}
+    else:
+        values = {"output_tokens": None, **_values(path, row, cells)}
+        if "decode_s" in values and "output_tokens" in row.cells:
+            values["decode_tokens"] = _tokens(path, row, "decode_tokens")
+    return _checked(Sample, path, row, {"run_id": run_id, "index": index, **values}, columns)
+
+
+def _values(path: Path, row: _Row, cells: Mapping[str, str]) -> dict[str, Any]:
+    """Return fields by name: texts as they are, seconds from milliseconds, times from rates."""
+    values: dict[str, Any] = {}
+    for target, cell in cells.items():
+        name = in_seconds(target)
+        value: Any = cell
+        if name != target or name in RATES:
+            value = _number(path, row, target, cell) / (1e3 if name != target else 1.0)
+        if name in RATES:
+            tokens = _tokens(path, row, RATES[name][1])
+            value = value * tokens if name == "tpot_s" else _over(path, row, target, tokens, value)
+        values[field_of(target)] = value
+    return values
+
+
+def _over(path: Path, row: _Row, target: str, tokens: float, rate: float) -> float:
+    if rate <= 0:
+        raise malformed(path, row.line, target, f"{rate:g} tokens/s take no time that could be told")
+    return tokens / rate
+
+
+def _tokens(path: Path, row: _Row, name: str) -> float:
+    """Return the tokens behind a rate; of those decoded, where only all are known, all but the first."""
+    if name in row.cells:
+        return _number(path, row, name, row.cells[name])
+    other = INSTEAD.get(name, "")
+    if other not in row.cells:
+        raise malformed(path, row.line, other or name, "empty, but the row has a rate of these tokens")
+    return max(0.0, _number(path, row, other, row.cells[other]) - 1)
+
+
+def _number(path: Path, row: _Row, target: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and 0 <= value < 1e300):
+        raise malformed(path, row.line, target, f"{cell!r} is no number from 0 on")
+    return value
+
+
+def _checked(model: type[R], path: Path, row: _Row, values: Mapping[str, Any], columns: Columns) -> R:
+    """Build a record; a value that it refuses is named by line and column."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        column = next((column for target, column in columns.items() if field_of(target) == field), field)
+        raise malformed(path, row.line, column, f"{first['msg']} (for {field})") from error
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the reader of CSV files."""
+    return [ColumnsCsv]
