@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.exporter import Exporter
+from ..core.exporter import Exporter, whole_file
 from ..core.hookspecs import hookimpl
 from ..core.store import Store
 
@@ -92,18 +90,11 @@ def _cumulated(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Itera
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]] | Iterator[tuple[Any, ...]]) -> None:
     is_text = [name in _TEXT for name in columns]
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            for row in rows:
-                writer.writerow([_safe(v) if t else v for v, t in zip(row, is_text, strict=True)])
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
+    with whole_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_safe(v) if t else v for v, t in zip(row, is_text, strict=True)])
 
 
 def _safe(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from .errors import DecodebenchError, UsageError
 from .metrics import FACTS_SQL, run_metrics_sql, sample_metrics_sql
-from .schema import Run, Sample, Step
+from .schema import SCHEMA_VERSION, Run, Sample, Step
 
 if TYPE_CHECKING:
     import duckdb
@@ -123,6 +123,11 @@ def _layout() -> str:
 
 def _quoted(names: Iterable[str]) -> list[str]:
     return [f'"{name}"' for name in names]
+
+
+def _literal(path: Path) -> str:
+    """A path as a text of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 class Store:
@@ -253,6 +258,32 @@ class Store:
         )
         for name, sql in (("sample_metrics", sample_metrics_sql()), ("run_metrics", run_metrics_sql())):
             self.query(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
+
+    def write_parquet(self, sql: str, path: Path, params: Mapping[str, Any] | None = None) -> None:
+        """Write the rows of a query as a Parquet file, with the version of the schema in its metadata.
+
+        A store that is open for reading keeps queries from every other file, which stays so: this is a connection of
+        its own that reads the same file, and it runs nothing that a user wrote.
+
+        Args:
+            sql: a SELECT over the tables and views.
+            path: the file.
+            params: values for ``$name``.
+
+        Raises:
+            UsageError: DuckDB refuses it; its own message.
+        """
+        import duckdb
+
+        version = f"{{decodebench_schema: '{SCHEMA_VERSION}'}}"
+        try:
+            with duckdb.connect() as writer:
+                writer.execute(f"ATTACH {_literal(self.path)} AS store (READ_ONLY)")
+                writer.execute("USE store")
+                options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {version}"
+                writer.execute(f"COPY ({sql}) TO {_literal(path)} ({options})", params)
+        except duckdb.Error as error:
+            raise UsageError(f"cannot write {path}: {error}") from error
 
     def add(self, run: Run, samples: Sequence[Sample], steps: Sequence[Step]) -> None:
         """Add one run with everything below it; call it inside ``transaction``.

@@ -142,7 +142,14 @@ def plot(
 
 @click.command(context_settings=CONTEXT)
 @folder_argument
-@click.option("--format", "name", metavar="NAME", default="csv", show_default=True, help="csv, or what plugins add.")
+@click.option(
+    "--format",
+    "name",
+    metavar="NAME",
+    default="csv",
+    show_default=True,
+    help="csv, parquet, json, llm-d, or what plugins add.",
+)
 @click.option("--experiment", metavar="NAME", help="Which experiment of the folder; default: all.")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR]")
 @click.option("--cumulative-text", is_flag=True, help="csv: whole text so far in every row, not the step's piece.")
@@ -152,7 +159,7 @@ def export(
 ) -> None:
     """Write the store as one CSV file per backend.
 
-    --format writes the files of another tool instead.
+    --format writes Parquet, JSON or the files of another tool instead.
     """
     from ...collate.export import export_csv
     from ...collate.observations import choose_experiment
