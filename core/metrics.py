@@ -194,7 +194,7 @@ WITH stamped AS (
         CASE WHEN count(coalesce(a.n_tokens, s.output_tokens)) OVER batch = batch_rows
             THEN (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT END AS batch_tokens,
         r.weight_bytes,
-        CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN decode_tokens * (
+        CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN (a.n_tokens - a.first_tokens) * (
             r.read_weight_bytes + r.kv_bytes_per_token * (s.prompt_tokens + (a.first_tokens + a.n_tokens - 1) / 2)
         ) END AS computed_bytes
     FROM samples s JOIN runs r ON r.run_id = s.run_id
