@@ -5,7 +5,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench nightly docs proto clean clang
+.PHONY: demo test lint types bench nightly docs references proto clean clang
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -34,6 +34,10 @@ nightly: lint types clang
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from decodebench.core.metrics import markdown; print(markdown(), end='')" > docs/metrics.md
 	$(BIN)/python -c "from decodebench.collate.findings import markdown; print(markdown(), end='')" > docs/findings.md
+
+# Draw the images anew that the tests hold the figures against; look at them before they are committed.
+references: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest tests/viz/test_references.py --write-references
 
 # Regenerate the gRPC code of the verification server from its definition.
 PROTO := plugins/draft_target/proto

@@ -25,6 +25,7 @@ MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a mu
 DISK_RESERVE_BYTES = 256 * 2**20  # raw logs of a long matrix stay far below this
 
 FIGURE_FORMAT = "png"
+FIGURE_STYLE = "page"
 
 IMPORT_EXPERIMENT = "imported"  # one for all tools, so that what they measured can be compared
 IMPORT_LIMIT_BYTES = 2 * 10**9  # a foreign log is read whole

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .. import defaults
-from ..core.metrics import METRICS, Metric
+from ..core.metrics import METRICS, SPEEDS, Metric
 from ..core.store import Store
 from .accuracy import accuracies, estimate
 from .comparison import Accuracy, Comparison, ComparisonRow, Estimate, Verdict
@@ -107,7 +107,7 @@ def compare(
 
 
 def _usual_metric(cells: list[Cell]) -> str:
-    names = ("decode_tokens_per_s", "e2e_tokens_per_s", "e2e_s")
+    names = (*SPEEDS, "e2e_s")
     return next((name for name in names if any(cell.values(name) for cell in cells)), names[0])
 
 

@@ -13,21 +13,33 @@ from .statistics import Interval
 OUTLIER_SCORE = 3.5  # B. Iglewicz, D. Hoaglin, "How to detect and handle outliers" (1993)
 
 
+def supports_percentile(n: int, q: float, confidence: float = defaults.CONFIDENCE) -> bool:
+    """Say whether a percentile of ``n`` observations has a two-sided order-statistic interval at all.
+
+    Args:
+        n: number of observations.
+        q: between 0 and 1; a median needs n >= 6, a quartile 13, the 90th percentile 36, the 95th 72, the 99th 368.
+        confidence: two-sided.
+    """
+    tail = (1 - confidence) / 2
+    return n > 0 and q**n <= tail and (1 - q) ** n <= tail
+
+
 def percentile(values: ArrayLike, q: float, confidence: float = defaults.CONFIDENCE) -> Interval:
     """A percentile with its distribution-free order-statistic interval; no value where that interval cannot exist.
 
     Args:
         values: [n] observations.
-        q: between 0 and 1; 0.9 needs n >= 36, 0.99 needs n >= 368 at 95 %.
+        q: between 0 and 1; see ``supports_percentile`` for how many observations it takes.
         confidence: two-sided.
     """
     from scipy import stats
 
     x = np.sort(np.asarray(values, dtype=float))
     n = len(x)
-    tail = (1 - confidence) / 2
-    if n == 0 or q**n > tail or (1 - q) ** n > tail:
+    if not supports_percentile(n, q, confidence):
         return Interval(None, n=n)
+    tail = (1 - confidence) / 2
     low = max(0, int(stats.binom.ppf(tail, n, q)) - 1)
     high = min(n - 1, int(stats.binom.ppf(1 - tail, n, q)))
     return Interval(float(np.quantile(x, q)), float(x[low]), float(x[high]), n)

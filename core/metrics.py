@@ -399,6 +399,9 @@ _TABLE = (
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every derived figure by name, in the order in which tables show them."""
 
+SPEEDS = ("decode_tokens_per_s", "e2e_tokens_per_s")
+"""What "how fast" means where nobody asks for a metric: the first of them that any log of an experiment tells."""
+
 
 def of_samples() -> list[Metric]:
     """Return the metrics that have a value per sample."""

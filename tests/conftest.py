@@ -14,6 +14,12 @@ import pytest
 TESTS = Path(__file__).parent
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-references", action="store_true", help="Store the figures as drawn now (`make references`)."
+    )
+
+
 @dataclass
 class Result:
     """How a command ended."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..collate.statistics import scale_mean
 from . import style
-from .intervals import mean_interval
 from .numbers import digits
-from .series import Cell, group_ticks, looks, positions, rounds_note
+from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ _BAR = 0.8
 _ROOM = (
     1.42  # of the highest round: the t interval of a few noisy rounds may reach far off, the axis stays with the data
 )
+_CROWDED = 14  # bars side by side whose numbers would run into one another
 
 
 def draw_bars(ax: Axes, found: Sequence[Cell], column: str, scale: float, hatches: Mapping[str, str]) -> str:
@@ -33,33 +34,42 @@ def draw_bars(ax: Axes, found: Sequence[Cell], column: str, scale: float, hatche
     places = positions(found)
     values = {cell.cell_id: [value / scale for value in cell.column(column)] for cell in found}
     highest = max(max(rounds) for rounds in values.values() if rounds)
+    rotation = 90.0 if len(found) > style.current().columns(_CROWDED) else 0.0
     for cell, x in zip(found, places, strict=True):
         rounds = values[cell.cell_id]
         if not rounds:
-            ax.annotate("n/a", (x, 0), (0, 3), textcoords="offset points", ha="center", fontsize=7.5, color=style.MUTED)
+            _say(ax, "n/a", (x, 0), style.MUTED)
             continue
-        mean, low, high = mean_interval(rounds)
-        ax.bar(
-            x,
-            mean,
-            _BAR,
-            color=look[cell.series].colour,
-            label=cell.series,
-            hatch=hatches.get(cell.cell_id),
-            linewidth=0,
-        )
-        if low is not None and high is not None:
-            ax.errorbar(x, mean, [[mean - low], [high - mean]], color=style.INK, capsize=3, linewidth=1.1)
-        ax.plot([x] * len(rounds), rounds, ".", color=style.INK, markersize=3)
-        top = min(max(high or mean, *rounds), highest * 1.3)
-        ax.annotate(digits(mean), (x, top), (0, 3), textcoords="offset points", ha="center", fontsize=7.5)
-    ax.set_ylim(0, highest * _ROOM)
+        speed = scale_mean(rounds)
+        mean = speed.value or 0.0
+        own = look[cell.series]
+        hatch = hatches.get(cell.cell_id, "") + own.hatch
+        ax.bar(x, mean, _BAR, color=own.colour, label=cell.series, hatch=hatch or None, linewidth=0)
+        if speed.low is not None and speed.high is not None:
+            ax.errorbar(x, mean, [[mean - speed.low], [speed.high - mean]], color=style.INK, capsize=3, linewidth=1.1)
+        if len(rounds) > 1:
+            ax.plot([x] * len(rounds), rounds, ".", color=style.INK, markersize=3)
+        top = min(max(speed.high or mean, *rounds, mean), highest * 1.3)
+        _say(ax, digits(mean), (x, top), style.INK, rotation)
+    ax.set_ylim(0, highest * (_ROOM + (0.1 if rotation else 0)))
     group_ticks(ax, found, places)
     style.legend_above(ax)
-    counts = rounds_note(len(rounds) for rounds in values.values() if rounds)
-    return f"Bar: mean over rounds; whisker: 95 % t interval; dots: rounds. {counts}. First step left out."
+    return bars_note(len(rounds) for rounds in values.values() if rounds)
+
+
+def bars_note(counts: Iterable[int]) -> str:
+    """Say what bar, whisker and dots are, given the rounds behind each bar."""
+    known = set(counts)
+    if known == {1}:
+        return "Bar: one round each, which supports no interval (n = 1 round)."
+    return f"Bar: mean over rounds; whisker: 95 % t interval on the log scale; dots: rounds. {rounds_note(known)}."
+
+
+def _say(ax: Axes, text: str, place: tuple[float, float], colour: str, rotation: float = 0.0) -> None:
+    ax.annotate(text, place, (0, 3), textcoords="offset points", ha="center", fontsize=style.SMALL, color=colour,
+                rotation=rotation)  # fmt: skip
 
 
 def without(found: Sequence[Cell], column: str) -> str:
-    """Name the cells that have no value in ``column``; empty where all have one."""
-    return ", ".join(f"{cell.series} {cell.group}" for cell in found if not cell.column(column))
+    """Name the cells that have no value in ``column``, the first few of many; empty where all have one."""
+    return name_few(cell.name for cell in found if not cell.column(column))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..collate.statistics import Interval, scale_mean
 from ..core.errors import UsageError
 from ..core.figure import Row
 from . import style
-from .accuracy import ACCURACY_CTE, share_of
-from .intervals import Interval, mean_interval
+from .accuracy import accuracy_note, accuracy_of
 from .series import rounds_note
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ def sweep_sql(option: str) -> str:
     """Return the query for rounds of diffusion models over an option; what the engine chose stands in for no value."""
     value = f"coalesce(r.options->>'{option}', r.settings->>'{option}')"
     return f"""
-        WITH {ACCURACY_CTE}
-        SELECT r.cell_id, r.model, r.task, TRY_CAST({value} AS BIGINT) AS swept, m.e2e_tokens_per_s,
-            a.right_answers, a.problems
-        FROM runs r JOIN run_metrics m ON m.run_id = r.run_id LEFT JOIN accuracy a ON a.cell_id = r.cell_id
+        SELECT r.cell_id, r.model, r.task, TRY_CAST({value} AS BIGINT) AS swept, m.e2e_tokens_per_s
+        FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
         WHERE r.experiment = $experiment AND r.status = 'ok' AND r.kind = 'diffusion'
             AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL
         ORDER BY swept, r.cell_id, r.round
@@ -46,15 +44,15 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
         raise UsageError(f"the experiment has one {option} only")
     if any(len({row["cell_id"] for row in found}) > 1 for found in cells.values()):
         raise UsageError(f"cells of one {option} differ in something else; a sweep varies one option")
-    speed = {value: mean_interval([float(row["e2e_tokens_per_s"]) for row in found]) for value, found in cells.items()}
-    share = {value: share_of(found[0]) for value, found in cells.items() if found[0]["problems"]}
+    speed = {value: scale_mean([float(row["e2e_tokens_per_s"]) for row in found]) for value, found in cells.items()}
+    share = {value: accuracy for value, found in cells.items() if (accuracy := accuracy_of(found[0])).value is not None}
     right = axes.twinx()
     if share:
         _line(axes, share, ACCURACY, "o", "accuracy (left)")
     _line(right, speed, THROUGHPUT, "s", "throughput (right)")
     axes.set_ylim(0, 104)
     axes.set_ylabel("accuracy (%)", color=ACCURACY)
-    right.set_ylim(0, 1.15 * max(high or mean for mean, _, high in speed.values()))
+    right.set_ylim(0, 1.15 * max(point.high or point.value or 0.0 for point in speed.values()))
     right.set_ylabel("throughput (tokens/s, prefill included)", color=THROUGHPUT)
     right.spines["right"].set_visible(True)
     right.grid(False)  # one grid: two with other steps would be read as one
@@ -67,19 +65,20 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
 
 
 def _line(ax: Axes, points: dict[int, Interval], colour: str, marker: str, label: str) -> None:
-    ax.plot(list(points), [value for value, _, _ in points.values()], color=colour, marker=marker, label=label)
-    for x, (_, low, high) in points.items():
-        if low is not None and high is not None:
-            ax.plot([x, x], [low, high], color=colour, linewidth=1.2)
+    ax.plot(list(points), [point.value or 0.0 for point in points.values()], color=colour, marker=marker, label=label)
+    for x, point in points.items():
+        if point.low is not None and point.high is not None:
+            ax.plot([x, x], [point.low, point.high], color=colour, linewidth=1.2)
 
 
 def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[int, Interval]) -> None:
     """Write both values beside each point where the lines come close."""
     for x in share:
-        heights = [value / ax.get_ylim()[1] for ax, value in ((left, share[x][0]), (right, speed[x][0]))]
+        values = share[x].value or 0.0, speed[x].value or 0.0
+        heights = [value / ax.get_ylim()[1] for ax, value in zip((left, right), values, strict=True)]
         if abs(heights[0] - heights[1]) < NEAR:
-            text = f"({share[x][0]:.0f} %, {speed[x][0]:,.0f})"
-            left.annotate(text, (x, share[x][0]), (8, 5), textcoords="offset points", fontsize=7)
+            text = f"({values[0]:.0f} %, {values[1]:,.0f})"
+            left.annotate(text, (x, values[0]), (8, 5), textcoords="offset points", fontsize=style.SMALLEST)
 
 
 def _legend(left: Axes, right: Axes) -> None:
@@ -88,10 +87,7 @@ def _legend(left: Axes, right: Axes) -> None:
 
 
 def _caption(rows: Sequence[Row], cells: dict[int, list[Row]]) -> str:
-    problems = sorted({int(row["problems"]) for row in rows if row["problems"]})
-    tasks = ", ".join(sorted({str(row["task"]) for row in rows if row["task"]}))
-    speed = f"Throughput: mean and 95 % t interval, {rounds_note(len(found) for found in cells.values())}."
-    if not problems:
-        return f"{speed} No accuracy: the experiment ran no task with right answers."
-    span = " to ".join(str(n) for n in sorted({problems[0], problems[-1]}))
-    return f"{speed} Accuracy: {tasks}, n = {span} problems; 95 % Wilson interval."
+    speed = (
+        f"Throughput: mean and 95 % t interval on the log scale, {rounds_note(len(found) for found in cells.values())}."
+    )
+    return f"{speed} {accuracy_note(rows)}"

@@ -15,6 +15,8 @@ from . import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+    from ..collate.comparison import Comparison, ComparisonRow
+
 Format = Literal["png", "svg", "pdf"]
 
 
@@ -51,24 +53,45 @@ def choose(known: Iterable[Figure], ids: Sequence[str] | None = None) -> list[Fi
     return [by_id[name] for name in ids] if ids else list(by_id.values())
 
 
-def read(store: Queryable, figure: Figure, experiment: str, baseline_cell: str | None = None) -> list[Row]:
-    """Run the figure's query.
+def read(store: Queryable, figure: Figure, comparison: Comparison) -> list[Row]:
+    """Run the figure's query over the comparison's experiment.
 
-    Each row also gets ``backends`` (every backend of the store, which fixes the colours) and, where ``baseline_cell``
-    is given, ``is_baseline``.
+    A row with a ``cell_id`` also gets what the comparison says of that cell, so that no figure computes it anew; see
+    ``compared``. What the query itself calls by one of these names stays.
 
     Raises:
         MissingDataError: the query has no rows.
     """
-    columns, values = store.query(figure.sql, {"experiment": experiment})
+    columns, values = store.query(figure.sql, {"experiment": comparison.experiment})
     if not values:
-        raise MissingDataError(f"experiment {experiment!r} has no {figure.needs}")
-    _, names = store.query("SELECT DISTINCT backend FROM runs ORDER BY backend")
-    backends = tuple(str(name[0]) for name in names)
-    rows = [dict(zip(columns, row, strict=True)) | {"backends": backends} for row in values]
-    if baseline_cell is not None:
-        rows = [row | {"is_baseline": row.get("cell_id") == baseline_cell} for row in rows]
-    return rows
+        raise MissingDataError(f"experiment {comparison.experiment!r} has no {figure.needs}")
+    said = {row.cell.cell_id: compared(row, comparison.metric) for row in comparison.rows}
+    rows = [dict(zip(columns, row, strict=True)) for row in values]
+    return [said.get(row.get("cell_id", ""), {}) | row for row in rows]
+
+
+def compared(row: ComparisonRow, metric: str) -> Row:
+    """Return what a comparison says of a cell as columns.
+
+    ``compared_metric``, ``verdict``, ``is_baseline``; ``ratio`` with ``ratio_low``, ``ratio_high`` (None where the logs
+    support no interval) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``, ``accuracy`` (a share)
+    with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
+    """
+    accuracy = row.accuracy.value if row.accuracy else None
+    return {
+        "compared_metric": metric,
+        "verdict": row.verdict,
+        "is_baseline": row.verdict == "baseline",
+        "ratio": row.ratio.value,
+        "ratio_low": row.ratio.low,
+        "ratio_high": row.ratio.high,
+        "ratio_n": row.ratio.n,
+        "accuracy_task": row.accuracy.task if row.accuracy else None,
+        "accuracy": accuracy.value if accuracy else None,
+        "accuracy_low": accuracy.low if accuracy else None,
+        "accuracy_high": accuracy.high if accuracy else None,
+        "problems": accuracy.n if accuracy else None,
+    }
 
 
 def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
@@ -79,34 +102,47 @@ def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
     return canvas
 
 
-def image(figure: Figure, rows: Sequence[Row], fmt: Format, subtitle: str = "") -> bytes:
+def image(
+    figure: Figure, rows: Sequence[Row], fmt: Format, subtitle: str = "", look: style.Style = style.STYLES["page"]
+) -> bytes:
     """Return a drawn figure as the bytes of a file; equal rows give equal bytes."""
-    with style.applied(salt=figure.id):
+    with style.applied(figure.id, look):
         return style.to_bytes(draw(figure, rows, subtitle), fmt)
 
 
 def plot(
     store: Queryable,
     figures: Sequence[Figure],
-    experiment: str,
+    comparison: Comparison,
     out_folder: Path,
     fmt: Format,
     *,
-    baseline_cell: str | None = None,
+    look: str = "page",
 ) -> list[Path]:
     """Draw figures into ``out_folder`` as ``<experiment>_<id>.<fmt>`` and return the files, in the same order.
 
+    Args:
+        store: where their rows come from.
+        figures: what to draw.
+        comparison: chooses the experiment, and the baseline of ratios.
+        out_folder: made where it is missing.
+        fmt: of the files.
+        look: name of a style.
+
     Raises:
-        UsageError: the format is not known.
+        UsageError: the format or the style is not known.
         MissingDataError: the store lacks what a figure shows; nothing was written for it, the others are there.
     """
     if fmt not in get_args(Format):
         raise unknown_name("figure format", fmt, get_args(Format))
+    if look not in style.STYLES:
+        raise unknown_name("style", look, style.STYLES)
+    experiment = comparison.experiment
     written: list[Path] = []
     missing: dict[str, list[str]] = {}
     for figure in figures:
         try:
-            content = image(figure, read(store, figure, experiment, baseline_cell), fmt, experiment)
+            content = image(figure, read(store, figure, comparison), fmt, experiment, style.STYLES[look])
         except UsageError as error:
             missing.setdefault(str(error).removeprefix(f"figure {figure.id!r}: "), []).append(figure.id)
             continue

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import UsageError
 from ..core.figure import Row
+from ..core.metrics import METRICS, SPEEDS, Metric
 from . import style
 
 if TYPE_CHECKING:
@@ -19,15 +21,32 @@ CELL_COLUMNS = (
 )
 """What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
 
+SPEED_COLUMNS = ", ".join(f"m.{name}" for name in SPEEDS)
+"""What a query of speeds selects from ``run_metrics m``; ``speed_of`` says which of them is drawn."""
+
+_AXES = {"decode_tokens_per_s": "decode throughput", "e2e_tokens_per_s": "end-to-end throughput"}
+_NOTES = {
+    "decode_tokens_per_s": "First step left out.",
+    "e2e_tokens_per_s": "Prefill included: no log tells the time of decoding alone.",
+}
+_PALEST = 0.75  # share of the way to white that variants of one backend may go
+_HATCHES = ("", "..", "xx")
 GAP = 0.7  # between quantisations, in widths of a bar
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a series is drawn."""
+    """How a series is drawn.
+
+    Attributes:
+        colour: as ``#rrggbb``.
+        marker: in matplotlib's words.
+        hatch: of its bars, likewise; empty for none.
+    """
 
     colour: str
     marker: str
+    hatch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,11 @@ class Cell:
     group: str
     bits: float | None
     rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other cells."""
+        return f"{self.series} {self.group}"
 
     def column(self, name: str) -> list[float]:
         """Return a column's values, those that the log could not tell left out."""
@@ -75,20 +99,52 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
 def looks(found: Iterable[Cell]) -> dict[str, Look]:
     """Return the look of each series: the backend's colour and marker, variants of one backend in lighter shades.
 
-    Where ``plot`` noted the backends of the whole store in the rows, they decide the colours, so that a backend looks
-    the same in every figure of that store.
+    A backend looks the same in every figure of every experiment; of two that share a colour the later one by name has
+    its bars hatched.
     """
-    by_backend: dict[str, list[str]] = {}
-    stored: set[str] = set()
+    by_backend: dict[str, set[str]] = {}
     for cell in found:
-        by_backend.setdefault(cell.backend, []).append(cell.series)
-        stored.update(cell.rows[0].get("backends") or ())
-    slots = style.slots(stored | by_backend.keys())
-    return {
-        series: Look(style.shade(style.PALETTE[slots[backend]], step), style.MARKERS[slots[backend]])
-        for backend, names in by_backend.items()
-        for step, series in enumerate(sorted(set(names)))
-    }
+        by_backend.setdefault(cell.backend, set()).add(cell.series)
+    made = {}
+    seen: list[str] = []
+    for backend in sorted(by_backend):
+        colour, marker = style.look_of(backend)
+        hatch = _HATCHES[min(seen.count(colour), len(_HATCHES) - 1)]
+        seen.append(colour)
+        variants = sorted(by_backend[backend])
+        step = min(0.2, _PALEST / max(1, len(variants) - 1))
+        for at, series in enumerate(variants):
+            made[series] = Look(style.shade(colour, at * step), marker, hatch)
+    return made
+
+
+def speed_of(found: Sequence[Cell]) -> Metric:
+    """Return the speed that a figure shows: of decoding, or end to end where no cell's log tells the former.
+
+    Raises:
+        UsageError: no cell has either.
+    """
+    for name in SPEEDS:
+        if any(cell.column(name) for cell in found):
+            return METRICS[name]
+    raise UsageError(f"no log tells tokens and their time: {name_few(cell.name for cell in found)}")
+
+
+def speed_label(speed: Metric) -> str:
+    """Return the words on the axis of a speed."""
+    return f"{_AXES[speed.name]} ({speed.unit})"
+
+
+def speed_note(speed: Metric) -> str:
+    """Say what the speed leaves out, or why it is not the usual one."""
+    return _NOTES[speed.name]
+
+
+def name_few(names: Iterable[str], most: int = 3) -> str:
+    """Join names, the first few where there are many."""
+    told = list(dict.fromkeys(names))
+    more = f" and {len(told) - most} more" if len(told) > most else ""
+    return ", ".join(told[:most]) + more
 
 
 def group_labels(found: Sequence[Cell]) -> dict[str, str]:

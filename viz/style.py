@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,43 +19,99 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Okabe and Ito's colours, told apart with any colour vision; black is the ink and yellow is too pale on white."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-"""One shape per colour, so that the series are told apart in black and white too."""
+"""Shapes, so that series are told apart in black and white too."""
+
+BACKENDS = {
+    "transformers": (PALETTE[0], "o"),
+    "llama-cpp": (PALETTE[1], "s"),
+    "tinygrad": (PALETTE[2], "D"),
+    "mlc": (PALETTE[3], "^"),
+    "dflash": (PALETTE[4], "v"),
+    "fast-dllm": (PALETTE[5], "P"),
+    "draft-target": ("#1B1F8A", "X"),
+    "reference": (PALETTE[6], "o"),
+}
+"""Colour and marker of the built-in backends, the same in every figure of every experiment."""
+
+OTHERS = ("#4D2C00", "#5E0B3C", "#DDCC77", "#B3E2CD", "#7F3B08")
+"""Colours of all other backends, which take theirs by their name's hash; none is one of a built-in backend."""
 
 INK = "#1b1f24"
 MUTED = "#5a6470"
 GRID = "#d5dae0"
 PAPER = "#ffffff"
 
-WIDTH_IN = 8.0
-PANEL_IN = 3.6
-DPI = 150
-NAME_WIDTH = 40  # characters of a name beside the axes
+SMALLEST, SMALL, MEDIUM = "x-small", "small", "medium"
+"""Sizes of text, relative to the style's font: 6, 7.5 and 9 points of the usual one."""
 
 
-def slots(names: Iterable[str]) -> dict[str, int]:
-    """Give every name a slot of the palette that depends on the set of names only.
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How large a figure and its text are, and what stands in it.
 
-    A name takes the slot of its own hash, so that it keeps its colour when others come and go; where two meet, the
-    later one by name moves on to the next free slot. Beyond the palette's length slots are shared.
+    Attributes:
+        width_in: width in inches.
+        panel_in: height of one panel in inches.
+        font_pt: size of the text in points.
+        dpi: pixels per inch of a PNG.
+        has_title: whether the title stands above the axes.
+        has_caption: whether the caption stands below them; what it says is kept for others to show in any case.
+        has_outlines: whether text in an SVG is drawn as shapes, for a reader without the font.
     """
-    size = len(PALETTE)
-    taken: dict[str, int] = {}
-    for name in sorted(set(names)):
-        slot = hashlib.sha256(name.encode()).digest()[0] % size
-        while slot in taken.values() and len(taken) < size:
-            slot = (slot + 1) % size
-        taken[name] = slot
-    return taken
+
+    width_in: float = 8.0
+    panel_in: float = 3.6
+    font_pt: float = 9.0
+    dpi: int = 150
+    has_title: bool = True
+    has_caption: bool = True
+    has_outlines: bool = False
+
+    @property
+    def zoom(self) -> float:
+        """Size of the text relative to the usual style's."""
+        return self.font_pt / 9.0
+
+    def columns(self, characters: int) -> int:
+        """Return how many characters fit where the usual style has room for so many."""
+        return round(characters * self.width_in / 8.0 / self.zoom)
 
 
-def shade(colour: str, step: int) -> str:
-    """Lighten a ``#rrggbb`` colour by ``step`` fifths towards white; tells variants of one backend apart."""
-    share = min(step, 3) / 5
+STYLES = {
+    "page": Style(),
+    "talk": Style(width_in=10.0, panel_in=4.4, font_pt=13.0),
+    "paper": Style(width_in=6.5, panel_in=2.8, font_pt=8.0, dpi=300, has_title=False),
+}
+"""By name: for a screen, for a projector, and for a paper, whose captions are the authors'."""
+
+_NAME_WIDTH = 40  # characters of a name beside the axes
+_CAPTION_WIDTH = 140  # characters of a line below them
+_current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
+
+
+def current() -> Style:
+    """Return the style within ``applied``."""
+    return _current.get()
+
+
+def look_of(backend: str) -> tuple[str, str]:
+    """Return a backend's colour and marker, which depend on its name alone.
+
+    Two backends that are not built in may meet in one colour; see ``series.looks`` for what tells them apart.
+    """
+    if backend in BACKENDS:
+        return BACKENDS[backend]
+    digest = hashlib.sha256(backend.encode()).digest()
+    return OTHERS[digest[0] % len(OTHERS)], MARKERS[digest[1] % len(MARKERS)]
+
+
+def shade(colour: str, share: float) -> str:
+    """Lighten a ``#rrggbb`` colour by a share of its way to white; tells variants of one backend apart."""
     channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(c + (255 - c) * share):02x}" for c in channels)
+    return "#" + "".join(f"{round(c + (255 - c) * share):02X}" for c in channels)
 
 
-def settings(salt: str) -> dict[str, Any]:
+def settings(salt: str, style: Style) -> dict[str, Any]:
     """Return matplotlib's parameters; ``salt`` keeps the ids of two SVG figures on one page apart."""
     return {
         "axes.axisbelow": True,
@@ -60,18 +119,22 @@ def settings(salt: str) -> dict[str, Any]:
         "axes.grid": True,
         "axes.grid.axis": "y",
         "axes.labelcolor": INK,
+        "axes.labelsize": MEDIUM,
         "axes.spines.right": False,
         "axes.spines.top": False,
-        "axes.titlesize": 10,
+        "axes.titlesize": MEDIUM,
         "axes.titlelocation": "left",
         "figure.facecolor": PAPER,
         "font.family": "DejaVu Sans",  # shipped with matplotlib: the same glyphs everywhere
-        "font.size": 9,
+        "font.size": style.font_pt,
         "grid.color": GRID,
         "grid.linewidth": 0.7,
         "hatch.color": PAPER,
         "legend.frameon": False,
-        "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and follows the page's colours
+        "lines.linewidth": 1.5 * style.zoom,
+        "lines.markersize": 6 * style.zoom,
+        # text stays text where it can: it can be searched, read aloud and follows the page's colours
+        "svg.fonttype": "path" if style.has_outlines else "none",
         "svg.hashsalt": salt,
         "text.color": INK,
         "text.parse_math": False,  # a "$" in a name is a dollar sign
@@ -80,12 +143,18 @@ def settings(salt: str) -> dict[str, Any]:
     }
 
 
-def applied(salt: str) -> AbstractContextManager[None]:
-    """Return a context in which matplotlib uses ``settings``; both drawing and saving belong into it."""
+@contextmanager
+def applied(salt: str, style: Style = STYLES["page"]) -> Iterator[None]:
+    """Let matplotlib and this module use ``style``; both drawing and saving belong into it."""
     from matplotlib import rc_context
 
-    parameters: Any = settings(salt)  # matplotlib types the keys from 3.11 on, and this runs with older ones too
-    return rc_context(parameters)
+    parameters: Any = settings(salt, style)  # matplotlib types the keys from 3.11 on, and this runs with older ones too
+    token = _current.set(style)
+    try:
+        with rc_context(parameters):
+            yield
+    finally:
+        _current.reset(token)
 
 
 def canvas(title: str, panels: int = 1) -> tuple[Canvas, list[Axes]]:
@@ -93,10 +162,14 @@ def canvas(title: str, panels: int = 1) -> tuple[Canvas, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(WIDTH_IN, PANEL_IN * panels + 0.6), dpi=DPI, layout="constrained")
+    style = current()
+    size = (style.width_in, style.panel_in * panels + 0.6 * style.zoom)
+    figure = Canvas(figsize=size, dpi=style.dpi, layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(panels, 1, i + 1) for i in range(panels)]
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    if style.has_title:
+        wrapped = fill(title, style.columns(88))
+        figure.suptitle(wrapped, x=0.01, ha="left", fontsize=style.font_pt * 4 / 3, fontweight="bold")
     return figure, axes
 
 
@@ -129,13 +202,13 @@ def legend_above(axes: Axes, columns: int | None = None) -> None:
     if not unique:
         return
     longest = max(map(len, unique))
-    chosen = columns or (4 if longest < 22 else 3 if longest < 32 else 2 if longest < 60 else 1)
+    chosen = min(columns or 4, max(1, current().columns(116) // (longest + 7)))
     axes.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=chosen,
-                borderaxespad=0.2, fontsize=9 if longest < 32 else 7)  # fmt: skip
-    _grow(axes, 0.17 * max(0, -(-len(unique) // chosen) - 3))
+                borderaxespad=0.2, fontsize=MEDIUM if longest < current().columns(96) else SMALL)  # fmt: skip
+    grow(axes, 0.17 * current().zoom * max(0, -(-len(unique) // chosen) - 3))
 
 
-def _grow(axes: Axes, inches: float) -> None:
+def grow(axes: Axes, inches: float) -> None:
     """Make the figure higher, so that the axes keep their height."""
     figure = axes.get_figure(root=True)
     if figure is not None and inches > 0:
@@ -144,20 +217,33 @@ def _grow(axes: Axes, inches: float) -> None:
 
 def name_rows(axes: Axes, names: Sequence[str]) -> list[int]:
     """Put names on the y axis, the first at the top, and return their places; the figure grows with long names."""
-    from textwrap import fill
-
+    style = current()
     places = list(range(len(names), 0, -1))
-    wrapped = [fill(name, NAME_WIDTH) for name in names]
+    wrapped = [fill(name, style.columns(_NAME_WIDTH)) for name in names]
     lines = max(name.count("\n") + 1 for name in wrapped)
     is_small = lines > 1 or len(names) > 10
-    axes.set_yticks(places, wrapped, fontsize=6 if is_small else 8)
+    axes.set_yticks(places, wrapped, fontsize=SMALLEST if is_small else SMALL)
     axes.set_ylim(0.3, len(names) + 0.7)
     axes.grid(True, axis="x")
     axes.grid(False, axis="y")
-    _grow(axes, len(names) * lines * 0.125 + 1.2 - PANEL_IN)
+    grow(axes, (len(names) * lines * 0.125 + 1.2) * style.zoom - style.panel_in)
     return places
 
 
 def note(axes: Axes, text: str, label: str = "") -> None:
-    """Say under the axes what the marks stand for, after the axis' own label."""
-    axes.set_xlabel(f"{label}\n{text}" if label else text, loc="left", fontsize=8, color=MUTED, linespacing=1.5)
+    """Say at the foot of the figure what the marks stand for; ``label`` names the axis."""
+    style = current()
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    figure.set_label(text)
+    if label:
+        axes.set_xlabel(label)
+    if style.has_caption:
+        wrapped = "\n".join(fill(line, style.columns(_CAPTION_WIDTH)) for line in text.splitlines())
+        figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color=MUTED, linespacing=1.4)
+
+
+def caption(figure: Canvas) -> str:
+    """Return what ``note`` said under a figure; empty where it said nothing."""
+    return str(figure.get_label())

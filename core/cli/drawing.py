@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ... import defaults
 from ...collate.compare import compare
 from ...viz.plot import Format, plot
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def draw_all(
-    store: Store, figures: Sequence[Figure], experiment: str | None, baseline: str | None, target: Path, fmt: str
+    store: Store,
+    figures: Sequence[Figure],
+    experiment: str | None,
+    baseline: str | None,
+    target: Path,
+    fmt: str,
+    look: str = defaults.FIGURE_STYLE,
 ) -> list[Path]:
     """Draw ``figures`` into the folder ``target`` and return the files."""
     comparison = compare(store, experiment=experiment, baseline=baseline)
-    first = comparison.rows[0].cell.cell_id
-    return plot(store, figures, comparison.experiment, target, cast("Format", fmt), baseline_cell=first)
+    return plot(store, figures, comparison, target, cast("Format", fmt), look=look)

@@ -97,15 +97,23 @@ def collate(
 @click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; may be repeated. Default: all.")
 @click.option("--list", "only_list", is_flag=True, help="List the figures.")
 @click.option("--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT)
+@click.option(
+    "--style",
+    "look",
+    type=click.Choice(["page", "talk", "paper"]),
+    default=defaults.FIGURE_STYLE,
+    help="Size of figure and text: for a screen, a projector or a paper (no title, 300 dpi).",
+)
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR/figures]")
 @click.option("--baseline", metavar="NAME", help="Cell, or value, that ratios are drawn against.")
 @json_option
-def plot(
+def plot(  # noqa: PLR0913 - one per flag
     folder: Path,
     experiment: str | None,
     ids: tuple[str, ...],
     only_list: bool,
     fmt: str,
+    look: str,
     target: Path | None,
     baseline: str | None,
     as_json: bool,
@@ -127,7 +135,7 @@ def plot(
 
     with open_store(folder) as store:
         try:
-            written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt)
+            written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt, look)
         except MissingDataError as missing:
             if ids or not missing.written:
                 raise

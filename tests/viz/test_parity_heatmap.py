@@ -72,12 +72,12 @@ def test_a_larger_divergence_is_deeper_and_a_missing_one_is_grey():
 def test_a_bound_is_marked_as_one():
     (axes,) = drawn(make_rows([("a", "q8", 8.0, THEIRS, 0.5, False)])).axes
     assert {text.get_text() for text in axes.texts} >= {"≥ 0.500"}
-    assert "lower bound, top 64 + tail" in axes.get_xlabel()
+    assert "lower bound, top 64 + tail" in style.caption(axes.figure)
 
 
 def test_without_scores_the_caption_says_who_gives_them():
     (axes,) = drawn(make_rows([("a", "q8", 8.0, THEIRS, None, None)])).axes
-    assert "`decodebench parity`" in axes.get_xlabel()
+    assert "`decodebench parity`" in style.caption(axes.figure)
 
 
 def test_many_cells_keep_their_labels_apart():

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from decodebench.collate.comparison import Comparison
 from decodebench.core.errors import UsageError
 from decodebench.core.schema import Run, Sample, Step
 from decodebench.core.store import Store
@@ -26,6 +27,7 @@ from decodebench.viz.figures import (
 )
 from decodebench.viz.plot import MissingDataError, draw, image, plot, read
 
+EMPTY = Comparison(experiment="e", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
 PACK = [figure for figure in decodebench_figures() if figure.topic == TOPIC]
 TAUS = ([4, 1, 3], [2, 2])  # tokens of the cycles of two samples
 
@@ -76,6 +78,10 @@ def add(writer, index, cell, number, timed):
     writer.add(run, samples, steps)
 
 
+def rows_of(store, figure):
+    return read(store, figure, EMPTY)
+
+
 def drawn(figure, rows):
     with style.applied("x"):
         return draw(figure, rows)
@@ -91,29 +97,29 @@ def test_every_figure_draws_and_equal_rows_give_equal_bytes(store, figure, timed
     needs_candidates = figure is candidate_counts.FIGURE
     needs_times = {"wall_time_tau", "block_size_tau", "throughput_tpot_bars", "block_size_decode_cost"}
     if not timed and figure.id in needs_times - {"block_size_tau", "block_size_decode_cost"}:
-        rows = read(store(*BLOCKS, timed=False), figure, "e")
+        rows = rows_of(store(*BLOCKS, timed=False), figure)
         with pytest.raises(UsageError, match="the logs do not tell"):
             drawn(figure, rows)
         return
-    rows = read(store(*(CANDIDATES if needs_candidates else BLOCKS), timed=timed), figure, "e")
+    rows = rows_of(store(*(CANDIDATES if needs_candidates else BLOCKS), timed=timed), figure)
     assert image(figure, rows, "svg") == image(figure, rows, "svg")
 
 
 @pytest.mark.parametrize("figure", PACK, ids=lambda figure: figure.id)
 def test_without_speculative_rounds_the_need_is_named(store, tmp_path, figure):
     with pytest.raises(MissingDataError, match=NEEDS):
-        plot(store(), [figure], "e", tmp_path / "out", "png")
+        plot(store(), [figure], EMPTY, tmp_path / "out", "png")
 
 
 def test_what_several_figures_lack_is_said_once(store, tmp_path):
     with pytest.raises(MissingDataError) as caught:
-        plot(store(), PACK, "e", tmp_path / "out", "png")
+        plot(store(), PACK, EMPTY, tmp_path / "out", "png")
     (line,) = str(caught.value).splitlines()
     assert line.startswith("figures 'block_size_tau', 'block_size_decode_cost'")
 
 
 def test_tau_against_the_block_size_is_the_rounds_figure(store):
-    rows = read(store(*BLOCKS), block_size_tau.FIGURE, "e")
+    rows = rows_of(store(*BLOCKS), block_size_tau.FIGURE)
     assert [(row["block_size"], row["round"]) for row in rows] == [(b, r) for b in (2, 4, 8) for r in (0, 1)]
     assert {row["tau"] for row in rows} == {12 / 5}
     # 12 tokens behind the first ones in 5 cycles of 4 b ms, 1 ms more in the second round
@@ -128,11 +134,11 @@ def test_tau_against_the_block_size_is_the_rounds_figure(store):
 
 def test_one_block_size_is_no_curve(store):
     with pytest.raises(UsageError, match="one block size only"):
-        drawn(block_size_tau.FIGURE, read(store(BLOCKS[0]), block_size_tau.FIGURE, "e"))
+        drawn(block_size_tau.FIGURE, rows_of(store(BLOCKS[0]), block_size_tau.FIGURE))
 
 
 def test_cycles_come_in_order_with_their_time(store):
-    rows = read(store({"block_size": 4}, rounds=1), rolling_tau.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4}, rounds=1), rolling_tau.FIGURE)
     assert [row["tau"] for row in rows] == [4, 1, 3, 2, 2]
     assert [row["cycle_s"] for row in rows] == pytest.approx([0.016] * 5)
     line = drawn(rolling_tau.FIGURE, rows).axes[0].lines[0]
@@ -140,12 +146,12 @@ def test_cycles_come_in_order_with_their_time(store):
 
 
 def test_imported_cycles_have_the_engines_time(store):
-    rows = read(store({"block_size": 4}, rounds=1, timed=False), rolling_tau.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4}, rounds=1, timed=False), rolling_tau.FIGURE)
     assert [row["cycle_s"] for row in rows] == pytest.approx([0.016] * 5)
 
 
 def test_samples_have_their_own_tau_and_parts(store):
-    rows = read(store({"block_size": 4}, rounds=1), sample_tau_box.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4}, rounds=1), sample_tau_box.FIGURE)
     assert [(row["cycles"], row["tau"]) for row in rows] == [(3, 8 / 3), (2, 2.0)]
     assert [row["wall_s"] for row in rows] == pytest.approx([0.1 + 3 * 0.016, 0.1 + 2 * 0.016])
     assert [(row["draft_s"], row["verify_s"], row["decode_s"]) for row in rows] == [
@@ -158,7 +164,7 @@ def test_samples_have_their_own_tau_and_parts(store):
 
 
 def test_counts_of_tau_make_histogram_and_cumulated_curve(store):
-    rows = read(store({"block_size": 4}), cycle_tau_histogram.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4}), cycle_tau_histogram.FIGURE)
     assert [(row["tau"], row["cycles"]) for row in rows] == [(1, 2), (2, 4), (3, 2), (4, 2)]  # two rounds
     steps = drawn(cycle_tau_histogram.FIGURE, rows).axes[0].patches[0]
     assert list(steps.get_data().values) == [0.2, 0.4, 0.2, 0.2]
@@ -179,24 +185,24 @@ def test_a_published_tau_beats_the_visible_tokens(tmp_path):
         ]
         writer.add(run, [Sample(run_id="r", index=0, output_tokens=3)], steps)
     with Store.open(tmp_path) as store:
-        assert [row["tau"] for row in read(store, cycle_tau_trace.FIGURE, "e")] == [5]
+        assert [row["tau"] for row in rows_of(store, cycle_tau_trace.FIGURE)] == [5]
 
 
 def test_candidates_are_counted_per_mode(store):
-    rows = read(store(*CANDIDATES, {"candidate_mode": "none"}), candidate_counts.FIGURE, "e")
+    rows = rows_of(store(*CANDIDATES, {"candidate_mode": "none"}), candidate_counts.FIGURE)
     bars = drawn(candidate_counts.FIGURE, rows).axes[0].patches
     assert [bar.get_height() for bar in bars] == [1.0, 1.0]  # the mode without candidates is left out
 
 
 def test_start_up_is_imports_loading_and_the_excess_of_the_first_sample(store):
-    rows = read(store({"block_size": 4}, rounds=1), startup_overhead.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4}, rounds=1), startup_overhead.FIGURE)
     # first sample: 9 tokens in 0.148 s; the other: 5 tokens in 0.132 s, 0.0264 s a token, which is slower: no excess
     assert [(row["import_s"], row["load_s"], row["excess_s"]) for row in rows] == [(0.1, 0.4, 0.0)]
 
 
 def test_a_slow_first_sample_is_start_up(store):
     """One cycle of the first sample takes as long as any; its 2 tokens at the pace of the second's 9 take less."""
-    rows = read(store({"block_size": 4, "taus": ([1], [4, 4])}, rounds=1), startup_overhead.FIGURE, "e")
+    rows = rows_of(store({"block_size": 4, "taus": ([1], [4, 4])}, rounds=1), startup_overhead.FIGURE)
     assert rows[0]["excess_s"] == pytest.approx(0.116 - 2 * 0.132 / 9)
 
 
@@ -208,7 +214,7 @@ def test_modes_are_named_by_what_was_changed(store):
         {"candidate_mode": "rank", "branch_top_k": 4},
         {"adaptive": True},
     ]
-    rows = read(store(*cells), cycle_tau_histogram.FIGURE, "e")
+    rows = rows_of(store(*cells), cycle_tau_histogram.FIGURE)
     assert [mode.name for mode in modes(rows, "tau")] == [
         "spec", "block 2", "ewma", "rank branch_top_k=4", "adaptive",
     ]  # fmt: skip
@@ -222,6 +228,6 @@ def test_block_sizes_have_one_colour_scale():
 
 def test_more_modes_than_colours_are_said(store):
     cells = [{"seed": number} for number in range(9)]
-    canvas = drawn(cycle_tau_histogram.FIGURE, read(store(*cells), cycle_tau_histogram.FIGURE, "e"))
-    assert "The first 7 of 9 cells." in canvas.axes[0].get_xlabel()
+    canvas = drawn(cycle_tau_histogram.FIGURE, rows_of(store(*cells), cycle_tau_histogram.FIGURE))
+    assert "The first 7 of 9 cells." in style.caption(canvas)
     assert len(canvas.axes[0].patches) == 7

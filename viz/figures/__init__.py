@@ -16,6 +16,7 @@ from . import (
     cycle_tau_histogram,
     cycle_tau_trace,
     decode_breakdown,
+    device_comparison,
     latency_distribution,
     memory_throughput,
     param_throughput,
@@ -27,6 +28,7 @@ from . import (
     speedup_comparison,
     startup_overhead,
     step_sweep,
+    summary_stats,
     throughput_tpot_bars,
     wall_time_tau,
 )
@@ -38,8 +40,10 @@ def decodebench_figures() -> Sequence[Figure]:
     return [
         backend_comparison.FIGURE,
         speedup_comparison.FIGURE,
+        summary_stats.FIGURE,
         latency_distribution.FIGURE,
         quantization_impact.FIGURE,
+        device_comparison.FIGURE,
         parity_heatmap.FIGURE,
         roofline.FIGURE,
         memory_throughput.FIGURE,

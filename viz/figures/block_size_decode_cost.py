@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...core.figure import Figure, Row
 from .. import style
 from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
-from .block_size_tau import curves, line
+from .block_size_tau import curves, line, rounds_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"The engine's own clock. Whisker: 95 % t interval over rounds.{left_out}",
+        f"The engine's own clock. Whisker: 95 % t interval on the log scale over rounds, {rounds_of(rows)}.{left_out}",
         label="block size (positions, anchor included)",
     )
 

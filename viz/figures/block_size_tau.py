@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...collate.statistics import scale_mean
 from ...core.errors import UsageError
 from ...core.figure import Figure, Row
 from .. import style
 from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
-from ..intervals import mean_interval
+from ..series import rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +31,8 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"Whisker: 95 % t interval over rounds. Block 1 is decoding token by token.{left_out}",
+        f"Whisker: 95 % t interval on the log scale over rounds, {rounds_of(rows)}. "
+        f"Block 1 is decoding token by token.{left_out}",
         label="block size (positions, anchor included)",
     )
 
@@ -47,20 +50,26 @@ def curves(rows: Sequence[Row], column: str) -> list[Mode]:
     return modes(fixed, column, without=("block_size", *SCHEDULED))
 
 
+def rounds_of(rows: Sequence[Row]) -> str:
+    """Say how many rounds each cell has."""
+    return rounds_note(Counter(row["cell_id"] for row in rows).values())
+
+
 def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str = "-") -> None:
     """Draw one column of a mode over the block size: means over rounds with their intervals."""
     sizes = sorted({row["block_size"] for row in mode.rows if row.get(column) is not None})
     points = [
-        mean_interval(
+        scale_mean(
             [row[column] * scale for row in mode.rows if row["block_size"] == size and row.get(column) is not None]
         )
         for size in sizes
     ]
-    values = [point[0] for point in points]
-    ax.plot(sizes, values, style, marker="o", markersize=4, color=mode.colour, label=label)
-    for size, (_, low, high) in zip(sizes, points, strict=True):
-        if low is not None and high is not None:
-            ax.plot([size, size], [low, high], color=mode.colour, linewidth=1.2)
+    ax.plot(
+        sizes, [point.value or 0.0 for point in points], style, marker="o", markersize=4, color=mode.colour, label=label
+    )
+    for size, point in zip(sizes, points, strict=True):
+        if point.low is not None and point.high is not None:
+            ax.plot([size, size], [point.low, point.high], color=mode.colour, linewidth=1.2)
 
 
 FIGURE = Figure(

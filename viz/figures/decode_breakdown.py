@@ -29,7 +29,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
         totals = sorted(mode.column("decode_s"))
         ax.plot([totals[len(totals) // 4], totals[-1 - len(totals) // 4]], [place, place], color=style.INK, linewidth=1)
         ax.annotate(f"n={len(totals)}", (max(left, totals[-1 - len(totals) // 4]), place), (5, 0),
-                    textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+                    textcoords="offset points", va="center", fontsize=style.SMALL)  # fmt: skip
     ax.margins(x=0.1)
     style.legend_above(ax)
     style.note(

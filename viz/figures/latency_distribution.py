@@ -5,76 +5,113 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...collate.noise import supports_percentile
 from ...core.figure import Figure, Row
 from .. import style
-from ..series import CELL_COLUMNS, cells, group_ticks, looks, positions
+from ..series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Quantiles come from the query: an experiment has millions of steps and a box needs six numbers.
+_FEW = 12  # values that are drawn one by one; quartiles of so few have no interval
+# Quantiles come from the query: an experiment has millions of steps and a box needs six numbers. Samples stand in for
+# steps where no log of the experiment has any.
 SQL = f"""
-SELECT {CELL_COLUMNS}, s."index" = 0 AS is_first, count(*) AS n, sum(s.tokens) AS tokens,
-       quantile_cont(s.step_s, 0.05) AS p5, quantile_cont(s.step_s, 0.25) AS p25, median(s.step_s) AS p50,
-       quantile_cont(s.step_s, 0.75) AS p75, quantile_cont(s.step_s, 0.95) AS p95, max(s.step_s) AS largest
-FROM steps s
-JOIN samples p ON p.run_id = s.run_id AND p."index" = s.sample
-JOIN runs r ON r.run_id = s.run_id
-WHERE r.experiment = $experiment AND r.status = 'ok' AND p.status = 'ok' AND NOT p.is_warmup AND s.step_s > 0
+WITH timed AS (
+    SELECT s.run_id, true AS is_step, s."index" = 0 AS is_first, s.step_s AS seconds, s.tokens
+    FROM steps s JOIN samples p ON p.run_id = s.run_id AND p."index" = s.sample
+    WHERE p.status = 'ok' AND NOT p.is_warmup AND s.step_s > 0
+    UNION ALL
+    SELECT m.run_id, false, part.is_first, part.seconds, 1
+    FROM sample_metrics m, unnest([
+        {{'is_first': false, 'seconds': coalesce(m.tpot_s, 1 / nullif(m.e2e_tokens_per_s, 0))}},
+        {{'is_first': true, 'seconds': coalesce(m.first_token_s, m.prefill_s)}}
+    ]) AS parts(part)
+    WHERE m.status = 'ok' AND NOT m.is_warmup AND part.seconds > 0
+        AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.run_id = m.run_id)
+)
+SELECT {CELL_COLUMNS}, is_step, is_first, count(*) AS n, sum(tokens) AS tokens,
+       quantile_cont(seconds, 0.05) AS p5, quantile_cont(seconds, 0.25) AS p25, median(seconds) AS p50,
+       quantile_cont(seconds, 0.75) AS p75, quantile_cont(seconds, 0.95) AS p95, max(seconds) AS largest,
+       CASE WHEN count(*) <= {_FEW} THEN list(seconds ORDER BY seconds) END AS few
+FROM timed JOIN runs r ON r.run_id = timed.run_id
+WHERE r.experiment = $experiment AND r.status = 'ok'
 GROUP BY ALL
 ORDER BY r.cell_id, is_first
 """
 LOG_FROM = 8.0
-PANELS = ((False, "step after the first (ms)"), (True, "first step, prefill included (ms)"))
+LABELS = {
+    (True, False): "step after the first (ms)",
+    (True, True): "first step, prefill included (ms)",
+    (False, False): "mean time per token of a sample (ms)",
+    (False, True): "first token, or prompt alone (ms)",
+}
 
 
 def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     """Draw a box per cell: later steps above, first steps below."""
-    for ax, (is_first, label) in zip(style.panels(axes), PANELS, strict=True):
-        _panel(ax, rows, is_first)
-        ax.set_ylabel(label)
-    style.legend_above(style.panels(axes)[0])
-    style.note(
-        style.panels(axes)[-1],
-        "Line: median; box: quartiles; whiskers: 5th and 95th percentile; cross: slowest. "
-        "n: steps over all rounds, warm-up left out.",
-    )
-
-
-def _panel(ax: Axes, rows: Sequence[Row], is_first: bool) -> None:
+    has_steps = any(row["is_step"] for row in rows)
     everything = cells(rows)  # names and places come from all cells, so that both panels line up
+    shown = [row for row in rows if bool(row["is_step"]) is has_steps]
+    for ax, is_first in zip(style.panels(axes), (False, True), strict=True):
+        _panel(ax, everything, [row for row in shown if bool(row["is_first"]) is is_first])
+        ax.set_ylabel(LABELS[has_steps, is_first])
+    style.legend_above(style.panels(axes)[0])
+    style.note(style.panels(axes)[-1], _caption(everything, shown, has_steps))
+
+
+def _panel(ax: Axes, everything: Sequence[Cell], shown: Sequence[Row]) -> None:
     look = looks(everything)
     places = dict(zip((cell.cell_id for cell in everything), positions(everything), strict=True))
-    shown = [(cell, row) for cell in everything for row in cell.rows if bool(row["is_first"]) is is_first]
-    for cell, row in shown:
-        x, colour = places[cell.cell_id], look[cell.series].colour
+    for cell in everything:
+        for row in cell.rows:
+            if row in shown:
+                _mark(ax, places[cell.cell_id], row, look[cell.series].colour)
+                # an empty bar for the legend: boxes carry no label
+                ax.bar(places[cell.cell_id], 0, color=look[cell.series].colour, label=cell.series)
+    if not shown:
+        ax.text(0.5, 0.5, "no log tells it", transform=ax.transAxes, ha="center", color=style.MUTED)
+    _axis(ax, shown)
+    group_ticks(ax, everything, list(places.values()))
+
+
+def _mark(ax: Axes, x: float, row: Row, colour: str) -> None:
+    """Draw a box where there are values enough for quartiles, else every value."""
+    if supports_percentile(row["n"], 0.25):
         ax.bxp([_box(row)], positions=[x], widths=0.62, showfliers=False, patch_artist=True,
                boxprops={"facecolor": colour, "edgecolor": style.INK, "linewidth": 0.8},
                medianprops={"color": style.INK, "linewidth": 1.6}, manage_ticks=False)  # fmt: skip
         ax.plot([x], [row["largest"] * 1e3], "x", color=style.MUTED, markersize=4)
-        ax.bar(x, 0, color=colour, label=cell.series)  # an empty bar for the legend: boxes carry no label
-        ax.annotate(_count(row), (x, row["largest"] * 1e3), (0, 4), textcoords="offset points", ha="center",
-                    fontsize=7, color=style.MUTED)  # fmt: skip
-    _axis(ax, [row for _, row in shown])
-    group_ticks(ax, everything, list(places.values()))
+    else:
+        values = [seconds * 1e3 for seconds in row["few"] or ()]
+        ax.plot([x] * len(values), values, "o", color=colour, markersize=5, markeredgecolor=style.INK,
+                markeredgewidth=0.5)  # fmt: skip
+        if supports_percentile(row["n"], 0.5):
+            ax.plot([x - 0.3, x + 0.3], [row["p50"] * 1e3] * 2, color=style.INK, linewidth=1.6)
+    ax.annotate(_count(row), (x, row["largest"] * 1e3), (0, 4), textcoords="offset points", ha="center",
+                fontsize=style.SMALL, color=style.MUTED)  # fmt: skip
 
 
 def _axis(ax: Axes, rows: Sequence[Row]) -> None:
     lowest = min((row["p5"] for row in rows), default=0.0) * 1e3
     highest = max((row["largest"] for row in rows), default=0.0) * 1e3
     if lowest > 0 and highest / lowest > LOG_FROM:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_ylim(lowest / 1.5, highest * 2)
+        ax.set_ylim(lowest / 1.5, highest * (highest / lowest) ** 0.16)
     elif highest > 0:
-        ax.set_ylim(0, highest * 1.18)
+        ax.set_ylim(0, highest * 1.24)
 
 
 def _box(row: Row) -> dict[str, Any]:
-    names = {"whislo": "p5", "q1": "p25", "med": "p50", "q3": "p75", "whishi": "p95"}
+    """Return the box in ms; whiskers only where the 5th and the 95th percentile can be told."""
+    names = {"q1": "p25", "med": "p50", "q3": "p75", "whislo": "p25", "whishi": "p75"}
+    if supports_percentile(row["n"], 0.95):
+        names |= {"whislo": "p5", "whishi": "p95"}
     return {**{key: row[column] * 1e3 for key, column in names.items()}, "label": ""}
 
 
@@ -84,11 +121,27 @@ def _count(row: Row) -> str:
     return f"n={row['n']}" + (f"\n{tokens:.1f} tok/step" if tokens > 1.005 and not row["is_first"] else "")
 
 
+def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) -> str:
+    counts = [row["n"] for row in shown]
+    parts = []
+    if any(supports_percentile(n, 0.25) for n in counts):
+        parts.append("Line: median; box: quartiles; cross: slowest.")
+    if any(supports_percentile(n, 0.95) for n in counts):
+        parts.append("Whiskers: 5th and 95th percentile, from n = 72 on.")
+    if not all(supports_percentile(n, 0.25) for n in counts):
+        parts.append("Dots: every value, where n is too small for quartiles.")
+    parts.append(f"n: {'steps' if has_steps else 'samples'} over all rounds, warm-up left out.")
+    if not has_steps:
+        parts.append("No log tells single steps.")
+    missing = name_few(cell.name for cell in everything if not any(row in shown for row in cell.rows))
+    return " ".join(parts) + (f"\nNot drawn ({missing}): the log tells no steps." if missing else "")
+
+
 FIGURE = Figure(
     id="latency_distribution",
     title="Step latency by backend and quantisation",
     sql=SQL,
     draw=draw,
     panels=2,
-    needs="finished rounds with their steps",
+    needs="finished rounds with the times of their steps or samples",
 )

@@ -30,8 +30,11 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     found = cells(rows)
     missing = without(found, COLUMN)
     if not any(cell.column(COLUMN) for cell in found):
-        raise UsageError(f"figure 'param_throughput': nothing to draw for {missing}: {UNKNOWN}")
-    caption = draw_bars(ax, found, COLUMN, 1e9, {}) + "\nAll weight bytes times model evaluations, over step time."
+        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}")
+    caption = (
+        draw_bars(ax, found, COLUMN, 1e9, {})
+        + " First step left out.\nAll weight bytes times model evaluations, over step time."
+    )
     ax.set_ylabel("parameter throughput (GB/s)")
     style.note(ax, caption + (f"\nn/a ({missing}): {UNKNOWN}." if missing else ""))
 

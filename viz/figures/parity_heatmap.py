@@ -56,7 +56,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     (ax,) = style.panels(axes)
     found = sorted(cells(rows), key=lambda cell: (not cell.rows[0]["is_reference"], -(cell.bits or 0.0)))
     assert isinstance(ax.figure, Canvas)
-    ax.figure.set_size_inches(style.WIDTH_IN, FRAME_IN + ROW_IN * len(found))
+    ax.figure.set_figheight((FRAME_IN + ROW_IN * len(found)) * style.current().zoom)
     for y, cell in enumerate(found):
         outputs, tokens = _shares(cell)
         divergence, is_exact = cell.rows[0]["kl_mean"], cell.rows[0]["kl_is_exact"]

@@ -5,67 +5,92 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...collate.statistics import Interval, scale_mean
 from ...core.figure import Figure, Row
 from .. import style
-from ..accuracy import ACCURACY_CTE, share_of
-from ..intervals import mean_interval
-from ..series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
+from ..accuracy import accuracy_note, accuracy_of
+from ..series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
+from .backend_comparison import SQL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SQL = f"""
-WITH {ACCURACY_CTE}
-SELECT {CELL_COLUMNS}, r.task, r.round, m.decode_tokens_per_s, a.right_answers, a.problems
-FROM runs r
-JOIN run_metrics m ON m.run_id = r.run_id
-LEFT JOIN accuracy a ON a.cell_id = r.cell_id
-WHERE r.experiment = $experiment AND r.status = 'ok' AND r.bits_per_weight IS NOT NULL
-      AND m.decode_tokens_per_s IS NOT NULL
-ORDER BY r.cell_id, r.round
-"""
 NEAR = 1.2  # formats within 20 % share a tick: int8 (9.4 with its scales) and q8_0 (8.5) would print over each other
 DODGE = 1.012  # series are moved apart by a little more than one per cent, so that whiskers do not cover each other
 
 
 def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
-    """Draw throughput above and accuracy below, over bits per weight, one line per series."""
-    speed, accuracy = style.panels(axes)
-    found = sorted(cells(rows), key=lambda cell: cell.bits or 0.0)
+    """Draw throughput above and accuracy below, over bits per weight, one line per series.
+
+    Where a log does not tell the bits per weight, formats stand in the order of their names.
+    """
+    upper, lower = style.panels(axes)
+    found = cells(rows)
+    speed = speed_of(found)
+    found = [cell for cell in found if cell.column(speed.name)]
+    unknown = [cell for cell in found if cell.bits is None]
+    at = _by_name(found) if unknown else _by_bits(found)
     look = looks(found)
-    names = sorted(look)
-    for i, series in enumerate(names):
-        own = [cell for cell in found if cell.series == series]
-        x = [(cell.bits or 1.0) * DODGE ** (2 * i - len(names) + 1) for cell in own]
-        _line(speed, x, [mean_interval(cell.column("decode_tokens_per_s")) for cell in own], series, look[series])
-        scored = [(place, cell) for place, cell in zip(x, own, strict=True) if cell.rows[0].get("problems")]
-        _line(
-            accuracy,
-            [place for place, _ in scored],
-            [share_of(cell.rows[0]) for _, cell in scored],
-            series,
-            look[series],
-        )
-    speed.set_ylim(bottom=0)
-    speed.set_ylabel("decode throughput (tokens/s)")
-    accuracy.set_ylabel("accuracy (%)")
-    accuracy.set_ylim(-4, 104)
-    for ax in (speed, accuracy):
-        _ticks(ax, found)
-    style.legend_above(speed)
-    style.note(accuracy, _caption(found), label="weight format and its measured bits per weight (logarithmic)")
-    _say_if_unscored(accuracy, found)
+    for series in sorted(look):
+        own = sorted((cell for cell in found if cell.series == series), key=lambda cell: at[cell.cell_id])
+        places = [at[cell.cell_id] for cell in own]
+        _line(upper, places, [scale_mean(cell.column(speed.name)) for cell in own], series, look[series])
+        _line(lower, places, [accuracy_of(cell.rows[0]) for cell in own], series, look[series])
+    upper.set_ylim(bottom=0)
+    upper.set_ylabel(speed_label(speed))
+    lower.set_ylabel("accuracy (%)")
+    lower.set_ylim(-4, 104)
+    for ax in (upper, lower):
+        if unknown:
+            groups = _names(found)
+            ax.set_xticks(range(len(groups)), groups)
+            ax.set_xlim(-0.5, len(groups) - 0.5)
+        else:
+            _ticks(ax, found)
+    style.legend_above(upper)
+    rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
+    caption = f"Speed: mean and 95 % t interval on the log scale, {rounds}."
+    caption += f" {speed_note(speed)}\n{accuracy_note([row for cell in found for row in cell.rows])}"
+    label = "weight format and its measured bits per weight (logarithmic)"
+    if unknown:
+        label = "weight format, in the order of names"
+        caption += f"\nThe logs do not tell the bits per weight of {name_few(cell.name for cell in unknown)}."
+    style.note(lower, caption, label=label)
+    if not any(accuracy_of(cell.rows[0]).value is not None for cell in found):
+        lower.text(0.5, 0.5, "no accuracy: the experiment ran no task with right answers", transform=lower.transAxes,
+                   ha="center", color=style.MUTED)  # fmt: skip
 
 
-def _line(ax: Axes, x: list[float], points: list[tuple[float, float | None, float | None]], series: str,
-          look: Look) -> None:  # fmt: skip
-    if not x:
+def _by_bits(found: Sequence[Cell]) -> dict[str, float]:
+    """Return each cell's place on a logarithmic axis, by its id."""
+    names = sorted({cell.series for cell in found})
+    return {
+        cell.cell_id: (cell.bits or 1.0) * DODGE ** (2 * names.index(cell.series) - len(names) + 1) for cell in found
+    }
+
+
+def _by_name(found: Sequence[Cell]) -> dict[str, float]:
+    """Return each cell's place among the formats in the order of their names, by its id."""
+    groups, series = _names(found), sorted({cell.series for cell in found})
+    apart = 0.5 / max(len(series), 4)
+    return {
+        cell.cell_id: groups.index(cell.group) + apart * (series.index(cell.series) - (len(series) - 1) / 2)
+        for cell in found
+    }
+
+
+def _names(found: Sequence[Cell]) -> list[str]:
+    return sorted({cell.group for cell in found})
+
+
+def _line(ax: Axes, places: Sequence[float], points: Sequence[Interval], series: str, look: Look) -> None:
+    known = [(x, point, point.value) for x, point in zip(places, points, strict=True) if point.value is not None]
+    if not known:
         return
-    values = [value for value, _, _ in points]
-    below = [value - (value if low is None else low) for value, low, _ in points]
-    above = [(value if high is None else high) - value for value, _, high in points]
-    ax.errorbar(x, values, [below, above], fmt=look.marker + "-", color=look.colour, capsize=3, markersize=6,
-                linewidth=1.4, label=series)  # fmt: skip
+    below = [value - (value if point.low is None else point.low) for _, point, value in known]
+    above = [(value if point.high is None else point.high) - value for _, point, value in known]
+    ax.errorbar([x for x, _, _ in known], [value for _, _, value in known], [below, above], fmt=look.marker + "-",
+                color=look.colour, capsize=3, linewidth=1.4, label=series)  # fmt: skip
 
 
 def _ticks(ax: Axes, found: Sequence[Cell]) -> None:
@@ -73,7 +98,7 @@ def _ticks(ax: Axes, found: Sequence[Cell]) -> None:
     from matplotlib.ticker import NullFormatter, NullLocator
 
     merged: list[list[Cell]] = []
-    for cell in found:
+    for cell in sorted(found, key=lambda cell: cell.bits or 0.0):
         if merged and (cell.bits or 0.0) <= (merged[-1][0].bits or 0.0) * NEAR:
             merged[-1].append(cell)
         else:
@@ -81,7 +106,7 @@ def _ticks(ax: Axes, found: Sequence[Cell]) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xticks([_middle(part) for part in merged], [_tick_label(part) for part in merged])
+    ax.set_xticks([_middle(part) for part in merged], [_tick_label(part) for part in merged], fontsize=style.SMALL)
     low, high = min(c.bits or 1.0 for c in found), max(c.bits or 1.0 for c in found)
     ax.set_xlim(high * 1.2, low / 1.2)
 
@@ -96,27 +121,7 @@ def _tick_label(part: Sequence[Cell]) -> str:
     return "\n".join([*sorted({cell.group for cell in part}), f"{span} bits"])
 
 
-def _caption(found: Sequence[Cell]) -> str:
-    problems = sorted({int(cell.rows[0]["problems"]) for cell in found if cell.rows[0].get("problems")})
-    tasks = sorted({str(row["task"]) for cell in found for row in cell.rows if row.get("task")})
-    speed = f"Speed: mean and 95 % t interval, {rounds_note(len(cell.rows) for cell in found)}."
-    if not problems:
-        return speed
-    span = " to ".join(str(n) for n in sorted({problems[0], problems[-1]}))
-    return f"{speed}\nAccuracy: {', '.join(tasks)}, n = {span} problems, each counted once; 95 % Wilson interval."
-
-
-def _say_if_unscored(ax: Axes, found: Sequence[Cell]) -> None:
-    if not any(cell.rows[0].get("problems") for cell in found):
-        ax.text(0.5, 0.5, "no accuracy: the experiment ran no task with right answers", transform=ax.transAxes,
-                ha="center", color=style.MUTED)  # fmt: skip
-
-
 FIGURE = Figure(
-    id="quantization_impact",
-    title="Speed and accuracy against bits per weight",
-    sql=SQL,
-    draw=draw,
-    panels=2,
-    needs="finished rounds that recorded bits_per_weight, best of several quantisations",
-)
+    id="quantization_impact", title="Speed and accuracy by weight format", sql=SQL, draw=draw, panels=2,
+    needs="finished rounds, best of several quantisations",
+)  # fmt: skip

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ...collate.statistics import scale_mean
 from ...core.errors import UsageError
 from ...core.figure import Figure, Row
 from ...core.metrics import LADDER_SQL
 from .. import style
 from ..bars import without
-from ..intervals import mean_interval
 from ..numbers import percent
 from ..series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 
@@ -49,7 +49,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     known = [cell for cell in found if cell.column("bytes_per_token")]
     missing = without(found, "bytes_per_token")
     if not known:
-        raise UsageError(f"figure 'roofline': nothing to draw for {missing}: {UNKNOWN}")
+        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}")
     ax.set_xscale("log")
     ax.set_yscale("log")
     sizes = [size for cell in known for size in cell.column("bytes_per_token")]
@@ -103,17 +103,17 @@ def _compute_ceiling(known: Sequence[Cell]) -> float | None:
 def _point(ax: Axes, cell: Cell, look: Look, level: int) -> None:
     """Draw one cell with its interval over rounds, its weight format and its share of the roof."""
     x = fmean(cell.column("bytes_per_token"))
-    mean, low, high = mean_interval(cell.column("decode_tokens_per_s"))
-    if low is not None and high is not None:
-        # a few noisy rounds give an interval that reaches below zero, which a logarithmic axis does not have
-        ax.plot([x, x], [max(low, mean / 100), high], color=look.colour, linewidth=1.6)
-    ax.plot([x], [mean], look.marker, color=look.colour, markersize=7, label=cell.series)
+    speed = scale_mean(cell.column("decode_tokens_per_s"))
+    mean = speed.value or 0.0
+    if speed.low is not None and speed.high is not None:
+        ax.plot([x, x], [speed.low, speed.high], color=look.colour, linewidth=1.6)
+    ax.plot([x], [mean], look.marker, color=look.colour, label=cell.series)
     shares = cell.column("bandwidth_utilisation")
     text = f"{cell.group} {percent(fmean(shares))}" if shares else cell.group
     # on the left the roof is higher than at the point: it does not run through the words; equally fast engines with
     # formats of one size lie on one another, so their words stand at different heights
     ax.annotate(
-        text, (x, mean), (-6, _LEVELS[level]), textcoords="offset points", ha="right", va="center", fontsize=7.5
+        text, (x, mean), (-6, _LEVELS[level]), textcoords="offset points", ha="right", va="center", fontsize=style.SMALL
     )
 
 
@@ -136,7 +136,7 @@ def _ticks(ax: Axes) -> None:
 
 def _caption(known: Sequence[Cell], missing: str) -> str:
     text = (
-        "Point: mean over rounds; whisker: 95 % t interval; "
+        "Point: mean over rounds; whisker: 95 % t interval on the log scale; "
         f"{rounds_note(len(cell.rows) for cell in known)}. Per cent: of the bandwidth at this working set."
     )
     sources = {row["is_computed"] for cell in known for row in cell.rows} - {None}
@@ -150,5 +150,5 @@ FIGURE = Figure(
     title="Decode throughput under the memory roof",
     sql=SQL,
     draw=draw,
-    needs="finished rounds with at least two steps per sample (decode throughput leaves the first step out)",
+    needs="finished rounds whose logs tell the time of decoding apart from the prefill",
 )

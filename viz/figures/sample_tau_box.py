@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...collate.noise import supports_percentile
 from ...core.figure import Figure, Row
 from .. import style
 from ..cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
@@ -19,19 +20,27 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     found = modes(rows, "tau")
     for mode, place in zip(found, name_rows(ax, found), strict=True):
         values = mode.column("tau")
-        ax.boxplot([values], positions=[place], orientation="horizontal", widths=0.55, showfliers=False,
-                   patch_artist=True, boxprops={"facecolor": style.shade(mode.colour, 2), "edgecolor": mode.colour},
-                   medianprops={"color": style.INK}, manage_ticks=False)  # fmt: skip
+        if supports_percentile(len(values), 0.25):
+            box = {"facecolor": style.shade(mode.colour, 0.4), "edgecolor": mode.colour}
+            ax.boxplot([values], positions=[place], orientation="horizontal", widths=0.55, showfliers=False,
+                       patch_artist=True, boxprops=box, medianprops={"color": style.INK},
+                       manage_ticks=False)  # fmt: skip
         spread = [place + 0.22 * ((at * 0.618) % 1 - 0.5) for at in range(len(values))]
         ax.plot(values, spread, "o", markersize=2.5, color=mode.colour, alpha=0.7)
         ax.annotate(
-            f"n={len(values)}", (max(values), place), (5, 0), textcoords="offset points", va="center", fontsize=7
+            f"n={len(values)}",
+            (max(values), place),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=style.SMALL,
         )
     ax.margins(x=0.08)
     ax.set_xlim(left=0)
     style.note(
         ax,
-        "Line: median; box: quartiles; whiskers: 1.5 times the box. n: samples of all rounds; greedy rounds repeat.",
+        "Dots: samples. Box, from n = 13 on: quartiles with the median; whiskers: 1.5 times the box. n: samples of all "
+        "rounds; greedy rounds repeat.",
         label="mean tokens per verify cycle of a sample (tau)",
     )
 

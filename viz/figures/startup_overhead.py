@@ -44,7 +44,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
             ax.barh(place, seconds, left=left, height=0.6, color=style.PALETTE[slot], label=label)
             left += seconds
         ax.annotate(f"{left:.2g} s, n={len(mode.rows)}", (left, place), (5, 0), textcoords="offset points", va="center",
-                    fontsize=7)  # fmt: skip
+                    fontsize=style.SMALL)  # fmt: skip
     ax.margins(x=0.16)
     style.legend_above(ax)
     style.note(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...collate.statistics import scale_mean
 from ...core.figure import Figure, Row
 from .. import style
 from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows
-from ..intervals import mean_interval
 from ..series import rounds_note
 
 if TYPE_CHECKING:
@@ -22,17 +22,20 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     found = modes(rows, "decode_tokens_per_s")
     for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
         for mode, place in zip(found, name_rows(ax, found), strict=True):
-            mean, low, high = mean_interval([value * scale for value in mode.column(column)])
+            rounds = scale_mean([value * scale for value in mode.column(column)])
+            mean, low, high = rounds.value or 0.0, rounds.low, rounds.high
             ax.barh(place, mean, height=0.62, color=mode.colour)
             if low is not None and high is not None:
                 ax.plot([low, high], [place, place], color=style.INK, linewidth=1.2)
             text = f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
             ax.annotate(text, (max(mean, high or mean), place), (4, 0), textcoords="offset points",
-                        va="center", fontsize=7)  # fmt: skip
+                        va="center", fontsize=style.SMALL)  # fmt: skip
         ax.set_xlabel(label)
         ax.margins(x=0.1)
     notes = rounds_note(len(mode.rows) for mode in found)
-    style.note(style.panels(axes)[-1], f"Whisker: 95 % t interval over rounds, {notes}.", label=PANELS[-1][2])
+    style.note(
+        style.panels(axes)[-1], f"Whisker: 95 % t interval on the log scale over rounds, {notes}.", label=PANELS[-1][2]
+    )
 
 
 FIGURE = Figure(

@@ -145,7 +145,7 @@ def _figures(store: Store, comparison: Comparison, figures: Sequence[Figure]) ->
     missing = []
     for figure in figures:
         try:
-            rows = read(store, figure, comparison.experiment, comparison.rows[0].cell.cell_id)
+            rows = read(store, figure, comparison)
             svg = image(figure, rows, "svg").decode()
         except UsageError as error:
             missing.append(str(error))
