@@ -1,4 +1,4 @@
-"""``compare``, ``show`` and ``report``: the answer, for eyes, for programs and for continuous integration."""
+"""``compare``, ``show`` and ``findings``: the answer, for eyes, for programs and for continuous integration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ... import defaults
-from ..errors import UsageError
 from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json, print_table
 from .results import open_store
 
@@ -149,41 +148,6 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
     from ...viz.terminal import show_view
 
     console().print(show_view(comparison))
-
-
-@click.command(context_settings=CONTEXT)
-@comparison_options
-@click.option("--html", "target", type=click.Path(path_type=Path), help="The file.  [default: DIR/report.html]")
-@click.option("--log-entry", is_flag=True, help="Print the experiment as Markdown for a log instead.")
-@json_option
-def report(target: Path | None, log_entry: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - compare's flags
-    """Write one self-contained HTML page about an experiment."""
-    from ...collate.reproduce import plan_toml
-    from ...viz.report import write_report
-    from ..registry import Registry
-
-    folder: Path = chosen["folder"]
-    comparison = compute(**chosen)
-    if log_entry:
-        if target is not None or as_json:
-            raise UsageError("--log-entry prints Markdown: it goes with neither --html nor --json")
-        _print_log_entry(folder, comparison)
-        return
-    with open_store(folder) as store:
-        figures = list(Registry().figures.values())
-        plan = plan_toml(store, comparison.experiment)
-        path = write_report(store, comparison, target or folder / "report.html", figures=figures, reproduce=plan)
-    if as_json:
-        print_json({"report": str(path)})
-        return
-    click.echo(path)
-
-
-def _print_log_entry(folder: Path, comparison: Comparison) -> None:
-    from ...collate.log_entry import log_entry
-
-    with open_store(folder) as store:
-        click.echo(log_entry(store, comparison), nl=False)
 
 
 @click.command(context_settings=CONTEXT)

@@ -1,0 +1,42 @@
+"""``decodebench report``: which file it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..collate.conftest import Logs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two cells of three rounds."""
+    made = Logs(tmp_path_factory.mktemp("report"))
+    made.speeds("a", (0.1, 0.11, 0.1))
+    made.speeds("b", (0.05, 0.055, 0.05))
+    return made.folder
+
+
+@pytest.mark.parametrize("arguments", [(), ("--html",)])
+def test_without_a_path_the_page_stands_beside_the_store(cli, folder, arguments):
+    ended = cli("report", folder, *arguments)
+    assert (ended.code, ended.out) == (0, f"{folder / 'report.html'}\n")
+    assert "b f16 has the best decode speed" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["--html={}", "--html {}"])
+def test_a_path_may_be_given(cli, folder, tmp_path, form):
+    page = tmp_path / "new" / "page.html"
+    assert cli("report", folder, *form.format(page).split(), "--json").json == {"report": str(page)}
+    assert page.is_file()
+
+
+def test_a_folder_is_no_page(cli, folder):
+    ended = cli("report", "--html", folder)
+    assert ended.code == 2
+    assert f"`decodebench report {folder} --html` writes report.html into it" in " ".join(ended.err.split())
+
+
+def test_a_log_entry_is_no_page(cli, folder):
+    ended = cli("report", folder, "--html", "--log-entry")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--log-entry prints Markdown" in ended.err
