@@ -173,7 +173,8 @@ def group_ticks(ax: Axes, found: Sequence[Cell], places: Sequence[float]) -> Non
     for group in labels:
         own = [x for cell, x in zip(found, places, strict=True) if cell.group == group]
         middles.append(sum(own) / len(own))
-    ax.set_xticks(middles, list(labels.values()))
+    needed = sum(max(map(len, label.split("\n"))) + 2 for label in labels.values())
+    ax.set_xticks(middles, list(labels.values()), fontsize=style.MEDIUM if needed < style.room(ax, 90) else style.SMALL)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(min(places) - 0.8, max(places) + 0.8)
 

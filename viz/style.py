@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,6 +57,7 @@ class Style:
         dpi: pixels per inch of a PNG.
         has_title: whether the title stands above the axes.
         has_caption: whether the caption stands below them; what it says is kept for others to show in any case.
+        is_wide: whether several panels stand side by side, each of ``width_in`` over their number.
         has_outlines: whether text in an SVG is drawn as shapes, for a reader without the font.
     """
 
@@ -65,6 +67,7 @@ class Style:
     dpi: int = 150
     has_title: bool = True
     has_caption: bool = True
+    is_wide: bool = False
     has_outlines: bool = False
 
     @property
@@ -151,7 +154,9 @@ def applied(salt: str, style: Style = STYLES["page"]) -> Iterator[None]:
     parameters: Any = settings(salt, style)  # matplotlib types the keys from 3.11 on, and this runs with older ones too
     token = _current.set(style)
     try:
-        with rc_context(parameters):
+        with rc_context(parameters), warnings.catch_warnings():
+            # a name in a script that the font lacks is drawn as boxes; that is no news for a terminal
+            warnings.filterwarnings("ignore", r"Glyph .* missing from font")
             yield
     finally:
         _current.reset(token)
@@ -163,10 +168,11 @@ def canvas(title: str, panels: int = 1) -> tuple[Canvas, list[Axes]]:
     from matplotlib.figure import Figure as Canvas
 
     style = current()
-    size = (style.width_in, style.panel_in * panels + 0.6 * style.zoom)
+    grid = (1, panels) if style.is_wide else (panels, 1)
+    size = (style.width_in, style.panel_in * grid[0] + 0.6 * style.zoom)
     figure = Canvas(figsize=size, dpi=style.dpi, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(panels, 1, i + 1) for i in range(panels)]
+    axes = [figure.add_subplot(*grid, i + 1) for i in range(panels)]
     if style.has_title:
         wrapped = fill(title, style.columns(88))
         figure.suptitle(wrapped, x=0.01, ha="left", fontsize=style.font_pt * 4 / 3, fontweight="bold")
@@ -203,9 +209,23 @@ def legend_above(axes: Axes, columns: int | None = None) -> None:
         return
     longest = max(map(len, unique))
     chosen = min(columns or 4, max(1, current().columns(116) // (longest + 7)))
+    figure = axes.get_figure(root=True)
+    if figure is not None and _panels_beside(figure) > 1:  # over one of them it would take width from the others
+        figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=min(len(unique), chosen))
+        return
     axes.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=chosen,
                 borderaxespad=0.2, fontsize=MEDIUM if longest < current().columns(96) else SMALL)  # fmt: skip
     grow(axes, 0.17 * current().zoom * max(0, -(-len(unique) // chosen) - 3))
+
+
+def room(axes: Axes, characters: int) -> int:
+    """Return how many characters fit below an axes where a whole figure of the usual style has room for so many."""
+    figure = axes.get_figure(root=True)
+    return current().columns(characters) // (1 if figure is None else _panels_beside(figure))
+
+
+def _panels_beside(figure: Canvas) -> int:
+    return len(figure.axes) if current().is_wide else 1
 
 
 def grow(axes: Axes, inches: float) -> None:
@@ -238,7 +258,7 @@ def note(axes: Axes, text: str, label: str = "") -> None:
         return
     figure.set_label(text)
     if label:
-        axes.set_xlabel(label)
+        axes.set_xlabel(fill(label, room(axes, 90)))
     if style.has_caption:
         wrapped = "\n".join(fill(line, style.columns(_CAPTION_WIDTH)) for line in text.splitlines())
         figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color=MUTED, linespacing=1.4)

@@ -1,4 +1,4 @@
-"""``report``: an experiment as one HTML page, or as Markdown for a log."""
+"""``report``: an experiment as one HTML page, as slides, or as Markdown for a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PAGE = "report.html"
+_PAGE, _SLIDES = "report.html", "report.pdf"
 
 
 def _file_option(flag: str, name: str, what: str) -> Callable[[F], F]:
@@ -31,25 +31,49 @@ def _file_option(flag: str, name: str, what: str) -> Callable[[F], F]:
 @click.command(context_settings=CONTEXT)
 @comparison_options
 @_file_option("--html", _PAGE, "one self-contained HTML page; this is the default")
+@_file_option("--slides", _SLIDES, "slides as PDF, their Typst sources in a folder beside them")
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Typst file for the slides, instead of the built-in.",
+)
 @click.option("--log-entry", is_flag=True, help="Print the experiment as Markdown for a log instead.")
 @json_option
-def report(html: str | None, log_entry: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - compare's flags
-    """Write one self-contained HTML page about an experiment."""
+def report(
+    html: str | None,
+    slides: str | None,
+    template: Path | None,
+    log_entry: bool,
+    as_json: bool,
+    **chosen: Any,  # noqa: ANN401 - compare's flags
+) -> None:
+    """Write a self-contained HTML page about an experiment, or slides, or both."""
     folder: Path = chosen["folder"]
-    if log_entry and (html is not None or as_json):
-        raise UsageError("--log-entry prints Markdown: it goes with neither --html nor --json")
+    if log_entry and (html is not None or slides is not None or as_json):
+        raise UsageError("--log-entry prints Markdown: it goes with none of --html, --slides and --json")
+    if template is not None and slides is None:
+        raise UsageError("--template is for the slides; give --slides too")
     page = _target(folder, "--html", html or "", _PAGE)
+    deck = _target(folder, "--slides", slides or "", _SLIDES)
     comparison = compute(**chosen)
     if log_entry:
         _print_log_entry(folder, comparison)
         return
+    written: dict[str, str] = {}
     with open_store(folder) as store:
-        written = {"report": _write_page(store, comparison, page)}
+        if comparison.steady_state:  # figures then show what the comparison says
+            store.leave_out_first_samples()
+        if html is not None or slides is None:
+            written["report"] = str(_write_page(store, comparison, page))
+        if slides is not None:
+            for path in written.values():  # the page is there even where the slides fail
+                click.echo(path, err=as_json)
+            written["slides"] = str(_write_slides(store, comparison, deck, template))
     if as_json:
-        print_json({kind: str(path) for kind, path in written.items()})
+        print_json(written)
         return
-    for path in written.values():
-        click.echo(path)
+    click.echo(list(written.values())[-1])
 
 
 def _target(folder: Path, flag: str, given: str, name: str) -> Path:
@@ -73,6 +97,22 @@ def _write_page(store: Store, comparison: Comparison, path: Path) -> Path:
     figures = list(Registry().figures.values())
     plan = plan_toml(store, comparison.experiment)
     return write_report(store, comparison, path, figures=figures, reproduce=plan)
+
+
+def _write_slides(store: Store, comparison: Comparison, path: Path, template: Path | None) -> Path:
+    """Write the slides and return their path; the sources of the default ones go to ``slides``, of others by name."""
+    from ...collate.reproduce import plan_toml
+    from ...viz.slides import TEMPLATE, write_slides
+    from ..registry import Registry
+
+    if path.suffix.lower() != ".pdf":
+        raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
+    sources = path.with_name("slides" if path.name == _SLIDES else f"{path.stem}-slides")
+    figures = list(Registry().figures.values())
+    plan = plan_toml(store, comparison.experiment)
+    return write_slides(
+        store, comparison, path, sources, figures=figures, reproduce=plan, template=template or TEMPLATE
+    )
 
 
 def _print_log_entry(folder: Path, comparison: Comparison) -> None:

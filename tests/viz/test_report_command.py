@@ -40,3 +40,30 @@ def test_a_log_entry_is_no_page(cli, folder):
     ended = cli("report", folder, "--html", "--log-entry")
     assert (ended.code, ended.out) == (2, "")
     assert "--log-entry prints Markdown" in ended.err
+
+
+def test_page_and_slides_stand_beside_the_store(cli, folder):
+    ended = cli("report", folder, "--html", "--slides")
+    assert (ended.code, ended.out) == (0, f"{folder / 'report.html'}\n{folder / 'report.pdf'}\n")
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert {path.name for path in (folder / "slides").iterdir()} == {"slides.typ", "deck.json", "figures"}
+
+
+def test_slides_may_be_named_and_are_written_alone(cli, folder, tmp_path):
+    pdf = tmp_path / "talk.pdf"
+    assert cli("report", folder, f"--slides={pdf}", "--json").json == {"slides": str(pdf)}
+    assert pdf.is_file() and (tmp_path / "talk-slides" / "deck.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--slides=talk.odp"], "must end in .pdf"),
+        (["--template", "my.typ"], "give --slides too"),
+        (["--slides", "--log-entry"], "--log-entry prints Markdown"),
+        (["--slides", "--template", "/nowhere.typ"], "cannot read the template /nowhere.typ"),
+    ],
+)
+def test_what_cannot_be_is_said(cli, folder, arguments, said):
+    ended = cli("report", folder, *arguments)
+    assert ended.code == 2 and said in ended.err

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...collate.parity_matrix import tokens_identical
+from ...core.errors import UsageError
 from ...core.figure import Figure, Row
 from .. import style
 from ..numbers import percent
@@ -55,6 +56,9 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
 
     (ax,) = style.panels(axes)
     found = sorted(cells(rows), key=lambda cell: (not cell.rows[0]["is_reference"], -(cell.bits or 0.0)))
+    others = [cell for cell in found if not cell.rows[0]["is_reference"]]
+    if all(_shares(cell) == (None, None) and cell.rows[0]["kl_mean"] is None for cell in others):
+        raise UsageError("no two cells have outputs of a common prompt, and no divergence was scored")
     assert isinstance(ax.figure, Canvas)
     ax.figure.set_figheight((FRAME_IN + ROW_IN * len(found)) * style.current().zoom)
     for y, cell in enumerate(found):

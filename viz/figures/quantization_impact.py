@@ -36,6 +36,7 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
         places = [at[cell.cell_id] for cell in own]
         _line(upper, places, [scale_mean(cell.column(speed.name)) for cell in own], series, look[series])
         _line(lower, places, [accuracy_of(cell.rows[0]) for cell in own], series, look[series])
+    upper.margins(y=0.1)
     upper.set_ylim(bottom=0)
     upper.set_ylabel(speed_label(speed))
     lower.set_ylabel("accuracy (%)")

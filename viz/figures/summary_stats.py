@@ -41,10 +41,12 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     ax.set_xlim(left=0)
     ax.margins(x=0.12)
     rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
+    has_interval = any(over_formats(own[name], speed.name).low is not None for name in series)
+    interval = "thick line: its 95 % t interval over rounds that ran every format; " if has_interval else ""
     style.note(
         ax,
-        "Marker: mean over formats; thick line: its 95 % t interval over rounds that ran every format; ticks: slowest "
-        f"and fastest format. {rounds} of each format. {speed_note(speed)}",
+        f"Marker: mean over formats; {interval}ticks: slowest and fastest format. {rounds} of each format. "
+        f"{speed_note(speed)}",
         label=speed_label(speed),
     )
 

@@ -1,0 +1,245 @@
+"""What the slides say: one record, written as ``deck.json``, which any template reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from ...collate.comparison import Comparison, ComparisonRow, Estimate
+from ...core.metrics import METRICS
+from ...core.schema import Record
+from ..numbers import by_unit, digits, interval, percent, with_margin
+from ..report.page import headline
+
+if TYPE_CHECKING:
+    from ...core.store import Store
+
+_MEASURED = (
+    "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "
+    "token ids. Warm-up samples are recorded and left out.",
+    "Ratios are paired by prompt and round: with fewer than ten rounds a 95 % t interval on the per-round log ratios, "
+    "from ten on a hierarchical bootstrap. Verdicts are corrected for the number of comparisons (Holm).",
+    "Accuracy counts each problem once; its interval is Wilson's, its difference is tested with McNemar's exact test.",
+)
+_IMPORTED = (
+    "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
+    "Ratios are paired by prompt and round where the logs name them; a single round supports no interval.",
+    "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
+)
+_SEVERITIES = ("error", "warning", "note")
+
+
+class Row(Record):
+    """One cell, in words as a table shows them."""
+
+    label: str = Field(description="what the cell is called")
+    is_baseline: bool = Field(description="whether the others are held against it")
+    value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
+    margin: str = Field(description="its interval as ± half a width; may be empty")
+    ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a where it cannot be told")
+    interval: str = Field(description="95 % interval of the ratio; empty where the logs support none")
+    verdict: str = Field(description="faster, slower, equivalent, no difference shown, not comparable or baseline")
+    parity: str = Field(description="outputs identical to the baseline's; empty where they cannot be compared")
+    accuracy: str = Field(description="share of right answers; empty where none was scored")
+    accuracy_interval: str = Field(description="its 95 % interval; may be empty")
+    accuracy_difference: str = Field(description="difference to the baseline in points with its interval; may be empty")
+    accuracy_verdict: str = Field(description="higher, lower, no difference shown or baseline; may be empty")
+    problems: int = Field(description="problems behind the accuracy")
+    rounds: int = Field(description="finished rounds")
+    failed: int = Field(description="rounds that did not finish")
+
+
+class Note(Record):
+    """Something that a reader must know before he believes a number."""
+
+    kind: Literal["error", "warning", "note"] = Field(description="how grave it is")
+    text: str = Field(description="what, where and with which figures")
+    advice: str = Field(default="", description="what to do about it; may be empty")
+
+
+class Picture(Record):
+    """One drawn figure."""
+
+    id: str = Field(description="the figure's id, as `decodebench plot` takes it")
+    title: str = Field(description="headline")
+    file: str = Field(description="SVG beside deck.json")
+    caption: str = Field(description="what the marks stand for, with n")
+
+
+class Fact(Record):
+    """A name and a value."""
+
+    name: str
+    value: str
+
+
+class Source(Record):
+    """Where rounds came from."""
+
+    format: str = Field(description="decodebench, or the format of another tool's log")
+    rounds: int = Field(description="how many")
+    files: tuple[str, ...] = Field(description="imported files, sorted")
+
+
+class Deck(Record):
+    """Everything that the slides show; no number in them has another origin."""
+
+    experiment: str = Field(description="name of the experiment")
+    date: str | None = Field(description="UTC day of its first round, as YYYY-MM-DD; None where no log tells it")
+    devices: tuple[str, ...] = Field(description="device and host of every place that rounds ran on")
+    engines: tuple[str, ...] = Field(description="backends with their versions")
+    models: tuple[str, ...] = Field(description="models as the user named them")
+    headline: str = Field(description="what came out, in a sentence or two")
+    metric: Fact = Field(description="label and unit of the metric of the ratios")
+    baseline: str = Field(description="label of the baseline")
+    min_effect: str = Field(description="difference below which cells count as equivalent")
+    rows: tuple[Row, ...] = Field(description="one per cell, the baseline first")
+    notes: tuple[Note, ...] = Field(description="warnings and findings, the gravest first")
+    figures: tuple[Picture, ...] = Field(description="figures that the logs support")
+    missing: tuple[str, ...] = Field(description="a sentence per reason why other figures are not drawn")
+    methods: tuple[str, ...] = Field(description="how the numbers came about")
+    environment: tuple[Fact, ...] = Field(description="machine and software of the first round that tells them")
+    sources: tuple[Source, ...] = Field(description="where the rounds came from")
+    reproduce: str = Field(description="plan that measures it again, as TOML; empty where no plan made the records")
+    version: str = Field(description="version of decodebench that wrote the slides")
+    comparison: Comparison = Field(description="the comparison itself, as `compare --json` has it")
+
+
+def make_deck(
+    store: Store, comparison: Comparison, pictures: Sequence[Picture], missing: Sequence[str], reproduce: str
+) -> Deck:
+    """Collect what the slides say.
+
+    Args:
+        store: where dates, devices and environments come from.
+        comparison: what the slides are about.
+        pictures: the figures that were drawn.
+        missing: why others were not.
+        reproduce: the plan that measures the experiment again, as TOML, or nothing.
+    """
+    from importlib.metadata import version
+
+    name, metric = comparison.experiment, METRICS[comparison.metric]
+    sources = _sources(store, name)
+    return Deck(
+        experiment=name,
+        date=_one(store, "SELECT min(started_at)[:10] FROM runs WHERE experiment = ?", name),
+        devices=_texts(store, f"SELECT DISTINCT {_PLACE} FROM runs r WHERE r.experiment = ? ORDER BY 1", name),
+        engines=_texts(
+            store,
+            "SELECT DISTINCT concat_ws(' ', backend, backend_version) FROM runs WHERE experiment = ? ORDER BY 1",
+            name,
+        ),
+        models=_texts(store, "SELECT DISTINCT model FROM runs WHERE experiment = ? ORDER BY 1", name),
+        headline=headline(comparison),
+        metric=Fact(name=metric.label, value=metric.unit),
+        baseline=comparison.baseline,
+        min_effect=percent(comparison.min_effect),
+        rows=tuple(_row(row, comparison.metric) for row in comparison.rows),
+        notes=_notes(comparison),
+        figures=tuple(pictures),
+        missing=tuple(missing),
+        methods=_MEASURED if any(source.format == "decodebench" for source in sources) else _IMPORTED,
+        environment=_environment(store, name),
+        sources=sources,
+        reproduce=reproduce,
+        version=version("decodebench"),
+        comparison=comparison,
+    )
+
+
+_PLACE = (
+    "concat_ws(' ', r.device, '(' || nullif(CASE WHEN r.device LIKE 'cpu%' THEN r.environment->>'cpu_model' "
+    "ELSE r.environment->'gpu'->>0 END, '') || ')', 'on ' || r.hostname)"
+)
+
+
+def _texts(store: Store, sql: str, experiment: str) -> tuple[str, ...]:
+    return tuple(str(value) for (value,) in store.query(sql, [experiment])[1] if value)
+
+
+def _one(store: Store, sql: str, experiment: str) -> str | None:
+    return next(iter(_texts(store, sql, experiment)), None)
+
+
+def _row(row: ComparisonRow, metric: str) -> Row:
+    value, margin = with_margin(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
+    ratio, around = interval(row.ratio)
+    accuracy, difference = row.accuracy, row.accuracy.difference if row.accuracy else None
+    is_baseline = row.verdict == "baseline"
+    return Row(
+        label=row.cell.label,
+        is_baseline=is_baseline,
+        value=value,
+        margin=margin,
+        ratio="" if is_baseline else ratio,
+        interval="" if is_baseline else around,
+        verdict=row.verdict,
+        parity=f"{row.parity.identical} of {row.parity.compared}" if row.parity.compared and not is_baseline else "",
+        accuracy=percent(accuracy.value.value) if accuracy and accuracy.value.value is not None else "",
+        accuracy_interval=_span(accuracy.value) if accuracy else "",
+        accuracy_difference="" if difference is None else _points(difference),
+        accuracy_verdict=accuracy.verdict if accuracy else "",
+        problems=accuracy.value.n if accuracy else 0,
+        rounds=row.rounds,
+        failed=row.failed,
+    )
+
+
+def _span(share: Estimate) -> str:
+    return "" if share.low is None or share.high is None else f"{percent(share.low)} to {percent(share.high)}"
+
+
+def _points(difference: Estimate) -> str:
+    if difference.value is None:
+        return ""
+    text = f"{100 * difference.value:+.1f}"
+    if difference.low is None or difference.high is None:
+        return text
+    return f"{text} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def _notes(comparison: Comparison) -> tuple[Note, ...]:
+    found = [Note(kind="warning", text=text) for text in comparison.warnings]
+    found += [Note(kind=one.severity, text=one.text, advice=one.advice) for one in comparison.findings]
+    return tuple(sorted(found, key=lambda note: _SEVERITIES.index(note.kind)))
+
+
+def _environment(store: Store, experiment: str) -> tuple[Fact, ...]:
+    sql = "SELECT environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at LIMIT 1"
+    text = _one(store, sql, experiment)
+    content: dict[str, Any] = json.loads(text) if text else {}
+    left_out = ("memory_bandwidth", "memory_bandwidth_1_thread", "load_average", "username")
+    return tuple(
+        Fact(name=name.replace("_", " "), value=_words(name, value))
+        for name, value in content.items()
+        if value not in (None, [], {}, "") and name not in left_out
+    )
+
+
+def _words(name: str, value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if name.endswith("_flops_per_s") and isinstance(value, float):
+        return f"{digits(value / 1e9)} GFLOP/s"
+    return by_unit(float(value), "bytes") if name.endswith("_bytes") and isinstance(value, int) else str(value)
+
+
+def _sources(store: Store, experiment: str) -> tuple[Source, ...]:
+    sql = """
+        SELECT source_format, count(*) AS rounds, list_sort(list(DISTINCT parse_filename(source_file))) AS files
+        FROM runs WHERE experiment = ? GROUP BY 1 ORDER BY 1
+    """
+    return tuple(
+        Source(
+            format=row["source_format"],
+            rounds=row["rounds"],
+            files=() if row["source_format"] == "decodebench" else tuple(name for name in row["files"] or () if name),
+        )
+        for row in store.dicts(sql, [experiment])
+    )
