@@ -5,12 +5,12 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench nightly docs references proto clean clang
+.PHONY: demo test lint types bench nightly docs references proto clean clang chromium
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
 
-test: lint types clang
+test: lint types clang chromium
 	$(BIN)/python -m pytest -m "not nightly"
 
 lint: $(VENV)/.dev-ready
@@ -27,7 +27,7 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices included.
-nightly: lint types clang
+nightly: lint types clang chromium
 	$(BIN)/python -m pytest
 
 # Regenerate what docs/ takes from the code.
@@ -51,6 +51,12 @@ clang:
 	@command -v clang >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes clang >/dev/null; } || \
 		echo "clang is not installed: tinygrad will not be measured (apt-get install clang)"
+
+# The tests open the HTML page in a real browser. Installed where that needs no password; without it they are skipped.
+chromium:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium chromium-driver >/dev/null; } || \
+		echo "chromium is not installed: the page is not tested in a browser (apt-get install chromium chromium-driver)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence, Parity
 from ..collate.parity_matrix import ParityMatrix, ParityRow
 from ..core.metrics import METRICS
 from .numbers import by_unit, digits, interval, percent, with_margin
+from .sparkline import LEAST_SPAN, Courses, sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +28,8 @@ _DETAILS = (
     "peak_device_bytes",
     "energy_j",
 )
-_BAR_WIDTH = 36
+_BAR_WIDTH = 24
+_HEADING_WIDTH = 13  # so that the tables take no more room than their figures need
 _MOST_NOTES = 12
 
 
@@ -37,11 +40,18 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     return Group(*_headline(comparison), _table(comparison), _details(comparison), *_notes(comparison))
 
 
-def show_view(comparison: Comparison) -> RenderableType:
-    """Return the comparison as bars with their intervals, and the tables below them."""
+def show_view(comparison: Comparison, courses: Courses, *, has_unicode: bool | None = None) -> RenderableType:
+    """Return the comparison as bars with their intervals and courses, and the tables below them.
+
+    Args:
+        comparison: what is shown.
+        courses: of its cells, see ``viz.sparkline``.
+        has_unicode: whether blocks can be printed; by default what standard output can encode.
+    """
     from rich.console import Group
 
-    return Group(_bars(comparison, has_unicode=_is_unicode()), comparison_view(comparison))
+    chosen = _is_unicode() if has_unicode is None else has_unicode
+    return Group(*_bars(comparison, courses, has_unicode=chosen), comparison_view(comparison))
 
 
 def parity_view(matrix: ParityMatrix) -> RenderableType:
@@ -186,7 +196,8 @@ def _details(comparison: Comparison) -> Table:
     table.add_column("cell", overflow="fold", min_width=14)
     for name in shown:
         unit = METRICS[name].unit
-        table.add_column(METRICS[name].label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
+        label = fill(METRICS[name].label, _HEADING_WIDTH)
+        table.add_column(label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
     for row in comparison.rows:
         values = [row.metrics[name].value if name in row.metrics else None for name in shown]
         units = [METRICS[name].unit for name in shown]
@@ -227,8 +238,8 @@ def _divergence(divergence: Divergence) -> str:
     return f"{text}, log-probability gap {divergence.logprob_gap:.2g} in the baseline's eyes ({kind})"
 
 
-def _bars(comparison: Comparison, *, has_unicode: bool) -> Table:
-    """Draw one bar per cell from zero, its interval as a line at the end."""
+def _bars(comparison: Comparison, courses: Courses, *, has_unicode: bool) -> Iterator[RenderableType]:
+    """Draw one bar per cell from zero, its interval as a line at the end, and its course beside it."""
     from rich.table import Table
     from rich.text import Text
 
@@ -237,16 +248,28 @@ def _bars(comparison: Comparison, *, has_unicode: bool) -> Table:
     ends = [e.high or e.value or 0.0 for e in estimates if e is not None]
     longest = max(ends, default=0.0) or 1.0
     full, line = ("█", "─") if has_unicode else ("#", "-")
-    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
     table.add_column(overflow="fold", min_width=14)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     for row, estimate in zip(comparison.rows, estimates, strict=True):
         if estimate is None or estimate.value is None:
-            table.add_row(row.cell.label, Text("not measured", style="dim"), "")
+            table.add_row(row.cell.label, Text("not measured", style="dim"), "", "")
             continue
         certain = round(_BAR_WIDTH * (estimate.low if estimate.low is not None else estimate.value) / longest)
         reach = round(_BAR_WIDTH * (estimate.high if estimate.high is not None else estimate.value) / longest)
         bar = full * max(certain, 0) + line * max(reach - max(certain, 0), 0)
-        table.add_row(row.cell.label, bar, f"{by_unit(estimate.value, metric.unit)} {metric.unit}")
-    return table
+        course = sparkline(courses.values.get(row.cell.cell_id, []), has_unicode=has_unicode)
+        table.add_row(row.cell.label, bar, _rate(estimate.value, metric.unit), course)
+    yield table
+    if any(len(values) > 1 for values in courses.values.values()):
+        what = "round by round" if courses.over == "rounds" else "decode speed from an answer's second step to its last"
+        levels = "" if has_unicode else " (1 lowest, 7 highest)"
+        yield Text(f"right: {what}{levels}; full height is at least {percent(LEAST_SPAN)}", style="dim")
+
+
+def _rate(value: float, unit: str) -> str:
+    """Return a value with its unit once: seconds and bytes already have theirs."""
+    text = by_unit(value, unit)
+    return text if unit in ("s", "bytes", "1") else f"{text} {unit}"

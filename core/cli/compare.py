@@ -145,9 +145,12 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
+    from ...viz.sparkline import courses
     from ...viz.terminal import show_view
 
-    console().print(show_view(comparison))
+    with open_store(chosen["folder"]) as store:
+        found = courses(store, comparison)
+    console().print(show_view(comparison, found))
 
 
 @click.command(context_settings=CONTEXT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -15,6 +17,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
+
+_PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "-", "…": "."}
 
 # name -> (module, what it does); the text stands here so that `--help` imports no command
 _COMMANDS = {
@@ -113,7 +117,22 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    _print_anywhere()
     sys.exit(_run())
+
+
+def _print_anywhere() -> None:
+    """Let streams that lack Unicode print plain signs in place of ours, one for one so that tables stay aligned."""
+    codecs.register_error("decodebench", _in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors="decodebench")
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN_SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 def _run() -> int:

@@ -1,5 +1,5 @@
 """The HTML page: one self-contained file about one experiment."""
 
-from .page import render, write_report
+from .page import Content, render, write_report
 
-__all__ = ["render", "write_report"]
+__all__ = ["Content", "render", "write_report"]

@@ -1,7 +1,28 @@
-// Sort a table by the column whose heading is clicked; a second click turns the order round.
+// What all parts of the page share: the data, how numbers read, sorting, and which cells are shown.
+"use strict";
+const data = JSON.parse(document.getElementById("chart-data").textContent);
+
+// An element with its content; text stays text, whatever a model wrote.
+function element(name, attributes = {}, ...content) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...content);
+  return made;
+}
+
+// Three significant digits with the unit that suits their size, as in the tables.
+function format(value, unit) {
+  if (value === null || value === undefined) return "n/a";
+  const digits = (x) => (Math.abs(x) >= 100 ? Math.round(Number(x.toPrecision(3))).toString() : x.toPrecision(3));
+  const size = Math.abs(value);
+  if (unit === "s") return size >= 1 || !size ? `${digits(value)} s` : size >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
+  if (unit === "bytes") return size >= 2 ** 30 ? `${digits(value / 2 ** 30)} GiB` : `${digits(value / 2 ** 20)} MiB`;
+  return unit === "1" ? digits(value) : `${digits(value)} ${unit}`;
+}
+
 for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("thead th").forEach((heading, column) => {
-    heading.addEventListener("click", () => {
+    heading.firstElementChild.addEventListener("click", () => {
       const down = heading.getAttribute("aria-sort") !== "descending";
       table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", down ? "descending" : "ascending");
@@ -15,4 +36,35 @@ for (const table of document.querySelectorAll("table.sortable")) {
       table.tBodies[0].append(...(down ? rows.reverse() : rows));
     });
   });
+}
+
+const GLYPHS = { circle: "●", rect: "■", rectRot: "◆", triangle: "▲", triangleDown: "▼", cross: "✚", crossRot: "✖" };
+const filters = document.querySelector("#filters form");
+let visible = data.cells.map((_, i) => i);
+const whenFiltered = [];
+
+function applyFilters() {
+  const wanted = filters.querySelector("#find-cell").value.trim().toLowerCase();
+  const refused = [...filters.querySelectorAll("fieldset[data-dimension]")].map((group) => [
+    group.dataset.dimension,
+    new Set([...group.querySelectorAll("input:not(:checked)")].map((box) => box.value)),
+  ]);
+  visible = data.cells.flatMap((cell, i) =>
+    cell.label.toLowerCase().includes(wanted) && refused.every(([name, values]) => !values.has(cell.dimensions[name])) ? [i] : []);
+  for (const part of document.querySelectorAll("[data-cell]")) part.hidden = !visible.includes(Number(part.dataset.cell));
+  const all = data.cells.length;
+  document.getElementById("shown").textContent = visible.length === all ? `${all} cells` : `${visible.length} of ${all} cells`;
+  whenFiltered.forEach((follow) => follow());
+}
+
+if (filters) {
+  for (const box of filters.querySelectorAll("[data-dimension=backend] input")) {
+    const cell = data.cells.find((each) => each.dimensions.backend === box.value);
+    box.nextElementSibling.textContent = GLYPHS[cell.marker];
+    box.nextElementSibling.style.color = cell.colour;
+  }
+  filters.addEventListener("input", applyFilters);
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  filters.addEventListener("reset", () => setTimeout(applyFilters));
+  filters.parentElement.open = innerWidth >= 640;
 }

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import Comparison, ComparisonRow, Estimate
+from ...collate.noise import supports_percentile
 from ...core.errors import UsageError
 from ...core.metrics import METRICS
 from ..numbers import by_unit, interval, percent, with_margin
 from ..plot import image, read, write_atomically
+from .charts import PERCENTILES, chart_data, dimensions
+from .samples import packed, sample_data
 
 if TYPE_CHECKING:
     from ...core.figure import Figure
+    from ...core.finding import Place
     from ...core.store import Store
 
 _HERE = Path(__file__).parent
-_MOST_DIFFERENCES = 20
+_SCRIPTS = ("page.js", "charts.js", "samples.js")
 _DETAILS = (
     "ttft_s",
     "tpot_s",
@@ -30,6 +36,35 @@ _DETAILS = (
     "peak_device_bytes",
     "energy_j",
 )
+_SEVERITIES = ("error", "warning", "note")
+_MOST_NOTES = 8
+_MOST_PLACES = 6
+_MOST_CHOICES = 24  # of a dimension; more are found by text
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page holds beside the comparison.
+
+    Attributes:
+        charts: see ``chart_data``.
+        samples: see ``sample_data``.
+        figures: title and inline SVG of each static figure.
+        missing: a sentence for each figure that has no data.
+        machines: what the rounds ran on: which cells (empty: all), and each fact by name.
+        cells: by cell id, what each ran: version, options, notes and sources.
+        rounds: by run id, what a reader calls it: its cell and round.
+        reproduce: the plan that measures the experiment again, as TOML; empty where there is none.
+    """
+
+    charts: Mapping[str, Any]
+    samples: Mapping[str, Any]
+    figures: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+    machines: Sequence[tuple[str, Mapping[str, str]]] = ()
+    cells: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rounds: Mapping[str, str] = field(default_factory=dict)
+    reproduce: str = ""
 
 
 def write_report(
@@ -48,55 +83,61 @@ def write_report(
         DecodebenchError: the file cannot be written.
     """
     drawn, missing = _figures(store, comparison, figures)
-    page = render(
-        comparison,
+    content = Content(
+        charts=chart_data(store, comparison),
+        samples=sample_data(store, comparison),
         figures=drawn,
         missing=missing,
-        differences=_differences(store, comparison),
-        environment=_environment(store, comparison.experiment),
+        machines=_machines(store, comparison),
+        cells=_cells(store, comparison.experiment),
+        rounds=_rounds(store, comparison),
         reproduce=reproduce,
     )
-    return write_atomically(path, page.encode())
+    return write_atomically(path, render(comparison, content).encode())
 
 
-def render(
-    comparison: Comparison,
-    *,
-    figures: Mapping[str, str],
-    missing: Sequence[str],
-    differences: Sequence[Mapping[str, Any]],
-    environment: Mapping[str, str],
-    reproduce: str,
-) -> str:
-    """Return the page as text; whatever a model wrote is escaped.
-
-    Args:
-        comparison: what the page is about.
-        figures: title and inline SVG of each figure.
-        missing: a sentence for each figure that has no data.
-        differences: outputs that leave the baseline's, see ``page.html.j2``.
-        environment: what the rounds ran on, by name.
-        reproduce: the plan that measures the experiment again, as TOML; empty where there is none.
-    """
+def render(comparison: Comparison, content: Content) -> str:
+    """Return the page as text; whatever a model wrote is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     templates = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     templates.filters |= {"percent": percent, "interval": interval, "margin": with_margin, "unit": by_unit}
+    notes = _notes(comparison, content.rounds)
     return templates.get_template("page.html.j2").render(
         comparison=comparison,
+        content=content,
         headline=headline(comparison),
+        notes=notes[:_MOST_NOTES],
+        more_notes=notes[_MOST_NOTES:],
         metric=METRICS[comparison.metric],
         details=_details(comparison),
-        figures={title: Markup(svg) for title, svg in figures.items()},
-        missing=missing,
-        differences=differences,
-        most_differences=_MOST_DIFFERENCES,
-        environment=environment,
-        reproduce=reproduce,
-        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "page.js").read_text(encoding="utf-8")),
+        choices=_choices(comparison),
+        percentiles={f"{100 * q:g} %": next(n for n in count(1) if supports_percentile(n, q)) for q in PERCENTILES},
+        definitions=[METRICS[name] for name in content.charts["metrics"]],
+        figures={title: Markup(svg) for title, svg in content.figures.items()},
+        charts=Markup(_json(content.charts)),
+        samples=Markup(packed(content.samples)),
+        style=Markup(_text("page.css")),
+        library=Markup(_library()),
+        script=Markup("\n".join(_text(name) for name in _SCRIPTS)),
     )
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _library() -> str:
+    """Return the charting library after its licence, without the link to a source map that no page has."""
+    code = _text("vendor/chart.umd.min.js").partition("//# sourceMappingURL=")[0]
+    return f"/*\n{_text('vendor/LICENSE.md')}*/\n{code}"
+
+
+def _json(content: object) -> str:
+    """Return JSON that may stand in a script element: whatever it holds, it cannot end that element."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
 
 
 def headline(comparison: Comparison) -> str:
@@ -130,6 +171,24 @@ def _right(row: ComparisonRow) -> str:
     return f"It answers {percent(accuracy.value.value)}{around} of {accuracy.task} right."
 
 
+def _notes(comparison: Comparison, rounds: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what must be known before the figures, the worst first: ``kind``, ``text``, ``advice`` and ``rows``."""
+    notes = [{"kind": "warning", "text": text, "advice": "", "rows": ""} for text in comparison.warnings]
+    for found in comparison.findings:
+        rows = _places(found.rows, rounds)
+        notes.append({"kind": found.severity, "text": found.text, "advice": found.advice, "rows": rows})
+    return sorted(notes, key=lambda line: _SEVERITIES.index(line["kind"]))
+
+
+def _places(rows: Sequence[Place], rounds: Mapping[str, str]) -> str:
+    """Name the rows behind a finding."""
+    named = dict.fromkeys(
+        rounds.get(row.run_id, row.run_id) + ("" if row.sample is None else f", sample {row.sample}") for row in rows
+    )
+    shown = list(named)[:_MOST_PLACES]
+    return "; ".join(shown) + (f"; {len(named) - len(shown)} more" if len(named) > len(shown) else "")
+
+
 def _details(comparison: Comparison) -> list[tuple[str, str, list[Estimate | None]]]:
     """Return label, unit and a value per row of every further metric that some row has."""
     found = []
@@ -138,6 +197,14 @@ def _details(comparison: Comparison) -> list[tuple[str, str, list[Estimate | Non
         if any(value is not None and value.value is not None for value in values):
             found.append((METRICS[name].label, METRICS[name].unit, values))
     return found
+
+
+def _choices(comparison: Comparison) -> dict[str, list[str]]:
+    """Return the values of every dimension in which the rows differ, in their order."""
+    by_row = [dimensions(row) for row in comparison.rows]
+    names = dict.fromkeys(name for each in by_row for name in each)
+    values = {name: list(dict.fromkeys(each[name] for each in by_row if name in each)) for name in names}
+    return {name: found for name, found in values.items() if 1 < len(found) <= _MOST_CHOICES}
 
 
 def _figures(store: Store, comparison: Comparison, figures: Sequence[Figure]) -> tuple[dict[str, str], list[str]]:
@@ -162,47 +229,57 @@ def _inline(svg: str, prefix: str) -> str:
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
 
 
-def _differences(store: Store, comparison: Comparison) -> list[dict[str, Any]]:
-    """Return prompt, both outputs split at the first divergence, and its gap, for the first differing problems."""
-    baseline = _outputs(store, comparison.experiment, comparison.rows[0].cell.cell_id)
-    found: list[dict[str, Any]] = []
-    for row in comparison.rows[1:]:
-        other = _outputs(store, comparison.experiment, row.cell.cell_id)
-        for divergence in row.parity.divergences:
-            if divergence.sample_id in baseline and divergence.sample_id in other:
-                prompt, own = baseline[divergence.sample_id]
-                common, left, right = _split(own, other[divergence.sample_id][1])
-                texts = {"common": common, "baseline": left, "other": right}
-                found.append({"cell": row.cell.label, "prompt": prompt, "at": divergence} | texts)
-    return found
-
-
-def _outputs(store: Store, experiment: str, cell_id: str) -> dict[str, tuple[str, str]]:
+def _machines(store: Store, comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
+    """Return every environment that the rounds ran in, with the labels of its cells where there are several."""
     sql = """
-        SELECT s.sample_id, s.prompt, s.text FROM samples s JOIN runs r USING (run_id)
-        WHERE r.experiment = $experiment AND r.cell_id = $cell AND r.status = 'ok' AND NOT s.is_warmup
-        ORDER BY r.round DESC
+        SELECT cell_id, environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at
     """
-    rows = store.query(sql, {"experiment": experiment, "cell": cell_id})[1]
-    return {sample: (prompt or "", text or "") for sample, prompt, text in rows}
+    labels = {row.cell.cell_id: row.cell.label for row in comparison.rows}
+    found: dict[str, tuple[dict[str, str], dict[str, None]]] = {}
+    for cell_id, text in store.query(sql, [comparison.experiment])[1]:
+        facts = _facts(json.loads(text))
+        _, names = found.setdefault(json.dumps(facts), (facts, {}))
+        names[labels.get(cell_id, cell_id)] = None
+    everywhere = len(found) == 1
+    return [("" if everywhere else ", ".join(names), facts) for facts, names in found.values()]
 
 
-def _split(a: str, b: str) -> tuple[str, str, str]:
-    """Return what both texts begin with, and the rest of each."""
-    same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:same], a[same:], b[same:]
-
-
-def _environment(store: Store, experiment: str) -> dict[str, str]:
-    sql = "SELECT environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at LIMIT 1"
-    rows = store.query(sql, [experiment])[1]
-    content = json.loads(rows[0][0]) if rows else {}
-    shown = {name: value for name, value in content.items() if value not in (None, [], {}, "")}
+def _facts(environment: dict[str, Any]) -> dict[str, str]:
+    shown = {name: value for name, value in environment.items() if value not in (None, [], {}, "")}
     return {
         name.replace("_", " "): _words(value)
         for name, value in shown.items()
-        if not name.startswith("memory_bandwidth")
+        if not name.startswith("memory_bandwidth") and name != "load_average"  # the latter is another one every round
     }
+
+
+def _rounds(store: Store, comparison: Comparison) -> dict[str, str]:
+    labels = {row.cell.cell_id: row.cell.label for row in comparison.rows}
+    sql = "SELECT run_id, cell_id, round FROM runs WHERE experiment = ?"
+    runs = store.query(sql, [comparison.experiment])[1]
+    return {run_id: f"{labels.get(cell_id, cell_id)}, round {number + 1}" for run_id, cell_id, number in runs}
+
+
+def _cells(store: Store, experiment: str) -> dict[str, dict[str, str]]:
+    """Return, by cell id, what a reader must know of how it ran."""
+    sql = """
+        SELECT cell_id, any_value(concat_ws(' ', backend, backend_version)) AS engine, any_value(plugin) AS plugin,
+               any_value(concat_ws(' ', task, task_version)) AS task, any_value(max_new_tokens) AS "token limit",
+               any_value(CAST(options AS VARCHAR)) AS options, list(DISTINCT source_file) AS sources,
+               list_distinct(flatten(list(notes))) AS notes, any_value(source_format) AS format
+        FROM runs WHERE experiment = ? GROUP BY cell_id ORDER BY cell_id
+    """
+    return {row.pop("cell_id"): _described(row) for row in store.dicts(sql, [experiment])}
+
+
+def _described(row: dict[str, Any]) -> dict[str, str]:
+    options = {name: value for name, value in json.loads(row.pop("options") or "{}").items() if value is not None}
+    imported = row.pop("format") != "decodebench"
+    sources = sorted(source for source in row.pop("sources") if source) if imported else []
+    notes = "; ".join(sorted(row.pop("notes") or []))
+    words = {name: str(value) for name, value in row.items() if value not in (None, "")}
+    further = {"options": _words(options), "notes": notes, "imported from": _words(sources)}
+    return words | {name: text for name, text in further.items() if text}
 
 
 def _words(value: object) -> str:

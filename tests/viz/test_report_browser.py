@@ -1,0 +1,248 @@
+"""The page in a real browser, headless Chromium: what a reader clicks does what it says, and nothing goes wrong."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from decodebench.collate.compare import compare
+from decodebench.viz.report import render
+
+from .report_pages import HOSTILE, PROBLEMS, large_content, write_logs, write_page
+
+LAPTOP, PHONE = (1280, 800), (390, 844)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="no chromium and chromedriver here: `make chromium` (apt-get install chromium chromium-driver)",
+)
+
+
+class Page:
+    """One page in one browser, which all tests of this file share."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, path, size=LAPTOP, scheme="light"):
+        width, height = size
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.scheme(scheme)
+        self.driver.get(path.as_uri())
+        self.until("document.querySelectorAll('#problems details').length > 0")
+        return self
+
+    def scheme(self, name):
+        features = {"features": [{"name": "prefers-color-scheme", "value": name}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+
+    def js(self, expression):
+        return self.driver.execute_script(f"return {expression}")
+
+    def until(self, expression, timeout=20):
+        end = time.monotonic() + timeout
+        while not (value := self.js(expression)):
+            assert time.monotonic() < end, f"never true: {expression}"
+            time.sleep(0.02)
+        return value
+
+    def find(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def click(self, selector):
+        self.js(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        self.find(selector).click()
+
+    def rows(self, table="#comparison"):
+        return self.js(
+            f"[...document.querySelectorAll('{table} tbody tr:not([hidden]) th')].map((each) => each.textContent)"
+        )
+
+    def chart(self, name, expression):
+        return self.js(
+            f"((chart) => {expression})(Chart.getChart(document.querySelector('[data-chart={name}] canvas')))"
+        )
+
+    def console(self):
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    write_logs(folder)
+    return write_page(folder, compare)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield Page(driver)
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, file):
+    browser.open(file)
+    yield browser
+    assert browser.console() == [], "the console stays empty, whatever a test does"
+
+
+def test_it_loads_nothing_else_and_runs_nothing_that_a_model_wrote(page):
+    loaded = page.js("performance.getEntriesByType('resource').map((each) => each.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    page.click("#problems summary")
+    assert page.js("window.hacked === undefined && document.querySelectorAll('img').length === 0")
+    assert HOSTILE in page.find("#problems .prompt").text
+    assert HOSTILE in page.js("document.querySelector('#methods pre').textContent")
+
+
+def test_filters_act_on_tables_charts_and_samples(page):
+    assert page.rows() == ["alpha f16", "beta f16", "beta q8_0", "gamma f16"]
+    page.click("[data-dimension=backend] input[value=gamma]")
+    page.click("[data-dimension=quantisation] input[value=f16]")
+    assert page.rows() == page.rows("#figures") == ["beta q8_0"]
+    assert page.find("#shown").text == "1 of 4 cells"
+    assert page.chart("figures", "chart.scales.y.getLabels()") == ["beta q8_0"]
+    page.click("#problems summary")
+    assert [each.text for each in page.driver.find_elements("css selector", ".answer h3")] == ["beta q8_0"]
+    page.click("#filters button[type=reset]")
+    page.until("document.getElementById('shown').textContent === '4 cells'")
+    page.find("#find-cell").send_keys("BETA")
+    assert page.rows() == ["beta f16", "beta q8_0"]
+    page.find("#find-cell").send_keys(" nothing")
+    assert page.rows() == [] and page.js("document.querySelector('[data-chart=figures]').hidden")
+
+
+def test_tables_sort_by_mouse_and_keyboard(page):
+    page.click("#comparison th:nth-child(5) button")
+    assert page.rows() == ["beta q8_0", "beta f16", "alpha f16", "gamma f16"]
+    page.find("#comparison th:nth-child(5) button").send_keys("\n")
+    assert page.rows() == ["gamma f16", "alpha f16", "beta f16", "beta q8_0"]
+    assert page.find("#comparison th:nth-child(5)").get_attribute("aria-sort") == "ascending"
+
+
+def hovered(page, name, dataset=0):
+    """Point at the first mark of a dataset and return what the chart says of it."""
+    from selenium.webdriver import ActionChains
+
+    canvas = page.find(f"[data-chart={name}] canvas")
+    page.js(f"document.querySelector('[data-chart={name}]').scrollIntoView({{block: 'center'}})")
+    x, y = page.chart(name, f"((mark) => [mark.x, mark.y])(chart.getDatasetMeta({dataset}).data[0])")
+    left, top = canvas.size["width"] / 2, canvas.size["height"] / 2
+    ActionChains(page.driver, duration=0).move_to_element_with_offset(canvas, x - left, y - top).perform()
+    page.until(f"Chart.getChart(document.querySelector('[data-chart={name}] canvas')).tooltip.opacity > 0")
+    return page.chart(name, "[...chart.tooltip.title, ...chart.tooltip.body.flatMap((each) => each.lines)]")
+
+
+def test_charts_tell_their_figures_where_one_points(page):
+    assert hovered(page, "figures") == [
+        "alpha f16",
+        "9.81 tokens/s",
+        "95 %: 9.56 tokens/s to 10.1 tokens/s",
+        "3 rounds",
+    ]
+    title, ratio, around, rounds, verdict = hovered(page, "ratios")
+    assert (title, ratio, rounds, verdict) == ("beta f16", "2.00 times", "3 rounds", "faster")
+    assert around.startswith("95 %: ")
+    assert hovered(page, "rounds")[:2] == ["alpha f16", "round 1: 10.0 tokens/s"]
+    assert hovered(page, "latencies") == ["alpha f16", "median: 408 ms", "90 %: 416 ms", "95 %: 416 ms", "180 samples"]
+    assert "accuracy: 100 %" in hovered(page, "accuracy")[2]
+
+
+def test_another_metric_redraws_the_charts_that_show_it(page):
+    page.find("[data-chart=figures] select").send_keys("Time to first token")
+    page.until("Chart.getChart(document.querySelector('[data-chart=figures] canvas')).options.scales.x.title.text "
+               "=== 'Time to first token'")  # fmt: skip
+    assert hovered(page, "figures")[1] == "408 ms"
+    assert hovered(page, "rounds")[1] == "round 1: 400 ms"
+    page.find("[data-chart=latencies] select").send_keys("Time per step")
+    assert "1980 steps" in hovered(page, "latencies")
+
+
+def test_a_line_of_the_time_course_can_be_hidden(page):
+    from selenium.webdriver import ActionChains
+
+    canvas = page.find("[data-chart=rounds] canvas")
+    page.js("document.querySelector('[data-chart=rounds]').scrollIntoView({block: 'center'})")
+    x, y = page.chart("rounds", "((box) => [box.left + 5, box.top + 5])(chart.legend.legendHitBoxes[1])")
+    move = ActionChains(page.driver, duration=0).move_to_element_with_offset(
+        canvas, x - canvas.size["width"] / 2, y - canvas.size["height"] / 2
+    )
+    move.click().perform()
+    page.until("!Chart.getChart(document.querySelector('[data-chart=rounds] canvas')).isDatasetVisible(1)")
+    assert page.chart("rounds", "chart.isDatasetVisible(0)")
+
+
+def test_a_sample_opens_with_outputs_side_by_side_and_the_parting_marked(page):
+    assert page.find("#found").text == f"{PROBLEMS} of {PROBLEMS} problems"
+    page.js("(document.querySelector('[name=which]').value = 'parts',"
+            "document.querySelector('#samples form').dispatchEvent(new Event('input')))")  # fmt: skip
+    assert page.find("#found").text == f"{PROBLEMS // 3} of {PROBLEMS} problems"
+    page.click("#problems details:nth-child(2) summary")
+    answers = page.driver.find_elements("css selector", ".answer")
+    assert [answer.find_element("css selector", "h3").text for answer in answers] == page.rows()
+    boxes = {round(answer.rect["y"]) for answer in answers[:2]}
+    assert len(boxes) == 1, "side by side"
+    marks = [[mark.text for mark in answer.find_elements("css selector", "mark")] for answer in answers]
+    assert marks == [[], [], ["</script><img"], []]
+    output = answers[2].find_element("css selector", ".output").text
+    assert output.startswith("word0 word1 word2 word3 </script><img src=x")
+    assert "parts at output token 4" in answers[2].text and "wrong" in answers[2].text
+    assert "same as the baseline" in answers[1].text and "right answer: 4" in page.find("#problems").text
+    page.find("#samples [name=text]").send_keys("what is 3 +")
+    assert page.find("#found").text == f"1 of {PROBLEMS} problems"
+
+
+def test_long_lists_come_in_pieces(page):
+    count = "document.querySelectorAll('#problems > details').length"
+    assert page.js(count) == 50
+    page.click("#more")
+    assert page.js(count) == PROBLEMS and not page.find("#more").is_displayed()
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_it_fits_the_screen_in_light_and_dark(page, file, size):
+    page.open(file, size)
+    assert page.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    light = (
+        page.js("getComputedStyle(document.body).backgroundColor"),
+        page.chart("figures", "chart.scales.y.options.ticks.color"),
+    )
+    page.scheme("dark")
+    page.until(f"getComputedStyle(document.body).backgroundColor !== {light[0]!r}")
+    assert page.chart("figures", "chart.scales.y.options.ticks.color") != light[1]
+    assert page.chart("figures", "chart.width") <= size[0]
+
+
+def test_eight_thousand_samples_are_small_and_quick(browser, comparison, tmp_path):
+    rows = tuple(
+        row.model_copy(update={"cell": row.cell.model_copy(update={"cell_id": f"c{i}", "label": f"cell {i}"})})
+        for i, row in enumerate(comparison.rows * 2)
+    )
+    large = tmp_path / "large.html"
+    content = large_content(comparison.model_copy(update={"rows": rows}), problems=1000, words=100)
+    large.write_text(render(comparison.model_copy(update={"rows": rows}), content), encoding="utf-8")
+    assert large.stat().st_size < 10e6
+    browser.driver.execute_cdp_cmd("Performance.enable", {})
+    browser.open(large)
+    found = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    busy = {each["name"]: each["value"] for each in found}["TaskDuration"]
+    assert busy < 2.0, "seconds of work, whatever else the machine does"
+    assert browser.find("#found").text == "1000 of 1000 problems"
+    browser.click("#problems summary")
+    assert len(browser.driver.find_elements("css selector", ".answer")) == 8
+    assert browser.console() == []
