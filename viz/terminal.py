@@ -137,7 +137,7 @@ def _table(comparison: Comparison) -> Table:
     table.add_column("cell", overflow="fold", min_width=14)
     table.add_column(f"{_short(metric.label)}\n{metric.unit}", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=10)
+    table.add_column("verdict", min_width=10, max_width=13)
     table.add_column("same\ntokens", min_width=9)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)

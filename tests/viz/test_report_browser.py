@@ -152,7 +152,7 @@ def test_charts_tell_their_figures_where_one_points(page):
     assert hovered(page, "figures") == [
         "alpha f16",
         "9.81 tokens/s",
-        "95 %: 9.56 tokens/s to 10.1 tokens/s",
+        "95 %: 9.34 tokens/s to 10.3 tokens/s",
         "3 rounds",
     ]
     title, ratio, around, rounds, verdict = hovered(page, "ratios")

@@ -8,9 +8,12 @@ import pytest
 from rich.console import Console
 
 from decodebench.collate.comparison import Estimate, Parity
-from decodebench.viz.terminal import _bars, comparison_view, show_view
+from decodebench.viz.sparkline import Courses
+from decodebench.viz.terminal import comparison_view, show_view
 
 from .conftest import make_row
+
+COURSES = Courses("rounds", {"llama-cpp-q8_0": [1200.0, 1210.0, 600.0] * 10, "reference-f32": [412.0, 411.0, 413.0]})
 
 
 def shown(renderable, width: int = 80) -> str:
@@ -20,12 +23,19 @@ def shown(renderable, width: int = 80) -> str:
 
 
 def test_everything_stands_within_80_columns_without_colour_codes(comparison):
-    text = shown(show_view(comparison))
+    text = shown(show_view(comparison, COURSES))
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     header = next(line for line in text.splitlines() if line.strip().startswith("cell"))
     assert header.rstrip().endswith("accuracy  n"), "no column may be squeezed out"
+
+
+def test_a_pipe_does_not_widen_tables_beyond_what_they_need(comparison):
+    lines = shown(show_view(comparison, COURSES), width=160).splitlines()
+    rulers = [line for line in lines if "──" in line and "█" not in line]
+    assert len(rulers) == 2 and max(map(len, rulers)) <= 84
+    assert any(line.startswith("ratio: ") and len(line) > 100 for line in lines), "sentences stay whole there"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +64,15 @@ def test_a_cell_without_figures_says_so(comparison):
     assert "n/a" in text and "3 failed" in text and "not comparable" in " ".join(text.split())
 
 
-def test_bars_have_a_plain_form_for_terminals_that_need_it(comparison):
-    text = shown(_bars(comparison, has_unicode=False))
+def test_bars_and_courses_have_a_plain_form_for_terminals_that_need_it(comparison):
+    text = shown(show_view(comparison, COURSES, has_unicode=False)).split("demo: ")[0]
     assert text.isascii()
     longest = max(comparison.rows, key=lambda row: row.metrics["decode_tokens_per_s"].value)
     lines = {line.split("  ")[0].strip(): line.count("#") for line in text.splitlines()}
     assert max(lines, key=lambda name: lines[name]) == longest.cell.label
+    assert "413 tokens/s 444" in text and "(1 lowest, 7 highest)" in text
+
+
+def test_cells_without_a_course_have_none_and_no_key_to_it(comparison):
+    text = shown(show_view(comparison, Courses("rounds", {"llama-cpp-q8_0": [1.0]})))
+    assert "round by round" not in text
