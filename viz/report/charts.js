@@ -1,6 +1,6 @@
 // The charts: one horizontal mark per cell with its interval, the time course, and accuracy beside speed.
 const NARROW = 560; // px; below it labels wrap early
-const RELATED = 8; // above this ratio of largest to smallest an axis is logarithmic
+const [NEAR, FAR] = [5, 30]; // an axis is logarithmic where largest and smallest differ by more; FAR for one from zero
 const DASHES = [[], [6, 3], [2, 3], [10, 3, 2, 3], [4, 6]];
 const SIZED = new Set(["s", "bytes"]); // units that change with the size of the number
 const MOST_NAMES = 16; // names beside points, entries of a legend
@@ -108,7 +108,7 @@ function scale(points, unit, { fromZero = true, logarithmic = false, title } = {
   const values = points.map((point) => point[0]).filter((value) => value !== null && value > 0);
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const reach = Math.min(Math.max(...points.map((point) => point[2] ?? point[0])), most * 1.5);
-  const isLogarithmic = logarithmic && most / least > 4 || !fromZero && most / least > RELATED;
+  const isLogarithmic = most / least > (fromZero && !logarithmic ? FAR : NEAR);
   const low = Math.max(Math.min(...points.map((point) => point[1] ?? point[0])), least / 1.5);
   return {
     type: isLogarithmic ? "logarithmic" : "linear",
@@ -116,7 +116,7 @@ function scale(points, unit, { fromZero = true, logarithmic = false, title } = {
     max: isLogarithmic ? reach * 1.1 : reach + (reach - (fromZero ? 0 : low)) * 0.05,
     grid: { color: colour("--line") },
     ticks: { color: colour("--soft"), maxRotation: 0, autoSkipPadding: 20, callback: (value) => (Math.abs(value.toPrecision(2) - value) > 1e-9 * Math.abs(value) ? null : tick(value, unit)) },
-    title: { display: Boolean(title), text: title, color: colour("--soft") },
+    title: { display: Boolean(title), text: isLogarithmic ? `${title}, logarithmic` : title, color: colour("--soft") },
   };
 }
 
@@ -188,7 +188,7 @@ function ratiosChart(width) {
     const lines = [`${format(cell.ratio[0], "1")} times`, around(cell.ratio, "1"), `${cell.ratio[3]} rounds`, cell.verdict];
     return [{ ...look(cell), data: [{ x: cell.ratio[0], low: cell.ratio[1], high: cell.ratio[2], title: cell.label, lines }] }];
   };
-  const x = scale([...cells.map((cell) => cell.ratio), [1, null, null]], "1", { fromZero: false, logarithmic: true });
+  const x = scale([...cells.map((cell) => cell.ratio), [1, null, null]], "1", { fromZero: false, title: "times the baseline" });
   return rows(cells, sets, x, width, { intervals: { line: 1, band: data.minEffect } });
 }
 
@@ -209,7 +209,7 @@ function latenciesChart(width) {
     ];
   };
   const everything = cells.flatMap((cell) => cell.latencies[kind].quantiles.filter((value) => value !== null).map((value) => [value, null, null]));
-  return rows(cells, sets, scale(everything, "s", { fromZero: false }), width, {});
+  return rows(cells, sets, scale(everything, "s", { fromZero: false, title: titled(data.latencies[kind]) }), width, {});
 }
 
 function roundsChart(width) {

@@ -90,7 +90,8 @@ function entry(problem) {
     apart ? `${apart} of ${answers.length} part` : "",
     scored.length ? `${scored.filter((answer) => answer.score === 1).length} of ${scored.length} right` : "",
   ].filter(Boolean).join(" · ");
-  const prompt = [...(answers[0].prompt.trim().split("\n").at(-1) || answers[0].prompt)].slice(0, PREVIEW).join("");
+  const words = [...answers[0].prompt.replace(/\s+/g, " ").trim()]; // the end: examples and templates stand before it
+  const prompt = `${words.length > PREVIEW ? "…" : ""}${words.slice(-PREVIEW).join("")}`;
   const made = element("details", {}, element("summary", {}, element("b", {}, name), " ", element("span", { class: "note" }, prompt), " ", element("small", {}, facts)));
   made.addEventListener("toggle", () => made.open && made.childElementCount === 1 && made.append(...whole(problem)));
   return made;

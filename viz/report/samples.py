@@ -43,30 +43,37 @@ def sample_data(store: Store, comparison: Comparison) -> dict[str, Any]:
     two, ``base`` the row that it is held against, and ``parts`` where its outputs leave that row's, by problem.
     """
     texts, problems = _Numbered(), _Numbered()
-    by_cell: dict[str, list[dict[str, Any]]] = {}
-    for row in store.dicts(_SQL, {"experiment": comparison.experiment}):
-        by_cell.setdefault(row["cell_id"], []).append(row)
-    variants = {
-        (row["cell_id"], row["name"]): row["outputs"]
-        for row in store.dicts(_VARIANTS_SQL, {"experiment": comparison.experiment})
-    }
     references: dict[int, str | None] = {}
+    by_cell, outputs = _answers(store, comparison.experiment)
     cells = []
     for place, row in enumerate(comparison.rows):
         table: dict[str, list[Any]] = {}
         for name, sample in _named(by_cell.get(row.cell.cell_id, [])):
             problem = problems.number(name)
             references.setdefault(problem, sample["reference"])
-            line = {"problem": problem} | {key: texts.number(sample[key] or "") for key in ("prompt", "text")}
-            line |= {key: None if sample[key] is None else float(f"{sample[key]:.4g}") for key in _FIGURES}
-            line |= {key: sample[key] for key in _TOLD}
-            line["outputs"] = variants.get((row.cell.cell_id, sample["sample_id"] or sample["prompt_hash"]), 1)
+            line = {"problem": problem, "prompt": texts.number(sample["prompt"] or ""), **_told(sample)}
+            line["text"] = texts.number(sample["text"] or "")
+            line["outputs"] = outputs.get((row.cell.cell_id, sample["sample_id"] or sample["prompt_hash"]), 1)
             for key, value in line.items():
                 table.setdefault(key, []).append(value)
-        parts = _parts(row, problems)
-        cells.append({"base": _base(comparison, place), "comparable": _is_comparable(row), "parts": parts} | table)
+        held = {"base": _base(comparison, place), "comparable": _is_comparable(row), "parts": _parts(row, problems)}
+        cells.append(held | table)
     named = [[name, references.get(number)] for name, number in problems.items()]
     return {"texts": list(texts), "problems": named, "cells": cells}
+
+
+def _answers(store: Store, experiment: str) -> tuple[dict[str, list[dict[str, Any]]], dict[tuple[str, str], int]]:
+    """Return the answers by cell, and how many different ones there are where rounds disagree, by cell and problem."""
+    by_cell: dict[str, list[dict[str, Any]]] = {}
+    for sample in store.dicts(_SQL, {"experiment": experiment}):
+        by_cell.setdefault(sample["cell_id"], []).append(sample)
+    unlike = store.dicts(_VARIANTS_SQL, {"experiment": experiment})
+    return by_cell, {(row["cell_id"], row["name"]): row["outputs"] for row in unlike}
+
+
+def _told(sample: dict[str, Any]) -> dict[str, Any]:
+    figures = {key: None if sample[key] is None else float(f"{sample[key]:.4g}") for key in _FIGURES}
+    return figures | {key: sample[key] for key in _TOLD}
 
 
 def packed(content: object) -> str:
