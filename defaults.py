@@ -29,3 +29,6 @@ FIGURE_STYLE = "page"
 
 IMPORT_EXPERIMENT = "imported"  # one for all tools, so that what they measured can be compared
 IMPORT_LIMIT_BYTES = 2 * 10**9  # a foreign log is read whole
+
+STORE_WAIT_S = 10.0  # for another decodebench to let go of the store; a comparison takes a second or two
+STORE_MEMORY = "800MB"  # of DuckDB while it writes; what it needs beyond goes to disk

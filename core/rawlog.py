@@ -10,14 +10,15 @@ Lines in order, told apart by ``type``:
             runs beside a measurement
 ``end``     last; ``status``, ``reason`` and the peaks. A file without it is incomplete.
 
-``run_id`` stands in the first line only. While a round runs the file is called ``....jsonl.part``.
+``run_id`` stands in the first line only; ``source_line`` of each record is filled in as it is read. While a round runs
+the file is called ``....jsonl.part``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -108,13 +109,25 @@ def lines(path: Path) -> Iterator[tuple[int, Line]]:
         for number, raw in enumerate(file, start=1):
             if not raw.endswith(b"\n"):
                 return
-            try:
-                content = json.loads(raw)
-            except (ValueError, RecursionError) as error:
-                raise RawLogError(f"{path}:{number}: not a JSON line ({error})") from error
-            if not isinstance(content, dict) or "type" not in content:
-                raise RawLogError(f"{path}:{number}: not a raw-log line (an object with 'type')")
-            yield number, content
+            yield number, parse_line(path, number, raw)
+
+
+def parse_line(path: Path, number: int, raw: bytes | str) -> Line:
+    """Read one whole line.
+
+    Raises:
+        RawLogError: it is no JSON object with a ``type``, or has text that is no Unicode.
+    """
+    try:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
+        content = json.loads(text)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise RawLogError(f"{path}:{number}: not a JSON line ({error})") from error
+    if not isinstance(content, dict) or "type" not in content:
+        raise RawLogError(f"{path}:{number}: not a raw-log line (an object with 'type')")
+    return content
 
 
 def read_head(path: Path) -> Line | None:
@@ -133,11 +146,20 @@ def read(path: Path) -> RawLog:
     Raises:
         RawLogError: it is no raw log of a known version, or a line breaks the schema; names file, line and field.
     """
+    return assemble(path, lines(path))
+
+
+def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
+    """Make a log of its lines; ``path`` is named in errors only.
+
+    Raises:
+        RawLogError: as ``read``.
+    """
     head: Line | None = None
     pending: list[tuple[int, Line]] = []
     scores: dict[int, Line] = {}
     ended = False
-    for number, content in lines(path):
+    for number, content in content_lines:
         kind = content.pop("type")
         if head is None:
             head = _checked_head(path, kind, content)
@@ -158,7 +180,7 @@ def read(path: Path) -> RawLog:
     problem = None if ended else "the end line is missing: the round was cut"
     if not ended:
         head.update(status="incomplete", reason=problem)
-    run = _build(path, 1, Run, {**head, "source_file": path.name})
+    run = _build(path, 1, Run, {**head, "source_file": path.name, "source_line": 1})
     log = RawLog(run, problem=problem)
     for number, content in pending:
         _add(path, number, log, content, scores)
@@ -176,13 +198,13 @@ def _checked_head(path: Path, kind: str, content: Line) -> Line:
 
 def _add(path: Path, number: int, log: RawLog, content: Line, scores: Mapping[int, Line]) -> None:
     kind = content.pop("type")
-    content["run_id"] = log.run.run_id
+    place = {"run_id": log.run.run_id, "source_line": number}
     if kind == "sample":
         index = content.get("index")
         score = scores.get(index, {}) if isinstance(index, int) else {}
-        log.samples.append(_build(path, number, Sample, {**content, **score}))
+        log.samples.append(_build(path, number, Sample, {**content, **score, **place}))
     else:
-        log.steps.append(_build(path, number, Step, content))
+        log.steps.append(_build(path, number, Step, {**content, **place}))
 
 
 def _build(path: Path, number: int, model: type[R], content: Line) -> R:

@@ -44,6 +44,11 @@ class PluginRecord(Record):
     status: PluginStatus = Field("ok", description="ok, disabled by the user, or failed")
     reason: str | None = Field(None, description="why it was skipped")
 
+    @property
+    def origin(self) -> str | None:
+        """Distribution and version, as records of what it provided name it; None outside any distribution."""
+        return f"{self.distribution} {self.version}" if self.distribution else None
+
 
 class _Named(Protocol):
     name: str

@@ -299,7 +299,7 @@ class Runner:
             "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "backend": cell.backend.name,
             "backend_version": cell.backend.probe().version,
-            "plugin": f"{provider.distribution} {provider.version}",
+            "plugin": provider.origin,
             "kind": cell.backend.kind,
             "model": cell.model.name,
             "model_hash": cell.model.content_hash,

@@ -140,8 +140,10 @@ class Run(Record):
     totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
     # provenance
     source_format: str = Field("decodebench", description="log format that this came from")
-    source_file: str | None = Field(None, description="the file")
+    source_file: str | None = Field(None, description="the file, relative to the output folder")
+    source_line: int | None = Field(None, ge=1, description="line of that file at which the run begins, from 1")
     parser: str | None = Field(None, description="parser and version")
+    parser_plugin: str | None = Field(None, description="distribution and version that provided the parser")
 
 
 class Sample(Record):
@@ -177,6 +179,7 @@ class Sample(Record):
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
     engine: dict[str, float] = Field({}, description="the engine's own counters for this sample")
+    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 
 class Step(Record):
@@ -204,6 +207,7 @@ class Step(Record):
     bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
     trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
+    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 
 def json_schemas() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The store: one DuckDB file per output folder, made from the raw logs and rebuilt from them at any time.
 
-Tables and their column types and constraints are derived from ``schema``; the views ``sample_facts``,
-``sample_metrics`` and ``run_metrics`` from ``metrics``. DuckDB is imported when a store is opened, not before.
+Tables and their column types and constraints are derived from ``schema``; the table ``sample_facts`` and the views
+``sample_metrics`` and ``run_metrics`` from ``metrics``. The facts of a run are computed once, when the transaction that
+adds it commits, so that no reader sums up steps again. DuckDB is imported when a store is opened, not before.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import time
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -20,6 +22,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from .. import defaults
 from .errors import DecodebenchError, UsageError
 from .metrics import FACTS_SQL, run_metrics_sql, sample_metrics_sql
 from .schema import SCHEMA_VERSION, Run, Sample, Step
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE_NAME = "results.duckdb"
-STORE_VERSION = 1
+STORE_VERSION = 2
 REBUILD = "`decodebench collate --rebuild` makes it again from the raw logs"
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
@@ -55,6 +58,9 @@ CREATE TABLE parity_cells (
 );
 CREATE TABLE meta (store_version INTEGER NOT NULL, layout VARCHAR NOT NULL);
 """
+
+_POLL_S = 0.05  # between two tries of a locked file
+_WAITING_ROWS = 100_000  # added rows that are loaded together; bounds the memory of a large log
 
 Rows = list[tuple[Any, ...]]
 
@@ -111,9 +117,20 @@ def ddl() -> str:
             columns.append(f"PRIMARY KEY ({', '.join(_quoted(_KEYS[table]))})")
         statements.append(f"CREATE TABLE {table} (\n    " + ",\n    ".join(columns) + "\n);")
     statements.append(_OTHER_TABLES)
-    views = {"sample_facts": FACTS_SQL, "sample_metrics": sample_metrics_sql(), "run_metrics": run_metrics_sql()}
+    statements.append(f"CREATE TABLE sample_facts AS SELECT * FROM ({FACTS_SQL}) LIMIT 0;")
+    views = {"sample_metrics": sample_metrics_sql(), "run_metrics": run_metrics_sql()}
     statements += [f"CREATE VIEW {name} AS {sql};" for name, sql in views.items()]
     return "\n".join(statements)
+
+
+_FILL_FACTS = f"""
+INSERT INTO sample_facts BY NAME
+WITH runs AS (SELECT * FROM main.runs WHERE run_id IN (SELECT unnest($runs))),
+     samples AS (SELECT * FROM main.samples WHERE run_id IN (SELECT unnest($runs))),
+     steps AS (SELECT * FROM main.steps WHERE run_id IN (SELECT unnest($runs)))
+SELECT * FROM ({FACTS_SQL})
+"""
+"""The facts of some runs: the names that ``FACTS_SQL`` reads stand for these runs only."""
 
 
 def _layout() -> str:
@@ -130,6 +147,26 @@ def _literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+def _nothing() -> dict[str, list[str]]:
+    """Return no JSON line for any table."""
+    return {table: [] for table in _MODELS}
+
+
+class OutdatedStoreError(UsageError):
+    """A store that an older decodebench made; the raw logs make it again.
+
+    Args:
+        path: the file.
+        found: what it is and what is known here.
+        advice: what to do.
+    """
+
+    def __init__(self, path: Path, found: str, advice: str = REBUILD) -> None:
+        super().__init__(f"{path}: {found}; {advice}")
+        self.path = path
+        self.found = found
+
+
 class Store:
     """An open store; a context manager. ``Store.open`` is the way to get one."""
 
@@ -137,35 +174,34 @@ class Store:
         self.path = path
         self.read_only = read_only
         self._connection = connection
+        self._waiting = _nothing()
+        self._fresh: list[str] = []  # runs without facts
 
     @classmethod
-    def open(cls, folder: Path, *, read_only: bool = True) -> Store:
+    def open(cls, folder: Path, *, read_only: bool = True, file_name: str = FILE_NAME) -> Store:
         """Open ``folder/results.duckdb``; a writer creates folder and file.
+
+        Any number of readers may have it open at once, or one writer; who comes second waits a few seconds.
 
         Args:
             folder: an output folder.
             read_only: also keeps queries from reading or writing any other file.
+            file_name: another name than usual, for a store that is to replace one.
 
         Raises:
-            UsageError: there is none, it is locked, damaged, or of another version; says what to do.
+            OutdatedStoreError: an older decodebench made it.
+            UsageError: there is none, it is locked, damaged, or of a newer version; says what to do.
         """
-        import duckdb
-
-        path = folder / FILE_NAME
+        path = folder / file_name
         if read_only and not path.exists():
-            raise UsageError(f"no results in {folder}: {FILE_NAME} is missing; run `decodebench collate {folder}`")
+            raise UsageError(f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`")
         if not read_only:
             folder.mkdir(parents=True, exist_ok=True)
-        config: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": not read_only}
-        try:
-            connection = duckdb.connect(str(path), read_only=read_only, config=config)
-        except duckdb.Error as error:
-            raise _open_error(path, str(error)) from error
-        store = cls(path, connection, read_only=read_only)
+        store = cls(path, _connect(path, read_only=read_only), read_only=read_only)
         try:
             store._check_version()
-        except UsageError:
-            connection.close()
+        except BaseException:
+            store.close()
             raise
         return store
 
@@ -182,11 +218,17 @@ class Store:
             versions = self._connection.execute("SELECT store_version, layout FROM meta").fetchall()
         except duckdb.Error:
             versions = []
-        expected = (STORE_VERSION, _layout())
-        if versions != [expected]:
-            found = "{} ({})".format(*versions[0]) if versions else "none"
-            known = "{} ({})".format(*expected)
-            raise UsageError(f"{self.path}: store version {found}, this decodebench has {known}; {REBUILD}")
+        version, layout = versions[0] if len(versions) == 1 else (0, "none")
+        if version > STORE_VERSION:
+            raise UsageError(
+                f"{self.path}: a newer decodebench made it (store version {version}, this one has {STORE_VERSION}); "
+                "upgrade with `pip install --upgrade decodebench`"
+            )
+        if (version, layout) != (STORE_VERSION, _layout()):
+            known = f"this one has {STORE_VERSION} ({_layout()})"
+            raise OutdatedStoreError(
+                self.path, f"an older decodebench made it (store version {version} ({layout}), {known})"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -210,6 +252,8 @@ class Store:
         self._connection.execute("BEGIN")
         try:
             yield
+            self._load_waiting()
+            self._fill_facts()
             self._connection.execute("COMMIT")
         except duckdb.Error as error:
             with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction by itself
@@ -219,6 +263,8 @@ class Store:
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
+        finally:
+            self._fresh, self._waiting = [], _nothing()
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> tuple[list[str], Rows]:
         """Run one statement and return its column names and rows.
@@ -232,6 +278,7 @@ class Store:
         """
         import duckdb
 
+        self._load_waiting()
         try:
             cursor = self._connection.execute(sql, params)
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
@@ -289,7 +336,8 @@ class Store:
         """Add one run with everything below it; call it inside ``transaction``.
 
         Raises:
-            UsageError: a step or sample twice, one of another run, or a value out of its column's range.
+            UsageError: a step or sample twice, one of another run, or a value that its column cannot
+                hold; the latter may be told by a later call, or as the transaction ends.
         """
         indices = {sample.index for sample in samples}
         keys = {(step.sample, step.index) for step in steps}
@@ -299,14 +347,28 @@ class Store:
             raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
         environment = run.environment
         flat = {name: getattr(environment, name) if environment else None for name in _FLATTENED}
-        self._load("runs", [json.dumps({**run.model_dump(mode="json"), **flat})], _FLATTENED)
-        self._load("samples", [sample.model_dump_json() for sample in samples])
-        self._load("steps", [step.model_dump_json() for step in steps])
+        try:
+            self._waiting["runs"].append(json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
+            self._waiting["samples"] += [sample.model_dump_json() for sample in samples]
+            self._waiting["steps"] += [step.model_dump_json() for step in steps]
+        except ValueError as error:  # half a surrogate pair, or a number that JSON has not
+            raise UsageError(f"run {run.run_id!a}: a value that cannot be stored: {error}") from error
+        self._fresh.append(run.run_id)
+        if sum(map(len, self._waiting.values())) > _WAITING_ROWS:
+            self._load_waiting()
+
+    def _load_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, _nothing()
+        for table, lines in waiting.items():
+            if lines:
+                self._load(table, lines, _FLATTENED if table == "runs" else ())
+
+    def _fill_facts(self) -> None:
+        if self._fresh:
+            self.query(_FILL_FACTS, {"runs": self._fresh})
 
     def _load(self, table: str, lines: Sequence[str], extra: Sequence[str] = ()) -> None:
         """Insert JSON objects through DuckDB's own reader: some 20 times faster than row by row."""
-        if not lines:
-            return
         columns = {**columns_of(table), **dict.fromkeys(extra, "VARCHAR")}
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "rows.jsonl"
@@ -314,39 +376,115 @@ class Store:
             longest = 4 * max(len(line) for line in lines) + 1024  # bytes of UTF-8 per character at most
             names = ", ".join(_quoted(columns))
             typed = ", ".join(f"'{name}': '{sql_type}'" for name, sql_type in columns.items())
-            self.query(
-                f"INSERT INTO {table} ({names}) SELECT {names} FROM read_json($path, format='newline_delimited', "
-                f"columns={{{typed}}}, maximum_object_size={max(longest, 2**20)})",
-                {"path": str(path)},
-            )
+            try:
+                self.query(
+                    f"INSERT INTO {table} ({names}) SELECT {names} FROM read_json($path, format='newline_delimited', "
+                    f"columns={{{typed}}}, maximum_object_size={max(longest, 2**20)})",
+                    {"path": str(path)},
+                )
+            except UsageError as error:
+                text = str(error).replace(str(path), table)
+                raise UsageError(text.split("Try setting")[0].strip()) from error
 
     def remove(self, run_id: str) -> None:
         """Remove a run with everything below it."""
-        for table in ("steps", "samples", "runs"):
+        for table in ("sample_facts", "steps", "samples", "runs"):
             self.query(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
 
 
-def discard(folder: Path) -> None:
+def discard(folder: Path, file_name: str = FILE_NAME) -> None:
     """Delete the store of a folder; the raw logs stay.
+
+    Raises:
+        UsageError: another process has it open.
+    """
+    path = folder / file_name
+    check_free(folder, file_name)
+    path.unlink(missing_ok=True)
+    _log_of(path).unlink(missing_ok=True)
+
+
+def check_free(folder: Path, file_name: str = FILE_NAME) -> None:
+    """Make sure that no other process has the store open; a damaged one counts as free.
+
+    Raises:
+        UsageError: another process has it open.
+    """
+    path = folder / file_name
+    if path.exists():
+        try:
+            _connect(path, read_only=False).close()
+        except StoreInUseError:
+            raise
+        except UsageError:
+            return
+
+
+def replace(folder: Path, file_name: str) -> None:
+    """Put the closed store ``file_name`` in the place of the folder's store, in one step.
+
+    Raises:
+        UsageError: another process has the old one open.
+    """
+    path = folder / FILE_NAME
+    check_free(folder)
+    _log_of(path).unlink(missing_ok=True)  # of a damaged file; a sound one has just been closed without
+    (folder / file_name).replace(path)
+
+
+def is_clean(folder: Path) -> bool:
+    """Whether there is a store, and its last writer closed it: no write-ahead log lies beside it."""
+    path = folder / FILE_NAME
+    return path.exists() and path.stat().st_size > 0 and not _log_of(path).exists()
+
+
+def known_sources(folder: Path) -> dict[str, int] | None:
+    """Return the files behind a store of any version with the number of their runs; None where it does not tell.
 
     Raises:
         UsageError: another process has it open.
     """
     import duckdb
 
-    path = folder / FILE_NAME
-    if path.exists():
+    with closing(_connect(folder / FILE_NAME, read_only=False)) as connection:
+        if not connection.execute("SELECT 1 FROM information_schema.tables").fetchall():
+            return {}
         try:
-            duckdb.connect(str(path)).close()
+            return dict(
+                connection.execute(
+                    "SELECT s.path, count(r.run_id) FROM sources s LEFT JOIN runs r ON r.source_file = s.path "
+                    "GROUP BY s.path ORDER BY s.path"
+                ).fetchall()
+            )
+        except duckdb.Error:
+            return None
+
+
+class StoreInUseError(UsageError):
+    """Another process keeps the store open."""
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open the file; waits ``defaults.STORE_WAIT_S`` for another process to let go of it."""
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": not read_only}
+    if not read_only:
+        config["memory_limit"] = defaults.STORE_MEMORY
+    deadline = time.monotonic() + defaults.STORE_WAIT_S
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=config)
         except duckdb.Error as error:
-            if "lock" in str(error):
-                raise _open_error(path, str(error)) from error
-    path.unlink(missing_ok=True)
-    path.with_name(path.name + ".wal").unlink(missing_ok=True)
+            first = str(error).splitlines()[0]
+            if "set lock on file" not in first and "different configuration" not in first:
+                raise UsageError(f"{path} cannot be opened: {first}\n{REBUILD}") from error
+            if "different configuration" in first or time.monotonic() > deadline:
+                raise StoreInUseError(
+                    f"{path} is in use by another process or connection; wait for it to end\n{first}"
+                ) from error
+        time.sleep(_POLL_S)
 
 
-def _open_error(path: Path, text: str) -> UsageError:
-    first = text.splitlines()[0]
-    if "lock" in text or "different configuration" in text:
-        return UsageError(f"{path} is in use by another process or connection; wait for it to end\n{first}")
-    return UsageError(f"{path} cannot be opened: {first}\n{REBUILD}")
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")

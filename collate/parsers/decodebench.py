@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from ...core import rawlog
+from ...core.hookspecs import PROJECT
 from ...core.schema import SCHEMA_VERSION
 
 NAME = f"decodebench/{SCHEMA_VERSION}"
@@ -20,6 +23,15 @@ def read(path: Path, source: str) -> rawlog.RawLog:
     Raises:
         RawLogError: it cannot be read; the text names file, line and field.
     """
-    log = rawlog.read(path)
-    log.run = log.run.model_copy(update={"source_file": source, "parser": NAME})
+    return placed(rawlog.read(path), source)
+
+
+def placed(log: rawlog.RawLog, source: str) -> rawlog.RawLog:
+    """Give a log its provenance."""
+    log.run = log.run.model_copy(update={"source_file": source, "parser": NAME, "parser_plugin": _own_version()})
     return log
+
+
+@cache
+def _own_version() -> str:
+    return f"{PROJECT} {version(PROJECT)}"

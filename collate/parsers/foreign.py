@@ -170,7 +170,11 @@ def part_of_copy(name: str, part: Literal["experiment", "parser"]) -> str:
 
 
 def read(
-    path: Path, source: str, parser: type[LogParser], experiment: str = defaults.IMPORT_EXPERIMENT
+    path: Path,
+    source: str,
+    parser: type[LogParser],
+    experiment: str = defaults.IMPORT_EXPERIMENT,
+    plugin: str | None = None,
 ) -> list[RawLog]:
     """Read all runs of a copied file.
 
@@ -179,6 +183,7 @@ def read(
         source: what to record as its name, relative to the output folder.
         parser: the parser of its format.
         experiment: what the runs belong to.
+        plugin: distribution and version that provided the parser.
 
     Raises:
         RawLogError: it cannot be read as that format, or the parser fails on it.
@@ -189,7 +194,8 @@ def read(
             if isinstance(record, Run):
                 if record.run_id in logs:
                     raise RawLogError(f"{path}: run {record.run_id} stands in the file twice")
-                logs[record.run_id] = RawLog(_placed(record, source, parser, experiment), problem=_problem(record))
+                run = _placed(record, source, parser, experiment).model_copy(update={"parser_plugin": plugin})
+                logs[record.run_id] = RawLog(run, problem=_problem(record))
             elif record.run_id not in logs:
                 raise RawLogError(f"{path}: a sample or step of run {record.run_id!r} comes before that run")
             else:

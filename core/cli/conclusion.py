@@ -8,6 +8,7 @@ from ...collate.collate import collate
 from ...collate.compare import compare
 from ..store import Store
 from .divergence import score_divergences
+from .output import announce
 
 if TYPE_CHECKING:
     from ...collate.comparison import Comparison
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 def compare_run(runner: Runner, report: RunReport) -> Comparison:
     """Return the comparison of the run's experiment, divergences of greedy outputs scored."""
-    collate(runner.output)
+    collate(runner.output, announce=announce)
     with Store.open(runner.output) as store:
         comparison = compare(store, experiment=report.experiment)
         has_scores = runner.plan.workload.temperature == 0 and score_divergences(runner, store, comparison)
     if not has_scores:
         return comparison
-    collate(runner.output)
+    collate(runner.output, announce=announce)
     with Store.open(runner.output) as store:
         return compare(store, experiment=report.experiment)

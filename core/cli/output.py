@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_SHOWN_EVERY_S = 0.2
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
 
@@ -36,6 +40,34 @@ def experiment_option(command: F) -> F:
     return click.option("--experiment", metavar="NAME", help="Which experiment of the folder; default: the latest.")(
         command
     )
+
+
+def announce(text: str) -> None:
+    """Say one line on the error output, before something that takes its time."""
+    click.echo(text, err=True)
+
+
+class FilesRead:
+    """Counts files on the error output while they are read; shows nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+        self._last = time.monotonic()
+        self._has_line = False
+
+    def __call__(self, done: int, total: int, name: str) -> None:
+        """Tell that ``done`` of ``total`` files are read and ``name`` is next."""
+        now = time.monotonic()
+        if self._is_shown and now - self._last > _SHOWN_EVERY_S:
+            click.echo(f"\r{done} of {total} logs read", nl=False, err=True)
+            self._last, self._has_line = now, True
+
+    def __enter__(self) -> FilesRead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._has_line:
+            click.echo("\r\033[K", nl=False, err=True)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -29,6 +29,7 @@ from ..launchers import run_worker
 from ..runner import describe_failures
 from ..store import Store
 from .divergence import score_divergences
+from .output import announce
 
 if TYPE_CHECKING:
     from ...collate.comparison import Comparison, ComparisonRow
@@ -72,7 +73,7 @@ def hold_against_reference(runner: Runner, report: RunReport) -> ParityMatrix:
             if found != previous:
                 _append(runner.output / "raw" / "parity" / f"{report.experiment}.jsonl", found)
             rows.append(parity_row(row, found))
-    collate(runner.output)
+    collate(runner.output, announce=announce)
     return ParityMatrix(
         experiment=report.experiment,
         reference=comparison.baseline,
@@ -86,7 +87,7 @@ def _comparison(runner: Runner, experiment: str) -> Comparison:
     """Compare with the reference, once it has scored all divergences that it can."""
     left = None
     while True:
-        collate(runner.output)
+        collate(runner.output, announce=announce)
         with Store.open(runner.output) as store:
             comparison = compare(store, experiment=experiment, baseline=runner.matrix.cells[0].id)
             unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)

@@ -9,7 +9,16 @@ import click
 
 from ... import defaults
 from ..errors import UsageError, unknown_name
-from .output import CONTEXT, experiment_option, folder_argument, json_option, print_json, print_table
+from .output import (
+    CONTEXT,
+    FilesRead,
+    announce,
+    experiment_option,
+    folder_argument,
+    json_option,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -21,15 +30,18 @@ def open_store(folder: Path) -> Store:
     Raises:
         UsageError: there is neither a raw log nor a store.
     """
-    from ...collate.collate import collate as read_logs
+    from ...collate.collate import open_current
     from ..store import Store
 
     if not folder.is_dir():
         raise UsageError(f"no results: folder {folder} does not exist; measure with `decodebench run -o {folder}`")
-    if (folder / "raw").is_dir():
-        for problem in read_logs(folder).problems:
-            click.echo(f"{problem.file}: {problem.text}", err=True)
-    return Store.open(folder)
+    if not (folder / "raw").is_dir():
+        return Store.open(folder)
+    with FilesRead() as progress:
+        opened = open_current(folder, progress, announce)
+    for problem in opened.problems:
+        click.echo(f"{problem.file}: {problem.text}", err=True)
+    return opened.store
 
 
 @click.command(context_settings=CONTEXT)
@@ -80,7 +92,8 @@ def collate(
         raise UsageError(f"folder {folder} does not exist")
     told = parse_columns(columns) if columns else None
     intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format, told) if imports else None
-    report = read_logs(folder, rebuild=rebuild, intake=intake)
+    with FilesRead() as progress:
+        report = read_logs(folder, rebuild=rebuild, progress=progress, intake=intake, announce=announce)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -198,7 +211,8 @@ def export(
 def query(sql: str, folder: Path, as_json: bool) -> None:
     """Run SQL on the store.
 
-    Tables: runs, samples, steps, sources, parity_scores, parity_cells; views: sample_metrics, run_metrics.
+    Tables: runs, samples, steps, sample_facts, sources, parity_scores, parity_cells; views: sample_metrics,
+    run_metrics.
     """
     with open_store(folder) as store:
         columns, rows = store.query(sql)

@@ -1,15 +1,17 @@
+import json
 import os
 import shutil
+from importlib.metadata import version
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
-from decodebench.core.errors import UsageError
+from decodebench.core.metrics import FACTS_SQL
 from decodebench.core.store import Store
 
-TABLES = ("runs", "samples", "steps", "sources", "parity_scores", "parity_cells")
+TABLES = ("runs", "samples", "steps", "sample_facts", "sources", "parity_scores", "parity_cells")
 
 
 def content(folder):
@@ -105,6 +107,25 @@ def test_one_run_in_two_files_counts_once(logs):
         assert store.query("SELECT source_file FROM runs")[1] == [("raw/a/z.jsonl",)]
 
 
+def test_every_record_names_its_line_and_who_read_it(logs):
+    logs.write("a")
+    logs.write("b", end=False)  # read line by line, not in bulk
+    collate(logs.folder)
+    with Store.open(logs.folder) as store:
+        runs = store.dicts("SELECT * FROM runs")
+        for run in runs:
+            assert (run["source_line"], run["parser"]) == (1, "decodebench/1")
+            assert run["parser_plugin"] == f"decodebench {version('decodebench')}"
+            lines = (logs.folder / run["source_file"]).read_text().splitlines()
+            for table, kind, same in (("samples", "sample", ["index"]), ("steps", "step", ["sample", "index", "t_s"])):
+                rows = store.dicts(f"SELECT * FROM {table} WHERE run_id = ?", [run["run_id"]])
+                assert len(rows) == sum(json.loads(line)["type"] == kind for line in lines) > 0
+                for row in rows:
+                    line = json.loads(lines[row["source_line"] - 1])
+                    assert line["type"] == kind and all(line[name] == row[name] for name in same)
+    assert len(runs) == 2
+
+
 def test_progress_and_an_empty_folder(logs):
     seen = []
     assert collate(logs.folder, progress=lambda *call: seen.append(call)).added == ()
@@ -129,16 +150,6 @@ def test_parity_files_are_read_once_and_replaced(logs):
     assert content(logs.folder)["parity_scores"] == []
 
 
-def test_a_store_of_an_older_version_is_rebuilt_on_request(logs):
-    logs.write("a")
-    collate(logs.folder)
-    with Store.open(logs.folder, read_only=False) as store:
-        store.query("UPDATE meta SET store_version = 0")
-    with pytest.raises(UsageError, match="--rebuild"):
-        collate(logs.folder)
-    assert len(collate(logs.folder, rebuild=True).added) == 1
-
-
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5), max_size=3))
 def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, order, cuts):
@@ -158,3 +169,9 @@ def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, 
     collate(target)
     collate(source.folder)
     assert content(target) == content(source.folder)
+    with Store.open(target) as store:
+        facts = [sorted(map(repr, store.dicts(f"SELECT * FROM {of}"))) for of in ("sample_facts", f"({FACTS_SQL})")]
+    assert facts[0] == facts[1]
+    before = content(target)
+    collate(target)
+    assert content(target) == before

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from decodebench import defaults
 from decodebench.core.errors import UsageError
+from decodebench.core.metrics import FACTS_SQL
 from decodebench.core.schema import Run, Sample, Step
 from decodebench.core.store import FILE_NAME, Store, columns_of, discard
 
@@ -115,19 +117,49 @@ def test_a_damaged_store_says_rebuild(tmp_path):
     Store.open(tmp_path, read_only=False).close()
 
 
-def test_a_store_of_another_version_says_rebuild(tmp_path):
+@pytest.mark.parametrize(("version", "advice"), [(1, "--rebuild"), (99, "pip install --upgrade decodebench")])
+def test_a_store_of_another_version_says_what_to_do(tmp_path, version, advice):
     with Store.open(tmp_path, read_only=False) as store:
-        store.query("UPDATE meta SET store_version = 0")
+        store.query("UPDATE meta SET store_version = ?", [version])
     for read_only in (True, False):
-        with pytest.raises(UsageError, match="--rebuild"):
+        with pytest.raises(UsageError, match=advice):
             Store.open(tmp_path, read_only=read_only)
 
 
-def test_a_locked_store_says_so(tmp_path):
-    code = (
-        "import sys, pathlib; from decodebench.core.store import Store\n"
-        "s = Store.open(pathlib.Path(sys.argv[1]), read_only=False); print('open', flush=True); sys.stdin.read()"
-    )
+def test_facts_are_those_of_the_steps_that_are_there(tmp_path):
+    def write_speed(step_s):
+        steps = [Step(run_id="r", sample=0, index=i, t_s=i * step_s, step_s=step_s, tokens=1) for i in range(3)]
+        with Store.open(tmp_path, read_only=False) as store, store.transaction():
+            store.remove("r")
+            store.add(RUN, [Sample(run_id="r", index=0, output_tokens=3)], steps)
+
+    for step_s in (1.0, 0.5):
+        write_speed(step_s)
+        with Store.open(tmp_path) as store:
+            assert store.query("SELECT decode_tokens_per_s FROM run_metrics")[1] == [(1 / step_s,)]
+            kept = store.dicts("SELECT * FROM sample_facts")
+            assert repr(kept) == repr(store.dicts(f"SELECT * FROM ({FACTS_SQL})")) and len(kept) == 1
+
+
+HOLD = (
+    "import sys, pathlib, time; from decodebench.core.store import Store\n"
+    "s = Store.open(pathlib.Path(sys.argv[1]), read_only=False); print('open', flush=True); "
+)
+
+
+def test_a_lock_that_is_let_go_is_waited_for(tmp_path):
+    code = HOLD + "sys.stdin.readline(); time.sleep(0.3); s.close()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "open\n"
+        print(file=other.stdin, flush=True)
+        Store.open(tmp_path).close()
+
+
+def test_a_locked_store_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(defaults, "STORE_WAIT_S", 0.1)
+    code = HOLD + "sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
