@@ -34,7 +34,7 @@ _COMMANDS = {
     "findings": ("compare", "Say what is wrong or doubtful in the measurements of an experiment."),
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),
-    "report": ("report", "Write an HTML page or slides about an experiment."),
+    "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),
     "export": ("results", "Write the store as one CSV file per backend."),
     "query": ("results", "Run SQL on the store."),
     "backends": ("listings", "List backends, and how to get those that are missing."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ..collate.conftest import Logs
@@ -67,3 +69,16 @@ def test_slides_may_be_named_and_are_written_alone(cli, folder, tmp_path):
 def test_what_cannot_be_is_said(cli, folder, arguments, said):
     ended = cli("report", folder, *arguments)
     assert ended.code == 2 and said in ended.err
+
+
+def test_logs_of_other_tools_make_a_page_and_slides(cli, tmp_path):
+    """Samples without a prompt's identity, cells without a figure, and one that crashed."""
+    data = Path(__file__).parents[1] / "data"
+    logs = [*sorted((data / "tinygrad").glob("*.txt")), data / "llama_cpp" / "llama_bench.json"]
+    flags = [word for log in logs for word in ("--import", log)]
+    assert cli("collate", tmp_path / "o", *flags).code == 0
+    ended = cli("report", tmp_path / "o", "--html", "--slides", "--json")
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+    assert "tinygrad nf4" in page and "the pace changes at step 17" in page
+    assert (tmp_path / "o" / "report.pdf").read_bytes().startswith(b"%PDF")

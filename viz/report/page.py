@@ -239,7 +239,7 @@ def _machines(store: Store, comparison: Comparison) -> list[tuple[str, dict[str,
     for cell_id, text in store.query(sql, [comparison.experiment])[1]:
         facts = _facts(json.loads(text))
         _, names = found.setdefault(json.dumps(facts), (facts, {}))
-        names[labels.get(cell_id, cell_id)] = None
+        names[labels.get(cell_id) or cell_id] = None
     everywhere = len(found) == 1
     return [("" if everywhere else ", ".join(names), facts) for facts, names in found.values()]
 

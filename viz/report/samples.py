@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import Comparison, ComparisonRow
-from ...collate.observations import keyed
+from ...collate.observations import PromptKey, is_unknown, keyed
 
 if TYPE_CHECKING:
     from ...core.store import Store
@@ -23,7 +23,8 @@ WITH chosen AS (
     SELECT run_id, cell_id FROM runs WHERE experiment = $experiment AND status = 'ok'
     QUALIFY row_number() OVER (PARTITION BY cell_id ORDER BY round, started_at, run_id) = 1
 )
-SELECT c.cell_id, s."index", s.sample_id, s.prompt_hash, s.prompt, s.text, s.reference, {", ".join((*_FIGURES, *_TOLD))}
+SELECT c.cell_id, s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt, s.text, s.reference,
+       {", ".join((*_FIGURES, *_TOLD))}
 FROM chosen c JOIN sample_metrics s USING (run_id) WHERE NOT s.is_warmup ORDER BY c.cell_id, s."index"
 """
 _VARIANTS_SQL = """
@@ -91,9 +92,14 @@ class _Numbered(dict[str, int]):
 
 def _named(samples: Iterable[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Name the problem of each sample as parity does: its id, else its prompt's hash; else its place in the run."""
-    samples = list(samples)
-    names = {id(sample): name if not again else f"{name} ({again + 1})" for (name, again), sample in keyed(samples)}
-    return [(names.get(id(sample), f"sample {sample['index']}"), sample) for sample in samples]
+    return [(_name(key, sample), sample) for key, sample in keyed(samples)]
+
+
+def _name(key: PromptKey, sample: dict[str, Any]) -> str:
+    name, again = key
+    if is_unknown(key):
+        return f"sample {sample['index']}"
+    return name if not again else f"{name} ({again + 1})"
 
 
 def _base(comparison: Comparison, place: int) -> int:
