@@ -11,12 +11,9 @@ from typing import Any
 from ..core.exporter import Exporter, whole_file
 from ..core.hookspecs import hookimpl
 from ..core.store import Store
+from ..core.workflow_header import STEP_COLUMNS
 
-CONTRACT = (
-    "step", "enqueue_latency_ms", "total_latency_ms", "tokens_per_sec", "memory_throughput_gb_s",
-    "param_throughput_gb_s", "generated_text", "platform", "release", "device", "username", "hostname", "size",
-    "quantize", "seed", "uuid",
-)  # fmt: skip
+CONTRACT = STEP_COLUMNS
 EXTRA = (
     "backend", "model", "experiment", "cell_id", "round", "status", "sample", "sample_id", "is_warmup",
     "tokens_in_step", "block_size", "drafted", "accepted", "candidates", "forwards",

@@ -13,6 +13,11 @@ from pathlib import Path
 from .schema import Environment
 
 HEADER = ("platform", "release", "device", "username", "hostname", "size", "quantize", "seed", "uuid")
+STEP_COLUMNS = (
+    "step", "enqueue_latency_ms", "total_latency_ms", "tokens_per_sec", "memory_throughput_gb_s",
+    "param_throughput_gb_s", "generated_text", *HEADER,
+)  # fmt: skip
+"""The columns of the tables that it makes of logs."""
 HEADER_LINE = re.compile(rf"({'|'.join(HEADER)}): ?(.*)")
 
 _FILE_NAME = re.compile(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.collate import collate
+from decodebench.collate.compare import compare
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.gguf_names import format_of, model_of
 from decodebench.core.logparser import HEAD_BYTES
@@ -108,6 +109,17 @@ def test_files_in_two_forms_are_rounds_of_the_same_cells(tmp_path):
     for row in found:
         cells[row["cell_id"]].append(row["round"])
     assert len(cells) == 12 and all(sorted(rounds) == [0, 1] for rounds in cells.values())
+
+
+def test_the_first_test_that_has_the_figure_is_the_baseline(tmp_path):
+    figures(tmp_path, DATA / "llama_bench.json")
+    with Store.open(tmp_path) as store:
+        decode = compare(store)
+        prefill = compare(store, metric="prefill_tokens_per_s")
+    assert decode.baseline == "llama-cpp q8_0 n_prompt=0 n_gen=16 n_depth=0"
+    assert prefill.baseline == "llama-cpp q8_0 n_prompt=64 n_gen=0 n_depth=0"
+    comparable = [row.cell.options["n_gen"] for row in decode.rows if row.verdict != "not comparable"]
+    assert len(decode.rows) == 12 and comparable == ["16"] * 4
 
 
 def test_a_wrapped_log_keeps_its_host_and_never_takes_the_error_output_for_metadata():

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.hookspecs import hookimpl
 from ...core.log_fields import MOST_TOKENS, Fields
 from ...core.log_json import is_array_with, read_objects
 from ...core.logparser import LogParser
@@ -146,9 +145,3 @@ def _notes(entry: Fields, metric: str | None, asked: int, done: int | None) -> I
         "and model, device and machine are not in the file"
     )
     yield "the time stamp has no zone; it is when the entry was written"
-
-
-@hookimpl
-def decodebench_log_parsers() -> Sequence[type[LogParser]]:
-    """Return the reader of such sweeps."""
-    return [VerifiersSweep]

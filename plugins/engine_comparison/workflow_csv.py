@@ -14,21 +14,18 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import JsonValue
 
 from ...core.gguf_names import format_of, size_of
-from ...core.hookspecs import hookimpl
 from ...core.log_fields import MOST_TOKENS, count, number
 from ...core.logparser import LogParser, head_text, malformed, read_text
 from ...core.rawlog import RawLogError
 from ...core.schema import Environment, Run, Sample, Step
-from ...core.workflow_header import HEADER, Facts
-from ..export import CONTRACT, EXTRA
+from ...core.workflow_header import HEADER, STEP_COLUMNS, Facts
 
 _LLAMA = ("build_commit", "model_type", "n_gen", "n_batch", "n_threads", "gpu_info", "backends")
-_COLUMNS = (CONTRACT, CONTRACT + _LLAMA, CONTRACT + EXTRA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class WorkflowCsv(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the column names; our own export has them too, and is refused when it is read."""
-        return tuple(head_text(head).split("\n", 1)[0].split(",")) in _COLUMNS
+        return _kind(head_text(head).split("\n", 1)[0].split(",")) is not None
 
     def read(self, path: Path) -> Iterator[Run | Sample | Step]:
         """Yield each run with a step per token, or a sample per repetition.
@@ -69,7 +66,8 @@ class WorkflowCsv(LogParser):
         """
         text = read_text(path)
         names, rows = _read(path, text)
-        if names == CONTRACT + EXTRA:
+        kind = _kind(names)
+        if kind == "export":
             raise RawLogError(f"{path}: an export of decodebench, which has less in it than its logs: import those")
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         groups = _groups(rows)
@@ -79,7 +77,17 @@ class WorkflowCsv(LogParser):
             base = facts.get("uuid") or f"sha256-{digest}-{at}"
             seen[base] = seen.get(base, -1) + 1
             run_id = f"{base}-{seen[base]}" if seen[base] else base
-            yield from (_repetitions if names != CONTRACT else _tokens)(run_id, group, facts)
+            yield from (_tokens if kind == "tokens" else _repetitions)(run_id, group, facts)
+
+
+def _kind(names: Sequence[str]) -> Literal["tokens", "repetitions", "export"] | None:
+    """Say what a row is by the columns; None where they are not those of the workflow."""
+    begin, others = tuple(names[: len(STEP_COLUMNS)]), tuple(names[len(STEP_COLUMNS) :])
+    if begin != STEP_COLUMNS:
+        return None
+    if others in ((), _LLAMA):
+        return "repetitions" if others else "tokens"
+    return "export" if "cell_id" in others else None
 
 
 def _read(path: Path, text: str) -> tuple[tuple[str, ...], list[_Row]]:
@@ -94,7 +102,7 @@ def _read(path: Path, text: str) -> tuple[tuple[str, ...], list[_Row]]:
                 rows.append(_Row(path, lines.line_num, dict(zip(names, values, strict=True))))
     except csv.Error as error:
         raise malformed(path, lines.line_num, "row", f"no CSV: {error}") from error
-    if names not in _COLUMNS:
+    if _kind(names) is None:
         raise malformed(path, 1, "columns", "not those of the workflow")
     if not rows:
         raise malformed(path, 2, "row", "no row below the column names")
@@ -261,9 +269,3 @@ def _run(
             "the rows name no model: `model` is the size label",
         ),
     )
-
-
-@hookimpl
-def decodebench_log_parsers() -> Sequence[type[LogParser]]:
-    """Return the reader of such files."""
-    return [WorkflowCsv]

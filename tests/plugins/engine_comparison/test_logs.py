@@ -12,13 +12,13 @@ import pytest
 from decodebench.collate.collate import collate
 from decodebench.collate.export import export_csv
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.collate.parsers.verifiers import VerifiersSweep
-from decodebench.collate.parsers.workflow_csv import WorkflowCsv
 from decodebench.core.rawlog import RawLogError
 from decodebench.core.schema import Run, Sample, Step
 from decodebench.core.store import Store
+from decodebench.plugins.engine_comparison.verifiers import VerifiersSweep
+from decodebench.plugins.engine_comparison.workflow_csv import WorkflowCsv
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 SWEEP = DATA / "verifiers" / "sweep_gsm8k_1B_20251130_161218.json"
 REVERSE = DATA / "verifiers" / "llamacpp_sweep_reverse_text_1B_20251130_210608.json"
 FLOAT16 = DATA / "tinygrad" / "softmacs_1B_float16_seed42_uuid3cffbfe6.csv"

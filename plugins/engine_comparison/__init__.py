@@ -1,0 +1,18 @@
+"""The plugin `engine-comparison`: what a public workflow that compares engines makes of their logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.hookspecs import hookimpl
+from ...core.logparser import LogParser
+from .verifiers import VerifiersSweep
+from .workflow_csv import WorkflowCsv
+
+decodebench_api = ">=1,<2"
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of its per-step tables and its accuracy sweeps."""
+    return [WorkflowCsv, VerifiersSweep]
