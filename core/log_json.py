@@ -44,7 +44,7 @@ def read_rows(path: Path) -> Rows:
     """Read a JSONL file; a last line without its end is left out and said.
 
     Raises:
-        RawLogError: a line is no JSON object, or holds what JSON cannot; names line and field.
+        RawLogError: there is no row; a line is no JSON object, or holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
     text = _text(path)
@@ -57,6 +57,8 @@ def read_rows(path: Path) -> Rows:
             rows.append(parse_object(path, len(lines) + 1, last))
         except RawLogError:
             cut = f"the file ends inside its line {len(lines) + 1}, which is left out: it was cut"
+    if not rows and cut is None:
+        raise RawLogError(f"{path}: no row in it")
     return Rows(rows, cut, digest)
 
 

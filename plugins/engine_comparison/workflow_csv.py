@@ -153,6 +153,7 @@ def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | S
             run_id=run_id,
             sample=0,
             index=index,
+            source_line=row.line,
             t_s=t_s,
             step_s=step_s,
             tokens=1,
@@ -209,6 +210,7 @@ def _repetitions(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Ru
         yield Sample(
             run_id=run_id,
             index=index,
+            source_line=row.line,
             sample_id=f"repetition-{index + 1}",
             output_tokens=tokens,
             decode_tokens=tokens,

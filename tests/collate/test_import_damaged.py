@@ -96,7 +96,8 @@ def read_or_refuse(name, path, data, *, folder):
 
 
 def test_every_format_has_an_example_and_no_file_has_two_formats():
-    assert set(EXAMPLES) == set(PARSERS)
+    # A table of columns is known by a line that only its copy has; test_columns_csv.py makes such copies.
+    assert set(PARSERS) - set(EXAMPLES) == {"csv"}
 
 
 @pytest.mark.parametrize(("name", "path"), ALL, ids=lambda value: value if isinstance(value, str) else value.name)
@@ -104,7 +105,7 @@ def test_an_example_is_read_whole(name, path):
     check(list(PARSERS[name]().read(path)))
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(example=st.sampled_from(SHORTEST), mutations=st.lists(MUTATION, min_size=1, max_size=3))
 def test_a_damaged_file_is_read_consistently_or_refused_in_one_line(tmp_path, example, mutations):
     name, path = example

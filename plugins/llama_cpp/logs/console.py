@@ -138,6 +138,7 @@ def _sample(run_id: str, index: int, block: _Block) -> Sample:
     return Sample(
         run_id=run_id,
         index=index,
+        source_line=block.line,
         prompt_tokens=prompt or None,
         output_tokens=output,
         duration_s=(prompt_ms + eval_ms) / 1e3 if is_server and output else None,

@@ -59,7 +59,7 @@ class LlamaBench(LogParser):
         for at, row in enumerate(tests.rows):
             run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
             samples = [] if row.is_cut else list(_samples(run_id, row))
-            yield _run(run_id, row, samples, tests, facts).model_copy(update={"order": at})
+            yield _run(run_id, row, samples, tests, facts).model_copy(update={"order": at, "source_line": row.line})
             yield from samples
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not tests.rows):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
@@ -145,6 +145,7 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
         sample = Sample(
             run_id=run_id,
             index=index,
+            source_line=row.line,
             sample_id=f"repetition-{index + 1}" if row.samples_ns else "mean",
             prompt_tokens=prompt,
             output_tokens=generated,

@@ -113,7 +113,12 @@ def _notes(samples: Sequence[Sample], has_settings: bool) -> Iterator[str]:
 def _sample(run_id: str, index: int, answer: Fields) -> Sample:
     if not answer.has("timings"):
         return Sample(
-            run_id=run_id, index=index, output_tokens=0, status="failed", reason=f"error: {_error(answer)}"[:200]
+            run_id=run_id,
+            index=index,
+            source_line=answer.line,
+            output_tokens=0,
+            status="failed",
+            reason=f"error: {_error(answer)}"[:200],
         )
     timings = answer.inner("timings")
     tokens = timings.count("predicted_n", most=MOST_TOKENS)
@@ -125,6 +130,7 @@ def _sample(run_id: str, index: int, answer: Fields) -> Sample:
     return Sample(
         run_id=run_id,
         index=index,
+        source_line=answer.line,
         sample_id=f"prompt-{hashlib.sha256(prompt.encode()).hexdigest()[:12]}" if prompt else None,
         prompt=prompt,
         prompt_tokens=timings.count("prompt_n", most=MOST_TOKENS),

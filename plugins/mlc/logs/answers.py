@@ -87,6 +87,7 @@ def _sample(run_id: str, index: int, answer: Fields, texts: dict[str, str]) -> S
     return Sample(
         run_id=run_id,
         index=index,
+        source_line=answer.line,
         prompt_tokens=computed,
         output_tokens=tokens,
         text=texts.get(str(answer.content.get("id"))),

@@ -80,6 +80,7 @@ def _sample(run_id: str, index: int, call: Fields) -> Sample:
     return Sample(
         run_id=run_id,
         index=index,
+        source_line=call.line,
         sample_id=f"call-{call.count('run', least=1)}",
         output_tokens=tokens,
         duration_s=seconds or None,
