@@ -86,11 +86,11 @@ def compare(
     dimension = by or infer_by(cells)
     if by is not None:
         warnings += mixed_dimensions(grouped, by)
-    for cell, base in pairs:
-        label = names[cell.cell_id].label
-        warnings += unlike_rounds(cell, label)
-        if cell is not base:
-            warnings += unlike_conditions(cell, base, (label, names[base.cell_id].label), dimension)
+    texts = {cell_id: label.label for cell_id, label in names.items()}
+    for cell, _ in pairs:
+        warnings += unlike_rounds(cell, texts[cell.cell_id])
+    apart = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
+    warnings += unlike_conditions(apart, texts, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect)
     undecided = {row.cell.cell_id for row in rows if row.verdict == "no difference shown"}
     return Comparison(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from .observations import Cell, Row
 
@@ -10,23 +10,36 @@ _FIELDS = (
     "task", "task_version", "seed", "samples", "warmup", "max_new_tokens", "batch_size", "depth", "ignore_eos",
     "chat", "stop", "hostname", "cpu_model",
 )  # fmt: skip
+_CELLS = "\0"  # stands for the cells' names until all that share a difference are known
 _THREADS = ("n_threads", "threads", "num_threads")
 
 
-def unlike_conditions(cell: Cell, baseline: Cell, names: tuple[str, str], by: str) -> list[str]:
-    """Return a warning for every difference, naming the key and both values.
+_MOST_NAMED = 2
+
+
+def unlike_conditions(pairs: Iterable[tuple[Cell, Cell]], names: Mapping[str, str], by: str) -> list[str]:
+    """Return a warning for every difference, naming the key and both values; cells that share one share the warning.
 
     Args:
-        cell: the cell.
-        baseline: what it is compared with.
-        names: their labels.
+        pairs: cells and what each is compared with.
+        names: labels by cell id.
         by: what is compared, and hence not warned of.
     """
-    found = []
-    for key, ours, theirs in _differences(cell.run, baseline.run, by):
-        if key != by:
-            found.append(f"{key} differs: {_show(ours)} in {names[0]!r}, {_show(theirs)} in {names[1]!r}")
-    return found + _unlike_samples(cell, baseline, names)
+    found: dict[str, list[str]] = {}
+    for cell, baseline in pairs:
+        name, base = names[cell.cell_id], names[baseline.cell_id]
+        for key, ours, theirs in _differences(cell.run, baseline.run, by):
+            if key != by:
+                text = f"{key} differs: {_show(ours)} in {_CELLS}, {_show(theirs)} in {base!r}"
+                found.setdefault(text, []).append(name)
+        for text in _unlike_samples(cell, baseline, base):
+            found.setdefault(text, []).append(name)
+    return [text.replace(_CELLS, _named(cells)) for text, cells in found.items()]
+
+
+def _named(cells: list[str]) -> str:
+    told = ", ".join(map(repr, cells[:_MOST_NAMED]))
+    return told if len(cells) <= _MOST_NAMED else f"{told} and {len(cells) - _MOST_NAMED} more"
 
 
 def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object, object]]:
@@ -54,19 +67,13 @@ def _threads(run: Row) -> object:
     return None
 
 
-def _unlike_samples(cell: Cell, baseline: Cell, names: tuple[str, str]) -> list[str]:
-    if not cell.rounds or not baseline.rounds:
-        return []
+def _unlike_samples(cell: Cell, baseline: Cell, base: str) -> list[str]:
     ours, theirs = cell.rounds[0].answers(), baseline.rounds[0].answers()
     common = ours.keys() & theirs.keys()
-    where = f"in {names[0]!r}, {{}} in {names[1]!r}"
-    found = [
-        f"the log of {name!r} does not tell its prompts: rounds are compared as wholes, unpaired"
-        for side, name in ((cell, names[0]), (baseline, names[1]))
-        if side.rounds[0].samples and not side.rounds[0].answers()
-    ]
-    if found:
-        return found
+    where = f"in {_CELLS}, {{}} in {base!r}"
+    if any(side.rounds[0].samples and not side.rounds[0].answers() for side in (cell, baseline)):
+        return [f"prompts are not told by both of {_CELLS} and {base!r}: rounds are compared as wholes, unpaired"]
+    found = []
     if len(ours) != len(theirs) or len(common) < len(ours):
         text = f"answered prompts differ: {len(ours)} {where.format(len(theirs))}; {len(common)} in common"
         found.append(text)

@@ -142,4 +142,5 @@ def _warnings(ours: Observed, theirs: Observed, samples: int) -> Iterator[str]:
         )
     if not samples:
         yield f"no prompt in common between {ours.name!r} and {theirs.name!r}"
-    yield from unlike_conditions(ours.cell, theirs.cell, (ours.name, theirs.name), "")
+    names = {side.cell.cell_id: side.name for side in (ours, theirs)}
+    yield from unlike_conditions([(ours.cell, theirs.cell)], names, "")
