@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from ...core.hookspecs import hookimpl
 from ...core.log_fields import MOST_TOKENS, Fields, check_plain
 from ...core.log_json import has_keys, is_object_with, read_object, read_rows
-from ...core.logparser import LogParser
+from ...core.logparser import LogParser, malformed
 from ...core.schema import Run, Sample, Step, Totals
 from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
 
@@ -27,6 +27,7 @@ _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts 
 _SUMS = ("total_osl", "total_output_tokens")
 _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
 _SPAN = ("request_start_ns", "request_end_ns")
+_MOST = 2**53  # whole numbers are exact below
 _LOAD = ("concurrency", "request_rate")
 
 
@@ -48,6 +49,8 @@ class AiperfRecords(LogParser):
             RawLogError: a value is of the wrong kind; names line and field.
         """
         found = read_rows(path)
+        if not found.rows:
+            raise malformed(path, 1, "line", found.cut or "no record in the file")
         rows = sorted(found.rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
         requests = [_request(row) for row in rows]
         wall_s = _wall_s(rows, requests)
@@ -204,25 +207,28 @@ def _value(content: Fields, name: str) -> float | None:
     return content.inner(name).number("avg")
 
 
+def _whole(content: Fields, name: str) -> int | None:
+    """Return a count, which the tools write as a mean with a fraction of 0."""
+    value = _value(content, name)
+    if value is not None and not (value < _MOST and value == int(value)):
+        raise content.fail(f"{name}.avg", f"{value!r} is no whole number from 0 on")
+    return None if value is None else int(value)
+
+
 def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
     """Return the sums, and what had to be computed for them."""
     notes = ["there are sums and means alone: speeds are those of all requests side by side"]
-    count, rate = _value(content, "request_count"), _value(content, "output_token_throughput")
-    tokens = next((value for name in _SUMS if (value := _value(content, name)) is not None), None)
+    count, rate = _whole(content, "request_count"), _value(content, "output_token_throughput")
+    tokens = next((value for name in _SUMS if (value := _whole(content, name)) is not None), None)
     length = _value(content, "output_sequence_length")
-    if tokens is None and count is not None and length is not None:
+    if tokens is None and count is not None and length is not None and count * length < _MOST:
         tokens = round(count * length)
         notes.append("output tokens are the mean of a request times their number")
     wall_s = _seconds(content, "benchmark_duration", "avg")
-    if wall_s is None and tokens and rate:
+    if wall_s is None and tokens and rate and tokens / rate < _MOST:
         wall_s = tokens / rate
         notes.append("wall time follows from tokens and throughput")
-    totals = Totals(
-        samples=round(count) if count else None,
-        output_tokens=None if tokens is None else round(tokens),
-        wall_s=wall_s or None,
-        tokens_per_s=rate,
-    )
+    totals = Totals(samples=count or None, output_tokens=tokens, wall_s=wall_s or None, tokens_per_s=rate)
     return totals, tuple(notes)
 
 

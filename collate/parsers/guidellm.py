@@ -151,7 +151,7 @@ def _totals(benchmark: Fields, made: int | None, wall_s: float | None) -> Totals
     total = tokens.number("total_sum") if tokens.has("total_sum") else None
     return Totals(
         samples=made or None,
-        output_tokens=None if total is None or total != int(total) else int(total),
+        output_tokens=int(total) if total is not None and total < 2**53 and total == int(total) else None,
         wall_s=wall_s,
     )
 

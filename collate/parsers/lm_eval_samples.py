@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from ...core.log_fields import Fields
 from ...core.log_json import has_keys, read_rows
-from ...core.logparser import LogParser
+from ...core.logparser import LogParser, malformed
 from ...core.schema import Run, Sample
 from .requests import bare_run, of_this_file
 
@@ -50,6 +50,8 @@ class LmEvalSamples(LogParser):
             RawLogError: a value is of the wrong kind, or no metric of the file is a share; names line and field.
         """
         found = read_rows(path)
+        if not found.rows:
+            raise malformed(path, 1, "line", found.cut or "no document in the file")
         chosen, metric = _choose(found.rows)
         named = _NAME.fullmatch(path.name)
         run_id = f"sha256-{found.digest}"
@@ -91,8 +93,6 @@ def _choose(rows: Sequence[Fields]) -> tuple[list[Fields], str]:
         name, key = metric.split(",", 1)
         if all(_is_share(row.content.get(name)) for row in by_filter[key]):
             return by_filter[key], metric
-    if not rows:
-        return [], _NO_FILTER
     raise rows[0].fail("metrics", "no metric with a share from 0 to 1 in every row")
 
 
