@@ -21,9 +21,8 @@ _FEWEST_ROUNDS = 3
 _STEPS_SQL = f"""
 WITH measured AS (
     SELECT r.cell_id, t."index", t.tokens, t.step_s FROM steps t
-    JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
-    WHERE r.experiment = $experiment AND r.status = 'ok' AND s.status = 'ok' AND NOT s.is_warmup
-          AND t."index" > 0 AND t.step_s > 0
+    JOIN sample_facts f ON f.run_id = t.run_id AND f.sample = t.sample JOIN runs r ON r.run_id = t.run_id
+    WHERE r.experiment = $experiment AND r.status = 'ok' AND NOT f.is_warmup AND t."index" > 0 AND t.step_s > 0
 ), longest AS (
     SELECT cell_id, max("index") AS steps FROM measured GROUP BY cell_id
 )
@@ -49,6 +48,8 @@ class Courses:
 
 def courses(store: Store, comparison: Comparison) -> Courses:
     """Return the courses over rounds, or over steps where no cell has three rounds."""
+    if comparison.steady_state:
+        store.leave_out_first_samples()
     sql = f"""
         SELECT cell_id, {comparison.metric} AS value FROM run_metrics
         WHERE experiment = $experiment AND status = 'ok' AND value IS NOT NULL ORDER BY cell_id, round, started_at

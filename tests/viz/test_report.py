@@ -17,7 +17,7 @@ from decodebench.collate.compare import compare
 from decodebench.core.cli.results import open_store
 from decodebench.core.finding import Finding, Place
 from decodebench.viz import report
-from decodebench.viz.report import Content, render
+from decodebench.viz.report import Content, render, write_report
 from decodebench.viz.report.charts import chart_data
 from decodebench.viz.report.samples import sample_data
 
@@ -181,6 +181,22 @@ def test_samples_without_identity_are_shown_by_their_place(logs_without_names):
     with open_store(logs_without_names) as store:
         data = sample_data(store, compare(store))
     assert [name for name, _ in data["problems"]] == ["sample 0", "sample 1"]
+
+
+def test_a_steady_state_holds_for_charts_and_samples_too(tmp_path):
+    slow, usual = plain_steps(ttft=9.0, gap=2.0), plain_steps(ttft=0.5, gap=0.1)
+    Logs(tmp_path).write("a", 0, [sample(i, usual if i else slow) for i in range(12)], samples=12)
+    with open_store(tmp_path) as store:
+        comparison = compare(store, steady_state=True)
+    with open_store(tmp_path) as store:  # as the command does: the page has a connection of its own
+        text = write_report(store, comparison, tmp_path / "p.html", figures=[], reproduce="").read_text(
+            encoding="utf-8"
+        )
+    (cell,) = json.loads(embedded(text, "chart-data"))["cells"]
+    assert cell["rounds"][0]["metrics"]["ttft_s"] == cell["metrics"]["ttft_s"][0] == 0.5
+    assert (cell["latencies"]["ttft_s"]["n"], cell["latencies"]["step_s"]["n"]) == (11, 44)
+    (answers,) = json.loads(gzip.decompress(base64.b64decode(embedded(text, "sample-data"))))["cells"]
+    assert answers["ttft_s"] == [None] + [0.5] * 11
 
 
 @pytest.fixture

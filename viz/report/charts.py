@@ -137,8 +137,8 @@ def _latencies(store: Store, experiment: str) -> dict[str, dict[str, Any]]:
             {of_samples}
             UNION ALL
             SELECT r.cell_id, 'step_s', t.step_s, t.tokens FROM steps t
-            JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
-            WHERE {measured} AND t."index" > 0
+            JOIN sample_facts f ON f.run_id = t.run_id AND f.sample = t.sample JOIN runs r ON r.run_id = t.run_id
+            WHERE r.experiment = $experiment AND r.status = 'ok' AND NOT f.is_warmup AND t."index" > 0
         )
         SELECT cell_id, kind, count(x) AS n, avg(tokens) AS tokens, quantile_cont(x, {list(PERCENTILES)}) AS quantiles
         FROM observed WHERE x IS NOT NULL GROUP BY cell_id, kind ORDER BY cell_id, kind

@@ -82,6 +82,8 @@ def write_report(
     Raises:
         DecodebenchError: the file cannot be written.
     """
+    if comparison.steady_state:
+        store.leave_out_first_samples()
     drawn, missing = _figures(store, comparison, figures)
     content = Content(
         charts=chart_data(store, comparison),
@@ -239,7 +241,7 @@ def _machines(store: Store, comparison: Comparison) -> list[tuple[str, dict[str,
     for cell_id, text in store.query(sql, [comparison.experiment])[1]:
         facts = _facts(json.loads(text))
         _, names = found.setdefault(json.dumps(facts), (facts, {}))
-        names[labels.get(cell_id) or cell_id] = None
+        names[labels.get(cell_id) or str(cell_id)] = None
     everywhere = len(found) == 1
     return [("" if everywhere else ", ".join(names), facts) for facts, names in found.values()]
 

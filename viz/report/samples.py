@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import Comparison, ComparisonRow
-from ...collate.observations import PromptKey, is_unknown, keyed
+from ...collate.observations import is_unknown, keyed
 
 if TYPE_CHECKING:
     from ...core.store import Store
@@ -92,14 +92,13 @@ class _Numbered(dict[str, int]):
 
 def _named(samples: Iterable[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Name the problem of each sample as parity does: its id, else its prompt's hash; else its place in the run."""
-    return [(_name(key, sample), sample) for key, sample in keyed(samples)]
+    return [
+        (f"sample {sample['index']}" if is_unknown(key) else _spelled(*key), sample) for key, sample in keyed(samples)
+    ]
 
 
-def _name(key: PromptKey, sample: dict[str, Any]) -> str:
-    name, again = key
-    if is_unknown(key):
-        return f"sample {sample['index']}"
-    return name if not again else f"{name} ({again + 1})"
+def _spelled(name: str, again: int) -> str:
+    return f"{name} ({again + 1})" if again else name
 
 
 def _base(comparison: Comparison, place: int) -> int:
