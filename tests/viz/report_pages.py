@@ -16,15 +16,15 @@ HOSTILE = '</script><img src=x onerror="window.hacked = true"><b>'
 PROBLEMS, ROUNDS, TOKENS = 60, 3, 12
 CELLS = (
     # backend, quantisation, bits, gap between tokens in s
-    ("alpha", "f16", 16.0, 0.1),
-    ("beta", "f16", 16.0, 0.05),
-    ("beta", "q8_0", 8.5, 0.04),
-    ("gamma", "f16", 16.0, 0.2),
+    ("transformers", "f16", 16.0, 0.1),
+    ("llama-cpp", "f16", 16.0, 0.05),
+    ("llama-cpp", "q8_0", 8.5, 0.04),
+    ("draft-target", "f16", 16.0, 0.2),
 )
 
 
 def write_logs(folder: Path, *, cells: tuple[tuple[str, str, float, float], ...] = CELLS) -> None:
-    """Write rounds of four cells; beta q8_0 answers every third problem otherwise from its fifth token on."""
+    """Write rounds of four cells; llama-cpp q8_0 answers every third problem otherwise from its fifth token on."""
     logs = Logs(folder)
     for place, (backend, quantisation, bits, gap) in enumerate(cells):
         for round_ in range(ROUNDS):

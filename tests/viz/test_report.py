@@ -142,7 +142,12 @@ def test_what_a_model_wrote_stays_text(folder):
 
 def test_charts_hold_every_cell_round_and_supported_percentile(store):
     data = chart_data(store, compare(store))
-    assert [cell["label"] for cell in data["cells"]] == ["alpha f16", "beta f16", "beta q8_0", "gamma f16"]
+    assert [cell["label"] for cell in data["cells"]] == [
+        "transformers f16",
+        "llama-cpp f16",
+        "llama-cpp q8_0",
+        "draft-target f16",
+    ]
     assert data["metric"] == "decode_tokens_per_s" and data["metrics"]["ttft_s"]["unit"] == "s"
     first = data["cells"][0]
     assert first["metrics"]["decode_tokens_per_s"][0] == pytest.approx(10 / 1.02, rel=1e-3)
@@ -153,24 +158,24 @@ def test_charts_hold_every_cell_round_and_supported_percentile(store):
     assert ttft["n"] == PROBLEMS * ROUNDS and ttft["quantiles"][0] == pytest.approx(0.4 * 1.02)
     assert [value is None for value in ttft["quantiles"]] == [False, False, False, True], "p99 needs 368 samples"
     assert step["n"] == PROBLEMS * ROUNDS * 11 and None not in step["quantiles"]
-    beta = [cell for cell in data["cells"] if cell["dimensions"]["backend"] == "beta"]
-    assert beta[0]["colour"] == beta[1]["colour"] != first["colour"]
-    assert beta[0]["marker"] == beta[1]["marker"] != first["marker"]
+    llama = [cell for cell in data["cells"] if cell["dimensions"]["backend"] == "llama-cpp"]
+    assert llama[0]["colour"] == llama[1]["colour"] != first["colour"]
+    assert llama[0]["marker"] == llama[1]["marker"] != first["marker"]
 
 
 def test_samples_hold_every_text_once_and_where_outputs_part(store):
     data = sample_data(store, compare(store))
     assert len(data["problems"]) == PROBLEMS and data["problems"][1] == ["p1", "2"]
     assert len(data["texts"]) == len(set(data["texts"])) == PROBLEMS + 2, "prompts and the two outputs"
-    alpha, _, q8, _ = data["cells"]
-    assert q8["parts"] == {i: [4, None, None] for i in range(0, PROBLEMS, 3)} and alpha["parts"] == {}
+    first, _, q8, _ = data["cells"]
+    assert q8["parts"] == {i: [4, None, None] for i in range(0, PROBLEMS, 3)} and first["parts"] == {}
     assert {cell["base"] for cell in data["cells"]} == {0}
     assert data["texts"][q8["text"][0]].startswith("word0 word1 word2 word3 </script>")
     assert q8["score"][:4] == [0.0, 1.0, 1.0, 0.0] and set(q8["outputs"]) == {1}
 
 
 def test_each_group_is_held_against_its_own_baseline(store):
-    comparison = compare(store, by="backend", baseline="alpha")
+    comparison = compare(store, by="backend", baseline="transformers")
     bases = [cell["base"] for cell in sample_data(store, comparison)["cells"]]
     verdicts = [row.verdict for row in comparison.rows]
     assert all(verdicts[base] == "baseline" or base == 0 for base in bases)

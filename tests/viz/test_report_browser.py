@@ -9,6 +9,7 @@ import pytest
 
 from decodebench.collate.compare import compare
 from decodebench.viz.report import render
+from decodebench.viz.style import look_of
 
 from .report_pages import HOSTILE, PROBLEMS, large_content, write_logs, write_page
 
@@ -111,27 +112,27 @@ def test_it_loads_nothing_else_and_runs_nothing_that_a_model_wrote(page):
 
 
 def test_filters_act_on_tables_charts_and_samples(page):
-    assert page.rows() == ["alpha f16", "beta f16", "beta q8_0", "gamma f16"]
-    page.click("[data-dimension=backend] input[value=gamma]")
+    assert page.rows() == ["transformers f16", "llama-cpp f16", "llama-cpp q8_0", "draft-target f16"]
+    page.click("[data-dimension=backend] input[value=draft-target]")
     page.click("[data-dimension=quantisation] input[value=f16]")
-    assert page.rows() == page.rows("#figures") == ["beta q8_0"]
+    assert page.rows() == page.rows("#figures") == ["llama-cpp q8_0"]
     assert page.find("#shown").text == "1 of 4 cells"
-    assert page.chart("figures", "chart.scales.y.getLabels()") == ["beta q8_0"]
+    assert page.chart("figures", "chart.scales.y.getLabels()") == ["llama-cpp q8_0"]
     page.click("#problems summary")
-    assert [each.text for each in page.driver.find_elements("css selector", ".answer h3")] == ["beta q8_0"]
+    assert [each.text for each in page.driver.find_elements("css selector", ".answer h3")] == ["llama-cpp q8_0"]
     page.click("#filters button[type=reset]")
     page.until("document.getElementById('shown').textContent === '4 cells'")
-    page.find("#find-cell").send_keys("BETA")
-    assert page.rows() == ["beta f16", "beta q8_0"]
+    page.find("#find-cell").send_keys("LLAMA")
+    assert page.rows() == ["llama-cpp f16", "llama-cpp q8_0"]
     page.find("#find-cell").send_keys(" nothing")
     assert page.rows() == [] and page.js("document.querySelector('[data-chart=figures]').hidden")
 
 
 def test_tables_sort_by_mouse_and_keyboard(page):
     page.click("#comparison th:nth-child(5) button")
-    assert page.rows() == ["beta q8_0", "beta f16", "alpha f16", "gamma f16"]
+    assert page.rows() == ["llama-cpp q8_0", "llama-cpp f16", "transformers f16", "draft-target f16"]
     page.find("#comparison th:nth-child(5) button").send_keys("\n")
-    assert page.rows() == ["gamma f16", "alpha f16", "beta f16", "beta q8_0"]
+    assert page.rows() == ["draft-target f16", "transformers f16", "llama-cpp f16", "llama-cpp q8_0"]
     assert page.find("#comparison th:nth-child(5)").get_attribute("aria-sort") == "ascending"
 
 
@@ -150,16 +151,22 @@ def hovered(page, name, dataset=0):
 
 def test_charts_tell_their_figures_where_one_points(page):
     assert hovered(page, "figures") == [
-        "alpha f16",
+        "transformers f16",
         "9.81 tokens/s",
         "95 %: 9.34 tokens/s to 10.3 tokens/s",
         "3 rounds",
     ]
     title, ratio, around, rounds, verdict = hovered(page, "ratios")
-    assert (title, ratio, rounds, verdict) == ("beta f16", "2.00 times", "3 rounds", "faster")
+    assert (title, ratio, rounds, verdict) == ("llama-cpp f16", "2.00 times", "3 rounds", "faster")
     assert around.startswith("95 %: ")
-    assert hovered(page, "rounds")[:2] == ["alpha f16", "round 1: 10.0 tokens/s"]
-    assert hovered(page, "latencies") == ["alpha f16", "median: 408 ms", "90 %: 416 ms", "95 %: 416 ms", "180 samples"]
+    assert hovered(page, "rounds")[:2] == ["transformers f16", "round 1: 10.0 tokens/s"]
+    assert hovered(page, "latencies") == [
+        "transformers f16",
+        "median: 408 ms",
+        "90 %: 416 ms",
+        "95 %: 416 ms",
+        "180 samples",
+    ]
     assert "accuracy: 100 %" in hovered(page, "accuracy")[2]
 
 
@@ -226,6 +233,10 @@ def test_it_fits_the_screen_in_light_and_dark(page, file, size):
     page.until(f"getComputedStyle(document.body).backgroundColor !== {light[0]!r}")
     assert page.chart("figures", "chart.scales.y.options.ticks.color") != light[1]
     assert page.chart("figures", "chart.width") <= size[0]
+    navy = page.chart(
+        "figures", "chart.data.datasets.find((set) => set.data[0].title === 'draft-target f16').borderColor"
+    )
+    assert page.js(f"seen({navy!r}) === {navy!r}") and navy.lower() != look_of("draft-target")[0].lower()
 
 
 def test_eight_thousand_samples_are_small_and_quick(browser, comparison, tmp_path):

@@ -5,8 +5,6 @@ const DASHES = [[], [6, 3], [2, 3], [10, 3, 2, 3], [4, 6]];
 const SIZED = new Set(["s", "bytes"]); // units that change with the size of the number
 const MOST_NAMES = 16; // names beside points, entries of a legend
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
 // Draws each point's interval, the line at the baseline, and names beside points.
 const intervals = {
   id: "intervals",
@@ -79,8 +77,8 @@ function whisker(ctx, x1, y1, x2, y2) {
 
 // Chart.js has no triangle that points down: it is one turned round.
 const look = (cell) => ({
-  borderColor: cell.colour,
-  backgroundColor: cell.colour,
+  borderColor: seen(cell.colour),
+  backgroundColor: seen(cell.colour),
   pointStyle: cell.marker === "triangleDown" ? "triangle" : cell.marker,
   rotation: cell.marker === "triangleDown" ? 180 : 0,
   pointRadius: 6,
@@ -174,7 +172,7 @@ function figuresChart(width) {
     const faint = rounds.map((round) => ({ x: round.metrics[metric], title: cell.label, lines: [`round ${round.round + 1}: ${format(round.metrics[metric], unit)}`, round.at] }));
     return [
       { ...look(cell), data: [{ x: figure[0], low: figure[1], high: figure[2], title: cell.label, lines }] },
-      { ...look(cell), pointStyle: "circle", pointRadius: 3, pointBorderWidth: 0, backgroundColor: `${cell.colour}80`, data: faint },
+      { ...look(cell), pointStyle: "circle", pointRadius: 3, pointBorderWidth: 0, backgroundColor: `${seen(cell.colour)}80`, data: faint },
     ];
   };
   const x = scale(cells.map((cell) => cell.metrics[metric]), unit, { title: titled(data.metrics[metric]) });
@@ -269,4 +267,4 @@ for (const [name, offered] of [["figures", data.metrics], ["latencies", data.lat
 }
 Chart.defaults.font.family = "system-ui, sans-serif";
 whenFiltered.push(drawCharts);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => whenFiltered.forEach((follow) => follow()));

@@ -1,5 +1,6 @@
 // What all parts of the page share: the data, how numbers read, sorting, and which cells are shown.
 "use strict";
+const LEAST_CONTRAST = 2.2;
 const data = JSON.parse(document.getElementById("chart-data").textContent);
 
 // An element with its content; text stays text, whatever a model wrote.
@@ -18,6 +19,19 @@ function format(value, unit) {
   if (unit === "s") return size >= 1 || !size ? `${digits(value)} s` : size >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
   if (unit === "bytes") return size >= 2 ** 30 ? `${digits(value / 2 ** 30)} GiB` : `${digits(value / 2 ** 20)} MiB`;
   return unit === "1" ? digits(value) : `${digits(value)} ${unit}`;
+}
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// A backend's colour, mixed with the ink only as far as it takes to be seen on the page, be it white or black.
+function seen(hex) {
+  const channels = (text) => (text.length === 4 ? [...text.slice(1)].map((x) => parseInt(x + x, 16)) : [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)));
+  const luminance = (rgb) => rgb.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const [page, ink] = [luminance(channels(colour("--page"))), channels(colour("--ink"))];
+  let rgb = channels(hex);
+  const contrast = () => (Math.max(luminance(rgb), page) + 0.05) / (Math.min(luminance(rgb), page) + 0.05);
+  while (contrast() < LEAST_CONTRAST) rgb = rgb.map((c, i) => Math.round(c + (ink[i] - c) * 0.1));
+  return `#${rgb.map((c) => c.toString(16).padStart(2, "0")).join("")}`;
 }
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -61,7 +75,7 @@ if (filters) {
   for (const box of filters.querySelectorAll("[data-dimension=backend] input")) {
     const cell = data.cells.find((each) => each.dimensions.backend === box.value);
     box.nextElementSibling.textContent = GLYPHS[cell.marker];
-    box.nextElementSibling.style.color = cell.colour;
+    whenFiltered.push(() => (box.nextElementSibling.style.color = seen(cell.colour)));
   }
   filters.addEventListener("input", applyFilters);
   filters.addEventListener("submit", (event) => event.preventDefault());
