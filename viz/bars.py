@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BAR = 0.8
-_ROOM = (
+ROOM = (
     1.42  # of the highest round: the t interval of a few noisy rounds may reach far off, the axis stays with the data
 )
 _CROWDED = 14  # bars side by side whose numbers would run into one another
@@ -51,7 +51,7 @@ def draw_bars(ax: Axes, found: Sequence[Cell], column: str, scale: float, hatche
             ax.plot([x] * len(rounds), rounds, ".", color=style.INK, markersize=3)
         top = min(max(speed.high or mean, *rounds, mean), highest * 1.3)
         _say(ax, digits(mean), (x, top), style.INK, rotation)
-    ax.set_ylim(0, highest * (_ROOM + (0.1 if rotation else 0)))
+    ax.set_ylim(0, highest * (ROOM + (0.1 if rotation else 0)))
     group_ticks(ax, found, places)
     style.legend_above(ax)
     return bars_note(len(rounds) for rounds in values.values() if rounds)

@@ -69,10 +69,10 @@ def interval(estimate: Estimate) -> tuple[str, str]:
     if estimate.value is None:
         return "n/a", ""
     if estimate.low is None or estimate.high is None:
-        return _ratio(estimate.value), ""
-    return _ratio(estimate.value), f"[{_ratio(estimate.low)}, {_ratio(estimate.high)}]"
+        return ratio_text(estimate.value), ""
+    return ratio_text(estimate.value), f"[{ratio_text(estimate.low)}, {ratio_text(estimate.high)}]"
 
 
-def _ratio(value: float) -> str:
+def ratio_text(value: float) -> str:
     """Show two decimals; two digits where a ratio is so small that they would be lost."""
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

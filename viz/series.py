@@ -198,11 +198,11 @@ def _series_names(heads: Mapping[str, Row]) -> dict[str, str]:
         options = [_options(h.get("options")) for h in siblings]
         own = _options(head.get("options"))
         changed = head.get("changed_options")
-        for key in sorted({key for each in options for key in each}):
+        for key in sorted(own):
             if changed is not None and key not in changed:
                 continue  # at its default: the other cell has it in its name
-            if len({json.dumps(each.get(key), sort_keys=True) for each in options}) > 1:
-                parts.append(f"{key}={own.get(key)}")
+            if any(each.get(key, own[key]) != own[key] for each in options):  # a log that does not tell it says nothing
+                parts.append(f"{key}={own[key]}")
         names[cell_id] = " ".join([head["backend"], *parts])
     return _unique(names, heads)
 

@@ -88,6 +88,7 @@ STYLES = {
 """By name: for a screen, for a projector, and for a paper, whose captions are the authors'."""
 
 _NAME_WIDTH = 40  # characters of a name beside the axes
+_LEGEND_LINES = 6  # more of them are smaller
 _CAPTION_WIDTH = 140  # characters of a line below them
 _current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
 
@@ -208,14 +209,17 @@ def legend_above(axes: Axes, columns: int | None = None) -> None:
     if not unique:
         return
     longest = max(map(len, unique))
-    chosen = min(columns or 4, max(1, current().columns(116) // (longest + 7)))
+    chosen = min(len(unique), columns or 4, max(1, current().columns(116) // (longest + 7)))
+    lines = -(-len(unique) // chosen)
+    is_small = lines > _LEGEND_LINES or longest >= current().columns(96)
+    size = SMALL if is_small else MEDIUM
+    grow(axes, (0.14 if is_small else 0.17) * current().zoom * max(0, lines - 3))
     figure = axes.get_figure(root=True)
     if figure is not None and _panels_beside(figure) > 1:  # over one of them it would take width from the others
-        figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=min(len(unique), chosen))
+        figure.legend(unique.values(), unique.keys(), loc="outside upper left", ncols=chosen, fontsize=size)
         return
     axes.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=chosen,
-                borderaxespad=0.2, fontsize=MEDIUM if longest < current().columns(96) else SMALL)  # fmt: skip
-    grow(axes, 0.17 * current().zoom * max(0, -(-len(unique) // chosen) - 3))
+                borderaxespad=0.2, fontsize=size)  # fmt: skip
 
 
 def room(axes: Axes, characters: int) -> int:

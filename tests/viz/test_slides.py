@@ -148,6 +148,7 @@ def test_many_long_rows_stay_on_their_slides(tmp_path):
             writer.add(run, [Sample(run_id=run.run_id, index=0, sample_id="p", output_tokens=9, duration_s=1.0)], [])
     with Store.open(tmp_path) as store:
         _, reader = written(store, tmp_path, "many", figures=FIGURES[1:2])
+    assert "more cells: decodebench compare" in words(reader)
     for page in reader.pages[1:]:
         first = page.extract_text().splitlines()[0]
         assert re.match(r"The answer|What is|Speed-up|How it|Machine|Read it", first), f"overflowed: {first}"

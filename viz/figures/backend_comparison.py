@@ -19,6 +19,7 @@ FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
 WHERE r.experiment = $experiment AND r.status = 'ok'
 ORDER BY r.cell_id, r.round
 """
+_MOST_EMPTY = 3  # places for cells that have no value; more would leave the others no room
 
 
 def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
@@ -26,10 +27,13 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     (ax,) = style.panels(axes)
     found = cells(rows)
     speed = speed_of(found)
-    caption = f"{draw_bars(ax, found, speed.name, 1.0, {})} {speed_note(speed)}"
     missing = without(found, speed.name)
+    known = [cell for cell in found if cell.column(speed.name)]
+    is_crowded = len(found) - len(known) > _MOST_EMPTY
+    caption = f"{draw_bars(ax, known if is_crowded else found, speed.name, 1.0, {})} {speed_note(speed)}"
     ax.set_ylabel(speed_label(speed))
-    style.note(ax, caption + (f"\nn/a ({missing}): the log does not tell it." if missing else ""))
+    word = "Not drawn" if is_crowded else "n/a"
+    style.note(ax, caption + (f"\n{word} ({missing}): the log does not tell it." if missing else ""))
 
 
 FIGURE = Figure(

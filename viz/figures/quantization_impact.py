@@ -9,6 +9,7 @@ from ...collate.statistics import Interval, scale_mean
 from ...core.figure import Figure, Row
 from .. import style
 from ..accuracy import accuracy_note, accuracy_of
+from ..bars import ROOM
 from ..series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
 from .backend_comparison import SQL
 
@@ -37,7 +38,9 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
         _line(upper, places, [scale_mean(cell.column(speed.name)) for cell in own], series, look[series])
         _line(lower, places, [accuracy_of(cell.rows[0]) for cell in own], series, look[series])
     upper.margins(y=0.1)
-    upper.set_ylim(bottom=0)
+    # the interval of two or three noisy rounds may reach far off: the axis stays with the data
+    highest = max(value for cell in found for value in cell.column(speed.name))
+    upper.set_ylim(0, min(upper.get_ylim()[1], highest * ROOM))
     upper.set_ylabel(speed_label(speed))
     lower.set_ylabel("accuracy (%)")
     lower.set_ylim(-4, 104)

@@ -9,6 +9,7 @@ from ...core.errors import UsageError
 from ...core.figure import Figure, Row
 from ...core.metrics import METRICS
 from .. import style
+from ..numbers import ratio_text
 from ..series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
         ends = [row["ratio_low"], row["ratio_high"]]
         ax.plot(ends, [y, y], color=look.colour, linewidth=2, solid_capstyle="butt")
     ax.plot([row["ratio"]], [y], look.marker, color=look.colour, markerfacecolor=None if is_alike else style.PAPER)
-    ax.annotate(f"{row['ratio']:.2f}×", (row["ratio"], y), (0, 6), textcoords="offset points", ha="center",
+    ax.annotate(f"{ratio_text(row['ratio'])}×", (row["ratio"], y), (0, 6), textcoords="offset points", ha="center",
                 fontsize=style.SMALL)  # fmt: skip
 
 

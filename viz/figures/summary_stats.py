@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...collate.statistics import Interval, scale_mean
 from ...core.figure import Figure, Row
 from .. import style
+from ..bars import ROOM
 from ..numbers import digits
 from ..series import (
     Cell,
@@ -38,8 +39,9 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     series.sort(key=lambda name: -(over_formats(own[name], speed.name).value or 0.0))
     for name, y in zip(series, style.name_rows(ax, series), strict=True):
         _row(ax, own[name], speed.name, y, look[name])
-    ax.set_xlim(left=0)
     ax.margins(x=0.12)
+    # the interval of two or three noisy rounds may reach far off: the axis stays with the data
+    ax.set_xlim(0, min(ax.get_xlim()[1], ROOM * max(value for cell in found for value in cell.column(speed.name))))
     rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
     has_interval = any(over_formats(own[name], speed.name).low is not None for name in series)
     interval = "thick line: its 95 % t interval over rounds that ran every format; " if has_interval else ""
@@ -69,8 +71,7 @@ def _row(ax: Axes, formats: Sequence[Cell], column: str, y: float, look: Look) -
     if mean.low is not None and mean.high is not None:
         ax.plot([mean.low, mean.high], [y, y], color=look.colour, linewidth=4, alpha=0.5, solid_capstyle="butt")
     ax.plot([mean.value or 0.0], [y], look.marker, color=look.colour, markeredgecolor=style.INK, markeredgewidth=0.6)
-    ax.annotate(_words(means, mean), (max(means[-1][0], mean.high or 0.0), y), (8, 0), textcoords="offset points",
-                va="center", fontsize=style.SMALL)  # fmt: skip
+    ax.annotate(_words(means, mean), (means[0][0], y), (0, 9), textcoords="offset points", fontsize=style.SMALL)
 
 
 def _words(means: Sequence[tuple[float, str]], mean: Interval) -> str:
