@@ -399,10 +399,10 @@ class _Source:
 
 
 def _add_sources(store: Store, sources: Iterable[_Source]) -> None:
-    for source in sources:
-        file, digest = source.fresh.file, source.fresh.digest
-        values = [file.name, file.size, file.mtime_ns, digest, source.run_ids, source.problem, file.parser]
-        store.query("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    rows = [(s.fresh.file, s.fresh.digest, s.run_ids, s.problem) for s in sources]
+    values = [(f.name, f.size, f.mtime_ns, digest, ids, problem, f.parser) for f, digest, ids, problem in rows]
+    columns = [list(column) for column in zip(*values, strict=True)]
+    store.query(f"INSERT INTO sources SELECT {', '.join(['unnest(?)'] * len(columns))}", columns)
 
 
 @dataclass(slots=True)
@@ -440,7 +440,8 @@ class _Adding:
                 steps_of[f.file.path] = log.run.run_id
         if steps_of:
             bulk.add_steps(self.store, steps_of)
-        _add_sources(self.store, sources)
+        if sources:
+            _add_sources(self.store, sources)
 
     def _add_unstaged(self, fresh: _Fresh) -> _Source:
         try:

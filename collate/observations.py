@@ -117,14 +117,16 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     runs = store.dicts(
         "SELECT * FROM run_metrics WHERE experiment = ? ORDER BY cell_id, round, started_at, run_id", [experiment]
     )
+    outputs = _outputs(store, experiment)
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
-        'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, s.output_ids, '
-        "s.text, s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine FROM sample_metrics s "
+        'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, '
+        "s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine FROM sample_metrics s "
         "JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],
     ):
+        sample["output_ids"], sample["text"] = outputs[sample["run_id"], sample["index"]]
         sample["engine"] = json.loads(sample["engine"] or "{}")
         samples.setdefault(sample["run_id"], []).append(sample)
     by_cell: dict[str, list[Row]] = {}
@@ -133,6 +135,16 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
             run[name] = json.loads(run[name]) if run[name] is not None else None
         by_cell.setdefault(run["cell_id"], []).append(run)
     return sorted((_cell(name, rows, samples) for name, rows in by_cell.items()), key=lambda cell: cell.order)
+
+
+def _outputs(store: Store, experiment: str) -> dict[tuple[str, int], tuple[list[int] | None, str | None]]:
+    """Return ids and text by run and sample; equal ones, as of greedy rounds, are fetched once and shared."""
+    rows = store.query(
+        'SELECT s.output_ids, s.text, list(s.run_id), list(s."index") FROM samples s JOIN runs r USING (run_id) '
+        "WHERE r.experiment = ? AND NOT s.is_warmup GROUP BY s.output_ids, s.text",
+        [experiment],
+    )[1]
+    return {key: (ids, text) for ids, text, run_ids, indices in rows for key in zip(run_ids, indices, strict=True)}
 
 
 def _cell(cell_id: str, runs: list[Row], samples: dict[str, list[Row]]) -> Cell:
