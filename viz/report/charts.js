@@ -230,7 +230,8 @@ function roundsChart(width) {
   const everything = datasets.flatMap((set) => set.data.map((point) => [point.y, null, null]));
   const y = scale(everything, unit, { logarithmic: true, title: titled(data.metrics[metric]) });
   const x = { type: "linear", offset: true, grid: { display: false }, ticks: { stepSize: 1, precision: 0, autoSkip: true, color: colour("--soft") }, title: { display: true, text: "round", color: colour("--soft") } };
-  const legend = { display: cells.length <= MOST_NAMES, position: "bottom", align: "start", labels: { color: colour("--ink"), usePointStyle: true, pointStyle: "line", pointStyleWidth: 30 } };
+  const dashed = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({ ...item, lineDash: chart.data.datasets[item.datasetIndex].borderDash }));
+  const legend = { display: cells.length <= MOST_NAMES, position: "bottom", align: "start", labels: { generateLabels: dashed, color: colour("--ink"), usePointStyle: true, pointStyle: "line", pointStyleWidth: 30 } };
   return { type: "line", datasets, height: width < NARROW ? 420 : 340, options: { scales: { x, y }, plugins: { legend } } };
 }
 
