@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import defaults
-from .statistics import Interval
+from .statistics import Interval, normal_quantile, t_p_value, t_quantile
 
 OUTLIER_SCORE = 3.5  # B. Iglewicz, D. Hoaglin, "How to detect and handle outliers" (1993)
 
@@ -70,14 +70,17 @@ def outliers(values: ArrayLike, score: float = OUTLIER_SCORE) -> list[int]:
 
 def slope(x: ArrayLike, y: ArrayLike, confidence: float = defaults.CONFIDENCE) -> Interval:
     """Least-squares slope of y over x with its t interval: drift; needs three points and two different x."""
-    from scipy import stats
-
     a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(a) < 3 or float(np.ptp(a)) == 0:
         return Interval(None, n=len(a))
-    fit = stats.linregress(a, b)
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(a) - 2)) * float(fit.stderr)
-    return Interval(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(a), float(fit.pvalue))
+    freedom = len(a) - 2
+    dx, dy = a - a.mean(), b - b.mean()
+    steepness = float(dx @ dy) / float(dx @ dx)
+    rest = dy - steepness * dx
+    error = math.sqrt(float(rest @ rest) / freedom / float(dx @ dx))
+    half = t_quantile(0.5 + confidence / 2, freedom) * error
+    p_value = t_p_value(steepness, error, freedom)
+    return Interval(steepness, steepness - half, steepness + half, len(a), p_value)
 
 
 def variation(values: ArrayLike) -> float | None:
@@ -96,11 +99,9 @@ def rounds_needed(deviation: float, effect: float, confidence: float = defaults.
         effect: half width wanted, relative, e.g. 0.02.
         confidence: of the interval.
     """
-    from scipy import stats
-
     if deviation == 0:
         return 2
-    rounds = max(2, math.ceil((float(stats.norm.ppf(0.5 + confidence / 2)) * deviation / effect) ** 2))
-    while float(stats.t.ppf(0.5 + confidence / 2, rounds - 1)) * deviation / math.sqrt(rounds) > effect:
+    rounds = max(2, math.ceil((normal_quantile(0.5 + confidence / 2) * deviation / effect) ** 2))
+    while t_quantile(0.5 + confidence / 2, rounds - 1) * deviation / math.sqrt(rounds) > effect:
         rounds += 1
     return rounds

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from .. import defaults
-from .statistics import Interval
+from .statistics import Interval, normal_quantile
 
 
 def wilson(right: float, n: int, confidence: float = defaults.CONFIDENCE) -> Interval:
@@ -18,11 +18,9 @@ def wilson(right: float, n: int, confidence: float = defaults.CONFIDENCE) -> Int
         n: number of answers.
         confidence: of the interval.
     """
-    from scipy import stats
-
     if n == 0:
         return Interval(None)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = normal_quantile(0.5 + confidence / 2)
     share = right / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)

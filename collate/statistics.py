@@ -54,8 +54,6 @@ def t_interval(values: ArrayLike, confidence: float = defaults.CONFIDENCE) -> In
         values: [n] independent observations.
         confidence: of the interval.
     """
-    from scipy import stats
-
     x = np.asarray(values, dtype=float)
     n = len(x)
     if n == 0:
@@ -64,16 +62,31 @@ def t_interval(values: ArrayLike, confidence: float = defaults.CONFIDENCE) -> In
     if n == 1:
         return Interval(mean, n=1)
     error = float(x.std(ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
-    return Interval(mean, mean - half, mean + half, n, _t_p_value(mean, error, n - 1))
+    half = t_quantile(0.5 + confidence / 2, n - 1) * error
+    return Interval(mean, mean - half, mean + half, n, t_p_value(mean, error, n - 1))
 
 
-def _t_p_value(mean: float, error: float, freedom: float) -> float:
-    from scipy import stats
+def t_quantile(p: float, freedom: float) -> float:
+    """Quantile of Student's t. From ``scipy.special``, which is loaded in a third of the time of ``scipy.stats``."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, p))
+
+
+def normal_quantile(p: float) -> float:
+    """Quantile of the standard normal distribution."""
+    from scipy import special
+
+    return float(special.ndtri(p))
+
+
+def t_p_value(mean: float, error: float, freedom: float) -> float:
+    """Two-sided p-value of a mean of 0, by Student's t."""
+    from scipy import special
 
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return float(2 * special.stdtr(freedom, -abs(mean) / error))
 
 
 def welch_interval(a: ArrayLike, b: ArrayLike, confidence: float = defaults.CONFIDENCE) -> Interval:
@@ -81,8 +94,6 @@ def welch_interval(a: ArrayLike, b: ArrayLike, confidence: float = defaults.CONF
 
     B. L. Welch, Biometrika 34 (1947). ``n`` is that of the smaller side.
     """
-    from scipy import stats
-
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     n = min(len(x), len(y))
     if n == 0:
@@ -93,8 +104,8 @@ def welch_interval(a: ArrayLike, b: ArrayLike, confidence: float = defaults.CONF
     vx, vy = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
     error = math.sqrt(vx + vy)
     freedom = (vx + vy) ** 2 / (vx**2 / (len(x) - 1) + vy**2 / (len(y) - 1)) if error > 0 else 1.0
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
-    return Interval(difference, difference - half, difference + half, n, _t_p_value(difference, error, freedom))
+    half = t_quantile(0.5 + confidence / 2, freedom) * error
+    return Interval(difference, difference - half, difference + half, n, t_p_value(difference, error, freedom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +177,22 @@ def _bootstrap(
     undoes the same expansion on the smaller share of resamples on one side of 0, which counts as half a resample at
     least.
     """
-    from scipy import stats
+    from scipy import special
 
     generator = np.random.default_rng(seed)
     n = len(rounds)
-    drawn = generator.integers(n, size=(resamples, n))
-    logs = np.empty((resamples, n))
-    for j, paired in enumerate(rounds):
-        here = drawn == j
+    drawn = generator.integers(n, size=(resamples, n)).ravel().astype(np.min_scalar_type(n))
+    places = np.split(np.argsort(drawn, kind="stable"), np.cumsum(np.bincount(drawn, minlength=n))[:-1])
+    logs = np.empty(resamples * n)
+    for paired, here in zip(rounds, places, strict=True):
         prompts = len(paired.numerator)
-        logs[here] = statistic(paired, generator.integers(prompts, size=(int(here.sum()), prompts)))
-    means = logs.mean(axis=1)
+        logs[here] = statistic(paired, generator.integers(prompts, size=(len(here), prompts)))
+    means = logs.reshape(resamples, n).mean(axis=1)
     widening = math.sqrt(n / (n - 1))
-    tail = float(stats.norm.sf(widening * stats.t.ppf(0.5 + confidence / 2, n - 1)))
+    tail = float(special.ndtr(-widening * t_quantile(0.5 + confidence / 2, n - 1)))
     low, high = np.quantile(means, [tail, 1 - tail])
     side = max(min(float((means <= 0).mean()), float((means >= 0).mean())), 0.5 / resamples)
-    p_value = float(2 * stats.t.sf(max(0.0, float(stats.norm.isf(side))) / widening, n - 1))
+    p_value = t_p_value(max(0.0, -normal_quantile(side)), widening, n - 1)
     return Interval(value, float(low), float(high), n, p_value)
 
 
