@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,8 @@ def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
         ("fp8", "failed", *host, paths[1], 0),
         ("nf4", "ok", *host, paths[2], 20),
     ]
+    plugins = rows(tmp_path / "o", "SELECT DISTINCT parser_plugin FROM runs")
+    assert plugins == [(f"decodebench {version('decodebench')}",)]
     assert [(tmp_path / "o" / path).read_bytes() for path in paths] == [p.read_bytes() for p in (FLOAT16, CRASHED, NF4)]
 
 
