@@ -20,7 +20,7 @@ from ..core.store import Store, column_type, columns_of
 
 _NOT_IN_LINE = ("run_id", "source_line")  # filled in by whoever reads the line
 _GLOB = frozenset("*?[")
-_READERS = 4  # DuckDB reads all files of one read_text in one thread
+_READERS = 8  # DuckDB reads all files of one read_text in one thread
 
 _INTEGER = r"(?:0|[1-9]\d{0,17})"  # below 2^63; what is larger is Python's to judge
 _NUMBER = rf"(?:{_INTEGER}(?:\.\d+)?(?:[eE][+-]?\d{{1,2}})?)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
@@ -117,7 +118,8 @@ def _rows(
     parts = load_parts(store, experiment, metric)
     scores = load_scores(store, experiment)
     names = labels([cell for cell, _ in pairs])
-    ratios = [_ratios(cell, base, parts, metric) for cell, base in pairs]
+    with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter while it resamples
+        ratios = list(pool.map(lambda pair: _ratios(pair[0], pair[1], parts, metric), pairs))
     p_values = holm([r.totals.p_value if c is not b else None for r, (c, b) in zip(ratios, pairs, strict=True)])
     accuracy = accuracies(pairs)
     rows = []

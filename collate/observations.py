@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ Parts = dict[PromptKey, tuple[float, float]]
 _JSON = ("options", "sampling", "environment", "settings", "totals")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Round:
     """One finished round: its run with all metrics, and its measured samples."""
 
@@ -33,8 +34,12 @@ class Round:
     run: Row
     samples: list[Row] = field(default_factory=list)
 
-    def answers(self) -> dict[PromptKey, Row]:
+    def answers(self) -> Mapping[PromptKey, Row]:
         """Return the samples that did not fail, by prompt; those without any identity have none."""
+        return self._answers
+
+    @cached_property  # every check asks for them
+    def _answers(self) -> Mapping[PromptKey, Row]:
         return {key: sample for key, sample in keyed(self.samples) if sample["status"] == "ok" and not is_unknown(key)}
 
 
@@ -138,10 +143,14 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
 
 
 def _outputs(store: Store, experiment: str) -> dict[tuple[str, int], tuple[list[int] | None, str | None]]:
-    """Return ids and text by run and sample; equal ones, as of greedy rounds, are fetched once and shared."""
+    """Return ids and text by run and sample; equal ones, as of greedy rounds, are fetched once and shared.
+
+    Ids are equal where their 64-bit hash, number, sum and text are: to compare whole lists takes four times as long.
+    """
     rows = store.query(
-        'SELECT s.output_ids, s.text, list(s.run_id), list(s."index") FROM samples s JOIN runs r USING (run_id) '
-        "WHERE r.experiment = ? AND NOT s.is_warmup GROUP BY s.output_ids, s.text",
+        'SELECT any_value(s.output_ids), s.text, list(s.run_id), list(s."index") '
+        "FROM samples s JOIN runs r USING (run_id) WHERE r.experiment = ? AND NOT s.is_warmup "
+        "GROUP BY s.text, hash(s.output_ids), len(s.output_ids), list_sum(s.output_ids)",
         [experiment],
     )[1]
     return {key: (ids, text) for ids, text, run_ids, indices in rows for key in zip(run_ids, indices, strict=True)}

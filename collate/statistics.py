@@ -126,15 +126,17 @@ class PairedRound:
 
     def log_ratios(self, chosen: NDArray[np.intp]) -> Array:
         """[...] log of the ratio of totals over the prompts chosen, [..., prompts]."""
-        cell = self.numerator[chosen].sum(axis=-1) / self.denominator[chosen].sum(axis=-1)
-        base = self.base_numerator[chosen].sum(axis=-1) / self.base_denominator[chosen].sum(axis=-1)
+        each = np.ones(chosen.shape[-1])  # a product sums short rows many times faster than sum() does
+        cell = (np.take(self.numerator, chosen) @ each) / (np.take(self.denominator, chosen) @ each)
+        base = (np.take(self.base_numerator, chosen) @ each) / (np.take(self.base_denominator, chosen) @ each)
         result: Array = np.log(cell / base)
         return result
 
     def mean_log_ratios(self, chosen: NDArray[np.intp]) -> Array:
         """[...] log of the geometric mean of the chosen prompts' own ratios, [..., prompts]."""
         cell, base = self.numerator / self.denominator, self.base_numerator / self.base_denominator
-        result: Array = np.log(cell / base)[chosen].mean(axis=-1)
+        count = chosen.shape[-1]
+        result: Array = np.take(np.log(cell / base), chosen) @ np.full(count, 1 / count)
         return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import io
 import sys
 from importlib import import_module
@@ -17,6 +18,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
+
+_RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
 
 _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "-", "…": "."}
 
@@ -117,6 +120,7 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    gc.set_threshold(_RARELY)
     _print_anywhere()
     sys.exit(_run())
 
