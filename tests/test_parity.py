@@ -19,10 +19,11 @@ options = { dtype = "float32" }
 [[cells]]
 backend = "llama-cpp"
 quantisation = "f32"
-options = { kv_cache_type = "f32", flash_attention = "off" }
+options = { kv_cache_type = "f32", flash_attention = "off", n_threads = 1 }
 [[cells]]
 backend = "llama-cpp"
 quantisation = ["f16", "q4_0", "q2_k"]
+options = { n_threads = 1 }
 """
 
 

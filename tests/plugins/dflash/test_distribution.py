@@ -65,15 +65,16 @@ def joint() -> torch.Tensor:
     return first.softmax(-1)[:, None] * second.softmax(-1)
 
 
+@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(("rule", "exact_acceptance"), [(Rejection, True), (Equality, False)])
-def test_both_rules_draw_from_the_targets_distribution(rule, exact_acceptance):
-    counts, acceptance = pairs_of(rule(), DRAWS)
+def test_both_rules_draw_from_the_targets_distribution(rule, exact_acceptance, draws):
+    counts, acceptance = pairs_of(rule(), draws)
     assert chi_square(counts, joint()) > 0.001
     first, _, draft = tables()
     p, q = first.softmax(-1), draft[0, 0].softmax(-1)
     # Leviathan et al. 2023: the acceptance is the overlap; under equality it is the target's chance of the greedy draft
     expected = torch.minimum(p, q).sum() if exact_acceptance else p[q.argmax()]
-    assert acceptance == pytest.approx(float(expected), abs=4 * (0.25 / DRAWS) ** 0.5)
+    assert acceptance == pytest.approx(float(expected), abs=4 * (0.25 / draws) ** 0.5)
 
 
 def test_the_test_finds_a_rule_that_is_not_exact():
@@ -105,8 +106,9 @@ def test_rejection_keeps_to_the_requests_own_filters(top_k):
     assert len(seen) == len(allowed)
 
 
+@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("compat", ["none", "published"])
-def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, compat):
+def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, compat, draws):
     """The token behind the first one of a real target and draft, whose answers are computed once."""
     small = {"vocab_size": 6, "pad_token_id": None, "eos_token_id": None}
     target = Target(save_target(tmp_path / "target", **small, tie_word_embeddings=True), torch.float64, "cpu")
@@ -115,7 +117,7 @@ def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, comp
     options = DFlashOptions(round_block_sizes=(8, 4, 1) if compat == "none" else (8, 4), compat=compat)
     decoder = MultiRoundDecoder(target, drafter, options)
     sampler = Sampler(Request((1,), 1, temperature=1.0, seed=9), "cpu")
-    prompt, draws = [1, 4, 2], DRAWS if compat == "none" else DRAWS // 4
+    prompt = [1, 4, 2]
     with torch.inference_mode():
         target.reserve(1, 32)
         drafter.reserve(1, 32)
