@@ -12,6 +12,8 @@ from decodebench.core.rawlog import RawLogError
 from decodebench.core.schema import Run, Sample, Step
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 
+from ...damage import PLACE, mutated, mutations
+
 DATA = Path(__file__).parents[2] / "data" / "dflash"
 FILES = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
 PARSERS = {path: next(p for p in LOG_PARSERS if p().matches(path, path.read_bytes()[:HEAD_BYTES])) for path in FILES}
@@ -21,27 +23,7 @@ PIECE = st.one_of(
     st.sampled_from([b"NaN", b"null", b"1e999", b"-1", b"9" * 30, b"0", b'"', b"[", b"}", b",", b"\n", b"\r", b"true"]),
     st.sampled_from([b'"\\ud800"', b'"\\u0000"', b"[bs=8] ", b"Baseline TPOT: ", b"TTFT: nan\n", b"{1: 2}", b"\xc3"]),
 )
-PLACE = st.floats(0, 1, exclude_max=True)
-MUTATION = st.one_of(
-    st.tuples(st.just("cut"), PLACE, st.just(b"")),
-    st.tuples(st.sampled_from(["insert", "replace", "replace a number"]), PLACE, PIECE),
-    st.tuples(st.sampled_from(["repeat", "remove"]), PLACE, st.just(b"")),
-)
-
-
-def mutated(data, kind, place, piece):
-    at = int(place * len(data))
-    if kind == "cut":
-        return data[:at]
-    if kind in ("insert", "replace"):
-        return data[:at] + piece + data[at + len(piece) * (kind == "replace") :]
-    if kind == "replace a number":
-        begin = next((i for i in range(at, len(data)) if data[i : i + 1].isdigit()), at)
-        end = next((i for i in range(begin, len(data)) if data[i : i + 1] not in b"0123456789."), len(data))
-        return data[:begin] + piece + data[end:]
-    lines = data.splitlines(keepends=True)
-    at = int(place * len(lines))
-    return b"".join(lines[:at] + (lines[at : at + 1] * 2 if kind == "repeat" else []) + lines[at + 1 :])
+MUTATION = mutations(PIECE)
 
 
 def check(records):
