@@ -59,6 +59,11 @@ class Page:
         self.js(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
         self.find(selector).click()
 
+    def open_problem(self, nth=1):
+        problem = f"#problems details:nth-child({nth})"
+        self.click(f"{problem} summary")
+        self.until(f"document.querySelector('{problem} .answers')")  # a browser tells of `toggle` when it has time
+
     def rows(self, table="#comparison"):
         return self.js(
             f"[...document.querySelectorAll('{table} tbody tr:not([hidden]) th')].map((each) => each.textContent)"
@@ -105,7 +110,7 @@ def page(browser, file):
 def test_it_loads_nothing_else_and_runs_nothing_that_a_model_wrote(page):
     loaded = page.js("performance.getEntriesByType('resource').map((each) => each.name)")
     assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
-    page.click("#problems summary")
+    page.open_problem()
     assert page.js("window.hacked === undefined && document.querySelectorAll('img').length === 0")
     assert HOSTILE in page.find("#problems .prompt").text
     assert HOSTILE in page.js("document.querySelector('#methods pre').textContent")
@@ -118,7 +123,7 @@ def test_filters_act_on_tables_charts_and_samples(page):
     assert page.rows() == page.rows("#figures") == ["llama-cpp q8_0"]
     assert page.find("#shown").text == "1 of 4 cells"
     assert page.chart("figures", "chart.scales.y.getLabels()") == ["llama-cpp q8_0"]
-    page.click("#problems summary")
+    page.open_problem()
     assert [each.text for each in page.driver.find_elements("css selector", ".answer h3")] == ["llama-cpp q8_0"]
     page.click("#filters button[type=reset]")
     page.until("document.getElementById('shown').textContent === '4 cells'")
@@ -199,7 +204,7 @@ def test_a_sample_opens_with_outputs_side_by_side_and_the_parting_marked(page):
     page.js("(document.querySelector('[name=which]').value = 'parts',"
             "document.querySelector('#samples form').dispatchEvent(new Event('input')))")  # fmt: skip
     assert page.find("#found").text == f"{PROBLEMS // 3} of {PROBLEMS} problems"
-    page.click("#problems details:nth-child(2) summary")
+    page.open_problem(2)
     answers = page.driver.find_elements("css selector", ".answer")
     assert [answer.find_element("css selector", "h3").text for answer in answers] == page.rows()
     boxes = {round(answer.rect["y"]) for answer in answers[:2]}
@@ -254,6 +259,6 @@ def test_eight_thousand_samples_are_small_and_quick(browser, comparison, tmp_pat
     busy = {each["name"]: each["value"] for each in found}["TaskDuration"]
     assert busy < 2.0, "seconds of work, whatever else the machine does"
     assert browser.find("#found").text == "1000 of 1000 problems"
-    browser.click("#problems summary")
+    browser.open_problem()
     assert len(browser.driver.find_elements("css selector", ".answer")) == 8
     assert browser.console() == []
