@@ -93,7 +93,7 @@ class Pair:
         codec = Codec(model.path, DFlashBackend())
         self.stops = codec.stop_ids() if name == TINY else ()
         if name == TINY:
-            task = registry.task("tiny-gsm")()
+            task = registry.task("tiny-gsm")
             self.prompts = [codec.encode(sample.prompt) for sample in islice(task.samples(prompts, 42), prompts)]
         else:
             chooser = random.Random(1)

@@ -81,7 +81,7 @@ class Pair:
         self.target = OwnLayers(found.path, torch.float32, "cpu")
         self.draft = OwnLayers(small.path, torch.float32, "cpu")
         codec = Codec(found.path, None)
-        samples = islice(registry.task("tiny-gsm")().samples(prompts, 42), prompts)
+        samples = islice(registry.task("tiny-gsm").samples(prompts, 42), prompts)
         ids = [tuple(codec.encode(sample.prompt or "")) for sample in samples]
         stop = codec.stop_ids() if target.startswith("tiny:") else ()
         self.requests = [Request(one, tokens, stop_token_ids=stop, ignore_eos=not stop) for one in ids]

@@ -40,7 +40,7 @@ class Prompts:
             return cls(tuple(_random_prompts(plan)))
         if plan.workload.task is None:
             raise UsageError("no workload: give --task NAME, or --prompt-tokens N for prompts of a fixed length")
-        task = registry.task(plan.workload.task)()
+        task = registry.task(plan.workload.task)
         measured = list(task.samples(plan.workload.samples, plan.seed))
         if not measured:
             raise UsageError(f"task {task.name!r} has no problems")
@@ -60,12 +60,13 @@ class Prompts:
             sample = self.samples.get(sample_id)
             if self.task is not None and sample is not None:
                 score = self.task.score(sample, text)
-                yield {
-                    "index": index,
-                    "score": score.value,
-                    "extracted": score.extracted,
-                    "reference": sample.reference,
-                }
+                if score is not None:
+                    yield {
+                        "index": index,
+                        "score": score.value,
+                        "extracted": score.extracted,
+                        "reference": sample.reference,
+                    }
 
 
 def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:

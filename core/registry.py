@@ -194,9 +194,14 @@ class Registry:
         """Return a backend class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""
         return self._get("backend", self.backends, name)
 
-    def task(self, name: str) -> type[Task]:
-        """Return a task class; raises ``UsageError`` with the nearest name."""
-        return self._get("task", self.tasks, name)
+    def task(self, name: str) -> Task:
+        """Return the task that a user calls ``name`` or ``name:argument``.
+
+        Raises:
+            UsageError: there is none (names the nearest), its plugin failed, or the argument is wrong.
+        """
+        plain, colon, argument = name.partition(":")
+        return self._get("task", self.tasks, plain)(argument if colon else None)
 
     def log_parser(self, name: str) -> type[LogParser]:
         """Return a log parser class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""

@@ -130,10 +130,10 @@ def tasks(as_json: bool) -> None:
     registry = Registry()
     found = [
         {
-            "name": task.name,
+            "name": f"{task.name}:{task.argument}" if task.argument else task.name,
             "version": task.version,
             "summary": task.summary,
-            "metric": task.metric,
+            "metric": task.metric or "none: speed only",
             "plugin": registry.provider("decodebench_tasks", task.name).name,
         }
         for task in registry.tasks.values()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar
 
 from ...core.hookspecs import hookimpl
 from ...core.models import ModelSource
@@ -19,9 +18,9 @@ decodebench_api = ">=1,<2"
 class TinyGsm(Task):
     """Arithmetic word problems that the tiny family never saw in training."""
 
-    name: ClassVar[str] = "tiny-gsm"
-    version: ClassVar[str] = "1"
-    summary: ClassVar[str] = "held-out arithmetic word problems of the tiny family; exact match of the final number"
+    name = "tiny-gsm"
+    version = "1"
+    summary = "held-out arithmetic word problems of the tiny family; exact match of the final number"
 
     def samples(self, n: int, seed: int) -> Iterator[TaskSample]:
         """Yield `n` held-out problems, the same ones for the same seed; there is no end of them."""

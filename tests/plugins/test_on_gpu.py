@@ -91,7 +91,7 @@ def requests(registry):
     """Problems of the tiny family as requests."""
     folder = registry.models["tiny:target"].path
     codec = Codec(folder, None)
-    samples = registry.task("tiny-gsm")().samples(6, 42)
+    samples = registry.task("tiny-gsm").samples(6, 42)
     prompts = [codec.encode(sample.prompt) for _, sample in zip(range(6), samples, strict=False)]
 
     def made(**keywords):
