@@ -1,10 +1,9 @@
-"""The slides: what they say, that any text survives in them, and what is said without typst."""
+"""The slides: what they say, and that any text survives in them."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -178,12 +177,3 @@ def test_a_template_that_does_not_compile_is_named_with_the_place(reference_stor
         written(reference_store, tmp_path, template=template)
     with pytest.raises(UsageError, match="cannot read the template .*none.typ"):
         written(reference_store, tmp_path, template=tmp_path / "none.typ")
-
-
-def test_without_typst_the_sources_are_written_and_the_command_is_named(reference_store, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "typst", None)
-    with pytest.raises(UsageError, match=r"pip install 'decodebench\[report\]'"):
-        written(reference_store, tmp_path)
-    assert (tmp_path / "slides" / "slides.typ").read_bytes() == TEMPLATE.read_bytes()
-    assert json.loads((tmp_path / "slides" / "deck.json").read_bytes())["experiment"] == "matrix"
-    assert not (tmp_path / "report.pdf").exists()

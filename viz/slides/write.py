@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ...core.store import Store
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
-INSTALL = "pip install 'decodebench[report]'"
 # The slide has the title and the caption; typst has no font of matplotlib's, so text is drawn as shapes.
 _LOOK = replace(
     style.STYLES["talk"],
@@ -57,7 +56,7 @@ def write_slides(
         template: a Typst file that reads ``deck.json`` beside itself.
 
     Raises:
-        UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
+        UsageError: the template cannot be read or does not compile; the sources are there.
         DecodebenchError: a file cannot be written.
     """
     try:
@@ -109,15 +108,10 @@ def compiled(source: Path, deck: Deck) -> bytes:
     """Return the PDF of a Typst file.
 
     Raises:
-        UsageError: typst is not installed, or the file does not compile.
+        UsageError: the file does not compile.
     """
-    try:
-        import typst
-    except ImportError:
-        raise UsageError(
-            f"the slides need the package typst to become a PDF; {INSTALL}\n"
-            f"their sources are written: `typst compile {source}` makes the PDF as well"
-        ) from None
+    import typst
+
     day = datetime.fromisoformat(deck.date).replace(tzinfo=UTC) if deck.date else datetime(1970, 1, 1, tzinfo=UTC)
     try:
         made = typst.compile(source, root=source.parent, format="pdf", timestamp=int(day.timestamp()))
