@@ -93,14 +93,15 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             _milliseconds(time.draft_s if time else None),
             _milliseconds(time.verify_s if time else None),
             *([_milliseconds(time.wire_s if time else None)] if has_wire else []),
-            percent(acceptance.below_half_share) if acceptance else _NONE,
+            percent(acceptance.below_half_share) if acceptance and acceptance.below_half_share is not None else _NONE,
         )
     yield table
     yield _note(
         "tau: tokens per verify cycle, pooled, bonus token included; tokens/s and speed-up: decoding, first step left "
         f"out; draft, verify: per cycle{_clock(analysis)}; tau < b/2: cycles that commit less than half their block"
     )
-    yield _note(f"95 % intervals: {_units(analysis)}")
+    if told := _units(analysis):
+        yield _note(f"95 % intervals: {told}")
     baselines = dict.fromkeys(names[cell.baseline] for cell in analysis.cells)
     if len(baselines) > 1:
         own = (f"{names[pair.cell]} against {names[pair.baseline]}" for pair in analysis.pairs)

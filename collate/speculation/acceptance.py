@@ -9,7 +9,7 @@ import numpy as np
 
 from .figures import Acceptance, Position, Replicated
 from .intervals import UNKNOWN, Parts, figure
-from .observed import Cycle, Observed, ObservedRound, mean
+from .observed import Cycle, Observed, ObservedRound, mean, quotient
 
 
 def acceptance_of(observed: Observed) -> Acceptance | None:
@@ -29,7 +29,9 @@ def acceptance_of(observed: Observed) -> Acceptance | None:
         tau_counts=counts,
         tau_shares=shares(counts),
         positions=_positions(cycles),
-        below_half_share=sum(cycle.is_low for cycle in cycles) / len(cycles),
+        below_half_share=quotient(
+            sum(cycle.is_low for cycle in cycles), sum(cycle.block_size is not None for cycle in cycles)
+        ),
         round_counts=dict(sorted(Counter(rounds).items())),
         round_mean=mean(rounds),
     )
@@ -60,9 +62,13 @@ def shares(counts: Sequence[int]) -> tuple[float, ...]:
 
 
 def _positions(cycles: Sequence[Cycle]) -> tuple[Position, ...]:
-    told = [cycle for cycle in cycles if cycle.accepted is not None and cycle.found_in_round is None]
-    reached = _at_least([cycle.drafted for cycle in told])
-    accepted = _at_least([cycle.accepted or 0 for cycle in told]) + [0] * len(reached)
+    told = [
+        (cycle.drafted, cycle.accepted)
+        for cycle in cycles
+        if cycle.drafted is not None and cycle.accepted is not None and cycle.found_in_round is None
+    ]
+    reached = _at_least([drafted for drafted, _ in told])
+    accepted = _at_least([accepted for _, accepted in told]) + [0] * len(reached)
     return tuple(
         Position(
             position=position,

@@ -10,16 +10,17 @@ from .observed import Cycle, Observed, quotient, totals
 
 
 def blocks_of(observed: Observed) -> Blocks | None:
-    """Return the block usage of a cell; None where no cycle counts."""
-    cycles = observed.counted
-    if not cycles:
-        return None
+    """Return the block usage of a cell; None where no cycle that counts tells its block."""
     by_size: dict[int, list[Cycle]] = {}
-    for cycle in cycles:
-        by_size.setdefault(cycle.block_size, []).append(cycle)
+    for cycle in observed.counted:
+        if cycle.block_size is not None:
+            by_size.setdefault(cycle.block_size, []).append(cycle)
+    if not by_size:
+        return None
+    known = sum(map(len, by_size.values()))
     switches, transitions = switches_of(sample.counted for sample in observed.samples)
     return Blocks(
-        sizes=tuple(_use(size, found, len(cycles)) for size, found in sorted(by_size.items())),
+        sizes=tuple(_use(size, found, known) for size, found in sorted(by_size.items())),
         switches=switches,
         transitions=transitions,
         switch_rate=quotient(switches, transitions),

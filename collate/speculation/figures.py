@@ -52,7 +52,9 @@ class Acceptance(Record):
     positions: tuple[Position, ...] = Field(
         description="acceptance by position; empty where the log does not tell, and in multi-round sampling"
     )
-    below_half_share: float = Field(description="share of cycles that commit fewer tokens than half their block")
+    below_half_share: float | None = Field(
+        description="share of the cycles whose block is known that commit fewer tokens than half of it"
+    )
     round_counts: dict[int, int] = Field(
         description="multi-round sampling: tokens by the round that found them, the one after the last is the residual"
     )

@@ -1,7 +1,8 @@
 """What the store holds on speculative decoding: every verify cycle of every measured sample, cell by cell.
 
-A verify cycle is a step after the first that tells what was drafted. Those that ``tau`` counts leave out the last step
-of a sample that ended at the token limit, as ``core/metrics.py`` does; the published loop counts that one as well.
+A verify cycle is a step after the first that tells what was drafted, or accepted. Those that ``tau`` counts leave out
+the last step of a sample that ended at the token limit, as ``core/metrics.py`` does; the published loop counts that one
+as well.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SELECT t.run_id, t.sample, t.tokens, t.block_size, t.drafted, t.accepted, t.cand
 FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
 WHERE r.experiment = ? AND r.status = 'ok' AND s.status = 'ok' AND NOT s.is_warmup AND t."index" > 0
 WINDOW one AS (PARTITION BY t.run_id, t.sample)
-QUALIFY t.drafted IS NOT NULL
+QUALIFY coalesce(t.drafted, t.accepted) IS NOT NULL
 ORDER BY t.run_id, t.sample, t."index"
 """
 
@@ -43,8 +44,8 @@ class Cycle:
     Attributes:
         tokens: committed tokens, bonus token included: tau as ``core/metrics.py`` counts it.
         tau: tokens that the verification gained; more than ``tokens`` where a stop token cut the cycle.
-        block_size: positions, the anchor included.
-        drafted: draft tokens proposed.
+        block_size: positions, the anchor included; None where the log tells neither them nor the drafts.
+        drafted: draft tokens proposed; None where the log does not tell.
         accepted: draft tokens accepted; None where the log does not tell.
         candidates: blocks verified; None where there is no candidate machinery.
         forwards: model evaluations.
@@ -59,8 +60,8 @@ class Cycle:
 
     tokens: int
     tau: int
-    block_size: int
-    drafted: int
+    block_size: int | None
+    drafted: int | None
     accepted: int | None
     candidates: int | None
     forwards: int | None
@@ -79,8 +80,8 @@ class Cycle:
 
     @property
     def is_low(self) -> bool:
-        """Whether fewer tokens than half the block were committed."""
-        return 2 * self.tokens < self.block_size
+        """Whether the block is known and fewer tokens than half of it were committed."""
+        return self.block_size is not None and 2 * self.tokens < self.block_size
 
     @property
     def found_in_round(self) -> int | None:
@@ -239,7 +240,7 @@ def _cycles(store: Store, experiment: str) -> dict[_At, list[Cycle]]:
 
 def _cycle(row: Row) -> Cycle:
     row["trace"] = json.loads(row["trace"]) if row["trace"] is not None else {}
-    if row["block_size"] is None:
+    if row["block_size"] is None and row["drafted"] is not None:
         row["block_size"] = row["drafted"] + 1
     tau = row["trace"].get("tau")
     return Cycle(tau=row["tokens"] if tau is None else int(tau), **row)

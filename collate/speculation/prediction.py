@@ -25,7 +25,7 @@ def prediction_of(ours: Observed, baseline: Observed, pair: Pair) -> Prediction 
     draft_cost, verify_cost = draft_s / drafted / step_s, verify_s / step_s
     overhead = (cycle_s - draft_s - verify_s) / step_s
     alpha = _acceptance(cycles)
-    rate = sum(cycle.accepted or 0 for cycle in cycles) / sum(cycle.drafted for cycle in cycles)
+    rate = sum(cycle.accepted or 0 for cycle in cycles) / sum(cycle.drafted or 0 for cycle in cycles)
     return Prediction(
         draft_tokens=drafted,
         tau=tau,
@@ -51,7 +51,7 @@ def _decode_step_s(baseline: Observed) -> float | None:
 def _acceptance(cycles: list[Cycle]) -> float:
     """Return accepted / judged: what stands behind a rejected token was never judged."""
     accepted = sum(cycle.accepted or 0 for cycle in cycles)
-    return accepted / (accepted + sum((cycle.accepted or 0) < cycle.drafted for cycle in cycles))
+    return accepted / (accepted + sum((cycle.accepted or 0) < (cycle.drafted or 0) for cycle in cycles))
 
 
 def _expected_tokens(alpha: float, drafted: float) -> float:

@@ -24,7 +24,7 @@ def published_of(observed: Observed) -> Published | None:
         tau=mean(taus),
         tau_mean=mean(_tau(sample.cycles) for sample in samples),
         tau_shares=shares(tau_counts(taus)),
-        block_counts=dict(sorted(Counter(cycle.block_size for cycle in cycles).items())),
+        block_counts=dict(sorted(Counter(size for cycle in cycles if (size := cycle.block_size) is not None).items())),
         switches=switches,
         transitions=transitions,
         draft_share=totals(cycles, lambda cycle: cycle.draft_s, _work_s),

@@ -11,24 +11,11 @@ from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.collate.parsers.vllm_bench import VllmServe
 from decodebench.core.rawlog import RawLogError
-from decodebench.core.store import Store
+
+from .imported import read
 
 DATA = Path(__file__).parents[1] / "data"
 FIGURES = "ttft_s, tpot_s, itl_s, e2e_s, decode_tokens_per_s, e2e_tokens_per_s, batch_tokens_per_s"
-
-
-def read(folder, *files):
-    """Import files; returns the runs' figures, the samples and the steps."""
-    report = collate(folder, intake=Intake(files))
-    assert not report.problems
-    with Store.open(folder) as store:
-        runs = store.dicts("SELECT * FROM run_metrics ORDER BY run_id")
-        samples = store.dicts('SELECT * FROM sample_metrics ORDER BY run_id, "index"')
-        steps = store.dicts('SELECT * FROM steps ORDER BY run_id, sample, "index"')
-    for run in runs:
-        for name in ("options", "settings", "totals"):
-            run[name] = json.loads(run[name]) if run[name] else None
-    return runs, samples, steps
 
 
 def figures(run):

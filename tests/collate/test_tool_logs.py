@@ -10,23 +10,12 @@ import pytest
 from decodebench.collate.collate import collate
 from decodebench.collate.compare import compare
 from decodebench.collate.parsers.foreign import Intake
+from decodebench.collate.speculation import analyse
 from decodebench.core.store import Store
 
+from .imported import read
+
 DATA = Path(__file__).parents[1] / "data"
-
-
-def read(folder, *files):
-    """Import files; returns the runs' figures, the samples and the steps."""
-    report = collate(folder, intake=Intake(files))
-    assert not report.problems
-    with Store.open(folder) as store:
-        runs = store.dicts("SELECT * FROM run_metrics ORDER BY run_id")
-        samples = store.dicts('SELECT * FROM sample_metrics ORDER BY run_id, "index"')
-        steps = store.dicts('SELECT * FROM steps ORDER BY run_id, sample, "index"')
-    for run in runs:
-        for name in ("options", "settings", "environment"):
-            run[name] = json.loads(run[name]) if run[name] else None
-    return runs, samples, steps
 
 
 def test_optimum_benchmark_rows_of_a_batch_have_its_times(tmp_path):
@@ -95,6 +84,12 @@ def test_spec_bench_cycles_become_steps(tmp_path):
         (2, 2, 1),
     ]  # fmt: skip
     assert "1 turns have cycles that do not add up to new_tokens: they have no steps" in eagle["notes"]
+    with Store.open(tmp_path) as store:
+        cells = {cell.cell.label: cell for cell in analyse(store).cells}
+    found = cells["eagle2 float16"]
+    assert found.acceptance.tau.value == pytest.approx(19 / 7) and found.acceptance.tau_counts == (0, 0, 3, 3, 1)
+    assert found.blocks is found.acceptance.below_half_share is None and found.acceptance.positions == ()
+    assert cells["vanilla float16"].acceptance is None
 
 
 def test_a_failed_turn_of_spec_bench_keeps_neither_time_nor_tokens(tmp_path):
