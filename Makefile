@@ -2,6 +2,8 @@
 # On Linux without a GPU: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PYTHON ?= python3
 PIP_ARGS ?=
+# Test processes side by side, each on a core of its own.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -11,7 +13,7 @@ demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
 
 test: lint types clang chromium
-	$(BIN)/python -m pytest -m "not nightly"
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .
