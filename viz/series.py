@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CELL_COLUMNS = (
-    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, "
+    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "
     "CAST(r.options AS VARCHAR) AS options, r.changed_options"
 )
 """What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
@@ -195,6 +195,8 @@ def _series_names(heads: Mapping[str, Row]) -> dict[str, str]:
         siblings = [h for h in heads.values() if h["backend"] == head["backend"]]
         keys = [key for key in ("model", "device") if len({h.get(key) for h in siblings}) > 1]
         parts = [str(head.get(key)) for key in keys]
+        if head.get("hostname") and len({h.get("hostname") for h in siblings}) > 1:
+            parts.append(f"on {head['hostname']}")
         options = [_options(h.get("options")) for h in siblings]
         own = _options(head.get("options"))
         changed = head.get("changed_options")

@@ -88,6 +88,8 @@ STYLES = {
 """By name: for a screen, for a projector, and for a paper, whose captions are the authors'."""
 
 _NAME_WIDTH = 40  # characters of a name beside the axes
+_MOST_COLUMNS = 4  # of a legend
+_BESIDE_AXES_PT = 58.0  # what labels and margins take of a figure's width
 _LEGEND_LINES = 6  # more of them are smaller
 _CAPTION_WIDTH = 140  # characters of a line below them
 _current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
@@ -208,11 +210,11 @@ def legend_above(axes: Axes, columns: int | None = None) -> None:
     unique = dict(zip(labels, handles, strict=True))
     if not unique:
         return
-    longest = max(map(len, unique))
-    chosen = min(len(unique), columns or 4, max(1, current().columns(116) // (longest + 7)))
-    lines = -(-len(unique) // chosen)
-    is_small = lines > _LEGEND_LINES or longest >= current().columns(96)
+    chosen = _columns(list(unique), columns or _MOST_COLUMNS, MEDIUM)
+    is_small = -(-len(unique) // chosen) > _LEGEND_LINES or not _fits([*unique], chosen, MEDIUM)
     size = SMALL if is_small else MEDIUM
+    chosen = _columns(list(unique), columns or _MOST_COLUMNS, size)
+    lines = -(-len(unique) // chosen)
     grow(axes, (0.14 if is_small else 0.17) * current().zoom * max(0, lines - 3))
     figure = axes.get_figure(root=True)
     if figure is not None and _panels_beside(figure) > 1:  # over one of them it would take width from the others
@@ -220,6 +222,27 @@ def legend_above(axes: Axes, columns: int | None = None) -> None:
         return
     axes.legend(unique.values(), unique.keys(), loc="lower left", bbox_to_anchor=(0, 1), ncols=chosen,
                 borderaxespad=0.2, fontsize=size)  # fmt: skip
+
+
+def _columns(labels: Sequence[str], most: int, size: str) -> int:
+    """Return how many columns a legend may have to be no wider than the figure."""
+    return next((n for n in range(min(len(labels), most), 1, -1) if _fits(labels, n, size)), 1)
+
+
+def _fits(labels: Sequence[str], columns: int, size: str) -> bool:
+    """Whether a legend that is filled column by column is no wider than the axes."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(family="DejaVu Sans", size=size)
+    em = font.get_size_in_points()
+    widths = [float(TextPath((0, 0), label, prop=font).get_extents().width) for label in labels]
+    starts, start = [0], 0
+    for column in range(columns):  # the first columns take what is left over
+        start += len(labels) // columns + (column < len(labels) % columns)
+        starts.append(start)
+    widest = [max(widths[a:b], default=0.0) for a, b in zip(starts, starts[1:], strict=False)]
+    return sum(widest) + columns * (2.8 + 2.0) * em <= 72 * current().width_in - _BESIDE_AXES_PT
 
 
 def room(axes: Axes, characters: int) -> int:

@@ -11,6 +11,7 @@ from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence
 from ..collate.parity_matrix import ParityMatrix, ParityRow
 from ..core.metrics import METRICS
 from .numbers import by_unit, digits, interval, percent, with_margin
+from .series import name_few
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
 if TYPE_CHECKING:
@@ -218,11 +219,14 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
         f"own; differences below {percent(comparison.min_effect)} count as equivalent",
         style="dim",
     )
+    unlike: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.parity.divergences:
             yield Text(f"{row.cell.label}: {_divergence(row.parity.divergences[0])}", style="dim")
         elif row.parity.reason and row.parity.verdict == "not comparable":
-            yield Text(f"{row.cell.label}: tokens not comparable: {row.parity.reason}", style="yellow")
+            unlike.setdefault(row.parity.reason, []).append(row.cell.label)
+    for reason, names in unlike.items():
+        yield Text(f"{name_few(names)}: tokens not comparable: {reason}", style="yellow")
     for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
         for line in lines[:_MOST_NOTES]:
             yield Text(f"{kind}: {line}", style="yellow")

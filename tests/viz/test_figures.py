@@ -96,6 +96,22 @@ def test_labels_of_neighbouring_formats_do_not_overlap(round_rows):
     assert all(a.x1 <= b.x0 or a.y0 >= b.y1 or b.y0 >= a.y1 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
+def test_a_legend_of_long_names_stays_within_the_figure(round_rows):
+    long = [
+        row | {"options": f'{{"drafter": "wrapped-by-another-{row["cell_id"]}"}}', "backend": "one"}
+        for row in round_rows
+    ]
+    canvas = drawn(backend_comparison.FIGURE, long)
+    box = canvas.axes[0].get_legend().get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= canvas.bbox.width
+
+
+def test_cells_of_two_machines_are_told_apart_by_the_machine(round_rows):
+    here = [row | {"hostname": "here"} for row in round_rows]
+    there = [row | {"hostname": "there", "cell_id": f"{row['cell_id']}-there"} for row in round_rows]
+    assert {cell.series.partition(" ")[2] for cell in cells(here + there)} == {"on here", "on there"}
+
+
 @pytest.mark.parametrize("figure", [backend_comparison.FIGURE, quantization_impact.FIGURE], ids=lambda f: f.id)
 def test_equal_rows_give_equal_bytes(figure, round_rows):
     first = image(figure, round_rows, "svg")

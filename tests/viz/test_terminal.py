@@ -76,3 +76,10 @@ def test_bars_and_courses_have_a_plain_form_for_terminals_that_need_it(compariso
 def test_cells_without_a_course_have_none_and_no_key_to_it(comparison):
     text = shown(show_view(comparison, Courses("rounds", {"llama-cpp-q8_0": [1.0]})))
     assert "round by round" not in text
+
+
+def test_cells_with_one_reason_share_a_line(comparison):
+    unlike = Parity(verdict="not comparable", compared=0, identical=0, reason="no common problem")
+    rows = [make_row("engine", f"q{i}", parity=unlike) for i in range(5)]
+    text = shown(comparison_view(comparison.model_copy(update={"rows": (comparison.rows[0], *rows)})))
+    assert "engine q0, engine q1, engine q2 and 2 more: tokens not comparable: no common" in " ".join(text.split())

@@ -30,7 +30,8 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
     missing = without(found, speed.name)
     known = [cell for cell in found if cell.column(speed.name)]
     is_crowded = len(found) - len(known) > _MOST_EMPTY
-    caption = f"{draw_bars(ax, known if is_crowded else found, speed.name, 1.0, {})} {speed_note(speed)}"
+    drawn = cells([row for cell in known for row in cell.rows]) if is_crowded else found  # named among themselves
+    caption = f"{draw_bars(ax, drawn, speed.name, 1.0, {})} {speed_note(speed)}"
     ax.set_ylabel(speed_label(speed))
     word = "Not drawn" if is_crowded else "n/a"
     style.note(ax, caption + (f"\n{word} ({missing}): the log does not tell it." if missing else ""))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SQL = f"""
-SELECT {CELL_COLUMNS}, r.round, r.hostname, r.environment->'gpu'->>0 AS gpu, {SPEED_COLUMNS}
+SELECT {CELL_COLUMNS}, r.round, r.environment->'gpu'->>0 AS gpu, {SPEED_COLUMNS}
 FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
 WHERE r.experiment = $experiment AND r.status = 'ok'
 ORDER BY r.started_at, r.cell_id, r.round

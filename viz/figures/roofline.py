@@ -28,7 +28,7 @@ WITH reads AS (
 ), roofs AS (
     SELECT r.run_id, {LADDER_SQL} AS ladder, r.environment->'memory_bandwidth_1_thread' AS one_thread FROM runs r
 )
-SELECT {CELL_COLUMNS}, r.round, r.hostname, r.parameters, m.decode_tokens_per_s, m.bandwidth_utilisation,
+SELECT {CELL_COLUMNS}, r.round, r.parameters, m.decode_tokens_per_s, m.bandwidth_utilisation,
     f.bytes_per_token, f.is_computed, CAST(l.ladder AS VARCHAR) AS ladder, l.ladder = l.one_thread AS is_one_thread,
     CASE WHEN l.ladder IS NOT NULL THEN CAST(r.environment->>'matrix_flops_per_s' AS DOUBLE) END AS flops_per_s
 FROM runs r JOIN run_metrics m ON m.run_id = r.run_id JOIN roofs l ON l.run_id = r.run_id
