@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pytest_addoption(parser):
@@ -27,9 +28,20 @@ def pytest_configure(config):
     make both many times slower.
     """
     worker = getattr(config, "workerinput", {}).get("workerid")
-    if worker is not None and hasattr(os, "sched_setaffinity"):
-        mine = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {mine[int(worker.removeprefix("gw")) % len(mine)]})
+    if worker is not None and CORES:
+        os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})
+
+
+@pytest.fixture
+def all_cores():
+    """Give a test that is about several threads what its process had before."""
+    if not CORES:
+        yield
+        return
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, mine)
 
 
 @dataclass
