@@ -83,6 +83,12 @@ class DFlashBackend(Backend):
         return check_cell(model, options, workload)
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness in float32: greedy drafts are kept where the target chooses the same."""
+        assert isinstance(options, DFlashOptions)
+        return None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:
