@@ -281,7 +281,7 @@ class Backend(ABC):
         None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the backend
         to it.
         """
-        return "it claims nothing"
+        return "it makes no such claim"
 
     @classmethod
     def prepare(

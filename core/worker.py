@@ -83,7 +83,7 @@ def serve(kind: type[J], run: Callable[[J, Wire], None]) -> None:
         _limit_memory(job.memory_limit_bytes)
         run(job, wire)
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the round's reason
-        status, reason = "failed", _reason(job, error)
+        status, reason = "failed", reason_of(job, error)
     wire.send("finish", {"status": status, "reason": reason, "peak_rss_bytes": _peak_rss_bytes()})
     # An engine's own exit handlers may hang or crash after the work is done; they have nothing to add.
     sys.stderr.flush()
@@ -306,7 +306,8 @@ def _continued(continuation: ContinuationJob, job: Job, codec: Codec, facts: Mod
     return ids, max(1, sum(1 for _ in shared))
 
 
-def _reason(job: Job, error: Exception) -> str:
+def reason_of(job: Job, error: Exception) -> str:
+    """Word an error as a reason: as it is where it was raised on purpose, with its type and origin otherwise."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (MemoryError, OutOfMemoryError)) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {text}"):
         return f"out of memory: {text}"

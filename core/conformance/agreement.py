@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ... import defaults
 from ..launchers import Line
 from .check import Broken, NotApplicable, check
-from .subject import Subject
+from .subject import Generation, Subject
 
 
 @check("Score with the weights and number formats that decode; position t is the token given those before it.")
@@ -60,15 +60,14 @@ def tokens_match_the_reference(subject: Subject) -> str:
         raise NotApplicable("it is the reference itself")
     claiming = _claiming(subject)
     judge = subject.on(reference, reference.quantisations()[0].name, {})  # the first is the unquantised one
-    if judge.loading_fault:
-        raise NotApplicable(f"not judged: {reference.name}: {judge.loading_fault}")
-    for number, (own, theirs) in enumerate(zip(claiming.greedy, judge.greedy, strict=True), 1):
+    right = judge.generate()
+    for number, (own, theirs) in enumerate(zip(claiming.greedy, right, strict=True), 1):
         if own.sample["prompt_hash"] != theirs.sample["prompt_hash"]:
             raise Broken(f"prompt {number} has other ids than with {reference.name}")
         parts = next((at for at, (a, b) in enumerate(zip(own.ids, theirs.ids, strict=False)) if a != b), None)
         if parts is None and len(own.ids) != len(theirs.ids):
             raise Broken(f"prompt {number}: {len(own.ids)} tokens instead of {len(theirs.ids)}")
-        if parts is not None and (margin := _margin(judge, number, parts)) >= defaults.TIE_MARGIN:
+        if parts is not None and (margin := _margin(judge, right, number, parts)) >= defaults.TIE_MARGIN:
             told = f"token {parts + 1} is {own.ids[parts]} instead of {theirs.ids[parts]}"
             raise Broken(f"prompt {number}: {told}, where the reference's top-two margin is {margin:.3g}")
     return f"{claiming.cell.quantisation} against {reference.name} {judge.cell.quantisation}"
@@ -81,19 +80,18 @@ def _claiming(subject: Subject) -> Subject:
     reasons = {name: subject.backend.why_inexact(name, subject.cell.options) for name in offered}
     exact = next((name for name, why in reasons.items() if why is None), None)
     if exact is None:
-        raise NotApplicable(f"it claims no exactness: {'; '.join(dict.fromkeys(filter(None, reasons.values())))}")
+        raise NotApplicable(f"it claims no exactness, for {own} since {reasons[own]}")
     if exact == own:
         return subject
     changed = subject.cell.options.model_dump(mode="json", include=set(subject.cell.changed_options))
     return subject.on(subject.backend, exact, changed)
 
 
-def _margin(judge: Subject, number: int, at: int) -> float:
+def _margin(judge: Subject, right: Sequence[Generation], number: int, at: int) -> float:
     """Return by how much the reference's likeliest id leads the next at the place where outputs part."""
     if "score-top-k" not in judge.backend.supports:
         return math.inf
-    outputs = [generation.ids for generation in judge.greedy]
-    first, second = judge.evaluate(outputs, 2)[number - 1]["top_logprobs"][at]
+    first, second = judge.evaluate([generation.ids for generation in right], 2)[number - 1]["top_logprobs"][at]
     return float(first) - float(second)
 
 

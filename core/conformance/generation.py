@@ -23,10 +23,10 @@ _OWN_CLOCKS = ("draft_s", "verify_s", "wire_s", "enqueue_s", "engine_s")
 )
 def greedy_is_deterministic(subject: Subject) -> str:
     """Under greedy decoding a prompt gives the same tokens in every process, and again after other prompts."""
-    first, second = subject.greedy, subject.generate()
-    for number, (one, other) in enumerate(zip(first, second, strict=True), 1):
-        if one.ids != other.ids:
-            raise Broken(f"prompt {number} gives other tokens in another process: {_parting(one.ids, other.ids)}")
+    first, second = subject.greedy, [line["ids"] for line in subject.generating("greedy")]
+    for number, (one, ids) in enumerate(zip(first, second, strict=True), 1):
+        if one.ids != ids:
+            raise Broken(f"prompt {number} gives other tokens in another process: {_parting(one.ids, ids)}")
     if first[0].ids != first[-1].ids:
         raise Broken(f"a prompt gives other tokens the second time: {_parting(first[0].ids, first[-1].ids)}")
     return f"{sum(len(one.ids) for one in first)} tokens, twice"
@@ -35,7 +35,7 @@ def greedy_is_deterministic(subject: Subject) -> str:
 @check("Count committed tokens, not steps; cut the last step where a draft or a block would run past the limit.")
 def max_new_tokens_is_respected(subject: Subject) -> str:
     """Exactly max_new_tokens are committed where nothing ends the output earlier, at a limit of one token too."""
-    return _limits_seen(subject.ask("limits"))
+    return _limits_seen(subject.generating("limits"))
 
 
 def _limits_seen(lines: Sequence[Line]) -> str:
@@ -48,7 +48,7 @@ def _limits_seen(lines: Sequence[Line]) -> str:
 @check("Look for a stop token in every committed id, not only in the last of a step; commit it, then end.")
 def stop_tokens_end_the_output(subject: Subject) -> str:
     """The output ends with the first of the stop tokens, which is committed itself; ignore_eos goes on."""
-    free, *rest = subject.ask("stops")
+    free, *rest = subject.generating("stops")
     ids = free["ids"]
     for line in rest:
         at = line.get("at")
@@ -81,7 +81,7 @@ def committed_ids_are_the_output(subject: Subject) -> str:
     """The ids that the steps commit, put in order, are the output: plain ints of the vocabulary that stay as they were
     yielded.
     """
-    seen = subject.ask("steps")
+    seen = subject.generating("steps")
     for number, line in enumerate(seen, 1):
         if line["strange"]:
             raise Broken(f"step {number} commits {line['strange'][0]}, which is no plain int")
@@ -192,7 +192,7 @@ def cancellation_leaves_it_usable(subject: Subject) -> str:
     """After a generation was closed before its first step or in the middle, prompts give the tokens that they gave
     before.
     """
-    lines = subject.ask("cancel")
+    lines = subject.generating("cancel")
     for line in lines:
         for before, after in zip(line["before"], line["ids"], strict=True):
             if before != after:
@@ -205,7 +205,7 @@ def sampling_follows_its_seed(subject: Subject) -> str:
     """One seed gives one output, other seeds give others, and top_k = 1 gives the greedy output."""
     if "sampling" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'sampling'")
-    seeds, top = subject.ask("sample")
+    seeds, top = subject.generating("sample")
     if seeds["again"] != seeds["ids"][0]:
         raise Broken(f"one seed gives two outputs: {_parting(seeds['again'], seeds['ids'][0])}")
     if all(ids == seeds["ids"][0] for ids in seeds["ids"]):
@@ -220,7 +220,7 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
     """A row of a batch gets the tokens that its prompt gets alone, but for ties that rounding decides."""
     if subject.backend.max_batch_size == 1:
         raise NotApplicable("it declares max_batch_size = 1")
-    lines = subject.ask("batch")
+    lines = subject.generating("batch")
     for row, line in enumerate(lines):
         is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
         if line["alone"] != line["together"] and not is_tie:

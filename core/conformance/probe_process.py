@@ -21,11 +21,11 @@ from ..measure import measure
 from ..plan import Workload
 from ..registry import Registry
 from ..tokenizer import Codec
-from ..worker import Wire, serve
+from ..worker import Wire, reason_of, serve
 from .imports import Imports
 from .memory import resident_bytes
 from .option_reads import recording
-from .probe_job import ProbeJob
+from .probe_job import Generating, ProbeJob
 
 _LIMITS = (1, 2, 7)
 _SHORT = 8
@@ -41,11 +41,13 @@ class Loaded:
 
     Attributes:
         prompts: token ids of each prompt.
+        stop_ids: ids that end a generation, as the worker takes them.
     """
 
     backend: Backend
     facts: ModelFacts
     prompts: Sequence[tuple[int, ...]]
+    stop_ids: tuple[int, ...]
 
     def request(self, prompt: int = 0, **changes: Any) -> Request:  # noqa: ANN401 - fields of Request
         """Return a greedy request that runs to its limit, with changes."""
@@ -67,18 +69,26 @@ def _answer(job: ProbeJob, wire: Wire) -> None:
         return
     backend = Registry(only=[job.plugin]).backend(job.backend)
     options = validate_options(backend, job.options)
-    if job.question == "options":
-        _options(job, wire, backend, options)
-    elif job.question == "memory":
-        _memory(job, wire, backend, options)
-    elif job.question == "refusals":
-        _refusals(job, wire, backend, options)
-    else:
-        loaded = _load(job, backend(), options)
-        try:
-            _WITH_MODEL[job.question](job, wire, loaded)
-        finally:
-            loaded.backend.close()
+    if job.question is not None:
+        {"options": _options, "memory": _memory, "refusals": _refusals}[job.question](job, wire, backend, options)
+        return
+    loaded = _load(job, backend(), options)
+    wire.send("facts", {"facts": {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}})
+    try:
+        for question in job.generating:
+            _ask(job, wire, loaded, question)
+    finally:
+        loaded.backend.close()
+
+
+def _ask(job: ProbeJob, wire: Wire, loaded: Loaded, question: Generating) -> None:
+    """Answer one question; its failure is an answer too, and the next one may fare better."""
+    wire.send("asking", {"question": question})
+    try:
+        _GENERATING[question](job, wire, loaded)
+        wire.send("answered", {"question": question})
+    except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the check's reason
+        wire.send("fault", {"question": question, "reason": reason_of(job, error)})
 
 
 def _declarations(job: ProbeJob, wire: Wire) -> None:
@@ -109,13 +119,15 @@ def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: Pr
     model = prepared or job.prepared.unpack()
     facts = backend.load(model, job.device, options)
     codec = Codec(model.source.path, backend)
-    return Loaded(backend, facts, [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts])
+    prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
+    return Loaded(backend, facts, prompts, facts.stop_token_ids or codec.stop_ids())
 
 
-def _facts(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
-    loaded.ids(loaded.request())
-    facts = {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}
-    wire.send("load", {"facts": facts})
+def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Generate as the worker does."""
+    for prompt in range(len(loaded.prompts)):
+        request = loaded.request(prompt, max_new_tokens=job.max_new_tokens, ignore_eos=False)
+        wire.send("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
 
 
 def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -234,8 +246,8 @@ def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendO
 
 def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
     """Ask for what cannot be done and tell which error came of it."""
-    assert job.prepared is not None
-    prepared = job.prepared.unpack()
+    assert job.model is not None
+    model = job.model.unpack()
 
     def damaged() -> None:
         assert isinstance(job.damaged, ModelJob)
@@ -243,7 +255,8 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
         backend().load(made, job.device, options)
 
     def device() -> None:
-        backend().load(prepared, _NO_DEVICE, options)
+        made = backend.prepare(model, job.quantisation, _NO_DEVICE, options, ModelCache(job.cache_root))
+        backend().load(made, _NO_DEVICE, options)
 
     def empty() -> None:
         list(loaded.backend.generate([Request((), 1)]))
@@ -268,14 +281,14 @@ def _provoke(wire: Wire, what: str, act: Callable[[], None], causes: Sequence[st
         wire.send("refusal", {"what": what, "error": None})
 
 
-_WITH_MODEL: dict[str, Callable[[ProbeJob, Wire, Loaded], None]] = {
-    "load": _facts,
+_GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
+    "greedy": _greedy,
     "limits": _limits,
     "stops": _stops,
     "steps": _steps,
-    "cancel": _cancel,
     "sample": _sample,
     "batch": _batch,
+    "cancel": _cancel,
 }
 
 

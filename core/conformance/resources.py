@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from ..backend import ResolvedModel
-from ..job import ModelJob
 from .check import Broken, NotApplicable, check
 from .memory import growth_per_cycle
 from .subject import Subject
@@ -41,8 +40,7 @@ def errors_name_their_cause(subject: Subject) -> str:
     reads_weights = subject.facts.weight_bytes > 0
     with tempfile.TemporaryDirectory(prefix="decodebench-damaged-") as scratch:
         damaged = _damaged(subject.cell.model, Path(scratch)) if reads_weights else None
-        job = {"damaged": None if damaged is None else ModelJob.of(damaged)}
-        lines = subject.ask("refusals", **job)
+        lines = subject.ask("refusals", damaged)
     for line in lines:
         if line["error"] is None:
             raise Broken(f"{line['what']}: accepted without an error")
