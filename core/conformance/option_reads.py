@@ -44,7 +44,7 @@ def recording(options: O) -> tuple[O, set[str]]:
 
         return quiet
 
-    for name in ("__repr__", "__str__", "__eq__", "__hash__", "__copy__", "__deepcopy__"):
+    for name in ("__repr__", "__str__", "__eq__", "__hash__", "model_copy", "__copy__", "__deepcopy__"):
         setattr(Recorder, name, unnoticed(name))
     Recorder.__name__ = Recorder.__qualname__ = kind.__name__
     copy = Recorder.model_construct(options.model_fields_set, **dict(options))
