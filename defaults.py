@@ -21,6 +21,10 @@ DEMO_BUDGET_S = 300.0
 DEMO_PROBLEMS = 16
 DEMO_MIN_ROUNDS = 2
 
+EXAMPLE_MODEL = "tiny:target"  # where nobody names a model; a backend that cannot run it has a stand-in
+TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which rounding decides
+CONFORMANCE_TIMEOUT_S = 300.0  # per process of a check: engines that compile take a minute to load
+
 MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a multiple of the weight file
 DISK_RESERVE_BYTES = 256 * 2**20  # raw logs of a long matrix stay far below this
 

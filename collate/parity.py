@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..core.store import Store
+from ..defaults import TIE_MARGIN
 from .comparison import Divergence, Parity
 from .observations import Cell, PromptKey, Row
-
-TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which rounding decides
 
 Scores = dict[tuple[str, str, str, int], tuple[float | None, float | None]]
 """(baseline cell, cell, sample_id, position) -> (log-probability gap, top-two margin)."""

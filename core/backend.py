@@ -275,6 +275,15 @@ class Backend(ABC):
         return {}
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Say why greedy tokens may differ from those of the reference backend with the same unquantised weights.
+
+        None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the backend
+        to it.
+        """
+        return "it makes no such claim"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

@@ -40,7 +40,14 @@ class Outcome:
     peak_rss_bytes: int | None = None
 
 
-def run_worker(job: Job, *, engine_text: Path | None, timeout_s: float, on_line: Callable[[Line], None]) -> Outcome:
+def run_worker(
+    job: Job,
+    *,
+    engine_text: Path | None,
+    timeout_s: float,
+    on_line: Callable[[Line], None],
+    module: str = "decodebench.core.worker",
+) -> Outcome:
     """Run one job in a fresh process on this machine.
 
     Args:
@@ -48,6 +55,7 @@ def run_worker(job: Job, *, engine_text: Path | None, timeout_s: float, on_line:
         engine_text: file that takes what the engine prints; None drops it.
         timeout_s: the process is killed after so many seconds.
         on_line: called with each line the worker sends, ``finish`` left out.
+        module: what the process runs; it speaks the worker's protocol.
 
     Raises:
         KeyboardInterrupt: passed on after the worker was killed.
@@ -56,7 +64,7 @@ def run_worker(job: Job, *, engine_text: Path | None, timeout_s: float, on_line:
     text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
     try:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "decodebench.core.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=text,

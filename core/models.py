@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import defaults
 from .backend import ResolvedModel
 from .cache import ModelCache
 from .errors import ModelError, unknown_name
@@ -28,7 +29,7 @@ class ModelSource:
         build: fills the empty folder it is given, byte for byte the same each time; used when ``path`` is None.
         version: raised when ``build`` would write something else; part of the cache key.
         companions: names of models that belong to it, by the backend that uses them.
-        stand_ins: names of models that take its place in ``demo``, by the backend that cannot run it.
+        stand_ins: names of models that take its place where no model is named, by the backend that cannot run it.
     """
 
     name: str
@@ -38,6 +39,12 @@ class ModelSource:
     version: str = "1"
     companions: Mapping[str, str] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+
+def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:
+    """Return the model that a backend is shown and checked with where nobody names one."""
+    source = sources.get(defaults.EXAMPLE_MODEL)
+    return source.stand_ins.get(backend_name, source.name) if source else defaults.EXAMPLE_MODEL
 
 
 def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) -> ResolvedModel:

@@ -17,9 +17,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
@@ -29,6 +29,8 @@ from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
 from .registry import Registry
 from .tokenizer import Codec, ids_hash, pieces
+
+J = TypeVar("J", bound=Job)
 
 _STARTED = time.perf_counter()
 _STARTED_NS = time.perf_counter_ns()
@@ -68,15 +70,20 @@ class Wire:
 
 def main() -> None:
     """Run the job that stands on standard input."""
+    serve(Job, _run)
+
+
+def serve(kind: type[J], run: Callable[[J, Wire], None]) -> None:
+    """Read a job from standard input, run it, send how it ended and end the process."""
     wire = _take_stdout()
     _die_with_parent()
-    job = Job.model_validate_json(sys.stdin.readline())
+    job = kind.model_validate_json(sys.stdin.readline())
     status, reason = "ok", None
     try:
         _limit_memory(job.memory_limit_bytes)
-        _run(job, wire)
+        run(job, wire)
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the round's reason
-        status, reason = "failed", _reason(job, error)
+        status, reason = "failed", reason_of(job, error)
     wire.send("finish", {"status": status, "reason": reason, "peak_rss_bytes": _peak_rss_bytes()})
     # An engine's own exit handlers may hang or crash after the work is done; they have nothing to add.
     sys.stderr.flush()
@@ -299,7 +306,8 @@ def _continued(continuation: ContinuationJob, job: Job, codec: Codec, facts: Mod
     return ids, max(1, sum(1 for _ in shared))
 
 
-def _reason(job: Job, error: Exception) -> str:
+def reason_of(job: Job, error: Exception) -> str:
+    """Word an error as a reason: as it is where it was raised on purpose, with its type and origin otherwise."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (MemoryError, OutOfMemoryError)) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {text}"):
         return f"out of memory: {text}"

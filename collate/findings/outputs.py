@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...core.finding import Doubt
+from ...defaults import TIE_MARGIN
 from ..accuracy import accuracies
 from ..comparison import Divergence
 from ..labels import option_values
 from ..observations import Cell, PromptKey, Row
-from ..parity import TIE_MARGIN, load_scores, parity_of
+from ..parity import load_scores, parity_of
 from .subject import Subject, rounds_of, samples_at
 
 

@@ -12,6 +12,7 @@ from ..backend import Backend, Quantisation
 from ..cache import ModelCache
 from ..cells import expand
 from ..errors import UsageError
+from ..models import example_model
 from ..plan import Plan, build
 from ..progress import Progress
 from ..registry import Registry
@@ -20,7 +21,7 @@ from .output import CONTEXT, console, json_option
 from .run import conclude
 from .settings import check_config
 
-_MODEL, _TASK = "tiny:target", "tiny-gsm"
+_TASK = "tiny-gsm"
 _BITS_WANTED = (32.0, 8.0, 4.5)  # 4-bit formats carry half a bit of scales
 _NEAR = 1.5  # a format within this factor of the wanted bits stands for it
 _MOST_ROUNDS = 30
@@ -65,16 +66,16 @@ def demo_plan(registry: Registry) -> Plan:
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
-    stand_ins = registry.models[_MODEL].stand_ins if _MODEL in registry.models else {}
     cells = [
         {
             "backend": backend.name,
-            "model": stand_ins.get(backend.name, _MODEL),
+            "model": example_model(backend.name, registry.models),
             "quantisation": quantisations_for(backend),
         }
         for backend in available
     ]
-    workload = {"model": _MODEL, "task": _TASK, "samples": defaults.DEMO_PROBLEMS, "warmup": defaults.WARMUP}
+    size = {"samples": defaults.DEMO_PROBLEMS, "warmup": defaults.WARMUP}
+    workload = {"model": defaults.EXAMPLE_MODEL, "task": _TASK, **size}
     return build({"name": "demo", "rounds": _MOST_ROUNDS, "workload": workload, "cells": cells}, "demo")
 
 
@@ -106,8 +107,8 @@ def missing_backends(registry: Registry) -> Iterable[str]:
 def _announcement(plan: Plan, budget: float) -> str:
     cells = sum(len(spec.quantisation or [""]) for spec in plan.cells)
     return (
-        f"{_MODEL} on {len(plan.cells)} backends, {cells} cells, {plan.workload.samples} problems of {_TASK}: "
-        f"as many rounds as fit into {budget:.0f} s after set-up, at least {defaults.DEMO_MIN_ROUNDS}"
+        f"{defaults.EXAMPLE_MODEL} on {len(plan.cells)} backends, {cells} cells, {plan.workload.samples} problems of "
+        f"{_TASK}: as many rounds as fit into {budget:.0f} s after set-up, at least {defaults.DEMO_MIN_ROUNDS}"
     )
 
 

@@ -44,7 +44,7 @@ _COMMANDS = {
     "quantisations": ("listings", "List every backend's weight formats, the widest first."),
     "models": ("listings", "List named models."),
     "tasks": ("listings", "List tasks."),
-    "plugins": ("listings", "List plugins, the skipped ones with the reason."),
+    "plugins": ("plugins", "List plugins, the skipped ones with the reason."),
     "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
     "cache": ("prepare", "List or prune prepared models."),

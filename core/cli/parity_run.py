@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ...collate.collate import collate
 from ...collate.compare import compare
 from ...collate.observations import load_cells
-from ...collate.parity import TIE_MARGIN
 from ...collate.parity_matrix import (
     TOP_K,
     WHOLE_VOCABULARY,
@@ -24,6 +23,7 @@ from ...collate.parity_matrix import (
     tokens_identical,
 )
 from ...collate.parsers.parity import ParityCell, ParityFigures
+from ...defaults import TIE_MARGIN
 from ..job import ContinuationJob
 from ..launchers import run_worker
 from ..runner import describe_failures

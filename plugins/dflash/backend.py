@@ -27,6 +27,7 @@ from ...core.scoring import score_rows
 from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .candidates import clamped_options
 from .check import check_cell
+from .inert import inert_options
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
@@ -81,6 +82,18 @@ class DFlashBackend(Backend):
         """Hold draft, target, options and sampling against one another."""
         assert isinstance(options, DFlashOptions)
         return check_cell(model, options, workload)
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
+        """Name the options of schedulers and candidate rules that are not in use, and of drafting where none is."""
+        assert isinstance(options, DFlashOptions)
+        return inert_options(options)
+
+    @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness in float32: greedy drafts are kept where the target chooses the same."""
+        assert isinstance(options, DFlashOptions)
+        return None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
 
     @classmethod
     def prepare(

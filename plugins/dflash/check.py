@@ -27,7 +27,7 @@ def check_cell(model: ResolvedModel, options: DFlashOptions, workload: Workload)
     _check_batch(options, workload.batch_size)
     target = read_config(model.path)
     if options.block_size == 1:
-        return list(_inert(options))
+        return []
     draft_model = model.companions.get("dflash")
     if draft_model is None:
         raise UsageError(f"dflash: no draft is known for {model.name!r}: give one with --set dflash.draft=NAME_OR_PATH")
@@ -56,13 +56,6 @@ def _check_batch(options: DFlashOptions, batch_size: int) -> None:
             raise UsageError(
                 f"{name} = {getattr(options, name)!r} decodes one prompt at a time: batch_size = {batch_size}"
             )
-
-
-def _inert(options: DFlashOptions) -> Iterator[str]:
-    defaults = DFlashOptions()
-    for name in ("candidate_mode", "seed_mode", "draft_steps", "round_block_sizes"):
-        if getattr(options, name) != getattr(defaults, name):
-            yield f"block_size = 1 drafts nothing: {name} = {getattr(options, name)!r} changes nothing"
 
 
 def _beyond_training(options: DFlashOptions, draft: DraftConfig) -> Iterator[str]:

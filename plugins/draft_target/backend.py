@@ -90,6 +90,16 @@ class DraftTargetBackend(Backend):
         return inert_options(options)
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness in float32 with an exact rule and a target of our own."""
+        assert isinstance(options, DraftTargetOptions)
+        if options.server != "embedded":
+            return "the server chooses the target's number format"
+        if options.dtype not in ("float32", "float64"):
+            return f"dtype = {options.dtype!r} rounds"
+        return None if options.rule in (None, "deterministic") else f"rule = {options.rule!r} is not exact"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

@@ -75,6 +75,16 @@ class LlamaCppBackend(Backend):
         return list_devices()
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness where neither weights nor keys and values nor attention are rounded."""
+        assert isinstance(options, LlamaCppOptions)
+        if quantisation != "f32":
+            return f"{quantisation} rounds the weights"
+        if options.kv_cache_type != "f32":
+            return f"kv_cache_type = {options.kv_cache_type!r} rounds keys and values"
+        return None if options.flash_attention == "off" else "its fused attention may round to 16 bits"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

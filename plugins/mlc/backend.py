@@ -64,6 +64,14 @@ class MlcBackend(Backend):
         return [*(stock.devices() if stock.is_installed() else []), "cpu"]
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness for float32 weights under our own schedule."""
+        assert isinstance(options, MlcOptions)
+        if _engine_of(options) == "mlc_llm":
+            return "MLC-LLM's own engine has not been held against the reference"
+        return None if quantisation == "q0f32" else f"{quantisation} rounds the weights"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

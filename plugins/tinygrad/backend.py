@@ -69,6 +69,12 @@ class TinygradBackend(Backend):
         return usable_devices()
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness for weights in single precision, in which it computes."""
+        assert isinstance(options, TinygradOptions)
+        return None if quantisation in ("float32", "f32") else f"{quantisation} rounds the weights"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

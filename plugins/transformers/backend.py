@@ -70,6 +70,14 @@ class TransformersBackend(Backend):
         return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness for unquantised weights in float32."""
+        assert isinstance(options, TransformersOptions)
+        if quantisation != QUANTISATIONS[0].name:
+            return "its weights are quantised"
+        return None if options.dtype == "float32" else f"dtype = {options.dtype!r} rounds"
+
+    @classmethod
     def prepare(
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:

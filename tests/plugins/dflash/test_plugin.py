@@ -98,7 +98,6 @@ def test_without_a_draft_the_option_is_named(target_folder):
         ({"block_size": 12}, "blocks of 12 are longer than those that the draft was trained with (8)"),
         ({"scheduler": "ewma"}, "blocks of 16 are longer"),
         ({"acceptance": "rejection"}, "acceptance = 'rejection' is for temperature above 0"),
-        ({"block_size": 1, "seed_mode": "dense"}, "block_size = 1 drafts nothing: seed_mode = 'dense' changes nothing"),
         (
             {"candidate_mode": "fixed_prefix_rank", "max_candidates": 6, "branch_top_k": 3},
             "max_candidates = 6 is clamped to branch_top_k = 3",
@@ -112,6 +111,29 @@ def test_without_a_draft_the_option_is_named(target_folder):
 def test_what_is_done_in_another_way_is_said(target_folder, draft_folder, options, note):
     (said,) = checked(paired(target_folder, draft_folder), **options)
     assert note in said
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "reason"),
+    [
+        ({"block_size": 1, "seed_mode": "dense"}, "seed_mode", "with block_size = 1, which drafts nothing"),
+        ({}, "seed_max_tokens", "with seed_mode = 'none'"),
+        ({}, "tau_high", "with scheduler = 'fixed'"),
+        ({"scheduler": "ewma"}, "adl_rho", "with scheduler = 'ewma'"),
+        ({}, "adaptive_budgets", "with candidate_mode = 'none'"),
+        ({"candidate_mode": "branch_beam"}, "adaptive_budgets", "without adaptive_candidates"),
+        ({"candidate_mode": "branch_beam"}, "fixed_prefix_len", "with candidate_mode = 'branch_beam'"),
+    ],
+)
+def test_options_that_another_one_silences_are_named(options, name, reason):
+    assert DFlashBackend.inert_options(DFlashOptions(**options))[name] == reason
+
+
+def test_options_in_use_are_not_called_inert():
+    scheduled = DFlashBackend.inert_options(DFlashOptions(scheduler="adl_ewma"))
+    assert not {name for name in scheduled if name.startswith(("adl_", "ewma_", "low_", "probe_"))}
+    sparse = DFlashOptions(candidate_mode="uncertainty_sparse_rank", adaptive_candidates=True)
+    assert not {"sparse_max_positions", "adaptive_budgets", "verify"} & set(DFlashBackend.inert_options(sparse))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""``plugins check``: hold a backend to the contract and say of every rule whether it keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .... import defaults
+from ...registry import Registry
+from ..output import CONTEXT, console, json_option, print_json, print_table
+from ..plan_flags import MatrixFlags, set_options
+
+if TYPE_CHECKING:
+    from ...conformance.check import Check, CheckResult
+    from ...conformance.kit import ConformanceReport
+    from ...conformance.subject import Subject
+
+_STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+
+
+@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.argument("name")
+@click.option("-m", "--model", metavar="MODEL", help="Model to check with; default: the one that demo shows it with.")
+@click.option("-q", "--quantisation", metavar="NAME", help="Weight format; default: the backend's first.")
+@click.option("-d", "--device", default="cpu", metavar="NAME", help="Device.")
+@click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V", help="Set an option.")
+@click.option("--reference", metavar="BACKEND", help="Backend that a claim of exactness is held against.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=defaults.CONFORMANCE_TIMEOUT_S,
+    metavar="SECONDS",
+    help="Stop a process of a check after so long.",
+)
+@json_option
+def check(  # noqa: PLR0913 - one parameter per flag
+    name: str,
+    model: str | None,
+    quantisation: str | None,
+    device: str,
+    settings: tuple[str, ...],
+    reference: str | None,
+    only: tuple[str, ...],
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Check that a backend keeps the contract; NAME is a backend, or a plugin with all its backends.
+
+    Exit code 0 where every check passed or does not apply, 1 where one failed.
+    """
+    from ...conformance.kit import chosen
+    from ...conformance.subject import Subject, backend_names
+
+    registry, checks = Registry(), chosen(only)
+    names = backend_names(registry, name)
+    flags = MatrixFlags(names, (), (), (), settings)
+    options = set_options(flags, {one: registry.backend(one) for one in names})
+    subjects = [
+        Subject.of(
+            one,
+            model=model,
+            quantisation=quantisation,
+            device=device,
+            options=options[one],
+            reference=reference,
+            timeout_s=timeout,
+            registry=registry,
+        )
+        for one in names
+    ]
+    reports = [_report(subject, checks, is_shown=not as_json) for subject in subjects]
+    if as_json:
+        print_json([report.model_dump(mode="json") for report in reports])
+    return 1 if any(report.failed for report in reports) else 0
+
+
+def _report(subject: Subject, checks: Sequence[Check], *, is_shown: bool) -> ConformanceReport:
+    from ...conformance.kit import ConformanceReport
+
+    report = ConformanceReport.of(subject, list(_results(subject, checks)))
+    if is_shown:
+        click.echo(f"{report.backend} with {report.model}, {report.quantisation}, {report.device}")
+        print_table(["check", "verdict", "seen"], [_row(result) for result in report.results], empty="no check")
+        click.echo(_summary(report))
+    return report
+
+
+def _results(subject: Subject, checks: Sequence[Check]) -> Iterator[CheckResult]:
+    """Run the checks one after the other and tell on the error output how each went."""
+    out = console(stderr=True)
+    with out.status("") as status:
+        for number, check in enumerate(checks, 1):
+            place = f"{subject.backend.name} {number}/{len(checks)}"
+            status.update(f"{place} {check.name}")
+            result = check.run(subject)
+            out.print(f"{place} {check.name}: [{_STYLES[result.verdict]}]{result.verdict}[/]")
+            yield result
+
+
+def _row(result: CheckResult) -> Sequence[str]:
+    return [result.check, result.verdict, "\n".join(filter(None, (result.reason, result.advice)))]
+
+
+def _summary(report: ConformanceReport) -> str:
+    counts = {verdict: sum(result.verdict == verdict for result in report.results) for verdict in _STYLES}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)

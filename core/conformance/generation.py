@@ -1,0 +1,260 @@
+"""Checks of what a backend commits: the same each time, within its limits, counted and timed as the contract says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from ... import defaults
+from ..launchers import Line
+from .check import Broken, NotApplicable, check
+from .subject import Generation, Subject
+
+_BURST_FIRST_S = 0.02  # a shorter prefill is too short to tell a burst from a quick model
+_BURST_SHARE = 0.01
+_BURST_STEPS = 8
+_CLOCK_SLACK_S = 0.002
+_OWN_CLOCKS = ("draft_s", "verify_s", "wire_s", "enqueue_s", "engine_s")
+
+
+@check(
+    "Clear every cache between requests, seed what is random from Request.seed alone, and let no thread race decide."
+)
+def greedy_is_deterministic(subject: Subject) -> str:
+    """Under greedy decoding a prompt gives the same tokens in every process, and again after other prompts."""
+    first, second = subject.greedy, [line["ids"] for line in subject.generating("greedy")]
+    for number, (one, ids) in enumerate(zip(first, second, strict=True), 1):
+        if one.ids != ids:
+            raise Broken(f"prompt {number} gives other tokens in another process: {_parting(one.ids, ids)}")
+    if first[0].ids != first[-1].ids:
+        raise Broken(f"a prompt gives other tokens the second time: {_parting(first[0].ids, first[-1].ids)}")
+    return f"{sum(len(one.ids) for one in first)} tokens, twice"
+
+
+@check("Count committed tokens, not steps; cut the last step where a draft or a block would run past the limit.")
+def max_new_tokens_is_respected(subject: Subject) -> str:
+    """Exactly max_new_tokens are committed where nothing ends the output earlier, at a limit of one token too."""
+    return _limits_seen(subject.generating("limits"))
+
+
+def _limits_seen(lines: Sequence[Line]) -> str:
+    for line in lines:
+        if line["fault"] or len(line["ids"]) != line["limit"]:
+            raise Broken(f"with max_new_tokens = {line['limit']}: {line['fault'] or _count(line['ids'])}")
+    return f"limits {', '.join(str(line['limit']) for line in lines)}"
+
+
+@check("Look for a stop token in every committed id, not only in the last of a step; commit it, then end.")
+def stop_tokens_end_the_output(subject: Subject) -> str:
+    """The output ends with the first of the stop tokens, which is committed itself; ignore_eos goes on."""
+    free, *rest = subject.generating("stops")
+    ids = free["ids"]
+    for line in rest:
+        at = line.get("at")
+        wanted = ids if at is None else ids[: at + 1]
+        what = "with ignore_eos" if at is None else f"with token {at + 1} of its output as the stop token"
+        if line["fault"] or line["ids"] != wanted:
+            raise Broken(f"{what}: {line['fault'] or _parting(wanted, line['ids'])}")
+    return f"stops at tokens {', '.join(str(line['at'] + 1) for line in rest if 'at' in line)}"
+
+
+@check("Let generate be a generator that may be closed after any step; yield each step as soon as it is computed.")
+def stop_strings_end_the_text(subject: Subject) -> str:
+    """The host ends a row at a stop string by closing the iterator: the text before it is that of the free output, and
+    the next prompt is answered as ever.
+    """
+    free = subject.greedy
+    stop = _stop_string([generation.sample["text"] for generation in free])
+    for number, (whole, cut) in enumerate(zip(free, subject.generate(stop=[stop]), strict=True), 1):
+        expected = whole.sample["text"].partition(stop)[0]
+        if cut.sample["text"] != expected:
+            raise Broken(f"prompt {number} ends in {cut.sample['text'][-30:]!r} instead of {expected[-30:]!r}")
+    return f"stop string {stop!r}"
+
+
+def _stop_string(texts: Sequence[str]) -> str:
+    """Return two characters from the middle of a text, none of which a token may hold half of."""
+    for text in texts:
+        for at in range(len(text) // 2, len(text) - 1):
+            if "\ufffd" not in (found := text[at : at + 2]):
+                return found
+    raise NotApplicable("not judged: no output has two whole characters in its second half")
+
+
+@check("Build a new list of plain ints for every Step; give positions in all steps of a row, or in none.")
+def committed_ids_are_the_output(subject: Subject) -> str:
+    """The ids that the steps commit, put in order, are the output: plain ints of the vocabulary that stay as they were
+    yielded.
+    """
+    seen = subject.generating("steps")
+    for number, line in enumerate(seen, 1):
+        if line["strange"]:
+            raise Broken(f"step {number} commits {line['strange'][0]}, which is no plain int")
+        if not line["is_kept"]:
+            raise Broken(f"step {number} holds other ids at the end than when it was yielded")
+    size = subject.facts.vocabulary_size
+    outside = [token for line in seen for token in line["ids"] if not 0 <= token < size]
+    if outside:
+        raise Broken(f"token {outside[0]} was committed; the vocabulary has {size}")
+    for generation in subject.greedy:
+        if (joined := _joined(generation)) != generation.ids:
+            raise Broken(f"{_count(joined)} in the steps, {_count(generation.ids)} in the output")
+    return f"{len(seen)} steps"
+
+
+def _joined(generation: Generation) -> list[int]:
+    placed = [
+        (at, token)
+        for step in generation.steps
+        for at, token in zip(step.get("positions") or _following(step), step["token_ids"], strict=True)
+    ]
+    return [token for _, token in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _following(step: Line) -> Iterator[int]:
+    """Order the tokens of a decoder that goes from left to right by their step."""
+    return (step["index"] for _ in step["token_ids"])
+
+
+@check("Report a verify cycle's drafted and accepted tokens and its forwards; commit what was accepted and one more.")
+def counts_add_up(subject: Subject) -> str:
+    """No more is accepted than drafted, every row takes forwards, and a verify cycle commits its accepted tokens and
+    one more, its last cycle perhaps fewer, so that tau is one more than the accepted tokens per cycle.
+    """
+    cycles = 0
+    for number, generation in enumerate(subject.greedy, 1):
+        fault = _count_fault(subject, generation)
+        if fault:
+            raise Broken(f"prompt {number}: {fault}")
+        cycles += sum(1 for step in generation.steps if step.get("drafted") is not None)
+    if subject.kind == "speculative" and not cycles:
+        raise Broken("no step says how many tokens were drafted and accepted")
+    return f"{cycles} verify cycles" if cycles else "no verify cycles"
+
+
+def _count_fault(subject: Subject, generation: Generation) -> str | None:
+    steps = generation.steps
+    forwards = [step["forwards"] for step in steps if step.get("forwards") is not None]
+    if not forwards and subject.kind != "autoregressive":
+        return f"no step says how many forwards it took; a {subject.kind} decoder is judged by them"
+    if forwards and sum(forwards) <= 0:
+        return f"{sum(forwards)} forwards for {_count(generation.ids)}"
+    for step in steps:
+        drafted, accepted = step.get("drafted"), step.get("accepted")
+        if (drafted is None) != (accepted is None):
+            return f"step {step['index'] + 1} tells only one of drafted and accepted"
+        if drafted is not None and not _is_whole_cycle(step, is_last=step is steps[-1]):
+            return (
+                f"step {step['index'] + 1} commits {_count(step['token_ids'])}; {accepted} of {drafted} drafted ones "
+                f"were accepted"
+            )
+        if step.get("block_size") is not None and len(step["token_ids"]) > step["block_size"]:
+            return f"step {step['index'] + 1} commits {_count(step['token_ids'])} in a block of {step['block_size']}"
+    return None
+
+
+def _is_whole_cycle(step: Line, *, is_last: bool) -> bool:
+    tokens, accepted = len(step["token_ids"]), step["accepted"]
+    return 0 <= accepted <= step["drafted"] and (tokens == accepted + 1 or (is_last and 1 <= tokens <= accepted + 1))
+
+
+@check("Yield each step when its tokens are known; report the engine's own times in seconds.")
+def timestamps_are_monotonic(subject: Subject) -> str:
+    """Steps arrive one after the other as they are computed, and the engine's own clocks are not negative and add up to
+    no more than the host's clock saw.
+    """
+    for number, generation in enumerate(subject.greedy, 1):
+        times = [0.0, *(step["t_s"] for step in generation.steps)]
+        if any(late < early for early, late in pairwise(times)):
+            raise Broken(f"prompt {number}: a step arrived before the one that it follows")
+        for clock in _OWN_CLOCKS:
+            _check_clock(number, clock, generation.steps)
+    if all(_is_burst(generation.steps) for generation in subject.greedy):
+        first, *_, last = (step["t_s"] for step in subject.greedy[0].steps)
+        raise Broken(f"all steps come in a burst: the first after {first:.3f} s, the rest within {last - first:.4f} s")
+    return f"{sum(len(generation.steps) for generation in subject.greedy)} steps"
+
+
+def _check_clock(number: int, clock: str, steps: Sequence[Line]) -> None:
+    total = 0.0
+    for step in steps:
+        own = step.get(clock) or 0.0
+        total += own
+        if not math.isfinite(own) or own < 0:
+            raise Broken(f"prompt {number}, step {step['index'] + 1}: {clock} = {own}")
+        if total > step["t_s"] + _CLOCK_SLACK_S:
+            seen = f"{clock} adds up to {total:.3f} s, the host's clock saw {step['t_s']:.3f} s"
+            raise Broken(f"prompt {number}, step {step['index'] + 1}: {seen}")
+
+
+def _is_burst(steps: Sequence[Line]) -> bool:
+    first, last = steps[0]["t_s"], steps[-1]["t_s"]
+    return len(steps) >= _BURST_STEPS and first > _BURST_FIRST_S and last - first < _BURST_SHARE * first
+
+
+@check("Release in `finally` what a generation holds, and begin the next from an empty cache.")
+def cancellation_leaves_it_usable(subject: Subject) -> str:
+    """After a generation was closed before its first step or in the middle, prompts give the tokens that they gave
+    before.
+    """
+    lines = subject.generating("cancel")
+    for line in lines:
+        for before, after in zip(line["before"], line["ids"], strict=True):
+            if before != after:
+                raise Broken(f"closed after {line['after']} steps, then: {_parting(before, after)}")
+    return f"closed after {', '.join(str(line['after']) for line in lines)} steps"
+
+
+@check("Draw with Request.seed alone, after temperature, top_k and top_p; see decodebench.core.sampling.")
+def sampling_follows_its_seed(subject: Subject) -> str:
+    """One seed gives one output, other seeds give others, and top_k = 1 gives the greedy output."""
+    if "sampling" not in subject.backend.supports:
+        raise NotApplicable("it does not declare 'sampling'")
+    seeds, top = subject.generating("sample")
+    if seeds["again"] != seeds["ids"][0]:
+        raise Broken(f"one seed gives two outputs: {_parting(seeds['again'], seeds['ids'][0])}")
+    if all(ids == seeds["ids"][0] for ids in seeds["ids"]):
+        raise Broken(f"{len(seeds['ids'])} seeds at temperature 1.5 give one output")
+    if top["ids"] != top["greedy"]:
+        raise Broken(f"top_k = 1 is not greedy: {_parting(top['greedy'], top['ids'])}")
+    return f"{len(seeds['ids'])} seeds"
+
+
+@check("Mask padding, keep a cache per row, and end each row by itself.")
+def rows_of_a_batch_are_independent(subject: Subject) -> str:
+    """A row of a batch gets the tokens that its prompt gets alone, but for ties that rounding decides."""
+    if subject.backend.max_batch_size == 1:
+        raise NotApplicable("it declares max_batch_size = 1")
+    lines = subject.generating("batch")
+    for row, line in enumerate(lines):
+        is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
+        if line["alone"] != line["together"] and not is_tie:
+            raise Broken(f"row {row} gets other tokens in a batch: {_parting(line['alone'], line['together'])}")
+    return f"{len(lines)} rows"
+
+
+def _count(ids: Sequence[int]) -> str:
+    return f"{len(ids)} token{'' if len(ids) == 1 else 's'}"
+
+
+def _parting(one: Sequence[int], other: Sequence[int]) -> str:
+    """Word where two outputs part."""
+    at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
+    if at is None:
+        return f"{_count(other)} instead of {len(one)}"
+    return f"token {at + 1} is {other[at]} instead of {one[at]}"
+
+
+GENERATION = (
+    greedy_is_deterministic,
+    max_new_tokens_is_respected,
+    stop_tokens_end_the_output,
+    stop_strings_end_the_text,
+    committed_ids_are_the_output,
+    counts_add_up,
+    timestamps_are_monotonic,
+    cancellation_leaves_it_usable,
+    sampling_follows_its_seed,
+    rows_of_a_batch_are_independent,
+)

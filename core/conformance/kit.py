@@ -1,0 +1,68 @@
+"""All checks, in the order in which they run, and the record of a backend that went through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field, JsonValue
+
+from ..errors import unknown_name
+from ..schema import Record
+from .agreement import AGREEMENT
+from .check import Check, CheckResult
+from .declarations import DECLARATIONS
+from .generation import GENERATION
+from .resources import RESOURCES
+from .subject import Subject
+
+CHECKS: tuple[Check, ...] = (*DECLARATIONS, *GENERATION, *RESOURCES, *AGREEMENT)
+
+
+class ConformanceReport(Record):
+    """What the kit says of one backend."""
+
+    backend: str = Field(description="name of the backend")
+    plugin: str = Field(description="entry point that provides it")
+    model: str = Field(description="model that it was checked with")
+    quantisation: str = Field(description="weight format")
+    device: str = Field(description="device")
+    options: dict[str, JsonValue] = Field(description="every option with its value")
+    results: tuple[CheckResult, ...] = Field(description="one per check")
+
+    @classmethod
+    def of(cls, subject: Subject, results: Sequence[CheckResult]) -> ConformanceReport:
+        """Put the results of one backend together."""
+        cell = subject.cell
+        return cls(
+            backend=cell.backend.name,
+            plugin=cell.plugin,
+            model=cell.model.name,
+            quantisation=cell.quantisation,
+            device=cell.device,
+            options=cell.expanded_options,
+            results=tuple(results),
+        )
+
+    @property
+    def failed(self) -> Sequence[CheckResult]:
+        """The checks that failed."""
+        return [result for result in self.results if result.verdict == "failed"]
+
+
+def chosen(names: Sequence[str]) -> Sequence[Check]:
+    """Return the checks called ``names``, in their own order; all where none is named.
+
+    Raises:
+        UsageError: there is no check of that name; gives the nearest.
+    """
+    known = {check.name: check for check in CHECKS}
+    for name in names:
+        if name not in known:
+            raise unknown_name("check", name, known)
+    return [check for check in CHECKS if check.name in names or not names]
+
+
+def markdown() -> str:
+    """Return the table of ``docs/conformance.md``."""
+    rows = [f"| `{check.name}` | {check.rule} | {check.advice} |" for check in CHECKS]
+    return "\n".join(["| check | rule | where to look when it fails |", "| --- | --- | --- |", *rows]) + "\n"

@@ -1,0 +1,296 @@
+"""A process that looks at a backend from within: what the host's timed loop cannot see.
+
+``python -m decodebench.core.conformance.probe_process`` reads a ``ProbeJob`` as one JSON line and answers in JSON
+lines, as the worker does. It reports what it saw and judges nothing: the checks do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request
+from ..cache import ModelCache
+from ..cells import validate_options
+from ..errors import DecodebenchError, PluginError
+from ..job import ModelJob
+from ..measure import measure
+from ..plan import Workload
+from ..registry import Registry
+from ..tokenizer import Codec
+from ..worker import Wire, reason_of, serve
+from .imports import Imports
+from .memory import resident_bytes
+from .option_reads import recording
+from .probe_job import Generating, ProbeJob
+
+_LIMITS = (1, 2, 7)
+_SHORT = 8
+_CANCELLED_AFTER = (0, 1, 3)
+_SEEDS = range(6)
+_WARMUP_CYCLES, _CYCLES = 2, 5
+_NO_DEVICE = "no-such-device:0"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A backend with its model in memory.
+
+    Attributes:
+        prompts: token ids of each prompt.
+        stop_ids: ids that end a generation, as the worker takes them.
+    """
+
+    backend: Backend
+    facts: ModelFacts
+    prompts: Sequence[tuple[int, ...]]
+    stop_ids: tuple[int, ...]
+
+    def request(self, prompt: int = 0, **changes: Any) -> Request:  # noqa: ANN401 - fields of Request
+        """Return a greedy request that runs to its limit, with changes."""
+        return replace(Request(self.prompts[prompt], _SHORT, ignore_eos=True), **changes)
+
+    def ids(self, request: Request) -> list[int]:
+        """Generate one request and return its output."""
+        return measure(self.backend, [request]).rows[0].ids
+
+
+def main() -> None:
+    """Answer the question that stands on standard input."""
+    serve(ProbeJob, _answer)
+
+
+def _answer(job: ProbeJob, wire: Wire) -> None:
+    if job.question == "declarations":
+        _declarations(job, wire)
+        return
+    backend = Registry(only=[job.plugin]).backend(job.backend)
+    options = validate_options(backend, job.options)
+    if job.question is not None:
+        {"options": _options, "memory": _memory, "refusals": _refusals}[job.question](job, wire, backend, options)
+        return
+    loaded = _load(job, backend(), options)
+    wire.send("facts", {"facts": {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}})
+    try:
+        for question in job.generating:
+            _ask(job, wire, loaded, question)
+    finally:
+        loaded.backend.close()
+
+
+def _ask(job: ProbeJob, wire: Wire, loaded: Loaded, question: Generating) -> None:
+    """Answer one question; its failure is an answer too, and the next one may fare better."""
+    wire.send("asking", {"question": question})
+    try:
+        _GENERATING[question](job, wire, loaded)
+        wire.send("answered", {"question": question})
+    except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the check's reason
+        wire.send("fault", {"question": question, "reason": reason_of(job, error)})
+
+
+def _declarations(job: ProbeJob, wire: Wire) -> None:
+    """Import the plugin, probe the backend, and tell what that cost and which foreign modules it brought."""
+    host_s = time.process_time()  # start of the process until here: Python and decodebench itself
+    imports = Imports(job.plugin)
+    started = time.process_time()
+    imports.plugin.load()
+    import_s = time.process_time() - started
+    imported = imports.foreign()
+    backend = Registry(only=[job.plugin]).backend(job.backend)
+    started, wall = _cpu_s(), time.perf_counter()
+    probed = backend.probe()
+    probe = {"cpu_s": _cpu_s() - started, "wall_s": time.perf_counter() - wall}
+    formats = [asdict(quantisation) for quantisation in backend.quantisations()]
+    cost = {"host_s": host_s, "import_s": import_s, "imported": imported, "probe_imported": imports.foreign()}
+    wire.send("declarations", {**cost, "probe": probe, "availability": asdict(probed), "quantisations": formats})
+
+
+def _cpu_s() -> float:
+    """Return the CPU time of this process and of its finished children, in seconds."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: PreparedModel | None = None) -> Loaded:
+    assert job.prepared is not None
+    model = prepared or job.prepared.unpack()
+    facts = backend.load(model, job.device, options)
+    codec = Codec(model.source.path, backend)
+    prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
+    return Loaded(backend, facts, prompts, facts.stop_token_ids or codec.stop_ids())
+
+
+def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Generate as the worker does."""
+    for prompt in range(len(loaded.prompts)):
+        request = loaded.request(prompt, max_new_tokens=job.max_new_tokens, ignore_eos=False)
+        wire.send("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
+
+
+def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Generate to each limit, past every stop token."""
+    for limit in _LIMITS:
+        _send_ids(wire, "limit", loaded, loaded.request(max_new_tokens=limit), limit=limit)
+
+
+def _stops(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Let tokens of a free output end the same output: the first, one in the middle, and none with ``ignore_eos``."""
+    free = loaded.request(max_new_tokens=job.max_new_tokens)
+    ids = loaded.ids(free)
+    wire.send("free", {"ids": ids})
+    firsts = [at for at, token in enumerate(ids) if token not in ids[:at]]
+    for at in sorted({firsts[0], firsts[len(firsts) // 2], firsts[-1]}):
+        stopped = replace(free, stop_token_ids=(ids[at],), ignore_eos=False)
+        _send_ids(wire, "stopped", loaded, stopped, at=at)
+    _send_ids(wire, "ignored", loaded, replace(free, stop_token_ids=(ids[firsts[len(firsts) // 2]],)))
+
+
+def _send_ids(wire: Wire, kind: str, loaded: Loaded, request: Request, **about: int) -> None:
+    """Generate and send the output, or how it broke the contract."""
+    try:
+        wire.send(kind, {**about, "ids": loaded.ids(request), "fault": None})
+    except PluginError as error:
+        wire.send(kind, {**about, "ids": [], "fault": str(error)})
+
+
+def _steps(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Note what every step holds when it arrives, and look again when all is over."""
+    seen = []
+    for step in loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)]):
+        positions = None if step.positions is None else list(step.positions)
+        seen.append((step, list(step.token_ids), positions))
+    for step, ids, positions in seen:
+        then = None if step.positions is None else list(step.positions)
+        is_kept = list(step.token_ids) == ids and then == positions
+        strange = [repr(token) for token in ids if type(token) is not int]
+        plain = [int(token) for token in ids]
+        places = None if positions is None else [int(at) for at in positions]
+        wire.send("seen", {"ids": plain, "positions": places, "is_kept": is_kept, "strange": strange})
+
+
+def _cancel(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Close a generation after some steps and generate the same and another prompt again."""
+    before = [loaded.ids(loaded.request(prompt)) for prompt in (0, 1)]
+    for steps in _CANCELLED_AFTER:
+        stream = loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)])
+        for _ in zip(range(steps), stream, strict=False):
+            pass
+        close: Callable[[], None] | None = getattr(stream, "close", None)
+        if close is not None:
+            close()
+        del stream
+        after = [loaded.ids(loaded.request(prompt)) for prompt in (0, 1)]
+        wire.send("cancelled", {"after": steps, "ids": after, "before": before})
+
+
+def _sample(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Sample with several seeds, the first twice; and greedily, with the largest logit alone left to draw from."""
+    hot = loaded.request(temperature=1.5, seed=0)
+    again = loaded.ids(hot)
+    wire.send("seeds", {"ids": [loaded.ids(replace(hot, seed=seed)) for seed in _SEEDS], "again": again})
+    wire.send("top-1", {"ids": loaded.ids(replace(hot, top_k=1)), "greedy": loaded.ids(loaded.request())})
+
+
+def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Generate prompts of unlike lengths alone and together."""
+    requests = [loaded.request(prompt) for prompt in range(min(3, loaded.backend.max_batch_size))]
+    alone = [loaded.ids(request) for request in requests]
+    together = [row.ids for row in measure(loaded.backend, requests).rows]
+    for prompt, pair in enumerate(zip(alone, together, strict=True)):
+        wire.send("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
+
+
+def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int]) -> float | None:
+    """Return by how much the likeliest id leads the next where two outputs part; None where that is not known."""
+    parts = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    if parts is None or "score-top-k" not in loaded.backend.supports:
+        return None
+    first, second = loaded.backend.score([*loaded.prompts[prompt], *one[: parts + 1]], 2).top_logprobs[-1]
+    return float(first) - float(second)
+
+
+def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+    """Do all that a backend does with its options and tell which of them were read."""
+    assert job.model is not None and job.prepared is not None
+    watched, read = recording(options)
+    model = job.model.unpack()
+    backend.check(model, watched, Workload(max_new_tokens=job.max_new_tokens))
+    prepared = backend.prepare(model, job.quantisation, job.device, watched, ModelCache(job.cache_root))
+    loaded = _load(job, backend(), watched, prepared)
+    loaded.ids(loaded.request())
+    if "sampling" in backend.supports:
+        loaded.ids(loaded.request(temperature=0.8))
+    if "score" in backend.supports:
+        loaded.backend.score(loaded.prompts[0])
+    loaded.backend.close()
+    inert = {name: why for name, why in backend.inert_options(options).items() if name not in read}
+    wire.send("options", {"read": sorted(read), "inert": inert})
+
+
+def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+    """Load, generate and close again and again; every closed instance is kept, so that only ``close`` can free it."""
+    kept: list[Backend] = []
+    for cycle in range(_WARMUP_CYCLES + _CYCLES):
+        loaded = _load(job, backend(), options)
+        loaded.ids(loaded.request())
+        loaded.backend.close()
+        kept.append(loaded.backend)
+        weight_bytes = loaded.facts.weight_bytes
+        del loaded
+        if cycle >= _WARMUP_CYCLES - 1:
+            wire.send("memory", {"resident_bytes": resident_bytes(), "weight_bytes": weight_bytes})
+
+
+def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+    """Ask for what cannot be done and tell which error came of it."""
+    assert job.model is not None
+    model = job.model.unpack()
+
+    def damaged() -> None:
+        assert isinstance(job.damaged, ModelJob)
+        made = backend.prepare(job.damaged.unpack(), job.quantisation, job.device, options, ModelCache(job.cache_root))
+        backend().load(made, job.device, options)
+
+    def device() -> None:
+        made = backend.prepare(model, job.quantisation, _NO_DEVICE, options, ModelCache(job.cache_root))
+        backend().load(made, _NO_DEVICE, options)
+
+    def empty() -> None:
+        list(loaded.backend.generate([Request((), 1)]))
+
+    if job.damaged is not None:
+        _provoke(wire, "damaged weights", damaged, [job.damaged.path.name])
+    _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
+    loaded = _load(job, backend(), options)
+    _provoke(wire, "an empty prompt", empty, ["prompt"])
+    loaded.backend.close()
+
+
+def _provoke(wire: Wire, what: str, act: Callable[[], None], causes: Sequence[str]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - which error it is, is the question
+        is_declared = isinstance(error, DecodebenchError)
+        names = any(cause in str(error) for cause in causes)
+        told = {"error": type(error).__name__, "text": " ".join(str(error).split())}
+        wire.send("refusal", {"what": what, "is_declared": is_declared, "names_cause": names, **told})
+    else:
+        wire.send("refusal", {"what": what, "error": None})
+
+
+_GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
+    "greedy": _greedy,
+    "limits": _limits,
+    "stops": _stops,
+    "steps": _steps,
+    "sample": _sample,
+    "batch": _batch,
+    "cancel": _cancel,
+}
+
+
+if __name__ == "__main__":
+    main()

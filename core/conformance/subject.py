@@ -1,0 +1,348 @@
+"""What is under test: one backend with a model, and what its worker processes said, each asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pydantic import JsonValue
+
+from ... import defaults
+from ..backend import Backend, Kind, ModelFacts, PreparedModel, ResolvedModel
+from ..cache import ModelCache
+from ..cells import Cell, expand
+from ..errors import BackendError, UsageError
+from ..job import ContinuationJob, Job, ModelJob, PreparedJob, PromptJob
+from ..launchers import Line, Outcome, run_worker
+from ..models import example_model
+from ..plan import build
+from ..registry import Registry
+from .check import Broken, NotApplicable
+from .probe_job import GENERATING, Generating, ProbeJob, Question
+
+MAX_NEW_TOKENS = 24
+PROMPTS = (
+    "Question: Sam has 3 apples and buys 4 more. How many apples does Sam have?\nAnswer:",
+    "Question: A box holds 12 pens. Mia gives 5 pens to Tom. How many pens are left in the box?\nAnswer:",
+    "Once upon a time",
+)
+_WORKER = "decodebench.core.worker"
+_PROBE = "decodebench.core.conformance.probe_process"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One sample of a worker process.
+
+    Attributes:
+        sample: its line: output ids, text, finish, times.
+        steps: the lines of its steps, in order of time.
+    """
+
+    sample: Line
+    steps: Sequence[Line]
+
+    @property
+    def ids(self) -> list[int]:
+        """The output's token ids."""
+        return list(self.sample["output_ids"])
+
+
+class Subject:
+    """One backend under test.
+
+    Args:
+        cell: backend, model, quantisation, device and options.
+        registry: the plugins.
+        cache: prepared models.
+        reference: the backend that exactness is claimed against; None where there is none.
+        timeout_s: a process of a check is killed after so many seconds.
+    """
+
+    def __init__(
+        self, cell: Cell, registry: Registry, cache: ModelCache, reference: type[Backend] | None, timeout_s: float
+    ) -> None:
+        self.cell, self.registry, self.reference = cell, registry, reference
+        self._cache, self._timeout_s = cache, timeout_s
+        self._answers = _Answers()
+
+    @classmethod
+    def of(
+        cls,
+        backend: str,
+        *,
+        model: str | None = None,
+        quantisation: str | None = None,
+        device: str = "cpu",
+        options: Mapping[str, JsonValue] | None = None,
+        reference: str | None = None,
+        timeout_s: float = defaults.CONFORMANCE_TIMEOUT_S,
+        registry: Registry | None = None,
+    ) -> Subject:
+        """Find everything by name.
+
+        Args:
+            backend: name of a registered backend.
+            model: a named model, path or Hub id; None: the one that the backend is shown with.
+            quantisation: weight format; None: the backend's first.
+            device: device name.
+            options: values that differ from the defaults.
+            reference: backend that exactness is held against; None: the one that declares itself the reference.
+            timeout_s: a process of a check is killed after so many seconds.
+            registry: the plugins, where they are loaded already.
+
+        Raises:
+            UsageError: a name is unknown, or an option is refused.
+            ModelError: the model cannot be found.
+        """
+        registry, cache = registry or Registry(), ModelCache()
+        name = model or example_model(backend, registry.models)
+        cell = _cell(registry, cache, backend, name, quantisation, device, options or {})
+        return cls(cell, registry, cache, _reference(registry, reference), timeout_s)
+
+    @property
+    def backend(self) -> type[Backend]:
+        """The class under test."""
+        return self.cell.backend
+
+    @property
+    def kind(self) -> Kind:
+        """How it decodes."""
+        return self.backend.kind
+
+    def on(self, backend: type[Backend], quantisation: str, options: Mapping[str, JsonValue]) -> Subject:
+        """Return a subject with the same model on another backend, or with another quantisation."""
+        model = self.cell.model.name
+        cell = _cell(self.registry, self._cache, backend.name, model, quantisation, self.cell.device, options)
+        return Subject(cell, self.registry, self._cache, self.reference, self._timeout_s)
+
+    @cached_property
+    def declarations(self) -> Line:
+        """What a fresh process found when it imported the plugin and probed the backend."""
+        return self.ask("declarations")[0]
+
+    @cached_property
+    def _preparing(self) -> PreparedModel | str:
+        """The prepared model, or why there is none."""
+        available = self.backend.probe()
+        if not available.available:
+            return f"the backend is not available here: {available.reason}; {available.fix}"
+        try:
+            (answer,) = self._run(self._job("prepare", model=ModelJob.of(self.cell.model)))
+        except BackendError as error:
+            return f"the model could not be prepared: {error}"
+        return PreparedJob.model_validate(answer["model"]).unpack()
+
+    @property
+    def prepared(self) -> PreparedModel:
+        """The prepared model; a check that needs it is not judged where there is none."""
+        if isinstance(self._preparing, str):
+            raise NotApplicable(f"not judged: {self._preparing}")
+        return self._preparing
+
+    @property
+    def loading_fault(self) -> str | None:
+        """Why the model cannot be loaded; None where it can."""
+        if isinstance(self._preparing, str):
+            return self._preparing
+        self._answer_from(GENERATING)
+        return self._answers.loading_fault
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the engine says of the model; a check that needs it is not judged where it cannot be loaded."""
+        if self.loading_fault is not None:
+            raise NotApplicable(f"not judged: {self.loading_fault}")
+        assert self._answers.facts is not None
+        return self._answers.facts
+
+    def generating(self, question: Generating) -> Sequence[Line]:
+        """Ask a question of a loaded model, in a process that answers the others too; each is asked once.
+
+        Raises:
+            BackendError: the backend failed, crashed or took too long over this very question.
+        """
+        _ = self.facts
+        self._answer_from([question, *GENERATING])
+        if question not in self._answers.lines:
+            raise BackendError(self._answers.faults.get(question) or self._answers.death)
+        return self._answers.lines[question]
+
+    def _answer_from(self, questions: Sequence[Generating]) -> None:
+        """Have a process answer what is still open, unless the first of it is not; it ends where one kills it."""
+        answers = self._answers
+        asked = [one for one in dict.fromkeys(questions) if one not in answers.lines and one not in answers.faults]
+        if answers.loading_fault is not None or questions[0] not in asked:
+            return
+        job = self._job("measure", kind=ProbeJob, prepared=PreparedJob.of(self.prepared), generating=asked, **_WORK)
+        outcome = self._listen(job, _PROBE, answers)
+        if outcome.status != "ok":
+            answers.died(outcome.reason or outcome.status)
+
+    @cached_property
+    def greedy(self) -> Sequence[Generation]:
+        """A generation per prompt under greedy decoding, the first prompt once more at the end."""
+        _ = self.facts
+        return self.generate()
+
+    def generate(self, *, stop: Sequence[str] = ()) -> Sequence[Generation]:
+        """Generate greedily in a fresh worker process, a warm-up first, which is left out.
+
+        Raises:
+            BackendError: the worker failed, crashed or took too long.
+        """
+        prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
+        work = {**_WORK, "prompts": prompts, "stop": tuple(stop)}
+        lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
+        samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
+        steps = [line for line in lines if line["type"] == "step"]
+        found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]
+        if len(found) < len(PROMPTS) + 1:
+            raise Broken(f"{len(found)} of {len(PROMPTS) + 1} prompts were answered")
+        return found
+
+    def evaluate(self, outputs: Sequence[Sequence[int]], top_k: int) -> Sequence[Line]:
+        """Score outputs, one for each prompt, in a worker process; only where the backend can score."""
+        continuations = [
+            ContinuationJob(prompt=prompt, output_ids=tuple(ids))
+            for prompt, ids in zip(_prompts(), outputs, strict=False)
+        ]
+        work: dict[str, Any] = {"continuations": continuations, "top_k": top_k}
+        lines = self._run(self._job("evaluate", prepared=PreparedJob.of(self.prepared), **work))
+        return [line for line in lines if line["type"] == "evaluation"]
+
+    def ask(self, question: Question, damaged: ResolvedModel | None = None) -> Sequence[Line]:
+        """Ask a process of its own that looks at the backend from within.
+
+        Raises:
+            BackendError: the process failed, crashed or took too long.
+        """
+        about: dict[str, Any] = {"model": ModelJob.of(self.cell.model), **_WORK}
+        if question != "declarations":
+            _ = self.facts
+            about["prepared"] = PreparedJob.of(self.prepared)
+        if damaged is not None:
+            about["damaged"] = ModelJob.of(damaged)
+        return self._run(self._job("measure", kind=ProbeJob, question=question, **about), _PROBE)
+
+    def _run(self, job: Job, module: str = _WORKER) -> list[Line]:
+        lines: list[Line] = []
+        outcome = self._listen(job, module, lines.append)
+        if outcome.status != "ok":
+            raise BackendError(outcome.reason or outcome.status)
+        return lines
+
+    def _listen(self, job: Job, module: str, on_line: Callable[[Line], None]) -> Outcome:
+        return run_worker(job, engine_text=None, timeout_s=self._timeout_s, on_line=on_line, module=module)
+
+    def _job(self, action: str, *, kind: type[Job] = Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
+        cell = self.cell
+        return kind.model_validate(
+            {
+                "action": action,
+                "plugin": cell.plugin,
+                "backend": cell.backend.name,
+                "options": cell.expanded_options,
+                "device": cell.device,
+                "quantisation": cell.quantisation,
+                "cache_root": self._cache.root,
+                **changes,
+            }
+        )
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What processes with a loaded model have answered so far; takes their lines.
+
+    Attributes:
+        facts: of the loaded model.
+        lines: the lines of each question that was answered to the end.
+        faults: why a question could not be answered.
+        loading_fault: why the model could not be loaded.
+        asking: the question that is being answered.
+        death: why the last process ended before its time.
+    """
+
+    facts: ModelFacts | None = None
+    lines: dict[Generating, list[Line]] = field(default_factory=dict)
+    faults: dict[Generating, str] = field(default_factory=dict)
+    loading_fault: str | None = None
+    asking: Generating | None = None
+    death: str | None = None
+
+    def __call__(self, line: Line) -> None:
+        match line["type"]:
+            case "facts":
+                self.facts = ModelFacts(**{**line["facts"], "stop_token_ids": tuple(line["facts"]["stop_token_ids"])})
+            case "asking":
+                self.asking = line["question"]
+                self.lines[line["question"]] = []
+            case "answered":
+                self.asking = None
+            case "fault":
+                del self.lines[line["question"]]
+                self.faults[line["question"]] = line["reason"]
+            case _ if self.asking is not None:
+                self.lines[self.asking].append(line)
+
+    def died(self, reason: str) -> None:
+        """The process has ended before its time."""
+        self.death = reason
+        if self.facts is None:
+            self.loading_fault = f"the model could not be loaded: {reason}"
+        elif self.asking is not None:
+            self.lines.pop(self.asking, None)
+            self.faults[self.asking] = reason
+        self.asking = None
+
+
+def _prompts() -> list[PromptJob]:
+    """Return the prompts as a worker gets them; the first comes back at the end, to show what state has survived."""
+    texts = (*PROMPTS, PROMPTS[0])
+    return [PromptJob(sample_id=f"prompt {at}", is_warmup=False, text=text) for at, text in enumerate(texts, 1)]
+
+
+_WORK: Mapping[str, Any] = {"prompts": _prompts(), "max_new_tokens": MAX_NEW_TOKENS}
+
+
+def _cell(
+    registry: Registry,
+    cache: ModelCache,
+    backend: str,
+    model: str,
+    quantisation: str | None,
+    device: str,
+    options: Mapping[str, JsonValue],
+) -> Cell:
+    spec: dict[str, Any] = {"backend": backend, "device": [device], "options": {k: [v] for k, v in options.items()}}
+    if quantisation is not None:
+        spec["quantisation"] = [quantisation]
+    plan = build({"workload": {"model": [model], "max_new_tokens": MAX_NEW_TOKENS}, "cells": [spec]}, "check")
+    (cell,) = expand(plan, registry, cache).cells
+    return cell
+
+
+def _reference(registry: Registry, name: str | None) -> type[Backend] | None:
+    if name is not None:
+        return registry.backend(name)
+    return next((backend for backend in registry.backends.values() if backend.is_reference), None)
+
+
+def backend_names(registry: Registry, name: str) -> Sequence[str]:
+    """Return the backend called ``name``, or all those of the plugin called so.
+
+    Raises:
+        UsageError: there is neither; gives the nearest name, or why the plugin was skipped.
+    """
+    if name in registry.backends:
+        return [name]
+    for plugin in registry.plugins:
+        if plugin.name == name and plugin.status == "ok":
+            found = plugin.provides.get("decodebench_backends", ())
+            if not found:
+                raise UsageError(f"plugin {name!r} provides no backend; only backends are checked")
+            return found
+    return [registry.backend(name).name]

@@ -1,0 +1,97 @@
+"""The test class that a plugin author inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from pydantic import JsonValue
+
+from ... import defaults
+from ..backend import Backend
+from ..errors import UsageError
+from ..registry import Registry
+from .check import Check
+from .kit import CHECKS
+from .subject import Subject
+
+
+class BackendConformance:
+    """Inherit it in a class called ``Test...``, name a backend, and pytest runs every check as a test of its own.
+
+    Attributes:
+        backend: the class under test, or its name; its plugin must be installed, since the checks run in processes of
+            their own, as measurements do.
+        model: a named model, path or Hub id; None: the one that backends are shown with.
+        quantisation: weight format; None: the backend's first.
+        device: device name.
+        options: values that differ from the defaults.
+        reference: backend that a claim of exactness is held against; None: the one that declares itself the reference.
+        timeout_s: a process of a check is killed after so many seconds.
+    """
+
+    backend: ClassVar[type[Backend] | str]
+    model: ClassVar[str | None] = None
+    quantisation: ClassVar[str | None] = None
+    device: ClassVar[str] = "cpu"
+    options: ClassVar[Mapping[str, JsonValue]] = {}
+    reference: ClassVar[str | None] = None
+    timeout_s: ClassVar[float] = defaults.CONFORMANCE_TIMEOUT_S
+
+    _subject: ClassVar[Subject | None] = None
+
+    @classmethod
+    def subject(cls) -> Subject:
+        """Return what is under test, the same for every check, so that nothing is measured twice.
+
+        Raises:
+            UsageError: no backend is named, or no installed plugin provides it.
+        """
+        found = cls.__dict__.get("_subject")
+        if found is None:
+            found = cls._subject = Subject.of(
+                _registered(cls),
+                model=cls.model,
+                quantisation=cls.quantisation,
+                device=cls.device,
+                options=cls.options,
+                reference=cls.reference,
+                timeout_s=cls.timeout_s,
+            )
+        return found
+
+
+def _registered(suite: type[BackendConformance]) -> str:
+    """Return the backend's name after making sure that this very backend is found by it."""
+    named = getattr(suite, "backend", None)
+    if named is None:
+        raise UsageError(f"{suite.__name__} names no backend: set `backend` to the class or its name")
+    if isinstance(named, str):
+        return named
+    found = Registry().backend(named.name)
+    if (found.__module__, found.__qualname__) != (named.__module__, named.__qualname__):
+        raise UsageError(
+            f"backend {named.name!r} is {found.__module__}.{found.__qualname__} where it is installed, not "
+            f"{named.__module__}.{named.__qualname__}: install the plugin that holds the class"
+        )
+    return str(named.name)
+
+
+def _test_of(check: Check) -> Callable[[BackendConformance], None]:
+    def test(self: BackendConformance) -> None:
+        import pytest
+
+        result = check.run(self.subject())
+        if result.verdict == "skipped":
+            pytest.skip(result.reason or "")
+        if result.verdict == "failed":
+            pytest.fail(f"{result.rule}\nseen: {result.reason}\nadvice: {result.advice}", pytrace=False)
+
+    test.__name__ = f"test_{check.name}"
+    test.__qualname__ = f"{BackendConformance.__qualname__}.{test.__name__}"
+    test.__doc__ = check.rule
+    return test
+
+
+for _check in CHECKS:
+    setattr(BackendConformance, f"test_{_check.name}", _test_of(_check))
