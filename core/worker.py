@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
 from .cells import validate_options
+from .contributions import renamed
 from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError, SampleError
 from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
@@ -84,8 +85,9 @@ def main() -> None:
 
 
 def _run(job: Job, wire: Wire) -> None:
-    registry = Registry(only=[job.plugin])
-    backend_class = registry.backend(job.backend)
+    registry = Registry(only=[job.plugin], files=[job.plugin_file] if job.plugin_file else [])
+    # Alone, a plugin has the plain name that it may not have beside others.
+    backend_class = renamed(registry.backend(job.backend), job.backend)
     options = validate_options(backend_class, job.options)
     import_s = time.perf_counter() - _STARTED
     if job.action == "devices":

@@ -82,16 +82,19 @@ def test_bad_plugins_are_listed_with_their_reason_and_break_nothing(environment,
     environment.install(TESTS / "broken_plugin", tmp_path)
     try:
         listed = {entry["name"]: entry for entry in json.loads(environment.decodebench("plugins", "--json").stdout)}
-        reasons = {name: listed[name]["reason"] for name in ("broken", "clash", "future", "misspelt")}
+        reasons = {name: listed[name]["reason"] for name in ("broken", "future", "misspelt")}
         assert reasons["broken"] == "ModuleNotFoundError: No module named 'an_engine_that_is_not_installed'"
-        assert reasons["clash"] == "task 'tiny-gsm' is already provided by plugin 'reference'"
         assert reasons["future"] == "asks for plugin API >=2, this decodebench offers 1.0"
         assert reasons["misspelt"].startswith(
             "unknown hook 'decodebench_backend'; did you mean 'decodebench_backends'?"
         )
         assert {listed[name]["status"] for name in reasons} == {"failed"}
 
-        assert "clash:model" not in environment.names("models"), "a failed plugin was left half registered"
+        assert listed["clash"]["clashes"] == [
+            "task 'tiny-gsm' is already provided by plugin 'reference'; this one is 'decodebench-broken:tiny-gsm'"
+        ]
+        assert environment.names("tasks").count("tiny-gsm") == 1
+        assert "decodebench-broken:tiny-gsm" in environment.names("tasks")
         backends = environment.decodebench("backends")
         assert backends.returncode == 0
         assert "plugin 'broken' is failed" in backends.stderr
