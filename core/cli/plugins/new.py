@@ -67,7 +67,8 @@ def _check_name(name: str, module: str) -> None:
         raise UsageError(f"name {name!r}: Python has a word or module {module!r} of its own; choose another")
     if name in Registry().backends:
         raise UsageError(f"name {name!r}: there is a backend of this name already; choose another")
-    if importlib.util.find_spec(module) is not None:
+    found = importlib.util.find_spec(module)
+    if found is not None and found.origin is not None:  # a mere folder of that name is no module
         raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another")
 
 
