@@ -264,7 +264,7 @@ class _Reader:
         if parser not in self.foreign:
             raise RawLogError(f"no plugin provides log parser {parser!r}; see `decodebench plugins`")
         experiment = foreign.part_of_copy(file.name, "experiment")
-        plugin = self._registry.provider("decodebench_log_parsers", parser).origin
+        plugin = self._registry.provider("decodebench_log_parsers", parser)
         return foreign.read(file.path, file.name, self.foreign[parser], experiment, plugin)
 
 

@@ -103,7 +103,8 @@ class Job(Record):
     """Everything a worker needs for one action."""
 
     action: Literal["prepare", "measure", "devices", "score", "evaluate"]
-    plugin: str = Field(description="entry point to load")
+    plugin: str = Field(description="name or address of the plugin to load")
+    plugin_file: Path | None = Field(None, description="the file that is the plugin, where it is not installed")
     backend: str
     options: dict[str, JsonValue] = {}
     device: str = "cpu"

@@ -30,6 +30,7 @@ class ModelSource:
         version: raised when ``build`` would write something else; part of the cache key.
         companions: names of models that belong to it, by the backend that uses them.
         stand_ins: names of models that take its place where no model is named, by the backend that cannot run it.
+        task: name of the task that is measured where the user names no workload.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelSource:
     version: str = "1"
     companions: Mapping[str, str] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+    task: str | None = None
 
 
 def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:

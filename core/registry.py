@@ -1,18 +1,23 @@
-"""The plugin host: finds plugins by entry point, checks each on its own, and lists the bad ones with a reason."""
+"""The plugin host: loads plugins one at a time, checks each on its own, and lists the bad ones with a reason."""
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import pluggy
 from pydantic import Field
 
-from . import hookspecs
+from . import contributions, hookspecs
+from .contributions import name_of, noun, renamed
 from .errors import PluginError, UsageError, unknown_name
+from .plugin_sources import PluginSource, files_of_the_user, sources
+from .plugin_trace import traced
+from .provenance import revision
 from .schema import Record
 
 if TYPE_CHECKING:
@@ -26,32 +31,36 @@ if TYPE_CHECKING:
     from .sweep import Sweep
     from .tasks import Task
 
-DISABLE_VARIABLE = "DECODEBENCH_DISABLE_PLUGINS"
-
 PluginStatus = Literal["ok", "disabled", "failed"]
 
 
 class PluginRecord(Record):
     """One plugin as ``decodebench plugins`` lists it."""
 
-    name: str = Field(description="name of the entry point")
-    module: str = Field(description="what the entry point names")
+    name: str = Field(description="name of the entry point; with its distribution in front where another has it too")
+    address: str = Field(description="distribution:name, which no other plugin can have")
+    module: str = Field(description="what the entry point names, or the path of the file")
     distribution: str | None = Field(description="distribution that provides it")
     version: str | None = Field(description="version of that distribution")
+    file: Path | None = Field(None, description="the file, where it was loaded with --plugin")
     api: str | None = Field(None, description="versions of the plugin contract that it asks for")
     hooks: tuple[str, ...] = Field((), description="hooks that it implements")
     provides: dict[str, tuple[str, ...]] = Field({}, description="names that it adds, by hook")
+    clashes: tuple[str, ...] = Field((), description="names of its own that were taken, and what to write instead")
     status: PluginStatus = Field("ok", description="ok, disabled by the user, or failed")
     reason: str | None = Field(None, description="why it was skipped")
 
     @property
     def origin(self) -> str | None:
-        """Distribution and version, as records of what it provided name it; None outside any distribution."""
-        return f"{self.distribution} {self.version}" if self.distribution else None
+        """Distribution and version, or the file's name, as records of what it provided name it."""
+        if self.distribution:
+            return f"{self.distribution} {self.version}"
+        return self.file.name if self.file else None
 
-
-class _Named(Protocol):
-    name: str
+    @property
+    def revision(self) -> str | None:
+        """Commit of an editable install or hash of a file; see ``provenance``."""
+        return revision(self.distribution, self.file)
 
 
 N = TypeVar("N")
@@ -61,11 +70,13 @@ class Registry:
     """Everything that plugins provide. Reading it loads the plugins; a command that needs none pays nothing.
 
     Args:
-        only: load just these entry points (a worker needs one).
+        only: load just the plugins of these names or addresses (a worker needs one).
+        files: one-off plugins; those of ``--plugin`` where nothing is said.
     """
 
-    def __init__(self, only: Iterable[str] | None = None) -> None:
+    def __init__(self, only: Iterable[str] | None = None, files: Iterable[Path] | None = None) -> None:
         self._only = None if only is None else set(only)
+        self._files = list(files_of_the_user() if files is None else files)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._names: dict[str, dict[str, str]] = {}  # hook -> provided name -> plugin
@@ -73,64 +84,81 @@ class Registry:
 
     @cached_property
     def plugins(self) -> tuple[PluginRecord, ...]:
-        """Every plugin found, in the order of loading, with its status."""
-        disabled = {name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip()}
-        points = sorted(entry_points(group=hookspecs.PROJECT), key=_own_first)
-        if self._only is not None:
-            points = [point for point in points if point.name in self._only]
-        return tuple(self._load(point, point.name in disabled) for point in points)
+        """Every plugin found, in the order of loading, with its status.
 
-    def _load(self, point: EntryPoint, is_disabled: bool) -> PluginRecord:
-        about = {
-            "name": point.name,
-            "module": point.value,
-            "distribution": point.dist.name if point.dist else None,
-            "version": point.dist.version if point.dist else None,
-        }
-        if is_disabled:
-            return PluginRecord(**about, status="disabled", reason=f"named in {DISABLE_VARIABLE}")
-        plugin = None
+        Raises:
+            UsageError: a file of ``--plugin`` fails, or ``DECODEBENCH_LOAD_PLUGINS`` names what is not there.
+        """
+        records: list[PluginRecord] = []
+        for source, unwanted in sources(self._only, self._files):
+            is_taken = any(record.name == source.name for record in records)
+            about = PluginRecord(
+                name=source.address if is_taken else source.name,
+                address=source.address,
+                module=source.module,
+                distribution=source.distribution,
+                version=source.version,
+                file=source.file,
+            )
+            if unwanted:
+                records.append(about.model_copy(update={"status": "disabled", "reason": unwanted}))
+            else:
+                records.append(self._load(source, about))
+        return tuple(records)
+
+    def _load(self, source: PluginSource, about: PluginRecord) -> PluginRecord:
+        label = about.address if about.version is None else f"{about.address} {about.version}"
         try:
-            if self._manager.has_plugin(point.name):
-                raise PluginError("another distribution has an entry point of the same name")
-            plugin = point.load()
-            api = _check_api(plugin)
-            self._manager.register(plugin, name=point.name)
-            provides = self._collect(point.name, plugin)
-        except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad plugin becomes a listed reason
-            self._forget(point.name)
+            _check_api(source.declared_api())
+            # What a plugin prints while it is imported must not stand among a command's own output.
+            with redirect_stdout(sys.stderr):
+                with traced("import", label):
+                    plugin = source.load()
+                api = _check_api(getattr(plugin, "decodebench_api", None))
+                self._manager.register(plugin, name=about.name)
+                provides, clashes = self._collect(about, plugin, label)
+        except (Exception, SystemExit) as error:  # the plugin boundary: a bad plugin becomes a listed reason
+            self._forget(about.name)
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            return PluginRecord(**about, status="failed", reason=" ".join(reason.split()))
-        return PluginRecord(**about, api=api, hooks=tuple(provides), provides=provides)
+            reason = " ".join(reason.split())
+            if source.file is not None:
+                raise UsageError(f"--plugin {source.file}: {reason}") from error
+            return about.model_copy(update={"status": "failed", "reason": reason})
+        found = {"api": api, "hooks": tuple(provides), "provides": provides, "clashes": tuple(clashes)}
+        return about.model_copy(update=found)
 
-    def _collect(self, plugin_name: str, plugin: object) -> dict[str, tuple[str, ...]]:
-        """Call every hook that ``plugin`` implements once and keep what it provides; refuse clashing names."""
+    def _collect(self, about: PluginRecord, plugin: object, label: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+        """Call every hook that ``plugin`` implements once and keep what it provides."""
         callers = self._manager.get_hookcallers(plugin) or []
         if not callers:
             raise PluginError("implements no decodebench hook (is @decodebench.hookimpl missing?)")
         provides: dict[str, tuple[str, ...]] = {}
+        clashes: list[str] = []
         for caller in callers:
             if not caller.has_spec():
                 known = [name for name in vars(hookspecs) if name.startswith("decodebench_")]
                 raise PluginError(str(unknown_name("hook", caller.name, known)))
-            implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == plugin_name)
-            items = cast("Iterable[Any]", implementation.function())
-            provides[caller.name] = self._add(plugin_name, caller.name, items)
-        return provides
+            implementation = next(i for i in caller.get_hookimpls() if i.plugin_name == about.name)
+            with traced(caller.name, label):
+                items = list(cast("Iterable[Any]", implementation.function()))
+            provides[caller.name] = tuple(self._add(about, caller.name, item, clashes) for item in items)
+        return provides, clashes
 
-    def _add(self, plugin_name: str, hook: str, items: Iterable[Any]) -> tuple[str, ...]:
-        owners = self._names.setdefault(hook, {})
-        objects = self._found.setdefault(hook, {})
-        names = []
-        for item in items:
-            name = item.id if hasattr(item, "id") else item.name
-            if name in owners:
-                noun = hook.removeprefix("decodebench_").removesuffix("s")
-                raise PluginError(f"{noun} {name!r} is already provided by plugin {owners[name]!r}")
-            owners[name] = plugin_name
-            objects[name] = item
-            names.append(name)
-        return tuple(names)
+    def _add(self, about: PluginRecord, hook: str, item: Any, clashes: list[str]) -> str:  # noqa: ANN401 - see check
+        """Keep one thing under its name; where that is taken, under ``distribution:name``, and say so."""
+        contributions.check(hook, item)
+        owners, objects = self._names.setdefault(hook, {}), self._found.setdefault(hook, {})
+        name = name_of(item)
+        if name in owners:
+            full = f"{about.address.partition(':')[0]}:{name}"
+            taken = f"{noun(hook)} {name!r} is already provided by plugin {owners[name]!r}"
+            if full in owners or owners[name] == about.name:
+                raise PluginError(taken)
+            clashes.append(f"{taken}; this one is {full!r}")
+            item, name = renamed(item, full), full
+        owners[name] = about.name
+        objects[name] = item
+        return name
 
     def _forget(self, plugin_name: str) -> None:
         """Roll a half-registered plugin back whole."""
@@ -210,8 +238,13 @@ class Registry:
     def _get(self, kind: str, known: Mapping[str, N], name: str) -> N:
         if name in known:
             return known[name]
+        owner, _, rest = name.partition(":")
         for plugin in self.plugins:
-            if plugin.name == name and plugin.status != "ok":
+            if plugin.status == "ok" and owner == plugin.address.partition(":")[0] and rest in known:
+                hook = next(hook for hook, objects in self._found.items() if objects is known)
+                if self._names[hook][rest] == plugin.name:
+                    return known[rest]
+            if plugin.name in (name, rest) and plugin.status != "ok":
                 raise UsageError(f"{kind} {name!r}: its plugin is {plugin.status}: {plugin.reason}")
         raise unknown_name(kind, name, known)
 
@@ -220,21 +253,19 @@ class Registry:
         owner = self._names[hook][name]
         return next(plugin for plugin in self.plugins if plugin.name == owner)
 
+    def place(self, backend: str) -> dict[str, Any]:
+        """Return where a worker finds a backend: the fields of a ``Job`` that say so."""
+        plugin = self.provider("decodebench_backends", backend)
+        return {"plugin": plugin.name, "plugin_file": plugin.file}
 
-def _own_first(point: EntryPoint) -> tuple[bool, str, str]:
-    """Order plugins: the host's own distribution, then by distribution and name; so clashes end alike each time."""
-    distribution = point.dist.name if point.dist else ""
-    return distribution != hookspecs.PROJECT, distribution, point.name
 
-
-def _check_api(plugin: object) -> str | None:
-    wanted = getattr(plugin, "decodebench_api", None)
+def _check_api(wanted: object) -> str | None:
     if wanted is None:
         return None
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        accepted = SpecifierSet(wanted)
+        accepted = SpecifierSet(cast("str", wanted))
     except (InvalidSpecifier, AttributeError, TypeError) as error:
         raise PluginError(f"decodebench_api = {wanted!r} is no version specifier") from error
     if not accepted.contains(hookspecs.API_VERSION):

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import psutil
 from pydantic import JsonValue
 
 from .. import defaults
+from .availability import availability
 from .backend import PreparedModel
 from .cache import ModelCache
 from .cells import Cell, Matrix, schedule, workload_identity
@@ -164,7 +166,7 @@ class Runner:
         return self._prepared[key]
 
     def _prepare(self, cell: Cell) -> _Prepared:
-        available = cell.backend.probe()
+        available = availability(cell.backend)
         if not available.available:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
         self.progress.preparing(cell.label)
@@ -246,7 +248,7 @@ class Runner:
         workload = self.plan.workload
         return Job(
             action=action,
-            plugin=cell.plugin,
+            **self.registry.place(cell.backend.name),
             backend=cell.backend.name,
             options=cell.options.model_dump(mode="json"),
             device=cell.device,
@@ -268,6 +270,13 @@ class Runner:
         """Return the job that scores the last id of each continuation with the cell's backend."""
         prepared = self.prepared(cell)
         return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+
+    @cached_property
+    def _task_plugin(self) -> Mapping[str, JsonValue]:
+        if self.prompts.task is None:
+            return {}
+        provider = self.registry.provider("decodebench_tasks", self.prompts.task.name)
+        return {"task_plugin": provider.origin, "task_plugin_revision": provider.revision}
 
     def _sampling(self) -> Sampling:
         workload = self.plan.workload
@@ -298,8 +307,9 @@ class Runner:
             "cell_index": self.matrix.cells.index(cell),
             "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "backend": cell.backend.name,
-            "backend_version": cell.backend.probe().version,
+            "backend_version": availability(cell.backend).version,
             "plugin": provider.origin,
+            "plugin_revision": provider.revision,
             "kind": cell.backend.kind,
             "model": cell.model.name,
             "model_hash": cell.model.content_hash,
@@ -309,6 +319,7 @@ class Runner:
             "changed_options": list(cell.changed_options),
             "task": workload.task,
             "task_version": self.prompts.task_version,
+            **self._task_plugin,
             "seed": self.plan.seed,
             "samples": workload.samples,
             "warmup": workload.warmup,

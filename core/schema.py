@@ -91,6 +91,9 @@ class Run(Record):
     backend: str = Field(description="backend name")
     backend_version: str | None = Field(None, description="version of the engine")
     plugin: str | None = Field(None, description="distribution and version that provided the backend")
+    plugin_revision: str | None = Field(
+        None, description="commit of an editable install (+dirty: files differ), or sha256 of a one-off file"
+    )
     kind: str | None = Field(None, description="autoregressive, speculative or diffusion")
     model: str = Field(description="model as the user named it")
     model_hash: str | None = Field(None, description="SHA-256 over the model's files")
@@ -105,6 +108,8 @@ class Run(Record):
     # how
     task: str | None = Field(None, description="task name; None for fixed-length workloads")
     task_version: str | None = Field(None, description="version of the task")
+    task_plugin: str | None = Field(None, description="distribution and version that provided the task")
+    task_plugin_revision: str | None = Field(None, description="as plugin_revision, of the task")
     seed: int = Field(0, description="seed that chose the prompts")
     samples: int = Field(ge=0, description="measured samples that were asked for")
     warmup: int = Field(ge=0, description="warm-up samples before them")
@@ -144,6 +149,7 @@ class Run(Record):
     source_line: int | None = Field(None, ge=1, description="line of that file at which the run begins, from 1")
     parser: str | None = Field(None, description="parser and version")
     parser_plugin: str | None = Field(None, description="distribution and version that provided the parser")
+    parser_plugin_revision: str | None = Field(None, description="as plugin_revision, of the parser")
 
 
 class Sample(Record):

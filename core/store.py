@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FILE_NAME = "results.duckdb"
-STORE_VERSION = 2
+STORE_VERSION = 3
 REBUILD = "`decodebench collate --rebuild` makes it again from the raw logs"
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}

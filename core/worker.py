@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
 from .cells import validate_options
+from .contributions import renamed
 from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError, SampleError
 from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
@@ -91,8 +92,9 @@ def serve(kind: type[J], run: Callable[[J, Wire], None]) -> None:
 
 
 def _run(job: Job, wire: Wire) -> None:
-    registry = Registry(only=[job.plugin])
-    backend_class = registry.backend(job.backend)
+    registry = Registry(only=[job.plugin], files=[job.plugin_file] if job.plugin_file else [])
+    # Alone, a plugin has the plain name that it may not have beside others.
+    backend_class = renamed(registry.backend(job.backend), job.backend)
     options = validate_options(backend_class, job.options)
     import_s = time.perf_counter() - _STARTED
     if job.action == "devices":
@@ -132,10 +134,15 @@ def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, impor
         "kv_bytes_per_token": facts.kv_bytes_per_token,
         "settings": dict(facts.settings),
         "notes": list(job.prepared.notes),
-        "bits_per_weight": job.prepared.bits_per_weight or 8 * facts.weight_bytes / max(facts.parameters, 1),
+        "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
     wire.send("load", content)
     return facts
+
+
+def _bits_per_weight(facts: ModelFacts) -> float | None:
+    """Return how wide the weights are on average; None of a decoder without any."""
+    return 8 * facts.weight_bytes / facts.parameters if facts.parameters and facts.weight_bytes else None
 
 
 def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...core import rawlog
 from ...core.hookspecs import PROJECT
+from ...core.provenance import revision
 from ...core.schema import SCHEMA_VERSION
 
 NAME = f"decodebench/{SCHEMA_VERSION}"
@@ -28,7 +29,8 @@ def read(path: Path, source: str) -> rawlog.RawLog:
 
 def placed(log: rawlog.RawLog, source: str) -> rawlog.RawLog:
     """Give a log its provenance."""
-    log.run = log.run.model_copy(update={"source_file": source, "parser": NAME, "parser_plugin": _own_version()})
+    own = {"parser_plugin": _own_version(), "parser_plugin_revision": revision(PROJECT, None)}
+    log.run = log.run.model_copy(update={"source_file": source, "parser": NAME, **own})
     return log
 
 

@@ -20,6 +20,7 @@ from ... import defaults
 from ...core.errors import DecodebenchError
 from ...core.logparser import HEAD_BYTES, LogParser
 from ...core.rawlog import RawLog, RawLogError
+from ...core.registry import PluginRecord
 from ...core.schema import Run, Sample
 from ...core.store import FILE_NAME
 from .columns import Columns
@@ -174,7 +175,7 @@ def read(
     source: str,
     parser: type[LogParser],
     experiment: str = defaults.IMPORT_EXPERIMENT,
-    plugin: str | None = None,
+    plugin: PluginRecord | None = None,
 ) -> list[RawLog]:
     """Read all runs of a copied file.
 
@@ -183,18 +184,19 @@ def read(
         source: what to record as its name, relative to the output folder.
         parser: the parser of its format.
         experiment: what the runs belong to.
-        plugin: distribution and version that provided the parser.
+        plugin: what provided the parser.
 
     Raises:
         RawLogError: it cannot be read as that format, or the parser fails on it.
     """
+    by = {"parser_plugin": plugin.origin, "parser_plugin_revision": plugin.revision} if plugin else {}
     logs: dict[str, RawLog] = {}
     try:
         for record in parser().read(path):
             if isinstance(record, Run):
                 if record.run_id in logs:
                     raise RawLogError(f"{path}: run {record.run_id} stands in the file twice")
-                run = _placed(record, source, parser, experiment).model_copy(update={"parser_plugin": plugin})
+                run = _placed(record, source, parser, experiment).model_copy(update=by)
                 logs[record.run_id] = RawLog(run, problem=_problem(record))
             elif record.run_id not in logs:
                 raise RawLogError(f"{path}: a sample or step of run {record.run_id!r} comes before that run")

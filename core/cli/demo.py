@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ... import defaults
+from ..availability import availability
 from ..backend import Backend, Quantisation
 from ..cache import ModelCache
 from ..cells import expand
@@ -62,7 +63,7 @@ def demo_plan(registry: Registry) -> Plan:
     Raises:
         UsageError: no backend is available; says how to get each.
     """
-    available = [backend for backend in registry.backends.values() if backend.probe().available]
+    available = [backend for backend in registry.backends.values() if availability(backend).available]
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
@@ -94,7 +95,7 @@ def _nearest(offered: Sequence[Quantisation], bits: float) -> Quantisation | Non
 def missing_backends(registry: Registry) -> Iterable[str]:
     """Say of every backend that is absent why, and the command that adds it."""
     for backend in registry.backends.values():
-        available = backend.probe()
+        available = availability(backend)
         if not available.available:
             yield f"not measured: {backend.name}: {available.reason}" + (
                 f"\n  {available.fix}" if available.fix else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from pydantic import Field
 
+from ..availability import availability
 from ..cache import default_root
 from ..environment import capture
 from ..registry import Registry
@@ -95,7 +96,7 @@ def _plugins() -> list[Check]:
         if plugin.status != "ok"
     ]
     for backend in registry.backends.values():
-        available = backend.probe()
+        available = availability(backend)
         found = f"version {available.version}" if available.available else f"missing: {available.reason}"
         checks.append(
             Check(what=f"backend {backend.name}", is_good=available.available, found=found, fix=available.fix)

@@ -1,4 +1,4 @@
-"""``backends``, ``quantisations``, ``models``, ``tasks``, ``plugins``, ``schema``: what there is, or how to get it."""
+"""``backends``, ``quantisations``, ``models``, ``tasks``, ``schema``: what there is, or how to get it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..availability import availability
 from ..backend import Backend
 from ..job import Job
 from ..registry import Registry
@@ -35,13 +36,13 @@ def backends(with_devices: bool, as_json: bool) -> None:
 
 
 def _describe(registry: Registry, backend: type[Backend], with_devices: bool) -> dict[str, Any]:
-    available = backend.probe()
+    available = availability(backend)
     provider = registry.provider("decodebench_backends", backend.name)
     devices: list[str] = []
     if with_devices and available.available:
         from ..launchers import request
 
-        job = Job(action="devices", plugin=provider.name, backend=backend.name)
+        job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
         devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
     return {
         "name": backend.name,
@@ -69,8 +70,10 @@ def _status(entry: dict[str, Any]) -> str:
 
 def _warn_of_skipped(registry: Registry) -> None:
     for plugin in registry.plugins:
-        if plugin.status != "ok":
-            click.echo(f"plugin {plugin.name!r} is {plugin.status}: {plugin.reason}", err=True)
+        if plugin.status == "failed":
+            click.echo(f"plugin {plugin.name!r} is failed: {plugin.reason}", err=True)
+        for clash in plugin.clashes:
+            click.echo(f"plugin {plugin.name!r}: {clash}", err=True)
 
 
 @click.command(context_settings=CONTEXT)
@@ -143,30 +146,6 @@ def tasks(as_json: bool) -> None:
         return
     rows = [list(entry.values()) for entry in found]
     print_table(["task", "version", "what it is", "metric", "plugin"], rows, empty="no task: no plugin provides one")
-
-
-@click.command(context_settings=CONTEXT)
-@json_option
-def plugins(as_json: bool) -> None:
-    """List plugins, the skipped ones with the reason."""
-    found = Registry().plugins
-    if as_json:
-        print_json([plugin.model_dump(mode="json") for plugin in found])
-        return
-    rows = [
-        [
-            plugin.name,
-            f"{plugin.distribution or '?'} {plugin.version or ''}",
-            plugin.status,
-            plugin.reason or "; ".join(f"{_noun(hook)}: {', '.join(names)}" for hook, names in plugin.provides.items()),
-        ]
-        for plugin in found
-    ]
-    print_table(["plugin", "distribution", "status", "provides, or why it is skipped"], rows, empty="no plugin")
-
-
-def _noun(hook: str) -> str:
-    return hook.removeprefix("decodebench_")
 
 
 @click.command(context_settings=CONTEXT)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 import gc
 import io
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 
@@ -44,7 +46,7 @@ _COMMANDS = {
     "quantisations": ("listings", "List every backend's weight formats, the widest first."),
     "models": ("listings", "List named models."),
     "tasks": ("listings", "List tasks."),
-    "plugins": ("plugins", "List plugins, the skipped ones with the reason."),
+    "plugins": ("plugins", "List, show, install, write and check plugins."),
     "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
     "cache": ("prepare", "List or prune prepared models."),
@@ -88,7 +90,7 @@ class Commands(click.Group):
             from ..errors import unknown_name
 
             known = self.list_commands(ctx)
-            if args[0] not in known:
+            if args[0] not in known and self.get_command(ctx, args[0]) is None:
                 raise unknown_name("command", args[0], known)
         return super().resolve_command(ctx, args)
 
@@ -103,8 +105,23 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
+@click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    metavar="FILE.py",
+    envvar="DECODEBENCH_PLUGIN",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Load a one-off plugin from a file; may be repeated.",
+)
+@click.option(
+    "--trace-plugins",
+    is_flag=True,
+    envvar="DECODEBENCH_TRACE_PLUGINS",
+    help="Say on the error output what is called in which plugin, and how long it takes.",
+)
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, files: tuple[Path, ...], trace_plugins: bool) -> None:
     """Compare LLM inference backends and decoders: speed, parity and accuracy, measured alike.
 
     Start with `decodebench demo`. Every table and listing takes --json. Settings come from flags, then the plan,
@@ -114,6 +131,10 @@ def cli(ctx: click.Context) -> None:
     130 interrupted.
     """
     from .plugin_commands import listed
+
+    # By the environment, so that every registry of this process and of those that it starts knows.
+    os.environ["DECODEBENCH_PLUGIN"] = os.pathsep.join(str(file.absolute()) for file in files)
+    os.environ["DECODEBENCH_TRACE_PLUGINS"] = "1" if trace_plugins else ""
 
     ctx.default_map = defaults_from_config(lambda: [*_COMMANDS, *listed()])
 

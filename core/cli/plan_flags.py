@@ -74,7 +74,16 @@ def plan_content(ctx: click.Context, plan_file: Path | None, flags: MatrixFlags,
     merge_flags(ctx, content, flags.models, str(plan_file))
     if plan_file is None:
         content["cells"] = cell_specs(flags, registry)
+        _choose_task(content["workload"], registry, flags.left_out)
     return content
+
+
+def _choose_task(workload: dict[str, Any], registry: Registry, notes: list[str]) -> None:
+    """Where no workload is named, take the task that the first model declares for itself, and say so."""
+    source = registry.models.get(next(iter(workload.get("model", ())), ""))
+    if source is not None and source.task and "task" not in workload and "prompt_tokens" not in workload:
+        workload["task"] = source.task
+        notes.append(f"no workload is named: {source.name} comes with the task {source.task}")
 
 
 def merge_flags(ctx: click.Context, content: dict[str, Any], models: Sequence[str], source: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import entry_points
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from ..cache import default_root
@@ -12,7 +13,9 @@ from ..cache import default_root
 if TYPE_CHECKING:
     import click
 
-_GROUP = "decodebench"  # as in `hookspecs`, which imports pluggy
+# As in `plugin_sources`, which imports pluggy.
+_FILES = "DECODEBENCH_PLUGIN"
+_VARIABLES = ("DECODEBENCH_DISABLE_PLUGINS", "DECODEBENCH_LOAD_PLUGINS", _FILES)
 
 
 def listed() -> dict[str, str]:
@@ -53,6 +56,20 @@ def _provided() -> dict[str, str]:
 
 
 def _fingerprint() -> str:
-    points = entry_points(group=_GROUP)
-    about = sorted(f"{p.name}={p.value} {p.dist.name} {p.dist.version}" if p.dist else p.name for p in points)
+    """Say which plugins there can be, without looking into any of them.
+
+    An installer adds or removes a folder where it installs or removes a distribution, so the times of the folders on
+    the search path tell, however many distributions they hold.
+    """
+    about = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
+    here = ("", os.getcwd())  # whose time changes with every file that is written there
+    about += [_time_of(entry) for entry in sys.path if entry not in here]
+    about += [_time_of(file) for file in os.environ.get(_FILES, "").split(os.pathsep) if file]
     return hashlib.sha256("\n".join(about).encode()).hexdigest()
+
+
+def _time_of(path: str) -> str:
+    try:
+        return f"{path} {os.stat(path).st_mtime_ns}"
+    except OSError:
+        return path

@@ -33,8 +33,8 @@ def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: st
     for cell in expand(plan, registry, cache).cells:
         job = Job(
             action="prepare",
-            plugin=cell.plugin,
-            backend=backend,
+            **registry.place(cell.backend.name),
+            backend=cell.backend.name,
             options=cell.options.model_dump(mode="json"),
             device=device,
             quantisation=cell.quantisation,

@@ -50,6 +50,7 @@ def decodebench_models() -> Sequence[ModelSource]:
             path=WEIGHTS_FOLDER / "target",
             companions={"draft-target": "tiny:draft", "dflash": "tiny:dflash"},
             stand_ins={"fast-dllm": "tiny:block-diffusion"},
+            task="tiny-gsm",
         ),
         ModelSource(
             "tiny:draft",

@@ -1,4 +1,4 @@
-"""A plugin that adds a model of its own and a task whose name is taken: none of both may be seen."""
+"""A plugin that adds a model of its own and a task whose name is taken."""
 
 from decodebench import ModelSource, Task, hookimpl
 
@@ -15,7 +15,7 @@ class Taken(Task):
 
 @hookimpl
 def decodebench_models():
-    return [ModelSource("clash:model", "must be rolled back with the rest of its plugin")]
+    return [ModelSource("clash:model", "has a name of its own")]
 
 
 @hookimpl

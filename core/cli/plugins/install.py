@@ -1,0 +1,103 @@
+"""``plugins install``: into the environment that decodebench runs in, or into one of the plugin's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import requires, version
+from typing import Any
+
+import click
+
+from ...errors import UsageError
+from ...hookspecs import PROJECT
+from ...installers import Command, Specs, installer_for
+from ...registry import PluginRecord, Registry
+from ..output import CONTEXT, announce, json_option, print_json
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("specs", nargs=-1, metavar="SPEC...")
+@click.option(
+    "-e", "--editable", multiple=True, metavar="DIR", help="Install a folder so that its changes count at once."
+)
+@click.option("--dry-run", is_flag=True, help="Print the command and install nothing.")
+@json_option
+def install(specs: tuple[str, ...], editable: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+    """Install plugins into the environment that decodebench runs in, or into one of their own.
+
+    SPEC is what pip takes: a name, a name with a version, a folder, a wheel, an address.
+    """
+    wanted = Specs(specs, editable)
+    if not (wanted.plain or wanted.editable):
+        raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR")
+    command = installer_for().install(wanted)
+    if dry_run:
+        print_json({"command": command}) if as_json else click.echo(shlex.join(command))
+        return 0
+    before = {plugin.address: plugin for plugin in Registry().plugins}
+    if run(command) != 0:
+        click.echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
+        return 1
+    found = [plugin for plugin in listed_anew() if _is_news(plugin, before)]
+    broken = list(_broken_requirements())
+    if as_json:
+        print_json({"command": command, "plugins": found, "broken": broken})
+    else:
+        _say(found)
+    for line in broken:
+        click.echo(f"decodebench: {line}", err=True)
+    return 1 if broken or any(plugin["status"] == "failed" for plugin in found) else 0
+
+
+def run(command: Command) -> int:
+    """Run an installer; what it says goes to the error output."""
+    announce(shlex.join(command))
+    try:
+        return subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    except OSError as error:
+        raise UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def listed_anew() -> list[dict[str, Any]]:
+    """List the plugins in a process that sees what has just been installed."""
+    command = [sys.executable, "-m", PROJECT, "plugins", "list", "--json"]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ}, check=False)
+    if ended.returncode != 0:
+        raise UsageError(f"{PROJECT} itself does not run any more; `{shlex.join(command)}` says why")
+    found: list[dict[str, Any]] = json.loads(ended.stdout)
+    return found
+
+
+def _is_news(plugin: Mapping[str, Any], before: Mapping[str, PluginRecord]) -> bool:
+    known = before.get(plugin["address"])
+    return known is None or (known.version, known.status) != (plugin["version"], plugin["status"])
+
+
+def _say(found: Sequence[Mapping[str, Any]]) -> None:
+    if not found:
+        click.echo("no plugin came with it: it was there already, or has no entry point of the group 'decodebench'")
+    for plugin in found:
+        provided = "; ".join(
+            f"{hook.removeprefix('decodebench_')}: {', '.join(names)}" for hook, names in plugin["provides"].items()
+        )
+        click.echo(f"{plugin['name']} ({plugin['distribution']} {plugin['version']}): {plugin['reason'] or provided}")
+        for clash in plugin["clashes"]:
+            click.echo(f"  {clash}")
+
+
+def _broken_requirements() -> Iterator[str]:
+    """Say which of the host's own requirements the installed packages do not meet any more."""
+    from packaging.requirements import Requirement
+
+    for text in requires(PROJECT) or ():
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        found = version(wanted.name)
+        if not wanted.specifier.contains(found, prereleases=True):
+            yield f"{wanted.name} is now {found}, but decodebench needs {wanted}; undo it, or use --isolated"

@@ -1,0 +1,101 @@
+"""``plugins new``: write a package to start from."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from ...errors import UsageError
+from ...registry import Registry
+from ..output import CONTEXT, json_option, print_json
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TEMPLATES = Path(__file__).parent / "template"
+
+# kind -> what it does, and what a plugin of it needs installed
+_KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "ngram": ("n-gram decoder: repeats what followed the same tokens before", ("decodebench", "pydantic>=2.9")),
+    "prompt-lookup": (
+        "prompt-lookup decoding: drafts from the prompt, verifies with the model",
+        ("decodebench[transformers]", "pydantic>=2.9"),
+    ),
+}
+
+
+@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(_KINDS)), default="ngram", help="Which decoder to start from.")
+@json_option
+def new(name: str, kind: str, as_json: bool) -> None:
+    """Write a plugin to start from: a package that is complete, tested and measured.
+
+    It is written into a new folder NAME.
+    """
+    module = name.replace("-", "_")
+    _check_name(name, module)
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already and is not empty: choose another name, or another folder to run in")
+    files = _files(name, module, kind)
+    try:
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(f"cannot write to {folder.absolute()}: {error.strerror}") from error
+    if as_json:
+        print_json({"folder": str(folder.absolute()), "files": list(files)})
+        return
+    for path in files:
+        click.echo(folder / path)
+    click.echo(f"next: cd {name} && pip install -e . && pytest")
+
+
+def _check_name(name: str, module: str) -> None:
+    """Refuse a name that could not be a distribution's, a module's and a backend's."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter")
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+        raise UsageError(f"name {name!r}: Python has a word or module {module!r} of its own; choose another")
+    if name in Registry().backends:
+        raise UsageError(f"name {name!r}: there is a backend of this name already; choose another")
+    found = importlib.util.find_spec(module)
+    if found is not None and found.origin is not None:  # a mere folder of that name is no module
+        raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another")
+
+
+def _files(name: str, module: str, kind: str) -> dict[str, str]:
+    """Return every file of the package, by its path."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    summary, requirements = _KINDS[kind]
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    facts = {
+        "name": name,
+        "module": module,
+        "class_name": "".join(word.capitalize() for word in name.split("-")),
+        "kind": kind,
+        "summary": summary,
+        "requirements": requirements,
+    }
+    templates = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        ".gitignore": "gitignore",
+        ".github/workflows/test.yml": "workflow.yml",
+        f"src/{module}/__init__.py": "plugin.py",
+        f"src/{module}/backend.py": f"{kind}.py",
+        f"tests/test_{module}.py": "tests.py",
+    }
+    made = {path: environment.get_template(f"{source}.j2").render(facts) for path, source in templates.items()}
+    return made | {f"src/{module}/py.typed": ""}

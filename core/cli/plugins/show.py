@@ -1,0 +1,64 @@
+"""``plugins show``: one plugin whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from ...availability import availability
+from ...errors import unknown_name
+from ...registry import PluginRecord, Registry
+from ..output import CONTEXT, json_option, print_json, print_table
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one plugin whole: what it provides, where it comes from, what is wrong with it.
+
+    NAME is a plugin's name, distribution:name, or a distribution with one plugin.
+    """
+    registry = Registry()
+    plugin = find(registry, name)
+    if as_json:
+        print_json(plugin.model_dump(mode="json") | {"revision": plugin.revision})
+        return
+    print_table(["", name], list(_rows(registry, plugin)), empty="")
+
+
+def find(registry: Registry, name: str) -> PluginRecord:
+    """Return the plugin called ``name``.
+
+    Raises:
+        UsageError: there is none, or the distribution has several.
+    """
+    plugins = registry.plugins
+    for matches in (
+        [plugin for plugin in plugins if name in (plugin.name, plugin.address)],
+        [plugin for plugin in plugins if name == plugin.distribution],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+    raise unknown_name("plugin", name, [plugin.name for plugin in plugins])
+
+
+def _rows(registry: Registry, plugin: PluginRecord) -> Iterator[tuple[str, str]]:
+    yield "status", plugin.status
+    if plugin.reason:
+        yield "reason", plugin.reason
+    for clash in plugin.clashes:
+        yield "name taken", clash
+    yield "address", plugin.address
+    yield "provided by", plugin.origin or "?"
+    if plugin.revision:
+        yield "revision", plugin.revision
+    yield "module", plugin.module
+    yield "plugin API", plugin.api or "any"
+    for hook, names in plugin.provides.items():
+        yield hook, "\n".join(names)
+    for name in plugin.provides.get("decodebench_backends", ()):
+        found = availability(registry.backends[name])
+        words = f"available, version {found.version}" if found.available else f"missing: {found.reason}"
+        yield f"backend {name}", words + (f"\n{found.fix}" if found.fix else "")

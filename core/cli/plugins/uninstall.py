@@ -1,0 +1,61 @@
+"""``plugins uninstall``: remove a plugin with its distribution."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from ...errors import UsageError, unknown_name
+from ...hookspecs import PROJECT
+from ...installers import installer_for, normalised
+from ...registry import PluginRecord, Registry
+from ..output import CONTEXT, json_option, print_json
+from .install import run
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Print the command and remove nothing.")
+@json_option
+def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
+    """Remove a plugin, by its own name or by its distribution's."""
+    found = _of(Registry().plugins, name)
+    distribution = str(found[0].distribution)
+    command = installer_for().uninstall(distribution)
+    content = {"command": command, "distribution": distribution, "plugins": [plugin.name for plugin in found]}
+    if dry_run:
+        print_json(content) if as_json else click.echo(shlex.join(command))
+        return 0
+    if run(command) != 0:
+        click.echo(f"decodebench: nothing was removed: `{shlex.join(command)}` failed", err=True)
+        return 1
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(f"removed {distribution} with {', '.join(plugin.name for plugin in found)}")
+    return 0
+
+
+def _of(plugins: tuple[PluginRecord, ...], name: str) -> list[PluginRecord]:
+    """Return every plugin of the distribution that ``name`` leads to.
+
+    Raises:
+        UsageError: there is none, or it is the host's own, or a file.
+    """
+    matches = [
+        plugin
+        for plugin in plugins
+        if name in (plugin.name, plugin.address) or normalised(name) == normalised(plugin.distribution or "")
+    ]
+    if not matches:
+        known = {plugin.name for plugin in plugins if plugin.distribution != PROJECT}
+        raise unknown_name("plugin", name, known)
+    owner = matches[0].distribution
+    if owner == PROJECT:
+        raise UsageError(
+            f"{name!r} belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS={matches[0].name} turns it off"
+        )
+    if owner is None:
+        raise UsageError(f"{name!r} is the file {matches[0].module}: leave --plugin out instead")
+    return [plugin for plugin in plugins if plugin.distribution == owner]

@@ -1,0 +1,249 @@
+"""Third-party plugins: each is loaded on its own, a bad one harms nothing, and every name leads somewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+import decodebench
+from decodebench.core.store import Store
+
+from ..plugin_folder import decoder, distribution
+
+SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 1, "--rounds", 1, "--max-new-tokens", 4]
+
+
+def listed(cli, path, *arguments, **variables):
+    environment = {"PYTHONPATH": str(path), **variables}
+    return {entry["name"]: entry for entry in cli(*arguments, "plugins", "--json", env=environment).json}
+
+
+def rows(folder, sql):
+    with Store.open(folder) as store:
+        return store.query(sql)[1]
+
+
+def test_one_that_raises_halfway_leaves_nothing_behind(cli, tmp_path):
+    half = """
+from decodebench import ModelSource, hookimpl
+@hookimpl
+def decodebench_models():
+    return [ModelSource("half:model", "goes with its plugin")]
+@hookimpl
+def decodebench_tasks():
+    raise RuntimeError("no tasks today")
+"""
+    distribution(tmp_path, "half", "1", half=half)
+    assert listed(cli, tmp_path)["half"]["reason"] == "RuntimeError: no tasks today"
+    models = cli("models", "--json", env={"PYTHONPATH": str(tmp_path)}).json
+    assert "half:model" not in [entry["name"] for entry in models]
+
+
+BAD = [
+    ("import sys; sys.exit(4)", "SystemExit: 4"),
+    ("raise ImportError('no engine')", "ImportError: no engine"),
+    ("syntax error", "SyntaxError"),
+    ("x = 1", "implements no decodebench hook"),
+    ("decodebench_api = '>=2'\nopen('/nonexistent')", "asks for plugin API >=2"),
+    ("decodebench_api: str = 'newest'\nopen('/nonexistent')", "decodebench_api = 'newest' is no version"),
+    (decoder("bad").replace("return [Decoder]", "return [Decoder()]"), "no sub-class of Backend"),
+    (decoder("bad").replace("return [Decoder]", "return None"), "TypeError"),
+    (decoder("bad").replace("    def load", "    def lode"), "Decoder does not implement load"),
+    (decoder("bad").replace('[Quantisation("none", 32.0, "no weights")]', "[]"), "at least one Quantisation"),
+    (decoder("bad").replace("32.0", "0"), "quantisation 'none' has 0 bits"),
+    (decoder("bad two"), "backend name 'bad two'"),
+    (decoder("bad").replace('"autoregressive"', "None"), "Decoder does not state 'kind'"),
+    (decoder("bad").replace("[Decoder]", "[Decoder, Decoder]"), "already provided by plugin 'bad"),
+]
+
+
+@pytest.fixture(scope="module")
+def many_bad(cli_for, tmp_path_factory):
+    """Bad plugins beside a good one, as `plugins` and `backends` show them."""
+    folder = tmp_path_factory.mktemp("bad")
+    distribution(folder, "bad-ones", "1", **{f"bad{number}": code for number, (code, _) in enumerate(BAD)})
+    distribution(folder, "good-one", "1", good=decoder("good"))
+    cli = cli_for(folder)
+    return listed(cli, folder), cli("backends", env={"PYTHONPATH": str(folder)})
+
+
+@pytest.mark.parametrize("number", range(len(BAD)))
+def test_a_bad_one_is_listed_with_its_reason(many_bad, number):
+    found, backends = many_bad
+    plugin = found[f"bad{number}"]
+    assert (plugin["status"], plugin["provides"]) == ("failed", {})
+    assert BAD[number][1] in plugin["reason"]
+    assert f"plugin 'bad{number}' is failed" in backends.err
+
+
+def test_bad_ones_harm_no_other(many_bad):
+    found, backends = many_bad
+    assert found["good"]["status"] == "ok"
+    assert backends.code == 0
+    assert "good" in backends.out
+
+
+def test_what_plugins_print_does_not_spoil_json(cli, tmp_path):
+    distribution(tmp_path, "loud", "1", loud="print('hello')\n" + decoder("loud"))
+    assert listed(cli, tmp_path)["loud"]["status"] == "ok"
+
+
+def test_a_probe_that_raises_is_a_reason(cli, tmp_path):
+    code = decoder("odd").replace('return Availability(True, version="7")', "raise OSError('no driver')")
+    distribution(tmp_path, "odd", "1", odd=code)
+    found = cli("backends", "--json", env={"PYTHONPATH": str(tmp_path)}).json
+    (odd,) = [entry for entry in found if entry["name"] == "odd"]
+    assert (odd["available"], odd["reason"]) == (False, "its probe failed: OSError: no driver")
+
+
+def test_one_name_of_two_distributions_is_told_apart(cli, tmp_path):
+    distribution(tmp_path, "alpha", "1", twin__alpha_twin=decoder("twin", "1.0"))
+    distribution(tmp_path, "beta", "2", twin__beta_twin=decoder("twin", "2.0"))
+    environment = {"PYTHONPATH": str(tmp_path)}
+    backends = cli("backends", env=environment)
+    assert "backend 'twin' is already provided by plugin 'twin'; this one is 'beta:twin'" in backends.err
+    assert "beta:twin" in backends.out
+    assert listed(cli, tmp_path)["beta:twin"]["provides"] == {"decodebench_backends": ["beta:twin"]}
+
+    both = ["run", "-b", "alpha:twin", "-b", "beta:twin", *SMALL, "-o", tmp_path / "o"]
+    ended = cli(*both, "--json", env=environment)
+    assert ended.code == 0, ended.err
+    assert rows(tmp_path / "o", "SELECT backend, backend_version, plugin FROM runs ORDER BY 1") == [
+        ("beta:twin", "2.0", "beta 2"),
+        ("twin", "1.0", "alpha 1"),
+    ]
+
+
+def test_only_the_chosen_ones_are_loaded(cli, tmp_path):
+    marker = tmp_path / "ran"
+    distribution(tmp_path, "one", "1", first=decoder("first"))
+    distribution(tmp_path, "two", "1", second=f"open({str(marker)!r}, 'w')\n" + decoder("second"))
+    found = listed(cli, tmp_path, DECODEBENCH_LOAD_PLUGINS="one, reference")
+    assert [name for name, entry in found.items() if entry["status"] == "ok"] == ["reference", "first"]
+    assert found["second"]["reason"] == "not named in DECODEBENCH_LOAD_PLUGINS"
+    assert not marker.exists()
+    ended = cli("backends", env={"PYTHONPATH": str(tmp_path), "DECODEBENCH_LOAD_PLUGINS": "frst"})
+    assert ended.code == 2
+    assert "DECODEBENCH_LOAD_PLUGINS: unknown plugin 'frst'; did you mean 'first'?" in ended.err
+
+
+def test_a_local_file_is_a_plugin_for_once(cli, tmp_path):
+    file = tmp_path / "my_decoder.py"
+    file.write_text(decoder("mine"))
+    run = ["run", "-b", "mine", *SMALL, "-o", "o", "--json"]
+    ended = cli("--plugin", "my_decoder.py", *run, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    columns = "backend, plugin, plugin_revision, task_plugin"
+    ((*names, revision, task),) = rows(tmp_path / "o", f"SELECT {columns} FROM runs")
+    assert names == ["mine", "my_decoder.py"]
+    assert revision == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    assert task == f"decodebench {version('decodebench')}"
+    assert "unknown backend 'mine'" in cli(*run, cwd=tmp_path).err
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(None, "does not exist"), ("import nothing_there", "--plugin"), ("x = 1", "no decodebench hook")],
+)
+def test_a_local_file_that_fails_is_refused(cli, tmp_path, code, words):
+    if code is not None:
+        (tmp_path / "bad.py").write_text(code)
+    ended = cli("--plugin", tmp_path / "bad.py", "backends")
+    assert ended.code == 2
+    assert words in ended.err and "Traceback" not in ended.err
+
+
+def test_calls_into_plugins_are_traced_on_request(cli, tmp_path):
+    distribution(tmp_path, "traced", "3", steps=decoder("steps"))
+    ended = cli("--trace-plugins", "backends", "--json", env={"PYTHONPATH": str(tmp_path)})
+    assert json.loads(ended.out)
+    lines = [line.split("ms  ")[1] for line in ended.err.splitlines() if "steps" in line]
+    assert lines == [
+        "host -> traced:steps 3  import",
+        "host -> traced:steps 3  decodebench_backends",
+        "host -> backend steps  probe",
+    ]
+
+
+def test_commands_of_plugins_come_and_go_with_them(cli, tmp_path):
+    code = """
+import click
+from decodebench import hookimpl
+from decodebench.core.command import Command
+@click.command()
+def hello():
+    click.echo("hello")
+@hookimpl
+def decodebench_commands():
+    return [Command("hello", "Says hello.", lambda: hello)]
+"""
+    (tmp_path / "empty").mkdir()
+    distribution(tmp_path / "site", "greeter", "1", greeter=code)
+    environment = {"PYTHONPATH": str(tmp_path / "site")}
+    for variables, is_there in [
+        (environment, True),
+        ({**environment, "DECODEBENCH_DISABLE_PLUGINS": "greeter"}, False),
+    ] * 2:
+        assert ("Says hello." in cli("--help", env=variables).out) is is_there
+        assert (cli("hello", env=variables).code == 0) is is_there
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("thirty")
+    for number in range(30):
+        distribution(folder, f"many-{number}", "1", **{f"many{number}": decoder(f"many{number}")})
+    return folder
+
+
+def test_thirty_plugins_cost_the_help_nothing(cli, thirty):
+    """The help opens no file of theirs."""
+    environment = {**cli.environment, "PYTHONPATH": str(thirty)}
+    code = f"""
+import sys
+opened = []
+sys.addaudithook(lambda event, details: opened.append(str(details[0])) if event in ("open", "os.listdir") else None)
+from decodebench.core.cli import main
+main._run()
+print([name for name in opened if {str(thirty)!r} in name and name != {str(thirty)!r}], file=sys.stderr)
+"""
+    cli("--help", env={"PYTHONPATH": str(thirty)})
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert ended.stderr.strip() == "[]"
+
+
+def test_thirty_plugins_cost_a_listing_little(cli, thirty, tmp_path):
+    (tmp_path / "none").mkdir()
+    seconds = {str(thirty): [], str(tmp_path / "none"): []}
+    for _ in range(4):
+        for path, times in seconds.items():
+            start = time.perf_counter()
+            found = cli("backends", "--json", env={"PYTHONPATH": path}).json
+            times.append(time.perf_counter() - start)
+            assert sum(entry["name"].startswith("many") for entry in found) in (0, 30)
+    with_them, without = (statistics.median(times[1:]) for times in seconds.values())
+    assert (with_them - without) / 30 < 0.015
+
+
+def test_core_names_no_plugin():
+    """Neither the built-in ones nor anybody else's: what there is comes from entry points alone."""
+    core = Path(decodebench.__file__).parent / "core"
+    points = [point for point in entry_points(group="decodebench") if ".plugins." in point.value]
+    names = {point.name for point in points} | {point.value.rpartition(".")[2] for point in points}
+    names.remove("reference")  # a plugin's name, and a word for what others are held against
+    assert len(names) > 8
+    named = re.compile("|".join(rf"[\"']{name}[\"']|plugins\.{name}\b" for name in names))
+    for file in sorted(core.rglob("*.py")):
+        code = re.sub(r'"""(.*?)"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not named.search(code), f"{file}: {named.search(code)}"

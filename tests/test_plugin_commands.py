@@ -1,0 +1,174 @@
+"""`decodebench plugins`: show, new, install and uninstall, in environments of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .plugin_folder import decoder, distribution
+
+ROOT = Path(__file__).parent.parent
+KINDS = ("ngram", "prompt-lookup")
+
+
+def test_one_plugin_is_shown_whole(cli, tmp_path):
+    distribution(tmp_path, "shown", "4", shown=decoder("shown", "4.5"))
+    environment = {"PYTHONPATH": str(tmp_path)}
+    shown = cli("plugins", "show", "shown", env=environment).out
+    for words in ("shown 4", "available, version 4.5", "shown:shown", "decodebench_backends"):
+        assert words in shown
+    assert cli("plugins", "show", "shown:shown", "--json", env=environment).json["version"] == "4"
+    ended = cli("plugins", "show", "shwn", env=environment)
+    assert ended.code == 2
+    assert "unknown plugin 'shwn'; did you mean 'shown'?" in ended.err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_the_linters(cli, tmp_path, kind):
+    made = cli("plugins", "new", "my-own-decoder", "--kind", kind, "--json", cwd=tmp_path)
+    assert made.code == 0, made.err
+    assert ".github/workflows/test.yml" in made.json["files"]
+    folder = tmp_path / "my-own-decoder"
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."]):
+        ended = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_typed(cli, tmp_path, kind):
+    assert cli("plugins", "new", "my-typed", "--kind", kind, cwd=tmp_path).code == 0
+    (tmp_path / "types").mkdir()
+    (tmp_path / "types" / "decodebench").symlink_to(ROOT)  # an editable install's finder means nothing to mypy
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", "--follow-imports=silent"],
+        cwd=tmp_path / "my-typed",
+        env={**os.environ, "MYPYPATH": str(tmp_path / "types")},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("My-Decoder", "words of a-z and 0-9"),
+        ("../elsewhere", "words of a-z and 0-9"),
+        ("json", "Python has a word or module 'json'"),
+        ("lambda", "Python has a word or module 'lambda'"),
+        ("llama-cpp", "there is a backend of this name already"),
+        ("pydantic", "a module 'pydantic' is installed already"),
+        ("taken", "is not empty"),
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(cli, tmp_path, name, words):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    ended = cli("plugins", "new", name, cwd=tmp_path)
+    assert ended.code == 2
+    assert words in ended.err and "Traceback" not in ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+class Prefix:
+    """An environment as one of the installers leaves it: their record lies in its root."""
+
+    def __init__(self, folder: Path, record: str = "", content: str = "", program: str = "") -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        self.folder = folder
+        (site,) = folder.glob("lib/python*/site-packages")
+        paths = [path for path in sys.path if path.endswith("site-packages")]
+        (site / "host.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in paths))
+        if record:
+            (folder / record).write_text(content)
+        if program:
+            (folder / "bin" / program).write_text("#!/bin/sh\n")
+            (folder / "bin" / program).chmod(0o755)
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        python = self.folder / "bin" / "python"
+        environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin", "DECODEBENCH_CONFIG": "/none"}
+        return subprocess.run(
+            [str(python), "-m", "decodebench", *arguments], capture_output=True, text=True, env=environment, cwd="/"
+        )
+
+
+RECEIPT = """
+[tool]
+requirements = [
+    { name = "decodebench", extras = ["llama-cpp"] },
+    { name = "other-plugin", specifier = ">=2" },
+    { name = "mine", editable = "/src/mine" },
+]
+"""
+WITH = ["--with", "other-plugin>=2", "--with-editable", "/src/mine"]
+
+
+@pytest.mark.parametrize(
+    ("record", "content", "program", "install", "uninstall"),
+    [
+        (
+            "uv-receipt.toml",
+            RECEIPT,
+            "uv",
+            ["tool", "install", "decodebench[llama-cpp]", *WITH, "--with", "new-plugin>=1", "--with-editable", "."],
+            ["tool", "install", "decodebench[llama-cpp]", *WITH],
+        ),
+        (
+            "pipx_metadata.json",
+            json.dumps({"main_package": {"package": "decodebench", "suffix": "-dev"}}),
+            "pipx",
+            None,
+            ["uninject", "decodebench-dev", "some-plugin"],
+        ),
+        ("", "", "", ["-m", "pip", "--disable-pip-version-check", "install", "new-plugin>=1", "--editable", "."], None),
+    ],
+)
+def test_the_installer_of_the_environment_is_used(tmp_path, record, content, program, install, uninstall):
+    prefix = Prefix(tmp_path / "env", record, content, program)
+    (site,) = prefix.folder.glob("lib/python*/site-packages")
+    distribution(site, "some-plugin", "1", some=decoder("some"))
+    shown = prefix("plugins", "install", "new-plugin>=1", "-e", ".", "--dry-run", "--json")
+    if install is None:
+        assert shown.returncode == 2
+        assert "pipx injects either editable folders or others at a time" in shown.stderr
+        shown = prefix("plugins", "install", "new-plugin>=1", "--dry-run", "--json")
+        install = ["inject", "decodebench-dev", "new-plugin>=1"]
+    assert json.loads(shown.stdout)["command"][1:] == install, shown.stderr
+    removed = json.loads(prefix("plugins", "uninstall", "some", "--dry-run", "--json").stdout)
+    assert removed["distribution"] == "some-plugin"
+    if uninstall is not None:
+        assert removed["command"][1:] == uninstall
+    if program:
+        (prefix.folder / "bin" / program).unlink()
+        missing = prefix("plugins", "install", "new-plugin>=1", "--dry-run")
+        assert missing.returncode == 2
+        assert f"{program} is not on the PATH" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["install"], "nothing to install"),
+        (["uninstall", "transformers"], "belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS=transformers"),
+        (["uninstall", "decodebench"], "belongs to decodebench itself"),
+        (["uninstall", "nothing-there"], "unknown plugin 'nothing-there'"),
+        (["instal", "x"], "unknown command of `plugins` 'instal'; did you mean 'install'?"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(cli, arguments, words):
+    ended = cli("plugins", *arguments)
+    assert ended.code == 2
+    assert words in ended.err and "Traceback" not in ended.err
+
+
+def test_an_install_that_fails_is_an_error(cli, tmp_path):
+    ended = cli("plugins", "install", str(tmp_path / "nothing.whl"), env={"PIP_NO_INDEX": "1"})
+    assert ended.code == 1
+    assert "nothing was installed" in ended.err and "Traceback" not in ended.err
