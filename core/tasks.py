@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -95,6 +95,13 @@ class Task(ABC):
             UsageError: the problems are not there; says how to get them, and where files may be placed by hand.
         """
 
+    def check(self) -> None:  # noqa: B027 - most tasks need nothing
+        """Refuse, before anything is measured, what scoring needs and this machine lacks.
+
+        Raises:
+            UsageError: says what is missing and how to get it.
+        """
+
     def score(self, sample: TaskSample, text: str) -> Score | None:
         """Compare the generated ``text`` (stop strings and special tokens removed) with the reference.
 
@@ -102,3 +109,7 @@ class Task(ABC):
             The score; None where there is nothing to score, as for a task without ``metric``.
         """
         return None
+
+    def score_all(self, answers: Iterable[tuple[TaskSample, str]]) -> Iterator[Score | None]:
+        """Score many answers, in their order and without holding them all; a task may do several at once."""
+        return (self.score(sample, text) for sample, text in answers)
