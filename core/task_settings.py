@@ -29,7 +29,7 @@ def settled(plan: Plan, registry: Registry) -> Plan:
     task.check()
     given = plan.workload.model_fields_set
     own: dict[str, Any] = {}
-    if "stop" not in given and task.stop:
+    if "stop" not in given and task.stop and not plan.workload.chat:
         own["stop"] = task.stop
     if "max_new_tokens" not in given and task.max_new_tokens is not None:
         own["max_new_tokens"] = task.max_new_tokens

@@ -61,9 +61,12 @@ class Task(ABC):
         name: what users call it; of an instance, with its argument.
         version: raised with every change of prompts or scoring; of a task over a file, its content belongs to it.
         summary: one line for listings.
+        template: the prompt, with what is filled in between braces, for listings.
+        extraction: how the answer is found in a text and compared, for listings.
+        source: where the problems come from, for listings.
         metric: name of the mean score; None for a task that only gives prompts, whose answers nobody scores.
         argument: what may follow the name, as help shows it (``"PATH"``); None: nothing may.
-        stop: strings that end an answer, where the user gives none.
+        stop: strings that end an answer, where the user gives none; in a chat the model's end token does.
         max_new_tokens: how long an answer may become, where the user does not say.
         executes_code: whether scoring runs code that a model wrote, which the user has to allow.
     """
@@ -71,6 +74,9 @@ class Task(ABC):
     name: str
     version: str
     summary: ClassVar[str]
+    template: ClassVar[str] = ""
+    extraction: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     metric: ClassVar[str | None] = "accuracy"
     argument: ClassVar[str | None] = None
     stop: tuple[str, ...] = ()
