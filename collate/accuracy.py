@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from .comparison import Accuracy, Estimate
-from .observations import Cell, PromptKey
+from .observations import Cell
 from .proportions import paired_difference, wilson
 from .statistics import Interval, holm
 
@@ -14,8 +15,25 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
+    """The scores of a round.
+
+    Attributes:
+        task: name and version.
+        scores: by problem, one an attempt.
+    """
+
     task: str
-    scores: dict[PromptKey, float]
+    scores: dict[str, list[float]]
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether a problem was answered more than once."""
+        return any(len(scores) > 1 for scores in self.scores.values())
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean over a problem's attempts, by problem."""
+        return {problem: sum(scores) / len(scores) for problem, scores in self.scores.items()}
 
 
 def estimate(interval: Interval) -> Estimate:
@@ -26,7 +44,10 @@ def estimate(interval: Interval) -> Estimate:
 def _scored(cell: Cell) -> _Scored | None:
     """The scores of the first finished round that has any: further rounds ask the same problems again."""
     for r in cell.rounds:
-        scores = {key: sample["score"] for key, sample in r.answers().items() if sample["score"] is not None}
+        scores: dict[str, list[float]] = {}
+        for (problem, _), sample in r.answers().items():
+            if sample["score"] is not None:
+                scores.setdefault(problem, []).append(sample["score"])
         if scores:
             name, version = r.run["task"] or "unnamed task", r.run["task_version"]
             return _Scored(f"{name} {version}" if version else name, scores)
@@ -47,18 +68,40 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
         return _of_totals(cell, baseline)
-    value = estimate(wilson(sum(ours.scores.values()), len(ours.scores)))
+    made = Accuracy(task=ours.task, value=estimate(_value(ours)), pass_at_k=_pass_at_k(ours))
     if cell is baseline:
-        return Accuracy(task=ours.task, value=value, verdict="baseline")
+        return made.model_copy(update={"verdict": "baseline"})
     theirs = _scored(baseline)
     if theirs is None or theirs.task != ours.task:
-        return Accuracy(task=ours.task, value=value)
+        return made
     common = sorted(ours.scores.keys() & theirs.scores.keys())
     if not common:
-        return Accuracy(task=ours.task, value=value)
-    right, base_right = ([side.scores[key] > 0.5 for key in common] for side in (ours, theirs))
-    difference = paired_difference(right, base_right)
-    return Accuracy(task=ours.task, value=value, difference=estimate(difference), p_value=difference.p_value)
+        return made
+    difference = _difference(ours, theirs, common)
+    return made.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+
+
+def _value(scored: _Scored) -> Interval:
+    means = scored.means
+    if scored.has_attempts:
+        return mean_over_problems(list(means.values()))
+    return wilson(sum(means.values()), len(means))
+
+
+def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
+    a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
+    if ours.has_attempts or theirs.has_attempts:
+        return paired_mean_difference(a, b)
+    return paired_difference([mean > 0.5 for mean in a], [mean > 0.5 for mean in b])
+
+
+def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
+    """pass@k for every k that all problems have the attempts for; none where each was answered once."""
+    if not scored.has_attempts:
+        return {}
+    counts = [(len(scores), sum(score > 0.5 for score in scores)) for scores in scored.scores.values()]
+    fewest = min(n for n, _ in counts)
+    return {k: estimate(mean_over_problems([pass_at_k(n, c, k) for n, c in counts])) for k in ks_up_to(fewest)}
 
 
 def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:

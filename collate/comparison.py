@@ -51,9 +51,19 @@ class Accuracy(Record):
     """Accuracy on the task's problems, each counted once."""
 
     task: str = Field(description="task name and version")
-    value: Estimate = Field(description="share of right answers with its Wilson interval")
+    value: Estimate = Field(
+        description="share of right answers with its Wilson interval; with several attempts at a problem the mean over "
+        "problems of the mean over their attempts, with a bootstrap over problems"
+    )
+    pass_at_k: dict[int, Estimate] = Field(
+        default={},
+        description="chance that one of k answers is right, by k (1, 2, 5, 10, ...), unbiased, with a bootstrap over "
+        "problems; empty where each problem was answered once",
+    )
     difference: Estimate | None = Field(default=None, description="this cell minus the baseline on the same problems")
-    p_value: float | None = Field(default=None, description="exact McNemar test against the baseline")
+    p_value: float | None = Field(
+        default=None, description="exact McNemar test against the baseline; with attempts, Student's over problems"
+    )
     verdict: Literal["baseline", "higher", "lower", "no difference shown"] = Field(default="no difference shown")
 
 

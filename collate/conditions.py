@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from .observations import Cell, Row
 
 _FIELDS = (
-    "task", "task_version", "seed", "samples", "warmup", "max_new_tokens", "batch_size", "depth", "ignore_eos",
-    "chat", "stop", "hostname", "cpu_model",
+    "task", "task_version", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
+    "ignore_eos", "chat", "stop", "hostname", "cpu_model",
 )  # fmt: skip
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
 _THREADS = ("n_threads", "threads", "num_threads")

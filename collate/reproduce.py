@@ -43,6 +43,8 @@ def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
     found = {key: run[key] for key in _WORKLOAD if run[key] not in (None, [], ())}
     sampling = json.loads(run["sampling"]) if isinstance(run["sampling"], str) else run["sampling"]
     found |= {key: sampling[key] for key in _SAMPLING}
+    if run["attempts"] > 1:
+        found |= {"samples": run["samples"] // run["attempts"], "attempts": run["attempts"]}
     if run["task"] is not None:
         return found | {"max_new_tokens": run["max_new_tokens"]}
     sql = "SELECT any_value(prompt_tokens) FROM samples WHERE run_id = ?"

@@ -81,6 +81,8 @@ class Matrix:
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
     """Return everything of the workload that can change the figures, as JSON."""
     content: dict[str, JsonValue] = plan.workload.model_dump(mode="json", exclude={"model"})
+    if plan.workload.attempts == 1:
+        del content["attempts"]  # cells that were measured before there were attempts keep their identity
     content["seed"] = plan.seed
     if plan.workload.task:
         content["task_version"] = registry.task(plan.workload.task).version

@@ -391,7 +391,8 @@ _TABLE = (
         ("load_s", "1"), format_seconds, False, "run",
     ),
     _metric(
-        "accuracy", "1", "Accuracy", "mean score over the scored samples; stands with the task's name",
+        "accuracy", "1", "Accuracy",
+        "mean score over the scored samples, every attempt at a problem being one; stands with the task's name",
         ("score", "1"), format_share, True, of_totals=("r.totals->>'accuracy'", "1"),
     ),
 )  # fmt: skip
@@ -459,6 +460,15 @@ def markdown() -> str:
         "`decode_bytes` is what the engine counted (`bytes_source` is `engine`) or else `computed`: in a forward that",
         "makes one token of one row, `read_weight_bytes`, and `kv_bytes_per_token` for each position of the context.",
         "`bandwidth_bytes_per_s` is the host's, measured by reading as many bytes as a step reads.",
+        "",
+        "## Several attempts at a problem",
+        "",
+        "With `--attempts N` every problem is answered `N` times, each time with another seed. `compare` then gives",
+        "as `accuracy` the mean over problems of the mean over their attempts, and beside it `pass@k` for k = 1, 2, 5,",
+        "10, ... up to the fewest attempts that a problem has: the chance that one of k answers is right. Of a",
+        "problem with `n` attempts of which `c` are right it is estimated without bias as `1 - C(n-c, k) / C(n, k)`",
+        "(M. Chen et al., arXiv 2107.03374, section 2.1). The figure is the mean over problems; its 95 % interval is a",
+        "bootstrap over problems, because attempts at one problem say nothing of another.",
         "",
     ]
     return "\n".join(lines)

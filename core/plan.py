@@ -47,7 +47,7 @@ class Workload(PlanModel):
 
     model: OneOrMore | None = Field(None, description="named models, paths or Hub ids")
     task: str | None = Field(None, description="task that gives prompts and scores answers")
-    samples: int = Field(defaults.SAMPLES, ge=1, description="measured samples per round")
+    samples: int = Field(defaults.SAMPLES, ge=1, description="measured problems per round")
     warmup: int = Field(defaults.WARMUP, ge=0, description="warm-up samples per round, recorded but marked")
     max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1, description="token limit per sample")
     prompt_tokens: int | None = Field(None, ge=1, description="fixed prompt length in tokens, instead of a task")
@@ -56,6 +56,7 @@ class Workload(PlanModel):
     ignore_eos: bool = Field(False, description="go on past the end token")
     chat: bool = Field(False, description="apply the model's chat template")
     stop: tuple[str, ...] = Field((), description="stop strings")
+    attempts: int = Field(1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0")
     batch_size: int = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
     temperature: float = Field(0.0, ge=0, description="0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass")
@@ -65,6 +66,11 @@ class Workload(PlanModel):
     def is_fixed_length(self) -> bool:
         """Whether prompts are random ids of a fixed length."""
         return self.prompt_tokens is not None
+
+    @property
+    def measured(self) -> int:
+        """Samples that are asked for: every attempt at every problem."""
+        return self.samples * self.attempts
 
     @property
     def token_limit(self) -> int:
@@ -77,6 +83,13 @@ class Workload(PlanModel):
             raise ValueError("prompt_tokens makes random prompts: it cannot go with task, chat or stop")
         if not self.is_fixed_length and (self.output_tokens or self.depth):
             raise ValueError("output_tokens and depth belong to fixed-length prompts: give prompt_tokens too")
+        if self.attempts > 1 and self.is_fixed_length:
+            raise ValueError("attempts are answers to a task's problem: they cannot go with prompt_tokens")
+        if self.attempts > 1 and self.temperature == 0:
+            raise ValueError(
+                f"attempts = {self.attempts} at temperature 0 would give the same answer {self.attempts} times: "
+                "set a temperature above 0"
+            )
         if any(not text for text in self.stop):
             raise ValueError("a stop string must not be empty")
         return self
@@ -101,6 +114,7 @@ class Plan(PlanModel):
     timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")
     memory_limit_bytes: int | None = Field(None, ge=2**20, description="address-space limit of each worker")
     anonymise: bool = Field(False, description="record hashes instead of host and user names")
+    allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")
 

@@ -75,6 +75,10 @@ class Progress:
         self._seconds += seconds
         self._draw()
 
+    def scored(self, number: int, total: int) -> None:
+        """So many of the round's answers are scored."""
+        self._draw(f"{self._label}, round {self._round + 1}: scored {number}/{total}")
+
     def classic_log(self, text: str) -> None:
         """A backend has told of a sample in its own tools' format."""
         if self._shows_log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,7 @@ class Prompts:
             raise UsageError(f"task {task.name!r} has no problems")
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
-        jobs += [_job(sample, is_warmup=False) for sample in measured]
+        jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]
         return cls(tuple(jobs), task, {sample.id: sample for sample in measured})
 
     @property
@@ -56,17 +57,25 @@ class Prompts:
 
     def scores(self, answers: Iterable[tuple[int, str, str]]) -> Iterator[dict[str, Any]]:
         """Score answers given as (sample index, sample id, text); warm-up ones are left out."""
-        for index, sample_id, text in answers:
-            sample = self.samples.get(sample_id)
-            if self.task is not None and sample is not None:
-                score = self.task.score(sample, text)
-                if score is not None:
-                    yield {
-                        "index": index,
-                        "score": score.value,
-                        "extracted": score.extracted,
-                        "reference": sample.reference,
-                    }
+        if self.task is None:
+            return
+        asked: deque[tuple[int, TaskSample]] = deque()
+
+        def answered() -> Iterator[tuple[TaskSample, str]]:
+            for index, sample_id, text in answers:
+                if (sample := self.samples.get(sample_id)) is not None:
+                    asked.append((index, sample))
+                    yield sample, text
+
+        for score in self.task.score_all(answered()):
+            index, sample = asked.popleft()
+            if score is not None:
+                yield {
+                    "index": index,
+                    "score": score.value,
+                    "extracted": score.extracted,
+                    "reference": sample.reference,
+                }
 
 
 def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:

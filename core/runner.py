@@ -215,10 +215,17 @@ class Runner:
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user")
         wall_s = time.monotonic() - start
-        # Scoring waits for the worker's end, so that nothing runs beside the measurement.
-        for line in self.prompts.scores(listener.answers):
-            log.write("score", line)
+        try:
+            self._score(log, listener)
+        except KeyboardInterrupt:
+            outcome = Outcome("interrupted", "interrupted by the user while answers were scored")
         return outcome, wall_s, listener.device_peak_bytes
+
+    def _score(self, log: RawLogWriter, listener: _Listener) -> None:
+        """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
+        for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
+            log.write("score", line)
+            self.progress.scored(number, len(listener.answers))
 
     def _shortage(self, cell: Cell, prepared: _Prepared) -> str | None:
         """Say what is too scarce for the round; None where memory and disk suffice."""
@@ -232,7 +239,7 @@ class Runner:
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
         log_bytes = (
-            (self.plan.workload.samples + self.plan.workload.warmup)
+            (self.plan.workload.measured + self.plan.workload.warmup)
             * (self.plan.workload.token_limit + 4)
             * _LINE_BYTES
         )
@@ -321,7 +328,8 @@ class Runner:
             "task_version": self.prompts.task_version,
             **self._task_plugin,
             "seed": self.plan.seed,
-            "samples": workload.samples,
+            "samples": workload.measured,
+            "attempts": workload.attempts,
             "warmup": workload.warmup,
             "max_new_tokens": workload.token_limit,
             "batch_size": workload.batch_size,

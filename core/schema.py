@@ -112,6 +112,7 @@ class Run(Record):
     task_plugin_revision: str | None = Field(None, description="as plugin_revision, of the task")
     seed: int = Field(0, description="seed that chose the prompts")
     samples: int = Field(ge=0, description="measured samples that were asked for")
+    attempts: int = Field(1, ge=1, description="answers to each problem; they are among the samples")
     warmup: int = Field(ge=0, description="warm-up samples before them")
     max_new_tokens: int = Field(ge=1, description="token limit of each sample")
     batch_size: int = Field(1, ge=1, description="rows generated together")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -61,9 +61,12 @@ class Task(ABC):
         name: what users call it; of an instance, with its argument.
         version: raised with every change of prompts or scoring; of a task over a file, its content belongs to it.
         summary: one line for listings.
+        template: the prompt, with what is filled in between braces, for listings.
+        extraction: how the answer is found in a text and compared, for listings.
+        source: where the problems come from, for listings.
         metric: name of the mean score; None for a task that only gives prompts, whose answers nobody scores.
         argument: what may follow the name, as help shows it (``"PATH"``); None: nothing may.
-        stop: strings that end an answer, where the user gives none.
+        stop: strings that end an answer, where the user gives none; in a chat the model's end token does.
         max_new_tokens: how long an answer may become, where the user does not say.
         executes_code: whether scoring runs code that a model wrote, which the user has to allow.
     """
@@ -71,6 +74,9 @@ class Task(ABC):
     name: str
     version: str
     summary: ClassVar[str]
+    template: ClassVar[str] = ""
+    extraction: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     metric: ClassVar[str | None] = "accuracy"
     argument: ClassVar[str | None] = None
     stop: tuple[str, ...] = ()
@@ -95,6 +101,13 @@ class Task(ABC):
             UsageError: the problems are not there; says how to get them, and where files may be placed by hand.
         """
 
+    def check(self) -> None:  # noqa: B027 - most tasks need nothing
+        """Refuse, before anything is measured, what scoring needs and this machine lacks.
+
+        Raises:
+            UsageError: says what is missing and how to get it.
+        """
+
     def score(self, sample: TaskSample, text: str) -> Score | None:
         """Compare the generated ``text`` (stop strings and special tokens removed) with the reference.
 
@@ -102,3 +115,7 @@ class Task(ABC):
             The score; None where there is nothing to score, as for a task without ``metric``.
         """
         return None
+
+    def score_all(self, answers: Iterable[tuple[TaskSample, str]]) -> Iterator[Score | None]:
+        """Score many answers, in their order and without holding them all; a task may do several at once."""
+        return (self.score(sample, text) for sample, text in answers)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence, Parity
+from ..collate.comparison import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ..collate.parity_matrix import ParityMatrix, ParityRow
 from ..core.metrics import METRICS
 from .numbers import by_unit, digits, interval, percent, with_margin
@@ -38,7 +38,8 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     """Return the comparison as tables with what one must know to read them."""
     from rich.console import Group
 
-    return Group(*_headline(comparison), _table(comparison), _details(comparison), *_notes(comparison))
+    tables = (_table(comparison), *_pass_at_k(comparison), _details(comparison))
+    return Group(*_headline(comparison), *tables, *_notes(comparison))
 
 
 def show_view(comparison: Comparison, courses: Courses, *, has_unicode: bool | None = None) -> RenderableType:
@@ -180,12 +181,33 @@ def _parity(parity: Parity) -> str:
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:
-    if accuracy is None or accuracy.value.value is None:
+    return _share(accuracy.value) if accuracy else ""
+
+
+def _share(estimate: Estimate) -> str:
+    if estimate.value is None:
         return ""
-    estimate = accuracy.value
     if estimate.low is None or estimate.high is None:
-        return percent(accuracy.value.value)
-    return f"{percent(accuracy.value.value)}\n[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+        return percent(estimate.value)
+    return f"{percent(estimate.value)}\n[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+
+
+def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
+    """Return a column for each k where problems were answered several times, else nothing."""
+    from rich import box
+    from rich.table import Table
+
+    found = {row.cell.label: row.accuracy.pass_at_k for row in comparison.rows if row.accuracy}
+    ks = sorted({k for estimates in found.values() for k in estimates})
+    if not ks:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold", min_width=14)
+    for k in ks:
+        table.add_column(f"pass@{k}", justify="right", no_wrap=True)
+    for label, estimates in found.items():
+        table.add_row(label, *(_share(estimates[k]) if k in estimates else "n/a" for k in ks))
+    yield table
 
 
 def _details(comparison: Comparison) -> Table:

@@ -85,11 +85,11 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
     rows = subject.store.dicts(
         """
         WITH seen AS (
-            SELECT s.run_id, s."index", s.is_warmup, row_number() OVER earlier AS nth
+            SELECT s.run_id, s."index", s.is_warmup, r.attempts, row_number() OVER earlier AS nth
             FROM samples s JOIN runs r ON r.run_id = s.run_id
             WHERE r.experiment = ? AND r.status = 'ok' AND s.prompt_hash IS NOT NULL
             WINDOW earlier AS (PARTITION BY s.run_id, s.prompt_hash ORDER BY s."index")
-        ) SELECT run_id, "index" FROM seen WHERE nth > 1 AND NOT is_warmup ORDER BY ALL
+        ) SELECT run_id, "index" FROM seen WHERE nth > attempts AND NOT is_warmup ORDER BY ALL
         """,
         [subject.experiment],
     )

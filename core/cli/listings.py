@@ -137,6 +137,10 @@ def tasks(as_json: bool) -> None:
             "version": task.version,
             "summary": task.summary,
             "metric": task.metric or "none: speed only",
+            "template": task.template,
+            "extraction": task.extraction,
+            "source": task.source,
+            "executes_code": task.executes_code,
             "plugin": registry.provider("decodebench_tasks", task.name).name,
         }
         for task in registry.tasks.values()
@@ -144,7 +148,8 @@ def tasks(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [list(entry.values()) for entry in found]
+    shown = ("name", "version", "summary", "metric", "plugin")
+    rows = [[entry[key] for key in shown] for entry in found]
     print_table(["task", "version", "what it is", "metric", "plugin"], rows, empty="no task: no plugin provides one")
 
 

@@ -17,9 +17,10 @@ from ..plan import Plan, build
 from ..progress import Progress
 from ..registry import Registry
 from ..runner import Runner, describe_failures
+from ..task_settings import settled
 from .output import CONTEXT, console, json_option, print_json
 from .plan_flags import MatrixFlags, cell_specs
-from .settings import check_config
+from .settings import check_config, is_set
 
 if TYPE_CHECKING:
     from ...collate.parity_matrix import ParityMatrix
@@ -39,11 +40,13 @@ _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some 
               "backend that calls itself the reference, in its first format]")  # fmt: skip
 @click.option("--task", required=True, metavar="NAME", help="Task that gives the prompts.")
 @click.option("--samples", type=click.IntRange(1), default=_PROMPTS, help="Prompts.")
-@click.option("--max-new-tokens", type=click.IntRange(1), default=defaults.MAX_NEW_TOKENS, help="Token limit.")
+@click.option("--max-new-tokens", type=click.IntRange(1), default=defaults.MAX_NEW_TOKENS,
+              help="Token limit; not given, the task's own where it has one.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses the prompts.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a cell.")
 @click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]")
 @click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names.")
+@click.option("--allow-code-execution", is_flag=True, help="Let the task run code that a model wrote, in a sandbox.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
 @click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one.")
 @json_option
@@ -56,7 +59,8 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     """
     check_config(ctx)
     registry, cache = Registry(), ModelCache()
-    plan, left_out = _plan(flags, registry)
+    plan, left_out = _plan(ctx, flags, registry)
+    plan = settled(plan, registry)
     for note in left_out:
         click.echo(note, err=True)
     runner = Runner(
@@ -92,7 +96,7 @@ def _conclude(matrix: ParityMatrix, *, as_json: bool) -> int:
     return EXIT_BROKEN if matrix.broken else 1 if matrix.failed else 0
 
 
-def _plan(flags: dict[str, Any], registry: Registry) -> tuple[Plan, list[str]]:
+def _plan(ctx: click.Context, flags: dict[str, Any], registry: Registry) -> tuple[Plan, list[str]]:
     """Build the plan, whose first cell is the reference; return it with what did not apply.
 
     Raises:
@@ -106,13 +110,16 @@ def _plan(flags: dict[str, Any], registry: Registry) -> tuple[Plan, list[str]]:
     if reference.name not in flags["backends"]:
         texts = [text for text in texts if not text.startswith(f"{reference.name}.")]
     others = MatrixFlags(flags["backends"], [], flags["quantisations"], flags["devices"], texts)
-    workload = {name: flags[name] for name in ("model", "task", "samples", "max_new_tokens")}
+    workload = {name: flags[name] for name in ("model", "task", "samples")}
+    if is_set(ctx, "max_new_tokens"):
+        workload["max_new_tokens"] = flags["max_new_tokens"]
     content = {
         "name": flags["name"],
         "seed": flags["seed"],
         "rounds": 1,
         "timeout_s": flags["timeout"],
         "anonymise": flags["anonymise"],
+        "allow_code_execution": flags["allow_code_execution"],
         "workload": workload,
         "cells": [spec | {"quantisation": quantisation, "options": options}, *cell_specs(others, registry)],
     }

@@ -28,13 +28,21 @@ WORKLOAD_FLAGS = (
     "ignore_eos",
     "chat",
     "stop",
+    "attempts",
     "batch_size",
     "temperature",
     "top_p",
     "top_k",
 )
 _VALUE = re.compile(r"(?:\[[^]]*\]|[^,])+")  # values stand between commas; those within brackets belong to a list
-PLAN_FLAGS = {"name": "name", "seed": "seed", "rounds": "rounds", "timeout": "timeout_s", "anonymise": "anonymise"}
+PLAN_FLAGS = {
+    "name": "name",
+    "seed": "seed",
+    "rounds": "rounds",
+    "timeout": "timeout_s",
+    "anonymise": "anonymise",
+    "allow_code_execution": "allow_code_execution",
+}
 
 
 @dataclass(slots=True)

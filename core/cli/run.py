@@ -16,6 +16,7 @@ from ..progress import Progress
 from ..prompts import Prompts
 from ..registry import Registry
 from ..runner import Runner, RunReport, describe_failures
+from ..task_settings import settled
 from .output import CONTEXT, console, json_option, print_json, print_table
 from .plan_flags import MatrixFlags, plan_content
 from .settings import SOURCES, check_config
@@ -44,15 +45,30 @@ def workload_options(command: F) -> F:
     """Add the flags that describe the workload."""
     options = [
         click.option("--task", metavar="NAME", help="Task that gives prompts and scores answers."),
-        click.option("--samples", type=click.IntRange(1), default=defaults.SAMPLES, help="Measured samples per round."),
+        click.option(
+            "--samples", type=click.IntRange(1), default=defaults.SAMPLES, help="Measured problems per round."
+        ),
+        click.option(
+            "--attempts",
+            type=click.IntRange(1),
+            default=1,
+            help="Answers to each problem, for pass@k at a temperature.",
+        ),
         click.option("--warmup", type=click.IntRange(0), default=defaults.WARMUP, help="Warm-up samples per round."),
-        click.option("--max-new-tokens", type=click.IntRange(1), default=defaults.MAX_NEW_TOKENS, help="Token limit."),
+        click.option(
+            "--max-new-tokens",
+            type=click.IntRange(1),
+            default=defaults.MAX_NEW_TOKENS,
+            help="Token limit; not given, the task's own where it has one.",
+        ),
         click.option("--prompt-tokens", type=click.IntRange(1), help="Random prompts of so many tokens, no task."),
         click.option("--output-tokens", type=click.IntRange(1), help="Token limit of fixed-length workloads."),
         click.option("--depth", type=click.IntRange(0), default=0, help="Context tokens before each random prompt."),
         click.option("--ignore-eos", is_flag=True, help="Go on past the end token."),
         click.option("--chat", is_flag=True, help="Apply the model's chat template."),
-        click.option("--stop", multiple=True, metavar="TEXT", help="Stop string; may be repeated."),
+        click.option(
+            "--stop", multiple=True, metavar="TEXT", help="Stop string, instead of the task's own; may be repeated."
+        ),
         click.option(
             "--batch-size", type=click.IntRange(1), default=defaults.BATCH_SIZE, help="Rows generated together."
         ),
@@ -76,6 +92,9 @@ def run_options(command: F) -> F:
         click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
         click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
         click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
+        click.option(
+            "--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."
+        ),
         click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
         click.option(
             "--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."
@@ -131,12 +150,13 @@ def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Seq
         notes: what was left out already.
     """
     cache = ModelCache()
+    plan = settled(plan, registry)
     matrix = expand(plan, registry, cache)
     for note in [*notes, *matrix.notes]:
         click.echo(note, err=True)
     if flags["dry_run"]:
-        Prompts.of(plan, registry)
-        _show_matrix(plan, matrix, flags["as_json"])
+        prompts = Prompts.of(plan, registry)
+        _show_matrix(plan, prompts, matrix, flags["as_json"])
         return 0
     progress = Progress(console(stderr=True), shows_log=flags["show_log"])
     runner = Runner(plan, matrix, registry, cache, flags["output"], progress)
@@ -168,7 +188,7 @@ def conclude(runner: Runner, report: RunReport, *, as_json: bool) -> int:
     return 1 if report.failed else 0
 
 
-def _show_matrix(plan: Plan, matrix: Matrix, as_json: bool) -> None:
+def _show_matrix(plan: Plan, prompts: Prompts, matrix: Matrix, as_json: bool) -> None:
     rows = [
         {
             "cell_id": cell.id,
@@ -181,13 +201,25 @@ def _show_matrix(plan: Plan, matrix: Matrix, as_json: bool) -> None:
         for cell in matrix.cells
     ]
     if as_json:
-        print_json({"rounds": plan.rounds, "cells": rows})
+        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
+        print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
         return
     shown = [
         [cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in matrix.cells
     ]
     print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
     click.echo(f"{len(rows)} cells x {plan.rounds} rounds = {len(rows) * plan.rounds} worker processes")
+    click.echo(_each_round(plan, prompts))
+
+
+def _each_round(plan: Plan, prompts: Prompts) -> str:
+    """Say in one line what every round is asked."""
+    workload = plan.workload
+    measured = sum(not job.is_warmup for job in prompts.jobs)
+    what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
+    attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""
+    stop = f", stop {' '.join(map(repr, workload.stop))}" if workload.stop else ""
+    return f"each round: {measured} samples of {what}{attempts}, at most {workload.token_limit} new tokens{stop}"
 
 
 def _show_settings(ctx: click.Context, as_json: bool) -> None:

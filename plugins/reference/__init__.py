@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from ...core.answers import final_number
 from ...core.hookspecs import hookimpl
 from ...core.models import ModelSource
 from ...core.tasks import Score, Task, TaskSample
 from .random_models import RANDOM_MODELS, build
 from .recipes import DFLASH, WEIGHTS_FOLDER
-from .task import final_number, tiny_gsm_samples
+from .task import tiny_gsm_samples
 
 decodebench_api = ">=1,<2"
 
@@ -21,6 +22,9 @@ class TinyGsm(Task):
     name = "tiny-gsm"
     version = "1"
     summary = "held-out arithmetic word problems of the tiny family; exact match of the final number"
+    template = "Question: {question}\\nAnswer:"
+    extraction = r"the number behind the first ####, else in the last \boxed{}, else the last of the answer"
+    source = "generated: plugins/reference/problems.py"
 
     def samples(self, n: int, seed: int) -> Iterator[TaskSample]:
         """Yield `n` held-out problems, the same ones for the same seed; there is no end of them."""

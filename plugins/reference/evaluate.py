@@ -16,11 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.answers import final_number
 from .dflash_network import DraftShape, context_features, draft_block
 from .network import Shape, Weights, forward
 from .problems import Problem, held_out_problems
 from .recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER
-from .task import final_number
 from .tokenizer import END_ID
 
 if TYPE_CHECKING:

@@ -20,8 +20,11 @@ from decodebench import (
     PreparedModel,
     Quantisation,
     Request,
+    Score,
     Step,
     Task,
+    TaskSample,
+    UsageError,
     hookimpl,
 )
 
@@ -113,6 +116,28 @@ class NoProblems(Task):
         raise AssertionError("there is nothing to score")
 
 
+class OwnSettings(Task):
+    name, version, summary = "own-settings", "1", "numbers to go on with, with a stop string and a limit of its own"
+    stop, max_new_tokens = ("\n", "!"), 7
+
+    def samples(self, n, seed):
+        yield from (TaskSample(f"own/{at}", f"{at} and {seed}", str(at)) for at in range(n))
+
+    def score(self, sample, text):
+        return Score(float(len(text) % 2), text[:1])
+
+
+class RunsCode(OwnSettings):
+    name, summary, executes_code = "runs-code", "the same, as if scoring ran the answers", True
+
+
+class Unscorable(OwnSettings):
+    name, summary = "unscorable", "the same, on a machine that lacks something"
+
+    def check(self):
+        raise UsageError("task 'unscorable' needs a scorer that nobody has")
+
+
 @hookimpl
 def decodebench_backends():
     return [Faulty]
@@ -120,4 +145,4 @@ def decodebench_backends():
 
 @hookimpl
 def decodebench_tasks():
-    return [NoProblems]
+    return [NoProblems, OwnSettings, RunsCode, Unscorable]

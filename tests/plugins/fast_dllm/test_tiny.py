@@ -7,11 +7,11 @@ from itertools import islice
 import pytest
 
 from decodebench import Request
+from decodebench.core.answers import final_number
 from decodebench.core.measure import measure
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.reference.problems import held_out_problems
 from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
-from decodebench.plugins.reference.task import final_number
 from decodebench.plugins.reference.tokenizer import END_ID
 
 from ..models import resolve

@@ -2,9 +2,10 @@
 
 import pytest
 
+from decodebench.core.answers import final_number
 from decodebench.plugins.reference import TinyGsm, decodebench_models, decodebench_tasks
 from decodebench.plugins.reference.problems import is_held_out
-from decodebench.plugins.reference.task import final_number, tiny_gsm_samples
+from decodebench.plugins.reference.task import tiny_gsm_samples
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""Data sets of the Hugging Face Hub: at a pinned revision, kept on disk, or placed by hand.
+
+``$DECODEBENCH_DATA`` (by default the user's data folder) holds both: ``gsm8k/test.jsonl`` is what somebody placed by
+hand, and ``hub/openai--gsm8k/<revision>/main/test.jsonl`` is what the library ``datasets`` fetched once. From then on
+neither the network nor that library is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UsageError
+from .rows import SUFFIXES, Row, read_rows
+
+DATA_VARIABLE = "DECODEBENCH_DATA"
+
+
+def data_folder() -> Path:
+    """Return the folder of data sets: ``DECODEBENCH_DATA``, or ``data`` in the user's data folder."""
+    override = os.environ.get(DATA_VARIABLE)
+    if override:
+        return Path(override)
+    from platformdirs import user_data_path
+
+    return user_data_path("decodebench", appauthor=False) / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class HubData:
+    """A data set of the Hub.
+
+    Attributes:
+        folder: of files placed by hand, within the data folder.
+        dataset: its id.
+        revision: the commit that is read, 40 hexadecimal digits.
+        config: the configuration, None where there is but one.
+        is_gated: its terms must be accepted before it can be fetched.
+    """
+
+    folder: str
+    dataset: str
+    revision: str
+    config: str | None = None
+    is_gated: bool = False
+
+    @property
+    def url(self) -> str:
+        """The page of the revision."""
+        return f"https://huggingface.co/datasets/{self.dataset}/tree/{self.revision}"
+
+    def rows(self, split: str, columns: tuple[str, ...]) -> tuple[Row, ...]:
+        """Return a split: what was placed by hand, else what was fetched before, else what the Hub gives.
+
+        Args:
+            split: its name on the Hub, and of the file placed by hand.
+            columns: those that each row must have.
+
+        Raises:
+            UsageError: it cannot be had; says what to do, and which file with which columns may be placed where.
+        """
+        for path in self._by_hand(split):
+            if path.is_file():
+                return read_rows(path, columns)
+        kept = self._kept(split)
+        if not kept.is_file():
+            self._keep(kept, self._fetched(split, columns))
+        return read_rows(kept, columns)
+
+    def _by_hand(self, split: str) -> list[Path]:
+        return [data_folder() / self.folder / f"{split}{suffix}" for suffix in SUFFIXES]
+
+    def _kept(self, split: str) -> Path:
+        folder = data_folder() / "hub" / self.dataset.strip("/").replace("/", "--") / self.revision
+        return folder / (self.config or "default") / f"{split}.jsonl"
+
+    def _fetched(self, split: str, columns: tuple[str, ...]) -> Iterable[dict[str, Any]]:
+        if find_spec("datasets") is None:
+            raise self._missing(
+                split, columns, "the library `datasets` is not installed", "pip install 'decodebench[tasks]'"
+            )
+        if self.is_gated and not _has_token():
+            raise self._missing(split, columns, "it is gated and there is no token", self._how_to_be_let_in())
+        import datasets
+
+        try:
+            return list(datasets.load_dataset(self.dataset, self.config, split=split, revision=self.revision))
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            advice = self._how_to_be_let_in() if self.is_gated else "try again where huggingface.co can be reached"
+            raise self._missing(split, columns, reason, advice) from error
+
+    def _how_to_be_let_in(self) -> str:
+        return (
+            f"accept its terms at https://huggingface.co/datasets/{self.dataset}, make a token with read access at "
+            "https://huggingface.co/settings/tokens, then `hf auth login` or HF_TOKEN=..."
+        )
+
+    def _missing(self, split: str, columns: tuple[str, ...], reason: str, advice: str) -> UsageError:
+        files = self._by_hand(split)
+        others = ", ".join(path.suffix for path in files[1:])
+        return UsageError(
+            f"cannot get {self.dataset} ({split}): {reason}; {advice}\n"
+            f"or place the file by hand: {files[0]} (or {others}) with the columns {', '.join(columns)}"
+        )
+
+    def _keep(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
+        """Write the rows as JSON lines, whole or not at all."""
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+            part.replace(path)
+        except OSError as error:
+            raise UsageError(
+                f"cannot keep {self.dataset} in {path.parent}: {error.strerror}; {DATA_VARIABLE} names another folder"
+            ) from error
+
+
+def _has_token() -> bool:
+    from huggingface_hub import get_token
+
+    return get_token() is not None

@@ -1,0 +1,65 @@
+"""MBPP: short Python programs from a sentence (J. Austin et al., "Program Synthesis with Large Language Models")."""
+
+from __future__ import annotations
+
+from ...core.tasks import TaskSample
+from .code_task import CodeTask
+from .hub import HubData
+from .rows import Row, listed
+from .scoring.code import code_blocks, cut_at
+
+_SHOTS = 3
+_BEGIN, _DONE = "[BEGIN]", "[DONE]"
+
+
+class Mbpp(CodeTask):
+    """The test problems behind the first three of the prompt split, as the paper shows them, tests included."""
+
+    name = "mbpp"
+    version = "1"
+    summary = "MBPP: Python programs from a sentence and three tests, 3-shot; share that passes, pass@k with --attempts"
+    template = (
+        "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:\\n\\n"
+        "{test_list}\\n[BEGIN]\\n{code}\\n[DONE], three times from the prompt split, then the problem"
+    )
+    extraction = "the first fenced block, else the text before [DONE]; run with the problem's tests"
+    data = HubData("mbpp", "google-research-datasets/mbpp", "4bb6404fdc6cacfda99d4ac4205087b89d32030c", "full")
+    source = data.url
+    columns = ("task_id", "text", "code", "test_list")
+    example_split = "prompt"
+    stop = (_DONE,)
+    max_new_tokens = 512
+
+    def identity(self, at: int) -> str:
+        """Use the data set's own number."""
+        return str(self.rows[at]["task_id"])
+
+    def sample(self, name: str, row: Row) -> TaskSample:
+        """Put the worked examples before the problem; its tests travel with it."""
+        shots = "".join(f"{_asked(shot)}{_lines(shot['code'])}\n{_DONE}\n\n" for shot in self.examples[:_SHOTS])
+        tests = listed(row, "test_list")
+        asked = f"{_task(row)}\n\nAnswer with the program alone, in one code block."
+        data = {"tests": "\n".join(tests), "setup": row.get("test_setup_code") or ""}
+        return TaskSample(name, shots + _asked(row), data["tests"], (("user", asked),), data=data)
+
+    def program(self, sample: TaskSample, text: str) -> str:
+        """Put answer, set-up and tests together."""
+        blocks = code_blocks(text)
+        answer = blocks[0] if blocks else cut_at(text, (_DONE,))
+        return f"{answer}\n\n{sample.data['setup']}\n{sample.data['tests']}\n"
+
+
+def _task(row: Row) -> str:
+    tests = "\n".join(listed(row, "test_list"))
+    return (
+        f"You are an expert Python programmer, and here is your task: {row['text'].strip()} "
+        f"Your code should pass these tests:\n\n{tests}"
+    )
+
+
+def _asked(row: Row) -> str:
+    return f"{_task(row)}\n{_BEGIN}\n"
+
+
+def _lines(code: str) -> str:
+    return code.replace("\r\n", "\n").strip()

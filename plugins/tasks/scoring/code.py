@@ -1,0 +1,61 @@
+"""Scoring by running: programs made of an answer and its tests, each shut in a sandbox, several at once."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from ....core.errors import DecodebenchError
+from ....core.tasks import Score
+from ..sandbox import LIMITS, Limits, Outcome, Sandbox
+
+_BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE | re.I)
+_AHEAD = 2  # programs that wait for each that runs, so that no answer is held longer than needed
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the fenced blocks of a text, in order; one that is cut by the token limit counts."""
+    return _BLOCK.findall(text)
+
+
+def cut_at(text: str, markers: Iterable[str]) -> str:
+    """Return the text before the first of the markers."""
+    ends = [at for at in map(text.find, markers) if at >= 0]
+    return text[: min(ends, default=len(text))]
+
+
+def score_programs(programs: Iterable[str], limits: Limits = LIMITS) -> Iterator[Score]:
+    """Run programs on all cores and yield their scores in order: 1 for one that ran to its end without an exception.
+
+    Args:
+        programs: taken as they are needed.
+        limits: for each.
+
+    Raises:
+        DecodebenchError: the sandbox cannot be started.
+    """
+    from ....core.environment import cores
+
+    sandbox = Sandbox(limits)
+    waiting: deque[Future[Outcome]] = deque()
+    with ThreadPoolExecutor(cores()) as pool:
+        try:
+            for program in programs:
+                waiting.append(pool.submit(sandbox.run, program))
+                if len(waiting) >= _AHEAD * cores():
+                    yield _score(waiting.popleft())
+            while waiting:
+                yield _score(waiting.popleft())
+        finally:  # Ctrl-C, or nobody wants the rest
+            sandbox.stop()
+            pool.shutdown(cancel_futures=True)
+
+
+def _score(running: Future[Outcome]) -> Score:
+    try:
+        outcome = running.result()
+    except OSError as error:
+        raise DecodebenchError(f"the sandbox cannot be started: {error}") from error
+    return Score(float(outcome.is_ok), outcome.reason)
