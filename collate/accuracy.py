@@ -1,12 +1,17 @@
-"""Accuracy of a cell and its difference from the baseline, each problem counted once."""
+"""Accuracy of a cell and its difference from the baseline, each problem counted once.
+
+Several answers to one problem in a round, as from attempts at a temperature, count as one partial score: their mean.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
+from ..core.schema import Totals
 from .comparison import Accuracy, Estimate
-from .observations import Cell, PromptKey
-from .proportions import paired_difference, wilson
+from .observations import Cell, Row
+from .proportions import paired_difference, unpaired_difference, wilson
 from .statistics import Interval, holm
 
 _ALPHA = 0.05
@@ -15,7 +20,8 @@ _ALPHA = 0.05
 @dataclass(frozen=True, slots=True)
 class _Scored:
     task: str
-    scores: dict[PromptKey, float]
+    scores: dict[str, float]
+    further: dict[str, dict[str, float]]
 
 
 def estimate(interval: Interval) -> Estimate:
@@ -26,11 +32,29 @@ def estimate(interval: Interval) -> Estimate:
 def _scored(cell: Cell) -> _Scored | None:
     """The scores of the first finished round that has any: further rounds ask the same problems again."""
     for r in cell.rounds:
-        scores = {key: sample["score"] for key, sample in r.answers().items() if sample["score"] is not None}
-        if scores:
-            name, version = r.run["task"] or "unnamed task", r.run["task_version"]
-            return _Scored(f"{name} {version}" if version else name, scores)
+        scored = [(key[0], sample) for key, sample in r.answers().items() if sample["score"] is not None]
+        if scored:
+            names = sorted({name for _, sample in scored for name in sample["scores"]})
+            further = {name: [(key, s["scores"][name]) for key, s in scored if name in s["scores"]] for name in names}
+            return _Scored(
+                _task_of(r.run),
+                _by_problem([(key, sample["score"]) for key, sample in scored]),
+                {name: _by_problem(values) for name, values in further.items()},
+            )
     return None
+
+
+def _task_of(run: Row) -> str:
+    name, version = run["task"] or "unnamed task", run["task_version"]
+    return f"{name} {version}" if version else str(name)
+
+
+def _by_problem(scores: list[tuple[str, float]]) -> dict[str, float]:
+    """Return the mean score of each problem."""
+    values: dict[str, list[float]] = {}
+    for problem, score in scores:
+        values.setdefault(problem, []).append(score)
+    return {problem: fmean(found) for problem, found in values.items()}
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
@@ -47,29 +71,45 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
         return _of_totals(cell, baseline)
-    value = estimate(wilson(sum(ours.scores.values()), len(ours.scores)))
+    further = {name: estimate(_share(values)) for name, values in ours.further.items()}
+    alone = Accuracy(task=ours.task, value=estimate(_share(ours.scores)), further=further)
     if cell is baseline:
-        return Accuracy(task=ours.task, value=value, verdict="baseline")
+        return alone.model_copy(update={"verdict": "baseline"})
     theirs = _scored(baseline)
-    if theirs is None or theirs.task != ours.task:
-        return Accuracy(task=ours.task, value=value)
-    common = sorted(ours.scores.keys() & theirs.scores.keys())
-    if not common:
-        return Accuracy(task=ours.task, value=value)
-    right, base_right = ([side.scores[key] > 0.5 for key in common] for side in (ours, theirs))
-    difference = paired_difference(right, base_right)
-    return Accuracy(task=ours.task, value=value, difference=estimate(difference), p_value=difference.p_value)
+    common = sorted(ours.scores.keys() & theirs.scores.keys()) if theirs else []
+    if theirs is None or theirs.task != ours.task or not common:
+        return alone
+    difference = paired_difference([ours.scores[key] for key in common], [theirs.scores[key] for key in common])
+    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+
+
+def _share(scores: dict[str, float]) -> Interval:
+    return wilson(sum(scores.values()), len(scores))
 
 
 def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
-    """Return what a log without samples says of its accuracy; without them there is no interval."""
-    values = [value for value in cell.values("accuracy")]
-    if not values:
+    """Return what a log without samples says: an interval needs their number, and no problem can be paired."""
+    ours, theirs = _totals(cell), _totals(baseline)
+    if ours is None or ours.accuracy is None:
         return None
-    value = Estimate(value=values[0], n=(cell.rounds[0].run["totals"] or {}).get("samples") or 0)
-    return Accuracy(
-        task=cell.run["task"] or "unnamed task", value=value, **({"verdict": "baseline"} if cell is baseline else {})
-    )
+    alone = Accuracy(task=_task_of(cell.run), value=_total_value(ours.accuracy, ours.samples))
+    if cell is baseline:
+        return alone.model_copy(update={"verdict": "baseline"})
+    if theirs is None or theirs.accuracy is None or _task_of(baseline.run) != alone.task:
+        return alone
+    if ours.samples is None or theirs.samples is None:
+        return alone.model_copy(update={"difference": Estimate(value=ours.accuracy - theirs.accuracy)})
+    difference = unpaired_difference((ours.accuracy, ours.samples), (theirs.accuracy, theirs.samples))
+    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+
+
+def _totals(cell: Cell) -> Totals | None:
+    told = next((r.run["totals"] for r in cell.rounds if r.run["totals"]), None)
+    return None if told is None else Totals.model_validate(told)
+
+
+def _total_value(share: float, samples: int | None) -> Estimate:
+    return Estimate(value=share) if samples is None else estimate(wilson(share * samples, samples))
 
 
 def _verdict(accuracy: Accuracy, p_value: float) -> str:

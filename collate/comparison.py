@@ -51,9 +51,18 @@ class Accuracy(Record):
     """Accuracy on the task's problems, each counted once."""
 
     task: str = Field(description="task name and version")
-    value: Estimate = Field(description="share of right answers with its Wilson interval")
-    difference: Estimate | None = Field(default=None, description="this cell minus the baseline on the same problems")
-    p_value: float | None = Field(default=None, description="exact McNemar test against the baseline")
+    value: Estimate = Field(description="share of right answers, or mean of partial scores, with its Wilson interval")
+    difference: Estimate | None = Field(
+        default=None,
+        description="this cell minus the baseline on the same problems; of logs with totals only, unpaired",
+    )
+    p_value: float | None = Field(
+        default=None,
+        description="against the baseline: exact McNemar test; of partial scores a paired t test, of totals Fisher's",
+    )
+    further: dict[str, Estimate] = Field(
+        default={}, description="other measures of the same answers by name, such as accuracy_norm"
+    )
     verdict: Literal["baseline", "higher", "lower", "no difference shown"] = Field(default="no difference shown")
 
 
