@@ -1,13 +1,19 @@
-"""Accuracy of a cell and its difference from the baseline, each problem counted once."""
+"""Accuracy of a cell and its difference from the baseline, each problem counted once.
+
+Several answers to one problem in a round, as from attempts at a temperature, count as one partial score: their mean;
+how often one of several is right is told besides (pass@k).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
-from .attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
+from ..core.schema import Totals
+from .attempts import ks_up_to, mean_over_problems, pass_at_k
 from .comparison import Accuracy, Estimate
-from .observations import Cell
-from .proportions import paired_difference, wilson
+from .observations import Cell, Row
+from .proportions import paired_difference, unpaired_difference, wilson
 from .statistics import Interval, holm
 
 _ALPHA = 0.05
@@ -19,21 +25,23 @@ class _Scored:
 
     Attributes:
         task: name and version.
-        scores: by problem, one an attempt.
+        attempts: by problem, one score an answer.
+        further: other measures by name and problem, each the mean over the problem's answers.
     """
 
     task: str
-    scores: dict[str, list[float]]
+    attempts: dict[str, list[float]]
+    further: dict[str, dict[str, float]]
 
     @property
     def has_attempts(self) -> bool:
         """Whether a problem was answered more than once."""
-        return any(len(scores) > 1 for scores in self.scores.values())
+        return any(len(scores) > 1 for scores in self.attempts.values())
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean over a problem's attempts, by problem."""
-        return {problem: sum(scores) / len(scores) for problem, scores in self.scores.items()}
+        """The mean over a problem's answers, by problem."""
+        return _means(self.attempts)
 
 
 def estimate(interval: Interval) -> Estimate:
@@ -44,14 +52,32 @@ def estimate(interval: Interval) -> Estimate:
 def _scored(cell: Cell) -> _Scored | None:
     """The scores of the first finished round that has any: further rounds ask the same problems again."""
     for r in cell.rounds:
-        scores: dict[str, list[float]] = {}
-        for (problem, _), sample in r.answers().items():
-            if sample["score"] is not None:
-                scores.setdefault(problem, []).append(sample["score"])
-        if scores:
-            name, version = r.run["task"] or "unnamed task", r.run["task_version"]
-            return _Scored(f"{name} {version}" if version else name, scores)
+        scored = [(key[0], sample) for key, sample in r.answers().items() if sample["score"] is not None]
+        if scored:
+            names = sorted({name for _, sample in scored for name in sample["scores"]})
+            further = {name: [(key, s["scores"][name]) for key, s in scored if name in s["scores"]] for name in names}
+            return _Scored(
+                _task_of(r.run),
+                _by_problem([(key, sample["score"]) for key, sample in scored]),
+                {name: _means(_by_problem(values)) for name, values in further.items()},
+            )
     return None
+
+
+def _task_of(run: Row) -> str:
+    name, version = run["task"] or "unnamed task", run["task_version"]
+    return f"{name} {version}" if version else str(name)
+
+
+def _by_problem(scores: list[tuple[str, float]]) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
+    for problem, score in scores:
+        values.setdefault(problem, []).append(score)
+    return values
+
+
+def _means(values: dict[str, list[float]]) -> dict[str, float]:
+    return {problem: fmean(found) for problem, found in values.items()}
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
@@ -68,51 +94,56 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
         return _of_totals(cell, baseline)
-    made = Accuracy(task=ours.task, value=estimate(_value(ours)), pass_at_k=_pass_at_k(ours))
+    further = {name: estimate(_share(values)) for name, values in ours.further.items()}
+    value = mean_over_problems(list(ours.means.values())) if ours.has_attempts else _share(ours.means)
+    alone = Accuracy(task=ours.task, value=estimate(value), pass_at_k=_pass_at_k(ours), further=further)
     if cell is baseline:
-        return made.model_copy(update={"verdict": "baseline"})
+        return alone.model_copy(update={"verdict": "baseline"})
     theirs = _scored(baseline)
-    if theirs is None or theirs.task != ours.task:
-        return made
-    common = sorted(ours.scores.keys() & theirs.scores.keys())
-    if not common:
-        return made
-    difference = _difference(ours, theirs, common)
-    return made.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+    common = sorted(ours.attempts.keys() & theirs.attempts.keys()) if theirs else []
+    if theirs is None or theirs.task != ours.task or not common:
+        return alone
+    a, b = ours.means, theirs.means
+    difference = paired_difference([a[key] for key in common], [b[key] for key in common])
+    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
 
 
-def _value(scored: _Scored) -> Interval:
-    means = scored.means
-    if scored.has_attempts:
-        return mean_over_problems(list(means.values()))
-    return wilson(sum(means.values()), len(means))
-
-
-def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
-    a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
-    if ours.has_attempts or theirs.has_attempts:
-        return paired_mean_difference(a, b)
-    return paired_difference([mean > 0.5 for mean in a], [mean > 0.5 for mean in b])
+def _share(scores: dict[str, float]) -> Interval:
+    return wilson(sum(scores.values()), len(scores))
 
 
 def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
     """pass@k for every k that all problems have the attempts for; none where each was answered once."""
     if not scored.has_attempts:
         return {}
-    counts = [(len(scores), sum(score > 0.5 for score in scores)) for scores in scored.scores.values()]
+    counts = [(len(scores), sum(score > 0.5 for score in scores)) for scores in scored.attempts.values()]
     fewest = min(n for n, _ in counts)
     return {k: estimate(mean_over_problems([pass_at_k(n, c, k) for n, c in counts])) for k in ks_up_to(fewest)}
 
 
 def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
-    """Return what a log without samples says of its accuracy; without them there is no interval."""
-    values = [value for value in cell.values("accuracy")]
-    if not values:
+    """Return what a log without samples says: an interval needs their number, and no problem can be paired."""
+    ours, theirs = _totals(cell), _totals(baseline)
+    if ours is None or ours.accuracy is None:
         return None
-    value = Estimate(value=values[0], n=(cell.rounds[0].run["totals"] or {}).get("samples") or 0)
-    return Accuracy(
-        task=cell.run["task"] or "unnamed task", value=value, **({"verdict": "baseline"} if cell is baseline else {})
-    )
+    alone = Accuracy(task=_task_of(cell.run), value=_total_value(ours.accuracy, ours.samples))
+    if cell is baseline:
+        return alone.model_copy(update={"verdict": "baseline"})
+    if theirs is None or theirs.accuracy is None or _task_of(baseline.run) != alone.task:
+        return alone
+    if ours.samples is None or theirs.samples is None:
+        return alone.model_copy(update={"difference": Estimate(value=ours.accuracy - theirs.accuracy)})
+    difference = unpaired_difference((ours.accuracy, ours.samples), (theirs.accuracy, theirs.samples))
+    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+
+
+def _totals(cell: Cell) -> Totals | None:
+    told = next((r.run["totals"] for r in cell.rounds if r.run["totals"]), None)
+    return None if told is None else Totals.model_validate(told)
+
+
+def _total_value(share: float, samples: int | None) -> Estimate:
+    return Estimate(value=share) if samples is None else estimate(wilson(share * samples, samples))
 
 
 def _verdict(accuracy: Accuracy, p_value: float) -> str:

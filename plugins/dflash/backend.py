@@ -19,6 +19,7 @@ from ...core.backend import (
     ResolvedModel,
     Scores,
     Step,
+    inert_in_scoring,
 )
 from ...core.cache import ModelCache
 from ...core.environment import cores
@@ -41,6 +42,9 @@ _FIX = (
     "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
 )
 _NAME = "dflash"
+
+
+_SCORE_READS = ("dtype", "compile", "n_threads")
 
 
 class DFlashBackend(Backend):
@@ -84,10 +88,13 @@ class DFlashBackend(Backend):
         return check_cell(model, options, workload)
 
     @classmethod
-    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
-        """Name the options of schedulers and candidate rules that are not in use, and of drafting where none is."""
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Name the options of schedulers and candidate rules that are not in use, and of drafting where none is.
+
+        Where choices are scored the target alone is asked, and every option of drafting is idle.
+        """
         assert isinstance(options, DFlashOptions)
-        return inert_options(options)
+        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
 
     @classmethod
     def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
