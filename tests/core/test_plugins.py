@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import statistics
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -228,11 +227,12 @@ def test_thirty_plugins_cost_a_listing_little(cli, thirty, tmp_path):
     seconds = {str(thirty): [], str(tmp_path / "none"): []}
     for _ in range(4):
         for path, times in seconds.items():
-            start = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             found = cli("backends", "--json", env={"PYTHONPATH": path}).json
-            times.append(time.perf_counter() - start)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
             assert sum(entry["name"].startswith("many") for entry in found) in (0, 30)
-    with_them, without = (statistics.median(times[1:]) for times in seconds.values())
+    with_them, without = (min(times[1:]) for times in seconds.values())  # CPU time: whatever else the machine does
     assert (with_them - without) / 30 < 0.015
 
 
