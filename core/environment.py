@@ -47,7 +47,7 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
         gpu=gpus,
         gpu_driver=driver,
         python=platform.python_version(),
-        packages=_packages(),
+        packages=packages(),
         git_commit=_git_commit(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         load_average=round(os.getloadavg()[0], 2),
@@ -108,7 +108,8 @@ def _gpus() -> tuple[tuple[str, ...], str | None]:
     return tuple(row[0].strip() for row in rows), rows[0][1].strip() if rows and len(rows[0]) == 2 else None
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
+    """Return the versions of the installed distributions that matter to a measurement."""
     names = ((d.metadata["Name"], d.version) for d in distributions())
     return dict(sorted((n, v) for n, v in names if n and _PACKAGES_THAT_MATTER.search(n.lower())))
 

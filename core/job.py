@@ -107,6 +107,7 @@ class Job(Record):
     action: Literal["prepare", "measure", "devices", "score", "evaluate"]
     plugin: str = Field(description="name or address of the plugin to load")
     plugin_file: Path | None = Field(None, description="the file that is the plugin, where it is not installed")
+    python: Path | None = Field(None, description="interpreter of the worker; None: the host's own")
     backend: str
     options: dict[str, JsonValue] = {}
     device: str = "cpu"

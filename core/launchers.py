@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from . import worker_part
 from .environment import cores
 from .errors import BackendError
 from .job import Job
@@ -64,7 +65,7 @@ def run_worker(
     text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
     try:
         worker = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [str(job.python or sys.executable), "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=text,
@@ -193,4 +194,5 @@ def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
     threads = str(job.options.get("n_threads") or cores())
     fixed = dict.fromkeys(_THREAD_VARIABLES, threads)
-    return {**os.environ, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    own = worker_part.environment() if job.python else os.environ
+    return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

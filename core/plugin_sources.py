@@ -7,7 +7,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
@@ -36,6 +36,8 @@ class PluginSource:
         version: of that distribution.
         point: the entry point; None for a file.
         file: the file of ``--plugin``; None for an installed plugin.
+        python: the interpreter that it lives in; None for the host's own.
+        plugin: gives the object with its hooks, where neither an entry point nor a file does.
     """
 
     name: str
@@ -44,6 +46,8 @@ class PluginSource:
     version: str | None = None
     point: EntryPoint | None = None
     file: Path | None = None
+    python: Path | None = None
+    plugin: Callable[[], object] | None = None
 
     @property
     def owner(self) -> str:
@@ -61,6 +65,8 @@ class PluginSource:
 
     def declared_api(self) -> str | None:
         """Read ``decodebench_api`` off the source file; None where it is not written there as a plain text."""
+        if self.python is not None:
+            return None  # it was checked where it lives
         file = self.file or _source_file(self.module.partition(":")[0])
         try:
             found = _DECLARED_API.search(file.read_text(encoding="utf-8")) if file else None
@@ -70,26 +76,32 @@ class PluginSource:
 
     def load(self) -> object:
         """Import the module or the file, once per process."""
+        if self.plugin is not None:
+            return self.plugin()
         if self.point is not None:
             return self.point.load()
         assert self.file is not None
         return _import_file(self.file)
 
 
-def sources(only: Iterable[str] | None, files: Iterable[Path]) -> Iterator[tuple[PluginSource, str | None]]:
+def sources(
+    only: Iterable[str] | None, files: Iterable[Path], remote: Iterable[PluginSource] = ()
+) -> Iterator[tuple[PluginSource, str | None]]:
     """Yield every plugin in the order of loading, and why the user does not want it, or None.
 
-    The host's own distribution comes first, then the others by name, then files: so clashes end alike each time.
+    What the user put into an interpreter of its own comes first, then the host's own distribution, then the others by
+    name, then files: so clashes end alike each time.
 
     Args:
         only: names or addresses; nothing else is yielded, and what the user turned off counts for nothing.
         files: one-off plugins.
+        remote: plugins of other interpreters.
 
     Raises:
         UsageError: ``DECODEBENCH_LOAD_PLUGINS`` names what is not there.
     """
     points = sorted(entry_points(group=hookspecs.PROJECT), key=_own_first)
-    found = [_installed(point) for point in points] + [PluginSource(file.stem, str(file), file=file) for file in files]
+    found = [*remote, *map(_installed, points)] + [PluginSource(file.stem, str(file), file=file) for file in files]
     if only is not None:
         wanted = set(only)
         yield from ((source, None) for source in found if {source.name, source.address} & wanted)

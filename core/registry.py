@@ -18,6 +18,7 @@ from .errors import PluginError, UsageError, unknown_name
 from .plugin_sources import PluginSource, files_of_the_user, sources
 from .plugin_trace import traced
 from .provenance import revision
+from .remote_plugins import remote_plugins
 from .schema import Record
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class PluginRecord(Record):
     distribution: str | None = Field(description="distribution that provides it")
     version: str | None = Field(description="version of that distribution")
     file: Path | None = Field(None, description="the file, where it was loaded with --plugin")
+    python: Path | None = Field(None, description="interpreter that it lives in, where that is not the host's own")
     api: str | None = Field(None, description="versions of the plugin contract that it asks for")
     hooks: tuple[str, ...] = Field((), description="hooks that it implements")
     provides: dict[str, tuple[str, ...]] = Field({}, description="names that it adds, by hook")
@@ -60,6 +62,11 @@ class PluginRecord(Record):
     @property
     def revision(self) -> str | None:
         """Commit of an editable install or hash of a file; see ``provenance``."""
+        if self.python is not None:
+            from .interpreter import interpreter_at
+
+            found: str | None = interpreter_at(self.python).ask("revision", distribution=self.distribution)
+            return found
         return revision(self.distribution, self.file)
 
 
@@ -90,7 +97,7 @@ class Registry:
             UsageError: a file of ``--plugin`` fails, or ``DECODEBENCH_LOAD_PLUGINS`` names what is not there.
         """
         records: list[PluginRecord] = []
-        for source, unwanted in sources(self._only, self._files):
+        for source, unwanted in sources(self._only, self._files, remote_plugins() if self._only is None else ()):
             is_taken = any(record.name == source.name for record in records)
             about = PluginRecord(
                 name=source.address if is_taken else source.name,
@@ -99,6 +106,7 @@ class Registry:
                 distribution=source.distribution,
                 version=source.version,
                 file=source.file,
+                python=source.python,
             )
             if unwanted:
                 records.append(about.model_copy(update={"status": "disabled", "reason": unwanted}))
@@ -256,7 +264,8 @@ class Registry:
     def place(self, backend: str) -> dict[str, Any]:
         """Return where a worker finds a backend: the fields of a ``Job`` that say so."""
         plugin = self.provider("decodebench_backends", backend)
-        return {"plugin": plugin.name, "plugin_file": plugin.file}
+        name = plugin.address if plugin.python else plugin.name
+        return {"plugin": name, "plugin_file": plugin.file, "python": plugin.python}
 
 
 def _check_api(wanted: object) -> str | None:

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from .. import defaults
 from .availability import availability
-from .backend import PreparedModel
+from .backend import Backend, PreparedModel
 from .cache import ModelCache
 from .cells import Cell, Matrix, schedule, workload_identity
 from .device_monitor import DeviceMonitor
@@ -36,6 +36,7 @@ from .progress import Progress
 from .prompts import Prompts
 from .rawlog import SUFFIX, RawLogWriter
 from .registry import Registry
+from .remote_backend import RemoteBackend
 from .schema import SCHEMA_VERSION, Environment, Sampling
 from .tasks import Likelihood
 
@@ -306,7 +307,7 @@ class Runner:
         assert self._environment is not None
         workload = self.plan.workload
         provider = self.registry.provider("decodebench_backends", cell.backend.name)
-        environment = self._environment.model_copy(update={"load_average": round(os.getloadavg()[0], 2)})
+        environment = self._environment.model_copy(update=_as_it_is_now(cell.backend))
         return {
             "schema": SCHEMA_VERSION,
             "run_id": run_id,
@@ -376,6 +377,14 @@ class _Listener:
             if peak is not None:
                 self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
             self._progress.sample(line["output_tokens"] or line["scored_tokens"], line["duration_s"])
+
+
+def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
+    """Return what of the environment changes between rounds: the load, and the versions that the worker has."""
+    found: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 2)}
+    if issubclass(backend, RemoteBackend):
+        found |= {name: backend.description[name] for name in ("python", "packages")}
+    return found
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

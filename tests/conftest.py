@@ -65,6 +65,7 @@ class Cli:
             **{name: value for name, value in os.environ.items() if not name.startswith("DECODEBENCH_")},
             "DECODEBENCH_CACHE": str(cache),
             "DECODEBENCH_CONFIG": str(home / "config.toml"),
+            "DECODEBENCH_DATA": str(home / "data"),
             "PYTHONPATH": str(TESTS / "faulty_plugin"),
             "HF_HUB_OFFLINE": "1",
         }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+from importlib.metadata import distribution as installed
+from importlib.metadata import requires
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 DECODER = '''
 from decodebench import Availability, Backend, ModelFacts, Quantisation, Step, hookimpl
@@ -44,10 +49,11 @@ def decoder(name: str, version: str = "7") -> str:
     return DECODER.replace("{name}", name).replace("{version}", version)
 
 
-def distribution(folder: Path, name: str, version: str, **modules: str) -> None:
+def distribution(folder: Path, name: str, version: str, *, group: str = "decodebench", **modules: str) -> None:
     """Put a distribution into ``folder`` whose modules are its plugins, each under the module's name.
 
-    A module may be named ``plugin__module``, where the plugin's name is not the module's.
+    A module may be named ``plugin__module``, where the plugin's name is not the module's; those of another ``group`` of
+    entry points are no plugins.
     """
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
@@ -57,4 +63,38 @@ def distribution(folder: Path, name: str, version: str, **modules: str) -> None:
         plugin, _, module = key.rpartition("__")
         points.append(f"{plugin or module} = {module}")
         (folder / f"{module}.py").write_text(code)
-    (info / "entry_points.txt").write_text("\n".join(["[decodebench]", *points, ""]))
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *points, ""]))
+
+
+def wheel(folder: Path, name: str, version: str, *needs: str, **modules: str) -> Path:
+    """Write a wheel of what ``distribution`` puts into a folder."""
+    tree = folder / f"{name}-tree"
+    distribution(tree, name, version, **modules)
+    (info,) = tree.glob("*.dist-info")
+    with (info / "METADATA").open("a") as file:
+        file.writelines(f"Requires-Dist: {need}\n" for need in needs)
+    (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    (info / "RECORD").touch()
+    path = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(file for file in tree.rglob("*") if file.is_file()):
+            archive.write(file, file.relative_to(tree))
+    return path
+
+
+def wheels_of_installed(folder: Path, *names: str) -> None:
+    """Pack installed distributions, with all that they need, into wheels again: an index that needs no network."""
+    waiting, seen = list(names), set()
+    while waiting:
+        found = installed(waiting.pop())
+        name = found.metadata["Name"].lower().replace("-", "_").replace(".", "_")
+        if name in seen:
+            continue
+        seen.add(name)
+        wanted = map(Requirement, requires(found.metadata["Name"]) or ())
+        waiting += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+        tag = (found.read_text("WHEEL") or "").partition("Tag: ")[2].split()[0]
+        with zipfile.ZipFile(folder / f"{name}-{found.version}-{tag}.whl", "w") as archive:
+            for file in found.files or ():
+                if ".." not in file.parts and file.suffix != ".pyc" and "direct_url" not in file.name:
+                    archive.write(file.locate(), str(file))

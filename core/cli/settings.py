@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
 
+from .. import interpreters
 from ..errors import UsageError, unknown_name
+from ..user_files import config_file, read_config
 
 VARIABLE_PREFIX = "DECODEBENCH"
 
@@ -21,36 +21,30 @@ SOURCES = {
 }
 
 
-def config_file() -> Path:
-    """Return the user's config file: ``DECODEBENCH_CONFIG``, or ``config.toml`` in the user's config folder."""
-    override = os.environ.get("DECODEBENCH_CONFIG")
-    if override:
-        return Path(override)
-    from platformdirs import user_config_path
-
-    return user_config_path("decodebench", appauthor=False) / "config.toml"
-
-
 def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any]:
     """Read the user's config file: a table per command, whose keys are the long flags without dashes in front.
 
     Raises:
         UsageError: it is not TOML, or names a command that does not exist.
     """
-    file = config_file()
-    if not file.is_file():
+    content, file = read_config(), config_file()
+    if not content:
         return {}
-    import tomllib
-
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: {error}") from error
     known = set(commands())
     for name, table in content.items():
         if name not in known or not isinstance(table, dict):
             raise UsageError(f"{file}: {unknown_name('table', name, known)}")
-    return {name: {key.replace("-", "_"): value for key, value in table.items()} for name, table in content.items()}
+    return {name: _flags(name, table) for name, table in content.items()}
+
+
+def _flags(command: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a command's flags by parameter; tables within ``[backends]`` are about backends, see ``interpreters``."""
+    is_about_backends = command == interpreters.TABLE
+    return {
+        key.replace("-", "_"): value
+        for key, value in table.items()
+        if not (is_about_backends and isinstance(value, dict))
+    }
 
 
 def check_config(ctx: click.Context) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import requires, version
 from typing import Any
 
@@ -19,20 +21,35 @@ from ...installers import Command, Specs, installer_for
 from ...registry import PluginRecord, Registry
 from ..output import CONTEXT, announce, json_option, print_json
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
 
 @click.command(context_settings=CONTEXT)
 @click.argument("specs", nargs=-1, metavar="SPEC...")
 @click.option(
     "-e", "--editable", multiple=True, metavar="DIR", help="Install a folder so that its changes count at once."
 )
+@click.option("--isolated", metavar="NAME", help="Make an environment of this name for it; SPEC may be left out.")
+@click.option("--python", metavar="PYTHON", help="With --isolated: the interpreter to make the environment from.")
 @click.option("--dry-run", is_flag=True, help="Print the command and install nothing.")
 @json_option
-def install(specs: tuple[str, ...], editable: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def install(
+    specs: tuple[str, ...],
+    editable: tuple[str, ...],
+    isolated: str | None,
+    python: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Install plugins into the environment that decodebench runs in, or into one of their own.
 
     SPEC is what pip takes: a name, a name with a version, a folder, a wheel, an address.
     """
     wanted = Specs(specs, editable)
+    if isolated is not None:
+        return _install_isolated(isolated, wanted, python, dry_run=dry_run, as_json=as_json)
+    if python is not None:
+        raise UsageError("--python goes with --isolated only")
     if not (wanted.plain or wanted.editable):
         raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR")
     command = installer_for().install(wanted)
@@ -54,11 +71,33 @@ def install(specs: tuple[str, ...], editable: tuple[str, ...], dry_run: bool, as
     return 1 if broken or any(plugin["status"] == "failed" for plugin in found) else 0
 
 
-def run(command: Command) -> int:
-    """Run an installer; what it says goes to the error output."""
+def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: bool, as_json: bool) -> int:
+    from ...environments import check_base, commands, create, folder_of, python_in
+    from ...worker_part import bare_environment
+
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign")
+    base = check_base(python) if python else None
+    wanted = specs if specs.plain or specs.editable else Specs((name,))
+    if dry_run:
+        lines = commands(name, wanted, base)
+        print_json({"commands": lines}) if as_json else click.echo("\n".join(map(shlex.join, lines)))
+        return 0
+    found = create(name, wanted, base, partial(run, environment=bare_environment()))
+    interpreter = python_in(folder_of(name))
+    if as_json:
+        print_json({"python": str(interpreter), "plugins": found})
+    else:
+        _say(found)
+        click.echo(f"they run in {interpreter}")
+    return 1 if any(plugin["status"] == "failed" for plugin in found) else 0
+
+
+def run(command: Command, environment: Mapping[str, str] | None = None) -> int:
+    """Run an installer, with other variables where they are given; what it says goes to the error output."""
     announce(shlex.join(command))
     try:
-        return subprocess.run(command, stdout=sys.stderr, check=False).returncode
+        return subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode
     except OSError as error:
         raise UsageError(f"cannot run {command[0]}: {error.strerror}") from error
 

@@ -55,6 +55,8 @@ def _rows(registry: Registry, plugin: PluginRecord) -> Iterator[tuple[str, str]]
     if plugin.revision:
         yield "revision", plugin.revision
     yield "module", plugin.module
+    if plugin.python:
+        yield "interpreter", str(plugin.python)
     yield "plugin API", plugin.api or "any"
     for hook, names in plugin.provides.items():
         yield hook, "\n".join(names)

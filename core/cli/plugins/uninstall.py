@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import click
 
@@ -10,6 +11,7 @@ from ...errors import UsageError, unknown_name
 from ...hookspecs import PROJECT
 from ...installers import installer_for, normalised
 from ...registry import PluginRecord, Registry
+from ...user_files import config_file
 from ..output import CONTEXT, json_option, print_json
 from .install import run
 
@@ -21,6 +23,8 @@ from .install import run
 def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
     """Remove a plugin, by its own name or by its distribution's."""
     found = _of(Registry().plugins, name)
+    if found[0].python is not None:
+        return _remove(found[0].python, found, dry_run=dry_run, as_json=as_json)
     distribution = str(found[0].distribution)
     command = installer_for().uninstall(distribution)
     content = {"command": command, "distribution": distribution, "plugins": [plugin.name for plugin in found]}
@@ -34,6 +38,23 @@ def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
         print_json(content)
     else:
         click.echo(f"removed {distribution} with {', '.join(plugin.name for plugin in found)}")
+    return 0
+
+
+def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: bool) -> int:
+    """Delete the environment that was made for a plugin."""
+    from ...environments import is_ours, remove
+
+    folder, names = python.parent.parent, [plugin.name for plugin in found]
+    if not is_ours(python):
+        advice = f"take its table [backends.NAME] out of {config_file()}"
+        raise UsageError(f"{names[0]!r} lives in {folder}, which decodebench has not made: {advice}")
+    if not dry_run:
+        remove(python)
+    if as_json:
+        print_json({"environment": str(folder), "plugins": names})
+    else:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {folder} with {', '.join(names)}")
     return 0
 
 
@@ -56,6 +77,6 @@ def _of(plugins: tuple[PluginRecord, ...], name: str) -> list[PluginRecord]:
         raise UsageError(
             f"{name!r} belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS={matches[0].name} turns it off"
         )
-    if owner is None:
+    if owner is None and matches[0].python is None:
         raise UsageError(f"{name!r} is the file {matches[0].module}: leave --plugin out instead")
-    return [plugin for plugin in plugins if plugin.distribution == owner]
+    return [plugin for plugin in plugins if (plugin.distribution, plugin.python) == (owner, matches[0].python)]
