@@ -7,12 +7,12 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench nightly docs references proto clean clang chromium
+.PHONY: demo test lint types bench nightly docs references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
 
-test: lint types clang chromium
+test: lint types clang chromium bubblewrap
 	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev-ready
@@ -29,7 +29,7 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices included.
-nightly: lint types clang chromium
+nightly: lint types clang chromium bubblewrap
 	$(BIN)/python -m pytest
 
 # Regenerate what docs/ takes from the code.
@@ -59,6 +59,12 @@ chromium:
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium chromium-driver >/dev/null; } || \
 		echo "chromium is not installed: the page is not tested in a browser (apt-get install chromium chromium-driver)"
+
+# Programs that models write are run in it, and in nothing else. Installed where that needs no password.
+bubblewrap:
+	@[ "$$(uname)" != Linux ] || command -v bwrap >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes bubblewrap >/dev/null; } || \
+		echo "bubblewrap is not installed: code of models is not run (apt-get install bubblewrap)"
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,7 +29,7 @@ _REMEMBERED = 4096
 _LONGEST = 2000  # characters of an answer; longer ones are no answer but a text
 
 _PHRASE = re.compile(r"(?:final )?answer(?: is)?\s*[:=]?\s*(.+)", re.IGNORECASE)
-_INLINE = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_INLINE = re.compile(r"(?<!\\)\$\$?((?:\\.|[^$\\])+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _PLAIN_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.[0-9]+)?(?<=[0-9])")
 _PLAIN_FRACTION = re.compile(r"(-?)\\frac\{([0-9]+)\}\{([0-9]+)\}")
 _SPACES = re.compile(r"\\[,;:! ]|\\q?quad|~|\s+")
