@@ -24,7 +24,7 @@ def shipped() -> set[str]:
         cwd=ROOT,
         check=True,
     ).stdout.splitlines()
-    top = {"__init__.py", "__main__.py", "defaults.py", "py.typed"}
+    top = {"__init__.py", "__main__.py", "defaults.py", "py.typed", "testing.py"}
     return {f"decodebench/{name}" for name in listed if name in top or name.split("/")[0] in PACKAGES}
 
 

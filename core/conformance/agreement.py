@@ -69,7 +69,8 @@ def tokens_match_the_reference(subject: Subject) -> str:
             raise Broken(f"prompt {number}: {len(own.ids)} tokens instead of {len(theirs.ids)}")
         if parts is not None and (margin := _margin(judge, right, number, parts)) >= defaults.TIE_MARGIN:
             told = f"token {parts + 1} is {own.ids[parts]} instead of {theirs.ids[parts]}"
-            raise Broken(f"prompt {number}: {told}, where the reference's top-two margin is {margin:.3g}")
+            lead = f"{margin:.3g}" if math.isfinite(margin) else "unknown, since it cannot score"
+            raise Broken(f"prompt {number}: {told}, where the reference's top-two margin is {lead}")
     return f"{claiming.cell.quantisation} against {reference.name} {judge.cell.quantisation}"
 
 

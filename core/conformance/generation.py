@@ -211,6 +211,8 @@ def sampling_follows_its_seed(subject: Subject) -> str:
     """One seed gives one output, other seeds give others, and top_k = 1 gives the greedy output."""
     if "sampling" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'sampling'")
+    if (why := subject.refusal_of(temperature=1.5)) is not None:
+        raise NotApplicable(f"it refuses to sample with these options: {why}")
     seeds, top = subject.generating("sample")
     if seeds["again"] != seeds["ids"][0]:
         raise Broken(f"one seed gives two outputs: {_parting(seeds['again'], seeds['ids'][0])}")
@@ -226,6 +228,8 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
     """A row of a batch gets the tokens that its prompt gets alone, but for ties that rounding decides."""
     if subject.backend.max_batch_size == 1:
         raise NotApplicable("it declares max_batch_size = 1")
+    if (why := subject.refusal_of(batch_size=2)) is not None:
+        raise NotApplicable(f"it refuses batches with these options: {why}")
     lines = subject.generating("batch")
     for row, line in enumerate(lines):
         is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN

@@ -15,6 +15,8 @@ from .generation import GENERATION
 from .resources import RESOURCES
 from .subject import Subject
 
+_TABLE_BEGINS, _TABLE_ENDS = "<!-- checks: written by `make docs` -->", "<!-- end of checks -->"
+
 CHECKS: tuple[Check, ...] = (*DECLARATIONS, *GENERATION, *RESOURCES, *AGREEMENT)
 
 
@@ -62,7 +64,16 @@ def chosen(names: Sequence[str]) -> Sequence[Check]:
     return [check for check in CHECKS if check.name in names or not names]
 
 
-def markdown() -> str:
-    """Return the table of ``docs/conformance.md``."""
+def with_table(page: str) -> str:
+    """Return the documentation's page with its table of checks written anew.
+
+    Raises:
+        ValueError: the page has no place marked for it.
+    """
     rows = [f"| `{check.name}` | {check.rule} | {check.advice} |" for check in CHECKS]
-    return "\n".join(["| check | rule | where to look when it fails |", "| --- | --- | --- |", *rows]) + "\n"
+    table = "\n".join(["| check | rule | where to look when it fails |", "| --- | --- | --- |", *rows])
+    before, begin, rest = page.partition(_TABLE_BEGINS)
+    _, end, after = rest.partition(_TABLE_ENDS)
+    if not (begin and end):
+        raise ValueError(f"the page has no place between {_TABLE_BEGINS!r} and {_TABLE_ENDS!r}")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"

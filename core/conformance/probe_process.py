@@ -6,18 +6,19 @@ lines, as the worker does. It reports what it saw and judges nothing: the checks
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request
+from ..backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
 from ..cache import ModelCache
 from ..cells import validate_options
-from ..errors import DecodebenchError, PluginError
+from ..errors import DecodebenchError, PluginError, UsageError
 from ..job import ModelJob
-from ..measure import measure
+from ..measure import Row, measure
 from ..plan import Workload
 from ..registry import Registry
 from ..tokenizer import Codec
@@ -29,6 +30,7 @@ from .probe_job import Generating, ProbeJob
 
 _LIMITS = (1, 2, 7)
 _SHORT = 8
+_LONG = 64  # a decoder that adapts has used all its options by then
 _CANCELLED_AFTER = (0, 1, 3)
 _SEEDS = range(6)
 _WARMUP_CYCLES, _CYCLES = 2, 5
@@ -104,7 +106,8 @@ def _declarations(job: ProbeJob, wire: Wire) -> None:
     probed = backend.probe()
     probe = {"cpu_s": _cpu_s() - started, "wall_s": time.perf_counter() - wall}
     formats = [asdict(quantisation) for quantisation in backend.quantisations()]
-    cost = {"host_s": host_s, "import_s": import_s, "imported": imported, "probe_imported": imports.foreign()}
+    of_probe = {name: owner for name, owner in imports.foreign().items() if name not in imported}
+    cost = {"host_s": host_s, "import_s": import_s, "imported": imported, "probe_imported": of_probe}
     wire.send("declarations", {**cost, "probe": probe, "availability": asdict(probed), "quantisations": formats})
 
 
@@ -137,15 +140,25 @@ def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 
 def _stops(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
-    """Let tokens of a free output end the same output: the first, one in the middle, and none with ``ignore_eos``."""
+    """Let tokens of a free output end the same output, and none with ``ignore_eos``."""
     free = loaded.request(max_new_tokens=job.max_new_tokens)
-    ids = loaded.ids(free)
+    row = measure(loaded.backend, [free]).rows[0]
+    ids = row.ids
     wire.send("free", {"ids": ids})
     firsts = [at for at, token in enumerate(ids) if token not in ids[:at]]
-    for at in sorted({firsts[0], firsts[len(firsts) // 2], firsts[-1]}):
+    middle = firsts[len(firsts) // 2]
+    for at in sorted({firsts[0], middle, firsts[-1], *_within_steps(row, firsts)[-2:]}):
         stopped = replace(free, stop_token_ids=(ids[at],), ignore_eos=False)
         _send_ids(wire, "stopped", loaded, stopped, at=at)
-    _send_ids(wire, "ignored", loaded, replace(free, stop_token_ids=(ids[firsts[len(firsts) // 2]],)))
+    _send_ids(wire, "ignored", loaded, replace(free, stop_token_ids=(ids[middle],)))
+
+
+def _within_steps(row: Row, places: Sequence[int]) -> list[int]:
+    """Return those places at which a step commits a token and others behind it: there a stop is easily missed."""
+    if row.is_placed:
+        return []
+    lasts = set(itertools.accumulate(len(step.token_ids) for _, step in row.steps))
+    return [at for at in places if at + 1 not in lasts]
 
 
 def _send_ids(wire: Wire, kind: str, loaded: Loaded, request: Request, **about: int) -> None:
@@ -220,14 +233,24 @@ def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backend
     backend.check(model, watched, Workload(max_new_tokens=job.max_new_tokens))
     prepared = backend.prepare(model, job.quantisation, job.device, watched, ModelCache(job.cache_root))
     loaded = _load(job, backend(), watched, prepared)
-    loaded.ids(loaded.request())
-    if "sampling" in backend.supports:
+    for prompt in range(len(loaded.prompts)):
+        loaded.ids(loaded.request(prompt, max_new_tokens=_LONG))
+    if "sampling" in backend.supports and _takes(backend, model, options, temperature=0.8):
         loaded.ids(loaded.request(temperature=0.8))
     if "score" in backend.supports:
         loaded.backend.score(loaded.prompts[0])
     loaded.backend.close()
     inert = {name: why for name, why in backend.inert_options(options).items() if name not in read}
     wire.send("options", {"read": sorted(read), "inert": inert})
+
+
+def _takes(backend: type[Backend], model: ResolvedModel, options: BackendOptions, *, temperature: float) -> bool:
+    """Whether the backend samples with these options."""
+    try:
+        backend.check(model, options, Workload(temperature=temperature))
+    except UsageError:
+        return False
+    return True
 
 
 def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:

@@ -17,7 +17,7 @@ from ..errors import BackendError, UsageError
 from ..job import ContinuationJob, Job, ModelJob, PreparedJob, PromptJob
 from ..launchers import Line, Outcome, run_worker
 from ..models import example_model
-from ..plan import build
+from ..plan import Workload, build
 from ..registry import Registry
 from .check import Broken, NotApplicable
 from .probe_job import GENERATING, Generating, ProbeJob, Question
@@ -157,6 +157,14 @@ class Subject:
             raise NotApplicable(f"not judged: {self.loading_fault}")
         assert self._answers.facts is not None
         return self._answers.facts
+
+    def refusal_of(self, **workload: Any) -> str | None:  # noqa: ANN401 - fields of Workload
+        """Return why the backend refuses a workload with these options; None where it takes it."""
+        try:
+            self.backend.check(self.cell.model, self.cell.options, Workload(**workload))
+        except UsageError as error:
+            return str(error)
+        return None
 
     def generating(self, question: Generating) -> Sequence[Line]:
         """Ask a question of a loaded model, in a process that answers the others too; each is asked once.

@@ -72,7 +72,9 @@ def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
         found["max_draft_tokens"] = "without adaptive"
     if options.num_candidates == 1:
         found |= dict.fromkeys(("candidate_temperature", "candidate_top_p"), "with one candidate")
-    if options.drafter != "prompt-lookup":
+    if options.drafter == "prompt-lookup":
+        found["num_candidates"] = "with drafter = 'prompt-lookup', which finds one draft"
+    else:
         found |= dict.fromkeys(("lookup_longest", "lookup_shortest"), "without drafter = 'prompt-lookup'")
     if options.server == "embedded":
         found |= dict.fromkeys(("deadline_s", "reconnects"), "with server = 'embedded'")

@@ -74,7 +74,7 @@ class Twin(Backend):
             draft = self.draft(text, drafted if request.temperature == 0 else 0)
             draft_s = time.perf_counter() - started
             ids = self.verify(text, draft, choose)
-            accepted = len(ids) - 1
+            accepted = min(len(draft), len(ids) - 1)
             ids = self.cut(ids, request, left)
             text += ids
             left -= len(ids)
@@ -343,7 +343,7 @@ class Burst(Twin):
 
     def row(self, row, request):
         steps = list(super().row(row, request))
-        time.sleep(0.1)
+        time.sleep(0.03)
         yield from steps
 
 

@@ -20,20 +20,20 @@ class AdlEwmaScheduler(EwmaScheduler):
 
     def __init__(self, options: DFlashOptions) -> None:
         super().__init__(options)
+        self._rho, self._delta = options.adl_rho, options.adl_delta
         self._generated: float | None = None
         self._accepted: float | None = None
 
     def _learn_lengths(self, observation: Observation) -> None:
-        rho = self._options.adl_rho
-        self._generated = averaged(self._generated, observation.l_gen, rho)
-        self._accepted = averaged(self._accepted, observation.tau, rho)
+        self._generated = averaged(self._generated, observation.l_gen, self._rho)
+        self._accepted = averaged(self._accepted, observation.tau, self._rho)
 
     @property
     def _target(self) -> int:
         """The adaptive length in tokens."""
         assert self._generated is not None and self._accepted is not None
         options = self._options
-        more = options.adl_delta if self._accepted >= self._generated else 0.0
+        more = self._delta if self._accepted >= self._generated else 0.0
         low, high = options.adl_k_min or self._sizes[0], options.adl_k_max or self.largest
         return min(max(math.ceil(self._generated + more), low), high)
 
