@@ -120,7 +120,8 @@ def _options(content: _Content) -> dict[str, Any]:
 
 def _inert(content: _Content) -> dict[str, str]:
     backend = _backend(content)
-    return dict(backend.inert_options(validate_options(backend, content["options"])))
+    options = validate_options(backend, content["options"])
+    return dict(backend.inert_options(options, is_scoring=content["is_scoring"]))
 
 
 def _check(content: _Content) -> list[str]:

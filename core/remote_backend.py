@@ -65,9 +65,9 @@ class RemoteBackend(Backend):
         return found
 
     @classmethod
-    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
         """Ask it."""
-        found: dict[str, str] = cls._ask("inert", options=options.model_dump(mode="json"))
+        found: dict[str, str] = cls._ask("inert", options=options.model_dump(mode="json"), is_scoring=is_scoring)
         return found
 
     @classmethod

@@ -22,7 +22,7 @@ from ..measure import Row, measure
 from ..plan import Workload
 from ..registry import Registry
 from ..tokenizer import Codec
-from ..worker import Wire, reason_of, serve
+from ..worker import Wire, reason_of, work
 from .imports import Imports
 from .memory import resident_bytes
 from .option_reads import recording
@@ -62,7 +62,7 @@ class Loaded:
 
 def main() -> None:
     """Answer the question that stands on standard input."""
-    serve(ProbeJob, _answer)
+    work(ProbeJob, _answer)
 
 
 def _answer(job: ProbeJob, wire: Wire) -> None:
