@@ -132,10 +132,15 @@ def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, impor
         "kv_bytes_per_token": facts.kv_bytes_per_token,
         "settings": dict(facts.settings),
         "notes": list(job.prepared.notes),
-        "bits_per_weight": job.prepared.bits_per_weight or 8 * facts.weight_bytes / max(facts.parameters, 1),
+        "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
     wire.send("load", content)
     return facts
+
+
+def _bits_per_weight(facts: ModelFacts) -> float | None:
+    """Return the measured bits per weight, scales included; None for a model without weights."""
+    return 8 * facts.weight_bytes / facts.parameters if facts.weight_bytes and facts.parameters else None
 
 
 def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> None:

@@ -61,6 +61,11 @@ def test_a_plugin_is_installed_compared_drawn_and_removed(environment, tmp_path)
     assert (listed["ngram"]["distribution"], listed["ngram"]["version"]) == ("decodebench-ngram", "1.2.3")
     assert "ngram" in environment.names("backends")
 
+    checked = environment.decodebench("plugins", "check", "ngram", "-m", "tiny:draft", "--json")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (report,) = json.loads(checked.stdout)
+    assert {result["verdict"] for result in report["results"]} == {"passed", "skipped"}
+
     output = tmp_path / "output"
     arguments = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 3, "--max-new-tokens", 16, "--rounds", 2]
     run = environment.decodebench("run", "-b", "ngram", *arguments, "--set", "n=1,4", "-o", output, "--json")

@@ -174,8 +174,10 @@ def schema() -> None:
     """Print the JSON Schema of the records."""
     from ...collate.comparison import Comparison
     from ...collate.parity_matrix import ParityMatrix
+    from ..conformance.kit import ConformanceReport
     from ..registry import PluginRecord
     from ..schema import json_schemas
 
-    extra = {model.__name__: model.model_json_schema() for model in (Comparison, ParityMatrix, PluginRecord)}
+    shapes = (Comparison, ParityMatrix, PluginRecord, ConformanceReport)
+    extra = {model.__name__: model.model_json_schema() for model in shapes}
     print_json(json_schemas() | extra)

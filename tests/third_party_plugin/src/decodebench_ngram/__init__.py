@@ -9,6 +9,7 @@ from pydantic import Field
 from decodebench import (
     Availability,
     Backend,
+    BackendError,
     BackendOptions,
     Figure,
     ModelFacts,
@@ -45,11 +46,15 @@ class Ngram(Backend):
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         assert isinstance(options, NgramOptions)
+        if device != "cpu":
+            raise BackendError(f"device {device!r} is not there: n-grams are looked up on the CPU")
         self.n = options.n
-        return ModelFacts(parameters=1, weight_bytes=4, context_length=2048, vocabulary_size=512)
+        return ModelFacts(parameters=0, weight_bytes=0, context_length=2048, vocabulary_size=512)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         for request in batch:
+            if not request.prompt_ids:
+                raise BackendError("the prompt has no tokens")
             text = list(request.prompt_ids)
             for _ in range(request.max_new_tokens):
                 text.append(self._next(text))
