@@ -118,7 +118,7 @@ class ModelFacts:
 
     Attributes:
         parameters: number of parameters, tied ones counted once.
-        weight_bytes: bytes the weights occupy in the engine.
+        weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
         context_length: longest sequence in tokens.
         vocabulary_size: rows of the output layer.
         stop_token_ids: ids that end a generation; empty where the model folder says it.

@@ -140,8 +140,8 @@ def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, impor
 
 
 def _bits_per_weight(facts: ModelFacts) -> float | None:
-    """Return how wide the weights are on average; None of a decoder without any."""
-    return 8 * facts.weight_bytes / facts.parameters if facts.parameters and facts.weight_bytes else None
+    """Return the measured bits per weight, scales included; None for a model without weights."""
+    return 8 * facts.weight_bytes / facts.parameters if facts.weight_bytes and facts.parameters else None
 
 
 def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> None:

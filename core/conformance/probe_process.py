@@ -105,16 +105,16 @@ def _declarations(job: ProbeJob, wire: Wire) -> None:
     started, wall = _cpu_s(), time.perf_counter()
     probed = backend.probe()
     probe = {"cpu_s": _cpu_s() - started, "wall_s": time.perf_counter() - wall}
-    formats = [asdict(quantisation) for quantisation in backend.quantisations()]
+    backend.quantisations()
     of_probe = {name: owner for name, owner in imports.foreign().items() if name not in imported}
     cost = {"host_s": host_s, "import_s": import_s, "imported": imported, "probe_imported": of_probe}
-    wire.send("declarations", {**cost, "probe": probe, "availability": asdict(probed), "quantisations": formats})
+    wire.send("declarations", {**cost, "probe": probe, "availability": asdict(probed)})
 
 
 def _cpu_s() -> float:
     """Return the CPU time of this process and of its finished children, in seconds."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return time.process_time() + times.children_user + times.children_system
 
 
 def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: PreparedModel | None = None) -> Loaded:
