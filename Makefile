@@ -34,6 +34,7 @@ nightly: lint types clang chromium
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from decodebench.core.metrics import markdown; print(markdown(), end='')" > docs/metrics.md
 	$(BIN)/python -c "from decodebench.collate.findings import markdown; print(markdown(), end='')" > docs/findings.md
+	$(BIN)/python -c "from decodebench.core.hook_reference import markdown; print(markdown(), end='')" > docs/hooks.md
 
 # Draw the images anew that the tests hold the figures against; look at them before they are committed.
 references: $(VENV)/.dev-ready
