@@ -69,8 +69,8 @@ class Wire:
 
 def main() -> None:
     """Run the job that stands on standard input."""
-    wire = take_stdout()
-    die_with_parent()
+    wire = _take_stdout()
+    _die_with_parent()
     job = Job.model_validate_json(sys.stdin.readline())
     status, reason = "ok", None
     try:
@@ -318,7 +318,7 @@ def _reason(job: Job, error: Exception) -> str:
     return f"backend {job.backend!r}: {type(error).__name__}: {text}"
 
 
-def take_stdout() -> Wire:
+def _take_stdout() -> Wire:
     """Keep the real standard output for the parent; send everything else that prints there to standard error."""
     sys.stdout.flush()
     pipe = os.fdopen(os.dup(1), "wb", buffering=2**16)
@@ -326,7 +326,7 @@ def take_stdout() -> Wire:
     return Wire(pipe)
 
 
-def die_with_parent() -> None:
+def _die_with_parent() -> None:
     """Ask Linux to end this process with its parent, so that a killed run leaves no engine behind."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
