@@ -22,16 +22,19 @@ if TYPE_CHECKING:
         Step,
     )
     from .core.cache import ModelCache
+    from .core.command import Command
     from .core.errors import (
         BackendError,
         DecodebenchError,
         ModelError,
         OutOfMemoryError,
         PluginError,
+        SampleError,
         UsageError,
     )
     from .core.exporter import Exporter
     from .core.figure import Figure
+    from .core.finding import Doubt, FindingCheck
     from .core.hookspecs import API_VERSION, hookimpl
     from .core.logparser import LogParser
     from .core.models import ModelSource
@@ -43,9 +46,11 @@ _HOME = {
         "Availability Backend BackendOptions ModelFacts PreparedModel Quantisation Request ResolvedModel Scores Step"
     ),
     "cache": "ModelCache",
-    "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError UsageError",
+    "command": "Command",
+    "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError",
     "exporter": "Exporter",
     "figure": "Figure",
+    "finding": "Doubt FindingCheck",
     "hookspecs": "API_VERSION hookimpl",
     "logparser": "LogParser",
     "models": "ModelSource",
@@ -60,9 +65,12 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendOptions",
+    "Command",
     "DecodebenchError",
+    "Doubt",
     "Exporter",
     "Figure",
+    "FindingCheck",
     "Likelihood",
     "LogParser",
     "ModelCache",
@@ -75,6 +83,7 @@ __all__ = [
     "Quantisation",
     "Request",
     "ResolvedModel",
+    "SampleError",
     "Score",
     "Scores",
     "Step",

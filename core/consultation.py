@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
@@ -26,23 +27,26 @@ from .job import ModelJob
 from .plan import Workload
 from .provenance import revision
 from .registry import Registry
-from .worker import die_with_parent, take_stdout
 
 _Content = Mapping[str, Any]
 
 
 def main() -> None:
     """Answer until nobody asks any more."""
-    wire = take_stdout()
-    die_with_parent()
-    for line in sys.stdin:
-        content = json.loads(line)
-        try:
-            wire.send("answer", {"answer": _ANSWERS[content["ask"]](content)})
-        except DecodebenchError as error:
-            wire.send("error", {"kind": type(error).__name__, "text": str(error)})
-        except Exception as error:  # noqa: BLE001 - the plugin boundary
-            wire.send("error", {"kind": "PluginError", "text": f"{type(error).__name__}: {error}"})
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as pipe:
+        os.dup2(2, 1)  # what a plugin prints must not stand among the answers
+        for line in sys.stdin:
+            pipe.write(json.dumps(_answer(json.loads(line))) + "\n")
+            pipe.flush()
+
+
+def _answer(content: _Content) -> dict[str, Any]:
+    try:
+        return {"type": "answer", "answer": _ANSWERS[content["ask"]](content)}
+    except DecodebenchError as error:
+        return {"type": "error", "kind": type(error).__name__, "text": str(error)}
+    except Exception as error:  # noqa: BLE001 - the plugin boundary
+        return {"type": "error", "kind": "PluginError", "text": f"{type(error).__name__}: {error}"}
 
 
 @cache

@@ -30,6 +30,13 @@ _STATED = {
 _NAME = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
 
 
+def type_of(hook: str) -> type:
+    """Return the class that ``hook`` asks for: of its sub-classes or of its instances."""
+    module, name, _ = _TYPES[hook]
+    found: type = getattr(import_module(f".{module}", __package__), name)
+    return found
+
+
 def noun(hook: str) -> str:
     """Return what a hook provides, in the singular: ``"backend"``."""
     return hook.removeprefix("decodebench_").removesuffix("s").replace("_", " ")
@@ -55,8 +62,7 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
     Raises:
         PluginError: it is of another type than the hook asks for, abstract, or lacks what it must state.
     """
-    module, class_name, is_class = _TYPES[hook]
-    expected = getattr(import_module(f".{module}", __package__), class_name)
+    expected, (_, class_name, is_class) = type_of(hook), _TYPES[hook]
     if is_class and not (isinstance(item, type) and issubclass(item, expected)):
         raise PluginError(f"{hook} returned {item!r}, which is no sub-class of {class_name}")
     if not is_class and not isinstance(item, expected):

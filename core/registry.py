@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from functools import cached_property
@@ -48,6 +49,7 @@ class PluginRecord(Record):
     api: str | None = Field(None, description="versions of the plugin contract that it asks for")
     hooks: tuple[str, ...] = Field((), description="hooks that it implements")
     provides: dict[str, tuple[str, ...]] = Field({}, description="names that it adds, by hook")
+    notices: tuple[str, ...] = Field((), description="what it uses that is deprecated")
     clashes: tuple[str, ...] = Field((), description="names of its own that were taken, and what to write instead")
     status: PluginStatus = Field("ok", description="ok, disabled by the user, or failed")
     reason: str | None = Field(None, description="why it was skipped")
@@ -123,7 +125,9 @@ class Registry:
                 with traced("import", label):
                     plugin = source.load()
                 api = _check_api(getattr(plugin, "decodebench_api", None))
-                self._manager.register(plugin, name=about.name)
+                with warnings.catch_warnings(record=True) as said:
+                    warnings.simplefilter("always")
+                    self._manager.register(plugin, name=about.name)
                 provides, clashes = self._collect(about, plugin, label)
         except (Exception, SystemExit) as error:  # the plugin boundary: a bad plugin becomes a listed reason
             self._forget(about.name)
@@ -133,6 +137,7 @@ class Registry:
                 raise UsageError(f"--plugin {source.file}: {reason}") from error
             return about.model_copy(update={"status": "failed", "reason": reason})
         found = {"api": api, "hooks": tuple(provides), "provides": provides, "clashes": tuple(clashes)}
+        found["notices"] = tuple(str(warning.message) for warning in said)
         return about.model_copy(update=found)
 
     def _collect(self, about: PluginRecord, plugin: object, label: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:

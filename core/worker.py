@@ -77,8 +77,8 @@ def main() -> None:
 
 def work(kind: type[J], run: Callable[[J, Wire], None]) -> None:
     """Read a job from standard input, run it, send how it ended and end the process."""
-    wire = take_stdout()
-    die_with_parent()
+    wire = _take_stdout()
+    _die_with_parent()
     job = kind.model_validate_json(sys.stdin.readline())
     status, reason = "ok", None
     try:
@@ -358,7 +358,7 @@ def reason_of(job: Job, error: Exception) -> str:
     return f"backend {job.backend!r}: {type(error).__name__}: {text}"
 
 
-def take_stdout() -> Wire:
+def _take_stdout() -> Wire:
     """Keep the real standard output for the parent; send everything else that prints there to standard error."""
     sys.stdout.flush()
     pipe = os.fdopen(os.dup(1), "wb", buffering=2**16)
@@ -366,7 +366,7 @@ def take_stdout() -> Wire:
     return Wire(pipe)
 
 
-def die_with_parent() -> None:
+def _die_with_parent() -> None:
     """Ask Linux to end this process with its parent, so that a killed run leaves no engine behind."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -11,6 +11,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "plugins" / "reference" / "MODEL_CARD.md"]
 
+EMPTY = "def decodebench_sweeps():\n    return []\n"
+
+TESTED = {
+    ("README.md", "python", 1),  # below
+    ("README.md", "toml", 2),  # below; the entry point is that of `install`
+    ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
+    ("plugins.md", "python", 1),  # below
+    ("plugins.md", "toml", 1),  # below
+    ("slides.md", "typst", 1),  # tests/viz/test_slides.py
+    ("tutorial.md", "python", 7),  # tests/test_tutorial.py
+    ("tutorial.md", "toml", 1),  # tests/test_tutorial.py
+    ("versioning.md", "python", 1),  # below
+}
+
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -62,7 +76,7 @@ def command_lines() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8") if page.is_file() else ""
-        inline = re.findall(r"`(decodebench [a-z][^`\n]*)`", text)
+        inline = re.findall(r"`(decodebench [a-z-][^`\n]*)`", text)
         listed = (
             [line.split("  #")[0] for block in blocks(page, "console") for line in block.splitlines()] if text else []
         )
@@ -74,19 +88,54 @@ def command_lines() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), command_lines())
 def test_commands_in_the_documentation_exist(cli, page, line):
     words = shlex.split(line)[1:]
-    shown = cli(words[0], "--help")
-    if len(words) > 1 and re.search(rf"^Commands:\n(?:.*\n)*  {re.escape(words[1])} ", shown.out, re.MULTILINE):
-        shown = cli(*words[:2], "--help")
-    assert shown.code == 0, f"{page}: {line}"
-    flags = {word.split("=")[0] for word in words[1:] if re.match(r"--?[a-z]", word)}
-    missing = {flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", shown.out)}
-    assert not missing, f"{page}: {line}"
+    command = next((number for number, word in enumerate(words) if re.fullmatch(r"[a-z][a-z-]*", word)), len(words))
+    parts = [(words[:command], [])]  # flags before the command are those of decodebench itself
+    names = words[command : command + 1]
+    if names == ["plugins"] and len(words) > command + 1 and not words[command + 1].startswith("-"):
+        names = words[command : command + 2]
+    parts.append((words[command + len(names) :], names))
+    for arguments, of in parts:
+        shown = cli(*of, "--help")
+        assert shown.code == 0, f"{page}: {line}"
+        flags = {word.split("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
+        missing = {flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", shown.out)}
+        assert not missing, f"{page}: {line}"
 
 
 def test_the_metrics_page_is_what_the_table_says():
     from decodebench.core.metrics import markdown
 
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == markdown()
+
+
+def test_the_hooks_page_is_what_the_hookspecs_say():
+    from decodebench.core.hook_reference import markdown
+
+    assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown()
+
+
+def test_the_versions_page_names_a_version_that_is_accepted(cli, tmp_path):
+    (code,) = blocks(ROOT / "docs" / "versioning.md", "python")
+    environment = install(tmp_path, "stated", code + "from decodebench import hookimpl\n@hookimpl\n" + EMPTY)
+    (stated,) = [plugin for plugin in cli("plugins", "--json", env=environment).json if plugin["name"] == "stated"]
+    assert (stated["status"], stated["api"]) == ("ok", ">=1,<2")
+
+
+def test_the_config_of_the_plugin_page_is_read(cli, tmp_path):
+    (table,) = blocks(ROOT / "docs" / "plugins.md", "toml")
+    (tmp_path / "config.toml").write_text(table)
+    assert "plugin 'my-engine' is failed: /path/to/venv/bin/python: No such file" in cli("backends").err
+
+
+def test_every_block_of_code_has_a_test():
+    """Console blocks are checked line by line; whoever adds a block in another language adds a test of it."""
+    found = {
+        (page.name, language, len(blocks(page, language)))
+        for page in PAGES
+        for language in ("python", "toml", "typst")
+        if blocks(page, language)
+    }
+    assert found == TESTED
 
 
 def test_links_between_pages_lead_somewhere():

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import decodebench
+from decodebench.core import hookspecs
+from decodebench.core.registry import Registry
 from decodebench.core.store import Store
 
 from ..plugin_folder import decoder, distribution
@@ -89,6 +91,19 @@ def test_bad_ones_harm_no_other(many_bad):
     assert found["good"]["status"] == "ok"
     assert backends.code == 0
     assert "good" in backends.out
+
+
+def test_a_deprecated_hook_is_noticed(tmp_path, monkeypatch):
+    def decodebench_sweeps():
+        """Return nothing any more."""
+
+    notice = DeprecationWarning("decodebench_sweeps goes with API 2")
+    deprecated = hookspecs.hookspec(warn_on_impl=notice)(decodebench_sweeps)
+    monkeypatch.setattr(hookspecs, "decodebench_sweeps", deprecated)
+    file = tmp_path / "old.py"
+    file.write_text("from decodebench import hookimpl\n@hookimpl\ndef decodebench_sweeps():\n    return []\n")
+    (old,) = Registry(only=["old"], files=[file]).plugins
+    assert (old.status, old.notices) == ("ok", ("decodebench_sweeps goes with API 2",))
 
 
 def test_what_plugins_print_does_not_spoil_json(cli, tmp_path):

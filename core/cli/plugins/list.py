@@ -44,5 +44,5 @@ def _row(plugin: PluginRecord) -> tuple[str, ...]:
         " ".join(hook.removeprefix("decodebench_") for hook in plugin.hooks),
         " ".join(plugin.provides.get("decodebench_backends", ())),
         plugin.status,
-        plugin.reason or "\n".join(plugin.clashes),
+        plugin.reason or "\n".join((*plugin.clashes, *plugin.notices)),
     )

@@ -50,6 +50,8 @@ def _rows(registry: Registry, plugin: PluginRecord) -> Iterator[tuple[str, str]]
         yield "reason", plugin.reason
     for clash in plugin.clashes:
         yield "name taken", clash
+    for notice in plugin.notices:
+        yield "deprecated", notice
     yield "address", plugin.address
     yield "provided by", plugin.origin or "?"
     if plugin.revision:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import grpc
 import pytest
@@ -448,3 +449,10 @@ def test_a_taken_address_is_said(cli, server):
     ended = cli("serve-target", "-m", "tiny:target", "--address", server.address)
     assert ended.code == 1
     assert "cannot listen" in ended.err
+
+
+def test_the_python_of_the_page_asks_a_server(server, capsys):
+    page = Path(__file__).parents[3] / "docs" / "draft_target.md"
+    code = page.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    exec(compile(code.replace("localhost:50051", server.address), str(page), "exec"), {})
+    assert capsys.readouterr().out.strip()
