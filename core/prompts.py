@@ -45,6 +45,8 @@ class Prompts:
         measured = list(task.samples(plan.workload.samples, plan.seed))
         if not measured:
             raise UsageError(f"task {task.name!r} has no problems")
+        if plan.workload.attempts > 1 and any(sample.choices for sample in measured):
+            raise UsageError(f"task {task.name!r} scores choices: every attempt at a problem would be the same")
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
         jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]

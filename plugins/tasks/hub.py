@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -86,6 +87,9 @@ class HubData:
             )
         if self.is_gated and not _has_token():
             raise self._missing(split, columns, "it is gated and there is no token", self._how_to_be_let_in())
+        unreachable = _no_such_host()
+        if unreachable and not Path(self.dataset).exists():
+            raise self._missing(split, columns, unreachable, "try again where it can be reached")
         import datasets
 
         try:
@@ -127,3 +131,20 @@ def _has_token() -> bool:
     from huggingface_hub import get_token
 
     return get_token() is not None
+
+
+def _no_such_host() -> str | None:
+    """Say that the Hub's name leads nowhere: the library would try for half a minute before it gives up."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub import constants
+
+    host = urlsplit(constants.ENDPOINT).hostname
+    if constants.HF_HUB_OFFLINE or getproxies() or host is None:
+        return None
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        return f"{host} cannot be found ({error.strerror})"
+    return None

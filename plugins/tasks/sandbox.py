@@ -157,10 +157,10 @@ def _command(limits: Limits) -> list[str]:
     command += ["--uid", str(_NOBODY), "--gid", str(_NOBODY)]
     for name, value in {"PATH": "/usr/bin", "HOME": "/tmp", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}.items():
         command += ["--setenv", name, value]
-    place = _as_root() and _place_for_nobody()
+    place = _place_for_nobody() if _as_root() else None
     for path in _needed():
-        is_moved = place and path.is_relative_to(place)
-        command += ["--ro-bind", str(_PASSABLE / path.relative_to(place) if is_moved else path), str(path)]
+        moved = _PASSABLE / path.relative_to(place) if place and path.is_relative_to(place) else path
+        command += ["--ro-bind", str(moved), str(path)]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     figures = (limits.cpu_s, limits.memory_bytes, limits.processes, limits.file_bytes)
@@ -197,7 +197,7 @@ def _needed() -> tuple[Path, ...]:
     """Return what the interpreter needs: its own files, and the folders of the libraries that are mapped into it."""
     base = Path(sys.base_prefix).resolve() / "lib"
     found = {_interpreter(), Path(os.__file__).resolve().parent, *base.glob("libpython*.so*"), *_libraries()}
-    found |= {loader for loader in (Path("/lib64"), Path("/lib")) if loader.exists()}
+    found |= {loader for folder in ("lib", "lib64") for loader in Path("/", folder).glob("ld-*.so*")}
     return tuple(sorted(found, key=lambda path: len(path.parts)))
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from decodebench import UsageError
+from decodebench.core.plan import build
+from decodebench.core.prompts import Prompts
+from decodebench.core.registry import Registry
 
 RUN = ["run", "-b", "faulty", "-m", "tiny:draft", "--samples", 3, "--rounds", 1]
 
@@ -76,6 +83,14 @@ def test_what_cannot_be_done_is_refused_before_anything_is_measured(cli, tmp_pat
     ended = cli(*RUN, *arguments, "-o", tmp_path / "out")
     assert ended.code == 2 and not (tmp_path / "out").exists()
     assert all(word in ended.err for word in words), ended.err
+
+
+def test_choices_are_not_attempted_twice(monkeypatch):
+    monkeypatch.setenv("DECODEBENCH_DATA", str(Path(__file__).parents[1] / "data" / "tasks"))
+    workload = {"model": "tiny:draft", "task": "mmlu", "samples": 2, "attempts": 2, "temperature": 1.0}
+    plan = build({"workload": workload, "cells": [{"backend": "faulty"}]}, "test")
+    with pytest.raises(UsageError, match="'mmlu' scores choices"):
+        Prompts.of(plan, Registry(only=["tasks"]))
 
 
 def test_allowing_code_is_no_part_of_the_identity(cli, tmp_path):

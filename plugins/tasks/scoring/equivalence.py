@@ -142,8 +142,13 @@ class Judge:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             command = [sys.executable, "-m", f"{__package__}.equivalence_process"]
-            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, start_new_session=True, **streams)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the parent, which ends it
+            )
             with self._stopped_on_interrupt():
                 line = self._line(START_S)
             if line != b"ready\n":

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,17 @@ def test_without_network_the_error_says_what_may_be_placed_where(registry, tmp_p
     text = str(error.value)
     assert "cannot get cais/mmlu (test)" in text and str(tmp_path / "mmlu" / "test.jsonl") in text
     assert ".parquet" in text and "columns question, subject, choices, answer" in text
+
+
+def test_a_host_that_cannot_be_found_is_not_asked_again_and_again(registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("DECODEBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.invalid")
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    begin = time.perf_counter()
+    with pytest.raises(UsageError, match=r"hub\.invalid cannot be found"):
+        registry.task("gsm8k")
+    assert time.perf_counter() - begin < 20
 
 
 def test_a_gated_data_set_says_how_to_be_let_in(registry, tmp_path, monkeypatch):
