@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .core.logparser import LogParser
     from .core.models import ModelSource
     from .core.sweep import Sweep, SweepCells
-    from .core.tasks import Score, Task, TaskSample
+    from .core.tasks import Likelihood, Score, Task, TaskSample
 
 _HOME = {
     "backend": (
@@ -50,7 +50,7 @@ _HOME = {
     "logparser": "LogParser",
     "models": "ModelSource",
     "sweep": "Sweep SweepCells",
-    "tasks": "Score Task TaskSample",
+    "tasks": "Likelihood Score Task TaskSample",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 
@@ -63,6 +63,7 @@ __all__ = [
     "DecodebenchError",
     "Exporter",
     "Figure",
+    "Likelihood",
     "LogParser",
     "ModelCache",
     "ModelError",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.schema import Totals
 from .attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from .comparison import Accuracy, Estimate
-from .observations import Cell
-from .proportions import paired_difference, wilson
+from .observations import Cell, Row
+from .proportions import paired_difference, unpaired_difference, wilson
 from .statistics import Interval, holm
 
 _ALPHA = 0.05
@@ -20,10 +21,12 @@ class _Scored:
     Attributes:
         task: name and version.
         scores: by problem, one an attempt.
+        further: other measures of the same answers, by name and likewise.
     """
 
     task: str
     scores: dict[str, list[float]]
+    further: dict[str, dict[str, list[float]]]
 
     @property
     def has_attempts(self) -> bool:
@@ -33,7 +36,11 @@ class _Scored:
     @property
     def means(self) -> dict[str, float]:
         """The mean over a problem's attempts, by problem."""
-        return {problem: sum(scores) / len(scores) for problem, scores in self.scores.items()}
+        return _means(self.scores)
+
+
+def _means(scores: dict[str, list[float]]) -> dict[str, float]:
+    return {problem: sum(found) / len(found) for problem, found in scores.items()}
 
 
 def estimate(interval: Interval) -> Estimate:
@@ -45,13 +52,20 @@ def _scored(cell: Cell) -> _Scored | None:
     """The scores of the first finished round that has any: further rounds ask the same problems again."""
     for r in cell.rounds:
         scores: dict[str, list[float]] = {}
+        further: dict[str, dict[str, list[float]]] = {}
         for (problem, _), sample in r.answers().items():
             if sample["score"] is not None:
                 scores.setdefault(problem, []).append(sample["score"])
+                for name, value in sample["scores"].items():
+                    further.setdefault(name, {}).setdefault(problem, []).append(value)
         if scores:
-            name, version = r.run["task"] or "unnamed task", r.run["task_version"]
-            return _Scored(f"{name} {version}" if version else name, scores)
+            return _Scored(_task_of(r.run), scores, further)
     return None
+
+
+def _task_of(run: Row) -> str:
+    name, version = run["task"] or "unnamed task", run["task_version"]
+    return f"{name} {version}" if version else str(name)
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
@@ -68,7 +82,12 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
         return _of_totals(cell, baseline)
-    made = Accuracy(task=ours.task, value=estimate(_value(ours)), pass_at_k=_pass_at_k(ours))
+    made = Accuracy(
+        task=ours.task,
+        value=estimate(_value(ours.scores)),
+        pass_at_k=_pass_at_k(ours),
+        further={name: estimate(_value(scores)) for name, scores in sorted(ours.further.items())},
+    )
     if cell is baseline:
         return made.model_copy(update={"verdict": "baseline"})
     theirs = _scored(baseline)
@@ -81,9 +100,9 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     return made.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
 
 
-def _value(scored: _Scored) -> Interval:
-    means = scored.means
-    if scored.has_attempts:
+def _value(scores: dict[str, list[float]]) -> Interval:
+    means = _means(scores)
+    if any(len(found) > 1 for found in scores.values()):
         return mean_over_problems(list(means.values()))
     return wilson(sum(means.values()), len(means))
 
@@ -92,7 +111,7 @@ def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
     a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
     if ours.has_attempts or theirs.has_attempts:
         return paired_mean_difference(a, b)
-    return paired_difference([mean > 0.5 for mean in a], [mean > 0.5 for mean in b])
+    return paired_difference(a, b)
 
 
 def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
@@ -105,14 +124,28 @@ def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
 
 
 def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
-    """Return what a log without samples says of its accuracy; without them there is no interval."""
-    values = [value for value in cell.values("accuracy")]
-    if not values:
+    """Return what a log without samples says: an interval needs their number, and no problem can be paired."""
+    ours, theirs = _totals(cell), _totals(baseline)
+    if ours is None or ours.accuracy is None:
         return None
-    value = Estimate(value=values[0], n=(cell.rounds[0].run["totals"] or {}).get("samples") or 0)
-    return Accuracy(
-        task=cell.run["task"] or "unnamed task", value=value, **({"verdict": "baseline"} if cell is baseline else {})
-    )
+    alone = Accuracy(task=_task_of(cell.run), value=_total_value(ours.accuracy, ours.samples))
+    if cell is baseline:
+        return alone.model_copy(update={"verdict": "baseline"})
+    if theirs is None or theirs.accuracy is None or _task_of(baseline.run) != alone.task:
+        return alone
+    if ours.samples is None or theirs.samples is None:
+        return alone.model_copy(update={"difference": Estimate(value=ours.accuracy - theirs.accuracy)})
+    difference = unpaired_difference((ours.accuracy, ours.samples), (theirs.accuracy, theirs.samples))
+    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+
+
+def _totals(cell: Cell) -> Totals | None:
+    told = next((r.run["totals"] for r in cell.rounds if r.run["totals"]), None)
+    return None if told is None else Totals.model_validate(told)
+
+
+def _total_value(share: float, samples: int | None) -> Estimate:
+    return Estimate(value=share) if samples is None else estimate(wilson(share * samples, samples))
 
 
 def _verdict(accuracy: Accuracy, p_value: float) -> str:

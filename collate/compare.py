@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .. import defaults
-from ..core.metrics import METRICS, SPEEDS, Metric
+from ..core.metrics import METRICS, Metric
 from ..core.store import Store
 from .accuracy import accuracies, estimate
 from .comparison import Accuracy, Comparison, ComparisonRow, Estimate, Verdict
@@ -25,6 +25,7 @@ from .observations import (
     paired_rounds,
     prompts_of,
     tells_prompts,
+    usual_metric,
 )
 from .parity import load_scores, parity_of
 from .statistics import Interval, holm, ratio_geomean, ratio_of_totals, scale_mean, verdict_of, welch_interval
@@ -59,7 +60,8 @@ def compare(
         baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
             cell that has a finished round with the metric.
         metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
-            cell has the former, as in logs that have totals only, or end-to-end time where no cell counts tokens.
+            cell has the former, as in logs that have totals only, or scoring speed where choices were scored, or
+            end-to-end time where no cell counts tokens.
         min_effect: relative difference below which cells are called equivalent.
         steady_state: leave the first measured sample of every round out of all times; answers keep it.
 
@@ -70,7 +72,7 @@ def compare(
     if steady_state:
         store.leave_out_first_samples()
     every = cells = load_cells(store, name)
-    metric = metric or _usual_metric(cells)
+    metric = metric or usual_metric(cells)
     chosen = metric_of(metric)
     warnings = ["steady state: the first measured sample of every round is in no time"] if steady_state else []
     if by is not None:
@@ -105,11 +107,6 @@ def compare(
         warnings=tuple(dict.fromkeys(warnings)),
         findings=findings(store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided),
     )
-
-
-def _usual_metric(cells: list[Cell]) -> str:
-    names = (*SPEEDS, "e2e_s")
-    return next((name for name in names if any(cell.values(name) for cell in cells)), names[0])
 
 
 def _rows(

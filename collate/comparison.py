@@ -52,17 +52,25 @@ class Accuracy(Record):
 
     task: str = Field(description="task name and version")
     value: Estimate = Field(
-        description="share of right answers with its Wilson interval; with several attempts at a problem the mean over "
-        "problems of the mean over their attempts, with a bootstrap over problems"
+        description="share of right answers, or mean of partial scores, with its Wilson interval; with several "
+        "attempts at a problem the mean over problems of the mean over their attempts, with a bootstrap over problems"
     )
     pass_at_k: dict[int, Estimate] = Field(
         default={},
         description="chance that one of k answers is right, by k (1, 2, 5, 10, ...), unbiased, with a bootstrap over "
         "problems; empty where each problem was answered once",
     )
-    difference: Estimate | None = Field(default=None, description="this cell minus the baseline on the same problems")
+    difference: Estimate | None = Field(
+        default=None,
+        description="this cell minus the baseline on the same problems; of logs with totals only, unpaired",
+    )
     p_value: float | None = Field(
-        default=None, description="exact McNemar test against the baseline; with attempts, Student's over problems"
+        default=None,
+        description="against the baseline: exact McNemar test; of partial scores and of attempts Student's over "
+        "problems, of totals Fisher's exact test",
+    )
+    further: dict[str, Estimate] = Field(
+        default={}, description="other measures of the same answers by name, such as accuracy_norm"
     )
     verdict: Literal["baseline", "higher", "lower", "no difference shown"] = Field(default="no difference shown")
 

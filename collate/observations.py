@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UsageError, unknown_name
-from ..core.metrics import METRICS, Metric
+from ..core.metrics import METRICS, SPEEDS, Metric
 from ..core.store import Store
 from .statistics import PairedRound
 
@@ -126,13 +126,14 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
         'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, '
-        "s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine FROM sample_metrics s "
-        "JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
+        "s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine, s.choice_logprobs, s.scores "
+        "FROM sample_metrics s JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],
     ):
         sample["output_ids"], sample["text"] = outputs[sample["run_id"], sample["index"]]
         sample["engine"] = json.loads(sample["engine"] or "{}")
+        sample["scores"] = json.loads(sample["scores"] or "{}")
         samples.setdefault(sample["run_id"], []).append(sample)
     by_cell: dict[str, list[Row]] = {}
     for run in runs:
@@ -250,6 +251,12 @@ def tells_prompts(cell: Cell, parts: dict[str, Parts]) -> bool:
 def prompts_of(cell: Cell, parts: dict[str, Parts]) -> set[PromptKey]:
     """Return the prompts for which any finished round has the metric."""
     return {key for r in cell.rounds for key in parts.get(r.run["run_id"], {})}
+
+
+def usual_metric(cells: Iterable[Cell]) -> str:
+    """Return the metric that says how fast cells are: the first speed that any of them has, else end-to-end time."""
+    names, known = (*SPEEDS, "e2e_s"), list(cells)
+    return next((name for name in names if any(cell.values(name) for cell in known)), names[0])
 
 
 def metric_of(name: str) -> Metric:

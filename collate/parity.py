@@ -80,6 +80,8 @@ def _comparable_field(cell: Cell, baseline: Cell, pairs: list[_Pair]) -> tuple[s
         return None, "the prompts differ (prompt_hash)"
     if (same_model or same_prompts) and _all_have("output_ids", pairs):
         return "output_ids", ""
+    if _all_have("choice_logprobs", pairs):
+        return "text", "compared by the choice: nothing is generated"
     if _all_have("text", pairs):
         why = "token ids are missing" if same_model or same_prompts else "the vocabularies may differ"
         return "text", f"compared by text: {why}"

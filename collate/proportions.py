@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from .. import defaults
-from .statistics import Interval, normal_quantile
+from .statistics import Interval, normal_quantile, t_interval
 
 
 def wilson(right: float, n: int, confidence: float = defaults.CONFIDENCE) -> Interval:
@@ -38,20 +38,56 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 
-def paired_difference(a: Sequence[bool], b: Sequence[bool], confidence: float = defaults.CONFIDENCE) -> Interval:
-    """Share of ``a`` minus share of ``b`` on the same problems, with Newcombe's interval and McNemar's p-value.
+def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Mean score of ``a`` minus that of ``b`` on the same problems, with interval and p-value.
 
-    Method 10 of R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650: the Wilson limits of both shares,
-    combined with the correlation that the pairs show.
+    Where every score is 0 or 1: the interval of method 10 of R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650
+    (the Wilson limits of both shares, combined with the correlation that the pairs show), and McNemar's exact test.
+    Where some are partial: Student's t interval and test on the differences problem by problem.
+
+    Args:
+        a: scores from 0 to 1.
+        b: those of the other side, in the same order of problems.
+        confidence: of the interval.
 
     Raises:
         ValueError: the sides have different lengths; pairs cannot be made up.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} answers cannot be paired")
-    n = len(a)
-    if n == 0:
+    if not a:
         return Interval(None)
+    if any(score not in (0, 1) for score in (*a, *b)):
+        return t_interval([x - y for x, y in zip(a, b, strict=True)], confidence)
+    return _newcombe([score == 1 for score in a], [score == 1 for score in b], confidence)
+
+
+def unpaired_difference(
+    a: tuple[float, int], b: tuple[float, int], confidence: float = defaults.CONFIDENCE
+) -> Interval:
+    """Difference of two shares of which only the totals are known, with interval and Fisher's exact p-value.
+
+    Method 10 of R. G. Newcombe, Statistics in Medicine 17 (1998) 873-890. Where both sides answered the same problems,
+    as pairs usually agree, interval and test are wider than those of the pairs would be.
+
+    Args:
+        a: share of right answers, and number of answers.
+        b: the same of the other side.
+        confidence: of the interval.
+    """
+    import numpy as np
+    from scipy import stats
+
+    (p1, n1), (p2, n2) = a, b
+    first, second = wilson(p1 * n1, n1, confidence), wilson(p2 * n2, n2, confidence)
+    l1, u1, l2, u2 = (cast(float, x) for x in (first.low, first.high, second.low, second.high))
+    low, high = p1 - p2 - math.hypot(p1 - l1, u2 - p2), p1 - p2 + math.hypot(u1 - p1, p2 - l2)
+    counts = np.array([[round(p * n), n - round(p * n)] for p, n in (a, b)])
+    return Interval(p1 - p2, low, high, min(n1, n2), float(stats.fisher_exact(counts).pvalue))
+
+
+def _newcombe(a: Sequence[bool], b: Sequence[bool], confidence: float) -> Interval:
+    n = len(a)
     both = sum(x and y for x, y in zip(a, b, strict=True))
     only_a, only_b = sum(a) - both, sum(b) - both
     neither = n - both - only_a - only_b

@@ -8,7 +8,7 @@ engine only inside ``devices``, ``prepare``, ``load`` and what follows ``load``:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -27,6 +27,12 @@ class BackendOptions(BaseModel):
     """Base of a backend's options: typed, described, validated before anything loads, sweepable by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def inert_in_scoring(options: BackendOptions, read: Collection[str]) -> dict[str, str]:
+    """Return every option but those that ``score`` reads, with the reason: what ``inert_options`` says in scoring."""
+    others = (name for name in type(options).model_fields if name not in read)
+    return dict.fromkeys(others, "where choices are scored: nothing is generated, and scoring does not read it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +273,15 @@ class Backend(ABC):
         return ()
 
     @classmethod
-    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
-        """Return the options that have no effect beside the others, each with the reason, such as ``"with ..."``.
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Return the options that have no effect, each with the reason, such as ``"with ..."``.
 
         The host warns about one that was changed from its default, and refuses a matrix that varies nothing else.
+
+        Args:
+            options: of one cell.
+            is_scoring: nothing is generated, texts are scored by their log-probability: what only ``generate`` reads
+                has no effect.
         """
         return {}
 
@@ -314,6 +325,16 @@ class Backend(ABC):
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence; only called when ``supports`` holds ``"score"`` (``"score-top-k"`` for top_k > 0)."""
         raise PermissionError(f"backend {self.name!r} does not declare 'score'")
+
+    def score_continuation(self, prompt_ids: Sequence[int], continuation_ids: Sequence[int]) -> Scores:
+        """Score the ids of a continuation given its prompt, each of which has at least one.
+
+        The default scores the whole sequence. Override it where the prompt's own positions would cost extra, or where
+        the decoder's authors score a choice in another way.
+        """
+        scores = self.score([*prompt_ids, *continuation_ids])
+        start = len(prompt_ids)
+        return Scores(scores.logprobs[start:], scores.is_greedy[start:])
 
     def encode(self, text: str) -> list[int]:
         """Tokenise; only called when ``supports`` holds ``"tokenizer"`` and the model folder has none of its own."""

@@ -110,15 +110,53 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
                 models[name] = resolve(name, registry.models, cache)
             for cell in _cells_of(spec, backend, models[name], workload, registry, cache):
                 cells.setdefault(cell.id, cell)
-    _refuse_idle_sweeps(list(cells.values()))
-    return Matrix(list(cells.values()), _notes(cells.values(), plan.workload))
+    is_scoring = scores_choices(plan, registry)
+    if is_scoring:
+        _check_scoring(cells.values(), plan.workload)
+    _refuse_idle_sweeps(list(cells.values()), is_scoring)
+    notes = _notes(cells.values(), plan.workload, is_scoring)
+    return Matrix(list(cells.values()), [*(_generation_only(plan.workload) if is_scoring else ()), *notes])
 
 
-def _refuse_idle_sweeps(cells: Sequence[Cell]) -> None:
+def scores_choices(plan: Plan, registry: Registry) -> bool:
+    """Whether the plan's task gives choices to score instead of prompts to continue."""
+    if plan.workload.task is None:
+        return False
+    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
+    return first is not None and bool(first.choices)
+
+
+def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
+    """Refuse backends that cannot score.
+
+    Raises:
+        UsageError: names the backend and what to do.
+    """
+    for cell in cells:
+        if "score" not in cell.backend.supports:
+            raise UsageError(
+                f"task {workload.task!r} compares the log-probabilities of choices, which backend "
+                f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated"
+            )
+
+
+_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "temperature", "top_p", "top_k")
+
+
+def _generation_only(workload: Workload) -> Iterator[str]:
+    """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
+    for name in _GENERATION_ONLY:
+        value = getattr(workload, name)
+        if value != type(workload).model_fields[name].default:
+            shown = list(value) if isinstance(value, tuple) else value
+            yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+
+
+def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
     """Refuse two cells that differ in nothing but options that have no effect in either."""
     seen: dict[str, Cell] = {}
     for cell in cells:
-        inert = cell.backend.inert_options(cell.options)
+        inert = cell.backend.inert_options(cell.options, is_scoring=is_scoring)
         effective = {name: value for name, value in cell.expanded_options.items() if name not in inert}
         key = repr((cell.backend.name, cell.model.name, cell.quantisation, cell.device, sorted(effective.items())))
         twin = seen.setdefault(key, cell)
@@ -130,18 +168,18 @@ def _refuse_idle_sweeps(cells: Sequence[Cell]) -> None:
             )
 
 
-def _notes(cells: Iterable[Cell], workload: Workload) -> list[str]:
+def _notes(cells: Iterable[Cell], workload: Workload, is_scoring: bool) -> list[str]:
     """Let every backend check its cells; return what it has to say, each sentence once."""
     notes = (
         f"{cell.backend.name}: {note}"
         for cell in cells
-        for note in (*_inert_notes(cell), *cell.backend.check(cell.model, cell.options, workload))
+        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, workload))
     )
     return list(dict.fromkeys(notes))
 
 
-def _inert_notes(cell: Cell) -> Iterator[str]:
-    for name, why in cell.backend.inert_options(cell.options).items():
+def _inert_notes(cell: Cell, is_scoring: bool) -> Iterator[str]:
+    for name, why in cell.backend.inert_options(cell.options, is_scoring=is_scoring).items():
         if name in cell.changed_options:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 

@@ -87,6 +87,8 @@ class PromptJob(Record):
     is_warmup: bool
     text: str | None = None
     messages: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] = Field((), description="texts to score behind the prompt, instead of generating")
+    contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
 

@@ -169,6 +169,7 @@ WITH stamped AS (
     FROM samples
 ), facts AS (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        s.scored_tokens,
         coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_first_s END, s.prefill_s) AS prefill_s,
         coalesce(a.t_first_s, s.first_token_s) AS t_first_s,
         CASE WHEN a.run_id IS NOT NULL THEN a.decode_forwards ELSE s.decode_forwards END AS decode_forwards,
@@ -308,6 +309,12 @@ _TABLE = (
         ("CASE WHEN prefill_s > 0 THEN prompt_tokens END", "prefill_s"), format_rate, True,
     ),
     _metric(
+        "scored_tokens_per_s", "tokens/s", "Scoring speed",
+        "tokens of all prompts with their choices, as the engine got them, divided by the time of scoring them; only "
+        "of problems whose choices are scored, where nothing is generated",
+        ("scored_tokens", "CASE WHEN scored_tokens IS NOT NULL THEN t_last_s END"), format_rate, True,
+    ),
+    _metric(
         "tau", "tokens/cycle", "Tokens per verify cycle (pooled)",
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
         "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "
@@ -400,7 +407,7 @@ _TABLE = (
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every derived figure by name, in the order in which tables show them."""
 
-SPEEDS = ("decode_tokens_per_s", "e2e_tokens_per_s")
+SPEEDS = ("decode_tokens_per_s", "e2e_tokens_per_s", "scored_tokens_per_s")
 """What "how fast" means where nobody asks for a metric: the first of them that any log of an experiment tells."""
 
 

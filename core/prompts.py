@@ -11,7 +11,7 @@ from .errors import UsageError
 from .job import PromptJob
 from .plan import Plan
 from .registry import Registry
-from .tasks import Task, TaskSample
+from .tasks import Likelihood, Score, Task, TaskSample
 
 _WARMUP_SEED_OFFSET = 1_000_003  # far from any seed that a user counts up by hand
 
@@ -70,12 +70,19 @@ class Prompts:
         for score in self.task.score_all(answered()):
             index, sample = asked.popleft()
             if score is not None:
-                yield {
-                    "index": index,
-                    "score": score.value,
-                    "extracted": score.extracted,
-                    "reference": sample.reference,
-                }
+                yield _score_line(index, score, sample)
+
+    def choice_scores(self, answers: Iterable[tuple[int, str, Sequence[Likelihood]]]) -> Iterator[dict[str, Any]]:
+        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out."""
+        for index, sample_id, likelihoods in answers:
+            sample = self.samples.get(sample_id)
+            if self.task is not None and sample is not None:
+                yield _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+
+
+def _score_line(index: int, score: Score, sample: TaskSample) -> dict[str, Any]:
+    line = {"index": index, "score": score.value, "extracted": score.extracted, "reference": sample.reference}
+    return line | {"scores": dict(score.further)} if score.further else line
 
 
 def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:
@@ -98,7 +105,14 @@ def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:
 
 def _job(sample: TaskSample, *, is_warmup: bool) -> PromptJob:
     sample_id = f"warmup:{sample.id}" if is_warmup else sample.id
-    return PromptJob(sample_id=sample_id, is_warmup=is_warmup, text=sample.prompt, messages=sample.messages)
+    return PromptJob(
+        sample_id=sample_id,
+        is_warmup=is_warmup,
+        text=sample.prompt,
+        messages=sample.messages,
+        choices=sample.choices,
+        contexts=sample.contexts,
+    )
 
 
 def _random_prompts(plan: Plan) -> Iterator[PromptJob]:

@@ -35,6 +35,7 @@ from .prompts import Prompts
 from .rawlog import SUFFIX, RawLogWriter
 from .registry import Registry
 from .schema import SCHEMA_VERSION, Environment, Sampling
+from .tasks import Likelihood
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -224,6 +225,8 @@ class Runner:
         for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
             log.write("score", line)
             self.progress.scored(number, len(listener.answers))
+        for line in self.prompts.choice_scores(listener.likelihoods):
+            log.write("score", line)
 
     def _shortage(self, cell: Cell, prepared: _Prepared) -> str | None:
         """Say what is too scarce for the round; None where memory and disk suffice."""
@@ -339,6 +342,7 @@ class _Listener:
     def __init__(self, log: RawLogWriter, progress: Progress) -> None:
         self._log, self._progress = log, progress
         self.answers: list[tuple[int, str, str]] = []  # sample index, sample id, text
+        self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []  # the same for choices
         self.device_peak_bytes: int | None = None
 
     def __call__(self, line: dict[str, Any]) -> None:
@@ -352,11 +356,15 @@ class _Listener:
             return
         self._log.write(kind, line)
         if kind == "sample" and line.get("status") != "failed":
-            self.answers.append((line["index"], line["sample_id"], line["text"]))
+            if line.get("choices"):
+                pairs = zip(line["choice_logprobs"], line["choice_is_greedy"], strict=True)
+                self.likelihoods.append((line["index"], line["sample_id"], [Likelihood(*pair) for pair in pairs]))
+            else:
+                self.answers.append((line["index"], line["sample_id"], line["text"]))
             peak = line["engine"].get("peak_device_bytes")
             if peak is not None:
                 self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
-            self._progress.sample(line["output_tokens"], line["duration_s"])
+            self._progress.sample(line["output_tokens"] or line["scored_tokens"], line["duration_s"])
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

@@ -161,7 +161,9 @@ class Sample(Record):
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
-    text: str | None = Field(None, description="generated text, special tokens and stop strings removed")
+    text: str | None = Field(
+        None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
+    )
     finish: Literal["stop", "length", "stop-string", "error"] | None = Field(None, description="why it ended")
     start_s: float | None = Field(None, description="start, in seconds since the round's process started")
     duration_s: float | None = Field(None, ge=0, description="start until the last step")
@@ -177,6 +179,18 @@ class Sample(Record):
     reference: str | None = Field(None, description="the right answer, in the task's form")
     extracted: str | None = Field(None, description="the answer found in the text")
     score: float | None = Field(None, ge=0, le=1, description="1 is right, 0 is wrong")
+    scores: dict[str, float] = Field({}, description="other measures of the same answer, by name")
+    choices: tuple[str, ...] | None = Field(None, description="answers whose log-probabilities were compared")
+    choice_logprobs: tuple[float, ...] | None = Field(
+        None, description="log-probability of each choice behind its prompt, natural logarithm, summed over its tokens"
+    )
+    choice_is_greedy: tuple[bool, ...] | None = Field(
+        None, description="whether each token of the choice was the likeliest one"
+    )
+    chosen: int | None = Field(None, ge=0, description="index of the likeliest choice")
+    scored_tokens: int | None = Field(
+        None, ge=0, description="ids of all prompts with their choices, as the engine got them to score"
+    )
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
     engine: dict[str, float] = Field({}, description="the engine's own counters for this sample")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,6 +22,9 @@ class TaskSample:
         reference: the right answer in the form that ``Task.score`` compares with.
         messages: chat turns (``role``, ``content``), used when the plan says ``chat = true``.
         choices: answers to choose among: nothing is generated, the log-probability of each behind the prompt counts.
+            A task gives choices with every problem or with none.
+        contexts: one prompt for each choice, where the choices do not all stand behind ``prompt``; an empty one is the
+            model's begin token.
         data: what else the scorer needs, such as the unit tests of a programming problem; plain JSON.
     """
 
@@ -30,20 +33,36 @@ class TaskSample:
     reference: str
     messages: tuple[tuple[str, str], ...] = ()
     choices: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
     data: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a choice is behind its prompt.
+
+    Attributes:
+        logprob: sum of its tokens' log-probabilities, natural logarithm.
+        is_greedy: whether each of its tokens was the likeliest one at its place.
+    """
+
+    logprob: float
+    is_greedy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """How good one generation is.
+    """How good one answer is.
 
     Attributes:
         value: between 0 (wrong) and 1 (right).
-        extracted: the answer that was found in the text, None where none was.
+        extracted: the answer that was found in the text, or the choice that is the likeliest; None where none was.
+        further: other measures of the same answer by name, such as ``accuracy_norm``.
     """
 
     value: float
     extracted: str | None = None
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -119,3 +138,44 @@ class Task(ABC):
     def score_all(self, answers: Iterable[tuple[TaskSample, str]]) -> Iterator[Score | None]:
         """Score many answers, in their order and without holding them all; a task may do several at once."""
         return (self.score(sample, text) for sample, text in answers)
+
+    def score_choices(self, sample: TaskSample, likelihoods: Sequence[Likelihood]) -> Score:
+        """Judge a problem with choices: right is the one that ``sample.reference`` names, by index from 0 or by letter.
+
+        The likeliest choice counts, the first of several. ``accuracy_norm`` divides each log-probability by the number
+        of characters of the choice first, ``accuracy_bytes`` by its UTF-8 bytes; space around the choice, which only
+        joins it to its prompt, is not counted. lm-evaluation-harness calls the same ``acc``, ``acc_norm`` and
+        ``acc_bytes``.
+
+        Raises:
+            UsageError: the reference names no choice.
+        """
+        right = index_of_choice(sample)
+        bare = [choice.strip() for choice in sample.choices]
+        sums = [likelihood.logprob for likelihood in likelihoods]
+        found = likeliest(sums)
+        further = {
+            "accuracy_norm": float(likeliest(sums, [len(choice) for choice in bare]) == right),
+            "accuracy_bytes": float(likeliest(sums, [len(choice.encode()) for choice in bare]) == right),
+        }
+        is_letter = not sample.reference.strip().isdecimal()
+        return Score(float(found == right), chr(ord("A") + found) if is_letter else str(found), further)
+
+
+def likeliest(logprobs: Sequence[float], lengths: Sequence[int] = ()) -> int:
+    """Return the index of the largest log-probability, each divided by its length where lengths are given."""
+    values = [value / max(1, n) for value, n in zip(logprobs, lengths, strict=True)] if lengths else logprobs
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def index_of_choice(sample: TaskSample) -> int:
+    """Return which choice is right; raises ``UsageError`` where the reference is neither index nor letter of one."""
+    text = sample.reference.strip()
+    index = int(text) if text.isdecimal() else ord(text.upper()) - ord("A") if len(text) == 1 else -1
+    if not 0 <= index < len(sample.choices):
+        last = len(sample.choices) - 1
+        raise UsageError(
+            f"problem {sample.id!r}: its reference {sample.reference!r} names none of {last + 1} choices: "
+            f"write 0 to {last}, or A to {chr(ord('A') + last)}"
+        )
+    return index

@@ -44,17 +44,35 @@ class Codec:
             return self._backend.encode(text)
         return list(self._tokenizer.encode(text).ids)
 
+    def encode_behind(self, text: str) -> list[int]:
+        """Return the ids of a text that has its special tokens already, such as a rendered chat."""
+        if self._tokenizer is None:
+            assert self._backend is not None
+            return self._backend.encode(text)
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def begin_id(self) -> int:
+        """Return the id that stands where a prompt is empty: the begin token, else the end token.
+
+        The tokenizer's own files come before the model's, whose begin token may be one that no text begins with.
+
+        Raises:
+            ModelError: the files name neither.
+        """
+        for files in (_SIDE_FILES[:1], _SIDE_FILES[1:]):
+            for key in ("bos_token", "eos_token"):
+                if ids := self._ids_named(key, files):
+                    return ids[0]
+        raise ModelError(f"{self._folder} names no begin or end token, so that an empty prompt cannot be scored")
+
     def encode_chat(self, messages: Sequence[tuple[str, str]]) -> tuple[str, list[int]]:
         """Render ``messages`` (role, content) with the model's chat template; return the text and its ids.
 
         Raises:
             ModelError: the model has no chat template, or it cannot be rendered.
         """
-        text = _render(self._folder, messages)
-        if self._tokenizer is None:
-            assert self._backend is not None
-            return text, self._backend.encode(text)
-        return text, list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        text = render_chat(self._folder, messages)
+        return text, self.encode_behind(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens left out."""
@@ -70,15 +88,19 @@ class Codec:
 
     def stop_ids(self) -> tuple[int, ...]:
         """Return the ids that end a generation, as the model's folder states them."""
-        found: set[int] = set()
-        for name in _SIDE_FILES:
+        return tuple(sorted(set(self._ids_named("eos_token"))))
+
+    def _ids_named(self, key: str, files: Sequence[str] = _SIDE_FILES) -> list[int]:
+        """Return the ids that the folder's files give for ``bos_token`` or ``eos_token``, in the files' order."""
+        found: list[int] = []
+        for name in files:
             content = _read_json(self._folder / name) if self._folder.is_dir() else {}
-            found.update(_as_ids(content.get("eos_token_id")))
-            token = content.get("eos_token")
+            token = content.get(key)
             token = token.get("content") if isinstance(token, dict) else token
             if isinstance(token, str) and self._tokenizer is not None:
-                found.update(_as_ids(self._tokenizer.token_to_id(token)))
-        return tuple(sorted(found))
+                found += _as_ids(self._tokenizer.token_to_id(token))
+            found += _as_ids(content.get(f"{key}_id"))
+        return found
 
 
 def pieces(decode: Callable[[Sequence[int]], str], steps: Iterable[Sequence[int]]) -> Iterator[str]:
@@ -134,7 +156,17 @@ def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
         raise ModelError(f"{name}: not a tokenizer ({error})") from error
 
 
-def _render(folder: Path, messages: Sequence[tuple[str, str]]) -> str:
+def render_chat(folder: Path, messages: Sequence[tuple[str, str]], *, asks_for_answer: bool = True) -> str:
+    """Render ``messages`` (role, content) with the chat template of a model's folder.
+
+    Args:
+        folder: the model's.
+        messages: the turns.
+        asks_for_answer: whether the text ends with what begins an answer.
+
+    Raises:
+        ModelError: the model has no chat template, or it cannot be rendered.
+    """
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -147,7 +179,7 @@ def _render(folder: Path, messages: Sequence[tuple[str, str]]) -> str:
     turns = [{"role": role, "content": content} for role, content in messages]
     tokens = {name: config[name] for name in ("bos_token", "eos_token") if isinstance(config.get(name), str)}
     try:
-        return environment.from_string(template).render(messages=turns, add_generation_prompt=True, **tokens)
+        return environment.from_string(template).render(messages=turns, add_generation_prompt=asks_for_answer, **tokens)
     except TemplateError as error:
         raise ModelError(f"{folder}: its chat template cannot be rendered ({error})") from error
 

@@ -8,7 +8,6 @@ not matter: the parent goes by the ``finish`` line, and by its absence.
 from __future__ import annotations
 
 import ctypes
-import itertools
 import json
 import os
 import random
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO
 from .backend import Backend, BackendOptions, ModelFacts, Request
 from .cache import ModelCache
 from .cells import validate_options
+from .choices import check_room, encode_choices, encode_pair, score_choices, told
 from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError, SampleError
 from .job import ContinuationJob, Job, PreparedJob, PromptJob
 from .measure import Batch, Row, measure, measure_with_stop
@@ -138,6 +138,11 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
     index = 0
     failures: list[str] = []
     for number, prompts in enumerate(_batches(job)):
+        if prompts[0].choices:
+            for prompt in prompts:
+                failures += _measure_choices(job, wire, backend, codec, facts, prompt, index)
+                index += 1
+            continue
         encoded = [_encode(prompt, job, codec, facts) for prompt in prompts]
         requests = [_request(job, facts, tuple(ids), stop_ids, index + row) for row, (_, ids) in enumerate(encoded)]
         wire.wait_until_read()
@@ -160,6 +165,30 @@ def _measure_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> N
             index += 1
     if failures:
         raise BackendError(f"{len(failures)} of {index} samples failed: {failures[0]}")
+
+
+def _measure_choices(
+    job: Job, wire: Wire, backend: Backend, codec: Codec, facts: ModelFacts, prompt: PromptJob, index: int
+) -> list[str]:
+    """Score the choices of one problem and send it; return why it came to nothing, if it did."""
+    text, _ = _encode(prompt, job, codec, facts)
+    pairs = encode_choices(prompt, text or "", codec, is_rendered=job.chat)
+    check_room(pairs, facts.context_length, prompt.sample_id)
+    about: dict[str, Any] = {"index": index, "sample_id": prompt.sample_id, "is_warmup": prompt.is_warmup}
+    about |= {"prompt": text, "batch": index}
+    wire.wait_until_read()
+    try:
+        scored = score_choices(backend, pairs)
+        about |= told(prompt, pairs, scored) | {"start_s": (scored.start_ns - _STARTED_NS) / 1e9}
+    except SampleError as error:
+        about |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
+        wire.send("sample", {**about, "status": "failed", "reason": str(error)})
+        return [str(error)]
+    engine = dict(backend.counters())
+    if log := backend.classic_log():
+        wire.send("text", {"text": log})
+    wire.send("sample", {**about, "engine": engine})
+    return []
 
 
 def _batches(job: Job) -> Iterator[Sequence[PromptJob]]:
@@ -293,10 +322,8 @@ def _continued(continuation: ContinuationJob, job: Job, codec: Codec, facts: Mod
     text, prompt_ids = _encode(continuation.prompt, job, codec, facts)
     if continuation.text is None:
         return [*prompt_ids, *continuation.output_ids], len(prompt_ids)
-    ids = codec.encode((text or "") + continuation.text)
-    # A tokenizer may merge over the boundary: the continuation begins where the prompt's own ids end to be the same.
-    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ids, prompt_ids, strict=False))
-    return ids, max(1, sum(1 for _ in shared))
+    pair = encode_pair(codec, text or "", continuation.text, is_rendered=job.chat)
+    return [*pair.prompt_ids, *pair.continuation_ids], len(pair.prompt_ids)
 
 
 def _reason(job: Job, error: Exception) -> str:

@@ -245,6 +245,10 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
             yield Text(f"{row.cell.label}: {_divergence(row.parity.divergences[0])}", style="dim")
         elif row.parity.reason and row.parity.verdict == "not comparable":
             yield Text(f"{row.cell.label}: tokens not comparable: {row.parity.reason}", style="yellow")
+    for row in comparison.rows:
+        if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, comparison.baseline)):
+            style = "yellow" if row.accuracy.verdict == "lower" else "dim"
+            yield Text(f"{row.cell.label}: {text}", style=style)
     for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
         for line in lines[:_MOST_NOTES]:
             yield Text(f"{kind}: {line}", style="yellow")
@@ -258,6 +262,18 @@ def _divergence(divergence: Divergence) -> str:
         return text
     kind = "a tie" if divergence.top2_margin is not None and divergence.top2_margin < 1e-4 else "no tie"
     return f"{text}, log-probability gap {divergence.logprob_gap:.2g} in the baseline's eyes ({kind})"
+
+
+def _accuracy_difference(accuracy: Accuracy, baseline: str) -> str:
+    """Say how far a cell's accuracy is from the baseline's; empty where both had the same answers right."""
+    difference = accuracy.difference
+    if difference is None or not difference.value:
+        return ""
+    text = f"accuracy {100 * difference.value:+.1f} points"
+    if difference.low is not None and difference.high is not None:
+        text += f" [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    told = "" if accuracy.p_value is None else f", p = {accuracy.p_value:.2g}: {accuracy.verdict}"
+    return f"{text} against {baseline} on {difference.n} problems{told}" if difference.n else text + told
 
 
 def _bars(comparison: Comparison, courses: Courses, *, has_unicode: bool) -> Iterator[RenderableType]:

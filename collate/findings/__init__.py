@@ -15,7 +15,7 @@ from ...core.registry import Registry
 from ...core.schema import Record
 from ...core.store import Store
 from ..labels import labels
-from ..observations import Cell, load_cells
+from ..observations import Cell, load_cells, usual_metric
 from .files import FILE_CHECKS
 from .like_work import LIKE_WORK_CHECKS
 from .machines import MACHINE_CHECKS
@@ -45,7 +45,7 @@ def findings(
     store: Store,
     experiment: str,
     *,
-    metric: str = "decode_tokens_per_s",
+    metric: str | None = None,
     min_effect: float = defaults.MIN_EFFECT,
     cells: Sequence[Cell] | None = None,
     undecided: Collection[str] | None = None,
@@ -55,7 +55,7 @@ def findings(
     Args:
         store: an open store.
         experiment: its name.
-        metric: name in ``METRICS`` by which rounds are judged.
+        metric: name in ``METRICS`` by which rounds are judged; by default the one that ``compare`` takes.
         min_effect: relative difference that the experiment is meant to tell.
         cells: its cells, where they are loaded already.
         undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
@@ -63,9 +63,10 @@ def findings(
     Raises:
         UsageError: the metric is not known.
     """
+    loaded = list(load_cells(store, experiment) if cells is None else cells)
+    metric = metric or usual_metric(loaded)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    loaded = list(load_cells(store, experiment) if cells is None else cells)
     names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
     subject = Subject(store, experiment, loaded, names, metric, min_effect, undecided)
     found = [doubt.found_by(_name(check)) for check in _CHECKS for doubt in check(subject)]

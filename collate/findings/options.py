@@ -9,25 +9,46 @@ import numpy as np
 
 from ...core.finding import Doubt
 from ..labels import option_values
-from ..observations import Cell
+from ..observations import Cell, Row
 from ..statistics import t_interval
 from .subject import Subject, rounds_of
 
 
-def idle_options(subject: Subject) -> Iterator[Doubt]:
-    """Swept options that changed neither outputs nor speed."""
-    for a, b in itertools.combinations(subject.finished, 2):
-        ours, theirs = option_values(a), option_values(b)
-        changed = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
-        same = all(a.run[key] == b.run[key] for key in ("backend", "model", "quantisation", "device"))
-        if len(changed) == 1 and same and _same_outputs(a, b) and _same_speed(a, b, subject.metric):
-            name = changed[0]
-            yield Doubt(
-                f"option {name!r} changed nothing between {ours.get(name)} and {theirs.get(name)} for "
-                f"{a.run['backend']} {a.run['quantisation']}: same outputs, no difference in {subject.metric} shown",
-                "does this backend read it, and does this task reach it?",
-                rounds_of(a, b),
-            )
+def inert_options(subject: Subject) -> Iterator[Doubt]:
+    """Swept options over all of whose values outputs are the same and no difference in speed is shown."""
+    for name, cells in _swept(subject.finished):
+        first, *others = cells
+        if not all(_same_outputs(first, other) for other in others):
+            continue
+        apart = [_differ_in_speed(a, b, subject.metric) for a, b in itertools.combinations(cells, 2)]
+        if any(apart):
+            continue
+        values = [option_values(cell)[name] for cell in cells]
+        over = f"between {values[0]} and {values[1]}" if len(values) == 2 else f"over {', '.join(values)}"
+        is_told = None not in apart
+        speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
+        yield Doubt(
+            f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
+            f"same {_kind(first)}, {speed}",
+            "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
+            "reaches an option of the decoding loop",
+            rounds_of(*cells),
+            "warning" if is_told or not any(cell.values(subject.metric) for cell in cells) else "note",
+        )
+
+
+def _swept(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield each option with the cells that differ in it alone, one for each of its values."""
+    names = sorted({name for cell in cells for name in option_values(cell)})
+    for name in names:
+        groups: dict[str, dict[str, Cell]] = {}
+        for cell in cells:
+            options = option_values(cell)
+            if name in options:
+                value = options.pop(name)
+                alike = [cell.run[key] for key in ("backend", "model", "quantisation", "device", "task")]
+                groups.setdefault(repr((alike, sorted(options.items()))), {}).setdefault(value, cell)
+        yield from ((name, list(group.values())) for group in groups.values() if len(group) > 1)
 
 
 def _same_outputs(a: Cell, b: Cell) -> bool:
@@ -35,17 +56,35 @@ def _same_outputs(a: Cell, b: Cell) -> bool:
     return (
         bool(ours)
         and ours.keys() == theirs.keys()
-        and all(
-            ours[key]["output_ids"] is not None and ours[key]["output_ids"] == theirs[key]["output_ids"] for key in ours
-        )
+        and all((said := _said(ours[key])) is not None and said == _said(theirs[key]) for key in ours)
     )
 
 
-def _same_speed(a: Cell, b: Cell, metric: str) -> bool:
+def _said(sample: Row) -> list[int] | list[float] | None:
+    """What a sample's answer is told by: its ids, or the log-probabilities of its choices."""
+    said: list[int] | list[float] | None = sample["output_ids"] or sample["choice_logprobs"]
+    return said
+
+
+def _kind(cell: Cell) -> str:
+    sample = next(iter(cell.rounds[0].answers().values()))
+    return "outputs" if sample["output_ids"] else "log-probabilities of every choice"
+
+
+def _differ_in_speed(a: Cell, b: Cell, metric: str) -> bool | None:
+    """Whether a difference in speed is shown; None where fewer than two rounds of both tell it."""
     theirs = {r.key: r.run[metric] for r in b.rounds}
     logs = [float(np.log(r.run[metric] / theirs[r.key])) for r in a.rounds if r.run[metric] and theirs.get(r.key)]
     interval = t_interval(logs)
-    return interval.low is not None and interval.high is not None and interval.low <= 0 <= interval.high
+    if interval.low is None or interval.high is None:
+        return None
+    return not interval.low <= 0 <= interval.high
 
 
-OPTION_CHECKS = (idle_options,)
+def _untold(cells: list[Cell], metric: str) -> str:
+    if any(cell.values(metric) for cell in cells):
+        return f"and one round does not tell whether {metric} differs"
+    return f"and no log tells {metric}"
+
+
+OPTION_CHECKS = (inert_options,)

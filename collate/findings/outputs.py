@@ -103,6 +103,8 @@ def more_tokens(subject: Subject) -> Iterator[Doubt]:
     for first, *others in groups.values():
         for cell in others:
             ours, theirs = _common(cell, first)
+            if any(sample["output_tokens"] is None for sample in (*ours, *theirs)):
+                continue  # choices were scored, or the log counts no tokens
             seconds, base_s = (sum(sample["duration_s"] or 0.0 for sample in side) for side in (ours, theirs))
             tokens, base_tokens = (sum(sample["output_tokens"] for sample in side) for side in (ours, theirs))
             if not (base_s > 0 and base_tokens > 0 and tokens > 0 and seconds > (1 + subject.min_effect) * base_s):

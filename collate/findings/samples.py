@@ -111,7 +111,8 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
 def tokens_without_text(subject: Subject) -> Iterator[Doubt]:
     """Far more tokens than the text can hold: end tokens or padding were counted."""
     for cell in subject.finished:
-        samples = [s for r in cell.rounds for s in r.answers().values() if s["text"] is not None]
+        answers = [s for r in cell.rounds for s in r.answers().values()]
+        samples = [s for s in answers if s["text"] is not None and s["output_tokens"] is not None]
         hollow = [
             sample
             for sample in samples

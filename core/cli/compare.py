@@ -50,7 +50,11 @@ def comparison_options(command: F) -> F:
             help="backend (formats of equal width side by side), quantisation, device, model or an option.",
         ),
         click.option("--baseline", metavar="NAME", help="Row label, or value of --by; default: the first cell."),
-        click.option("--metric", metavar="NAME", help="Metric of the ratios.  [default: decode_tokens_per_s]"),
+        click.option(
+            "--metric",
+            metavar="NAME",
+            help="Metric of the ratios.  [default: decode_tokens_per_s, or the first speed that the logs tell]",
+        ),
         click.option(
             "--min-effect",
             type=Share(),

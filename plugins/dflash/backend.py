@@ -19,6 +19,7 @@ from ...core.backend import (
     ResolvedModel,
     Scores,
     Step,
+    inert_in_scoring,
 )
 from ...core.cache import ModelCache
 from ...core.environment import cores
@@ -40,6 +41,9 @@ _FIX = (
     "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
 )
 _NAME = "dflash"
+
+
+_SCORE_READS = ("dtype", "compile", "n_threads")
 
 
 class DFlashBackend(Backend):
@@ -100,6 +104,11 @@ class DFlashBackend(Backend):
             companions=companion,
             notes=tuple(clamped_options(options)),
         )
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Name what the target alone does not read where it scores; while it generates every option may matter."""
+        return inert_in_scoring(options, _SCORE_READS) if is_scoring else {}
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         """Load target and draft.

@@ -21,6 +21,7 @@ from ...core.backend import (
     ResolvedModel,
     Scores,
     Step,
+    inert_in_scoring,
 )
 from ...core.cache import ModelCache
 from ...core.environment import cores
@@ -43,6 +44,9 @@ _FIX = (
     "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
 )
 _NEEDED = ("torch", "transformers", "grpcio", "grpcio-health-checking")
+
+
+_SCORE_READS = ("target_backend", "dtype", "compile", "n_threads", "server")
 
 
 class DraftTargetBackend(Backend):
@@ -84,10 +88,10 @@ class DraftTargetBackend(Backend):
         return check_cell(model, options, workload)
 
     @classmethod
-    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
-        """Return the options that have no effect beside the others, each with the reason."""
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Return the options that have no effect: beside the others, or because the target alone scores."""
         assert isinstance(options, DraftTargetOptions)
-        return inert_options(options)
+        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
 
     @classmethod
     def prepare(

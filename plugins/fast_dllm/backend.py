@@ -19,6 +19,7 @@ from ...core.backend import (
     ResolvedModel,
     Scores,
     Step,
+    inert_in_scoring,
 )
 from ...core.environment import cores
 from ...core.errors import BackendError, ModelError
@@ -35,6 +36,9 @@ _FIX = (
     'pip install "decodebench[fast-dllm]"  '
     "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
 )
+
+
+_SCORE_READS = ("dtype", "compile", "n_threads", "block_length", "mask_id", "scoring")
 
 
 class FastDllmBackend(Backend):
@@ -72,10 +76,10 @@ class FastDllmBackend(Backend):
         return check_cell(model, options, workload)
 
     @classmethod
-    def inert_options(cls, options: BackendOptions) -> Mapping[str, str]:
-        """Name the commit rules that another one silences."""
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Name the commit rules that another one silences; in scoring, all that belongs to the decoding loop."""
         assert isinstance(options, FastDllmOptions)
-        return inert_options(options)
+        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         """Load the network.
@@ -102,6 +106,7 @@ class FastDllmBackend(Backend):
         if options.compile:
             self._network.stack.compile()
         self._block = options.block_length or variant.block_length
+        self._scoring, self._folder = options.scoring, model.path
         self._decoder = Decoder(self._network, variant, options, self._block)
         return self._facts(threads)
 
@@ -136,6 +141,25 @@ class FastDllmBackend(Backend):
 
         rows = reading_order_logits(self._network, self._variant, tokens, self._block)
         return score_rows(tokens, (logits.float().cpu().numpy() for logits in rows), top_k)
+
+    def score_continuation(self, prompt_ids: Sequence[int], continuation_ids: Sequence[int]) -> Scores:
+        """Score a continuation as the option ``scoring`` says; the prompt costs no evaluations of its own.
+
+        Raises:
+            ModelError: published scoring of a model that has no end token.
+        """
+        from .likelihood import published_log_likelihood, reading_order_logits
+
+        if self._scoring == "published":
+            value = published_log_likelihood(
+                self._network, prompt_ids, continuation_ids, self._variant.end_id(self._folder), self._block
+            )
+            # The rest of the choice is given, not asked for; and the published harness calls no choice greedy.
+            return Scores([value, *[0.0] * (len(continuation_ids) - 1)], [False] * len(continuation_ids))
+        tokens, start = [*prompt_ids, *continuation_ids], len(prompt_ids)
+        rows = reading_order_logits(self._network, self._variant, tokens, self._block, start)
+        scores = score_rows(tokens[start - 1 :], (logits.float().cpu().numpy() for logits in rows), 0)
+        return Scores(scores.logprobs[1:], scores.is_greedy[1:])
 
     def counters(self) -> Mapping[str, float]:
         """Return what is counted beside the steps of a single prompt, and peak device memory."""

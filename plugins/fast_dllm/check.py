@@ -30,6 +30,10 @@ def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workloa
     variant = Variant.read(model.path)
     variant.mask(options.mask_id, model.path)
     _check_variant(variant, options)
+    if options.scoring == "published":
+        if variant.name != "v2":
+            raise UsageError(f"fast-dllm: scoring = 'published' is that of v2 models; this is a {variant.name} model")
+        variant.end_id(model.path)
     block = options.block_length or variant.block_length
     if variant.name == "v2":
         _check_blocks(options, block, workload.batch_size)
@@ -43,7 +47,7 @@ def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workloa
 
 def inert_options(options: FastDllmOptions) -> dict[str, str]:
     """Return the options that another one silences, with the reason."""
-    inert = {}
+    inert = {"scoring": "where answers are generated"}
     if options.threshold is not None or options.factor is not None:
         inert["steps"] = f"with {'factor' if options.factor is not None else 'threshold'}"
     if options.threshold is not None and options.factor is not None:

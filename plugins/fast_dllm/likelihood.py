@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def reading_order_logits(network: Network, variant: Variant, tokens: Sequence[int], block: int) -> Iterator[Tensor]:
-    """Yield the logits [1, V] of each token but the first, given those before it, all later ones masked.
+def reading_order_logits(
+    network: Network, variant: Variant, tokens: Sequence[int], block: int, first: int = 1
+) -> Iterator[Tensor]:
+    """Yield the logits [1, V] of each token from place ``first`` on, given those before it, all later ones masked.
 
     That is what decoding from left to right, one token per step, goes by. For v2 the masks end with the block, and
     the first token of a block has the finished blocks before it alone; for LLaDA and Dream they end with the text.
@@ -29,7 +31,7 @@ def reading_order_logits(network: Network, variant: Variant, tokens: Sequence[in
         network.reserve(1, room)
         cache = network.cache.rows(1)
         clean = _states(network, ids, BlockCausal(len(ids), block), cache) if variant.name == "v2" else None
-        for at in range(1, len(ids)):
+        for at in range(first, len(ids)):
             if clean is None:
                 states = _states(network, ids[:at] + [mask] * (len(ids) - at), Window(0, len(ids), len(ids)), cache)
                 row = at - shift

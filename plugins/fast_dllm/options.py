@@ -63,6 +63,12 @@ class FastDllmOptions(BackendOptions):
         description="llada, dream: none, prefix or dual; v2: block, or sub-block (which has block); "
         "None: prefix, or block",
     )
+    # scoring of choices
+    scoring: Literal["reading-order", "published"] = Field(
+        "reading-order",
+        description="where choices are scored: every token given those before it, an evaluation each; published (v2): "
+        "the first token alone, the rest of the choice visible, one evaluation",
+    )
     # reuse of earlier work within a block (v2)
     reuse: Reuse = Field(
         "none",

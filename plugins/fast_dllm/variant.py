@@ -109,6 +109,20 @@ class Variant:
             raise ModelError(f"mask_id = {found} is outside the vocabulary of {self.config.vocab} ids in {folder}")
         return found
 
+    def end_id(self, folder: Path) -> int:
+        """Return the end token, which the published harness puts behind a choice.
+
+        Raises:
+            ModelError: ``config.json`` names none.
+        """
+        stated = read_json(folder / "config.json").get("eos_token_id")
+        found = stated[0] if isinstance(stated, list) and stated else stated
+        if not isinstance(found, int):
+            raise ModelError(
+                f"{folder / 'config.json'}: eos_token_id = {stated!r}: published scoring needs an end token"
+            )
+        return found
+
 
 def _llada(checkpoint: Checkpoint) -> DecoderConfig:
     """Translate the keys of LLaDA's configuration class."""

@@ -11,7 +11,7 @@ from ...core.models import ModelSource
 from ...core.tasks import Score, Task, TaskSample
 from .random_models import RANDOM_MODELS, build
 from .recipes import DFLASH, WEIGHTS_FOLDER
-from .task import tiny_gsm_samples
+from .task import tiny_choice_samples, tiny_gsm_samples
 
 decodebench_api = ">=1,<2"
 
@@ -38,10 +38,23 @@ class TinyGsm(Task):
         return Score(float(found == sample.reference), found)
 
 
+class TinyChoice(Task):
+    """Which of four numbers ends the last equation of a worked solution, by log-likelihood."""
+
+    name = "tiny-choice"
+    version = "1"
+    summary = "the last equation of a tiny-gsm solution; which of four numbers is the likeliest to follow"
+
+    def samples(self, n: int, seed: int) -> Iterator[TaskSample]:
+        """Yield `n` held-out problems, the same ones for the same seed; there is no end of them."""
+        for at, (prompt, numbers, right) in enumerate(tiny_choice_samples(n, seed)):
+            yield TaskSample(f"{self.name}/{seed}/{at}", prompt, str(right), choices=numbers)
+
+
 @hookimpl
 def decodebench_tasks() -> Sequence[type[Task]]:
-    """Return the family's own task."""
-    return [TinyGsm]
+    """Return the family's own tasks."""
+    return [TinyGsm, TinyChoice]
 
 
 @hookimpl

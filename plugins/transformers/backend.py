@@ -19,6 +19,7 @@ from ...core.backend import (
     ResolvedModel,
     Scores,
     Step,
+    inert_in_scoring,
 )
 from ...core.cache import ModelCache
 from ...core.environment import cores
@@ -35,6 +36,9 @@ _FIX = (
     "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
 )
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+_SCORE_READS = ("dtype", "attention", "n_threads")
 
 
 class TransformersBackend(Backend):
@@ -90,6 +94,11 @@ class TransformersBackend(Backend):
             source=model,
             quantisation=quantisation,
         )
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Name what one forward pass without a cache does not read."""
+        return inert_in_scoring(options, _SCORE_READS) if is_scoring else {}
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         """Load and quantise the model.
