@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 
 from .environment import cores
 from .errors import BackendError
-from .job import Job
+from .job import Job, ServeRequest
 from .schema import Status
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -93,6 +94,76 @@ def request_all(job: Job, kind: str, timeout_s: float) -> list[Line]:
     if outcome.status != "ok":
         raise BackendError(outcome.reason or outcome.status)
     return [line for line in answers if line["type"] == kind]
+
+
+class Served:
+    """A backend in a process of its own that answers requests until it is closed; a context manager.
+
+    Args:
+        job: action ``serve``.
+        timeout_s: of loading, and of each answer.
+
+    Attributes:
+        context_length: of the model, in tokens.
+
+    Raises:
+        BackendError: the model cannot be loaded, or loading took too long.
+    """
+
+    def __init__(self, job: Job, timeout_s: float) -> None:
+        self._job, self._timeout_s = job, timeout_s
+        self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
+        self._worker = subprocess.Popen(
+            [sys.executable, "-m", "decodebench.core.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._engine_text,
+            env=_environment(job),
+            start_new_session=True,
+        )
+        try:
+            _send(self._worker, job.model_dump_json().encode() + b"\n")
+            self.context_length = int(self._next("serving")["context_length"])
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, asked: ServeRequest) -> list[Any]:
+        """Return the answers to one request.
+
+        Raises:
+            BackendError: the request failed, took too long, or the process died of it; says which.
+        """
+        _send(self._worker, asked.model_dump_json().encode() + b"\n")
+        answer = self._next("answer")
+        if "error" in answer:
+            raise BackendError(answer["error"])
+        values: list[Any] = answer["values"]
+        return values
+
+    def _next(self, kind: str) -> Line:
+        """Wait for the next line of a kind; answers come one at a time, so that nothing is read too far."""
+        for line in _lines(self._worker, time.monotonic() + self._timeout_s):
+            if line is None:
+                raise BackendError(f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s")
+            if line["type"] == "finish":
+                raise BackendError(line["reason"] or "the worker ended")
+            if line["type"] == kind:
+                return line
+        self._worker.wait()
+        self._engine_text.flush()
+        raise BackendError(_death(self._worker.returncode, self._job, Path(self._engine_text.name)))
+
+    def close(self) -> None:
+        """End the process."""
+        _kill(self._worker)
+        self._engine_text.close()
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _converse(

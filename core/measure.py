@@ -142,6 +142,14 @@ def measure_with_stop(
     return _finished(backend, requests, rows, start)
 
 
+def answer_of(request: Request, row: Row, decode: Callable[[Sequence[int]], str]) -> str:
+    """Return the text of a measured row, without its stop token or stop string."""
+    if row.text is not None:
+        return row.text
+    ids = row.ids
+    return decode(ids[:-1] if request.is_stop(ids[-1]) else ids)
+
+
 def _row_of(backend: Backend, rows: Sequence[Row], step: Step) -> Row:
     if not 0 <= step.row < len(rows):
         raise PluginError(f"backend {backend.name!r} broke its contract: row {step.row} in a batch of {len(rows)}")

@@ -26,8 +26,9 @@ from .cells import validate_options
 from .choices import check_room, encode_choices, encode_pair, score_choices, told
 from .errors import BackendError, DecodebenchError, ModelError, OutOfMemoryError, PluginError, SampleError
 from .job import ContinuationJob, Job, PreparedJob, PromptJob
-from .measure import Batch, Row, measure, measure_with_stop
+from .measure import Batch, Row, answer_of, measure, measure_with_stop
 from .registry import Registry
+from .serving import serve
 from .tokenizer import Codec, ids_hash, pieces
 
 _STARTED = time.perf_counter()
@@ -96,9 +97,7 @@ def _run(job: Job, wire: Wire) -> None:
         backend = backend_class()
         facts = _load(job, wire, backend, options, import_s)
         try:
-            {"measure": _measure_all, "score": _score_all, "evaluate": _evaluate_all}[job.action](
-                job, wire, backend, facts
-            )
+            _ACTIONS[job.action](job, wire, backend, facts)
         finally:
             backend.close()
 
@@ -248,9 +247,7 @@ def _report(
 ) -> None:
     """Send one sample and its steps; happens between batches, never inside one."""
     ids = row.ids
-    is_stopped = request.is_stop(ids[-1])
-    text = row.text if row.text is not None else codec.decode(ids[:-1] if is_stopped else ids)
-    finish = "stop-string" if row.is_cut else "stop" if is_stopped else "length"
+    finish = "stop-string" if row.is_cut else "stop" if request.is_stop(ids[-1]) else "length"
     wire.send(
         "sample",
         {
@@ -259,7 +256,7 @@ def _report(
             "prompt_hash": ids_hash(request.prompt_ids),
             "output_tokens": len(ids),
             "output_ids": ids,
-            "text": text,
+            "text": answer_of(request, row, codec.decode),
             "finish": finish,
             "start_s": (batch.start_ns - _STARTED_NS) / 1e9,
             "duration_s": row.steps[-1][0] / 1e9,
@@ -315,6 +312,14 @@ def _evaluate_all(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> 
             "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs[start:]],
         }
         wire.send("evaluation", content)
+
+
+def _serve(job: Job, wire: Wire, backend: Backend, facts: ModelFacts) -> None:
+    assert job.prepared is not None
+    serve(iter(sys.stdin.readline, ""), wire.send, backend, Codec(job.prepared.source.path, backend), facts)
+
+
+_ACTIONS = {"measure": _measure_all, "score": _score_all, "evaluate": _evaluate_all, "serve": _serve}
 
 
 def _continued(continuation: ContinuationJob, job: Job, codec: Codec, facts: ModelFacts) -> tuple[list[int], int]:

@@ -8,18 +8,22 @@ scoring.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...core.harness_metrics import PREFERRED_METRICS
 from ...core.hookspecs import hookimpl
 from ...core.log_fields import Fields, check_plain
 from ...core.log_json import is_object_with, read_object
 from ...core.logparser import LogParser
 from ...core.schema import Run, Totals
-from .lm_eval_samples import PREFERRED_METRICS, LmEvalSamples
+from .lm_eval_samples import LmEvalSamples
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
+_OWN_MODEL = "decodebench"
+_CELL = ("backend", "model", "quantisation", "device", "batch_size")
 _MODEL = ("pretrained", "model_path", "model", "path", "engine")
 
 
@@ -28,7 +32,7 @@ class LmEvalResults(LogParser):
 
     name: ClassVar[str] = "lm-eval"
     summary: ClassVar[str] = "results_*.json of lm-evaluation-harness"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tables that every version has."""
@@ -45,7 +49,9 @@ class LmEvalResults(LogParser):
         content, digest = read_object(path)
         check_plain(content)
         results = content.inner("results")
-        for at, task in enumerate(_tasks(content, results)):
+        tasks = _tasks(content, results)
+        scored = [task for task in tasks if _share_of(results.inner(task)) is not None]
+        for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
             yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
 
 
@@ -62,20 +68,21 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     arguments = _arguments(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
     settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
+    engine = _engine(arguments, config)
     return Run(
         run_id=run_id,
         experiment="",
         cell_id="",
         round=0,
         started_at=_started_at(content),
-        backend=str(config.content.get("model") or "unknown"),
+        backend=engine.backend,
         model=str(
             next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
             or "unknown"
         ),
         quantisation=str(config.content.get("model_dtype") or "unknown").removeprefix("torch."),
-        device=str(config.content.get("device") or "unknown"),
-        options=arguments,
+        device=engine.device,
+        options=engine.options,
         task=task,
         samples=0,
         warmup=0,
@@ -84,6 +91,22 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         totals=Totals(accuracy=share, samples=_samples(content, task)),
         notes=("an lm-eval result has no times; its samples are in a file of its own",),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    backend: str
+    device: str
+    options: dict[str, Any]
+
+
+def _engine(arguments: dict[str, Any], config: Fields) -> _Engine:
+    """Say what answered: decodebench's own model in the harness names backend and device among its arguments."""
+    model = str(config.content.get("model") or "unknown")
+    if model != _OWN_MODEL:
+        return _Engine(model, str(config.content.get("device") or "unknown"), arguments)
+    options = {name: value for name, value in arguments.items() if name not in _CELL}
+    return _Engine(str(arguments.get("backend") or model), str(arguments.get("device") or "cpu"), options)
 
 
 def _started_at(content: Fields) -> str:
@@ -98,12 +121,19 @@ def _started_at(content: Fields) -> str:
 
 
 def _accuracy(figures: Fields) -> tuple[str, float]:
+    found = _share_of(figures)
+    if found is None:
+        raise figures.fail("results", "no metric with a share from 0 to 1")
+    return found
+
+
+def _share_of(figures: Fields) -> tuple[str, float] | None:
     keys = [key for key in (*PREFERRED_METRICS, *figures.content) if figures.has(key) and _is_metric(key)]
     for key in keys:
         value = figures.content[key]
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return key, float(value)
-    raise figures.fail("results", "no metric with a share from 0 to 1")
+    return None
 
 
 def _is_metric(key: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from ...core.harness_metrics import PREFERRED_METRICS
 from ...core.log_fields import Fields
 from ...core.log_json import has_keys, read_rows
 from ...core.logparser import LogParser, malformed
@@ -21,23 +22,13 @@ from .requests import bare_run, of_this_file
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 _NO_FILTER = "none"
 
-PREFERRED_METRICS = (
-    "exact_match,flexible-extract",
-    "exact_match,get-answer",
-    "exact_match,strict-match",
-    "exact_match",
-    "acc,none",
-    "acc_norm,none",
-)
-"""Metric and filter, the best first, of those that a file has; results and samples take the same."""
-
 
 class LmEvalSamples(LogParser):
     """Reads one run per file, whose documents are scored samples."""
 
     name: ClassVar[str] = "lm-eval-samples"
     summary: ClassVar[str] = "samples_*.jsonl of lm-evaluation-harness: a scored sample per document"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a document, its answers and its hash."""
@@ -116,6 +107,11 @@ def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
         reference=str(row.content["target"]) if row.has("target") else None,
         extracted=_first_text(row.content.get("filtered_resps")),
         score=float(row.content[metric]),
+        scores={
+            name: float(row.content[name])
+            for name in _metrics(row)
+            if name != metric and _is_share(row.content.get(name))
+        },
     )
 
 
