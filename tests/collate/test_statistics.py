@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from decodebench.collate.noise import modified_z_scores, outliers, percentile, rounds_needed, slope, variation
-from decodebench.collate.proportions import mcnemar, paired_difference, wilson
+from decodebench.collate.proportions import mcnemar, paired_difference, unpaired_difference, wilson
 from decodebench.collate.statistics import (
     Interval,
     PairedRound,
@@ -131,6 +131,23 @@ def test_wilson_against_published_values():
     found = wilson(81, 263)  # Newcombe 1998, table I
     assert (found.low, found.high) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 10).low == 0.0 and wilson(10, 10).high == 1.0 and wilson(0, 0).value is None
+
+
+def test_partial_scores_are_compared_problem_by_problem():
+    a, b = [0.5, 1.0, 0.25, 0.75], [0.25, 1.0, 0.0, 0.5]
+    found = paired_difference(a, b)
+    expected = t_interval([0.25, 0.0, 0.25, 0.25])
+    assert (found.value, found.low, found.high, found.p_value) == (
+        expected.value, expected.low, expected.high, expected.p_value,
+    )  # fmt: skip
+    assert found.value == pytest.approx(0.1875)
+
+
+def test_unpaired_difference_against_published_values():
+    found = unpaired_difference((56 / 70, 70), (48 / 80, 80))  # Newcombe 1998 (873-890), table II, method 10, case a
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
+    assert unpaired_difference((0.5, 10), (0.5, 10)).p_value == pytest.approx(1.0)
 
 
 def test_paired_difference_against_published_values():

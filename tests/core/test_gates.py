@@ -55,7 +55,9 @@ def test_speed_trips_only_where_it_is_sure_or_cannot_be_told(case, trips):
     assert all(line.startswith("b: ") for line in lines), "the baseline never trips its own gate"
 
 
-@pytest.mark.parametrize(("difference", "trips"), [(0.0, False), (-0.005, False), (-0.02, True), (None, True)])
+@pytest.mark.parametrize(
+    ("difference", "trips"), [(0.0, False), (-0.005, False), (0.56 - 0.57, True), (-0.02, True), (None, True)]
+)
 def test_accuracy_trips_on_a_measured_drop_or_when_there_is_none(difference, trips):
     assert bool(gates(comparison(difference=difference), None, 0.01, False)) is trips
 

@@ -222,6 +222,22 @@ def test_the_published_score_masks_the_first_token_of_a_choice_alone(folders, ba
     assert found == pytest.approx(float(row.log_softmax(-1)[30]), abs=1e-6)
 
 
+def test_a_choice_is_scored_as_the_option_says(folders, backends, tmp_path):
+    prompt, choice = [5, 9, 11, 13, 17, 19, 21], [30, 31]
+    backend = backends("v2")
+    whole = backend.score([*prompt, *choice])
+    read = backend.score_continuation(prompt, choice)
+    assert list(read.logprobs) == pytest.approx(list(whole.logprobs[7:]), abs=1e-6)
+    assert list(read.is_greedy) == list(whole.is_greedy[7:])
+    backend._scoring = "published"
+    try:
+        published = backend.score_continuation(prompt, choice)
+    finally:
+        backend._scoring = "reading-order"
+    found = published_log_likelihood(backend._network, prompt, choice, STOP, 8)
+    assert list(published.logprobs) == [found, 0.0] and list(published.is_greedy) == [False, False]
+
+
 def test_the_mask_is_never_proposed(tmp_path, backends):
     """A head that loves the mask would let the published loops spin for ever."""
     from safetensors.torch import load_file, save_file
