@@ -109,9 +109,9 @@ def _value(scores: dict[str, list[float]]) -> Interval:
 
 def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
     a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
-    if ours.has_attempts or theirs.has_attempts:
+    if ours.has_attempts or theirs.has_attempts or any(mean not in (0, 1) for mean in (*a, *b)):
         return paired_mean_difference(a, b)
-    return paired_difference(a, b)
+    return paired_difference([mean == 1 for mean in a], [mean == 1 for mean in b])
 
 
 def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
