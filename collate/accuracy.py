@@ -1,16 +1,11 @@
-"""Accuracy of a cell and its difference from the baseline, each problem counted once.
-
-Several answers to one problem in a round, as from attempts at a temperature, count as one partial score: their mean;
-how often one of several is right is told besides (pass@k).
-"""
+"""Accuracy of a cell and its difference from the baseline, each problem counted once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 
 from ..core.schema import Totals
-from .attempts import ks_up_to, mean_over_problems, pass_at_k
+from .attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from .comparison import Accuracy, Estimate
 from .observations import Cell, Row
 from .proportions import paired_difference, unpaired_difference, wilson
@@ -25,23 +20,27 @@ class _Scored:
 
     Attributes:
         task: name and version.
-        attempts: by problem, one score an answer.
-        further: other measures by name and problem, each the mean over the problem's answers.
+        scores: by problem, one an attempt.
+        further: other measures of the same answers, by name and likewise.
     """
 
     task: str
-    attempts: dict[str, list[float]]
-    further: dict[str, dict[str, float]]
+    scores: dict[str, list[float]]
+    further: dict[str, dict[str, list[float]]]
 
     @property
     def has_attempts(self) -> bool:
         """Whether a problem was answered more than once."""
-        return any(len(scores) > 1 for scores in self.attempts.values())
+        return any(len(scores) > 1 for scores in self.scores.values())
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean over a problem's answers, by problem."""
-        return _means(self.attempts)
+        """The mean over a problem's attempts, by problem."""
+        return _means(self.scores)
+
+
+def _means(scores: dict[str, list[float]]) -> dict[str, float]:
+    return {problem: sum(found) / len(found) for problem, found in scores.items()}
 
 
 def estimate(interval: Interval) -> Estimate:
@@ -52,32 +51,21 @@ def estimate(interval: Interval) -> Estimate:
 def _scored(cell: Cell) -> _Scored | None:
     """The scores of the first finished round that has any: further rounds ask the same problems again."""
     for r in cell.rounds:
-        scored = [(key[0], sample) for key, sample in r.answers().items() if sample["score"] is not None]
-        if scored:
-            names = sorted({name for _, sample in scored for name in sample["scores"]})
-            further = {name: [(key, s["scores"][name]) for key, s in scored if name in s["scores"]] for name in names}
-            return _Scored(
-                _task_of(r.run),
-                _by_problem([(key, sample["score"]) for key, sample in scored]),
-                {name: _means(_by_problem(values)) for name, values in further.items()},
-            )
+        scores: dict[str, list[float]] = {}
+        further: dict[str, dict[str, list[float]]] = {}
+        for (problem, _), sample in r.answers().items():
+            if sample["score"] is not None:
+                scores.setdefault(problem, []).append(sample["score"])
+                for name, value in sample["scores"].items():
+                    further.setdefault(name, {}).setdefault(problem, []).append(value)
+        if scores:
+            return _Scored(_task_of(r.run), scores, further)
     return None
 
 
 def _task_of(run: Row) -> str:
     name, version = run["task"] or "unnamed task", run["task_version"]
     return f"{name} {version}" if version else str(name)
-
-
-def _by_problem(scores: list[tuple[str, float]]) -> dict[str, list[float]]:
-    values: dict[str, list[float]] = {}
-    for problem, score in scores:
-        values.setdefault(problem, []).append(score)
-    return values
-
-
-def _means(values: dict[str, list[float]]) -> dict[str, float]:
-    return {problem: fmean(found) for problem, found in values.items()}
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
@@ -94,29 +82,43 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
         return _of_totals(cell, baseline)
-    further = {name: estimate(_share(values)) for name, values in ours.further.items()}
-    value = mean_over_problems(list(ours.means.values())) if ours.has_attempts else _share(ours.means)
-    alone = Accuracy(task=ours.task, value=estimate(value), pass_at_k=_pass_at_k(ours), further=further)
+    made = Accuracy(
+        task=ours.task,
+        value=estimate(_value(ours.scores)),
+        pass_at_k=_pass_at_k(ours),
+        further={name: estimate(_value(scores)) for name, scores in sorted(ours.further.items())},
+    )
     if cell is baseline:
-        return alone.model_copy(update={"verdict": "baseline"})
+        return made.model_copy(update={"verdict": "baseline"})
     theirs = _scored(baseline)
-    common = sorted(ours.attempts.keys() & theirs.attempts.keys()) if theirs else []
-    if theirs is None or theirs.task != ours.task or not common:
-        return alone
-    a, b = ours.means, theirs.means
-    difference = paired_difference([a[key] for key in common], [b[key] for key in common])
-    return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
+    if theirs is None or theirs.task != ours.task:
+        return made
+    common = sorted(ours.scores.keys() & theirs.scores.keys())
+    if not common:
+        return made
+    difference = _difference(ours, theirs, common)
+    return made.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
 
 
-def _share(scores: dict[str, float]) -> Interval:
-    return wilson(sum(scores.values()), len(scores))
+def _value(scores: dict[str, list[float]]) -> Interval:
+    means = _means(scores)
+    if any(len(found) > 1 for found in scores.values()):
+        return mean_over_problems(list(means.values()))
+    return wilson(sum(means.values()), len(means))
+
+
+def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
+    a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
+    if ours.has_attempts or theirs.has_attempts or any(mean not in (0, 1) for mean in (*a, *b)):
+        return paired_mean_difference(a, b)
+    return paired_difference([mean == 1 for mean in a], [mean == 1 for mean in b])
 
 
 def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
     """pass@k for every k that all problems have the attempts for; none where each was answered once."""
     if not scored.has_attempts:
         return {}
-    counts = [(len(scores), sum(score > 0.5 for score in scores)) for scores in scored.attempts.values()]
+    counts = [(len(scores), sum(score > 0.5 for score in scores)) for scores in scored.scores.values()]
     fewest = min(n for n, _ in counts)
     return {k: estimate(mean_over_problems([pass_at_k(n, c, k) for n, c in counts])) for k in ks_up_to(fewest)}
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import defaults
 from .proportions import wilson
-from .statistics import Interval
+from .statistics import Interval, t_interval
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -69,3 +69,17 @@ def mean_over_problems(
     means = [float(x[generator.integers(n, size=n)].mean()) for _ in range(resamples)]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(x.mean()), float(low), float(high), n)
+
+
+def paired_mean_difference(a: Sequence[float], b: Sequence[float], confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Mean of ``a`` minus mean of ``b`` on the same problems, with Student's interval and test over problems.
+
+    Raises:
+        ValueError: the sides have different lengths; pairs cannot be made up.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} problems cannot be paired")
+    found = t_interval(np.asarray(a, dtype=float) - np.asarray(b, dtype=float), confidence)
+    if found.value is None or found.low is None or found.high is None:
+        return found
+    return Interval(found.value, max(-1.0, found.low), min(1.0, found.high), found.n, found.p_value)

@@ -66,7 +66,8 @@ class Accuracy(Record):
     )
     p_value: float | None = Field(
         default=None,
-        description="against the baseline: exact McNemar test; of partial scores a paired t test, of totals Fisher's",
+        description="against the baseline: exact McNemar test; of partial scores and of attempts Student's over "
+        "problems, of totals Fisher's exact test",
     )
     further: dict[str, Estimate] = Field(
         default={}, description="other measures of the same answers by name, such as accuracy_norm"

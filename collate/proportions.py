@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from .. import defaults
-from .statistics import Interval, normal_quantile, t_interval
+from .statistics import Interval, normal_quantile
 
 
 def wilson(right: float, n: int, confidence: float = defaults.CONFIDENCE) -> Interval:
@@ -38,28 +38,30 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = defaults.CONFIDENCE) -> Interval:
-    """Mean score of ``a`` minus that of ``b`` on the same problems, with interval and p-value.
+def paired_difference(a: Sequence[bool], b: Sequence[bool], confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Share of ``a`` minus share of ``b`` on the same problems, with Newcombe's interval and McNemar's p-value.
 
-    Where every score is 0 or 1: the interval of method 10 of R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650
-    (the Wilson limits of both shares, combined with the correlation that the pairs show), and McNemar's exact test.
-    Where some are partial: Student's t interval and test on the differences problem by problem.
-
-    Args:
-        a: scores from 0 to 1.
-        b: those of the other side, in the same order of problems.
-        confidence: of the interval.
+    Method 10 of R. G. Newcombe, Statistics in Medicine 17 (1998) 2635-2650: the Wilson limits of both shares,
+    combined with the correlation that the pairs show.
 
     Raises:
         ValueError: the sides have different lengths; pairs cannot be made up.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} answers cannot be paired")
-    if not a:
+    n = len(a)
+    if n == 0:
         return Interval(None)
-    if any(score not in (0, 1) for score in (*a, *b)):
-        return t_interval([x - y for x, y in zip(a, b, strict=True)], confidence)
-    return _newcombe([score == 1 for score in a], [score == 1 for score in b], confidence)
+    both = sum(x and y for x, y in zip(a, b, strict=True))
+    only_a, only_b = sum(a) - both, sum(b) - both
+    neither = n - both - only_a - only_b
+    first, second = wilson(sum(a), n, confidence), wilson(sum(b), n, confidence)
+    l1, u1, l2, u2 = (cast(float, x) for x in (first.low, first.high, second.low, second.high))
+    p1, p2 = sum(a) / n, sum(b) / n
+    phi = _correlation(both, only_a, only_b, neither)
+    low = math.sqrt(max(0.0, (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2))
+    high = math.sqrt(max(0.0, (p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2))
+    return Interval(p1 - p2, max(-1.0, p1 - p2 - low), min(1.0, p1 - p2 + high), n, mcnemar(only_a, only_b))
 
 
 def unpaired_difference(
@@ -84,20 +86,6 @@ def unpaired_difference(
     low, high = p1 - p2 - math.hypot(p1 - l1, u2 - p2), p1 - p2 + math.hypot(u1 - p1, p2 - l2)
     counts = np.array([[round(p * n), n - round(p * n)] for p, n in (a, b)])
     return Interval(p1 - p2, low, high, min(n1, n2), float(stats.fisher_exact(counts).pvalue))
-
-
-def _newcombe(a: Sequence[bool], b: Sequence[bool], confidence: float) -> Interval:
-    n = len(a)
-    both = sum(x and y for x, y in zip(a, b, strict=True))
-    only_a, only_b = sum(a) - both, sum(b) - both
-    neither = n - both - only_a - only_b
-    first, second = wilson(sum(a), n, confidence), wilson(sum(b), n, confidence)
-    l1, u1, l2, u2 = (cast(float, x) for x in (first.low, first.high, second.low, second.high))
-    p1, p2 = sum(a) / n, sum(b) / n
-    phi = _correlation(both, only_a, only_b, neither)
-    low = math.sqrt(max(0.0, (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2))
-    high = math.sqrt(max(0.0, (p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2))
-    return Interval(p1 - p2, max(-1.0, p1 - p2 - low), min(1.0, p1 - p2 + high), n, mcnemar(only_a, only_b))
 
 
 def _correlation(both: int, only_a: int, only_b: int, neither: int) -> float:

@@ -140,7 +140,7 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
             )
 
 
-_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "temperature", "top_p", "top_k")
+_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "attempts", "temperature", "top_p", "top_k")
 
 
 def _generation_only(workload: Workload) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench.collate.attempts import ks_up_to, mean_over_problems, pass_at_k
+from decodebench.collate.attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from decodebench.collate.collate import collate
 from decodebench.collate.compare import compare
 from decodebench.collate.reproduce import plan_toml
@@ -57,6 +57,13 @@ def test_problems_that_are_all_alike_still_have_an_interval():
     found = mean_over_problems([1.0] * 8)
     assert (found.value, found.high, found.n) == (1.0, 1.0, 8) and 0.5 < found.low < 0.8
     assert mean_over_problems([]).value is None
+
+
+def test_a_difference_needs_pairs():
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_mean_difference([1.0], [1.0, 0.0])
+    found = paired_mean_difference([1.0, 0.5, 1.0, 0.5], [0.5, 0.0, 0.5, 0.0])
+    assert found.value == 0.5 and found.low <= 0.5 <= found.high
 
 
 RIGHT = {"p0": [1, 1, 1, 1], "p1": [1, 0, 0, 0], "p2": [0, 0, 1, 1], "p3": [0, 0, 0, 0]}
