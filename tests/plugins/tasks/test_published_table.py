@@ -62,7 +62,7 @@ HUMANEVAL = {  # right of five: 5, 2, 0, 1
         ONE_LINE.format("max(values)"),
         ONE_LINE.format("max(values, default=None)"),
         "    import socket\n    socket.create_connection(('1.1.1.1', 53), 2)\n",
-        "    import shutil\n    shutil.rmtree('/tmp/h')\n    return None\n",
+        "    import shutil\n    shutil.rmtree('/home/nobody-there')\n    return None\n",
         "    retur values\n",
     ],
 }
