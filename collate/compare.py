@@ -12,7 +12,7 @@ from ..core.store import Store
 from .accuracy import accuracies, estimate
 from .comparison import Accuracy, Comparison, ComparisonRow, Estimate, Verdict
 from .conditions import unlike_conditions, unlike_rounds
-from .findings import findings
+from .findings import findings, plugin_checks
 from .labels import Group, check_by, find_baseline, groups, infer_by, labels, mixed_dimensions, value_of
 from .observations import (
     Cell,
@@ -68,6 +68,7 @@ def compare(
     Raises:
         UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
     """
+    plugin_checks()  # findings wait for them
     name = choose_experiment(store, experiment)
     if steady_state:
         store.leave_out_first_samples()

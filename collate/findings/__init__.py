@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from pydantic import Field
@@ -73,7 +74,7 @@ def findings(
     facts = [
         {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
     ]
-    found += [doubt.found_by(check.name) for check in _plugin_checks() for doubt in check.check(facts)]
+    found += [doubt.found_by(check.name) for check in plugin_checks().result() for doubt in check.check(facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
@@ -123,5 +124,9 @@ def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
 
 
 @cache
-def _plugin_checks() -> tuple[FindingCheck, ...]:
-    return tuple(Registry().findings.values())
+def plugin_checks() -> Future[tuple[FindingCheck, ...]]:
+    """Begin to load what plugins check, once: their modules are imported while the caller's queries run."""
+    pool = ThreadPoolExecutor(1)
+    found = pool.submit(lambda: tuple(Registry().findings.values()))
+    pool.shutdown(wait=False)
+    return found
