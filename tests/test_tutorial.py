@@ -45,6 +45,9 @@ class Shell:
             "DECODEBENCH_CACHE": str(cache),
             "DECODEBENCH_CONFIG": str(folder / "none"),
             "DECODEBENCH_DATA": str(folder / "data"),
+            "DECODEBENCH_SAMPLES": "2",  # as a user's own settings would: the commands stay as they are
+            "DECODEBENCH_ROUNDS": "2",
+            "DECODEBENCH_MAX_NEW_TOKENS": "12",
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say: do not isolate, which would need an index
             "PIP_FIND_LINKS": str(self.home / "my-lookup" / "dist"),  # stands for the index that was uploaded to
