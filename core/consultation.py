@@ -135,6 +135,11 @@ def _check(content: _Content) -> list[str]:
     return list(backend.check(model, options, Workload.model_validate(content["workload"])))
 
 
+def _inexact(content: _Content) -> str | None:
+    backend = _backend(content)
+    return backend.why_inexact(content["quantisation"], validate_options(backend, content["options"]))
+
+
 def _revision(content: _Content) -> str | None:
     return revision(content["distribution"], None)
 
@@ -145,6 +150,7 @@ _ANSWERS: Mapping[str, Callable[[_Content], Any]] = {
     "options": _options,
     "inert": _inert,
     "check": _check,
+    "inexact": _inexact,
     "revision": _revision,
 }
 

@@ -154,11 +154,16 @@ def _source_file(module: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
 
 
+def module_name(file: Path) -> str:
+    """Return what the module of a one-off file is called."""
+    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    return f"decodebench_plugin_{re.sub(r'[^A-Za-z0-9_]', '_', file.stem)}_{digest}"
+
+
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise PluginError(f"{file}: no such file")
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
-    name = f"decodebench_plugin_{re.sub(r'[^A-Za-z0-9_]', '_', file.stem)}_{digest}"
+    name = module_name(file)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)

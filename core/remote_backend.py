@@ -71,6 +71,12 @@ class RemoteBackend(Backend):
         return found
 
     @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Ask it."""
+        found: str | None = cls._ask("inexact", quantisation=quantisation, options=options.model_dump(mode="json"))
+        return found
+
+    @classmethod
     def _ask(cls, question: str, **content: Any) -> Any:  # noqa: ANN401 - JSON
         return cls.interpreter.ask(question, backend=cls.real_name, **content)
 

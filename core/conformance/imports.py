@@ -6,31 +6,22 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cached_property
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 from .. import hookspecs
-from ..errors import PluginError
+from ..plugin_sources import PluginSource, module_name
 
 
 class Imports:
     """Modules loaded since this object was made.
 
     Args:
-        plugin_name: name of the plugin's entry point.
-
-    Attributes:
-        plugin: the entry point.
-
-    Raises:
-        PluginError: no installed distribution has such an entry point.
+        plugin: where the plugin comes from.
     """
 
-    def __init__(self, plugin_name: str) -> None:
-        found = tuple(entry_points(group=hookspecs.PROJECT, name=plugin_name))
-        if not found:
-            raise PluginError(f"no installed distribution has an entry point {plugin_name!r}")
-        self.plugin: EntryPoint = found[0]
+    def __init__(self, plugin: PluginSource) -> None:
+        self.plugin = plugin
         self._before = set(sys.modules)
 
     def foreign(self) -> dict[str, str]:
@@ -46,12 +37,16 @@ class Imports:
 
     @property
     def _own(self) -> str:
-        return self.plugin.module.partition(".")[0]
+        return (
+            module_name(self.plugin.file)
+            if self.plugin.file
+            else self.plugin.module.partition(":")[0].partition(".")[0]
+        )
 
     @cached_property
     def _allowed(self) -> set[str]:
         """The host's own dependencies, and theirs, and the plugin's own distribution."""
-        own = {_normalised(self.plugin.dist.name)} if self.plugin.dist else set()
+        own = {_normalised(self.plugin.distribution)} if self.plugin.distribution else set()
         return set(_closure(hookspecs.PROJECT)) | own
 
     def _is_beside(self, name: str) -> bool:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
@@ -20,6 +21,7 @@ from ..errors import DecodebenchError, PluginError, UsageError
 from ..job import ModelJob
 from ..measure import Row, measure
 from ..plan import Workload
+from ..plugin_sources import PluginSource, sources
 from ..registry import Registry
 from ..tokenizer import Codec
 from ..worker import Wire, reason_of, work
@@ -69,7 +71,7 @@ def _answer(job: ProbeJob, wire: Wire) -> None:
     if job.question == "declarations":
         _declarations(job, wire)
         return
-    backend = Registry(only=[job.plugin]).backend(job.backend)
+    backend = _registry(job).backend(job.backend)
     options = validate_options(backend, job.options)
     if job.question is not None:
         {"options": _options, "memory": _memory, "refusals": _refusals}[job.question](job, wire, backend, options)
@@ -81,6 +83,18 @@ def _answer(job: ProbeJob, wire: Wire) -> None:
             _ask(job, wire, loaded, question)
     finally:
         loaded.backend.close()
+
+
+def _registry(job: ProbeJob) -> Registry:
+    return Registry(only=[job.plugin], files=_files(job))
+
+
+def _source(job: ProbeJob) -> PluginSource:
+    return next(source for source, _ in sources([job.plugin], _files(job)))
+
+
+def _files(job: ProbeJob) -> list[Path]:
+    return [job.plugin_file] if job.plugin_file else []
 
 
 def _ask(job: ProbeJob, wire: Wire, loaded: Loaded, question: Generating) -> None:
@@ -96,12 +110,12 @@ def _ask(job: ProbeJob, wire: Wire, loaded: Loaded, question: Generating) -> Non
 def _declarations(job: ProbeJob, wire: Wire) -> None:
     """Import the plugin, probe the backend, and tell what that cost and which foreign modules it brought."""
     host_s = time.process_time()  # start of the process until here: Python and decodebench itself
-    imports = Imports(job.plugin)
+    imports = Imports(_source(job))
     started = time.process_time()
     imports.plugin.load()
     import_s = time.process_time() - started
     imported = imports.foreign()
-    backend = Registry(only=[job.plugin]).backend(job.backend)
+    backend = _registry(job).backend(job.backend)
     started, wall = _cpu_s(), time.perf_counter()
     probed = backend.probe()
     probe = {"cpu_s": _cpu_s() - started, "wall_s": time.perf_counter() - wall}

@@ -250,7 +250,7 @@ class Subject:
         return kind.model_validate(
             {
                 "action": action,
-                "plugin": cell.plugin,
+                **self.registry.place(cell.backend.name),
                 "backend": cell.backend.name,
                 "options": cell.expanded_options,
                 "device": cell.device,

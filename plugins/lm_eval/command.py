@@ -49,7 +49,8 @@ def run_harness(arguments: Sequence[str]) -> int:
     if NAME not in model_registry:
         model_registry.register(NAME, target=DecodebenchLM)
     setup_logging()
-    before, sys.argv = sys.argv, ["decodebench lm-eval", *arguments]  # what the harness's parser reads
+    asked = ["run", "--help"] if set(arguments) in ({"--help"}, {"-h"}) else arguments  # the flags are those of `run`
+    before, sys.argv = sys.argv, ["decodebench lm-eval", *asked]  # what the harness's parser reads
     try:
         harness = HarnessCLI()
         harness.execute(harness.parse_args())
