@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from decodebench.core.answers import boxed, final_number, same_number
@@ -97,6 +97,7 @@ def _earlier(text):
 @example(["####", " ", "1", "2"])
 def test_texts_of_the_tiny_models_are_read_as_ever(parts):
     text = "".join(parts)
+    assume(not re.search(r"####[\s*]*\*", text))  # a bold number, which it did not know
     assert final_number(text) == _earlier(text)
 
 
