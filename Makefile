@@ -13,7 +13,7 @@ demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
 
 test: lint types clang chromium bubblewrap
-	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .

@@ -241,8 +241,16 @@ class Registry:
         Raises:
             UsageError: there is none (names the nearest), its plugin failed, or the argument is wrong.
         """
-        plain, colon, argument = name.partition(":")
-        return self._get("task", self.tasks, plain)(argument if colon else None)
+        # A task's own name may hold a colon, as ``distribution:name`` does.
+        known = [task for task in self.tasks if name.startswith(f"{task}:") and name not in self.tasks]
+        plain = max(known, key=len, default=name)
+        argument = name[len(plain) + 1 :] if known else None
+        return self._get("task", self.tasks, plain)(argument)
+
+    def provider_of_task(self, task: Task) -> PluginRecord:
+        """Return the plugin that provides a task."""
+        name = next(name for name, kind in self.tasks.items() if kind is type(task))
+        return self.provider("decodebench_tasks", name)
 
     def log_parser(self, name: str) -> type[LogParser]:
         """Return a log parser class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""

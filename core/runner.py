@@ -286,7 +286,7 @@ class Runner:
     def _task_plugin(self) -> Mapping[str, JsonValue]:
         if self.prompts.task is None:
             return {}
-        provider = self.registry.provider("decodebench_tasks", self.prompts.task.name)
+        provider = self.registry.provider_of_task(self.prompts.task)
         return {"task_plugin": provider.origin, "task_plugin_revision": provider.revision}
 
     def _sampling(self) -> Sampling:

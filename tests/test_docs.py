@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ EMPTY = "def decodebench_sweeps():\n    return []\n"
 TESTED = {
     ("README.md", "python", 1),  # below
     ("README.md", "toml", 2),  # below; the entry point is that of `install`
+    ("conformance.md", "python", 1),  # below
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plugins.md", "python", 1),  # below
     ("plugins.md", "toml", 1),  # below
@@ -70,6 +74,19 @@ def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
     drawn = cli("plot", tmp_path / "o", "--figure", "token_counts", "--format", "svg", "--json", env=environment)
     assert drawn.code == 0, drawn.err
     assert "output tokens" in Path(drawn.json[0]).read_text()
+
+
+def test_the_class_of_the_conformance_page_is_a_test_per_check(tmp_path):
+    (code,) = blocks(ROOT / "docs" / "conformance.md", "python")
+    (backend,) = blocks(ROOT / "README.md", "python")
+    environment = install(tmp_path, "my_plugin", f"{backend}\n\nMyBackend = Parrot\n")
+    (tmp_path / "test_it.py").write_text(code)
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "test_it.py"],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert listed.returncode == 0, listed.stdout
+    assert "test_it.py::TestMyBackend::test_greedy_is_deterministic" in listed.stdout
 
 
 def command_lines() -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ class Alien(Backend):
         return ["n will be 2"] if options.n == 4 else []
 
     @classmethod
-    def inert_options(cls, options):
+    def inert_options(cls, options, *, is_scoring=False):
         return {"idle": "with n = 1"} if options.n == 1 else {}
 
     def load(self, model, device, options):

@@ -3,7 +3,7 @@
 import pytest
 
 from decodebench.core.answers import final_number
-from decodebench.plugins.reference import TinyGsm, decodebench_models, decodebench_tasks
+from decodebench.plugins.reference import TinyChoice, TinyGsm, decodebench_models, decodebench_tasks
 from decodebench.plugins.reference.problems import is_held_out
 from decodebench.plugins.reference.task import tiny_gsm_samples
 
@@ -54,4 +54,4 @@ def test_plugin_offers_its_models_and_task():
         assert (source.path is None) != (source.build is None)
         assert source.path is None or (source.path / "config.json").is_file()
         assert set(source.companions.values()) <= set(models)
-    assert decodebench_tasks() == [TinyGsm]
+    assert decodebench_tasks() == [TinyGsm, TinyChoice]
