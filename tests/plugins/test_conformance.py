@@ -23,6 +23,7 @@ class TestLlamaCpp(BackendConformance):
     options = {**ONE_THREAD, "kv_cache_type": "f32", "flash_attention": "off"}
 
 
+@pytest.mark.nightly
 class TestDFlash(BackendConformance):
     backend = "dflash"
     options = ONE_THREAD

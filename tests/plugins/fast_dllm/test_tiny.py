@@ -81,6 +81,7 @@ def test_too_much_parallel_decoding_costs_accuracy(tiny):
     assert tiny.right(hasty) < tiny.right(careful) - 0.15 * PROBLEMS
 
 
+@pytest.mark.nightly
 def test_reuse_costs_accuracy_and_saves_forwards(tiny):
     common = {"threshold": 0.9, "cache": "sub-block"}
     plain = tiny.rows(16, **common)
