@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -40,10 +41,25 @@ def run(holds):
     return ended
 
 
+@pytest.fixture(autouse=True, scope="module")
+def orphans_come_here():
+    """Linux gives orphans to the nearest ancestor that asks for them: nothing of a sandbox can leave this process."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
+    yield
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 0)
+
+
 def sandboxed():
-    """Every process of a sandbox on this machine, wherever it hangs in the tree."""
-    found = psutil.process_iter(["pid", "cmdline"])
-    return {p.info["pid"] for p in found if _IN_LAUNCHER in " ".join(p.info["cmdline"] or ())}
+    """Every process of a sandbox that this process is the origin of; other tests have sandboxes, too."""
+    return {p.pid for p in psutil.Process().children(recursive=True) if _IN_LAUNCHER in " ".join(_command(p))}
+
+
+def _command(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return ()
 
 
 def assert_gone(before):

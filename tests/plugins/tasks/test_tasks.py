@@ -146,7 +146,8 @@ def test_parquet_and_csv_hold_the_same_problems(registry, data_by_hand, tmp_path
     folder = tmp_path / of_jsonl.data.folder
     folder.mkdir()
     for file in (data_by_hand / of_jsonl.data.folder).iterdir():
-        duckdb.sql(f"COPY (FROM read_json('{file}')) TO '{folder / file.stem}.parquet'")
+        with duckdb.connect() as connection:  # the one that all share may have work of another test
+            connection.execute(f"COPY (FROM read_json('{file}')) TO '{folder / file.stem}.parquet'")
     monkeypatch.setenv("DECODEBENCH_DATA", str(tmp_path))
     of_parquet = registry.task(name)
     assert [s.prompt for s in of_parquet.samples(99, 1)] == [s.prompt for s in of_jsonl.samples(99, 1)]
