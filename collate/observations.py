@@ -132,8 +132,9 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
         [experiment],
     ):
         sample["output_ids"], sample["text"] = outputs[sample["run_id"], sample["index"]]
-        sample["engine"] = json.loads(sample["engine"] or "{}")
-        sample["scores"] = json.loads(sample["scores"] or "{}")
+        for name in ("engine", "scores"):
+            text = sample[name]
+            sample[name] = {} if text is None or text == "{}" else json.loads(text)
         samples.setdefault(sample["run_id"], []).append(sample)
     by_cell: dict[str, list[Row]] = {}
     for run in runs:

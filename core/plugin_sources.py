@@ -24,6 +24,8 @@ FILES_VARIABLE = "DECODEBENCH_PLUGIN"
 
 _DECLARED_API = re.compile(r"""^decodebench_api\s*(?::[^=\n]*)?=\s*(["'])([^"'\n]*)\1""", re.MULTILINE)
 
+_HIDES_NAMES = re.compile(r"import\s+\*|globals\s*\(|vars\s*\(|setattr\s*\(|exec\s*\(|__getattr__|sys\.modules")
+
 
 @dataclass(frozen=True, slots=True)
 class PluginSource:
@@ -67,12 +69,25 @@ class PluginSource:
         """Read ``decodebench_api`` off the source file; None where it is not written there as a plain text."""
         if self.python is not None:
             return None  # it was checked where it lives
+        found = _DECLARED_API.search(self._text() or "")
+        return found.group(2) if found else None
+
+    def may_implement(self, hook: str) -> bool:
+        """Whether the source does not rule it out: a module that never writes a hook's name does not implement it.
+
+        Not ruled out where the hooks are an object's, or where names may come about without being written.
+        """
+        if self.python is not None:
+            return hook == "decodebench_backends"
+        text = None if ":" in self.module and self.file is None else self._text()
+        return text is None or hook in text or _HIDES_NAMES.search(text) is not None
+
+    def _text(self) -> str | None:
         file = self.file or _source_file(self.module.partition(":")[0])
         try:
-            found = _DECLARED_API.search(file.read_text(encoding="utf-8")) if file else None
+            return file.read_text(encoding="utf-8") if file else None
         except (OSError, ValueError):
             return None
-        return found.group(2) if found else None
 
     def load(self) -> object:
         """Import the module or the file, once per process."""

@@ -81,9 +81,13 @@ class Registry:
     Args:
         only: load just the plugins of these names or addresses (a worker needs one).
         files: one-off plugins; those of ``--plugin`` where nothing is said.
+        hook: the one hook that will be asked for: plugins whose source does not name it are not even imported.
     """
 
-    def __init__(self, only: Iterable[str] | None = None, files: Iterable[Path] | None = None) -> None:
+    def __init__(
+        self, only: Iterable[str] | None = None, files: Iterable[Path] | None = None, hook: str | None = None
+    ) -> None:
+        self._hook = hook
         self._only = None if only is None else set(only)
         self._files = list(files_of_the_user() if files is None else files)
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -100,6 +104,8 @@ class Registry:
         """
         records: list[PluginRecord] = []
         for source, unwanted in sources(self._only, self._files, remote_plugins() if self._only is None else ()):
+            if self._hook is not None and not source.may_implement(self._hook):
+                continue
             is_taken = any(record.name == source.name for record in records)
             about = PluginRecord(
                 name=source.address if is_taken else source.name,

@@ -127,6 +127,6 @@ def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
 def plugin_checks() -> Future[tuple[FindingCheck, ...]]:
     """Begin to load what plugins check, once: their modules are imported while the caller's queries run."""
     pool = ThreadPoolExecutor(1)
-    found = pool.submit(lambda: tuple(Registry().findings.values()))
+    found = pool.submit(lambda: tuple(Registry(hook="decodebench_findings").findings.values()))
     pool.shutdown(wait=False)
     return found

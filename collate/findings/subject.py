@@ -48,5 +48,5 @@ def rounds_of(*cells: Cell) -> list[Place]:
 
 
 def samples_at(samples: Iterable[Row]) -> list[Place]:
-    """Name samples."""
-    return [Place(run_id=sample["run_id"], sample=sample["index"]) for sample in samples]
+    """Name samples, of which there may be a great many: the store has checked both columns."""
+    return [Place.model_construct(run_id=sample["run_id"], sample=sample["index"]) for sample in samples]

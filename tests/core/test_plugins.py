@@ -262,3 +262,32 @@ def test_core_names_no_plugin():
     for file in sorted(core.rglob("*.py")):
         code = re.sub(r'"""(.*?)"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
         assert not named.search(code), f"{file}: {named.search(code)}"
+
+
+def test_a_hook_asked_for_alone_finds_the_same(tmp_path, monkeypatch):
+    """Plugins that cannot have it are not imported; one whose source hides what it has is."""
+    parts = """
+from decodebench import FindingCheck, hookimpl
+@hookimpl
+def decodebench_findings():
+    return [FindingCheck("hidden-check", "finds nothing", lambda cells: ())]
+"""
+    (tmp_path / "hidden_parts.py").write_text(parts)
+    distribution(tmp_path, "hiding", "1", hidden="from hidden_parts import *")
+    monkeypatch.syspath_prepend(tmp_path)
+    whole = Registry()
+    for hook in (
+        "backends",
+        "models",
+        "tasks",
+        "figures",
+        "log_parsers",
+        "exporters",
+        "sweeps",
+        "findings",
+        "commands",
+    ):
+        alone = Registry(hook=f"decodebench_{hook}")
+        assert list(getattr(alone, hook)) == list(getattr(whole, hook))
+        assert {plugin.name for plugin in alone.plugins} < {plugin.name for plugin in whole.plugins}
+    assert "hidden-check" in whole.findings
