@@ -69,10 +69,9 @@ class Page:
             f"[...document.querySelectorAll('{table} tbody tr:not([hidden]) th')].map((each) => each.textContent)"
         )
 
-    def chart(self, name, expression):
-        return self.js(
-            f"((chart) => {expression})(Chart.getChart(document.querySelector('[data-chart={name}] canvas')))"
-        )
+    def chart(self, name, expression, ask=None):
+        ask = ask or self.js
+        return ask(f"((chart) => {expression})(Chart.getChart(document.querySelector('[data-chart={name}] canvas')))")
 
     def console(self):
         return [entry["message"] for entry in self.driver.get_log("browser")]
@@ -236,7 +235,7 @@ def test_it_fits_the_screen_in_light_and_dark(page, file, size):
     )
     page.scheme("dark")
     page.until(f"getComputedStyle(document.body).backgroundColor !== {light[0]!r}")
-    assert page.chart("figures", "chart.scales.y.options.ticks.color") != light[1]
+    page.chart("figures", f"chart.scales.y.options.ticks.color !== {light[1]!r}", ask=page.until)
     assert page.chart("figures", "chart.width") <= size[0]
     navy = page.chart(
         "figures", "chart.data.datasets.find((set) => set.data[0].title === 'draft-target f16').borderColor"
