@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.backend import (
+    from .core.cache import ModelCache
+    from .core.contract.backend import (
         Availability,
         Backend,
         BackendOptions,
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
         Scores,
         Step,
     )
-    from .core.cache import ModelCache
-    from .core.command import Command
+    from .core.contract.command import Command
+    from .core.contract.exporter import Exporter
+    from .core.contract.figure import Figure
+    from .core.contract.finding import Doubt, FindingCheck
+    from .core.contract.hookspecs import API_VERSION, hookimpl
+    from .core.contract.log_parser import LogParser
+    from .core.contract.model_source import ModelSource
+    from .core.contract.sweep import Sweep, SweepCells
+    from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
         BackendError,
         DecodebenchError,
@@ -31,31 +39,26 @@ if TYPE_CHECKING:
         PluginError,
         SampleError,
         UsageError,
+        unknown_name,
     )
-    from .core.exporter import Exporter
-    from .core.figure import Figure
-    from .core.finding import Doubt, FindingCheck
-    from .core.hookspecs import API_VERSION, hookimpl
-    from .core.logparser import LogParser
-    from .core.models import ModelSource
-    from .core.sweep import Sweep, SweepCells
-    from .core.tasks import Likelihood, Score, Task, TaskSample
+    from .core.files import write_whole
 
 _HOME = {
-    "backend": (
+    "contract.backend": (
         "Availability Backend BackendOptions ModelFacts PreparedModel Quantisation Request ResolvedModel Scores Step"
     ),
     "cache": "ModelCache",
-    "command": "Command",
-    "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError",
-    "exporter": "Exporter",
-    "figure": "Figure",
-    "finding": "Doubt FindingCheck",
-    "hookspecs": "API_VERSION hookimpl",
-    "logparser": "LogParser",
-    "models": "ModelSource",
-    "sweep": "Sweep SweepCells",
-    "tasks": "Likelihood Score Task TaskSample",
+    "contract.command": "Command",
+    "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name",
+    "files": "write_whole",
+    "contract.exporter": "Exporter",
+    "contract.figure": "Figure",
+    "contract.finding": "Doubt FindingCheck",
+    "contract.hookspecs": "API_VERSION hookimpl",
+    "contract.log_parser": "LogParser",
+    "contract.model_source": "ModelSource",
+    "contract.sweep": "Sweep SweepCells",
+    "contract.task": "Likelihood Score Task TaskSample",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 
@@ -93,6 +96,8 @@ __all__ = [
     "TaskSample",
     "UsageError",
     "hookimpl",
+    "unknown_name",
+    "write_whole",
 ]
 
 

@@ -29,8 +29,9 @@ from typing import Any
 
 import click
 
-from decodebench.core.environment import capture, cores
-from decodebench.core.rawlog import RawLogWriter
+from decodebench.core.measure.environment import capture
+from decodebench.core.records.raw_log import RawLogWriter
+from decodebench.core.sdk.cores import cores
 
 _CELLS = 10
 _WORDS = (" the", " of", " and", "\n", " à", " number", ",", " 42", ' "', " therefore")

@@ -27,11 +27,12 @@ import click
 from plain_dflash import PlainLoop
 
 from decodebench import ModelCache, Request
-from decodebench.collate.statistics import t_interval
-from decodebench.core.environment import capture, cores
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
-from decodebench.core.tokenizer import Codec
+from decodebench.collate.statistics.ratios import t_interval
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.environment import capture
+from decodebench.core.sdk.cores import cores
+from decodebench.core.sdk.models import resolve
+from decodebench.core.sdk.tokenizer import Codec
 from decodebench.plugins.dflash.backend import DFlashBackend
 from decodebench.plugins.dflash.decoder import Decoder
 from decodebench.plugins.dflash.draft import Draft
@@ -83,7 +84,7 @@ class Pair:
     def __init__(self, name: str, device: str, prompts: int, tokens: int) -> None:
         import torch
 
-        registry, cache = Registry(), ModelCache()
+        registry, cache = all_plugins(), ModelCache()
         model = resolve(name, registry.models, cache)
         draft = resolve(registry.models[name].companions["dflash"], registry.models, cache)
         self.name, self.folder, self.draft_folder = name, model.path, draft.path

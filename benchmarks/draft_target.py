@@ -29,11 +29,12 @@ import click
 import torch
 
 from decodebench import ModelCache, Request
-from decodebench.collate.statistics import t_interval
-from decodebench.core.environment import capture, cores
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
-from decodebench.core.tokenizer import Codec
+from decodebench.collate.statistics.ratios import t_interval
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.environment import capture
+from decodebench.core.sdk.cores import cores
+from decodebench.core.sdk.models import resolve
+from decodebench.core.sdk.tokenizer import Codec
 from decodebench.plugins.draft_target.decoder import Decoder
 from decodebench.plugins.draft_target.draft_length import DraftLength
 from decodebench.plugins.draft_target.drafters import Drafter
@@ -75,7 +76,7 @@ class Pair:
     """A target, its draft and prompts."""
 
     def __init__(self, target: str, draft: str, prompts: int, tokens: int) -> None:
-        registry, cache = Registry(), ModelCache()
+        registry, cache = all_plugins(), ModelCache()
         found, small = (resolve(name, registry.models, cache) for name in (target, draft))
         self.name, self.resolved, self.tokens = target, found, tokens
         self.target = OwnLayers(found.path, torch.float32, "cpu")

@@ -22,11 +22,11 @@ import click
 from overhead import markdown, outcome, prepared
 
 from decodebench import DecodebenchError, ModelCache, UsageError
-from decodebench.core.environment import cores
-from decodebench.core.job import Job, PromptJob
-from decodebench.core.launchers import run_worker
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.job import Job, PromptJob
+from decodebench.core.measure.launcher import run_worker
+from decodebench.core.sdk.cores import cores
+from decodebench.core.sdk.models import resolve
 
 _TIMEOUT_S = 900.0
 _WARM_UP_STEPS = 4  # of tinygrad's own tool: the first calls capture and compile
@@ -48,7 +48,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         backend=backend,
         options=options,
         quantisation=quantisation,
-        prepared=prepared(backend, resolve(name, Registry().models, ModelCache()), options, quantisation),
+        prepared=prepared(backend, resolve(name, all_plugins().models, ModelCache()), options, quantisation),
         prompts=tuple(prompts),
         max_new_tokens=load["tokens"],
         ignore_eos=True,
@@ -65,7 +65,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
 
 def tinygrad_tool_rates(name: str, quantisation: str, context: int, tokens: int, threads: int) -> Rates:
     """Return the decode rate that ``python -m tinygrad.llm --benchmark`` prints, compiled steps only."""
-    model = resolve(name, Registry().models, ModelCache())
+    model = resolve(name, all_plugins().models, ModelCache())
     options = {"n_threads": threads, "n_ctx": context}
     path = prepared("tinygrad", model, options, quantisation).path
     command = [sys.executable, "-m", "tinygrad.llm", "--model", str(path), "--max_context", str(context)]

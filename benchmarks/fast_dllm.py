@@ -24,9 +24,9 @@ from pathlib import Path
 import click
 
 from decodebench import ModelCache, Request
-from decodebench.core.environment import capture
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.environment import capture
+from decodebench.core.sdk.models import resolve
 
 METRIC = "e2e_tokens_per_s"
 GROUPS = {
@@ -133,7 +133,7 @@ def profile(model: str, threads: int, tokens: int) -> list[tuple[str, float]]:
     from decodebench.plugins.fast_dllm.backend import FastDllmBackend
     from decodebench.plugins.fast_dllm.options import FastDllmOptions
 
-    found = resolve(model, Registry().models, ModelCache())
+    found = resolve(model, all_plugins().models, ModelCache())
     options = FastDllmOptions(n_threads=threads, factor=4.0)
     backend = FastDllmBackend()
     backend.load(FastDllmBackend.prepare(found, "none", "cpu", options, ModelCache()), "cpu", options)

@@ -23,12 +23,15 @@ import click
 import llama_bench
 
 from decodebench import DecodebenchError, ModelCache, UsageError
-from decodebench.collate.statistics import t_interval
-from decodebench.core.environment import capture, cores
-from decodebench.core.job import Job, ModelJob, PreparedJob, PromptJob
-from decodebench.core.launchers import request, run_worker
-from decodebench.core.models import ResolvedModel, resolve
-from decodebench.core.registry import Registry
+from decodebench.collate.statistics.ratios import t_interval
+from decodebench.core.contract.model_source import ResolvedModel
+from decodebench.core.host.packed_models import ModelJob, PreparedJob
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.environment import capture
+from decodebench.core.measure.job import Job, PromptJob
+from decodebench.core.measure.launcher import request, run_worker
+from decodebench.core.sdk.cores import cores
+from decodebench.core.sdk.models import resolve
 
 _TIMEOUT_S = 900.0
 _PROMPT_TOKENS = 16
@@ -120,7 +123,7 @@ def pairs(names: Sequence[str], tokens: int, repetitions: int, threads: int) -> 
     made = []
     load = {"tokens": tokens, "repetitions": repetitions}
     for name in names:
-        model = resolve(name, Registry().models, ModelCache())
+        model = resolve(name, all_plugins().models, ModelCache())
         gguf = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
         weights = prepared("llama-cpp", model, gguf, "f16").path
         made.append(

@@ -1,6 +1,6 @@
 """decodebench's own raw logs straight into DuckDB: many files a statement, no Python object a step.
 
-A line counts as a step here only if it is written as a round writes it: the fields of ``schema.Step`` in their order,
+A line counts as a step here only if it is written as a round writes it: the fields of ``schema.RecordedStep`` in their order,
 each a literal of its type and within its limits. All other lines go through ``core.rawlog``. Whatever is out of the
 ordinary is left to ``core.rawlog`` as a whole file: it accepts more ways to write the same, and words every error. A
 file is therefore never accepted here that it would refuse, nor with other values.
@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..core import rawlog
 from ..core.errors import UsageError
-from ..core.rawlog import RawLog, RawLogError
-from ..core.schema import Step
-from ..core.store import Store, column_type, columns_of
+from ..core.records import raw_log as rawlog
+from ..core.records.raw_log import RawLog, RawLogError
+from ..core.records.schema import RecordedStep
+from ..core.records.store import Store, column_type, columns_of
 
 _NOT_IN_LINE = ("run_id", "source_line")  # filled in by whoever reads the line
 _GLOB = frozenset("*?[")
@@ -48,7 +48,7 @@ _LITERALS = {
 def step_pattern() -> str:
     """Return the regular expression (RE2) of a whole step line: no minus but before a token id."""
     parts = [r'\{"type": ?"step"']
-    for name, field in Step.model_fields.items():
+    for name, field in RecordedStep.model_fields.items():
         if name in _NOT_IN_LINE:
             continue
         sql_type, nullable = column_type(field.annotation)

@@ -11,20 +11,22 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ..core.errors import DecodebenchError, UsageError
-from ..core.rawlog import PART_SUFFIX, SUFFIX, RawLog, RawLogError
-from ..core.registry import Registry
-from ..core.schema import Record
-from ..core.store import OutdatedStoreError, Store, check_free, discard, is_clean, known_sources, replace
+from ..core.records.raw_log import PART_SUFFIX, SUFFIX, RawLog, RawLogError
+from ..core.records.schema import Record
+from ..core.records.store import OutdatedStoreError, Store, check_free, discard, is_clean, known_sources, replace
 from . import bulk
 from .parsers import decodebench as decodebench_parser
 from .parsers import foreign
 from .parsers import parity as parity_parser
+
+if TYPE_CHECKING:
+    from ..core.host.registry import Registry
 
 RAW = "raw"
 PARITY = "parity"
@@ -96,6 +98,8 @@ def _rank(name: str) -> tuple[bool, str]:
 
 def collate(
     folder: Path,
+    registry: Registry,
+    *,
     rebuild: bool = False,
     progress: Progress | None = None,
     intake: foreign.Intake | None = None,
@@ -105,6 +109,7 @@ def collate(
 
     Args:
         folder: an output folder; logs are ``raw/**/*.jsonl``, ``*.jsonl.part`` and the copies of imported files.
+        registry: whose log parsers read those copies.
         rebuild: read every log anew, into a new store that then replaces the old one.
         progress: called before each file.
         intake: other tools' logs to copy into ``folder`` first.
@@ -114,7 +119,7 @@ def collate(
         UsageError: the store cannot be opened for writing, or there is no such format; or an older decodebench made it
             and logs behind it are gone.
     """
-    reader = _Reader()
+    reader = _Reader(registry)
     refused: list[Problem] = []
     taken = [_relative(path, folder) for path in _take_in(folder, intake, reader, refused)] if intake else []
     files = _files(folder, reader)
@@ -134,20 +139,22 @@ def collate(
     return report.model_copy(update={"problems": problems, "failed_imports": failed})
 
 
-def open_current(folder: Path, progress: Progress | None = None, announce: Announce | None = None) -> Opened:
+def open_current(
+    folder: Path, registry: Registry, *, progress: Progress | None = None, announce: Announce | None = None
+) -> Opened:
     """Open the store for reading, brought up to date first; only where a log has changed is it opened for writing.
 
     Raises:
         UsageError: there is none, or it cannot be opened.
     """
-    store = _open_if_current(folder)
+    store = _open_if_current(folder, registry)
     if store is None:
-        collate(folder, progress=progress, announce=announce)
+        collate(folder, registry, progress=progress, announce=announce)
         store = Store.open(folder)
     return Opened(store, _problems(store))
 
 
-def _open_if_current(folder: Path) -> Store | None:
+def _open_if_current(folder: Path, registry: Registry) -> Store | None:
     if not is_clean(folder):
         return None
     try:
@@ -156,7 +163,7 @@ def _open_if_current(folder: Path) -> Store | None:
         return None
     try:
         rows = store.query("SELECT path, size, mtime_ns, parser FROM sources")[1]
-        if set(rows) == {(f.name, f.size, f.mtime_ns, f.parser) for f in _files(folder, _Reader())}:
+        if set(rows) == {(f.name, f.size, f.mtime_ns, f.parser) for f in _files(folder, _Reader(registry))}:
             return store
     except BaseException:
         store.close()
@@ -235,16 +242,15 @@ def _problems(store: Store) -> tuple[Problem, ...]:
     return tuple(Problem(file=path, text=text) for path, text in rows)
 
 
+@dataclass(frozen=True, slots=True)
 class _Reader:
     """Knows which parser reads which file. Plugins are loaded when the first imported file is met, not before."""
 
-    @cached_property
-    def _registry(self) -> Registry:
-        return Registry()
+    registry: Registry
 
-    @cached_property
+    @property
     def foreign(self) -> foreign.Parsers:
-        return self._registry.log_parsers
+        return self.registry.log_parsers
 
     def parser_of(self, name: str) -> str:
         """Return parser and version for a file's name relative to the folder; the bare name where it is missing."""
@@ -264,13 +270,13 @@ class _Reader:
         if parser not in self.foreign:
             raise RawLogError(f"no plugin provides log parser {parser!r}; see `decodebench plugins`")
         experiment = foreign.part_of_copy(file.name, "experiment")
-        plugin = self._registry.provider("decodebench_log_parsers", parser)
+        plugin = self.registry.provider("decodebench_log_parsers", parser)
         return foreign.read(file.path, file.name, self.foreign[parser], experiment, plugin)
 
 
 def _take_in(folder: Path, intake: foreign.Intake, reader: _Reader, refused: list[Problem]) -> list[Path]:
     if intake.log_format is not None:
-        Registry().log_parser(intake.log_format)  # says what there is where this one is not
+        reader.registry.log_parser(intake.log_format)  # says what there is where this one is not
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
 
 pytestmark = pytest.mark.timeout(900)  # seven engines, two rounds
 
@@ -31,7 +31,7 @@ def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
 
 def test_it_writes_what_it_names(demo):
     folder, ended = demo
-    figures = sum(figure.topic == "comparison" for figure in Registry().figures.values())
+    figures = sum(figure.topic == "comparison" for figure in all_plugins().figures.values())
     assert len(list((folder / "figures").glob("*.png"))) == figures
     assert {path.name for path in folder.glob("*.csv")} == {
         "dflash.csv",

@@ -120,13 +120,13 @@ def test_commands_in_the_documentation_exist(cli, page, line):
 
 
 def test_the_metrics_page_is_what_the_table_says():
-    from decodebench.core.metrics import markdown
+    from decodebench.core.records.metrics import markdown
 
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == markdown()
 
 
 def test_the_hooks_page_is_what_the_hookspecs_say():
-    from decodebench.core.hook_reference import markdown
+    from decodebench.core.host.hook_reference import markdown
 
     assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown()
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from decodebench.core.store import Store
-from decodebench.core.worker_part import MODULES
+from decodebench.core.isolation.worker_part import MODULES
+from decodebench.core.records.store import Store
 
 from .plugin_folder import distribution, wheel, wheels_of_installed
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from decodebench.collate.parity_matrix import ParityMatrix, Tally, kl_divergence
-from decodebench.viz.terminal import parity_view
+from decodebench.collate.parity.matrix import ParityMatrix, Tally, kl_divergence
+from decodebench.viz.terminal.tables import parity_view
 
 SMALL = ["--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 8]
 EXACT = ["--set", "llama-cpp.kv_cache_type=f32", "--set", "llama-cpp.flash_attention=off"]
@@ -163,7 +163,7 @@ def test_perplexity_is_that_of_the_model(matrix, folder):
     import torch
     from transformers import AutoModelForCausalLM
 
-    from decodebench.core.tokenizer import Codec
+    from decodebench.core.sdk.tokenizer import Codec
     from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
     from decodebench.plugins.transformers.backend import TransformersBackend
 

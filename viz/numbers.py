@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..collate.comparison import Estimate
+from ..collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:

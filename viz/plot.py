@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from ..core.contract.figure import Figure, Row
 from ..core.errors import DecodebenchError, UsageError, unknown_name
-from ..core.figure import Figure, Row
-from . import style
+from .drawing import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from ..collate.comparison import Comparison, ComparisonRow
+    from ..collate.comparison.result import Comparison, ComparisonRow
 
 Format = Literal["png", "svg", "pdf"]
 

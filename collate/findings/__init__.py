@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from pydantic import Field
 
 from ... import defaults
+from ...core.contract.finding import Doubt, Finding, FindingCheck
 from ...core.errors import unknown_name
-from ...core.finding import Doubt, Finding, FindingCheck
-from ...core.metrics import METRICS
-from ...core.registry import Registry
-from ...core.schema import Record
-from ...core.store import Store
-from ..labels import labels
-from ..observations import Cell, load_cells, usual_metric
+from ...core.records.metrics import METRICS
+from ...core.records.schema import Record
+from ...core.records.store import Store
+from ..comparison.labels import labels
+from ..comparison.observations import Cell, load_cells, usual_metric
 from .files import FILE_CHECKS
 from .like_work import LIKE_WORK_CHECKS
 from .machines import MACHINE_CHECKS
@@ -42,6 +39,14 @@ _CHECKS: tuple[Callable[[Subject], Iterator[Doubt]], ...] = (
 )
 
 
+Further = Callable[[], Iterable[FindingCheck]]
+
+
+def no_further() -> Iterable[FindingCheck]:
+    """Give no checks besides our own."""
+    return ()
+
+
 def findings(
     store: Store,
     experiment: str,
@@ -50,6 +55,7 @@ def findings(
     min_effect: float = defaults.MIN_EFFECT,
     cells: Sequence[Cell] | None = None,
     undecided: Collection[str] | None = None,
+    further: Further = no_further,
 ) -> tuple[Finding, ...]:
     """Return every finding on one experiment, the gravest first.
 
@@ -60,6 +66,7 @@ def findings(
         min_effect: relative difference that the experiment is meant to tell.
         cells: its cells, where they are loaded already.
         undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
+        further: gives the checks of plugins, asked for after our own have run.
 
     Raises:
         UsageError: the metric is not known.
@@ -74,7 +81,7 @@ def findings(
     facts = [
         {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
     ]
-    found += [doubt.found_by(check.name) for check in plugin_checks().result() for doubt in check.check(facts)]
+    found += [doubt.found_by(check.name) for check in further() for doubt in check.check(facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
@@ -86,20 +93,12 @@ class CheckSummary(Record):
     provider: str = Field(description="decodebench, or the plugin")
 
 
-def all_checks() -> tuple[CheckSummary, ...]:
-    """Return every check that runs, those of plugins last."""
-    own = [
+def own_checks() -> tuple[CheckSummary, ...]:
+    """Return the checks that run whatever plugins there are."""
+    return tuple(
         CheckSummary(check=_name(check), summary=(check.__doc__ or "").splitlines()[0], provider="decodebench")
         for check in _CHECKS
-    ]
-    registry = Registry()
-    plugins = [
-        CheckSummary(
-            check=check.name, summary=check.summary, provider=registry.provider("decodebench_findings", check.name).name
-        )
-        for check in registry.findings.values()
-    ]
-    return (*own, *plugins)
+    )
 
 
 def markdown() -> str:
@@ -115,18 +114,9 @@ def markdown() -> str:
         "| check | looks for |",
         "| --- | --- |",
     ]
-    lines += [f"| `{check.check}` | {check.summary} |" for check in all_checks() if check.provider == "decodebench"]
+    lines += [f"| `{check.check}` | {check.summary} |" for check in own_checks()]
     return "\n".join(lines) + "\n"
 
 
 def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
     return check.__name__.replace("_", "-")
-
-
-@cache
-def plugin_checks() -> Future[tuple[FindingCheck, ...]]:
-    """Begin to load what plugins check, once: their modules are imported while the caller's queries run."""
-    pool = ThreadPoolExecutor(1)
-    found = pool.submit(lambda: tuple(Registry(hook="decodebench_findings").findings.values()))
-    pool.shutdown(wait=False)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.finding import Doubt
+from ...core.contract.finding import Doubt
 from ..parsers.foreign import IMPORTED
 from .subject import Subject
 

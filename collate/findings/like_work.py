@@ -9,9 +9,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from ...core.finding import Doubt
-from ..labels import option_values
-from ..observations import Cell
+from ...core.contract.finding import Doubt
+from ..comparison.labels import option_values
+from ..comparison.observations import Cell
 from .subject import Subject, rounds_of
 
 _SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.finding import Doubt, Place
-from ...core.metrics import METRICS
-from ..observations import Cell
+from ...core.contract.finding import Doubt, Place
+from ...core.records.metrics import METRICS
+from ..comparison.observations import Cell
 from .subject import Subject, rounds_of
 
 _SLOW_CLOCK = 0.9  # of the median round's

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.finding import Doubt
-from ..labels import option_values
-from ..observations import Cell, Row
-from ..statistics import t_interval
+from ...core.contract.finding import Doubt
+from ..comparison.labels import option_values
+from ..comparison.observations import Cell, Row
+from ..statistics.ratios import t_interval
 from .subject import Subject, rounds_of
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.finding import Doubt
+from ...core.contract.finding import Doubt
 from ...defaults import TIE_MARGIN
-from ..accuracy import accuracies
-from ..comparison import Divergence
-from ..labels import option_values
-from ..observations import Cell, PromptKey, Row
-from ..parity import load_scores, parity_of
+from ..comparison.accuracy import accuracies
+from ..comparison.labels import option_values
+from ..comparison.observations import Cell, PromptKey, Row
+from ..comparison.result import Divergence
+from ..parity.divergence import load_scores, parity_of
 from .subject import Subject, rounds_of, samples_at
 
 

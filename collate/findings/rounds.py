@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.finding import Doubt, Place
-from ...core.metrics import METRICS
-from ..noise import outliers, rounds_needed, slope, variation
+from ...core.contract.finding import Doubt, Place
+from ...core.records.metrics import METRICS
+from ..statistics.noise import outliers, rounds_needed, slope, variation
 from .subject import Subject, rounds_of
 
 _NOTABLE = 0.05  # an outlier by rank that is nearer than this to its twins does no harm

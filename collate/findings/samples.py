@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...core.finding import Doubt, Place
+from ...core.contract.finding import Doubt, Place
 from .subject import Subject, rounds_of, samples_at
 
 _COLD = 1.5  # first sample's time to first token against the median of the others

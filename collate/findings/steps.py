@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.finding import Doubt, Place
-from ..observations import Cell
+from ...core.contract.finding import Doubt, Place
+from ..comparison.observations import Cell
 from .subject import Subject
 
 _FEWEST = 12  # steps, below which two levels cannot be told from noise

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ...core.finding import Place
-from ...core.store import Store
-from ..observations import Cell, Row
+from ...core.contract.finding import Place
+from ...core.records.store import Store
+from ..comparison.observations import Cell, Row
 
 
 @dataclass(frozen=True, slots=True)

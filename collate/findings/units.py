@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.finding import Doubt
-from ..observations import Cell
+from ...core.contract.finding import Doubt
+from ..comparison.observations import Cell
 from .subject import Subject, rounds_of
 
 _BITS_APART = 0.1

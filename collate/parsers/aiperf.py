@@ -15,11 +15,12 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import MOST_TOKENS, Fields, check_plain
-from ...core.log_json import has_keys, is_object_with, read_object, read_rows
-from ...core.logparser import LogParser, malformed
-from ...core.schema import Run, Sample, Step, Totals
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import RecordedStep, Run, Sample, Totals
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.json_files import has_keys, is_object_with, read_object, read_rows
+from ...core.sdk.logs.text import malformed
 from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
@@ -42,7 +43,7 @@ class AiperfRecords(LogParser):
         """Look for a record's three parts and its times."""
         return has_keys(head, "metadata", "metrics", "error", "request_start_ns", "request_end_ns")
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the order in which they were sent.
 
         Raises:

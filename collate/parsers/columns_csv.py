@@ -25,11 +25,12 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
 from ...core.errors import UsageError, unknown_name
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser, head_text, malformed, read_text
-from ...core.rawlog import RawLogError
-from ...core.schema import Environment, Run, Sample
+from ...core.records.raw_log import RawLogError
+from ...core.records.schema import Environment, Run, Sample
+from ...core.sdk.logs.text import head_text, malformed, read_text
 from .columns import INSTEAD, OF_MACHINE, OPTION, RATES, Columns, check_columns, field_of, in_seconds, is_of_run
 from .requests import UNKNOWN
 

@@ -6,10 +6,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from ...core import rawlog
-from ...core.hookspecs import PROJECT
-from ...core.provenance import revision
-from ...core.schema import SCHEMA_VERSION
+from ...core.contract.hookspecs import PROJECT
+from ...core.host.provenance import revision
+from ...core.records import raw_log as rawlog
+from ...core.records.schema import SCHEMA_VERSION
 
 NAME = f"decodebench/{SCHEMA_VERSION}"
 

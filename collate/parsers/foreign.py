@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from ... import defaults
+from ...core.contract.log_parser import HEAD_BYTES, LogParser
 from ...core.errors import DecodebenchError
-from ...core.logparser import HEAD_BYTES, LogParser
-from ...core.rawlog import RawLog, RawLogError
-from ...core.registry import PluginRecord
-from ...core.schema import Run, Sample
-from ...core.store import FILE_NAME
+from ...core.host.registry import PluginRecord
+from ...core.records.raw_log import RawLog, RawLogError
+from ...core.records.schema import Run, Sample
+from ...core.records.store import FILE_NAME
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 

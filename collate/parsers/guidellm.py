@@ -14,11 +14,11 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import MOST_TOKENS, Fields, check_plain
-from ...core.log_json import is_object_with, read_object
-from ...core.logparser import LogParser
-from ...core.schema import Run, Sample, Step, Totals
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import RecordedStep, Run, Sample, Totals
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import UNKNOWN, Request, bare_run, check_times, of_this_file, records
 
 _CUT_OFF = "incomplete: the benchmark ended before its answer"
@@ -40,7 +40,7 @@ class Guidellm(LogParser):
             or is_object_with(head, "metadata", "guidellm_version")
         )
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests.
 
         Raises:
@@ -60,7 +60,9 @@ def _at(fields: Fields, *names: str) -> Fields:
     return fields
 
 
-def _benchmark(run_id: str, benchmark: Fields, about: Fields, path: Path, digest: str) -> Iterator[Run | Sample | Step]:
+def _benchmark(
+    run_id: str, benchmark: Fields, about: Fields, path: Path, digest: str
+) -> Iterator[Run | Sample | RecordedStep]:
     requests = _requests(benchmark)
     wall_s = _wall_s(benchmark)
     done = [request for request in requests if request.error is None]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import Fields, check_plain
-from ...core.log_json import is_object_with, read_object
-from ...core.logparser import LogParser
-from ...core.schema import Run, Sample
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import Run, Sample
+from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import bare_run
 
 _NOTES = ("a time is that of the whole process, start and loading included; tokens are not counted",)

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...core.harness_metrics import PREFERRED_METRICS
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import Fields, check_plain
-from ...core.log_json import is_object_with, read_object
-from ...core.logparser import LogParser
-from ...core.schema import Run, Totals
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import Run, Totals
+from ...core.sdk.harness_metrics import PREFERRED_METRICS
+from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.json_files import is_object_with, read_object
 from .lm_eval_samples import LmEvalSamples
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})

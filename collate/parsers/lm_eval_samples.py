@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.harness_metrics import PREFERRED_METRICS
-from ...core.log_fields import Fields
-from ...core.log_json import has_keys, read_rows
-from ...core.logparser import LogParser, malformed
-from ...core.schema import Run, Sample
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import Run, Sample
+from ...core.sdk.harness_metrics import PREFERRED_METRICS
+from ...core.sdk.logs.fields import Fields
+from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.text import malformed
 from .requests import bare_run, of_this_file
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")

@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import MOST_TOKENS, Fields, check_plain
-from ...core.log_json import is_object_with, read_object
-from ...core.logparser import LogParser
-from ...core.schema import Environment, Run, Sample
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import Environment, Run, Sample
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import UNKNOWN, bare_run
 
 _BYTES_PER_MB = 10**6

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from ...core import rawlog
-from ...core.schema import Record
+from ...core.records import raw_log as rawlog
+from ...core.records.schema import Record
 
 NAME = "parity/1"
 

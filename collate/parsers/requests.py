@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ...core.log_fields import Fields
-from ...core.schema import Run, Sample, Step
+from ...core.records.schema import RecordedStep, Run, Sample
+from ...core.sdk.logs.fields import Fields
 
 UNKNOWN = "unknown"
 
@@ -78,7 +78,7 @@ def gaps_note(requests: Iterable[Request]) -> tuple[str, ...]:
     )
 
 
-def records(run_id: str, requests: Sequence[Request], wall_s: float | None) -> Iterator[Sample | Step]:
+def records(run_id: str, requests: Sequence[Request], wall_s: float | None) -> Iterator[Sample | RecordedStep]:
     """Yield a sample for each request, and a step per token where every event was one.
 
     Args:
@@ -119,10 +119,10 @@ def _decode(request: Request) -> dict[str, Any]:
     return {"decode_tokens": request.output_tokens - 1, "decode_s": decode_s}
 
 
-def _steps(run_id: str, index: int, request: Request) -> Iterator[Step]:
+def _steps(run_id: str, index: int, request: Request) -> Iterator[RecordedStep]:
     times = list(accumulate((request.first_token_s or 0.0, *(request.gaps_s or ()))))
     for at, (before, t_s) in enumerate(pairwise((0.0, *times))):
-        yield Step(run_id=run_id, sample=index, index=at, t_s=t_s, step_s=t_s - before, tokens=1)
+        yield RecordedStep(run_id=run_id, sample=index, index=at, t_s=t_s, step_s=t_s - before, tokens=1)
 
 
 def check_times(fields: Fields, name: str, duration_s: float | None, first_token_s: float | None) -> None:

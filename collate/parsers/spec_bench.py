@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import MOST_TOKENS, Fields
-from ...core.log_json import has_keys, read_rows
-from ...core.logparser import LogParser
-from ...core.schema import Run, Sample, Sampling, Step
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import RecordedStep, Run, Sample, Sampling
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.sdk.logs.json_files import has_keys, read_rows
 from .requests import UNKNOWN, bare_run
 
 _METHOD = re.compile(
@@ -48,7 +48,7 @@ class SpecBench(LogParser):
         """Look for the fields of an answer."""
         return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each method's run and its turns.
 
         Raises:
@@ -163,7 +163,7 @@ def _first_tokens(turn: _Turn) -> int | None:
     return before if turn.lengths and before in (0, 1) else None
 
 
-def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | Step]:
+def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | RecordedStep]:
     has_cycles = _has_cycles(turns)
     for index, turn in enumerate(turns):
         about: dict[str, Any] = {"run_id": run_id, "index": index, "sample_id": turn.sample_id}
@@ -177,11 +177,11 @@ def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | Step]:
             yield from _steps(run_id, index, first, turn.lengths or [])
 
 
-def _steps(run_id: str, index: int, first_tokens: int, lengths: Sequence[int]) -> Iterator[Step]:
+def _steps(run_id: str, index: int, first_tokens: int, lengths: Sequence[int]) -> Iterator[RecordedStep]:
     """Yield the prefill as step 0, and a step per verify cycle; none has a time."""
-    yield Step(run_id=run_id, sample=index, index=0, tokens=first_tokens)
+    yield RecordedStep(run_id=run_id, sample=index, index=0, tokens=first_tokens)
     for at, length in enumerate(lengths, start=1):
-        yield Step(run_id=run_id, sample=index, index=at, tokens=length, accepted=max(0, length - 1))
+        yield RecordedStep(run_id=run_id, sample=index, index=at, tokens=length, accepted=max(0, length - 1))
 
 
 @hookimpl

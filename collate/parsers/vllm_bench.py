@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ...core.hookspecs import hookimpl
-from ...core.log_fields import MOST_TOKENS, Fields, check_plain
-from ...core.log_json import is_object_with, read_object, read_rows
-from ...core.logparser import LogParser, read_text
-from ...core.schema import Run, Sample, Step, Totals
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import RecordedStep, Run, Sample, Totals
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
+from ...core.sdk.logs.text import read_text
 from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
@@ -42,7 +43,7 @@ class VllmServe(LogParser):
             is_object_with(head, "backend") or is_object_with(head, "endpoint_type")
         )
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests.
 
         Raises:
@@ -63,7 +64,7 @@ def _objects(path: Path) -> tuple[list[Fields], str, str | None]:
     return found.rows, found.digest, found.cut
 
 
-def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | Step]:
+def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
     wall_s = row.number("duration")
     requests = _requests(row)
     total = row.count("total_output_tokens")

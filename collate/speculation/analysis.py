@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...core.errors import UsageError
-from ...core.store import Store
-from ..labels import find_baseline
-from ..observations import choose_experiment
+from ...core.records.store import Store
+from ..comparison.labels import find_baseline
+from ..comparison.observations import choose_experiment
 from .acceptance import acceptance_of, replicated
 from .blocks import blocks_of
 from .candidates import candidates_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..labels import DIMENSIONS, option_values
-from ..observations import Cell
+from ..comparison.labels import DIMENSIONS, option_values
+from ..comparison.observations import Cell
 from .figures import CandidateDesign
 from .observed import Observed
 from .pairs import paired

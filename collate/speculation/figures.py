@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, PrivateAttr
 
 from ...core.errors import unknown_name
-from ...core.schema import Record
-from ..comparison import CellLabel, Estimate
+from ...core.records.schema import Record
+from ..comparison.result import CellLabel, Estimate
 
 if TYPE_CHECKING:
     from .observed import Observed

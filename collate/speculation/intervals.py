@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import defaults
-from ..statistics import Array, Interval, PairedRound, ratio_geomean, ratio_of_totals, scale_mean, t_interval
+from ..statistics.ratios import Array, Interval, PairedRound, ratio_geomean, ratio_of_totals, scale_mean, t_interval
 from .figures import Replicated
 
 Parts = tuple[Array, Array]

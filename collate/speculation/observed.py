@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from ...core.metrics import METRICS
-from ...core.store import Store
-from ..comparison import CellLabel
-from ..labels import labels
-from ..observations import Cell, PromptKey, Round, RoundKey, Row, keyed, load_cells
+from ...core.records.metrics import METRICS
+from ...core.records.store import Store
+from ..comparison.labels import labels
+from ..comparison.observations import Cell, PromptKey, Round, RoundKey, Row, keyed, load_cells
+from ..comparison.result import CellLabel
 
 FIGURES = (
     "tau", "tau_mean", "acceptance_rate", "acceptance_rate_mean", "ttft_s", "tpot_s", "decode_tokens_per_s",

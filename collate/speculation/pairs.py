@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..conditions import unlike_conditions
-from ..parity import parity_of
-from ..statistics import PairedRound
+from ..comparison.conditions import unlike_conditions
+from ..parity.divergence import parity_of
+from ..statistics.ratios import PairedRound
 from .figures import Decomposition, Pair, Speculation
 from .intervals import difference, geomean, ratio
 from .observed import Observed, ObservedRound, ObservedSample, mean, quotient

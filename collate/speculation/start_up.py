@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.store import Store
-from ..observations import Cell
+from ...core.records.store import Store
+from ..comparison.observations import Cell
 from .figures import StartUp
 from .observed import mean
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ... import defaults
+from .installed import installed_plugins
 from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json, print_table
 from .results import open_store
 
 if TYPE_CHECKING:
-    from ...collate.comparison import Comparison
+    from ...collate.comparison.result import Comparison
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,10 +75,10 @@ def comparison_options(command: F) -> F:
 
 def compute(folder: Path, **chosen: Any) -> Comparison:  # noqa: ANN401 - the other flags of comparison_options
     """Bring the store up to date and compare."""
-    from ...collate.compare import compare as compare_cells
+    from ...collate.comparison.compare import compare as compare_cells
 
     with open_store(folder) as store:
-        return compare_cells(store, **chosen)
+        return compare_cells(store, **chosen, further=lambda: installed_plugins().findings.values())
 
 
 @click.command(context_settings=CONTEXT)
@@ -101,7 +102,7 @@ def compare(
     if as_json:
         print_json(comparison.model_dump(mode="json"))
     else:
-        from ...viz.terminal import comparison_view
+        from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     tripped = gates(comparison, fail_if_slower, fail_if_accuracy_drops, fail_if_outputs_differ)
@@ -150,8 +151,8 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
-    from ...viz.sparkline import courses
-    from ...viz.terminal import show_view
+    from ...viz.terminal.sparkline import courses
+    from ...viz.terminal.tables import show_view
 
     with open_store(chosen["folder"]) as store:
         found = courses(store, comparison)
@@ -165,12 +166,21 @@ def show(as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of c
 @json_option
 def findings(folder: Path, experiment: str | None, only_list: bool, as_json: bool) -> None:
     """Say what is wrong or doubtful in the measurements of an experiment."""
-    from ...collate.findings import all_checks
+    from ...collate.comparison.observations import choose_experiment
     from ...collate.findings import findings as check
-    from ...collate.observations import choose_experiment
+    from ...collate.findings import own_checks
 
     if only_list:
-        checks = [check.model_dump() for check in all_checks()]
+        registry = installed_plugins()
+        checks = [check.model_dump() for check in own_checks()]
+        checks += [
+            {
+                "check": check.name,
+                "summary": check.summary,
+                "provider": registry.provider("decodebench_findings", check.name).name,
+            }
+            for check in registry.findings.values()
+        ]
         if as_json:
             print_json(checks)
         else:
@@ -178,7 +188,7 @@ def findings(folder: Path, experiment: str | None, only_list: bool, as_json: boo
         return
     with open_store(folder) as store:
         name = choose_experiment(store, experiment)
-        found = check(store, name)
+        found = check(store, name, further=installed_plugins().findings.values)
     if as_json:
         print_json({"experiment": name, "findings": [finding.model_dump(mode="json") for finding in found]})
         return

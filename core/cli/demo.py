@@ -8,16 +8,17 @@ from pathlib import Path
 import click
 
 from ... import defaults
-from ..availability import availability
-from ..backend import Backend, Quantisation
 from ..cache import ModelCache
-from ..cells import expand
+from ..contract.backend import Backend, Quantisation
 from ..errors import UsageError
-from ..models import example_model
-from ..plan import Plan, build
-from ..progress import Progress
-from ..registry import Registry
-from ..runner import Budget, Runner, RunReport
+from ..host.availability import availability
+from ..host.registry import Registry
+from ..measure.cells import expand
+from ..measure.plan import Plan, build
+from ..measure.progress import Progress
+from ..measure.runner import Budget, Runner, RunReport
+from ..sdk.models import example_model
+from .installed import installed_plugins
 from .output import CONTEXT, console, json_option
 from .run import conclude
 from .settings import check_config
@@ -41,7 +42,7 @@ _MOST_ROUNDS = 30
 def demo(ctx: click.Context, budget: float, output: Path, as_json: bool) -> int:
     """Compare every available backend on the built-in tiny models."""
     check_config(ctx)
-    registry, cache = Registry(), ModelCache()
+    registry, cache = installed_plugins(), ModelCache()
     plan = demo_plan(registry)
     if not as_json:
         click.echo(_announcement(plan, budget))
@@ -115,17 +116,17 @@ def _announcement(plan: Plan, budget: float) -> str:
 
 def _files(runner: Runner, report: RunReport) -> Iterable[str]:
     """Write figures, CSV files and the page; return a line for each."""
-    from ...collate.compare import compare
-    from ...collate.export import export_csv
-    from ...collate.reproduce import plan_toml
+    from ...collate.comparison.compare import compare
+    from ...collate.comparison.reproduce import plan_toml
+    from ...collate.exporters.csv_tables import export_csv
     from ...viz.plot import MissingDataError
     from ...viz.report import write_report
-    from ..store import Store
+    from ..records.store import Store
     from .drawing import draw_all
 
     figures = [figure for figure in runner.registry.figures.values() if figure.topic == "comparison"]
     with Store.open(runner.output) as store:
-        comparison = compare(store, experiment=report.experiment)
+        comparison = compare(store, experiment=report.experiment, further=runner.registry.findings.values)
         try:
             drawn = draw_all(store, figures, report.experiment, None, runner.output / "figures", defaults.FIGURE_FORMAT)
         except MissingDataError as missing:  # one backend alone has no speed-up to draw; the rest is there

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
-from ..job import ContinuationJob
-from ..launchers import request_all
+from ..measure.job import ContinuationJob
+from ..measure.launcher import request_all
 
 if TYPE_CHECKING:
-    from ...collate.comparison import Comparison, Divergence
-    from ..runner import Runner
-    from ..store import Store
+    from ...collate.comparison.result import Comparison, Divergence
+    from ..measure.runner import Runner
+    from ..records.store import Store
 
 _MOST = 64  # divergences scored per cell; each costs two evaluations of a prompt
 

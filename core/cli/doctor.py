@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 from pydantic import Field
 
-from ..availability import availability
 from ..cache import default_root
-from ..environment import capture
-from ..registry import Registry
-from ..schema import Record
+from ..host.availability import availability
+from ..measure.environment import capture
+from ..records.schema import Record
+from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 
@@ -89,7 +89,7 @@ def _tools() -> list[Check]:
 
 
 def _plugins() -> list[Check]:
-    registry = Registry()
+    registry = installed_plugins()
     checks = [
         Check(what=f"plugin {plugin.name}", is_good=False, found=f"{plugin.status}: {plugin.reason}")
         for plugin in registry.plugins

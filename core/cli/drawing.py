@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ... import defaults
-from ...collate.compare import compare
+from ...collate.comparison.compare import compare
 from ...viz.plot import Format, plot
 
 if TYPE_CHECKING:
-    from ..figure import Figure
-    from ..store import Store
+    from ..contract.figure import Figure
+    from ..records.store import Store
 
 
 def draw_all(

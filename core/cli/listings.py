@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from ..availability import availability
-from ..backend import Backend
-from ..job import Job
-from ..registry import Registry
+from ..contract.backend import Backend
+from ..host.availability import availability
+from ..host.registry import Registry
+from ..measure.job import Job
+from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 _PROBE_TIMEOUT_S = 120.0
@@ -20,7 +21,7 @@ _PROBE_TIMEOUT_S = 120.0
 @json_option
 def backends(with_devices: bool, as_json: bool) -> None:
     """List backends, and how to get those that are missing."""
-    registry = Registry()
+    registry = installed_plugins()
     found = [_describe(registry, backend, with_devices) for backend in registry.backends.values()]
     if as_json:
         print_json(found)
@@ -40,7 +41,7 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
     provider = registry.provider("decodebench_backends", backend.name)
     devices: list[str] = []
     if with_devices and available.available:
-        from ..launchers import request
+        from ..measure.launcher import request
 
         job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
         devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
@@ -85,7 +86,7 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
     One word may mean different formats in two engines: what makes formats comparable is their real number of bits per
     weight, scales included.
     """
-    registry = Registry()
+    registry = installed_plugins()
     chosen = [registry.backend(name) for name in names] or list(registry.backends.values())
     formats = [(quantisation, backend) for backend in chosen for quantisation in backend.quantisations()]
     formats.sort(key=lambda pair: (-pair[0].bits_per_weight, pair[1].name, pair[0].name))
@@ -109,7 +110,7 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def models(as_json: bool) -> None:
     """List named models."""
-    registry = Registry()
+    registry = installed_plugins()
     found = [
         {
             "name": source.name,
@@ -130,7 +131,7 @@ def models(as_json: bool) -> None:
 @json_option
 def tasks(as_json: bool) -> None:
     """List tasks."""
-    registry = Registry()
+    registry = installed_plugins()
     found = [
         {
             "name": f"{task.name}:{task.argument}" if task.argument else task.name,
@@ -156,11 +157,11 @@ def tasks(as_json: bool) -> None:
 @click.command(context_settings=CONTEXT)
 def schema() -> None:
     """Print the JSON Schema of the records."""
-    from ...collate.comparison import Comparison
-    from ...collate.parity_matrix import ParityMatrix
+    from ...collate.comparison.result import Comparison
+    from ...collate.parity.matrix import ParityMatrix
     from ..conformance.kit import ConformanceReport
-    from ..registry import PluginRecord
-    from ..schema import json_schemas
+    from ..host.registry import PluginRecord
+    from ..records.schema import json_schemas
 
     shapes = (Comparison, ParityMatrix, PluginRecord, ConformanceReport)
     extra = {model.__name__: model.model_json_schema() for model in shapes}

@@ -9,7 +9,6 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 
 import click
 
@@ -101,27 +100,37 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _tell(variable: str, value: str) -> None:
+    """Set a variable for this process and those that it starts, before a command is looked up."""
+    os.environ[variable] = value
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
 @click.option(
     "--plugin",
-    "files",
     multiple=True,
     metavar="FILE.py",
     envvar="DECODEBENCH_PLUGIN",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, parameter, files: _tell("DECODEBENCH_PLUGIN", os.pathsep.join(map(os.path.abspath, files))),
     help="Load a one-off plugin from a file; may be repeated.",
 )
 @click.option(
     "--trace-plugins",
     is_flag=True,
     envvar="DECODEBENCH_TRACE_PLUGINS",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, parameter, is_on: _tell("DECODEBENCH_TRACE_PLUGINS", "1" if is_on else ""),
     help="Say on the error output what is called in which plugin, and how long it takes.",
 )
 @click.pass_context
-def cli(ctx: click.Context, files: tuple[Path, ...], trace_plugins: bool) -> None:
+def cli(ctx: click.Context) -> None:
     """Compare LLM inference backends and decoders: speed, parity and accuracy, measured alike.
 
     Start with `decodebench demo`. Every table and listing takes --json. Settings come from flags, then the plan,
@@ -131,10 +140,6 @@ def cli(ctx: click.Context, files: tuple[Path, ...], trace_plugins: bool) -> Non
     130 interrupted.
     """
     from .plugin_commands import listed
-
-    # By the environment, so that every registry of this process and of those that it starts knows.
-    os.environ["DECODEBENCH_PLUGIN"] = os.pathsep.join(str(file.absolute()) for file in files)
-    os.environ["DECODEBENCH_TRACE_PLUGINS"] = "1" if trace_plugins else ""
 
     ctx.default_map = defaults_from_config(lambda: [*_COMMANDS, *listed()])
 

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
-from ..backend import Backend
 from ..cache import ModelCache
-from ..cells import expand
+from ..contract.backend import Backend
 from ..errors import DecodebenchError, UsageError, unknown_name
-from ..plan import Plan, build
-from ..progress import Progress
-from ..registry import Registry
-from ..runner import Runner, describe_failures
-from ..task_settings import settled
+from ..host.registry import Registry
+from ..measure.cells import expand
+from ..measure.plan import Plan, build
+from ..measure.progress import Progress
+from ..measure.runner import Runner, describe_failures
+from ..measure.task_settings import settled
+from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json
 from .plan_flags import MatrixFlags, cell_specs
 from .settings import check_config, is_set
 
 if TYPE_CHECKING:
-    from ...collate.parity_matrix import ParityMatrix
+    from ...collate.parity.matrix import ParityMatrix
 
 EXIT_BROKEN = 3
 _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some output
@@ -58,7 +59,7 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     ties of its two likeliest tokens apart: where they do not, the command ends with exit code 3.
     """
     check_config(ctx)
-    registry, cache = Registry(), ModelCache()
+    registry, cache = installed_plugins(), ModelCache()
     plan, left_out = _plan(ctx, flags, registry)
     plan = settled(plan, registry)
     for note in left_out:
@@ -86,7 +87,7 @@ def _conclude(matrix: ParityMatrix, *, as_json: bool) -> int:
     if as_json:
         print_json(matrix.model_dump(mode="json"))
     else:
-        from ...viz.terminal import parity_view
+        from ...viz.terminal.tables import parity_view
 
         console().print(parity_view(matrix))
     for line in matrix.failed:

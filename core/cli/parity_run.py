@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...collate.collate import collate
-from ...collate.compare import compare
-from ...collate.observations import load_cells
-from ...collate.parity_matrix import (
+from ...collate.comparison.compare import compare
+from ...collate.comparison.observations import load_cells
+from ...collate.parity.matrix import (
     TOP_K,
     WHOLE_VOCABULARY,
     ParityMatrix,
@@ -24,18 +24,18 @@ from ...collate.parity_matrix import (
 )
 from ...collate.parsers.parity import ParityCell, ParityFigures
 from ...defaults import TIE_MARGIN
-from ..job import ContinuationJob
-from ..launchers import run_worker
-from ..runner import describe_failures
-from ..store import Store
+from ..measure.job import ContinuationJob
+from ..measure.launcher import run_worker
+from ..measure.runner import describe_failures
+from ..records.store import Store
 from .divergence import score_divergences
 from .output import announce
 
 if TYPE_CHECKING:
-    from ...collate.comparison import Comparison, ComparisonRow
-    from ...collate.observations import Cell as Observed
-    from ..cells import Cell
-    from ..runner import Runner, RunReport
+    from ...collate.comparison.observations import Cell as Observed
+    from ...collate.comparison.result import Comparison, ComparisonRow
+    from ..measure.cells import Cell
+    from ..measure.runner import Runner, RunReport
 
 _FLOAT32_BITS = 32.0
 _NO_DIVERGENCE = "no KL divergence: not both it and the reference gave their likeliest ids"
@@ -73,7 +73,7 @@ def hold_against_reference(runner: Runner, report: RunReport) -> ParityMatrix:
             if found != previous:
                 _append(runner.output / "raw" / "parity" / f"{report.experiment}.jsonl", found)
             rows.append(parity_row(row, found))
-    collate(runner.output, announce=announce)
+    collate(runner.output, runner.registry, announce=announce)
     return ParityMatrix(
         experiment=report.experiment,
         reference=comparison.baseline,
@@ -87,7 +87,7 @@ def _comparison(runner: Runner, experiment: str) -> Comparison:
     """Compare with the reference, once it has scored all divergences that it can."""
     left = None
     while True:
-        collate(runner.output, announce=announce)
+        collate(runner.output, runner.registry, announce=announce)
         with Store.open(runner.output) as store:
             comparison = compare(store, experiment=experiment, baseline=runner.matrix.cells[0].id)
             unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)

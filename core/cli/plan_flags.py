@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from ..backend import Backend
+from ..contract.backend import Backend
 from ..errors import UsageError, unknown_name
-from ..plan import load_toml
-from ..registry import Registry
+from ..host.registry import Registry
+from ..measure.plan import load_toml
 from .settings import is_given, is_set
 
 WORKLOAD_FLAGS = (

@@ -43,16 +43,16 @@ def listed() -> dict[str, str]:
 
 def load(name: str) -> click.Command | None:
     """Import the command called ``name``; None where no plugin has one."""
-    from ..registry import Registry
+    from .installed import installed_plugins
 
-    command = Registry().commands.get(name)
+    command = installed_plugins().commands.get(name)
     return None if command is None else command.load()
 
 
 def _provided() -> dict[str, str]:
-    from ..registry import Registry
+    from .installed import installed_plugins
 
-    return {name: command.summary for name, command in Registry().commands.items()}
+    return {name: command.summary for name, command in installed_plugins().commands.items()}
 
 
 def _fingerprint() -> str:

@@ -10,11 +10,12 @@ import click
 
 from ... import defaults
 from ..cache import ModelCache
-from ..cells import expand
-from ..job import Job, ModelJob
-from ..launchers import request
-from ..plan import build
-from ..registry import Registry
+from ..host.packed_models import ModelJob
+from ..measure.cells import expand
+from ..measure.job import Job
+from ..measure.launcher import request
+from ..measure.plan import build
+from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 
@@ -26,7 +27,7 @@ from .output import CONTEXT, json_option, print_json, print_table
 @json_option
 def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: str, as_json: bool) -> None:
     """Convert and quantise MODEL for a backend, into the cache."""
-    registry, cache = Registry(), ModelCache()
+    registry, cache = installed_plugins(), ModelCache()
     spec = {"backend": backend, "device": [device]} | ({"quantisation": list(quantisations)} if quantisations else {})
     plan = build({"workload": {"model": [model]}, "cells": [spec]}, "command line")
     done = []

@@ -14,8 +14,8 @@ from .output import CONTEXT, json_option, print_json
 from .results import open_store
 
 if TYPE_CHECKING:
-    from ...collate.comparison import Comparison
-    from ..store import Store
+    from ...collate.comparison.result import Comparison
+    from ..records.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -90,25 +90,25 @@ def _target(folder: Path, flag: str, given: str, name: str) -> Path:
 
 
 def _write_page(store: Store, comparison: Comparison, path: Path) -> Path:
-    from ...collate.reproduce import plan_toml
+    from ...collate.comparison.reproduce import plan_toml
     from ...viz.report import write_report
-    from ..registry import Registry
+    from .installed import installed_plugins
 
-    figures = list(Registry().figures.values())
+    figures = list(installed_plugins().figures.values())
     plan = plan_toml(store, comparison.experiment)
     return write_report(store, comparison, path, figures=figures, reproduce=plan)
 
 
 def _write_slides(store: Store, comparison: Comparison, path: Path, template: Path | None) -> Path:
     """Write the slides and return their path; the sources of the default ones go to ``slides``, of others by name."""
-    from ...collate.reproduce import plan_toml
+    from ...collate.comparison.reproduce import plan_toml
     from ...viz.slides import TEMPLATE, write_slides
-    from ..registry import Registry
+    from .installed import installed_plugins
 
     if path.suffix.lower() != ".pdf":
         raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
     sources = path.with_name("slides" if path.name == _SLIDES else f"{path.stem}-slides")
-    figures = list(Registry().figures.values())
+    figures = list(installed_plugins().figures.values())
     plan = plan_toml(store, comparison.experiment)
     return write_slides(
         store, comparison, path, sources, figures=figures, reproduce=plan, template=template or TEMPLATE
@@ -116,7 +116,7 @@ def _write_slides(store: Store, comparison: Comparison, path: Path, template: Pa
 
 
 def _print_log_entry(folder: Path, comparison: Comparison) -> None:
-    from ...collate.log_entry import log_entry
+    from ...collate.comparison.log_entry import log_entry
 
     with open_store(folder) as store:
         click.echo(log_entry(store, comparison), nl=False)

@@ -9,6 +9,7 @@ import click
 
 from ... import defaults
 from ..errors import UsageError, unknown_name
+from .installed import installed_plugins
 from .output import (
     CONTEXT,
     FilesRead,
@@ -21,7 +22,7 @@ from .output import (
 )
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..records.store import Store
 
 
 def open_store(folder: Path) -> Store:
@@ -31,14 +32,14 @@ def open_store(folder: Path) -> Store:
         UsageError: there is neither a raw log nor a store.
     """
     from ...collate.collate import open_current
-    from ..store import Store
+    from ..records.store import Store
 
     if not folder.is_dir():
         raise UsageError(f"no results: folder {folder} does not exist; measure with `decodebench run -o {folder}`")
     if not (folder / "raw").is_dir():
         return Store.open(folder)
     with FilesRead() as progress:
-        opened = open_current(folder, progress, announce)
+        opened = open_current(folder, installed_plugins(), progress=progress, announce=announce)
     for problem in opened.problems:
         click.echo(f"{problem.file}: {problem.text}", err=True)
     return opened.store
@@ -79,7 +80,7 @@ def collate(
     from ...collate.collate import collate as read_logs
     from ...collate.parsers.columns import parse_columns
     from ...collate.parsers.foreign import Intake
-    from ..plan import check_experiment_name
+    from ..measure.plan import check_experiment_name
 
     if (log_format or experiment or columns) and not imports:
         flag = "--format" if log_format else "--experiment" if experiment else "--columns"
@@ -93,7 +94,9 @@ def collate(
     told = parse_columns(columns) if columns else None
     intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format, told) if imports else None
     with FilesRead() as progress:
-        report = read_logs(folder, rebuild=rebuild, progress=progress, intake=intake, announce=announce)
+        report = read_logs(
+            folder, installed_plugins(), rebuild=rebuild, progress=progress, intake=intake, announce=announce
+        )
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -133,9 +136,8 @@ def plot(  # noqa: PLR0913 - one per flag
 ) -> None:
     """Draw figures from the store."""
     from ...viz.plot import choose
-    from ..registry import Registry
 
-    figures = choose(Registry().figures.values(), ids or None)
+    figures = choose(installed_plugins().figures.values(), ids or None)
     if only_list:
         listed = [{"id": figure.id, "title": figure.title, "needs": figure.needs} for figure in figures]
         if as_json:
@@ -182,11 +184,10 @@ def export(
 
     --format writes Parquet, JSON or the files of another tool instead.
     """
-    from ...collate.export import export_csv
-    from ...collate.observations import choose_experiment
-    from ..registry import Registry
+    from ...collate.comparison.observations import choose_experiment
+    from ...collate.exporters.csv_tables import export_csv
 
-    exporters = Registry().exporters
+    exporters = installed_plugins().exporters
     if name not in exporters:
         raise unknown_name("export format", name, exporters)
     if cumulative_text and name != "csv":

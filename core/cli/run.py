@@ -10,13 +10,14 @@ import click
 
 from ... import defaults
 from ..cache import ModelCache
-from ..cells import Matrix, expand
-from ..plan import Plan, build
-from ..progress import Progress
-from ..prompts import Prompts
-from ..registry import Registry
-from ..runner import Runner, RunReport, describe_failures
-from ..task_settings import settled
+from ..host.registry import Registry
+from ..measure.cells import Matrix, expand
+from ..measure.plan import Plan, build
+from ..measure.progress import Progress
+from ..measure.prompts import Prompts
+from ..measure.runner import Runner, RunReport, describe_failures
+from ..measure.task_settings import settled
+from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json, print_table
 from .plan_flags import MatrixFlags, plan_content
 from .settings import SOURCES, check_config
@@ -132,7 +133,7 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
     if flags["show_settings"]:
         _show_settings(ctx, flags["as_json"])
         return 0
-    registry = Registry()
+    registry = installed_plugins()
     spans = (flags["backends"], flags["models"], flags["quantisations"], flags["devices"], flags["settings"])
     matrix_flags = MatrixFlags(*spans)
     content = plan_content(ctx, flags["plan_file"], matrix_flags, registry)
@@ -174,7 +175,7 @@ def conclude(runner: Runner, report: RunReport, *, as_json: bool) -> int:
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
     elif comparison is not None:
-        from ...viz.terminal import comparison_view
+        from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     for line in describe_failures(report.failed):

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from .. import interpreters
 from ..errors import UsageError, unknown_name
-from ..user_files import config_file, read_config
+from ..host.user_files import config_file, read_config
+from ..isolation import assignments as interpreters
 
 VARIABLE_PREFIX = "DECODEBENCH"
 

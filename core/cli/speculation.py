@@ -32,6 +32,6 @@ def speculation(folder: Path, experiment: str | None, baseline: str | None, stea
     if as_json:
         print_json(analysis.model_dump(mode="json"))
         return
-    from ...viz.speculation_view import speculation_view
+    from ...viz.terminal.speculation import speculation_view
 
     console().print(speculation_view(analysis))

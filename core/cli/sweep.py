@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cache import ModelCache
+from ..contract.sweep import Sweep
 from ..errors import UsageError, unknown_name
-from ..models import resolve
-from ..plan import build
-from ..registry import Registry
-from ..sweep import Sweep
+from ..host.registry import Registry
+from ..measure.plan import build
+from ..sdk.models import resolve
+from .installed import installed_plugins
 from .output import CONTEXT, print_json, print_table
 from .plan_flags import MatrixFlags, merge_flags, set_options
 from .run import execute, run_options, workload_options
 from .settings import check_config
 
 if TYPE_CHECKING:
-    from ..figure import Figure
-    from ..store import Store
+    from ..contract.figure import Figure
+    from ..records.store import Store
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 def sweep(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Run a preset matrix of a plugin, such as block sizes; without NAME, list them."""
     check_config(ctx)
-    registry = Registry()
+    registry = installed_plugins()
     if flags["only_list"] or not flags["preset"]:
         _show_presets(registry, flags["as_json"])
         return 0

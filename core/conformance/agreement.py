@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ... import defaults
-from ..launchers import Line
+from ..measure.launcher import Line
 from .check import Broken, NotApplicable, check
 from .subject import Generation, Subject
 

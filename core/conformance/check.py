@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..errors import DecodebenchError
-from ..schema import Record
+from ..records.schema import Record
 
 if TYPE_CHECKING:
     from .subject import Subject

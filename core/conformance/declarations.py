@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from ..backend import BackendOptions
-from ..cells import validate_options
+from ..contract.backend import BackendOptions
 from ..errors import UsageError
+from ..host.validation import validate_options
 from .check import Broken, NotApplicable, check
 from .subject import Subject
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ... import defaults
-from ..launchers import Line
+from ..measure.launcher import Line
 from .check import Broken, NotApplicable, check
 from .subject import Generation, Subject
 
@@ -206,7 +206,7 @@ def cancellation_leaves_it_usable(subject: Subject) -> str:
     return f"closed after {', '.join(str(line['after']) for line in lines)} steps"
 
 
-@check("Draw with Request.seed alone, after temperature, top_k and top_p; see decodebench.core.sampling.")
+@check("Draw with Request.seed alone, after temperature, top_k and top_p; see decodebench.core.sdk.sampling.")
 def sampling_follows_its_seed(subject: Subject) -> str:
     """One seed gives one output, other seeds give others, and top_k = 1 gives the greedy output."""
     if "sampling" not in subject.backend.supports:

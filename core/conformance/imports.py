@@ -9,8 +9,8 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
-from .. import hookspecs
-from ..plugin_sources import PluginSource, module_name
+from ..contract import hookspecs
+from ..host.sources import PluginSource, module_name
 
 
 class Imports:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field, JsonValue
 
 from ..errors import unknown_name
-from ..schema import Record
+from ..records.schema import Record
 from .agreement import AGREEMENT
 from .check import Check, CheckResult
 from .declarations import DECLARATIONS

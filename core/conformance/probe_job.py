@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from ..job import Job, ModelJob
+from ..host.packed_models import ModelJob
+from ..measure.job import Job
 
 Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel"]
 """Questions to a loaded model; one process answers several of them, one after the other."""

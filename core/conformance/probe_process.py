@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
 from ..cache import ModelCache
-from ..cells import validate_options
+from ..contract.backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
 from ..errors import DecodebenchError, PluginError, UsageError
-from ..job import ModelJob
-from ..measure import Row, measure
-from ..plan import Workload
-from ..plugin_sources import PluginSource, sources
-from ..registry import Registry
-from ..tokenizer import Codec
-from ..worker import Wire, reason_of, work
+from ..host.packed_models import ModelJob
+from ..host.registry import Registry
+from ..host.sources import PluginSource, sources
+from ..host.validation import validate_options
+from ..measure.timed_loop import Row, measure
+from ..measure.worker import Wire, reason_of, work
+from ..records.workload import Workload
+from ..sdk.tokenizer import Codec
 from .imports import Imports
 from .memory import resident_bytes
 from .option_reads import recording

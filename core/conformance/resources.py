@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..backend import ResolvedModel
+from ..contract.backend import ResolvedModel
 from .check import Broken, NotApplicable, check
 from .memory import growth_per_cycle
 from .subject import Subject

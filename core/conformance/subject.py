@@ -10,15 +10,18 @@ from typing import Any
 from pydantic import JsonValue
 
 from ... import defaults
-from ..backend import Backend, Kind, ModelFacts, PreparedModel, ResolvedModel
 from ..cache import ModelCache
-from ..cells import Cell, expand
+from ..contract.backend import Backend, Kind, ModelFacts, PreparedModel, ResolvedModel
 from ..errors import BackendError, UsageError
-from ..job import ContinuationJob, Job, ModelJob, PreparedJob, PromptJob
-from ..launchers import Line, Outcome, run_worker
-from ..models import example_model
-from ..plan import Workload, build
-from ..registry import Registry
+from ..host.packed_models import ModelJob, PreparedJob
+from ..host.registry import Registry
+from ..isolation.plugins import all_plugins
+from ..measure.cells import Cell, expand
+from ..measure.job import ContinuationJob, Job, PromptJob
+from ..measure.launcher import Line, Outcome, run_worker
+from ..measure.plan import build
+from ..records.workload import Workload
+from ..sdk.models import example_model
 from .check import Broken, NotApplicable
 from .probe_job import GENERATING, Generating, ProbeJob, Question
 
@@ -28,7 +31,7 @@ PROMPTS = (
     "Question: A box holds 12 pens. Mia gives 5 pens to Tom. How many pens are left in the box?\nAnswer:",
     "Once upon a time",
 )
-_WORKER = "decodebench.core.worker"
+_WORKER = "decodebench.core.measure.worker"
 _PROBE = "decodebench.core.conformance.probe_process"
 
 
@@ -97,7 +100,7 @@ class Subject:
             UsageError: a name is unknown, or an option is refused.
             ModelError: the model cannot be found.
         """
-        registry, cache = registry or Registry(), ModelCache()
+        registry, cache = registry or all_plugins(), ModelCache()
         name = model or example_model(backend, registry.models)
         cell = _cell(registry, cache, backend, name, quantisation, device, options or {})
         return cls(cell, registry, cache, _reference(registry, reference), timeout_s)

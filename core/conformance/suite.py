@@ -8,9 +8,9 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ... import defaults
-from ..backend import Backend
+from ..contract.backend import Backend
 from ..errors import UsageError
-from ..registry import Registry
+from ..isolation.plugins import all_plugins
 from .check import Check
 from .kit import CHECKS
 from .subject import Subject
@@ -68,7 +68,7 @@ def _registered(suite: type[BackendConformance]) -> str:
         raise UsageError(f"{suite.__name__} names no backend: set `backend` to the class or its name")
     if isinstance(named, str):
         return named
-    found = Registry().backend(named.name)
+    found = all_plugins().backend(named.name)
     if (found.__module__, found.__qualname__) != (named.__module__, named.__qualname__):
         raise UsageError(
             f"backend {named.name!r} is {found.__module__}.{found.__qualname__} where it is installed, not "

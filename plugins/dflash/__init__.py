@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.backend import Backend
-from ...core.exporter import Exporter
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser
-from ...core.sweep import Sweep
+from ...core.contract.backend import Backend
+from ...core.contract.exporter import Exporter
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.contract.sweep import Sweep
 from .backend import DFlashBackend
 from .export import EXPORTER
 from .logs import LOG_PARSERS

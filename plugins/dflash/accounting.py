@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ...core.errors import PluginError
+from ... import PluginError
 
 
 def check_sample(

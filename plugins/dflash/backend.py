@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -21,18 +22,16 @@ from ...core.backend import (
     Step,
     inert_in_scoring,
 )
-from ...core.cache import ModelCache
-from ...core.environment import cores
-from ...core.errors import BackendError
-from ...core.scoring import score_rows
-from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.cores import cores
+from ...core.sdk.scoring import score_rows
+from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .candidates import clamped_options
 from .check import check_cell
 from .inert import inert_options
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
     from .decoder import Decoder
     from .drafters import Drafter
     from .multi_round import MultiRoundDecoder

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.backend import ResolvedModel
-from ...core.errors import UsageError
-from ...core.torch_layers.causal_lm import read_config
+from ... import UsageError
+from ...core.contract.backend import ResolvedModel
+from ...core.sdk.torch_layers.causal_lm import read_config
 from .candidates import clamped_options
 from .draft_config import DraftConfig
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
 
 
 def check_cell(model: ResolvedModel, options: DFlashOptions, workload: Workload) -> Sequence[str]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from ...core.backend import Request, Step
-from ...core.torch_layers.place import Rows, Span
+from ...core.contract.backend import Request, Step
+from ...core.sdk.torch_layers.place import Rows, Span
 from .acceptance import Acceptance, Equality, Rejection
 from .accounting import check_sample
 from .candidates import Proposal, make_rule

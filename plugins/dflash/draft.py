@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.checkpoint import Checkpoint
-from ...core.torch_layers.kv_cache import KeyValueCache
-from ...core.torch_layers.layer_tensors import layer_reader
-from ...core.torch_layers.matrix import Matrix
-from ...core.torch_layers.norm import Norm
-from ...core.torch_layers.place import Place
-from ...core.torch_layers.rotary import Rotary, rotate
-from ...core.torch_layers.stack import Layer, Stack, StackShape
-from ...core.torch_layers.weights import Weights
+from ...core.sdk.checkpoint import Checkpoint
+from ...core.sdk.torch_layers.kv_cache import KeyValueCache
+from ...core.sdk.torch_layers.layer_tensors import layer_reader
+from ...core.sdk.torch_layers.matrix import Matrix
+from ...core.sdk.torch_layers.norm import Norm
+from ...core.sdk.torch_layers.place import Place
+from ...core.sdk.torch_layers.rotary import Rotary, rotate
+from ...core.sdk.torch_layers.stack import Layer, Stack, StackShape
+from ...core.sdk.torch_layers.weights import Weights
 from .draft_config import DraftConfig
 
 if TYPE_CHECKING:

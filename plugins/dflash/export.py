@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...core.errors import UsageError
-from ...core.exporter import Exporter, write_whole
-from ...core.store import Store
+from ... import UsageError, write_whole
+from ...core.contract.exporter import Exporter
+from ...core.records.store import Store
 from .export_rows import result_rows, trace_rows
 from .export_run import Json, Run, Sample, baseline_of, load_runs
 

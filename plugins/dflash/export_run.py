@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...core.errors import UsageError
-from ...core.store import Store
+from ... import UsageError
+from ...core.records.store import Store
 
 Json = dict[str, Any]
 

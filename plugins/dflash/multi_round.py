@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.backend import Request, Step
-from ...core.torch_layers.place import Span
+from ...core.contract.backend import Request, Step
+from ...core.sdk.torch_layers.place import Span
 from .acceptance import residual_distribution
 from .drafters import Drafter
 from .options import DFlashOptions

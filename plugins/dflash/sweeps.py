@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...core.backend import ResolvedModel
-from ...core.errors import ModelError
-from ...core.sweep import Sweep, SweepCells
+from ... import ModelError
+from ...core.contract.backend import ResolvedModel
+from ...core.contract.sweep import Sweep, SweepCells
 
 _SIZES = (4, 8, *range(9, 21), 24)
 _FEW_SIZES = (2, 3, 4, 6, 8, 10, 12, 14, 16)
@@ -23,7 +23,7 @@ _TOKEN_BY_TOKEN = _cell(block_size=1)  # where a cell names no block size, it is
 
 
 def _is_small(model: ResolvedModel) -> bool:
-    from ...core.torch_layers.causal_lm import read_config
+    from ...core.sdk.torch_layers.causal_lm import read_config
 
     try:
         return read_config(model.path).width < _LARGE

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.torch_layers.causal_lm import CausalLM
-from ...core.torch_layers.place import Place, Span
+from ...core.sdk.torch_layers.causal_lm import CausalLM
+from ...core.sdk.torch_layers.place import Place, Span
 
 if TYPE_CHECKING:
     import torch

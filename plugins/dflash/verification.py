@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from ...core.torch_layers.place import Place, Span
-from ...core.torch_layers.token_tree import TokenTree, build_tree, side_by_side
-from ...core.torch_layers.tree_place import Tree
+from ...core.sdk.torch_layers.place import Place, Span
+from ...core.sdk.torch_layers.token_tree import TokenTree, build_tree, side_by_side
+from ...core.sdk.torch_layers.tree_place import Tree
 from .candidates import CandidateRule, DraftRanks, Proposal, choose
 from .clock import Clock
 from .row import Row

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.backend import Backend
-from ...core.command import Command
-from ...core.exporter import Exporter
-from ...core.finding import FindingCheck
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser
-from ...core.sweep import Sweep
+from ...core.contract.backend import Backend
+from ...core.contract.command import Command
+from ...core.contract.exporter import Exporter
+from ...core.contract.finding import FindingCheck
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.contract.sweep import Sweep
 from .backend import DraftTargetBackend
 from .commands import COMMANDS
 from .export import EXPORTER

@@ -8,7 +8,8 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -23,18 +24,16 @@ from ...core.backend import (
     Step,
     inert_in_scoring,
 )
-from ...core.cache import ModelCache
-from ...core.environment import cores
-from ...core.errors import BackendError
-from ...core.scoring import score_rows
-from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.cores import cores
+from ...core.sdk.scoring import score_rows
+from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .check import NAME, check_cell, inert_options, needs_draft
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
     from .drafters import Drafter
     from .models import CausalModel
     from .verifier import Verifier

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.backend import ResolvedModel
-from ...core.errors import ModelError, UsageError
-from ...core.tokenizer import vocabulary_hash
+from ... import ModelError, UsageError
+from ...core.contract.backend import ResolvedModel
+from ...core.sdk.tokenizer import vocabulary_hash
 from .options import DraftTargetOptions
 from .rules import rule_for
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
 
 NAME = "draft-target"
 _DRAFTING = (

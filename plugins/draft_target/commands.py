@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.command import Command
+from ...core.contract.command import Command
 
 if TYPE_CHECKING:
     import click

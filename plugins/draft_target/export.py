@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ...core.errors import UsageError
-from ...core.exporter import Exporter, write_whole
-from ...core.store import Store
+from ... import UsageError, write_whole
+from ...core.contract.exporter import Exporter
+from ...core.records.store import Store
 from .logs.gsm8k_benchmark import EXTRA
 
 _RUNS = """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
-from ...core.finding import CellFacts, Doubt, FindingCheck, Place
+from ...core.contract.finding import CellFacts, Doubt, FindingCheck, Place
 
 _MANY_ROUNDS = 2.0  # times as many as drafts that are accepted whole need
 _LIKELY = 0.999

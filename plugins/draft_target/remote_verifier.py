@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
-from ...core.backend import Request, ResolvedModel
-from ...core.errors import BackendError, ModelError, SampleError, UsageError
-from ...core.tokenizer import vocabulary_hash
+from ... import BackendError, ModelError, SampleError, UsageError
+from ...core.contract.backend import Request, ResolvedModel
+from ...core.sdk.tokenizer import vocabulary_hash
 from .deadline import Deadline
 from .options import DraftTargetOptions
 from .proposal import Judgement, Proposal, Verdict

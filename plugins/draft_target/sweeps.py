@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.backend import ResolvedModel
-from ...core.sweep import Sweep, SweepCells
+from ...core.contract.backend import ResolvedModel
+from ...core.contract.sweep import Sweep, SweepCells
 from .check import NAME
 
 _LENGTHS = range(9)

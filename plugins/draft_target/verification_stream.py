@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
-from ...core.errors import SampleError
+from ... import SampleError
 from .deadline import Deadline
 from .proto import verification_pb2 as pb
 from .proto.verification_pb2_grpc import VerificationStub

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
 from .verifiers import VerifiersSweep
 from .workflow_csv import WorkflowCsv
 

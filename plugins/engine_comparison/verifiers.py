@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.log_fields import MOST_TOKENS, Fields
-from ...core.log_json import is_array_with, read_objects
-from ...core.logparser import LogParser
-from ...core.schema import Run, Status, Totals
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import Run, Status, Totals
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.sdk.logs.json_files import is_array_with, read_objects
 
 _KNOWN = frozenset(
     {"quantization", "size", "environment", "num_examples", "max_tokens", "metrics", "elapsed_seconds", "returncode"}

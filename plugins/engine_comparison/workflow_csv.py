@@ -18,12 +18,13 @@ from typing import ClassVar, Literal
 
 from pydantic import JsonValue
 
-from ...core.gguf_names import format_of, size_of
-from ...core.log_fields import MOST_TOKENS, count, number
-from ...core.logparser import LogParser, head_text, malformed, read_text
-from ...core.rawlog import RawLogError
-from ...core.schema import Environment, Run, Sample, Step
-from ...core.workflow_header import HEADER, STEP_COLUMNS, Facts
+from ...core.contract.log_parser import LogParser
+from ...core.records.raw_log import RawLogError
+from ...core.records.schema import Environment, RecordedStep, Run, Sample
+from ...core.sdk.gguf_names import format_of, size_of
+from ...core.sdk.logs.fields import MOST_TOKENS, count, number
+from ...core.sdk.logs.text import head_text, malformed, read_text
+from ...core.sdk.logs.workflow_header import HEADER, STEP_COLUMNS, Facts
 
 _LLAMA = ("build_commit", "model_type", "n_gen", "n_batch", "n_threads", "gpu_info", "backends")
 
@@ -58,7 +59,7 @@ class WorkflowCsv(LogParser):
         """Look for the column names; our own export has them too, and is refused when it is read."""
         return _kind(head_text(head).split("\n", 1)[0].split(",")) is not None
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with a step per token, or a sample per repetition.
 
         Raises:
@@ -126,7 +127,7 @@ def _groups(rows: Sequence[_Row]) -> list[list[_Row]]:
     return kept
 
 
-def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | Sample | Step]:
+def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | Sample | RecordedStep]:
     """Yield a run of tinygrad: every row is one token."""
     seconds = [row.seconds() for row in rows]
     rates = [row.number("param_throughput_gb_s") for row in rows]
@@ -149,7 +150,7 @@ def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | S
     for index, (row, step_s) in enumerate(zip(rows, seconds, strict=True)):
         t_s += step_s
         enqueue_ms, moved = row.number("enqueue_latency_ms"), row.number("memory_throughput_gb_s")
-        yield Step(
+        yield RecordedStep(
             run_id=run_id,
             sample=0,
             index=index,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.backend import Backend
-from ...core.exporter import Exporter
-from ...core.finding import FindingCheck
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser
-from ...core.sweep import Sweep
+from ...core.contract.backend import Backend
+from ...core.contract.exporter import Exporter
+from ...core.contract.finding import FindingCheck
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
+from ...core.contract.sweep import Sweep
 from .backend import FastDllmBackend
 from .export_summary import EXPORTER as SUMMARY_EXPORTER
 from .export_sweep import EXPORTER as SWEEP_EXPORTER

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelError
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -21,16 +22,15 @@ from ...core.backend import (
     Step,
     inert_in_scoring,
 )
-from ...core.environment import cores
-from ...core.errors import BackendError, ModelError
-from ...core.scoring import score_rows
-from ...core.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.cores import cores
+from ...core.sdk.scoring import score_rows
+from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
 from .check import check_cell, inert_options
 from .options import FastDllmOptions
 from .variant import Variant
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
 
 _FIX = (
     'pip install "decodebench[fast-dllm]"  '

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.backend import ResolvedModel
-from ...core.errors import BackendError, UsageError
+from ... import BackendError, UsageError
+from ...core.contract.backend import ResolvedModel
 from .full_attention import FullAttentionPlan
 from .layer_reuse import subset_layers
 from .options import FastDllmOptions
 from .variant import Variant
 
 if TYPE_CHECKING:
-    from ...core.plan import Workload
+    from ...core.records.workload import Workload
 
 _CACHES = {"llada": ("none", "prefix", "dual"), "dream": ("none", "prefix", "dual"), "v2": ("block", "sub-block")}
 _ONLY_V2 = ("small_block_size", "reuse", "reuse_k", "layer_subset")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from ...core.backend import Request, Step
-from ...core.errors import BackendError
+from ... import BackendError
+from ...core.contract.backend import Request, Step
 from .accounts import Accounts, block_causal_tokens, full_attention_tokens
 from .block_causal import BlockCausalPlan, generate
 from .canvas import Canvas

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UsageError
-from ...core.exporter import Exporter, write_whole
-from ...core.store import Store
+from ... import UsageError, write_whole
+from ...core.contract.exporter import Exporter
+from ...core.records.store import Store
 from .options import DEFAULT_THRESHOLD
 
 _SQL = """

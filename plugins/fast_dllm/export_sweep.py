@@ -6,9 +6,9 @@ import csv
 import io
 from pathlib import Path
 
-from ...core.errors import UsageError
-from ...core.exporter import Exporter, write_whole
-from ...core.store import Store
+from ... import UsageError, write_whole
+from ...core.contract.exporter import Exporter
+from ...core.records.store import Store
 
 COLUMNS = ("run_name", "block_length", "steps", "accuracy", "throughput")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...core.finding import CellFacts, Doubt, FindingCheck, Place
+from ...core.contract.finding import CellFacts, Doubt, FindingCheck, Place
 
 
 def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:

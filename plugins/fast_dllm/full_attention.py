@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
-from ...core.errors import BackendError
+from ... import BackendError
 from .canvas import Canvas
 from .commit import Rule, at_least, best, by_factor, quota_table, time_table
 from .forwards import Forward, Loop

@@ -16,7 +16,7 @@ from .options import FastDllmOptions, Subset
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...core.torch_layers.stack import Run
+    from ...core.sdk.torch_layers.stack import Run
 
 _LAYERS_OF_28 = 12
 """The published subsets have 12 layers in a network of 28; a smaller network gives as large a share."""

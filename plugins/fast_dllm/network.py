@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.checkpoint import Checkpoint
-from ...core.torch_layers.kv_cache import KeyValueCache
-from ...core.torch_layers.layer_tensors import layer_reader, layer_tensors
-from ...core.torch_layers.matrix import Matrix
-from ...core.torch_layers.norm import Norm
-from ...core.torch_layers.place import Place
-from ...core.torch_layers.rotary import Rotary
-from ...core.torch_layers.stack import Around, Layer, Stack, StackShape
-from ...core.torch_layers.weights import Weights
+from ...core.sdk.checkpoint import Checkpoint
+from ...core.sdk.torch_layers.kv_cache import KeyValueCache
+from ...core.sdk.torch_layers.layer_tensors import layer_reader, layer_tensors
+from ...core.sdk.torch_layers.matrix import Matrix
+from ...core.sdk.torch_layers.norm import Norm
+from ...core.sdk.torch_layers.place import Place
+from ...core.sdk.torch_layers.rotary import Rotary
+from ...core.sdk.torch_layers.stack import Around, Layer, Stack, StackShape
+from ...core.sdk.torch_layers.weights import Weights
 from .variant import Variant
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ...core.backend import BackendOptions
+from ...core.contract.backend import BackendOptions
 
 DEFAULT_THRESHOLD = 0.9
 """Where no commit rule is asked for: the threshold of the published runs."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.torch_layers.place import Place
+from ...core.sdk.torch_layers.place import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...core.torch_layers.rotary import Rotary
+    from ...core.sdk.torch_layers.rotary import Rotary
 
 
 class Window(Place):

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core import torch_sampling
-from ...core.backend import Request
+from ...core.contract.backend import Request
+from ...core.sdk import torch_sampling
 from .forwards import Proposals
 
 if TYPE_CHECKING:

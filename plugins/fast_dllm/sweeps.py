@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.backend import ResolvedModel
-from ...core.errors import UsageError
-from ...core.sweep import Sweep, SweepCells
+from ... import UsageError
+from ...core.contract.backend import ResolvedModel
+from ...core.contract.sweep import Sweep, SweepCells
 from .variant import Variant
 
 _LARGE = 1024  # width from which a model is real: the published lengths apply, and a smaller one gets fewer

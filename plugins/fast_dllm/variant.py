@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...core.checkpoint import Checkpoint, read_json
-from ...core.decoder_config import DecoderConfig
-from ...core.errors import ModelError
-from ...core.torch_layers.rotary import check_rotary
+from ... import ModelError
+from ...core.sdk.checkpoint import Checkpoint, read_json
+from ...core.sdk.decoder_config import DecoderConfig
+from ...core.sdk.torch_layers.rotary import check_rotary
 
 Name = Literal["llada", "dream", "v2"]
 

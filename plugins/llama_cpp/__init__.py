@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.backend import Backend
-from ...core.hookspecs import hookimpl
-from ...core.logparser import LogParser
+from ...core.contract.backend import Backend
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
 from .backend import LlamaCppBackend
 from .logs import LOG_PARSERS
 

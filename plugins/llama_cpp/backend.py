@@ -8,7 +8,8 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache, UsageError
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -22,8 +23,6 @@ from ...core.backend import (
     Scores,
     Step,
 )
-from ...core.cache import ModelCache, default_root
-from ...core.errors import BackendError, UsageError
 from .options import LlamaCppOptions
 from .quantisations import QUANTISATIONS
 from .sampling import new_chain
@@ -101,7 +100,7 @@ class LlamaCppBackend(Backend):
         """Load the GGUF file and make a context."""
         import llama_cpp
 
-        from ...core.environment import cores
+        from ...core.sdk.cores import cores
         from .decode_bytes import kv_bytes_per_token, read_weight_bytes
         from .devices import check_layers
         from .engine import load_model
@@ -110,7 +109,7 @@ class LlamaCppBackend(Backend):
 
         assert isinstance(options, LlamaCppOptions)
         check_layers(device, options.n_gpu_layers)
-        extra_buffers = use_extra_buffers(options.extra_buffers, default_root())
+        extra_buffers = use_extra_buffers(options.extra_buffers, ModelCache().root)
         self._options, self._device = options, device
         self._n_threads = options.n_threads or cores()
         self._model = load_model(model.path, device, options, extra_buffers)
@@ -259,7 +258,7 @@ class LlamaCppBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in one pass over it."""
-        from ...core.scoring import score_rows
+        from ...core.sdk.scoring import score_rows
 
         if not tokens:
             return Scores((), ())

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.checkpoint import Checkpoint, StoredTensor
-from ...core.decoder_config import rope_divisors
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.sdk.checkpoint import Checkpoint, StoredTensor
+from ...core.sdk.decoder_config import rope_divisors
 from .architecture import Shape, Target, interleave_rows
 from .quantisations import FILE_TYPES
 from .tokenizer import Vocabulary

@@ -6,7 +6,7 @@ import ctypes
 import re
 from typing import Any
 
-from ...core.errors import UsageError, unknown_name
+from ... import UsageError, unknown_name
 
 _CPU, _GPU = 0, 1  # enum ggml_backend_dev_type; 2 is an integrated GPU, 3 an accelerator library
 _INTEGRATED_GPU = 2

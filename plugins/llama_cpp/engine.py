@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import BackendError, ModelError, OutOfMemoryError
+from ... import BackendError, ModelError, OutOfMemoryError
 from .devices import device_list
 from .options import LlamaCppOptions, Switch
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import ModelError
+from ... import ModelError
 from .quantisations import FILE_TYPES, name_of
 
 _SUPER_BLOCK = 256

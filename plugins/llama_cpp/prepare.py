@@ -7,9 +7,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from ...core.backend import PreparedModel, ResolvedModel
-from ...core.cache import ModelCache
-from ...core.errors import ModelError
+from ... import ModelCache, ModelError
+from ...core.contract.backend import PreparedModel, ResolvedModel
 from .gguf_facts import GgufFacts, fallback_notes, inspect_gguf
 from .quantisations import FILE_TYPES, UNQUANTISED
 
@@ -56,7 +55,7 @@ def _existing_gguf(path: Path) -> Path | None:
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:
-    from ...core.checkpoint import Checkpoint
+    from ...core.sdk.checkpoint import Checkpoint
     from .convert import CONVERTER_VERSION, lossless_type, write_gguf
 
     name = _slug(model)

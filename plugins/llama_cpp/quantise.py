@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from ...core.environment import cores
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.sdk.cores import cores
 from .engine import engine_log
 from .quantisations import FILE_TYPES
 

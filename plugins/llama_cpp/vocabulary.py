@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.errors import BackendError
+from ... import BackendError
 
 
 def encode(vocab: Any, text: str) -> list[int]:  # noqa: ANN401 - a C pointer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.command import Command
-from ...core.hookspecs import hookimpl
-from ...core.tasks import Task
+from ...core.contract.command import Command
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.task import Task
 from .command import COMMANDS
 from .task import LmEvalTask
 

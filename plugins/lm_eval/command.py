@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.command import Command
+from ...core.contract.command import Command
 
 if TYPE_CHECKING:
     import click

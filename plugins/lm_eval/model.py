@@ -12,11 +12,11 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 
-from ...core.errors import UsageError
-from ...core.job import ServeRequest
-from ...core.schema import Sampling
-from ...core.served import one_cell, open_cell
-from ...core.tokenizer import render_chat
+from ... import UsageError
+from ...core.measure.job import ServeRequest
+from ...core.measure.served import one_cell, open_cell
+from ...core.records.schema import Sampling
+from ...core.sdk.tokenizer import render_chat
 
 NAME = "decodebench"
 _SCORED_TOGETHER = 16  # requests between two entries of the cache and two steps of the progress bar

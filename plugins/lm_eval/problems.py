@@ -18,9 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import UsageError
-from ...core.harness_metrics import PREFERRED_METRICS
-from ...core.tasks import Score, TaskSample
+from ... import UsageError
+from ...core.contract.task import Score, TaskSample
+from ...core.sdk.harness_metrics import PREFERRED_METRICS
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from ...core.tasks import Likelihood, Score, Task, TaskSample
+from ...core.contract.task import Likelihood, Score, Task, TaskSample
 
 if TYPE_CHECKING:
     from .problems import Problems

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache, ModelError
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -22,9 +23,7 @@ from ...core.backend import (
     Scores,
     Step,
 )
-from ...core.cache import ModelCache, default_root
-from ...core.environment import cores
-from ...core.errors import BackendError, ModelError
+from ...core.sdk.cores import cores
 from . import stock
 from .options import MlcOptions
 from .quantisations import QUANTISATIONS
@@ -129,7 +128,7 @@ class MlcBackend(Backend):
         if engine == "mlc_llm":
             self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device)
         else:
-            path = library(decoder, ModelCache(default_root()))
+            path = library(decoder, ModelCache())
             self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
         return ModelFacts(
             parameters=parameters,
@@ -153,7 +152,7 @@ class MlcBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time."""
-        from ...core.scoring import score_rows
+        from ...core.sdk.scoring import score_rows
 
         return score_rows(tokens, self._engine.logits(tokens[:-1]), top_k)
 
@@ -166,7 +165,7 @@ class MlcBackend(Backend):
 
 
 def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, object]:
-    from ...core.checkpoint import Checkpoint
+    from ...core.sdk.checkpoint import Checkpoint
     from .config import from_checkpoint
     from .convert import CONVERTER_VERSION, write_folder
 

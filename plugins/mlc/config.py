@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.checkpoint import Checkpoint, read_json
-from ...core.decoder_config import DecoderConfig, rope_divisors, rope_type
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.sdk.checkpoint import Checkpoint, read_json
+from ...core.sdk.decoder_config import DecoderConfig, rope_divisors, rope_type
 from .quantisations import FORMATS
 from .relax.attention import PAGE, Heads
 from .relax.layout import GROUP

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.checkpoint import Checkpoint
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.sdk.checkpoint import Checkpoint
 from . import tensor_cache
 from .config import CHAT_CONFIG, Model, chat_config
 from .groups import quantise

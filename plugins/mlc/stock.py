@@ -13,9 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.backend import Request, ResolvedModel, Step
-from ...core.cache import ModelCache
-from ...core.errors import BackendError, ModelError
+from ... import BackendError, ModelCache, ModelError
+from ...core.contract.backend import Request, ResolvedModel, Step
 from .config import CHAT_CONFIG, is_mlc_folder
 from .quantisations import OWN
 

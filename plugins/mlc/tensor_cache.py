@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ...core.errors import ModelError
+from ... import ModelError
 
 if TYPE_CHECKING:
     import numpy as np

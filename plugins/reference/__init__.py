@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from ...core.answers import final_number
-from ...core.hookspecs import hookimpl
-from ...core.models import ModelSource
-from ...core.tasks import Score, Task, TaskSample
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.model_source import ModelSource
+from ...core.contract.task import Score, Task, TaskSample
+from ...core.sdk.answers import final_number
 from .random_models import RANDOM_MODELS, build
 from .recipes import DFLASH, WEIGHTS_FOLDER
 from .task import tiny_choice_samples, tiny_gsm_samples

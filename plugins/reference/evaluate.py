@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.answers import final_number
+from ...core.sdk.answers import final_number
 from .dflash_network import DraftShape, context_features, draft_block
 from .network import Shape, Weights, forward
 from .problems import Problem, held_out_problems

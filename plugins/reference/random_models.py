@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import unknown_name
+from ... import unknown_name
 from .dflash_network import DraftShape
 from .diffusion_network import BlockDiffusionShape
 from .network import Shape

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.hookspecs import hookimpl
-from ...core.tasks import Task
+from ...core.contract.hookspecs import hookimpl
+from ...core.contract.task import Task
 from .aime25 import Aime25
 from .file import FileTask
 from .gpqa import Gpqa

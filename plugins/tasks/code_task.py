@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
-from ...core.tasks import Score, TaskSample
+from ...core.contract.task import Score, TaskSample
 from . import sandbox
 from .hub_task import HubTask
 from .scoring.code import score_programs

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from ...core.errors import UsageError, unknown_name
-from ...core.tasks import Score, Task, TaskSample
+from ... import UsageError, unknown_name
+from ...core.contract.task import Score, Task, TaskSample
 from .rows import SUFFIXES, Row, digest, listed, read_rows
 from .scoring import equivalence
 from .scoring.exact import score_exact

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ...core.answers import final_number
-from ...core.tasks import Score, TaskSample
+from ...core.contract.task import Score, TaskSample
+from ...core.sdk.answers import final_number
 from .hub import HubData
 from .hub_task import HubTask
 from .rows import Row

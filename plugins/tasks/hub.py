@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UsageError
+from ... import UsageError
 from .rows import SUFFIXES, Row, read_rows
 
 DATA_VARIABLE = "DECODEBENCH_DATA"

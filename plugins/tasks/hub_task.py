@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar
 
-from ...core.errors import UsageError
-from ...core.tasks import Task, TaskSample
+from ... import UsageError
+from ...core.contract.task import Task, TaskSample
 from .hub import HubData
 from .rows import Row, digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ...core.tasks import TaskSample
+from ...core.contract.task import TaskSample
 from .code_task import CodeTask
 from .hub import HubData
 from .rows import Row

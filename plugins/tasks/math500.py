@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.tasks import Score, TaskSample
+from ...core.contract.task import Score, TaskSample
 from .hub import HubData
 from .hub_task import HubTask
 from .rows import Row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.tasks import TaskSample
+from ...core.contract.task import TaskSample
 from .code_task import CodeTask
 from .hub import HubData
 from .rows import Row, listed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.tasks import TaskSample
+from ...core.contract.task import TaskSample
 from .choice import LETTERS, asked, letters
 from .hub import HubData
 from .hub_task import HubTask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.tasks import TaskSample
+from ...core.contract.task import TaskSample
 from .hub import HubData
 from .hub_task import HubTask
 from .rows import Row, listed

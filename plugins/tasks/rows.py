@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import UsageError
+from ... import UsageError
 
 Row = Mapping[str, Any]
 

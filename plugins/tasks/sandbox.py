@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ...core.errors import UsageError
+from ... import UsageError
 
 _NOBODY = 65534
 _LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")

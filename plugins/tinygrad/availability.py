@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...core.backend import Availability
+from ...core.contract.backend import Availability
 
 _FIX = 'pip install "tinygrad==0.13.0"'
 _MODEL = "tinygrad.llm.model"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache, ModelError, UsageError
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -21,9 +22,7 @@ from ...core.backend import (
     Scores,
     Step,
 )
-from ...core.cache import ModelCache
-from ...core.errors import BackendError, ModelError, UsageError
-from ...core.tokenizer import Codec
+from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
 from .quantisations import AS_STORED, OWN, QUANTISATIONS
@@ -191,7 +190,7 @@ class TinygradBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
-        from ...core.scoring import score_rows
+        from ...core.sdk.scoring import score_rows
 
         if not tokens:
             return Scores((), ())

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.checkpoint import Checkpoint, StoredTensor
-from ...core.decoder_config import rope_divisors, rope_type
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.sdk.checkpoint import Checkpoint, StoredTensor
+from ...core.sdk.decoder_config import rope_divisors, rope_type
 from ..llama_cpp.architecture import Shape, Target
 from .matrices import FORMATS, Embedding, Linear, Matrix
 

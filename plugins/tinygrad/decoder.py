@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.backend import Request, Step
-from ...core.sampling import chooser
+from ...core.contract.backend import Request, Step
+from ...core.sdk.sampling import chooser
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.environment import cores
-from ...core.errors import BackendError
+from ... import BackendError
+from ...core.sdk.cores import cores
 from .availability import compiler_fix, has_compiler
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import ModelError
+from ... import ModelError
 
 if TYPE_CHECKING:
     import numpy as np

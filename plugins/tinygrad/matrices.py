@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ...core.errors import ModelError
+from ... import ModelError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.logparser import LogParser, head_text, malformed, read_text
-from ...core.schema import Run, Sample, Status, Step
-from ...core.workflow_header import HEADER, HEADER_LINE, Facts
+from ...core.contract.log_parser import LogParser
+from ...core.records.schema import RecordedStep, Run, Sample, Status
+from ...core.sdk.logs.text import head_text, malformed, read_text
+from ...core.sdk.logs.workflow_header import HEADER, HEADER_LINE, Facts
 
 UNKNOWN = "unknown"
 
@@ -78,7 +79,7 @@ class TinygradTextLog(LogParser):
         early = [line for line in lines if line and not HEADER_LINE.fullmatch(line)]
         return bool(early) and all(_SEED.fullmatch(line) or _ENQUEUE.fullmatch(line) for line in early)
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run, its one sample (none where it crashed) and a step per token.
 
         Raises:
@@ -306,7 +307,7 @@ def _notes(log: _Log, facts: Facts, rewritten: int) -> Iterator[str]:
 
 def _sample(
     run_id: str, steps: Sequence[_LogStep], seconds: Sequence[float], pieces: Sequence[str | None]
-) -> Iterator[Sample | Step]:
+) -> Iterator[Sample | RecordedStep]:
     texts = [step.text for step in steps if step.text]
     yield Sample(
         run_id=run_id,
@@ -318,7 +319,7 @@ def _sample(
     t_s = 0.0
     for index, (step, step_s, piece) in enumerate(zip(steps, seconds, pieces, strict=True)):
         t_s += step_s
-        yield Step(
+        yield RecordedStep(
             run_id=run_id,
             sample=0,
             index=index,

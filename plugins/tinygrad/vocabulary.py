@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...core.errors import BackendError
+from ... import BackendError
 
 
 class Vocabulary:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.backend import Backend
-from ...core.hookspecs import hookimpl
+from ...core.contract.backend import Backend
+from ...core.contract.hookspecs import hookimpl
 from .backend import TransformersBackend
 
 decodebench_api = ">=1,<2"

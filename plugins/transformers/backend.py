@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
-from ...core.backend import (
+from ... import BackendError, ModelCache, ModelError
+from ...core.contract.backend import (
     Availability,
     Backend,
     BackendOptions,
@@ -21,11 +22,9 @@ from ...core.backend import (
     Step,
     inert_in_scoring,
 )
-from ...core.cache import ModelCache
-from ...core.environment import cores
-from ...core.errors import BackendError, ModelError
-from ...core.hugging_face import context_length, count_weights, open_model
-from ...core.torch_device import free_device_memory, take_peak_bytes
+from ...core.sdk.cores import cores
+from ...core.sdk.hugging_face import context_length, count_weights, open_model
+from ...core.sdk.torch_device import free_device_memory, take_peak_bytes
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...core.backend import Request, Step
-from ...core.torch_sampling import chooser
+from ...core.contract.backend import Request, Step
+from ...core.sdk.torch_sampling import chooser
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ...core.backend import Quantisation
-from ...core.errors import ModelError
+from ... import ModelError
+from ...core.contract.backend import Quantisation
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.core.rawlog import RawLogWriter
+from decodebench.core.records.raw_log import RawLogWriter
 
 ENVIRONMENT = {
     "hostname": "bench", "username": "user", "platform": "Linux", "release": "6.1", "machine": "x86_64",

@@ -6,12 +6,13 @@ import json
 
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 def read(folder, *files):
     """Import files; returns the runs' figures, the samples and the steps."""
-    report = collate(folder, intake=Intake(files))
+    report = collate(folder, all_plugins(), intake=Intake(files))
     assert not report.problems
     with Store.open(folder) as store:
         runs = store.dicts("SELECT * FROM run_metrics ORDER BY run_id")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.collate.findings import findings
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def opened(logs):
     """Collate what was written and open the store."""
 
     def open_store():
-        collate(logs.folder)
+        collate(logs.folder, all_plugins())
         return Store.open(logs.folder)
 
     return open_store

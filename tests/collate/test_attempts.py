@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench.collate.attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
-from decodebench.collate.reproduce import plan_toml
-from decodebench.core.store import Store
+from decodebench.collate.comparison.attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
+from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.reproduce import plan_toml
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 @given(st.integers(1, 9), st.data())
@@ -85,7 +86,7 @@ def attempted(logs, make_sample, make_steps):
 
     write("a", RIGHT)
     write("b", {name: [0, *scores[1:]] for name, scores in RIGHT.items()})
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     return logs.folder
 
 
@@ -120,6 +121,6 @@ def test_the_plan_of_the_experiment_asks_for_the_attempts(attempted):
 
 def test_problems_answered_once_have_no_pass_at_k(logs, make_sample, make_steps):
     logs.write("a", content=[make_sample(i, make_steps()) for i in range(4)], samples=4, task="t", scores=[1.0] * 4)
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         assert compare(store).rows[0].accuracy.pass_at_k == {}

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from decodebench.collate import bulk
 from decodebench.collate.collate import collate
-from decodebench.core import rawlog
 from decodebench.core.errors import DecodebenchError
-from decodebench.core.schema import Step
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records import raw_log as rawlog
+from decodebench.core.records.schema import RecordedStep
+from decodebench.core.records.store import Store
 
 HEAD = {
     "schema": 1, "run_id": "r", "experiment": "e", "cell_id": "c", "round": 0, "started_at": "2026-01-01",
@@ -62,7 +63,7 @@ def hostile(draw):
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.sampled_from([line for line in STEP_LINES if line < len(lines)]))
         what = draw(st.integers(0, 9))
-        fields = [name for name in Step.model_fields if name != "run_id"]
+        fields = [name for name in RecordedStep.model_fields if name != "run_id"]
         if what <= 3:
             name, token = draw(st.sampled_from(fields)), draw(st.sampled_from(TOKENS))
             pairs = {"type": '"step"', "sample": "0", "index": str(at), **STEP}
@@ -165,7 +166,7 @@ def test_every_token_in_every_kind_of_field(store, tmp_path):
 
 def test_what_a_round_writes_is_read_in_bulk(store, tmp_path):
     """Every field of a step that the schema has, in the order in which a worker sends them."""
-    step = Step(
+    step = RecordedStep(
         run_id="r", sample=0, index=0, t_s=1e-9, step_s=math.pi, tokens=2, token_ids=(1, 2), text='"\\\n\x7f😀',
         block_size=1, drafted=2, accepted=1, discarded=0, candidates=1, forwards=1, draft_s=0.1, verify_s=1e-05,
         wire_s=1e16, enqueue_s=0.0, engine_s=1.0, bytes_read=2**52, positions=(3, 1), trace={"a": [1.5, "x"]},
@@ -196,11 +197,11 @@ def test_both_ways_make_the_same_store(make_logs, tmp_path, monkeypatch):
     logs.speeds("a", [0.1, 0.2])
     logs.write("b", scores=[1.0, 0.0])
     logs.write("c", content=[])
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     contents = []
     for stage in (bulk.stage, lambda *_: {}):
         monkeypatch.setattr(bulk, "stage", stage)
-        collate(logs.folder, rebuild=True)
+        collate(logs.folder, all_plugins(), rebuild=True)
         with Store.open(logs.folder) as store:
             tables = ("runs", "samples", "steps", "sample_facts", "sources")
             contents.append([sorted(map(repr, store.dicts(f"SELECT * FROM {table}"))) for table in tables])

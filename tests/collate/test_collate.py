@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
-from decodebench.core.metrics import FACTS_SQL
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.metrics import FACTS_SQL
+from decodebench.core.records.store import Store
 
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources", "parity_scores", "parity_cells")
 
@@ -22,23 +23,23 @@ def content(folder):
 def test_twice_changes_nothing(logs):
     logs.speeds("a", [0.1, 0.2])
     logs.write("b", end=False)
-    first = collate(logs.folder)
+    first = collate(logs.folder, all_plugins())
     before = content(logs.folder)
-    second = collate(logs.folder)
+    second = collate(logs.folder, all_plugins())
     assert len(first.added) == 3 and second.added == second.updated == second.removed == ()
     assert second.unchanged == first.added
     assert content(logs.folder) == before
-    assert collate(logs.folder, rebuild=True).added == first.added
+    assert collate(logs.folder, all_plugins(), rebuild=True).added == first.added
     assert content(logs.folder) == before
 
 
 def test_a_changed_log_is_replaced_and_a_vanished_one_removed(logs):
     a, b = logs.write("a"), logs.write("b")
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     a.unlink()
     b.unlink()
     logs.write("b", load={"load_s": 99.0})
-    report = collate(logs.folder)
+    report = collate(logs.folder, all_plugins())
     assert report.removed == ("raw/a/a_0.jsonl",) and report.updated == ("raw/b/b_0.jsonl",)
     with Store.open(logs.folder) as store:
         assert store.query("SELECT backend, load_s FROM runs")[1] == [("b", 99.0)]
@@ -46,21 +47,21 @@ def test_a_changed_log_is_replaced_and_a_vanished_one_removed(logs):
 
 def test_a_touched_log_is_unchanged(logs):
     path = logs.write("a")
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     os.utime(path, ns=(1, 1))
-    assert collate(logs.folder).unchanged == ("raw/a/a_0.jsonl",)
+    assert collate(logs.folder, all_plugins()).unchanged == ("raw/a/a_0.jsonl",)
 
 
 def test_a_cut_log_is_incomplete_until_it_is_finished(logs):
     part = logs.write("a", end=False)
-    report = collate(logs.folder)
+    report = collate(logs.folder, all_plugins())
     assert "end line is missing" in report.problems[0].text
     with Store.open(logs.folder) as store:
         assert store.query("SELECT status FROM runs")[1] == [("incomplete",)]
         assert store.query("SELECT count(*) FROM samples")[1] == [(2,)]
     part.unlink()
     logs.write("a")
-    report = collate(logs.folder)
+    report = collate(logs.folder, all_plugins())
     assert (len(report.added), len(report.removed), report.problems) == (1, 1, ())
     with Store.open(logs.folder) as store:
         assert store.query("SELECT status FROM runs")[1] == [("ok",)]
@@ -81,7 +82,7 @@ def test_a_broken_log_is_one_line_and_stops_no_other(logs, data, text):
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
     for _ in range(2):
-        report = collate(logs.folder)
+        report = collate(logs.folder, all_plugins())
         (problem,) = report.problems
         assert problem.file == "raw/a/broken.jsonl" and text in problem.text and "\n" not in problem.text
     with Store.open(logs.folder) as store:
@@ -90,7 +91,9 @@ def test_a_broken_log_is_one_line_and_stops_no_other(logs, data, text):
 
 def test_a_log_that_the_store_refuses_leaves_nothing_behind(logs):
     logs.write("a", seed=2**70)
-    assert "seed" in collate(logs.folder).problems[0].text or collate(logs.folder).problems
+    assert (
+        "seed" in collate(logs.folder, all_plugins()).problems[0].text or collate(logs.folder, all_plugins()).problems
+    )
     assert content(logs.folder)["runs"] == []
 
 
@@ -98,11 +101,11 @@ def test_one_run_in_two_files_counts_once(logs):
     first = logs.write("a", name="a_0.jsonl")
     copy = first.with_name("z.jsonl")
     shutil.copy(first, copy)
-    report = collate(logs.folder)
+    report = collate(logs.folder, all_plugins())
     assert report.problems[0].file == "raw/a/z.jsonl" and "counted once" in report.problems[0].text
     assert len(content(logs.folder)["runs"]) == 1
     first.unlink()
-    assert collate(logs.folder).problems == ()
+    assert collate(logs.folder, all_plugins()).problems == ()
     with Store.open(logs.folder) as store:
         assert store.query("SELECT source_file FROM runs")[1] == [("raw/a/z.jsonl",)]
 
@@ -110,7 +113,7 @@ def test_one_run_in_two_files_counts_once(logs):
 def test_every_record_names_its_line_and_who_read_it(logs):
     logs.write("a")
     logs.write("b", end=False)  # read line by line, not in bulk
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         runs = store.dicts("SELECT * FROM runs")
         for run in runs:
@@ -128,9 +131,9 @@ def test_every_record_names_its_line_and_who_read_it(logs):
 
 def test_progress_and_an_empty_folder(logs):
     seen = []
-    assert collate(logs.folder, progress=lambda *call: seen.append(call)).added == ()
+    assert collate(logs.folder, all_plugins(), progress=lambda *call: seen.append(call)).added == ()
     logs.write("a")
-    collate(logs.folder, progress=lambda *call: seen.append(call))
+    collate(logs.folder, all_plugins(), progress=lambda *call: seen.append(call))
     assert seen == [(0, 1, "raw/a/a_0.jsonl")]
 
 
@@ -140,13 +143,13 @@ def test_parity_files_are_read_once_and_replaced(logs):
         "baseline_token": 1, "token": 2, "logprob_gap": 0.0, "top2_margin": 0.0,
     }  # fmt: skip
     path = logs.parity(line, line | {"sample_id": "p1"})
-    collate(logs.folder)
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
+    collate(logs.folder, all_plugins())
     assert len(content(logs.folder)["parity_scores"]) == 2
     logs.parity(line | {"position": -1})
-    assert "position" in collate(logs.folder).problems[0].text
+    assert "position" in collate(logs.folder, all_plugins()).problems[0].text
     path.unlink()
-    assert collate(logs.folder).removed == ("raw/parity/scores.jsonl",)
+    assert collate(logs.folder, all_plugins()).removed == ("raw/parity/scores.jsonl",)
     assert content(logs.folder)["parity_scores"] == []
 
 
@@ -165,13 +168,13 @@ def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, 
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths[index], to)
         if done in cuts:
-            collate(target)
-    collate(target)
-    collate(source.folder)
+            collate(target, all_plugins())
+    collate(target, all_plugins())
+    collate(source.folder, all_plugins())
     assert content(target) == content(source.folder)
     with Store.open(target) as store:
         facts = [sorted(map(repr, store.dicts(f"SELECT * FROM {of}"))) for of in ("sample_facts", f"({FACTS_SQL})")]
     assert facts[0] == facts[1]
     before = content(target)
-    collate(target)
+    collate(target, all_plugins())
     assert content(target) == before

@@ -15,9 +15,10 @@ from decodebench.collate.parsers.columns import TARGETS, parse_columns
 from decodebench.collate.parsers.columns_csv import ColumnsCsv
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run
+from decodebench.core.records.store import Store
 
 TABLE = Path(__file__).parents[1] / "data" / "csv" / "results.csv"
 COLUMNS = (
@@ -52,17 +53,19 @@ def test_rows_are_samples_and_what_a_run_is_known_by_makes_the_runs(cli, tmp_pat
 
 def test_the_mapping_survives_in_the_folder_and_an_import_is_idempotent(tmp_path):
     intake = Intake([TABLE], columns=parse_columns([COLUMNS]))
-    (copy,) = collate(tmp_path, intake=intake).added
+    (copy,) = collate(tmp_path, all_plugins(), intake=intake).added
     first, *rest = (tmp_path / copy).read_text().split("\n", 1)
     assert json.loads(first.removeprefix("# decodebench-columns: "))["ttft_ms"] == "ttft (ms)"
     assert rest == [TABLE.read_text()]
     before = rows(tmp_path, "SELECT * EXCLUDE source_file FROM runs ORDER BY run_id")
-    assert collate(tmp_path, intake=intake).unchanged == (copy,)
-    assert collate(tmp_path, rebuild=True).added == (copy,)
+    assert collate(tmp_path, all_plugins(), intake=intake).unchanged == (copy,)
+    assert collate(tmp_path, all_plugins(), rebuild=True).added == (copy,)
     shutil.copy(tmp_path / copy, tmp_path / "mine.csv")  # a file that says it itself needs no option
-    assert collate(tmp_path / "o", intake=Intake([tmp_path / "mine.csv"])).problems == ()
+    assert collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "mine.csv"])).problems == ()
     assert rows(tmp_path / "o", "SELECT * EXCLUDE source_file FROM runs ORDER BY run_id") == before
-    refused = collate(tmp_path / "o", intake=Intake([tmp_path / "mine.csv"], columns={"backend": "engine"})).problems
+    refused = collate(
+        tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "mine.csv"], columns={"backend": "engine"})
+    ).problems
     assert [problem.text for problem in refused] == [
         "the file says itself what its columns are; import it without --columns"
     ]
@@ -107,7 +110,7 @@ def test_a_column_may_have_a_comma_in_its_name(tmp_path):
     (tmp_path / "t.csv").write_text('"time, s";tokens\n2,5;4\n')
     columns = parse_columns(['"duration_s=time, s",output_tokens=tokens'])
     assert columns == {"duration_s": "time, s", "output_tokens": "tokens"}
-    (problem,) = collate(tmp_path / "o", intake=Intake([tmp_path / "t.csv"], columns=columns)).problems
+    (problem,) = collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "t.csv"], columns=columns)).problems
     assert "t.csv:2: field 'time, s'" in problem.text and "(for duration_s)" in problem.text  # a decimal comma
 
 

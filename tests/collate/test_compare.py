@@ -1,13 +1,14 @@
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.core.errors import UsageError
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 def comparison(logs, **arguments):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return compare(store, **arguments)
 

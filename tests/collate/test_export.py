@@ -4,14 +4,15 @@ import io
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.export import CONTRACT, EXTRA, export_csv
-from decodebench.core.store import Store
+from decodebench.collate.exporters.csv_tables import CONTRACT, EXTRA, export_csv
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 @pytest.fixture
 def export(logs, tmp_path):
     def write(**arguments):
-        collate(logs.folder)
+        collate(logs.folder, all_plugins())
         with Store.open(logs.folder) as store:
             paths = export_csv(store, tmp_path / "csv", **arguments)
         return {path.name: list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))) for path in paths}
@@ -51,7 +52,7 @@ def test_text_is_each_steps_own_or_cumulative_and_never_a_formula(logs, export, 
 def test_a_failed_write_leaves_the_old_file(logs, export, tmp_path, monkeypatch):
     logs.write("a")
     before = export()
-    monkeypatch.setattr("decodebench.collate.export._safe", lambda value: 1 / 0)
+    monkeypatch.setattr("decodebench.collate.exporters.csv_tables._safe", lambda value: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export()
     assert [path.name for path in (tmp_path / "csv").iterdir()] == ["a.csv"]

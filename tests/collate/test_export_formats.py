@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from decodebench.collate.collate import collate
-from decodebench.collate.export_json import export_json
-from decodebench.collate.export_llm_d import export_llm_d
-from decodebench.collate.export_parquet import export_parquet
+from decodebench.collate.exporters.json_records import export_json
+from decodebench.collate.exporters.llm_d import export_llm_d
+from decodebench.collate.exporters.parquet import export_parquet
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
-from decodebench.core.schema import Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.schema import RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 
 DATA = Path(__file__).parents[1] / "data"
 TABLES = ("runs", "samples", "steps")
@@ -100,7 +101,7 @@ def folder(logs, make_sample, make_steps):
     logs.write("a", content=[*content, failed, warm], options={"n": [1, "x", None]}, samples=3, warmup=1, task="t")
     logs.write("b", status="failed", content=[])
     names = ("vllm/serve_detailed.json", "spec_bench/eagle2.jsonl", "hyperfine/two_commands.json")
-    collate(logs.folder, intake=Intake([DATA / name for name in names]))
+    collate(logs.folder, all_plugins(), intake=Intake([DATA / name for name in names]))
     return logs.folder
 
 
@@ -147,7 +148,7 @@ def test_the_json_document_makes_the_same_store(folder, tmp_path):
             run, samples, steps = Run(**entry["run"]), entry["samples"], []
             for sample in samples:
                 at = {"run_id": run.run_id, "sample": sample["index"]}
-                steps += [Step(**at, **step) for step in sample.pop("steps")]
+                steps += [RecordedStep(**at, **step) for step in sample.pop("steps")]
                 del sample["metrics"]
             store.add(run, [Sample(run_id=run.run_id, **sample) for sample in samples], steps)
     with Store.open(tmp_path / "again") as store:
@@ -195,7 +196,7 @@ def test_a_benchmark_report_of_our_own_round_by_hand(folder, tmp_path):
 
 def test_percentiles_are_written_only_where_there_are_enough_samples(logs, make_sample, make_steps, tmp_path):
     logs.write("a", content=[make_sample(i, make_steps(ttft=0.01 * (i + 1))) for i in range(40)], samples=40)
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         (path,) = export_llm_d(store, None, tmp_path / "y")
     found = yaml.safe_load(path.read_text())["results"]["request_performance"]["aggregate"]["latency"]

@@ -10,20 +10,21 @@ from decodebench.collate.collate import collate
 from decodebench.collate.findings import findings, markdown
 from decodebench.collate.findings.steps import change_point
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 TINYGRAD = Path(__file__).parents[1] / "data" / "tinygrad"
 
 
 def found(logs):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return "\n".join(map(str, findings(store, "exp")))
 
 
 def checks(logs, **how):
     """Findings by the name of the check."""
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return {finding.check: finding for finding in findings(store, "exp", **how)}
 
@@ -252,7 +253,7 @@ def test_files_that_are_cut_or_refused(logs, tmp_path):
 
 
 def _all(logs):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return findings(store, "exp")
 
@@ -262,7 +263,7 @@ def test_the_published_tinygrad_logs_give_themselves_away(tmp_path):
     source.mkdir()
     for path in TINYGRAD.glob("*.txt"):
         shutil.copy(path, source)
-    collate(tmp_path / "out", intake=Intake([source]))
+    collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
         texts = [str(finding) for finding in findings(store, "imported")]
     (pace,) = [text for text in texts if "the pace changes" in text]

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
-from decodebench.collate.export import export_csv
+from decodebench.collate.exporters.csv_tables import export_csv
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
-from decodebench.core.registry import Registry
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 DATA = Path(__file__).parents[1] / "data" / "tinygrad"
 FLOAT16 = DATA / "softmacs_1B_float16_seed42_uuid3cffbfe6.txt"
@@ -28,8 +28,9 @@ LOGS = (FLOAT16, NF4, CRASHED)
 PLUGIN = '''
 """A third party's format: "stopwatch log", then "run ID HOST" and "step SECONDS" lines."""
 from decodebench import hookimpl
-from decodebench.core.logparser import LogParser, malformed, read_text
-from decodebench.core.schema import Environment, Run, Sample, Step
+from decodebench.core.contract.log_parser import LogParser
+from decodebench.core.records.schema import Environment, RecordedStep, Run, Sample
+from decodebench.core.sdk.logs.text import malformed, read_text
 
 
 class Stopwatch(LogParser):
@@ -54,7 +55,7 @@ class Stopwatch(LogParser):
                     times.append(float(values[0]))
                 except ValueError as error:
                     raise malformed(path, number, "step", f"{values[0]!r} is no number") from error
-                yield Step(run_id=run_id, sample=0, index=len(times) - 1, t_s=sum(times), step_s=times[-1], tokens=1)
+                yield RecordedStep(run_id=run_id, sample=0, index=len(times) - 1, t_s=sum(times), step_s=times[-1], tokens=1)
             else:
                 yield {"stop": 0}["go"]
 
@@ -106,7 +107,7 @@ def texts(report):
 
 
 def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
-    report = collate(tmp_path / "o", intake=Intake(LOGS))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake(LOGS))
     assert (len(report.added), report.problems, report.failed_imports) == (3, (), ())
     found = rows(
         tmp_path / "o",
@@ -129,7 +130,7 @@ def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
 
 @pytest.mark.parametrize("log", [FLOAT16, NF4], ids=["float16", "nf4"])
 def test_the_exported_rows_are_the_published_ones(tmp_path, log):
-    collate(tmp_path, intake=Intake([log]))
+    collate(tmp_path, all_plugins(), intake=Intake([log]))
     with Store.open(tmp_path) as store:
         (path,) = export_csv(store, tmp_path / "csv", cumulative_text=True)
     with path.open(newline="") as ours, log.with_suffix(".csv").open(newline="") as theirs:
@@ -145,12 +146,12 @@ def test_the_exported_rows_are_the_published_ones(tmp_path, log):
 
 
 def test_a_second_import_and_a_rebuild_change_nothing(tmp_path):
-    first = collate(tmp_path, intake=Intake(LOGS))
+    first = collate(tmp_path, all_plugins(), intake=Intake(LOGS))
     before = content(tmp_path)
-    second = collate(tmp_path, intake=Intake(LOGS[::-1]))
+    second = collate(tmp_path, all_plugins(), intake=Intake(LOGS[::-1]))
     assert (second.added, second.unchanged) == ((), first.added)
     assert content(tmp_path) == before
-    assert collate(tmp_path, rebuild=True).added == first.added
+    assert collate(tmp_path, all_plugins(), rebuild=True).added == first.added
     assert content(tmp_path) == before
     assert not list(tmp_path.rglob("*.part"))
 
@@ -177,10 +178,10 @@ def test_any_order_of_import_gives_the_same_store(tmp_path_factory, order, cuts)
     for done, index in enumerate(order):
         waiting.append(Path(files[index]))
         if done in cuts:
-            collate(target, intake=Intake(waiting))
+            collate(target, all_plugins(), intake=Intake(waiting))
             waiting = []
-    collate(target, intake=Intake(waiting))
-    report = collate(at_once, intake=Intake([source]))
+    collate(target, all_plugins(), intake=Intake(waiting))
+    report = collate(at_once, all_plugins(), intake=Intake([source]))
     assert [problem.text.split(" in ")[0] for problem in report.problems] == ["run uuid00000001 is also"]
     assert content(target) == content(at_once)
     cells = rows(target, "SELECT quantisation, list(round ORDER BY run_id) FROM runs WHERE hostname = 'h' GROUP BY ALL")
@@ -202,7 +203,7 @@ def test_files_that_cannot_be_read_are_one_line_each_and_stop_no_other(tmp_path)
     }.items():
         (bad / name).write_bytes(data)
     shutil.copy(NF4, bad)
-    report = collate(tmp_path / "o", intake=Intake([bad, CRASHED]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([bad, CRASHED]))
     expected = {
         "binary.bin": "not a log of a known format",
         "cut.txt": "was cut",
@@ -225,14 +226,14 @@ def test_files_that_cannot_be_read_are_one_line_each_and_stop_no_other(tmp_path)
 def test_a_marked_utf_16_log_is_read(tmp_path):
     log = tmp_path / FLOAT16.name
     log.write_bytes(FLOAT16.read_text().replace("\n", "\r\n").encode("utf-16"))
-    assert collate(tmp_path / "o", intake=Intake([log])).problems == ()
+    assert collate(tmp_path / "o", all_plugins(), intake=Intake([log])).problems == ()
     assert rows(tmp_path / "o", "SELECT count(*) FROM steps") == [(20,)]
 
 
 def test_what_is_there_already_is_not_imported_into_itself(tmp_path):
     shutil.copy(FLOAT16, tmp_path)
     for _ in range(2):
-        report = collate(tmp_path, intake=Intake([tmp_path]))
+        report = collate(tmp_path, all_plugins(), intake=Intake([tmp_path]))
         assert report.problems == ()
     assert len(list((tmp_path / "raw").rglob("*.txt"))) == 1
 
@@ -240,27 +241,27 @@ def test_what_is_there_already_is_not_imported_into_itself(tmp_path):
 @pytest.mark.parametrize(("make", "words"), [(os.mkfifo, "not a file"), (os.mkdir, "no file in it")])
 def test_what_is_no_file_is_refused_without_waiting(tmp_path, make, words):
     make(tmp_path / "thing")
-    assert texts(collate(tmp_path / "o", intake=Intake([tmp_path / "thing"]))) == {"thing": words}
+    assert texts(collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "thing"]))) == {"thing": words}
 
 
 def test_a_copy_that_is_removed_takes_its_run_along(tmp_path):
-    report = collate(tmp_path, intake=Intake(LOGS))
+    report = collate(tmp_path, all_plugins(), intake=Intake(LOGS))
     (tmp_path / report.added[0]).unlink()
-    assert collate(tmp_path).removed == report.added[:1]
+    assert collate(tmp_path, all_plugins()).removed == report.added[:1]
     assert rows(tmp_path, "SELECT count(*) FROM runs") == [(2,)]
 
 
 def test_own_logs_and_imported_ones_live_side_by_side(logs):
     logs.write("a")
     copy = logs.write("b").rename(logs.folder / "mine.jsonl")
-    report = collate(logs.folder, intake=Intake([FLOAT16, copy]))
+    report = collate(logs.folder, all_plugins(), intake=Intake([FLOAT16, copy]))
     assert texts(report) == {"mine.jsonl": report.problems[0].text}
     assert "not a log of a known format" in report.problems[0].text
     assert rows(logs.folder, "SELECT experiment FROM runs ORDER BY ALL") == [("exp",), ("imported",)]
 
 
 def test_built_in_parsers_are_found_as_a_third_partys_are(stopwatch):
-    registry = Registry()
+    registry = all_plugins()
     assert {"tinygrad", "stopwatch"} <= set(registry.log_parsers)
     assert registry.provider("decodebench_log_parsers", "stopwatch").distribution == "stopwatch_plugin"
     with pytest.raises(UsageError, match="unknown log format 'tinygard'; did you mean 'tinygrad'"):
@@ -271,7 +272,7 @@ def test_a_third_partys_format_with_several_runs_in_a_file(stopwatch, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("stopwatch log\nrun r1\nstep 0.5\nstep 0.25\nrun r2\nstep 1\n")
     two.write_text("stopwatch log\nrun r2\nstep 1\nrun r3\nstep 2\n")
-    report = collate(tmp_path / "o", intake=Intake([one, two]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([one, two]))
     (problem,) = report.problems
     assert "run r2 is also in raw/imported/imported/stopwatch/" in problem.text
     query = "SELECT run_id, round, count(*), sum(step_s) FROM runs JOIN steps USING (run_id) GROUP BY ALL ORDER BY ALL"
@@ -279,7 +280,7 @@ def test_a_third_partys_format_with_several_runs_in_a_file(stopwatch, tmp_path):
 
     first = next(path for path in report.added if path != problem.file)
     (tmp_path / "o" / first).unlink()
-    report = collate(tmp_path / "o")
+    report = collate(tmp_path / "o", all_plugins())
     assert report.removed == (first,) and report.problems == ()
     kept = {"one": [("r1", 0), ("r2", 1)], "two": [("r2", 0), ("r3", 1)]}[Path(problem.file).name]
     assert rows(tmp_path / "o", "SELECT run_id, round FROM runs ORDER BY ALL") == kept
@@ -299,17 +300,17 @@ def test_a_third_partys_format_with_several_runs_in_a_file(stopwatch, tmp_path):
 def test_what_goes_wrong_in_a_third_partys_parser_is_one_line(stopwatch, tmp_path, log, words):
     path = tmp_path / "log"
     path.write_text("stopwatch log\n" + log)
-    report = collate(tmp_path / "o", intake=Intake([path, FLOAT16]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([path, FLOAT16]))
     assert words in texts(report)["log"] and "\n" not in texts(report)["log"]
     assert rows(tmp_path / "o", "SELECT run_id FROM runs") == [("uuid3cffbfe6",)]
 
 
 def test_a_file_of_two_formats_needs_the_format_named(stopwatch, tmp_path):
-    report = collate(tmp_path / "o", intake=Intake([CRASHED]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([CRASHED]))
     assert texts(report) == {CRASHED.name: "recognised as seed-file and as tinygrad; name one with --format"}
-    report = collate(tmp_path / "o", intake=Intake([CRASHED], log_format="tinygrad"))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([CRASHED], log_format="tinygrad"))
     assert report.problems == () and report.added[0].startswith("raw/imported/imported/tinygrad/")
-    report = collate(tmp_path / "o", intake=Intake([FLOAT16], log_format="stopwatch"))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([FLOAT16], log_format="stopwatch"))
     assert "parser stopwatch/1 failed: KeyError: 'go'" in next(iter(texts(report).values()))
 
 
@@ -318,7 +319,7 @@ def test_a_parser_that_fails_to_look_is_named_and_stops_no_other(stopwatch, tmp_
     log.write_bytes(FLOAT16.read_bytes().replace(b"entertainment", b"unlookable"))
     other = tmp_path / "other.txt"
     other.write_text("unlookable")
-    report = collate(tmp_path / "o", intake=Intake([log, other]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([log, other]))
     assert len(report.added) == 1
     assert texts(report)["other.txt"].endswith("parser stopwatch/1 failed: ValueError: no patience")
 
@@ -326,16 +327,16 @@ def test_a_parser_that_fails_to_look_is_named_and_stops_no_other(stopwatch, tmp_
 def test_a_new_parser_version_reads_again_and_a_missing_one_is_said(stopwatch, tmp_path, monkeypatch):
     log = tmp_path / "log"
     log.write_text("stopwatch log\nrun r1\nstep 0.5\n")
-    added = collate(tmp_path / "o", intake=Intake([log])).added
-    monkeypatch.setattr(Registry().log_parsers["stopwatch"], "version", "2")
-    assert collate(tmp_path / "o").updated == added
+    added = collate(tmp_path / "o", all_plugins(), intake=Intake([log])).added
+    monkeypatch.setattr(all_plugins().log_parsers["stopwatch"], "version", "2")
+    assert collate(tmp_path / "o", all_plugins()).updated == added
     assert rows(tmp_path / "o", "SELECT parser FROM runs") == [("stopwatch/2",)]
     monkeypatch.setenv("DECODEBENCH_DISABLE_PLUGINS", "stopwatch")
-    report = collate(tmp_path / "o")
+    report = collate(tmp_path / "o", all_plugins())
     assert texts(report) == {"log": "no plugin provides log parser 'stopwatch'; see `decodebench plugins`"}
     assert rows(tmp_path / "o", "SELECT count(*) FROM runs") == [(0,)]
     monkeypatch.delenv("DECODEBENCH_DISABLE_PLUGINS")
-    assert collate(tmp_path / "o").problems == ()
+    assert collate(tmp_path / "o", all_plugins()).problems == ()
 
 
 def test_the_command_imports_into_a_new_folder_and_exits_with_1_on_a_problem(cli, tmp_path):

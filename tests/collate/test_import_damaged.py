@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.parsers.foreign import recognise
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.registry import Registry
-from decodebench.core.schema import Run, Sample, Step
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import RecordedStep, Run, Sample
 
 from ..damage import mutated, mutations
 
 DATA = Path(__file__).parents[1] / "data"
-PARSERS = Registry().log_parsers
+PARSERS = all_plugins().log_parsers
 
 
 def owner(path):
@@ -57,7 +57,7 @@ def check(records):
             assert record.run_id in runs and (record.run_id, record.index) not in samples
             samples.add((record.run_id, record.index))
         else:
-            assert isinstance(record, Step) and (record.run_id, record.sample) in samples
+            assert isinstance(record, RecordedStep) and (record.run_id, record.sample) in samples
             steps.setdefault((record.run_id, record.sample), []).append(record.index)
     assert runs or not records  # the host refuses a file without a run
     assert all(indices == list(range(len(indices))) for indices in steps.values())

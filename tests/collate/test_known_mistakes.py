@@ -3,12 +3,13 @@
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
-from decodebench.core.store import Store
+from decodebench.collate.comparison.compare import compare
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 def compared(logs):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return {row.cell.backend: row for row in compare(store).rows}, store.dicts("SELECT * FROM run_metrics")
 

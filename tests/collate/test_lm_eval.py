@@ -10,14 +10,15 @@ import pytest
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.collate.parsers.lm_eval import LmEvalResults
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.store import Store
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 
 
 def test_tasks_and_groups_come_out_with_the_accuracy_that_counts(tmp_path):
-    report = collate(tmp_path, intake=Intake([DATA / "results_gsm8k.json", DATA / "results_mmlu.json"]))
+    report = collate(tmp_path, all_plugins(), intake=Intake([DATA / "results_gsm8k.json", DATA / "results_mmlu.json"]))
     assert not report.problems
     with Store.open(tmp_path) as store:
         rows = {row["task"]: row for row in store.dicts("SELECT * FROM run_metrics")}

@@ -10,7 +10,8 @@ import pytest
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.collate.parsers.vllm_bench import VllmServe
-from decodebench.core.rawlog import RawLogError
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
 
 from .imported import read
 
@@ -186,6 +187,6 @@ def test_sums_of_aiperf_and_genai_perf(tmp_path):
 def test_an_unknown_unit_is_refused(tmp_path):
     text = (DATA / "aiperf" / "profile_export.jsonl").read_text()
     (tmp_path / "x.jsonl").write_text(text.replace('"value": 1500.0, "unit": "ms"', '"value": 1500.0, "unit": "ticks"'))
-    report = collate(tmp_path / "o", intake=Intake([tmp_path / "x.jsonl"]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "x.jsonl"]))
     (problem,) = report.problems
     assert "x.jsonl:2: field 'request_latency.unit': 'ticks' is no unit of time" in problem.text.replace("metrics.", "")

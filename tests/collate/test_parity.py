@@ -1,12 +1,13 @@
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
-from decodebench.core.store import Store
+from decodebench.collate.comparison.compare import compare
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 
 def parity(logs):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return compare(store).rows[1].parity
 

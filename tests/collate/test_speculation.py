@@ -13,12 +13,13 @@ from rich.console import Console
 from decodebench.collate.collate import collate
 from decodebench.collate.speculation import analyse, pair
 from decodebench.core.errors import UsageError
-from decodebench.core.store import Store
-from decodebench.viz.speculation_view import bars, cell_names, speculation_view
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
+from decodebench.viz.terminal.speculation import bars, cell_names, speculation_view
 
 
 def analysis(logs, experiment="exp", **arguments):
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder) as store:
         return analyse(store, experiment, **arguments)
 

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from decodebench.collate.noise import modified_z_scores, outliers, percentile, rounds_needed, slope, variation
-from decodebench.collate.proportions import mcnemar, paired_difference, unpaired_difference, wilson
-from decodebench.collate.statistics import (
+from decodebench.collate.statistics.noise import (
+    modified_z_scores,
+    outliers,
+    percentile,
+    rounds_needed,
+    slope,
+    variation,
+)
+from decodebench.collate.statistics.proportions import mcnemar, paired_difference, unpaired_difference, wilson
+from decodebench.collate.statistics.ratios import (
     Interval,
     PairedRound,
     holm,

@@ -15,8 +15,9 @@ import pytest
 from decodebench import defaults
 from decodebench.collate.collate import collate, open_current
 from decodebench.core.errors import UsageError
-from decodebench.core.metrics import FACTS_SQL
-from decodebench.core.store import FILE_NAME, OutdatedStoreError, Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.metrics import FACTS_SQL
+from decodebench.core.records.store import FILE_NAME, OutdatedStoreError, Store
 
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources")
 
@@ -52,22 +53,22 @@ def make_old(folder):
 
 def test_an_older_store_is_built_anew_by_itself(logs):
     logs.speeds("a", [0.1, 0.2])
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     before = content(logs.folder)
     make_old(logs.folder)
     with pytest.raises(OutdatedStoreError, match="store version 1"):
         Store.open(logs.folder)
     said = []
-    assert len(collate(logs.folder, announce=said.append).added) == 2
+    assert len(collate(logs.folder, all_plugins(), announce=said.append).added) == 2
     assert len(said) == 1 and "an older decodebench made" in said[0] and "2 logs" in said[0]
     assert content(logs.folder) == before
     assert sorted(path.name for path in logs.folder.iterdir()) == ["raw", FILE_NAME]
-    assert collate(logs.folder, announce=said.append).added == () and len(said) == 1
+    assert collate(logs.folder, all_plugins(), announce=said.append).added == () and len(said) == 1
 
 
 def test_a_command_that_reads_builds_an_older_store_anew_and_says_so(logs):
     logs.speeds("a", [0.1, 0.2])
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     make_old(logs.folder)
     done = decodebench("query", "SELECT count(*) FROM runs", str(logs.folder), "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["rows"] == [[2]]
@@ -77,20 +78,20 @@ def test_a_command_that_reads_builds_an_older_store_anew_and_says_so(logs):
 def test_an_older_store_whose_logs_are_gone_is_kept_and_says_what_would_be_lost(logs):
     kept, gone = logs.write("a"), logs.write("b")
     part = logs.write("c", end=False)
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     make_old(logs.folder)
     gone.unlink()
     part.rename(part.with_suffix(""))  # a round that has finished since is not gone
     before = (logs.folder / FILE_NAME).read_bytes()
     with pytest.raises(UsageError, match=r"1 of the 3 logs behind it are gone: raw/b/b_0.jsonl; .*--rebuild.* 1 runs"):
-        collate(logs.folder)
+        collate(logs.folder, all_plugins())
     assert (logs.folder / FILE_NAME).read_bytes() == before
-    assert len(collate(logs.folder, rebuild=True).added) == 2 and kept.exists()
+    assert len(collate(logs.folder, all_plugins(), rebuild=True).added) == 2 and kept.exists()
 
 
 def test_a_newer_store_is_refused_and_kept(logs):
     logs.write("a")
-    collate(logs.folder)
+    collate(logs.folder, all_plugins())
     with Store.open(logs.folder, read_only=False) as store:
         store.query("UPDATE meta SET store_version = 99")
     done = decodebench("query", "SELECT 1", str(logs.folder))
@@ -100,14 +101,17 @@ def test_a_newer_store_is_refused_and_kept(logs):
 def test_readers_take_no_write_lock_while_nothing_changes(logs, monkeypatch):
     monkeypatch.setattr(defaults, "STORE_WAIT_S", 0.1)
     logs.write("a", end=False)
-    collate(logs.folder)
-    with open_current(logs.folder).store as first, open_current(logs.folder).store as second:
+    collate(logs.folder, all_plugins())
+    with (
+        open_current(logs.folder, all_plugins()).store as first,
+        open_current(logs.folder, all_plugins()).store as second,
+    ):
         assert first.read_only and second.read_only
-        assert open_current(logs.folder).problems[0].file == "raw/a/a_0.jsonl.part"
+        assert open_current(logs.folder, all_plugins()).problems[0].file == "raw/a/a_0.jsonl.part"
         logs.write("b")
         with pytest.raises(UsageError, match="in use"):  # now it would have to be written
-            open_current(logs.folder)
-    with open_current(logs.folder).store as store:
+            open_current(logs.folder, all_plugins())
+    with open_current(logs.folder, all_plugins()).store as store:
         assert store.query("SELECT count(*) FROM runs")[1] == [(2,)]
 
 
@@ -131,7 +135,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_nothing(make_logs, tmp_path):
         for cell in "abcdef"[index:]:
             logs.speeds(cell, [0.1 + index, 0.2, 0.3, 0.4], samples=2)
         logs.write("out-of-range", seed=2**70 - index)  # so that each of the others has a transaction of its own
-        collate(logs.folder)
+        collate(logs.folder, all_plugins())
     whole = [content(logs.folder) for logs in sets]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["decodebench.collate.collate", "decodebench.collate.bulk", "duckdb"])
@@ -152,7 +156,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_nothing(make_logs, tmp_path):
         assert writer.exitcode == -signal.SIGKILL
         kills += 1
         if kills % 10 == 0:
-            collate(folder)
+            collate(folder, all_plugins())
             assert content(folder) == whole[attempt % 2]
         if kills == KILLS:
             break

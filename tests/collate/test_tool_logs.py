@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.collate.speculation import analyse
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 
 from .imported import read
 
@@ -50,7 +51,7 @@ def test_a_report_without_configuration_tells_batch_and_tokens_by_its_throughput
 
 def test_a_report_beside_its_benchmark_counts_once(tmp_path):
     files = [DATA / "optimum_benchmark" / name for name in ("benchmark_report.json", "benchmark.json")]
-    (problem,) = collate(tmp_path, intake=Intake(files)).problems
+    (problem,) = collate(tmp_path, all_plugins(), intake=Intake(files)).problems
     assert "is also in raw/imported/imported/optimum-benchmark/" in problem.text
     with Store.open(tmp_path) as store:
         assert store.query("SELECT source_format, model FROM runs")[1] == [
@@ -140,5 +141,5 @@ def test_a_count_is_never_taken_for_an_accuracy(tmp_path):
     content = json.loads((DATA / "lm_eval" / "results_2026-08-21T10-11-12.123456.json").read_text())
     content["results"]["arc_easy"] = {"name": "arc_easy", "alias": "arc_easy", "sample_len": 1, "word_perplexity": 9.5}
     (tmp_path / "results.json").write_text(json.dumps(content))
-    (problem,) = collate(tmp_path / "o", intake=Intake([tmp_path / "results.json"])).problems
+    (problem,) = collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "results.json"])).problems
     assert "no metric with a share" in problem.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from decodebench.core.checkpoint import Checkpoint
+from decodebench.core.sdk.checkpoint import Checkpoint
 
 TEXT_IDS = 462  # the tiny family's ordinary tokens; what follows is special or padding
 

@@ -87,7 +87,7 @@ class Twin(Backend):
         return list(request.prompt_ids)
 
     def chooser(self, request):
-        from decodebench.core.sampling import chooser
+        from decodebench.core.sdk.sampling import chooser
 
         return chooser(replace(request, seed=request.seed + self.options.seed_offset))
 
@@ -124,7 +124,7 @@ class Twin(Backend):
     def score(self, tokens, top_k=0):
         import numpy as np
 
-        from decodebench.core.scoring import score_rows
+        from decodebench.core.sdk.scoring import score_rows
 
         pairs = zip([tokens[0], *tokens], tokens[:-1], strict=False)
         rows = np.array([self.engine.logits(older, newer) for older, newer in pairs])

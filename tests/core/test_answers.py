@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from decodebench.core.answers import boxed, final_number, same_number
+from decodebench.core.sdk.answers import boxed, final_number, same_number
 
 FORMATS = [
     "{n}", "{n}.", " {n} ", "{n}\n", "#### {n}", "####{n}", "#### ${n}", "#### $ {n}", "#### **{n}**",

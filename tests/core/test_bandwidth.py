@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from decodebench.core.bandwidth import MachineRates, machine_rates
-from decodebench.core.environment import capture, cores
+from decodebench.core.measure.bandwidth import MachineRates, machine_rates
+from decodebench.core.measure.environment import capture
+from decodebench.core.sdk.cores import cores
 
 DRAM = str(2**28)
 

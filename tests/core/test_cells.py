@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench import ModelCache, UsageError
-from decodebench.core.cells import expand, schedule
-from decodebench.core.plan import build
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.cells import expand, schedule
+from decodebench.core.measure.plan import build
 
 
 @pytest.fixture(scope="module")
 def registry():
-    return Registry()
+    return all_plugins()
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ import math
 import pytest
 
 from decodebench import Backend, BackendError, Scores, Task, TaskSample, UsageError
-from decodebench.core import rawlog
 from decodebench.core.cache import ModelCache
-from decodebench.core.cells import expand
-from decodebench.core.choices import encode_choices, encode_pair, score_choices, told
+from decodebench.core.contract.task import Likelihood
 from decodebench.core.errors import ModelError, SampleError
-from decodebench.core.job import PromptJob
-from decodebench.core.models import resolve
-from decodebench.core.plan import build
-from decodebench.core.registry import Registry
-from decodebench.core.tasks import Likelihood
-from decodebench.core.tokenizer import Codec
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.cells import expand
+from decodebench.core.measure.choices import encode_choices, encode_pair, score_choices, told
+from decodebench.core.measure.job import PromptJob
+from decodebench.core.measure.plan import build
+from decodebench.core.records import raw_log as rawlog
+from decodebench.core.sdk.models import resolve
+from decodebench.core.sdk.tokenizer import Codec
 
 
 class Quiz(Task):
@@ -30,7 +30,7 @@ class Quiz(Task):
 
 @pytest.fixture(scope="module")
 def codec(cache):
-    return Codec(resolve("tiny:target", Registry().models, ModelCache(cache)).path, None)
+    return Codec(resolve("tiny:target", all_plugins().models, ModelCache(cache)).path, None)
 
 
 def judged(logprobs, reference="B", choices=(" Rome", " Paris", " Nice")):
@@ -169,7 +169,7 @@ def test_engines_agree_and_scoring_speed_is_what_is_compared(measured):
 def expanded(backend, cache, model="tiny:target", task="tiny-choice", options=None, **workload):
     content = {"workload": {"model": model, "task": task, **workload}}
     plan = build(content | {"cells": [{"backend": backend, "options": options or {}}]}, "test")
-    return expand(plan, Registry(), ModelCache(cache))
+    return expand(plan, all_plugins(), ModelCache(cache))
 
 
 def test_settings_of_generation_are_said_to_have_no_effect(cache):

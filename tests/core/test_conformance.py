@@ -16,7 +16,7 @@ from decodebench.core.conformance.kit import CHECKS, with_table
 from decodebench.core.conformance.memory import growth_per_cycle
 from decodebench.core.conformance.option_reads import recording
 from decodebench.core.conformance.subject import Subject
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
 
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
 CHECKED = {check.name: check for check in CHECKS}
@@ -79,7 +79,7 @@ def registry(cache):
         patch.setenv("DECODEBENCH_CACHE", str(cache))
         patch.setenv("PYTHONPATH", str(PLUGIN))
         patch.syspath_prepend(str(PLUGIN))
-        found = Registry()
+        found = all_plugins()
         assert {"twin", "twin-importing"} <= set(found.backends)
         yield found
 

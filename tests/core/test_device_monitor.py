@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from decodebench.core.device_monitor import DeviceMonitor
+from decodebench.core.measure.device_monitor import DeviceMonitor
 
 
 def has_gpu() -> bool:

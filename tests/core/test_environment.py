@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
-from decodebench.core.environment import capture, cores
+from decodebench.core.measure.environment import capture
+from decodebench.core.sdk.cores import cores
 
 
 def test_the_default_thread_count_lies_within_what_we_may_use():

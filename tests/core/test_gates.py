@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decodebench.collate.comparison import (
-    Accuracy,
-    CellLabel,
-    Comparison,
-    ComparisonRow,
-    Estimate,
-    Parity,
-)
+from decodebench.collate.comparison.result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Parity
 from decodebench.core.cli.compare import gates
 
 

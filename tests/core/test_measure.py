@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from decodebench import Availability, Backend, PluginError, Request, Step
-from decodebench.core.measure import measure, measure_with_stop
+from decodebench.core.measure.timed_loop import measure, measure_with_stop
 
 
 class Clock:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decodebench.core import metrics
-from decodebench.core.metrics import METRICS
-from decodebench.core.schema import Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.records import metrics
+from decodebench.core.records.metrics import METRICS
+from decodebench.core.records.schema import RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,9 @@ def figures(tmp_path, steps_by_sample, run=(), samples=()):
         for i, steps in enumerate(steps_by_sample)
     ]
     steps = [
-        Step(run_id="r", sample=i, index=j, **s) for i, many in enumerate(steps_by_sample) for j, s in enumerate(many)
+        RecordedStep(run_id="r", sample=i, index=j, **s)
+        for i, many in enumerate(steps_by_sample)
+        for j, s in enumerate(many)
     ]
     with Store.open(tmp_path, read_only=False) as store:
         with store.transaction():

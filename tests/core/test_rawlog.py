@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decodebench.core import rawlog
-from decodebench.core.rawlog import RawLogError, RawLogWriter
+from decodebench.core.records import raw_log as rawlog
+from decodebench.core.records.raw_log import RawLogError, RawLogWriter
 
 HEAD = {
     "schema": 1, "run_id": "r", "experiment": "e", "cell_id": "c", "round": 0, "started_at": "2026-01-01",

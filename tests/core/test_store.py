@@ -6,9 +6,9 @@ import pytest
 
 from decodebench import defaults
 from decodebench.core.errors import UsageError
-from decodebench.core.metrics import FACTS_SQL
-from decodebench.core.schema import Run, Sample, Step
-from decodebench.core.store import FILE_NAME, Store, columns_of, discard
+from decodebench.core.records.metrics import FACTS_SQL
+from decodebench.core.records.schema import RecordedStep, Run, Sample
+from decodebench.core.records.store import FILE_NAME, Store, columns_of, discard
 
 RUN = Run(
     run_id="r", experiment="e", cell_id="c", round=0, started_at="2026-01-01", backend="b", model="m",
@@ -22,11 +22,11 @@ def write(folder, run=RUN, samples=(), steps=()):
 
 
 def test_importing_the_store_does_not_import_duckdb():
-    code = "import sys, decodebench.core.store; sys.exit('duckdb' in sys.modules)"
+    code = "import sys, decodebench.core.records.store; sys.exit('duckdb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("table", "model"), [("runs", Run), ("samples", Sample), ("steps", Step)])
+@pytest.mark.parametrize(("table", "model"), [("runs", Run), ("samples", Sample), ("steps", RecordedStep)])
 def test_every_schema_field_is_a_column(tmp_path, table, model):
     Store.open(tmp_path, read_only=False).close()
     with Store.open(tmp_path) as store:
@@ -41,7 +41,7 @@ def test_every_schema_field_is_a_column(tmp_path, table, model):
 def test_values_come_back_as_they_went_in(tmp_path):
     text = 'quote " \\ newline \n tab \t nul \0 emoji \U0001f600 ' + "x" * 3_000_000
     sample = Sample(run_id="r", index=0, output_tokens=2, output_ids=(1, 2), text=text, engine={"a": 0.5})
-    step = Step(run_id="r", sample=0, index=0, t_s=1e-9, step_s=0.1 + 0.2, tokens=2, token_ids=(1, 2), text="")
+    step = RecordedStep(run_id="r", sample=0, index=0, t_s=1e-9, step_s=0.1 + 0.2, tokens=2, token_ids=(1, 2), text="")
     write(tmp_path, samples=[sample], steps=[step])
     with Store.open(tmp_path) as store:
         found = store.dicts("SELECT * FROM samples")[0]
@@ -66,7 +66,7 @@ def test_constraints_of_the_schema_hold_in_the_store(tmp_path):
 
 
 def test_the_same_step_twice_is_refused_and_nothing_stays(tmp_path):
-    step = Step(run_id="r", sample=0, index=0, t_s=0, step_s=0, tokens=1)
+    step = RecordedStep(run_id="r", sample=0, index=0, t_s=0, step_s=0, tokens=1)
     with pytest.raises(UsageError, match="twice"):
         write(tmp_path, samples=[Sample(run_id="r", index=0, output_tokens=1)], steps=[step, step])
     with Store.open(tmp_path) as store:
@@ -128,7 +128,7 @@ def test_a_store_of_another_version_says_what_to_do(tmp_path, version, advice):
 
 def test_facts_are_those_of_the_steps_that_are_there(tmp_path):
     def write_speed(step_s):
-        steps = [Step(run_id="r", sample=0, index=i, t_s=i * step_s, step_s=step_s, tokens=1) for i in range(3)]
+        steps = [RecordedStep(run_id="r", sample=0, index=i, t_s=i * step_s, step_s=step_s, tokens=1) for i in range(3)]
         with Store.open(tmp_path, read_only=False) as store, store.transaction():
             store.remove("r")
             store.add(RUN, [Sample(run_id="r", index=0, output_tokens=3)], steps)
@@ -142,7 +142,7 @@ def test_facts_are_those_of_the_steps_that_are_there(tmp_path):
 
 
 HOLD = (
-    "import sys, pathlib, time; from decodebench.core.store import Store\n"
+    "import sys, pathlib, time; from decodebench.core.records.store import Store\n"
     "s = Store.open(pathlib.Path(sys.argv[1]), read_only=False); print('open', flush=True); "
 )
 
@@ -176,7 +176,7 @@ def test_a_locked_store_says_so(tmp_path, monkeypatch):
 def test_many_steps_are_inserted_in_bulk(tmp_path):
     samples = [Sample(run_id="r", index=i, output_tokens=1000) for i in range(20)]
     steps = [
-        Step(run_id="r", sample=i, index=j, t_s=j, step_s=1.0, tokens=1, token_ids=(j,), text="x")
+        RecordedStep(run_id="r", sample=i, index=j, t_s=j, step_s=1.0, tokens=1, token_ids=(j,), text="x")
         for i in range(20)
         for j in range(1000)
     ]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from decodebench import UsageError
-from decodebench.core.plan import build
-from decodebench.core.prompts import Prompts
-from decodebench.core.registry import Registry
+from decodebench.core.host.registry import Registry
+from decodebench.core.measure.plan import build
+from decodebench.core.measure.prompts import Prompts
 
 RUN = ["run", "-b", "faulty", "-m", "tiny:draft", "--samples", 3, "--rounds", 1]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench import ModelError
-from decodebench.core.tokenizer import Codec, ids_hash, pieces
+from decodebench.core.sdk.tokenizer import Codec, ids_hash, pieces
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from decodebench.core.checkpoint import Checkpoint
-from decodebench.core.torch_device import plan_no_attention
+from decodebench.core.sdk.checkpoint import Checkpoint
+from decodebench.core.sdk.torch_device import plan_no_attention
 
 torch = pytest.importorskip("torch")
 
@@ -28,7 +28,7 @@ def test_cudnn_is_kept_out_of_attention_on_a_gpu(device, may_plan):
 def test_weights_are_those_of_the_file_and_no_part_of_it(tmp_path, stored, wanted):
     from safetensors.torch import save_file
 
-    from decodebench.core.torch_layers.weights import Weights
+    from decodebench.core.sdk.torch_layers.weights import Weights
 
     numbers = torch.linspace(-3, 3, 35).reshape(5, 7).to(getattr(torch, stored))
     save_file({"x": numbers}, tmp_path / "model.safetensors")

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from decodebench.core.rawlog import RawLogError, read
-from decodebench.core.schema import SCHEMA_VERSION, Environment, Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.records.raw_log import RawLogError, read
+from decodebench.core.records.schema import SCHEMA_VERSION, Environment, RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 
 # On logarithmic axes 4000 lies half way between the rungs, and so does its bandwidth: 4000 bytes/s, and 2000 of one.
 LADDER = {"1000": 8000.0, "16000": 2000.0}
@@ -35,7 +35,7 @@ def facts(folder, *steps_by_sample, prompt_tokens=97, **run):
     for i, many in enumerate(steps_by_sample):
         output = sum(step["tokens"] for step in many)
         samples.append(Sample(run_id="r", index=i, output_tokens=output, prompt_tokens=prompt_tokens))
-        steps += [Step(run_id="r", sample=i, index=j, **step) for j, step in enumerate(many)]
+        steps += [RecordedStep(run_id="r", sample=i, index=j, **step) for j, step in enumerate(many)]
     with Store.open(folder, read_only=False) as store:
         with store.transaction():
             store.add(Run(**{**RUN, **run}), samples, steps)

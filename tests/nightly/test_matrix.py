@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from decodebench.core.rawlog import RawLogError, read
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError, read
 
 UNSCORED = {"score": None, "extracted": None, "reference": None}  # scores come last, so a cut takes them first
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
@@ -37,7 +37,7 @@ options = {{ kv_cache_type = "f32", flash_attention = "off" }}
 
 
 def test_every_quantisation_of_the_engine_runs_and_the_harshest_costs_accuracy(cli_for, tmp_path):
-    formats = [q.name for q in Registry().backend("llama-cpp").quantisations()]
+    formats = [q.name for q in all_plugins().backend("llama-cpp").quantisations()]
     flags = [part for name in formats for part in ("-q", name)]
     run = ["run", "-b", "llama-cpp", "-m", "tiny:draft", *flags, "--task", "tiny-gsm", "--samples", 500]
     ended = cli_for(tmp_path)(*run, "--rounds", 1, "--set", "n_threads=1", "-o", tmp_path, "--json")

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 import pytest
 
 from decodebench import ModelCache, Request
-from decodebench.core.cells import with_companion
-from decodebench.core.measure import measure
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
-from decodebench.core.tokenizer import Codec
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.cells import with_companion
+from decodebench.core.measure.timed_loop import measure
+from decodebench.core.sdk.models import resolve
+from decodebench.core.sdk.tokenizer import Codec
 
 torch = pytest.importorskip("torch")
 GPU = "cuda:0"
@@ -63,7 +63,7 @@ SAMPLED = {
 
 @pytest.fixture(scope="module")
 def registry():
-    return Registry()
+    return all_plugins()
 
 
 @pytest.fixture(scope="module")

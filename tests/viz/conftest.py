@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from decodebench.collate.comparison import (
+from decodebench.collate.comparison.result import (
     Accuracy,
     CellLabel,
     Comparison,
@@ -14,9 +14,9 @@ from decodebench.collate.comparison import (
     Estimate,
     Parity,
 )
-from decodebench.core.finding import Finding
-from decodebench.core.schema import Environment, Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.contract.finding import Finding
+from decodebench.core.records.schema import Environment, RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 
 CELLS = (
     # backend, quantisation, bits, tokens/s, right answers of 16
@@ -208,7 +208,7 @@ def add_matrix(writer, experiment="matrix", hosts=("box",), rounds=3, cells=MATR
                     for step in range(TOKENS):
                         took = pace * wobble(index, step) * (12 if step == 0 else 1)
                         now += took
-                        steps.append(Step(run_id=run.run_id, sample=index, index=step, t_s=now, step_s=took, tokens=1,
+                        steps.append(RecordedStep(run_id=run.run_id, sample=index, index=step, t_s=now, step_s=took, tokens=1,
                                           forwards=1, bytes_read=counted))  # fmt: skip
                     samples.append(
                         Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", prompt_tokens=40,
@@ -231,13 +231,13 @@ def add_speculation(writer):
             samples, steps = [], []
             for index in range(PROBLEMS):
                 now, tokens = 0.05, 1
-                steps.append(Step(run_id=run.run_id, sample=index, index=0, t_s=now, step_s=now, tokens=1))
+                steps.append(RecordedStep(run_id=run.run_id, sample=index, index=0, t_s=now, step_s=now, tokens=1))
                 for cycle in range(1, 9):
                     tau = 1 + int((block - 1) * abs(math.sin(index * 1.7 + cycle * 2.3 + at)))
                     took = (3 + 0.4 * block) * wobble(index, cycle, number) / 1e3
                     now, tokens = now + took, tokens + tau
                     steps.append(
-                        Step(run_id=run.run_id, sample=index, index=cycle, t_s=now, step_s=took, tokens=tau,
+                        RecordedStep(run_id=run.run_id, sample=index, index=cycle, t_s=now, step_s=took, tokens=tau,
                              block_size=block, drafted=block - 1, accepted=tau - 1, draft_s=took * 0.3,
                              verify_s=took * 0.6, candidates=candidates or 1 + cycle % 4)
                     )  # fmt: skip

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from decodebench.collate.comparison import Comparison
+from decodebench.collate.comparison.result import Comparison
 from decodebench.core.cli.results import open_store
 from decodebench.viz.report import Content, write_report
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from decodebench import UsageError
-from decodebench.viz import style
-from decodebench.viz.dual_axis import ACCURACY, THROUGHPUT
+from decodebench.viz.drawing import style
+from decodebench.viz.drawing.dual_axis import ACCURACY, THROUGHPUT
 from decodebench.viz.figures import block_sweep, step_sweep
 from decodebench.viz.plot import draw
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench import UsageError
-from decodebench.collate.compare import compare
-from decodebench.collate.comparison import Comparison
-from decodebench.core.registry import Registry
-from decodebench.core.schema import Run, Sample, Totals
-from decodebench.core.store import Store
-from decodebench.viz import style
+from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.result import Comparison
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.schema import Run, Sample, Totals
+from decodebench.core.records.store import Store
+from decodebench.viz.drawing import style
+from decodebench.viz.drawing.series import cells, looks
 from decodebench.viz.figures import (
     backend_comparison,
     decodebench_figures,
@@ -29,7 +30,6 @@ from decodebench.viz.figures import (
     summary_stats,
 )
 from decodebench.viz.plot import MissingDataError, choose, draw, image, plot, read
-from decodebench.viz.series import cells, looks
 
 EMPTY = Comparison(experiment="x", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
 CLASSIC = (backend_comparison, speedup_comparison, summary_stats, quantization_impact)
@@ -48,7 +48,7 @@ def texts(axes) -> set[str]:
 
 
 def test_importing_figures_imports_no_matplotlib():
-    code = "import sys, decodebench.viz.figures, decodebench.viz.terminal; print('matplotlib' in sys.modules)"
+    code = "import sys, decodebench.viz.figures, decodebench.viz.terminal.tables; print('matplotlib' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"
 
@@ -144,7 +144,7 @@ def test_two_backends_of_one_colour_differ_in_their_hatch():
 
 
 def test_built_in_backends_have_colours_of_their_own():
-    engines = {name for name in Registry().backends if name != "faulty"}
+    engines = {name for name in all_plugins().backends if name != "faulty"}
     assert engines <= style.BACKENDS.keys()
     colours = [colour for colour, _ in style.BACKENDS.values()] + list(style.OTHERS)
     assert len(set(colours)) == len(colours)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench.collate.comparison import Estimate
+from decodebench.collate.comparison.result import Estimate
 from decodebench.viz.numbers import by_unit, digits, interval, percent, seconds, size, with_margin
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.colors import to_rgba
 
-from decodebench.viz import style
+from decodebench.viz.drawing import style
 from decodebench.viz.figures.parity_heatmap import FIGURE
 from decodebench.viz.plot import draw, image
 

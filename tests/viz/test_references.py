@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from decodebench.collate.compare import compare
-from decodebench.viz import style
+from decodebench.collate.comparison.compare import compare
+from decodebench.viz.drawing import style
 from decodebench.viz.figures import backend_comparison, decodebench_figures
 from decodebench.viz.plot import image, read
 

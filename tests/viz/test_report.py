@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.core.cli.results import open_store
-from decodebench.core.finding import Finding, Place
+from decodebench.core.contract.finding import Finding, Place
 from decodebench.viz import report
 from decodebench.viz.report import Content, render, write_report
 from decodebench.viz.report.charts import chart_data

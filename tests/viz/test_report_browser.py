@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
+from decodebench.viz.drawing.style import look_of
 from decodebench.viz.report import render
-from decodebench.viz.style import look_of
 
 from .report_pages import HOSTILE, PROBLEMS, large_content, write_logs, write_page
 

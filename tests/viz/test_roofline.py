@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from decodebench.collate.compare import compare
-from decodebench.core.schema import Environment, Run, Sample, Step
-from decodebench.core.store import Store
-from decodebench.viz import style
+from decodebench.collate.comparison.compare import compare
+from decodebench.core.records.schema import Environment, RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
+from decodebench.viz.drawing import style
 from decodebench.viz.figures import memory_throughput, param_throughput, roofline
 from decodebench.viz.plot import MissingDataError, draw, plot, read
 
@@ -52,7 +52,7 @@ def add(writer, cell, number, speed, run):
         "weight_bytes": weights, "read_weight_bytes": computed, "kv_bytes_per_token": 0,
     }  # fmt: skip
     steps = [
-        Step(run_id=run_id, sample=0, index=i, t_s=(i + 1) / speed, step_s=1 / speed, tokens=1, forwards=1,
+        RecordedStep(run_id=run_id, sample=0, index=i, t_s=(i + 1) / speed, step_s=1 / speed, tokens=1, forwards=1,
              bytes_read=counted)
         for i in range(5)
     ]  # fmt: skip

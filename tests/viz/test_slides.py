@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from decodebench import UsageError
-from decodebench.collate.compare import compare
-from decodebench.collate.reproduce import plan_toml
-from decodebench.core.schema import Environment, Run, Sample, Totals
-from decodebench.core.store import Store
+from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.reproduce import plan_toml
+from decodebench.core.records.schema import Environment, Run, Sample, Totals
+from decodebench.core.records.store import Store
 from decodebench.viz.figures import backend_comparison, device_comparison, speedup_comparison
 from decodebench.viz.slides import TEMPLATE, write_slides
 from decodebench.viz.slides.deck import Deck, make_deck

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.core.cli.results import open_store
-from decodebench.viz.sparkline import WIDTH, courses, sparkline
+from decodebench.viz.terminal.sparkline import WIDTH, courses, sparkline
 
 from ..collate.conftest import Logs, plain_steps, sample
 

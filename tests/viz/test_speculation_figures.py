@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
-from decodebench.collate.comparison import Comparison
+from decodebench.collate.comparison.result import Comparison
 from decodebench.core.errors import UsageError
-from decodebench.core.schema import Run, Sample, Step
-from decodebench.core.store import Store
-from decodebench.viz import style
-from decodebench.viz.cycles import NEEDS, TOPIC, block_colour, modes
+from decodebench.core.records.schema import RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
+from decodebench.viz.drawing import style
+from decodebench.viz.drawing.cycles import NEEDS, TOPIC, block_colour, modes
 from decodebench.viz.figures import (
     block_size_tau,
     candidate_counts,
@@ -64,11 +64,11 @@ def add(writer, index, cell, number, timed):
         cycle_s = (4 * block + number) / 1e3
         times = [0.1 + cycle_s * at for at in range(len(cycles) + 1)]
         known = {"t_s": times[0], "step_s": times[0]} if timed else {}
-        steps.append(Step(run_id=run_id, sample=sample, index=0, tokens=1, **known))
+        steps.append(RecordedStep(run_id=run_id, sample=sample, index=0, tokens=1, **known))
         for at, tau in enumerate(cycles, 1):
             known = {"t_s": times[at], "step_s": cycle_s} if timed else {"engine_s": cycle_s}
             steps.append(
-                Step(run_id=run_id, sample=sample, index=at, tokens=tau, block_size=block, drafted=block - 1,
+                RecordedStep(run_id=run_id, sample=sample, index=at, tokens=tau, block_size=block, drafted=block - 1,
                      accepted=tau - 1, draft_s=block / 1e3, verify_s=2 * block / 1e3, candidates=candidates, **known)
             )  # fmt: skip
         duration = times[-1] if timed else None
@@ -180,8 +180,10 @@ def test_a_published_tau_beats_the_visible_tokens(tmp_path):
             device="cpu", quantisation="none", samples=1, warmup=0, max_new_tokens=9,
         )  # fmt: skip
         steps = [
-            Step(run_id="r", sample=0, index=0, tokens=1),
-            Step(run_id="r", sample=0, index=1, tokens=2, block_size=8, drafted=7, accepted=2, trace={"tau": 5}),
+            RecordedStep(run_id="r", sample=0, index=0, tokens=1),
+            RecordedStep(
+                run_id="r", sample=0, index=1, tokens=2, block_size=8, drafted=7, accepted=2, trace={"tau": 5}
+            ),
         ]
         writer.add(run, [Sample(run_id="r", index=0, output_tokens=3)], steps)
     with Store.open(tmp_path) as store:

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from decodebench.collate.comparison import Estimate, Parity
-from decodebench.viz.sparkline import Courses
-from decodebench.viz.terminal import comparison_view, show_view
+from decodebench.collate.comparison.result import Estimate, Parity
+from decodebench.viz.terminal.sparkline import Courses
+from decodebench.viz.terminal.tables import comparison_view, show_view
 
 from .conftest import make_row
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.figure import Figure
-from ...core.hookspecs import hookimpl
+from ...core.contract.figure import Figure
+from ...core.contract.hookspecs import hookimpl
 from . import (
     backend_comparison,
     block_size_decode_cost,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..bars import draw_bars, without
-from ..series import CELL_COLUMNS, SPEED_COLUMNS, cells, speed_label, speed_note, speed_of
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.bars import draw_bars, without
+from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, speed_label, speed_note, speed_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
 from .block_size_tau import curves, line, rounds_of
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import scale_mean
+from ...collate.statistics.ratios import scale_mean
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
-from ..series import rounds_note
+from ..drawing import style
+from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
+from ..drawing.series import rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

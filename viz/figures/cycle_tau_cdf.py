@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
 from .cycle_tau_histogram import cycles_of, tau_shares
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import CYCLES_SQL, NEEDS, TOPIC, Mode, block_colour, modes
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import CYCLES_SQL, NEEDS, TOPIC, Mode, block_colour, modes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import scale_mean
+from ...collate.statistics.ratios import scale_mean
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from .. import style
+from ..drawing import style
+from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, rounds_note, speed_label, speed_note, speed_of
 from ..numbers import digits
-from ..series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, rounds_note, speed_label, speed_note, speed_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...collate.noise import supports_percentile
-from ...core.figure import Figure, Row
-from .. import style
-from ..series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
+from ...collate.statistics.noise import supports_percentile
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from .. import style
-from ..bars import draw_bars, without
-from ..series import CELL_COLUMNS, Cell, cells, positions
+from ..drawing import style
+from ..drawing.bars import draw_bars, without
+from ..drawing.series import CELL_COLUMNS, Cell, cells, positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

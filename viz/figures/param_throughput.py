@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from .. import style
-from ..bars import draw_bars, without
-from ..series import CELL_COLUMNS, cells
+from ..drawing import style
+from ..drawing.bars import draw_bars, without
+from ..drawing.series import CELL_COLUMNS, cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.parity_matrix import tokens_identical
+from ...collate.parity.matrix import tokens_identical
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from .. import style
+from ..drawing import style
+from ..drawing.series import CELL_COLUMNS, Cell, cells
 from ..numbers import percent
-from ..series import CELL_COLUMNS, Cell, cells
-from ..terminal import divergence_text
+from ..terminal.tables import divergence_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

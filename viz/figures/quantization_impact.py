@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import Interval, scale_mean
-from ...core.figure import Figure, Row
-from .. import style
-from ..accuracy import accuracy_note, accuracy_of
-from ..bars import ROOM
-from ..series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
+from ...collate.statistics.ratios import Interval, scale_mean
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.bars import ROOM
+from ..drawing.series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
+from ..terminal.accuracy import accuracy_note, accuracy_of
 from .backend_comparison import SQL
 
 if TYPE_CHECKING:

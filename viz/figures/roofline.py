@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import scale_mean
+from ...collate.statistics.ratios import scale_mean
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from ...core.metrics import LADDER_SQL
-from .. import style
-from ..bars import without
+from ...core.records.metrics import LADDER_SQL
+from ..drawing import style
+from ..drawing.bars import without
+from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 from ..numbers import percent
-from ..series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.noise import supports_percentile
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
+from ...collate.statistics.noise import supports_percentile
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

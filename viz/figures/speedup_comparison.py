@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.figure import Figure, Row
-from ...core.metrics import METRICS
-from .. import style
+from ...core.records.metrics import METRICS
+from ..drawing import style
+from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
 from ..numbers import ratio_text
-from ..series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, TOPIC, modes, name_rows
-from ..series import CELL_COLUMNS
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, TOPIC, modes, name_rows
+from ..drawing.series import CELL_COLUMNS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..dual_axis import NEEDS, draw_sweep, sweep_sql
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.dual_axis import NEEDS, draw_sweep, sweep_sql
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,21 +6,12 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import Interval, scale_mean
-from ...core.figure import Figure, Row
-from .. import style
-from ..bars import ROOM
+from ...collate.statistics.ratios import Interval, scale_mean
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.bars import ROOM
+from ..drawing.series import Cell, Look, cells, looks, rounds_note, speed_label, speed_note, speed_of
 from ..numbers import digits
-from ..series import (
-    Cell,
-    Look,
-    cells,
-    looks,
-    rounds_note,
-    speed_label,
-    speed_note,
-    speed_of,
-)
 from .backend_comparison import SQL
 
 if TYPE_CHECKING:

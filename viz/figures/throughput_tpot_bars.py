@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics import scale_mean
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows
-from ..series import rounds_note
+from ...collate.statistics.ratios import scale_mean
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows
+from ..drawing.series import rounds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.figure import Figure, Row
-from .. import style
-from ..cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, shown
+from ...core.contract.figure import Figure, Row
+from ..drawing import style
+from ..drawing.cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...collate.comparison import Comparison, ComparisonRow
-from ...collate.observations import is_unknown, keyed
+from ...collate.comparison.observations import is_unknown, keyed
+from ...collate.comparison.result import Comparison, ComparisonRow
 
 if TYPE_CHECKING:
-    from ...core.store import Store
+    from ...core.records.store import Store
 
 _FIGURES = ("ttft_s", "decode_tokens_per_s", "duration_s", "score")
 _TOLD = ("output_tokens", "finish", "reason", "extracted")

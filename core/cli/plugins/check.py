@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .... import defaults
-from ...registry import Registry
+from ..installed import installed_plugins
 from ..output import CONTEXT, console, json_option, print_json, print_table
 from ..plan_flags import MatrixFlags, set_options
 
@@ -54,7 +54,7 @@ def check(  # noqa: PLR0913 - one parameter per flag
     from ...conformance.kit import chosen
     from ...conformance.subject import Subject, backend_names
 
-    registry, checks = Registry(), chosen(only)
+    registry, checks = installed_plugins(), chosen(only)
     names = backend_names(registry, name)
     flags = MatrixFlags(names, (), (), (), settings)
     options = set_options(flags, {one: registry.backend(one) for one in names})

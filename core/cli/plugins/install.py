@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
+from ...contract.hookspecs import PROJECT
 from ...errors import UsageError
-from ...hookspecs import PROJECT
-from ...installers import Command, Specs, installer_for
-from ...registry import PluginRecord, Registry
+from ...host.registry import PluginRecord
+from ...isolation.installers import Command, Specs, installer_for
+from ..installed import installed_plugins
 from ..output import CONTEXT, announce, json_option, print_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -56,7 +57,7 @@ def install(
     if dry_run:
         print_json({"command": command}) if as_json else click.echo(shlex.join(command))
         return 0
-    before = {plugin.address: plugin for plugin in Registry().plugins}
+    before = {plugin.address: plugin for plugin in installed_plugins().plugins}
     if run(command) != 0:
         click.echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
         return 1
@@ -72,8 +73,8 @@ def install(
 
 
 def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: bool, as_json: bool) -> int:
-    from ...environments import check_base, commands, create, folder_of, python_in
-    from ...worker_part import bare_environment
+    from ...isolation.virtual_environments import check_base, commands, create, folder_of, python_in
+    from ...isolation.worker_part import bare_environment
 
     if not _NAME.fullmatch(name):
         raise UsageError(f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ...registry import PluginRecord, Registry
+from ...host.registry import PluginRecord
+from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json, print_table
 
 _COLUMNS = (
@@ -28,7 +29,7 @@ def list(as_json: bool) -> None:  # the name of the sub-command
 
 def show_all(*, as_json: bool) -> None:
     """Print the list."""
-    found = Registry().plugins
+    found = installed_plugins().plugins
     if as_json:
         print_json([plugin.model_dump(mode="json") for plugin in found])
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ...errors import UsageError
-from ...registry import Registry
+from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -65,7 +65,7 @@ def _check_name(name: str, module: str) -> None:
         raise UsageError(f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(f"name {name!r}: Python has a word or module {module!r} of its own; choose another")
-    if name in Registry().backends:
+    if name in installed_plugins().backends:
         raise UsageError(f"name {name!r}: there is a backend of this name already; choose another")
     found = importlib.util.find_spec(module)
     if found is not None and found.origin is not None:  # a mere folder of that name is no module

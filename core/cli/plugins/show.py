@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import click
 
-from ...availability import availability
 from ...errors import unknown_name
-from ...registry import PluginRecord, Registry
+from ...host.availability import availability
+from ...host.registry import PluginRecord, Registry
+from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json, print_table
 
 
@@ -20,7 +21,7 @@ def show(name: str, as_json: bool) -> None:
 
     NAME is a plugin's name, distribution:name, or a distribution with one plugin.
     """
-    registry = Registry()
+    registry = installed_plugins()
     plugin = find(registry, name)
     if as_json:
         print_json(plugin.model_dump(mode="json") | {"revision": plugin.revision})

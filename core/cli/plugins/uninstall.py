@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from ...contract.hookspecs import PROJECT
 from ...errors import UsageError, unknown_name
-from ...hookspecs import PROJECT
-from ...installers import installer_for, normalised
-from ...registry import PluginRecord, Registry
-from ...user_files import config_file
+from ...host.registry import PluginRecord
+from ...host.user_files import config_file
+from ...isolation.installers import installer_for, normalised
+from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json
 from .install import run
 
@@ -22,7 +23,7 @@ from .install import run
 @json_option
 def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
     """Remove a plugin, by its own name or by its distribution's."""
-    found = _of(Registry().plugins, name)
+    found = _of(installed_plugins().plugins, name)
     if found[0].python is not None:
         return _remove(found[0].python, found, dry_run=dry_run, as_json=as_json)
     distribution = str(found[0].distribution)
@@ -43,7 +44,7 @@ def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
 
 def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: bool) -> int:
     """Delete the environment that was made for a plugin."""
-    from ...environments import is_ours, remove
+    from ...isolation.virtual_environments import is_ours, remove
 
     folder, names = python.parent.parent, [plugin.name for plugin in found]
     if not is_ours(python):

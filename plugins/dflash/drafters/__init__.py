@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ....core.torch_layers.place import Place
+    from ....core.sdk.torch_layers.place import Place
 
 
 class Drafter(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ....core.torch_layers.place import Place
+from ....core.sdk.torch_layers.place import Place
 from ..draft import Draft
 from ..target import Target
 from . import Drafter

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from ....core.torch_layers.place import Place, Span
+from ....core.sdk.torch_layers.place import Place, Span
 from . import Drafter
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....core.logparser import LogParser
+from ....core.contract.log_parser import LogParser
 from .console import ConsoleLog
 from .cycles import CycleTrace
 from .samples import SampleRows

@@ -26,8 +26,9 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.logparser import LogParser, head_text, read_text
-from ....core.schema import Run
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run
+from ....core.sdk.logs.text import head_text, read_text
 from .console_lines import DRAFT_STEPS, LINES, MEAN_TAU, SPEEDUP, read_count, read_number
 from .runs import BASELINE, UNKNOWN, environment, make_run
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ....core.log_fields import count, number, percentages
-from ....core.logparser import malformed
+from ....core.sdk.logs.fields import count, number, percentages
+from ....core.sdk.logs.text import malformed
 
 MEAN_TAU = "Average Acceptance length"
 DRAFT_STEPS = "Draft steps per cycle"

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.schema import Step
+from ....core.records.schema import RecordedStep
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 
 _TRACE: Mapping[str, Callable[[Fields, str], Any]] = {
     "chosen_block_size": Fields.count,
@@ -34,7 +34,7 @@ _TRACE: Mapping[str, Callable[[Fields, str], Any]] = {
     "candidate_rank_variants": Fields.anything,
     "verified_tokens": Fields.count,
 }
-"""What a trace row may tell beside the fields of ``Step``, by the scripts' own names."""
+"""What a trace row may tell beside the fields of ``RecordedStep``, by the scripts' own names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Cycle:
     Attributes:
         tau: tokens that it gained, the target's own included.
         block_size: effective block size, the anchor included; None where it is not told.
-        facts: further fields of ``Step``, and those that differ from the rule.
-        trace: what goes into ``Step.trace``.
+        facts: further fields of ``RecordedStep``, and those that differ from the rule.
+        trace: what goes into ``RecordedStep.trace``.
         committed: how many of the tokens stayed in the output, where the row tells it.
     """
 
@@ -78,7 +78,7 @@ class Cycle:
         committed = row.count("committed_tokens", most=tau) if row.has("committed_tokens") else None
         return cls(tau, size, facts, trace, committed)
 
-    def step(self, run_id: str, sample: int, index: int, tokens: int) -> Step:
+    def step(self, run_id: str, sample: int, index: int, tokens: int) -> RecordedStep:
         """Return the step.
 
         Args:
@@ -92,7 +92,7 @@ class Cycle:
         trace = dict(self.trace)
         if tokens != self.tau:
             trace["tau"] = self.tau
-        return Step(
+        return RecordedStep(
             run_id=run_id,
             sample=sample,
             index=index,

@@ -20,10 +20,10 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import has_keys, read_rows
-from ....core.logparser import LogParser
-from ....core.schema import Run, Sample, Step
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import RecordedStep, Run, Sample
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import has_keys, read_rows
 from .cycle import Cycle
 from .runs import BASELINE, make_run
 
@@ -87,7 +87,7 @@ class CycleTrace(LogParser):
         """Look for the keys of a row."""
         return has_keys(head, "dataset_row_idx", "mode", "cycle_idx")
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with its samples and steps.
 
         Raises:
@@ -197,7 +197,9 @@ def _run(run_id: str, traced: _Traced, limit: int | None, cut: str | None) -> Ru
     )
 
 
-def _records(run_id: str, index: int, dataset: str, trace: _Trace, limit: int | None) -> Iterator[Sample | Step]:
+def _records(
+    run_id: str, index: int, dataset: str, trace: _Trace, limit: int | None
+) -> Iterator[Sample | RecordedStep]:
     output_tokens = trace.output_tokens(limit)
     told = zip(_WHERE, trace.where, strict=True)
     yield Sample(
@@ -209,7 +211,7 @@ def _records(run_id: str, index: int, dataset: str, trace: _Trace, limit: int | 
         finish="length" if output_tokens == limit else None,
         engine={f"published_{name}": float(number) for name, number in told if number is not None},
     )
-    yield Step(run_id=run_id, sample=index, index=0, tokens=1, forwards=1)
+    yield RecordedStep(run_id=run_id, sample=index, index=0, tokens=1, forwards=1)
     known = 1
     for number, cycle in enumerate(trace.cycles, start=1):
         tokens = max(0, min(cycle.tau, output_tokens - known)) if cycle.committed is None else cycle.committed

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ....core.schema import Environment, Run
+from ....core.records.schema import Environment, Run
 
 UNKNOWN = "unknown"
 BASELINE: Mapping[str, JsonValue] = {"block_size": 1}

@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import has_keys, read_rows
-from ....core.logparser import LogParser
-from ....core.schema import Run, Sample, Step
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import RecordedStep, Run, Sample
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import has_keys, read_rows
 from .cycle import Cycle
 from .runs import BASELINE, make_run
 
@@ -103,7 +103,7 @@ class SampleRows(LogParser):
         """Look for the keys of a row."""
         return has_keys(head, "dataset_row_idx", "prompt_text")
 
-    def read(self, path: Path) -> Iterator[Run | Sample | Step]:
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with its samples and steps.
 
         Raises:
@@ -285,7 +285,7 @@ def _notes(first: _Result, limit: int | None) -> Iterator[str]:
         yield "block_size of the cycles is the configured one, at the token limit what was left of it"
 
 
-def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Iterator[Sample | Step]:
+def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Iterator[Sample | RecordedStep]:
     fields, row = result.fields, result.row
     ttft_s, wall_s = fields.number("ttft_s"), fields.number("wall_time_s")
     if ttft_s > wall_s:
@@ -305,7 +305,7 @@ def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Ite
         engine=_counters(result, ttft_s, wall_s),
     )
     if result.tokens:
-        yield Step(run_id=run_id, sample=index, index=0, t_s=ttft_s, step_s=ttft_s, tokens=1, forwards=1)
+        yield RecordedStep(run_id=run_id, sample=index, index=0, t_s=ttft_s, step_s=ttft_s, tokens=1, forwards=1)
     known = 1
     for number, cycle in enumerate(_sized(result, limit), start=1):
         tokens = min(cycle.tau, result.tokens - known)

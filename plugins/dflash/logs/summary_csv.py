@@ -24,9 +24,10 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import count, number, percentages
-from ....core.logparser import LogParser, head_text, malformed, read_text
-from ....core.schema import Run
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run
+from ....core.sdk.logs.fields import count, number, percentages
+from ....core.sdk.logs.text import head_text, malformed, read_text
 from .runs import BASELINE, environment, make_run
 
 _HEADER = {"dataset", "max_samples", "block_size", "tau", "log_path"}

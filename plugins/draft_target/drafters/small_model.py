@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ....core import torch_sampling
-from ....core.backend import Request
+from ....core.contract.backend import Request
+from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..models import CausalModel, TokenSequence
 from ..proposal import NOTHING, Proposal

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import is_object_with, read_object
-from ....core.logparser import LogParser
-from ....core.schema import Run, Sample, Sampling
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample, Sampling
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import is_object_with, read_object
 
 EXTRA = "published_extra"
 """Key of ``Run.settings``: JSON of the keys that are not known here, by the object that they stand in."""

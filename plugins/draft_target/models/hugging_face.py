@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....core.errors import ModelError
-from ....core.hugging_face import context_length, open_model
+from .... import ModelError
+from ....core.sdk.hugging_face import context_length, open_model
 from . import CausalModel, TokenSequence
 
 if TYPE_CHECKING:

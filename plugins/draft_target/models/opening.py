@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ....core.decoder_config import ARCHITECTURES
-from ....core.errors import ModelError
+from .... import ModelError
+from ....core.sdk.decoder_config import ARCHITECTURES
 from . import CausalModel
 
 Engine = Literal["auto", "own", "transformers"]

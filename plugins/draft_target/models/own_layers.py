@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....core.torch_layers.causal_lm import CausalLM
-from ....core.torch_layers.kv_cache import KeyValueCache
-from ....core.torch_layers.place import Span
-from ....core.torch_layers.token_tree import TokenTree, build_tree
-from ....core.torch_layers.tree_place import Tree
+from ....core.sdk.torch_layers.causal_lm import CausalLM
+from ....core.sdk.torch_layers.kv_cache import KeyValueCache
+from ....core.sdk.torch_layers.place import Span
+from ....core.sdk.torch_layers.token_tree import TokenTree, build_tree
+from ....core.sdk.torch_layers.tree_place import Tree
 from . import CausalModel, TokenSequence
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ....core.backend import Request
-from ....core.errors import UsageError
+from .... import UsageError
+from ....core.contract.backend import Request
 from ..draws import Draws
 from ..proposal import Judgement, Proposal
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ....core import torch_sampling
-from ....core.backend import Request
+from ....core.contract.backend import Request
+from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..proposal import Judgement, Proposal
 from . import Rule, RuleName

@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from ....core.cache import ModelCache
+from .... import BackendError, ModelCache, UsageError
 from ....core.cli.run import Size
-from ....core.environment import cores
-from ....core.errors import BackendError, UsageError
-from ....core.models import resolve
-from ....core.registry import Registry
+from ....core.isolation.plugins import all_plugins
+from ....core.sdk.cores import cores
+from ....core.sdk.models import resolve
 from ..backend import DraftTargetBackend
 from .security import is_loopback, read_pem, read_token
 
@@ -104,7 +103,7 @@ def _serve(flags: dict[str, Any]) -> None:
         pair = (read_pem("--tls-key", flags["tls_key"]), read_pem("--tls-cert", flags["tls_cert"]))
         credentials = grpc.ssl_server_credentials([pair])
     token = read_token(flags["auth_token_file"]) if flags["auth_token_file"] is not None else None
-    resolved = resolve(flags["model"], Registry().models, ModelCache())
+    resolved = resolve(flags["model"], all_plugins().models, ModelCache())
     log = Log(is_verbose=flags["verbose"])
     model = open_model(
         resolved.path,

@@ -12,7 +12,7 @@ from types import FrameType
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from ....core.errors import BackendError
+from .... import BackendError
 from ..proto.verification_pb2_grpc import add_VerificationServicer_to_server
 from .log import Log
 from .parsing import ParseStreams

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from ....core.errors import UsageError
+from .... import UsageError
 
 _METADATA_KEY = "authorization"
 _HANDLERS = {  # by whether requests and whether responses come as a stream

@@ -15,8 +15,8 @@ from typing import Any
 
 import grpc
 
-from ....core.backend import Request, Step
-from ....core.tokenizer import Codec, pieces, vocabulary_hash
+from ....core.contract.backend import Request, Step
+from ....core.sdk.tokenizer import Codec, pieces, vocabulary_hash
 from ..decoder import Decoder
 from ..draft_length import DraftLength
 from ..drafters.prompt_lookup import PromptLookup

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ....core.log_fields import count, number
-from ....core.logparser import LogParser, head_text, malformed, read_text, tail_text
-from ....core.schema import Run, Totals
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Totals
+from ....core.sdk.logs.fields import count, number
+from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from .published import make_run
 
 _LINES = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ....core.schema import Run
+from ....core.records.schema import Run
 
 
 def make_run(run_id: str, *, options: Mapping[str, JsonValue], **known: Any) -> Run:  # noqa: ANN401 - fields of Run

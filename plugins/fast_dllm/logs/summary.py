@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import Fields, check_plain
-from ....core.log_json import is_object_with, read_object
-from ....core.logparser import LogParser, head_text
-from ....core.schema import Environment, Run, Totals
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Environment, Run, Totals
+from ....core.sdk.logs.fields import Fields, check_plain
+from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.text import head_text
 from .published import make_run
 
 _DEFAULTS: dict[str, JsonValue] = {

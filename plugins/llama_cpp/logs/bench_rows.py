@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....core.log_fields import Fields
-from ....core.log_json import parse_object
-from ....core.logparser import malformed
-from ....core.rawlog import RawLogError
+from ....core.records.raw_log import RawLogError
+from ....core.sdk.logs.fields import Fields
+from ....core.sdk.logs.json_files import parse_object
+from ....core.sdk.logs.text import malformed
 
 _STDERR = "STDERR:"
 _CSV = re.compile(r"build_commit,.*\bavg_ns\b.*")

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ....core.gguf_names import format_of, model_of, size_of
-from ....core.log_fields import MOST_TOKENS, count, number
-from ....core.logparser import LogParser, head_text, malformed, read_text, tail_text
-from ....core.schema import Run, Sample
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample
+from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label
 
 _PRINTER = r"(?:llama_perf_context_print|llama_print_timings|common_perf_print|slot +print_timings?)\b[^=]*?:?"

@@ -14,11 +14,12 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ....core.gguf_names import format_of, model_of, size_of
-from ....core.log_fields import MOST_TOKENS, count, number
-from ....core.logparser import LogParser, head_text, read_text
-from ....core.schema import Environment, Run, Sample, Status
-from ....core.workflow_header import HEADER_LINE, Facts
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Environment, Run, Sample, Status
+from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.text import head_text, read_text
+from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
 from .bench_rows import Row, Tests, find_form, read_tests, split_errors
 

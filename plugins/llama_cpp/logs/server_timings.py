@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ....core.gguf_names import format_of, model_of
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import read_answers
-from ....core.logparser import LogParser, head_text, malformed, tail_text
-from ....core.schema import Run, Sample, Sampling
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample, Sampling
+from ....core.sdk.gguf_names import format_of, model_of
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import read_answers
+from ....core.sdk.logs.text import head_text, malformed, tail_text
 
 _TIMINGS = re.compile(r'"timings"\s*:\s*\{[^{}]*"predicted_ms"\s*:')
 _ENDS: dict[str, Literal["stop", "length", "stop-string"]] = {

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import read_answers
-from ....core.logparser import LogParser, head_text, malformed, tail_text
-from ....core.schema import Run, Sample
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import read_answers
+from ....core.sdk.logs.text import head_text, malformed, tail_text
 from .model_names import split_name
 
 _EXTRA = re.compile(r'"extra"\s*:\s*\{[^{}]*"end_to_end_latency_s"\s*:')

@@ -16,10 +16,11 @@ from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ....core.log_fields import MOST_TOKENS, Fields, count, number
-from ....core.log_json import read_object
-from ....core.logparser import LogParser, head_text, malformed, read_text
-from ....core.schema import Run, Sample, Sampling, Status, Totals
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample, Sampling, Status, Totals
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, number
+from ....core.sdk.logs.json_files import read_object
+from ....core.sdk.logs.text import head_text, malformed, read_text
 from .model_names import split_name
 
 _COLUMNS = ("num_gpus", "duration", "num_total_requests", "num_completed_requests", "total_output_tokens")

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ....core.log_fields import Fields
-from ....core.log_json import is_object_with, read_object
-from ....core.logparser import LogParser
-from ....core.schema import Run, Sample, Totals
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample, Totals
+from ....core.sdk.logs.fields import Fields
+from ....core.sdk.logs.json_files import is_object_with, read_object
 
 _BATCH = re.compile(r"count\{batch_size=([0-9]{1,6})\}")
 

@@ -20,12 +20,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ....core.log_fields import MOST_TOKENS, Fields
-from ....core.log_json import parse_object
-from ....core.logparser import LogParser, head_text, read_text
-from ....core.rawlog import RawLogError
-from ....core.schema import Run, Sample, Status
-from ....core.workflow_header import HEADER_LINE, Facts
+from ....core.contract.log_parser import LogParser
+from ....core.records.raw_log import RawLogError
+from ....core.records.schema import Run, Sample, Status
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.json_files import parse_object
+from ....core.sdk.logs.text import head_text, read_text
+from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 
 _FRAMEWORK = "framework: mlc_llm"
 _AVERAGE = re.compile(r"avg_tok_per_sec: [0-9.]+")

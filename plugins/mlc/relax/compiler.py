@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....core.cache import ModelCache
-from ....core.errors import BackendError
+from .... import BackendError, ModelCache
 from .model import Decoder, build
 
 if TYPE_CHECKING:

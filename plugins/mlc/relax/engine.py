@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....core.backend import Request, Step
-from ....core.sampling import chooser
+from ....core.contract.backend import Request, Step
+from ....core.sdk.sampling import chooser
 from .attention import PAGE
 from .layout import tiled
 from .model import Decoder

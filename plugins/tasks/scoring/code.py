@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ....core.errors import DecodebenchError
-from ....core.tasks import Score
+from .... import DecodebenchError
+from ....core.contract.task import Score
 from ..sandbox import LIMITS, Limits, Outcome, Sandbox
 
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE | re.I)
@@ -36,7 +36,7 @@ def score_programs(programs: Iterable[str], limits: Limits = LIMITS) -> Iterator
     Raises:
         DecodebenchError: the sandbox cannot be started.
     """
-    from ....core.environment import cores
+    from ....core.sdk.cores import cores
 
     sandbox = Sandbox(limits)
     waiting: deque[Future[Outcome]] = deque()

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 
-from ....core.answers import boxed, same_number
-from ....core.errors import DecodebenchError, UsageError
-from ....core.tasks import Score
+from .... import DecodebenchError, UsageError
+from ....core.contract.task import Score
+from ....core.sdk.answers import boxed, same_number
 
 LIMIT_S = 5.0
 START_S = 60.0

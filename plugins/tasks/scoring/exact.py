@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ....core.tasks import Score
+from ....core.contract.task import Score
 
 
 def score_exact(text: str, reference: str) -> Score:

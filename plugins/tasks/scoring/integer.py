@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from ....core.answers import boxed, final_number
-from ....core.tasks import Score
+from ....core.contract.task import Score
+from ....core.sdk.answers import boxed, final_number
 
 _INTEGER = re.compile(r"(?<![0-9.])-?[0-9]+(?:\.0+)?(?![0-9.]*[0-9])")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ....core.answers import final_number, same_number
-from ....core.tasks import Score
+from ....core.contract.task import Score
+from ....core.sdk.answers import final_number, same_number
 
 
 def score_number(text: str, reference: str) -> Score:

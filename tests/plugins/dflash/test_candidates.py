@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench.core.torch_layers.token_tree import build_tree, side_by_side
+from decodebench.core.sdk.torch_layers.token_tree import build_tree, side_by_side
 from decodebench.plugins.dflash.candidates import DraftRanks, choose, clamped_options, make_rule
 from decodebench.plugins.dflash.candidates.budget import AdaptiveBudget
 from decodebench.plugins.dflash.options import DFlashOptions

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from decodebench import Request
-from decodebench.core.torch_layers.place import Span
+from decodebench.core.sdk.torch_layers.place import Span
 from decodebench.plugins.dflash.acceptance import Equality, Rejection
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter

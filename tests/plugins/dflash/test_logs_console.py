@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from decodebench.core.rawlog import RawLogError
+from decodebench.core.records.raw_log import RawLogError
 from decodebench.plugins.dflash.logs.console import ConsoleLog
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample, Step
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.plugins.dflash.logs.cycles import CycleTrace
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"
@@ -132,7 +132,7 @@ def test_a_bad_row_is_named_with_file_line_and_field(written, at, change, words)
 def test_steps_are_numbered_and_belong_to_a_sample():
     for path in sorted(DATA.glob("*_cycles*.jsonl")):
         for run, samples, steps in read(path):
-            assert all(isinstance(step, Step) and step.run_id == run.run_id for step in steps)
+            assert all(isinstance(step, RecordedStep) and step.run_id == run.run_id for step in steps)
             for sample in samples:
                 of_one = [step for step in steps if step.sample == sample.index]
                 assert [step.index for step in of_one] == list(range(len(of_one)))

@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample, Step
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 
 from ...damage import PLACE, mutated, mutations
@@ -38,7 +38,7 @@ def check(records):
             assert record.run_id in runs and (record.run_id, record.index) not in samples
             samples[record.run_id, record.index] = record
         else:
-            assert isinstance(record, Step)
+            assert isinstance(record, RecordedStep)
             steps.setdefault((record.run_id, record.sample), []).append(record)
     assert runs
     for key, of_one in steps.items():

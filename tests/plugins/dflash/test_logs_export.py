@@ -12,8 +12,9 @@ from decodebench.collate.collate import collate
 from decodebench.collate.parsers import foreign
 from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
-from decodebench.core.schema import Environment, Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.schema import Environment, RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 from decodebench.plugins.dflash.export import EXPORTER, SUMMARY_COLUMNS
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 
@@ -145,11 +146,11 @@ def own_log(run, cycles, ids, text="a\nb ✓", **engine):
             )
         )  # fmt: skip
         at = 1
-        steps.append(Step(run_id=run.run_id, sample=index, index=0, t_s=0.1, step_s=0.1, tokens=1, forwards=1))
+        steps.append(RecordedStep(run_id=run.run_id, sample=index, index=0, t_s=0.1, step_s=0.1, tokens=1, forwards=1))
         for number, (tokens, size, trace) in enumerate(cycles, start=1):
             at += tokens
             steps.append(
-                Step(
+                RecordedStep(
                     run_id=run.run_id, sample=index, index=number, t_s=0.1 * (number + 1), step_s=0.1, tokens=tokens,
                     token_ids=tuple(ids[at - tokens : at]), block_size=size, drafted=size - 1, accepted=tokens - 1,
                     forwards=1, draft_s=0.02 * (size > 1), verify_s=0.06, engine_s=0.09, trace=trace,
@@ -249,7 +250,7 @@ def test_a_failed_write_leaves_the_old_files(export, monkeypatch, tmp_path):
     logs = logs_of(DATA / "benchmark_samples.jsonl")
     (file,) = export(logs)["_samples.jsonl"]
     before = file.read_bytes()
-    monkeypatch.setattr("decodebench.core.exporter.os.replace", lambda *_: 1 / 0)
+    monkeypatch.setattr("decodebench.core.contract.exporter.os.replace", lambda *_: 1 / 0)
     with Store.open(file.parents[1]) as store, pytest.raises(ZeroDivisionError):
         EXPORTER.write(store, None, file.parent)
     assert file.read_bytes() == before and not list(file.parent.glob(".*"))
@@ -257,7 +258,7 @@ def test_a_failed_write_leaves_the_old_files(export, monkeypatch, tmp_path):
 
 def test_every_format_is_imported_by_collate(tmp_path):
     files = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
-    report = collate(tmp_path, intake=Intake(files))
+    report = collate(tmp_path, all_plugins(), intake=Intake(files))
     assert len(report.added) == len(files)
     problems = {Path(problem.file).name for problem in report.problems}
     assert problems == {"block_sweep.csv", "block_sweep_started.csv", "fixed_prefix_sweep.csv"}  # rows that are NA

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run, Sample
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 from decodebench.plugins.dflash.logs.samples import SampleRows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.core.rawlog import RawLogError
+from decodebench.core.records.raw_log import RawLogError
 from decodebench.plugins.dflash.logs.summary_csv import SummaryTable
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from decodebench import ModelError
-from decodebench.core.torch_layers.place import Rows, Span
-from decodebench.core.torch_layers.tree_place import Tree
+from decodebench.core.sdk.torch_layers.place import Rows, Span
+from decodebench.core.sdk.torch_layers.tree_place import Tree
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.draft_config import published_layer_ids
 from decodebench.plugins.dflash.target import Target
@@ -56,7 +56,7 @@ def test_target_is_the_model_of_transformers(tmp_path, family, changes):
 
 
 def test_long_prompts_are_prefilled_in_chunks(target_folder, monkeypatch):
-    from decodebench.core.torch_layers import causal_lm as module
+    from decodebench.core.sdk.torch_layers import causal_lm as module
 
     whole, chunked = opened(target_folder), opened(target_folder)
     with torch.inference_mode():

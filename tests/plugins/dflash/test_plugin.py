@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from decodebench import ModelCache, ModelError, Request, UsageError
-from decodebench.core.plan import Workload
+from decodebench.core.records.workload import Workload
 from decodebench.plugins.dflash.backend import DFlashBackend
 from decodebench.plugins.dflash.options import DFlashOptions
 

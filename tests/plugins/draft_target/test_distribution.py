@@ -125,7 +125,7 @@ def p_value(models, draws, *, rule=None, candidates=1, drafter="model", optimist
 
 
 def expectations(target, sampling):
-    from decodebench.core.torch_sampling import probabilities
+    from decodebench.core.sdk.torch_sampling import probabilities
 
     def after(ids):
         return probabilities(target.logits(ids)[None], sampling)[0].double().tolist()

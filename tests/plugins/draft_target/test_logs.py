@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.speculation.distribution import buckets, reading
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run
 from decodebench.plugins.draft_target.logs.gsm8k_benchmark import Gsm8kBenchmark
 
 DATA = Path(__file__).parents[2] / "data" / "draft_target"

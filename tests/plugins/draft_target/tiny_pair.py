@@ -7,8 +7,8 @@ from itertools import islice
 import torch
 
 from decodebench import ModelCache, PreparedModel, Request
-from decodebench.core.models import resolve
-from decodebench.core.registry import Registry
+from decodebench.core.host.registry import Registry
+from decodebench.core.sdk.models import resolve
 from decodebench.plugins.draft_target.backend import DraftTargetBackend
 from decodebench.plugins.draft_target.models.own_layers import OwnLayers
 from decodebench.plugins.reference.problems import held_out_problems

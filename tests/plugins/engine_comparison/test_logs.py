@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.export import export_csv
+from decodebench.collate.exporters.csv_tables import export_csv
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample, Step
-from decodebench.core.store import Store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import RecordedStep, Run, Sample
+from decodebench.core.records.store import Store
 from decodebench.plugins.engine_comparison.verifiers import VerifiersSweep
 from decodebench.plugins.engine_comparison.workflow_csv import WorkflowCsv
 
@@ -26,7 +27,7 @@ LLAMA = DATA / "workflow_csv" / "llamacpp.csv"
 
 
 def rows(folder, *paths):
-    report = collate(folder, intake=Intake(paths))
+    report = collate(folder, all_plugins(), intake=Intake(paths))
     with Store.open(folder) as store:
         return store.dicts("SELECT * FROM run_metrics ORDER BY started_at, run_id"), report.problems
 
@@ -91,7 +92,7 @@ def test_unknown_keys_are_kept_and_a_wrong_value_names_its_field(tmp_path):
 def test_the_published_steps_of_tinygrad_have_the_published_mean():
     records = list(WorkflowCsv().read(FLOAT16))
     (run,) = [record for record in records if isinstance(record, Run)]
-    steps = [record for record in records if isinstance(record, Step)]
+    steps = [record for record in records if isinstance(record, RecordedStep)]
     assert (run.backend, run.run_id, run.quantisation) == ("tinygrad", "uuid3cffbfe6", "float16")
     assert run.weight_bytes == pytest.approx(3.001e9, rel=1e-3)
     assert statistics.fmean(1 / step.step_s for step in steps) == pytest.approx(42.740, abs=2e-3)
@@ -126,7 +127,7 @@ def test_our_own_export_is_refused_with_what_to_do(tmp_path):
     rows(tmp_path, FLOAT16)
     with Store.open(tmp_path) as store:
         (path,) = export_csv(store, tmp_path / "csv")
-    report = collate(tmp_path / "o", intake=Intake([path]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([path]))
     (problem,) = report.problems
     assert problem.text.endswith("an export of decodebench, which has less in it than its logs: import those")
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from decodebench import Request
-from decodebench.core.measure import measure
+from decodebench.core.measure.timed_loop import measure
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.fast_dllm.forwards import Forward
 from decodebench.plugins.fast_dllm.layer_reuse import LayerMemory

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.log_entry import log_entry
 from decodebench.collate.findings import findings
-from decodebench.collate.log_entry import log_entry
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run
-from decodebench.core.store import Store
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run
+from decodebench.core.records.store import Store
 from decodebench.plugins.fast_dllm.logs import LOG_PARSERS
 
 DATA = Path(__file__).parents[2] / "data" / "fast_dllm"
@@ -44,7 +45,7 @@ def parser_of(path):
 
 
 def imported(folder, *sources):
-    report = collate(folder, intake=Intake([DATA / source for source in sources]))
+    report = collate(folder, all_plugins(), intake=Intake([DATA / source for source in sources]))
     assert not report.problems
     return Store.open(folder)
 
@@ -91,7 +92,7 @@ def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
     content = json.loads((DATA / "gsm8k" / "k2_last" / "summary.json").read_text())
     content["throughput"]["tokens_per_s"] = 45.01
     source.write_text(json.dumps(content))
-    collate(tmp_path / "out", intake=Intake([source]))
+    collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
         found = [str(finding) for finding in findings(store, "imported")]
     assert any("40.51 tokens/s, the log says 45.01" in text for text in found)
@@ -166,7 +167,7 @@ def test_like_accuracies_of_different_texts_are_no_finding(tmp_path):
         content["model_args"]["reuse_k"] = at + 1
         (tmp_path / str(at)).mkdir()
         (tmp_path / str(at) / "summary.json").write_text(json.dumps(content))
-    collate(tmp_path / "out", intake=Intake([tmp_path / str(at) for at in range(3)]))
+    collate(tmp_path / "out", all_plugins(), intake=Intake([tmp_path / str(at) for at in range(3)]))
     with Store.open(tmp_path / "out") as store:
         found = [str(finding) for finding in findings(store, "imported")]
     assert not any("one and the same accuracy" in text or "times as long" in text for text in found)
@@ -190,7 +191,7 @@ def test_what_is_exported_is_read_back_alike(tmp_path, cli):
     assert list(written)[:5] == ["task", "config", "timestamp", "accuracy", "throughput"]
     assert written["throughput"] == {"tokens_generated": 441934, "total_time_s": 12980.48, "tokens_per_s": 34.05}
     assert written["resolved_args"]["threshold"] == 0.9
-    collate(tmp_path / "b", intake=Intake([tmp_path / "files"]))
+    collate(tmp_path / "b", all_plugins(), intake=Intake([tmp_path / "files"]))
     with Store.open(tmp_path / "b") as store:
         again = store.query("SELECT settings->>'published_config', totals, options FROM runs ORDER BY 1")[1]
     assert again == first

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from decodebench import BackendError, ModelError, Request, UsageError
-from decodebench.core.measure import measure
-from decodebench.core.plan import Workload
+from decodebench.core.measure.timed_loop import measure
+from decodebench.core.records.workload import Workload
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.fast_dllm.options import FastDllmOptions
 from decodebench.plugins.fast_dllm.variant import Variant

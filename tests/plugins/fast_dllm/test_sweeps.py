@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from decodebench import UsageError
-from decodebench.core.plan import build
+from decodebench.core.measure.plan import build
 from decodebench.plugins.fast_dllm.sweeps import blocks, steps
 from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
 

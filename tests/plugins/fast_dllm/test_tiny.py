@@ -7,8 +7,8 @@ from itertools import islice
 import pytest
 
 from decodebench import Request
-from decodebench.core.answers import final_number
-from decodebench.core.measure import measure
+from decodebench.core.measure.timed_loop import measure
+from decodebench.core.sdk.answers import final_number
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.reference.problems import held_out_problems
 from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
@@ -129,10 +129,10 @@ def test_matrix_products_are_where_the_time_goes(cache):
     from torch.profiler import ProfilerActivity, profile
 
     from decodebench import ModelCache
-    from decodebench.core.models import resolve as find
-    from decodebench.core.registry import Registry
+    from decodebench.core.isolation.plugins import all_plugins
+    from decodebench.core.sdk.models import resolve as find
 
-    found = find("random:fast-dllm-v2-30m", Registry().models, ModelCache(cache))
+    found = find("random:fast-dllm-v2-30m", all_plugins().models, ModelCache(cache))
     settings = FastDllmBackend.Options(n_threads=1, factor=4.0)
     backend = FastDllmBackend()
     backend.load(FastDllmBackend.prepare(found, "none", "cpu", settings, None), "cpu", settings)

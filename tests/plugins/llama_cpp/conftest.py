@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from decodebench.core.backend import ModelFacts, PreparedModel, Request, ResolvedModel, Step
 from decodebench.core.cache import ModelCache
+from decodebench.core.contract.backend import ModelFacts, PreparedModel, Request, ResolvedModel, Step
 
 NEEDED = ("llama_cpp", "gguf", "torch", "transformers")
 collect_ignore_glob = ["test_*.py"] if any(find_spec(name) is None for name in NEEDED) else []

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.compare import compare
+from decodebench.collate.comparison.compare import compare
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.gguf_names import format_of, model_of
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample
-from decodebench.core.store import Store
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run, Sample
+from decodebench.core.records.store import Store
+from decodebench.core.sdk.gguf_names import format_of, model_of
 from decodebench.plugins.llama_cpp.logs import LOG_PARSERS
 
 DATA = Path(__file__).parents[2] / "data" / "llama_cpp"
@@ -34,7 +35,7 @@ def read(path):
 
 
 def figures(folder, *paths):
-    report = collate(folder, intake=Intake(paths))
+    report = collate(folder, all_plugins(), intake=Intake(paths))
     with Store.open(folder) as store:
         return store.dicts("SELECT * FROM run_metrics ORDER BY run_id"), report.problems
 
@@ -156,7 +157,7 @@ def test_an_unclosed_or_empty_list_is_said(tmp_path):
     text = (DATA / "llama_bench.json").read_text()
     path = write(tmp_path, "open.json", text.rstrip().removesuffix("]"))
     assert [run.status for run, _ in read(path)] == ["ok"] * 12 + ["incomplete"]
-    report = collate(tmp_path / "o", intake=Intake([path]))
+    report = collate(tmp_path / "o", all_plugins(), intake=Intake([path]))
     assert "the list is not closed" in report.problems[0].text and report.failed_imports
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from decodebench import BackendError, UsageError
-from decodebench.core.registry import Registry
+from decodebench.core.isolation.plugins import all_plugins
 
 pytest.importorskip("lm_eval")
 FOLDER = Path(__file__).parents[2] / "data" / "lm_eval"
@@ -77,7 +77,7 @@ def test_perplexity_is_the_harness_s_alone(there):
     _, results = there
     assert 1 < results["tiny_text"]["bits_per_byte,none"] < 8
     with pytest.raises(UsageError, match="no answers; `decodebench lm-eval` runs it"):
-        Registry().task("lm-eval:tiny_text,include_path=.")
+        all_plugins().task("lm-eval:tiny_text,include_path=.")
 
 
 def test_results_of_the_wrapper_are_imported_as_runs_of_the_backend(there, cli, tmp_path):
@@ -169,16 +169,16 @@ def test_wrong_model_arguments_are_named(arguments, message):
 )
 def test_wrong_tasks_are_named(task, message):
     with pytest.raises(UsageError, match=message):
-        Registry().task(task)
+        all_plugins().task(task)
 
 
 def test_examples_and_their_number_are_the_harness_s(there):
     folder, _ = there
     (file,) = folder.rglob("samples_tiny_choices_*.jsonl")
     theirs = [json.loads(line)["arguments"]["gen_args_0"]["arg_0"] for line in file.read_text().splitlines()]
-    task = Registry().task("lm-eval:tiny_choices,include_path=.")
+    task = all_plugins().task("lm-eval:tiny_choices,include_path=.")
     assert [sample.prompt for sample in task.samples(12, seed=3)] == theirs
-    shots = Registry().task("lm-eval:tiny_choices,include_path=.,num_fewshot=2")
+    shots = all_plugins().task("lm-eval:tiny_choices,include_path=.,num_fewshot=2")
     assert shots.version != task.version
     first = next(shots.samples(1, seed=3)).prompt
     assert first.count("Question:") == 3 and theirs[0].count("Question:") == 2
@@ -196,7 +196,7 @@ def test_without_the_harness_the_message_says_what_installs_it(monkeypatch):
 
 
 def test_windows_cover_every_token_once_and_are_as_full_as_can_be():
-    from decodebench.core.serving import rolling_windows
+    from decodebench.core.measure.serving import rolling_windows
 
     for length, size in itertools.product(range(1, 30), (2, 3, 7)):
         tokens = list(range(100, 100 + length))

@@ -9,10 +9,11 @@ import pytest
 
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample
-from decodebench.core.store import Store
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import Run, Sample
+from decodebench.core.records.store import Store
 from decodebench.plugins.mlc.logs import LOG_PARSERS
 from decodebench.plugins.mlc.logs.model_names import split_name
 
@@ -28,7 +29,7 @@ def read(path):
 
 
 def figures(folder, path):
-    collate(folder, intake=Intake([path]))
+    collate(folder, all_plugins(), intake=Intake([path]))
     with Store.open(folder) as store:
         return store.dicts("SELECT * FROM run_metrics ORDER BY run_id")
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from decodebench.core.cache import ModelCache
-from decodebench.core.models import resolve
+from decodebench.core.sdk.models import resolve
 from decodebench.plugins.reference import decodebench_models, train_dflash
 from decodebench.plugins.reference import train as training
 from decodebench.plugins.reference.dflash_network import DraftShape, context_features, draft_block, draft_logits

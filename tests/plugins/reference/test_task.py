@@ -2,7 +2,7 @@
 
 import pytest
 
-from decodebench.core.answers import final_number
+from decodebench.core.sdk.answers import final_number
 from decodebench.plugins.reference import TinyChoice, TinyGsm, decodebench_models, decodebench_tasks
 from decodebench.plugins.reference.problems import is_held_out
 from decodebench.plugins.reference.task import tiny_gsm_samples

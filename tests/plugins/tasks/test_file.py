@@ -7,7 +7,7 @@ import json
 import pytest
 
 from decodebench import UsageError
-from decodebench.core.registry import Registry
+from decodebench.core.host.registry import Registry
 
 ROWS = [
     {"question": "2+2?", "answer": "4", "options": ["3", "4"], "right": "B"},

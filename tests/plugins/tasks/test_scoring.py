@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench import TaskSample
-from decodebench.core.prompts import Prompts
-from decodebench.core.registry import Registry
+from decodebench.core.host.registry import Registry
+from decodebench.core.measure.prompts import Prompts
 from decodebench.plugins.tasks.scoring.equivalence import Judge, final_expression, normalised, score_equivalence
 from decodebench.plugins.tasks.scoring.exact import score_exact
 from decodebench.plugins.tasks.scoring.integer import final_integer, score_integer

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from decodebench import Score, UsageError
-from decodebench.core.registry import Registry
+from decodebench.core.host.registry import Registry
 from decodebench.plugins.tasks import decodebench_tasks, hub
 from decodebench.plugins.tasks.hub import HubData
 

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from decodebench import BackendError, Request
-from decodebench.core.schema import Step
+from decodebench.core.records.schema import RecordedStep
 from decodebench.plugins.tinygrad.text_log import TinygradTextLog
 
 from ..models import TINY
@@ -166,7 +166,7 @@ def test_the_log_can_be_read_back(logged, tmp_path):
     file = tmp_path / "log.txt"
     file.write_text(text)
     assert TinygradTextLog().matches(file, text.encode())
-    read = [record for record in TinygradTextLog().read(file) if isinstance(record, Step)]
+    read = [record for record in TinygradTextLog().read(file) if isinstance(record, RecordedStep)]
     np.testing.assert_allclose([r.step_s for r in read], [s.engine_s for sample in steps for s in sample], atol=1e-5)
 
 

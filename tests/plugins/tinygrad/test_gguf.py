@@ -99,7 +99,7 @@ def test_a_bare_file_brings_its_tokenizer(bare):
 
 @pytest.mark.parametrize("name", ["llama3", pytest.param("qwen2-linear", marks=pytest.mark.nightly)])
 def test_rotary_scaling_inside_a_file_is_applied(tmp_path, load, checkpoints, name):
-    from decodebench.core.checkpoint import Checkpoint
+    from decodebench.core.sdk.checkpoint import Checkpoint
 
     path = write_gguf(checkpoints[name], tmp_path / f"{name}.gguf", Checkpoint(checkpoints[name]))
     ids = tuple(range(30, 110))

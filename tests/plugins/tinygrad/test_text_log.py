@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decodebench.core.logparser import HEAD_BYTES
-from decodebench.core.rawlog import RawLogError
-from decodebench.core.schema import Run, Sample, Step
+from decodebench.core.contract.log_parser import HEAD_BYTES
+from decodebench.core.records.raw_log import RawLogError
+from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.plugins.tinygrad.text_log import TinygradTextLog
 
 DATA = Path(__file__).parents[2] / "data" / "tinygrad"
@@ -43,7 +43,7 @@ def read(path):
     """Return (run, samples, steps) of the only run of a file."""
     run, *rest = TinygradTextLog().read(path)
     assert isinstance(run, Run)
-    return run, [r for r in rest if isinstance(r, Sample)], [r for r in rest if isinstance(r, Step)]
+    return run, [r for r in rest if isinstance(r, Sample)], [r for r in rest if isinstance(r, RecordedStep)]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from decodebench import Request
-from decodebench.core.torch_sampling import chooser, probabilities
+from decodebench.core.sdk.torch_sampling import chooser, probabilities
 
 PROMPT = tuple(range(40, 61))
 

@@ -1,0 +1,185 @@
+"""Compare the cells of an experiment with a baseline: ratios with intervals, verdicts, parity, accuracy."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import cast
+
+from ... import defaults
+from ...core.records.metrics import METRICS, Metric
+from ...core.records.store import Store
+from ..findings import Further, findings, no_further
+from ..parity.divergence import load_scores, parity_of
+from ..statistics.ratios import Interval, holm, ratio_geomean, ratio_of_totals, scale_mean, verdict_of, welch_interval
+from .accuracy import accuracies, estimate
+from .conditions import unlike_conditions, unlike_rounds
+from .labels import Group, check_by, find_baseline, groups, infer_by, labels, mixed_dimensions, value_of
+from .observations import (
+    Cell,
+    Parts,
+    choose_experiment,
+    load_cells,
+    load_parts,
+    log_totals,
+    metric_of,
+    paired_rounds,
+    prompts_of,
+    tells_prompts,
+    usual_metric,
+)
+from .result import Accuracy, Comparison, ComparisonRow, Estimate, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratios:
+    totals: Interval
+    geomean: Interval
+
+
+_NOTHING = _Ratios(Interval(None), Interval(None))
+
+
+def compare(
+    store: Store,
+    *,
+    experiment: str | None = None,
+    by: str | None = None,
+    baseline: str | None = None,
+    metric: str | None = None,
+    min_effect: float = defaults.MIN_EFFECT,
+    steady_state: bool = False,
+    further: Further = no_further,
+) -> Comparison:
+    """Compare the cells of one experiment.
+
+    Args:
+        store: an open store.
+        experiment: its name; the latest one by default.
+        by: backend, model, quantisation, device or an option: compare cells that differ in it only, each group with
+            its own baseline. By default all cells are compared with one baseline.
+        baseline: a cell's label or id, or a value (of ``by``, else of any dimension); by default the plan's first
+            cell that has a finished round with the metric.
+        metric: name in ``METRICS`` whose ratios are computed; by default decode speed, or end-to-end speed where no
+            cell has the former, as in logs that have totals only, or scoring speed where choices were scored, or
+            end-to-end time where no cell counts tokens.
+        min_effect: relative difference below which cells are called equivalent.
+        steady_state: leave the first measured sample of every round out of all times; answers keep it.
+        further: gives the checks of plugins, asked for after everything else.
+
+    Raises:
+        UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
+    """
+    name = choose_experiment(store, experiment)
+    if steady_state:
+        store.leave_out_first_samples()
+    every = cells = load_cells(store, name)
+    metric = metric or usual_metric(cells)
+    chosen = metric_of(metric)
+    warnings = ["steady state: the first measured sample of every round is in no time"] if steady_state else []
+    if by is not None:
+        check_by(cells, by)
+        without = [cell for cell in cells if value_of(cell, by) is None]
+        cells = [cell for cell in cells if value_of(cell, by) is not None]
+        warnings += [f"left out: {label.label!r} has no option {by!r}" for label in labels(without).values()]
+    names = labels(cells)
+    finished = [cell for cell in cells if cell.rounds] or cells
+    able = [cell for cell in finished if cell.values(metric)] or finished
+    first = find_baseline(able if baseline is None else cells, names, baseline, by)
+    grouped = groups(cells, by, first) if by else [Group(first, [cell for cell in cells if cell is not first])]
+    pairs = [(cell, group.baseline) for group in grouped for cell in (group.baseline, *group.others)]
+    dimension = by or infer_by(cells)
+    if by is not None:
+        warnings += mixed_dimensions(grouped, by)
+    texts = {cell_id: label.label for cell_id, label in names.items()}
+    for cell, _ in pairs:
+        warnings += unlike_rounds(cell, texts[cell.cell_id])
+    apart = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
+    warnings += unlike_conditions(apart, texts, dimension)
+    rows = _rows(store, name, pairs, chosen, min_effect)
+    undecided = {row.cell.cell_id for row in rows if row.verdict == "no difference shown"}
+    return Comparison(
+        experiment=name,
+        baseline=names[first.cell_id].label,
+        by=dimension,
+        metric=metric,
+        min_effect=min_effect,
+        steady_state=steady_state,
+        rows=rows,
+        warnings=tuple(dict.fromkeys(warnings)),
+        findings=findings(
+            store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided, further=further
+        ),
+    )
+
+
+def _rows(
+    store: Store, experiment: str, pairs: list[tuple[Cell, Cell]], metric: Metric, min_effect: float
+) -> tuple[ComparisonRow, ...]:
+    parts = load_parts(store, experiment, metric)
+    scores = load_scores(store, experiment)
+    names = labels([cell for cell, _ in pairs])
+    with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter while it resamples
+        ratios = list(pool.map(lambda pair: _ratios(pair[0], pair[1], parts, metric), pairs))
+    p_values = holm([r.totals.p_value if c is not b else None for r, (c, b) in zip(ratios, pairs, strict=True)])
+    accuracy = accuracies(pairs)
+    rows = []
+    for (cell, base), ratio, p_value, accurate in zip(pairs, ratios, p_values, accuracy, strict=True):
+        is_baseline = cell is base
+        verdict = verdict_of(ratio.totals, p_value, min_effect)
+        rows.append(
+            ComparisonRow(
+                cell=names[cell.cell_id],
+                rounds=len(cell.rounds),
+                failed=len(cell.failed),
+                n=cell.measured,
+                metrics=_estimates(cell, accurate),
+                ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals),
+                ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean),
+                p_value=p_value,
+                verdict="baseline" if is_baseline else cast(Verdict, verdict),
+                parity=parity_of(cell, base, scores),
+                accuracy=accurate,
+            )
+        )
+    return tuple(rows)
+
+
+def _of_itself(cell: Cell) -> Estimate:
+    return Estimate(value=1.0 if cell.rounds else None, n=len(cell.rounds))
+
+
+def _estimates(cell: Cell, accuracy: Accuracy | None) -> dict[str, Estimate]:
+    """Every metric that the log supports: mean over rounds with its interval; accuracy as in ``accuracy``."""
+    found = {name: cell.values(name) for name in METRICS if name != "accuracy"}
+    made = {name: estimate(scale_mean(values)) for name, values in found.items() if values}
+    if accuracy is not None:
+        made["accuracy"] = accuracy.value
+    return made
+
+
+def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric) -> _Ratios:
+    """Both ratios of a cell to its baseline, turned so that above 1 is better."""
+    if cell is baseline:
+        return _NOTHING
+    better, worse = (cell, baseline) if metric.higher_is_better else (baseline, cell)
+    rounds = paired_rounds(better, worse, parts)
+    if len(rounds) < min(2, len(cell.rounds), len(baseline.rounds)):
+        return _unpaired(better, worse, parts)
+    if not rounds or not all(min(r.numerator.sum(), r.base_numerator.sum()) > 0 for r in rounds):
+        return _NOTHING
+    has_geomean = all(bool((r.numerator > 0).all() and (r.base_numerator > 0).all()) for r in rounds)
+    return _Ratios(ratio_of_totals(rounds), ratio_geomean(rounds) if has_geomean else Interval(None))
+
+
+def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
+    """Welch's interval on the rounds' logs, for cells whose rounds have no index in common.
+
+    Over the prompts that both had; over everything, where one of the two logs does not tell its prompts.
+    """
+    common = prompts_of(cell, parts) & prompts_of(baseline, parts)
+    wanted = common if tells_prompts(cell, parts) and tells_prompts(baseline, parts) else None
+    ours, theirs = log_totals(cell, parts, wanted), log_totals(baseline, parts, wanted)
+    if not ours or not theirs:
+        return _NOTHING
+    return _Ratios(welch_interval(ours, theirs).exp(), Interval(None))

@@ -1,0 +1,119 @@
+"""The shape of a comparison: what ``compare`` computes and what the terminal, the figures and the page show."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...core.contract.finding import Finding
+from ...core.records.schema import Record
+
+Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not comparable"]
+
+
+class Estimate(Record):
+    """A figure with its interval; ``low`` and ``high`` are None where the log supports no interval."""
+
+    value: float | None = Field(description="point estimate, in the metric's unit; None when it cannot be told")
+    low: float | None = Field(default=None, description="lower end of the 95 % interval")
+    high: float | None = Field(default=None, description="upper end of the 95 % interval")
+    n: int = Field(default=0, ge=0, description="independent observations behind it: rounds, or problems for accuracy")
+
+
+class Divergence(Record):
+    """Where the greedy output of a cell first leaves the baseline's."""
+
+    sample_id: str = Field(description="the problem")
+    position: int = Field(ge=0, description="index of the first differing output token")
+    baseline_token: int | None = Field(description="token id of the baseline; None where its output had ended")
+    token: int | None = Field(description="token id of this cell; None where its output had ended")
+    logprob_gap: float | None = Field(
+        default=None,
+        description="log p(baseline's token) - log p(this cell's token), scored by the baseline; near 0 is a tie",
+    )
+    top2_margin: float | None = Field(default=None, description="log-probability gap of the two likeliest ids there")
+
+
+class Parity(Record):
+    """Whether two cells committed the same tokens under greedy decoding."""
+
+    verdict: Literal["baseline", "identical", "ties only", "differs", "not comparable"] = Field(
+        description="'ties only': every first divergence lies at a top-two margin below 1e-4"
+    )
+    identical: int = Field(default=0, ge=0, description="problems with identical token ids")
+    compared: int = Field(default=0, ge=0, description="problems that both answered")
+    divergences: tuple[Divergence, ...] = Field(default=(), description="first divergence of each differing problem")
+    reason: str | None = Field(default=None, description="why it is not comparable")
+
+
+class Accuracy(Record):
+    """Accuracy on the task's problems, each counted once."""
+
+    task: str = Field(description="task name and version")
+    value: Estimate = Field(
+        description="share of right answers, or mean of partial scores, with its Wilson interval; with several "
+        "attempts at a problem the mean over problems of the mean over their attempts, with a bootstrap over problems"
+    )
+    pass_at_k: dict[int, Estimate] = Field(
+        default={},
+        description="chance that one of k answers is right, by k (1, 2, 5, 10, ...), unbiased, with a bootstrap over "
+        "problems; empty where each problem was answered once",
+    )
+    difference: Estimate | None = Field(
+        default=None,
+        description="this cell minus the baseline on the same problems; of logs with totals only, unpaired",
+    )
+    p_value: float | None = Field(
+        default=None,
+        description="against the baseline: exact McNemar test; of partial scores and of attempts Student's over "
+        "problems, of totals Fisher's exact test",
+    )
+    further: dict[str, Estimate] = Field(
+        default={}, description="other measures of the same answers by name, such as accuracy_norm"
+    )
+    verdict: Literal["baseline", "higher", "lower", "no difference shown"] = Field(default="no difference shown")
+
+
+class CellLabel(Record):
+    """What a row stands for."""
+
+    cell_id: str = Field(description="hash of what was compared and how")
+    label: str = Field(description="short, unique within the comparison: backend, quantisation, what else differs")
+    backend: str = Field(description="backend name")
+    model: str = Field(description="model as the user named it")
+    quantisation: str = Field(description="weight format in the backend's own words")
+    bits_per_weight: float | None = Field(None, description="measured bits per weight")
+    device: str = Field(description="cpu, cuda:0, metal, ...")
+    options: dict[str, str] = Field(default={}, description="only those options that differ between rows")
+    told: tuple[str, ...] | None = Field(default=None, description="those of them that the label names; None: all")
+
+
+class ComparisonRow(Record):
+    """One cell against the baseline."""
+
+    cell: CellLabel
+    rounds: int = Field(ge=0, description="finished rounds")
+    failed: int = Field(default=0, ge=0, description="rounds that did not finish")
+    n: int = Field(ge=0, description="measured samples over all finished rounds")
+    metrics: dict[str, Estimate] = Field(description="every metric that the log supports, by name")
+    ratio: Estimate = Field(description="ratio of totals; above 1 is better than the baseline")
+    ratio_geomean: Estimate = Field(description="geometric mean over prompts of per-prompt ratios")
+    p_value: float | None = Field(default=None, description="two-sided, Holm-corrected over the rows")
+    verdict: Verdict = Field(description="of the ratio of totals, given the smallest effect that counts")
+    parity: Parity
+    accuracy: Accuracy | None = None
+
+
+class Comparison(Record):
+    """A whole comparison, one row per cell, the baseline first."""
+
+    experiment: str = Field(description="name of the experiment")
+    baseline: str = Field(description="label of the baseline row")
+    by: str = Field(description="what the rows differ in: backend, quantisation, device or an option")
+    metric: str = Field(description="the metric of the ratios, a name in core/metrics.py")
+    min_effect: float = Field(description="relative difference below which cells are called equivalent")
+    steady_state: bool = Field(default=False, description="whether the first measured sample of each round is left out")
+    rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
+    warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
+    findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

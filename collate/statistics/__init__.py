@@ -1,0 +1,1 @@
+"""Intervals and verdicts: ratios of cells, proportions, and the noise between rounds."""

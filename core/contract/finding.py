@@ -1,0 +1,74 @@
+"""What is doubtful in finished measurements, and what a check for it is to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..records.schema import Record
+
+Severity = Literal["error", "warning", "note"]
+
+CellFacts = Mapping[str, Any]
+"""A cell that has a finished round: the columns of ``run_metrics`` of its first one (JSON columns as objects),
+``label``, the cell's name in tables, and ``measured``, rows of that round's measured samples."""
+
+
+class Place(Record):
+    """A row behind a finding."""
+
+    run_id: str = Field(description="the round")
+    sample: int | None = Field(default=None, description="index of the sample; None: the whole round")
+    step: int | None = Field(default=None, description="index of the step; None: the whole sample")
+
+
+class Finding(Record):
+    """One thing that is doubtful."""
+
+    check: str = Field(description="name of the check that found it")
+    severity: Severity = Field(description="error: figures are wrong; warning: they may mislead; note: good to know")
+    text: str = Field(description="what, where and with which figures")
+    advice: str = Field(default="", description="what to do about it")
+    rows: tuple[Place, ...] = Field(default=(), description="the rows behind it")
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.advice}" if self.advice else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What a check yields; a ``Finding`` that does not know its check's name yet.
+
+    Attributes:
+        text: what is doubtful, naming the cells and the figures.
+        advice: what to do about it; begins in lower case, since it follows a semicolon.
+        rows: the rows behind it.
+        severity: ``error`` where figures are wrong, ``warning`` where they may mislead, ``note`` otherwise.
+    """
+
+    text: str
+    advice: str = ""
+    rows: Sequence[Place] = ()
+    severity: Severity = "warning"
+
+    def found_by(self, check: str) -> Finding:
+        """Make the finding of a check."""
+        return Finding(check=check, severity=self.severity, text=self.text, advice=self.advice, rows=tuple(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class FindingCheck:
+    """A check that a plugin adds to those of ``compare`` and ``findings``.
+
+    Attributes:
+        name: of the check.
+        summary: one line on what it looks for.
+        check: gets the cells of one experiment and yields what it doubts.
+    """
+
+    name: str
+    summary: str
+    check: Callable[[Sequence[CellFacts]], Iterable[Doubt]]

@@ -1,0 +1,48 @@
+"""What another tool's log is to the host: how it is recognised and read into the shared record."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ..records.schema import RecordedStep, Run, Sample
+
+HEAD_BYTES = 64 * 1024
+"""How much of a file ``matches`` gets to see."""
+
+
+class LogParser(ABC):
+    """One log format. ``collate --import`` asks every parser and copies a file that one of them recognises.
+
+    Attributes:
+        name: the format, as ``--format`` takes it and ``Run.source_format`` records it, e.g. ``"tinygrad"``.
+        summary: one line on what writes such logs.
+        version: of the parser; a new one makes ``collate`` read the files again.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    version: ClassVar[str]
+
+    @abstractmethod
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Say whether this is a log of this format, by content; must not raise.
+
+        Args:
+            path: the file; its name alone is no proof.
+            head: its first ``HEAD_BYTES`` bytes; ``head_text`` decodes them.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
+        """Yield each run of the file, followed by its samples and steps.
+
+        The host fills ``experiment``, ``cell_id``, ``round`` and the provenance of each run: leave them empty. What
+        the log does not tell is None; ``Run.notes`` says what was inferred. ``run_id`` must depend on nothing but the
+        file's name and content, so that a second import is seen as the same run.
+
+        Raises:
+            RawLogError: the file cannot be read as this format; ``malformed`` words it.
+        """

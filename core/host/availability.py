@@ -1,0 +1,15 @@
+"""Asking a backend whether it can run here; a plugin that fails at that is not available, and nothing else breaks."""
+
+from __future__ import annotations
+
+from ..contract.backend import Availability, Backend
+from .trace import traced
+
+
+def availability(backend: type[Backend]) -> Availability:
+    """Return what ``backend.probe`` says; an exception becomes the reason why it is not available."""
+    try:
+        with traced("probe", f"backend {backend.name}"):
+            return backend.probe()
+    except Exception as error:  # noqa: BLE001 - the plugin boundary
+        return Availability(False, reason=f"its probe failed: {type(error).__name__}: {' '.join(str(error).split())}")

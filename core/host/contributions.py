@@ -1,0 +1,95 @@
+"""What each hook may return: its type, that it is complete, and how it gets another name when its own is taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import re
+from importlib import import_module
+from typing import Any
+
+from ..errors import PluginError
+
+# hook -> (module, class, whether plugins return sub-classes of it); imported when the hook is met
+_TYPES = {
+    "decodebench_backends": ("backend", "Backend", True),
+    "decodebench_models": ("model_source", "ModelSource", False),
+    "decodebench_tasks": ("task", "Task", True),
+    "decodebench_figures": ("figure", "Figure", False),
+    "decodebench_log_parsers": ("log_parser", "LogParser", True),
+    "decodebench_exporters": ("exporter", "Exporter", False),
+    "decodebench_sweeps": ("sweep", "Sweep", False),
+    "decodebench_findings": ("finding", "FindingCheck", False),
+    "decodebench_commands": ("command", "Command", False),
+}
+_STATED = {
+    "decodebench_backends": ("summary", "kind"),
+    "decodebench_tasks": ("version", "summary"),
+}
+_NAME = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
+
+
+def type_of(hook: str) -> type:
+    """Return the class that ``hook`` asks for: of its sub-classes or of its instances."""
+    module, name, _ = _TYPES[hook]
+    found: type = getattr(import_module(f"..contract.{module}", __package__), name)
+    return found
+
+
+def noun(hook: str) -> str:
+    """Return what a hook provides, in the singular: ``"backend"``."""
+    return hook.removeprefix("decodebench_").removesuffix("s").replace("_", " ")
+
+
+def name_of(item: Any) -> str:  # noqa: ANN401 - whatever a hook returned
+    """Return the name by which users call what a hook returned."""
+    return str(item.id if hasattr(item, "id") else item.name)
+
+
+def renamed(item: Any, name: str) -> Any:  # noqa: ANN401 - whatever a hook returned
+    """Return the same thing under another name; itself where it has that name."""
+    if name_of(item) == name:
+        return item
+    if isinstance(item, type):
+        return type(item.__name__, (item,), {"name": name, "__module__": item.__module__, "__doc__": item.__doc__})
+    return dataclasses.replace(item, **{"id" if hasattr(item, "id") else "name": name})
+
+
+def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook returned
+    """Refuse what the host could not use, before a command stumbles over it.
+
+    Raises:
+        PluginError: it is of another type than the hook asks for, abstract, or lacks what it must state.
+    """
+    expected, (_, class_name, is_class) = type_of(hook), _TYPES[hook]
+    if is_class and not (isinstance(item, type) and issubclass(item, expected)):
+        raise PluginError(f"{hook} returned {item!r}, which is no sub-class of {class_name}")
+    if not is_class and not isinstance(item, expected):
+        raise PluginError(f"{hook} returned {item!r}, which is no {class_name}")
+    if inspect.isabstract(item):
+        missing = ", ".join(sorted(item.__abstractmethods__))
+        raise PluginError(f"{item.__name__} does not implement {missing}")
+    for attribute in (*(("name",) if is_class else ()), *_STATED.get(hook, ())):
+        if not isinstance(getattr(item, attribute, None), str):
+            raise PluginError(f"{item.__name__} does not state {attribute!r}")
+    if not _NAME.fullmatch(name_of(item)):
+        raise PluginError(f"{noun(hook)} name {name_of(item)!r} may have letters, digits and any of . _ + : -")
+    if hook == "decodebench_backends":
+        _check_backend(item)
+
+
+def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
+    from ..contract.backend import BackendOptions, Quantisation
+
+    options = backend.Options
+    if not (isinstance(options, type) and issubclass(options, BackendOptions)):
+        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
+    if backend.companion_option is not None and backend.companion_option not in options.model_fields:
+        raise PluginError(f"{backend.__name__}.companion_option names no option: {backend.companion_option!r}")
+    formats = list(backend.quantisations())
+    if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
+        raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")
+    for entry in formats:
+        if not (math.isfinite(entry.bits_per_weight) and entry.bits_per_weight > 0):
+            raise PluginError(f"{backend.__name__}: quantisation {entry.name!r} has {entry.bits_per_weight} bits")

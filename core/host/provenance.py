@@ -1,0 +1,72 @@
+"""Which state of a plugin made a record: the commit of an editable install, or the content of a one-off file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, distributions
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+_GIT_TIMEOUT_S = 20.0
+_PACKAGES_THAT_MATTER = re.compile(
+    r"torch|transformers|tokenizers|safetensors|numpy|llama|gguf|tinygrad|tvm|mlc|ray|pydantic|pluggy|decodebench"
+)
+
+
+def revision(distribution_name: str | None, file: Path | None) -> str | None:
+    """Say more than a version can, where the code may change under one version.
+
+    Args:
+        distribution_name: the distribution that provides the plugin; None for a file.
+        file: the file that is the plugin; None for a distribution.
+
+    Returns:
+        ``"sha256:<16 hex digits>"`` of a file; the commit of an editable install, with ``+dirty`` where tracked files
+        differ from it; ``"editable"`` where it is in no git repository; None for what was installed as a release.
+    """
+    if file is not None:
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
+    return _of_distribution(distribution_name) if distribution_name else None
+
+
+@cache
+def _of_distribution(name: str) -> str | None:
+    folder = _editable_folder(name)
+    if folder is None:
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return "editable"
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return f"{commit[:12]}+dirty" if changes else commit[:12]
+
+
+def _editable_folder(name: str) -> Path | None:
+    try:
+        text = distribution(name).read_text("direct_url.json")
+        content = json.loads(text) if text else {}
+    except (PackageNotFoundError, OSError, ValueError):
+        return None
+    if not content.get("dir_info", {}).get("editable"):
+        return None
+    return Path(unquote(urlparse(content.get("url", "")).path))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git says, None where it cannot tell."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of the installed distributions that matter to a measurement."""
+    names = ((d.metadata["Name"], d.version) for d in distributions())
+    return dict(sorted((n, v) for n, v in names if n and _PACKAGES_THAT_MATTER.search(n.lower())))

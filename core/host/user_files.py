@@ -1,0 +1,46 @@
+"""What belongs to the user and to no experiment: the config file, and the folder of environments made for plugins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+
+
+def config_file() -> Path:
+    """Return the user's config file: ``DECODEBENCH_CONFIG``, or ``config.toml`` in the user's config folder."""
+    override = os.environ.get("DECODEBENCH_CONFIG")
+    if override:
+        return Path(override)
+    from platformdirs import user_config_path
+
+    return user_config_path("decodebench", appauthor=False) / "config.toml"
+
+
+def data_folder() -> Path:
+    """Return the folder of what decodebench keeps for the user: ``DECODEBENCH_DATA``, or the user's data folder."""
+    override = os.environ.get("DECODEBENCH_DATA")
+    if override:
+        return Path(override)
+    from platformdirs import user_data_path
+
+    return user_data_path("decodebench", appauthor=False)
+
+
+def read_config() -> dict[str, Any]:
+    """Read the config file; empty where there is none.
+
+    Raises:
+        UsageError: it cannot be read or is not TOML.
+    """
+    file = config_file()
+    if not file.is_file():
+        return {}
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: {error}") from error

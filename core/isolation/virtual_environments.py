@@ -1,0 +1,120 @@
+"""Virtual environments of plugins whose engines must not share one with the host, made and removed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import PluginError, UsageError
+from ..host.user_files import data_folder
+from . import assignments as interpreters
+from .installers import Command, Specs, installer_for
+from .interpreter import Interpreter
+from .worker_part import placeholder
+
+Run = Callable[[Command], int]
+
+
+def folder_of(name: str) -> Path:
+    """Return where the environment called ``name`` lies."""
+    return data_folder() / "environments" / name
+
+
+def python_in(folder: Path) -> Path:
+    """Return the interpreter of an environment."""
+    return folder / "bin" / "python"
+
+
+def commands(name: str, specs: Specs, base: str | None) -> list[Command]:
+    """Return what ``create`` runs: the environment, unless it is there, then what goes into it.
+
+    Args:
+        name: of the environment.
+        specs: the plugin.
+        base: the interpreter that the environment is made from; None: the host's.
+    """
+    folder = folder_of(name)
+    make = [base or sys.executable, "-m", "venv", "--without-pip", str(folder)]
+    install = installer_for(str(python_in(folder))).install(specs)
+    return [install] if python_in(folder).exists() else [make, install]
+
+
+def create(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[str, Any]]:
+    """Make an environment, install a plugin and what its workers need, and remember its backends.
+
+    Args:
+        name: of the environment.
+        specs: the plugin.
+        base: the interpreter that the environment is made from; None: the host's.
+        run: runs a command and returns its exit code.
+
+    Returns:
+        The plugins that are in it, as ``decodebench plugins list --json`` has them.
+
+    Raises:
+        UsageError: a command failed, or no backend is in it; what was made is removed.
+    """
+    folder = folder_of(name)
+    is_new = not folder.exists()
+    try:
+        with tempfile.TemporaryDirectory(prefix="decodebench-") as scratch:
+            wanted = Specs((str(placeholder(Path(scratch))), *specs.plain), specs.editable)
+            for command in commands(name, wanted, base):
+                if run(command) != 0:
+                    raise UsageError(f"{command[0]} failed; no environment for {name!r} was made")
+        plugins: list[dict[str, Any]] = _ask(python_in(folder))
+        backends = [one for plugin in plugins for one in plugin["provides"].get("decodebench_backends", ())]
+        if not backends:
+            reasons = "; ".join(f"{plugin['name']}: {plugin['reason']}" for plugin in plugins if plugin["reason"])
+            because = f" ({reasons})" if reasons else ""
+            raise UsageError(f"what was installed for {name!r} provides no backend{because}")
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    interpreters.forget(python_in(folder))
+    interpreters.record(backends, python_in(folder))
+    return plugins
+
+
+def _ask(python: Path) -> list[dict[str, Any]]:
+    interpreter = Interpreter(python)
+    try:
+        found: list[dict[str, Any]] = interpreter.ask("plugins")
+        return found
+    except PluginError as error:
+        raise UsageError(str(error)) from error
+    finally:
+        interpreter.close()
+
+
+def is_ours(python: Path) -> bool:
+    """Whether ``create`` made the environment of an interpreter."""
+    return python.parent.parent.parent == data_folder() / "environments"
+
+
+def remove(python: Path) -> None:
+    """Delete an environment that ``create`` made, and forget its backends."""
+    interpreters.forget(python)
+    shutil.rmtree(python.parent.parent)
+
+
+def check_base(base: str) -> str:
+    """Return the full path of the interpreter that an environment is to be made from.
+
+    Raises:
+        UsageError: it is not there, or it is no Python that can.
+    """
+    found = shutil.which(base)
+    if found is None:
+        raise UsageError(f"--python {base}: no such program")
+    code = "import sys, venv; sys.exit(sys.version_info < (3, 11))"
+    ended = subprocess.run([found, "-c", code], capture_output=True, check=False)
+    if ended.returncode != 0:
+        raise UsageError(f"--python {base}: must be Python 3.11 or later with the module venv")
+    return found

@@ -1,0 +1,270 @@
+"""Cells: the points of a plan's matrix, fully expanded, validated and identified by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_origin
+
+from pydantic import JsonValue
+
+from ..cache import ModelCache
+from ..contract.backend import Backend, BackendOptions, ResolvedModel
+from ..errors import UsageError, unknown_name
+from ..host.registry import Registry
+from ..host.validation import validate_options
+from ..records.workload import Workload
+from ..sdk.models import resolve
+from .plan import CellSpec, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix.
+
+    Attributes:
+        id: hash over everything that can change the figures; equal cells of two runs have equal ids.
+        backend: the backend's class.
+        plugin: name of the entry point that provides it.
+        model: the model, found on disk.
+        quantisation: weight format in the backend's words.
+        device: ``cpu``, ``cuda:0``, ...
+        options: validated options.
+    """
+
+    id: str
+    backend: type[Backend]
+    plugin: str
+    model: ResolvedModel
+    quantisation: str
+    device: str
+    options: BackendOptions
+
+    @property
+    def label(self) -> str:
+        """A short name for people: what was set differently from the defaults included."""
+        return f"{self.backend.name} {self.model.name} {self.quantisation} {self.device} {self.changed}".strip()
+
+    @property
+    def changed(self) -> str:
+        """The options that differ from their defaults, as ``name=value`` words."""
+        options = self.options.model_dump(mode="json", include=set(self.changed_options))
+        return " ".join(f"{name}={value}" for name, value in options.items())
+
+    @property
+    def changed_options(self) -> tuple[str, ...]:
+        """Names of the options that differ from their defaults."""
+        return tuple(self.options.model_dump(mode="json", exclude_defaults=True))
+
+    @property
+    def expanded_options(self) -> dict[str, JsonValue]:
+        """Every option with its value, as JSON."""
+        dumped: dict[str, JsonValue] = self.options.model_dump(mode="json")
+        return dumped
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All cells of a plan.
+
+    Attributes:
+        cells: in the order of the plan, without duplicates.
+        notes: what was left out and why, for people.
+    """
+
+    cells: Sequence[Cell]
+    notes: Sequence[str] = field(default=())
+
+
+def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
+    """Return everything of the workload that can change the figures, as JSON."""
+    content: dict[str, JsonValue] = plan.workload.model_dump(mode="json", exclude={"model"})
+    if plan.workload.attempts == 1:
+        del content["attempts"]  # cells that were measured before there were attempts keep their identity
+    content["seed"] = plan.seed
+    if plan.workload.task:
+        content["task_version"] = registry.task(plan.workload.task).version
+    return content
+
+
+def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
+    """Expand a plan into its cells.
+
+    Raises:
+        UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
+        ModelError: a model cannot be found.
+    """
+    workload = workload_identity(plan, registry)
+    models: dict[str, ResolvedModel] = {}
+    cells: dict[str, Cell] = {}
+    for spec in plan.cells:
+        backend = registry.backend(spec.backend)
+        _check_batch(backend, plan.workload)
+        names = spec.model or plan.workload.model
+        if not names:
+            raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
+        for name in names:
+            if name not in models:
+                models[name] = resolve(name, registry.models, cache)
+            for cell in _cells_of(spec, backend, models[name], workload, registry, cache):
+                cells.setdefault(cell.id, cell)
+    is_scoring = scores_choices(plan, registry)
+    if is_scoring:
+        _check_scoring(cells.values(), plan.workload)
+    _refuse_idle_sweeps(list(cells.values()), is_scoring)
+    notes = _notes(cells.values(), plan.workload, is_scoring)
+    return Matrix(list(cells.values()), [*(_generation_only(plan.workload) if is_scoring else ()), *notes])
+
+
+def scores_choices(plan: Plan, registry: Registry) -> bool:
+    """Whether the plan's task gives choices to score instead of prompts to continue."""
+    if plan.workload.task is None:
+        return False
+    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
+    return first is not None and bool(first.choices)
+
+
+def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
+    """Refuse backends that cannot score.
+
+    Raises:
+        UsageError: names the backend and what to do.
+    """
+    for cell in cells:
+        if "score" not in cell.backend.supports:
+            raise UsageError(
+                f"task {workload.task!r} compares the log-probabilities of choices, which backend "
+                f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated"
+            )
+
+
+_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "attempts", "temperature", "top_p", "top_k")
+
+
+def _generation_only(workload: Workload) -> Iterator[str]:
+    """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
+    for name in _GENERATION_ONLY:
+        value = getattr(workload, name)
+        if value != type(workload).model_fields[name].default:
+            shown = list(value) if isinstance(value, tuple) else value
+            yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+
+
+def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
+    """Refuse two cells that differ in nothing but options that have no effect in either."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        inert = cell.backend.inert_options(cell.options, is_scoring=is_scoring)
+        effective = {name: value for name, value in cell.expanded_options.items() if name not in inert}
+        key = repr((cell.backend.name, cell.model.name, cell.quantisation, cell.device, sorted(effective.items())))
+        twin = seen.setdefault(key, cell)
+        idle = [name for name in inert if getattr(cell.options, name) != getattr(twin.options, name)]
+        if idle:
+            values = " and ".join(repr(getattr(one.options, idle[0])) for one in (twin, cell))
+            raise UsageError(
+                f"{cell.backend.name}: {idle[0]} has no effect {inert[idle[0]]}, so {values} are the same experiment"
+            )
+
+
+def _notes(cells: Iterable[Cell], workload: Workload, is_scoring: bool) -> list[str]:
+    """Let every backend check its cells; return what it has to say, each sentence once."""
+    notes = (
+        f"{cell.backend.name}: {note}"
+        for cell in cells
+        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, workload))
+    )
+    return list(dict.fromkeys(notes))
+
+
+def _inert_notes(cell: Cell, is_scoring: bool) -> Iterator[str]:
+    for name, why in cell.backend.inert_options(cell.options, is_scoring=is_scoring).items():
+        if name in cell.changed_options:
+            yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
+
+
+def _check_batch(backend: type[Backend], workload: Workload) -> None:
+    if workload.batch_size > backend.max_batch_size:
+        raise UsageError(
+            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}"
+        )
+    if workload.temperature > 0 and "sampling" not in backend.supports:
+        raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
+
+
+def _cells_of(
+    spec: CellSpec,
+    backend: type[Backend],
+    model: ResolvedModel,
+    workload: Mapping[str, JsonValue],
+    registry: Registry,
+    cache: ModelCache,
+) -> Iterator[Cell]:
+    offered = [q.name for q in backend.quantisations()]
+    chosen = spec.quantisation or offered[:1]
+    for name in chosen:
+        if name not in offered:
+            raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
+    plugin = registry.provider("decodebench_backends", backend.name).name
+    for options in _swept(backend, spec.options):
+        paired = with_companion(backend, model, options, registry, cache)
+        for quantisation, device in itertools.product(chosen, spec.device):
+            identity = {
+                "model": model.content_hash,
+                "companions": {name: other.content_hash for name, other in paired.companions.items()},
+                "backend": backend.name,
+                "options": options.model_dump(mode="json"),
+                "quantisation": quantisation,
+                "device": device,
+                "workload": workload,
+            }
+            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options)
+
+
+def with_companion(
+    backend: type[Backend], model: ResolvedModel, options: BackendOptions, registry: Registry, cache: ModelCache
+) -> ResolvedModel:
+    """Return ``model`` with the one companion that ``backend`` uses: its option's, else the named model's own."""
+    if backend.companion_option is None:
+        return model
+    source = registry.models.get(model.name)
+    own = source.companions.get(backend.name) if source else None
+    name = getattr(options, backend.companion_option) or own
+    return model if name is None else replace(model, companions={backend.name: resolve(name, registry.models, cache)})
+
+
+def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:
+    """Yield validated options for every combination of the listed values."""
+    dimensions = [_values_of(backend, name, value) for name, value in options.items()]
+    for combination in itertools.product(*dimensions):
+        yield validate_options(backend, dict(zip(options, combination, strict=True)))
+
+
+def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:
+    known = backend.Options.model_fields
+    if name not in known:
+        raise unknown_name(f"option of backend {backend.name!r}", name, known)
+    takes_list = get_origin(known[name].annotation) in (list, tuple)
+    if not isinstance(value, list) or (takes_list and not any(isinstance(v, list) for v in value)):
+        return [value]
+    if not value:
+        raise UsageError(f"option {backend.name}.{name}: an empty list sweeps nothing")
+    return value
+
+
+def _digest(identity: Mapping[str, Any]) -> str:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
+    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
+
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
+    """
+    shuffled = list(cells)
+    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
+    return shuffled

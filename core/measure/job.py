@@ -1,0 +1,76 @@
+"""What the parent tells a worker: one JSON line on its standard input. Both sides share these models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from ..host.packed_models import ModelJob, PreparedJob
+from ..records.schema import Record, Sampling
+
+
+class PromptJob(Record):
+    """One prompt: text, chat turns, or nothing where the workload asks for random ids."""
+
+    sample_id: str
+    is_warmup: bool
+    text: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
+    choices: tuple[str, ...] = Field((), description="texts to score behind the prompt, instead of generating")
+    contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
+    random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
+    random_seed: str = ""
+
+
+class ContinuationJob(Record):
+    """A prompt and what follows it: output ids to be scored, or a text to be encoded first."""
+
+    prompt: PromptJob
+    output_ids: tuple[int, ...] = ()
+    text: str | None = Field(None, description="what follows the prompt, instead of ids; for `evaluate` only")
+
+
+class ServeRequest(Record):
+    """What a serving worker is asked, a line each; it answers with one value for each prompt."""
+
+    kind: Literal["score", "rolling", "generate"] = Field(
+        description="score: (log-probability, is greedy) of each continuation behind its prompt; rolling: "
+        "log-probability of each whole text; generate: the text that follows each prompt, all in one batch"
+    )
+    prompts: tuple[str, ...]
+    continuations: tuple[str, ...] = ()
+    is_rendered: bool = Field(False, description="prompts have their special tokens already, as rendered chats")
+    max_new_tokens: int = Field(1, ge=1)
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+
+
+class Job(Record):
+    """Everything a worker needs for one action."""
+
+    action: Literal["prepare", "measure", "devices", "score", "evaluate", "serve"]
+    plugin: str = Field(description="name or address of the plugin to load")
+    plugin_file: Path | None = Field(None, description="the file that is the plugin, where it is not installed")
+    python: Path | None = Field(None, description="interpreter of the worker; None: the host's own")
+    backend: str
+    options: dict[str, JsonValue] = {}
+    device: str = "cpu"
+    quantisation: str = ""
+    model: ModelJob | None = None
+    prepared: PreparedJob | None = None
+    cache_root: Path | None = None
+    memory_limit_bytes: int | None = None
+    # measure
+    prompts: tuple[PromptJob, ...] = ()
+    max_new_tokens: int = 1
+    batch_size: int = 1
+    ignore_eos: bool = False
+    chat: bool = False
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    # score the last id of each continuation, or evaluate all of them
+    continuations: tuple[ContinuationJob, ...] = ()
+    top_k: int = 0
+    whole_vocabulary_up_to: int = Field(0, description="evaluate: a vocabulary of so many ids is given whole")

@@ -1,0 +1,86 @@
+"""The plan of an experiment: one pydantic model, whether it came from a TOML file or from flags."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, JsonValue, ValidationError
+
+from ... import defaults
+from ..errors import UsageError
+from ..host.validation import describe
+from ..records.workload import OneOrMore, PlanModel, Workload
+
+_EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def check_experiment_name(name: str) -> None:
+    """Refuse a name that cannot stand in a path.
+
+    Raises:
+        UsageError: it is such a one.
+    """
+    if not re.fullmatch(_EXPERIMENT_NAME, name):
+        raise UsageError(
+            f"experiment name {name!r} may have letters, digits, '.', '_' and '-', the first a letter or digit"
+        )
+
+
+class CellSpec(PlanModel):
+    """A part of the matrix: every list in it is a dimension."""
+
+    backend: str = Field(description="backend name")
+    model: OneOrMore | None = Field(None, description="models of this part, instead of the workload's")
+    quantisation: OneOrMore | None = Field(None, description="weight formats in the backend's words; None: its first")
+    device: OneOrMore = Field(["cpu"], description="devices")
+    options: dict[str, JsonValue] = Field({}, description="backend options; a list is swept")
+
+
+class Plan(PlanModel):
+    """One experiment: a matrix of cells, each run ``rounds`` times."""
+
+    name: str | None = Field(None, pattern=_EXPERIMENT_NAME, description="name of the experiment")
+    seed: int = Field(defaults.SEED, ge=0, description="chooses prompts, order of rounds and sampling")
+    rounds: int = Field(defaults.ROUNDS, ge=1, description="executions of every cell, each in a fresh process")
+    timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")
+    memory_limit_bytes: int | None = Field(None, ge=2**20, description="address-space limit of each worker")
+    anonymise: bool = Field(False, description="record hashes instead of host and user names")
+    allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
+    workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
+    cells: list[CellSpec] = Field(min_length=1, description="the matrix")
+
+
+def load_toml(file: Path) -> dict[str, Any]:
+    """Read a plan file into a dictionary that ``build`` takes.
+
+    Raises:
+        UsageError: the file cannot be read or is not TOML; names file and line.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read plan {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def build(content: Mapping[str, Any], source: str) -> Plan:
+    """Validate a plan.
+
+    Args:
+        content: as a TOML file holds it.
+        source: file name or ``"command line"``, for messages.
+
+    Raises:
+        UsageError: an unknown key or an impossible value; names source, key, value and the nearest valid key.
+    """
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(describe(error, source, Plan)) from error

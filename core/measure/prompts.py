@@ -1,0 +1,130 @@
+"""The prompts of an experiment: the same for every cell and round, warm-up prompts apart from measured ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contract.task import Likelihood, Score, Task, TaskSample
+from ..errors import UsageError
+from ..host.registry import Registry
+from .job import PromptJob
+from .plan import Plan
+
+_WARMUP_SEED_OFFSET = 1_000_003  # far from any seed that a user counts up by hand
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What every round of an experiment is asked.
+
+    Attributes:
+        jobs: the prompts as the worker gets them, warm-up first.
+        task: scores the answers; None for fixed-length workloads.
+        samples: the task's problems by id.
+    """
+
+    jobs: tuple[PromptJob, ...]
+    task: Task | None = None
+    samples: dict[str, TaskSample] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Plan, registry: Registry) -> Prompts:
+        """Choose the prompts of a plan by its seed.
+
+        Raises:
+            UsageError: the plan names neither a task nor a prompt length, or the task has no problems.
+        """
+        if plan.workload.is_fixed_length:
+            return cls(tuple(_random_prompts(plan)))
+        if plan.workload.task is None:
+            raise UsageError("no workload: give --task NAME, or --prompt-tokens N for prompts of a fixed length")
+        task = registry.task(plan.workload.task)
+        measured = list(task.samples(plan.workload.samples, plan.seed))
+        if not measured:
+            raise UsageError(f"task {task.name!r} has no problems")
+        if plan.workload.attempts > 1 and any(sample.choices for sample in measured):
+            raise UsageError(f"task {task.name!r} scores choices: every attempt at a problem would be the same")
+        warmup = _warmup(task, plan, {sample.prompt for sample in measured})
+        jobs = [_job(sample, is_warmup=True) for sample in warmup]
+        jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]
+        return cls(tuple(jobs), task, {sample.id: sample for sample in measured})
+
+    @property
+    def task_version(self) -> str | None:
+        """Version of the task, None for fixed-length workloads."""
+        return self.task.version if self.task else None
+
+    def scores(self, answers: Iterable[tuple[int, str, str]]) -> Iterator[dict[str, Any]]:
+        """Score answers given as (sample index, sample id, text); warm-up ones are left out."""
+        if self.task is None:
+            return
+        asked: deque[tuple[int, TaskSample]] = deque()
+
+        def answered() -> Iterator[tuple[TaskSample, str]]:
+            for index, sample_id, text in answers:
+                if (sample := self.samples.get(sample_id)) is not None:
+                    asked.append((index, sample))
+                    yield sample, text
+
+        for score in self.task.score_all(answered()):
+            index, sample = asked.popleft()
+            if score is not None:
+                yield _score_line(index, score, sample)
+
+    def choice_scores(self, answers: Iterable[tuple[int, str, Sequence[Likelihood]]]) -> Iterator[dict[str, Any]]:
+        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out."""
+        for index, sample_id, likelihoods in answers:
+            sample = self.samples.get(sample_id)
+            if self.task is not None and sample is not None:
+                yield _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+
+
+def _score_line(index: int, score: Score, sample: TaskSample) -> dict[str, Any]:
+    line = {"index": index, "score": score.value, "extracted": score.extracted, "reference": sample.reference}
+    return line | {"scores": dict(score.further)} if score.further else line
+
+
+def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:
+    """Take warm-up problems of the measured kind, none of which is measured later."""
+    wanted = plan.workload.warmup
+    candidates = task.samples(wanted + len(measured), plan.seed + _WARMUP_SEED_OFFSET)
+    found: list[TaskSample] = []
+    for sample in candidates:
+        if len(found) == wanted:
+            break
+        if sample.prompt not in measured:
+            found.append(sample)
+    if len(found) < wanted:
+        raise UsageError(
+            f"task {task.name!r} has too few problems for {wanted} warm-up ones beside {len(measured)} measured ones; "
+            "lower --samples or --warmup"
+        )
+    return found
+
+
+def _job(sample: TaskSample, *, is_warmup: bool) -> PromptJob:
+    sample_id = f"warmup:{sample.id}" if is_warmup else sample.id
+    return PromptJob(
+        sample_id=sample_id,
+        is_warmup=is_warmup,
+        text=sample.prompt,
+        messages=sample.messages,
+        choices=sample.choices,
+        contexts=sample.contexts,
+    )
+
+
+def _random_prompts(plan: Plan) -> Iterator[PromptJob]:
+    workload = plan.workload
+    length = (workload.prompt_tokens or 0) + workload.depth
+    for kind, count in (("warmup", workload.warmup), ("measured", workload.samples)):
+        for index in range(count):
+            yield PromptJob(
+                sample_id=f"random:{kind}:{length}:{plan.seed}:{index}",
+                is_warmup=kind == "warmup",
+                random_tokens=length,
+                random_seed=f"{plan.seed}:{kind}:{index}",
+            )

@@ -1,0 +1,404 @@
+"""The runner: executes a matrix round by round, each in a worker process, and writes one raw log per round."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import JsonValue
+
+from ... import defaults
+from ..cache import ModelCache
+from ..contract.backend import Backend, PreparedModel
+from ..contract.task import Likelihood
+from ..errors import BackendError
+from ..host.availability import availability
+from ..host.packed_models import ModelJob, PreparedJob
+from ..host.registry import Registry
+from ..isolation.remote_backend import RemoteBackend
+from ..records.raw_log import SUFFIX, RawLogWriter
+from ..records.schema import SCHEMA_VERSION, Environment, Sampling
+from ..sdk.models import model_bytes
+from .cells import Cell, Matrix, schedule, workload_identity
+from .device_monitor import DeviceMonitor
+from .environment import capture
+from .folder import finished_rounds, latest_name, locked, next_name, writable
+from .job import ContinuationJob, Job
+from .launcher import Outcome, request, run_worker
+from .plan import Plan
+from .progress import Progress
+from .prompts import Prompts
+
+_LINE_BYTES = 400  # a step line with its text, generously
+_BYTES_PER_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to go on adding rounds.
+
+    Attributes:
+        seconds: no further round of the matrix begins when it would end later than this; None: no limit.
+        min_rounds: so many rounds run whatever the time.
+    """
+
+    seconds: float | None = None
+    min_rounds: int = 1
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did.
+
+    Attributes:
+        experiment: name under which the rounds are stored.
+        done: rounds finished now.
+        kept: rounds that were there already.
+        failed: (cell label, round, status, reason) of each round that did not finish.
+        interrupted: whether Ctrl-C ended it.
+        stopped: why it ended early, such as a full disk; None when it did not.
+    """
+
+    experiment: str
+    done: int = 0
+    kept: int = 0
+    failed: list[tuple[str, int, str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    stopped: str | None = None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    model: PreparedModel | None
+    seconds: float | None
+    reason: str | None = None
+
+
+class Runner:
+    """Executes one plan into one output folder.
+
+    Args:
+        plan: the experiment.
+        matrix: its cells.
+        registry: the plugins.
+        cache: prepared models.
+        output: the output folder.
+        progress: told what happens; shows it.
+    """
+
+    def __init__(
+        self, plan: Plan, matrix: Matrix, registry: Registry, cache: ModelCache, output: Path, progress: Progress
+    ) -> None:
+        self.plan, self.matrix, self.registry = plan, matrix, registry
+        self.cache, self.output, self.progress = cache, output, progress
+        self.prompts = Prompts.of(plan, registry)
+        self._prepared: dict[str, _Prepared] = {}
+        self._environment: Environment | None = None
+        self._order = 0
+
+    def run(self, *, fresh: bool = False, budget: Budget = Budget()) -> RunReport:
+        """Run what is missing of the matrix.
+
+        Args:
+            fresh: begin a new experiment instead of completing the one of the same name.
+            budget: how long to go on adding rounds.
+
+        Raises:
+            UsageError: the folder cannot be written to, or another run is writing to it.
+        """
+        writable(self.output)
+        with locked(self.output):
+            name = self.plan.name or default_name(self.plan, self.registry)
+            experiment = next_name(self.output, name) if fresh else latest_name(self.output, name)
+            report = RunReport(experiment)
+            complete = finished_rounds(self.output, experiment)
+            wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.rounds)}
+            report.kept = len(wanted & complete)
+            with self.progress:
+                try:
+                    self._rounds(report, complete, len(wanted) - report.kept, budget)
+                except KeyboardInterrupt:
+                    report.interrupted = True
+                except OSError as error:
+                    report.stopped = f"cannot write the log of {report.experiment} in {self.output}: {error.strerror}"
+            return report
+
+    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], missing: int, budget: Budget) -> None:
+        for cell in self.matrix.cells:
+            if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
+                self.prepared(cell)
+        self.progress.begin(missing, report.kept, budget.seconds)
+        start, longest = time.monotonic(), 0.0
+        for index in range(self.plan.rounds):
+            began = time.monotonic()
+            spent = began - start
+            if index >= budget.min_rounds and budget.seconds is not None and spent + longest > budget.seconds:
+                return
+            for cell in schedule(self.matrix.cells, index, self.plan.seed):
+                self._order += 1
+                if (cell.id, index) not in complete:
+                    self._one(report, cell, index)
+            longest = max(longest, time.monotonic() - began)
+
+    def _one(self, report: RunReport, cell: Cell, index: int) -> None:
+        self.progress.round_begins(cell.label, index)
+        outcome = self._round(report.experiment, cell, index)
+        if outcome.status == "ok":
+            report.done += 1
+        else:
+            report.failed.append((cell.label, index, outcome.status, outcome.reason or ""))
+        self.progress.round_ends(outcome.status, outcome.reason)
+
+    def prepared(self, cell: Cell) -> _Prepared:
+        """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
+        key = f"{cell.backend.name}\0{cell.model.content_hash}\0{cell.quantisation}\0{cell.device}\0{cell.options}"
+        if key not in self._prepared:
+            self._prepared[key] = self._prepare(cell)
+        return self._prepared[key]
+
+    def _prepare(self, cell: Cell) -> _Prepared:
+        available = availability(cell.backend)
+        if not available.available:
+            return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
+        self.progress.preparing(cell.label)
+        try:
+            answer = request(self._job(cell, "prepare"), "prepared", self.plan.timeout_s)
+        except BackendError as error:
+            return _Prepared(None, None, f"cannot prepare the model: {error}")
+        return _Prepared(PreparedJob.model_validate(answer["model"]).unpack(), answer["prepare_s"])
+
+    def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
+        prepared = self.prepared(cell)
+        run_id = str(uuid.uuid4())
+        if self._environment is None:
+            self._environment = capture(anonymise=self.plan.anonymise)
+        log = RawLogWriter(self._path(cell, run_id))
+        with log:
+            log.write("run", self._head(run_id, experiment, cell, index, prepared))
+            with DeviceMonitor(cell.device) as monitor:
+                outcome, wall_s, device_peak = self._execute(log, cell, prepared)
+            end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
+            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, **monitor.figures()}
+            if device_peak is not None:  # the engine's own count leaves other processes out
+                end["peak_device_bytes"] = device_peak
+            log.write("end", end)
+            log.close()
+        if outcome.status == "interrupted":
+            raise KeyboardInterrupt
+        return outcome
+
+    def _execute(self, log: RawLogWriter, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float, int | None]:
+        start = time.monotonic()
+        if prepared.reason is not None:
+            return Outcome("failed", prepared.reason), time.monotonic() - start, None
+        shortage = self._shortage(cell, prepared)
+        if shortage is not None:
+            return Outcome("skipped", shortage), time.monotonic() - start, None
+        job = self._job(cell, "measure", prepared.model)
+        listener = _Listener(log, self.progress)
+        try:
+            outcome = run_worker(
+                job,
+                engine_text=log.path.with_name(log.path.name.removesuffix(SUFFIX) + ".engine.txt"),
+                timeout_s=self.plan.timeout_s,
+                on_line=listener,
+            )
+        except KeyboardInterrupt:
+            outcome = Outcome("interrupted", "interrupted by the user")
+        wall_s = time.monotonic() - start
+        try:
+            self._score(log, listener)
+        except KeyboardInterrupt:
+            outcome = Outcome("interrupted", "interrupted by the user while answers were scored")
+        return outcome, wall_s, listener.device_peak_bytes
+
+    def _score(self, log: RawLogWriter, listener: _Listener) -> None:
+        """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
+        for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
+            log.write("score", line)
+            self.progress.scored(number, len(listener.answers))
+        for line in self.prompts.choice_scores(listener.likelihoods):
+            log.write("score", line)
+
+    def _shortage(self, cell: Cell, prepared: _Prepared) -> str | None:
+        """Say what is too scarce for the round; None where memory and disk suffice."""
+        assert prepared.model is not None
+        weights = prepared.model.weight_bytes or model_bytes(cell.model)
+        needed = int(weights * defaults.MEMORY_HEADROOM)
+        memory = psutil.virtual_memory().available
+        limit = self.plan.memory_limit_bytes
+        if cell.device == "cpu" and needed > min(memory, limit or memory):
+            what = "is allowed" if limit is not None and limit < memory else "is free"
+            have = min(memory, limit or memory) / _BYTES_PER_MIB
+            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
+        log_bytes = (
+            (self.plan.workload.measured + self.plan.workload.warmup)
+            * (self.plan.workload.token_limit + 4)
+            * _LINE_BYTES
+        )
+        free = shutil.disk_usage(self.output).free
+        if log_bytes > free:
+            return (
+                f"too little disk in {self.output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
+                f"{free / _BYTES_PER_MIB:.1f} MiB free"
+            )
+        return None
+
+    def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
+        workload = self.plan.workload
+        return Job(
+            action=action,
+            **self.registry.place(cell.backend.name),
+            backend=cell.backend.name,
+            options=cell.options.model_dump(mode="json"),
+            device=cell.device,
+            quantisation=cell.quantisation,
+            model=ModelJob.of(cell.model) if prepared is None else None,
+            prepared=None if prepared is None else PreparedJob.of(prepared),
+            cache_root=self.cache.root,
+            memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
+            prompts=self.prompts.jobs if action == "measure" else (),
+            max_new_tokens=workload.token_limit,
+            batch_size=workload.batch_size,
+            ignore_eos=workload.ignore_eos,
+            chat=workload.chat,
+            stop=workload.stop,
+            sampling=self._sampling(),
+        )
+
+    def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
+        """Return the job that scores the last id of each continuation with the cell's backend."""
+        prepared = self.prepared(cell)
+        return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+
+    @cached_property
+    def _task_plugin(self) -> Mapping[str, JsonValue]:
+        if self.prompts.task is None:
+            return {}
+        provider = self.registry.provider_of_task(self.prompts.task)
+        return {"task_plugin": provider.origin, "task_plugin_revision": provider.revision}
+
+    def _sampling(self) -> Sampling:
+        workload = self.plan.workload
+        return Sampling(
+            temperature=workload.temperature, top_p=workload.top_p, top_k=workload.top_k, seed=self.plan.seed
+        )
+
+    def _path(self, cell: Cell, run_id: str) -> Path:
+        assert self._environment is not None
+        parts = (self._environment.hostname or "unknown", _slug(cell.model.name), cell.quantisation)
+        name = "_".join((*map(_slug, parts), f"seed{self.plan.seed}", run_id[:8]))
+        return self.output / "raw" / _slug(cell.backend.name) / f"{name}{SUFFIX}"
+
+    def _head(
+        self, run_id: str, experiment: str, cell: Cell, index: int, prepared: _Prepared
+    ) -> Mapping[str, JsonValue]:
+        assert self._environment is not None
+        workload = self.plan.workload
+        provider = self.registry.provider("decodebench_backends", cell.backend.name)
+        environment = self._environment.model_copy(update=_as_it_is_now(cell.backend))
+        return {
+            "schema": SCHEMA_VERSION,
+            "run_id": run_id,
+            "experiment": experiment,
+            "cell_id": cell.id,
+            "round": index,
+            "order": self._order - 1,
+            "cell_index": self.matrix.cells.index(cell),
+            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "backend": cell.backend.name,
+            "backend_version": availability(cell.backend).version,
+            "plugin": provider.origin,
+            "plugin_revision": provider.revision,
+            "kind": cell.backend.kind,
+            "model": cell.model.name,
+            "model_hash": cell.model.content_hash,
+            "quantisation": cell.quantisation,
+            "device": cell.device,
+            "options": cell.expanded_options,
+            "changed_options": list(cell.changed_options),
+            "task": workload.task,
+            "task_version": self.prompts.task_version,
+            **self._task_plugin,
+            "seed": self.plan.seed,
+            "samples": workload.measured,
+            "attempts": workload.attempts,
+            "warmup": workload.warmup,
+            "max_new_tokens": workload.token_limit,
+            "batch_size": workload.batch_size,
+            "depth": workload.depth,
+            "ignore_eos": workload.ignore_eos,
+            "chat": workload.chat,
+            "stop": list(workload.stop),
+            "sampling": self._sampling().model_dump(mode="json"),
+            "first_step_is_prefill": cell.backend.first_step_is_prefill,
+            "environment": environment.model_dump(mode="json"),
+            "prepare_s": prepared.seconds,
+        }
+
+
+class _Listener:
+    """Takes the worker's lines: appends them to the raw log and remembers what scoring and progress need."""
+
+    def __init__(self, log: RawLogWriter, progress: Progress) -> None:
+        self._log, self._progress = log, progress
+        self.answers: list[tuple[int, str, str]] = []  # sample index, sample id, text
+        self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []  # the same for choices
+        self.device_peak_bytes: int | None = None
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        kind = line.pop("type")
+        if kind == "text":
+            with self._log.path.with_name(self._log.path.name.removesuffix(SUFFIX) + ".txt").open(
+                "a", encoding="utf-8"
+            ) as file:
+                file.write(line["text"])
+            self._progress.classic_log(line["text"])
+            return
+        self._log.write(kind, line)
+        if kind == "sample" and line.get("status") != "failed":
+            if line.get("choices"):
+                pairs = zip(line["choice_logprobs"], line["choice_is_greedy"], strict=True)
+                self.likelihoods.append((line["index"], line["sample_id"], [Likelihood(*pair) for pair in pairs]))
+            else:
+                self.answers.append((line["index"], line["sample_id"], line["text"]))
+            peak = line["engine"].get("peak_device_bytes")
+            if peak is not None:
+                self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+            self._progress.sample(line["output_tokens"] or line["scored_tokens"], line["duration_s"])
+
+
+def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
+    """Return what of the environment changes between rounds: the load, and the versions that the worker has."""
+    found: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 2)}
+    if issubclass(backend, RemoteBackend):
+        found |= {name: backend.description[name] for name in ("python", "packages")}
+    return found
+
+
+def default_name(plan: Plan, registry: Registry) -> str:
+    """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
+    models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
+    identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
+    return f"{_slug(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-")[-60:] or "unnamed"
+
+
+def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:
+    """Word each failed round in one line."""
+    return [f"{label}, round {index + 1}: {status}: {reason}" for label, index, status, reason in failed]

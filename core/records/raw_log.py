@@ -1,0 +1,216 @@
+"""Raw log, version 1: what a round wrote, one JSON object a line, append-only.
+
+Lines in order, told apart by ``type``:
+
+``run``     first; the fields of ``schema.Run`` that are known before the worker starts, and ``schema`` (the version)
+``load``    once the model is loaded: the fields of ``Run`` that only the worker knows
+``sample``  the fields of ``schema.Sample``, followed by
+``step``    the fields of ``schema.RecordedStep``, one line a step of that sample
+``score``   ``index``, ``score``, ``extracted`` of one sample; written after the last sample, so that scoring never
+            runs beside a measurement
+``end``     last; ``status``, ``reason`` and the peaks. A file without it is incomplete.
+
+``run_id`` stands in the first line only; ``source_line`` of each record is filled in as it is read. While a round runs
+the file is called ``....jsonl.part``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import ValidationError
+
+from ..errors import DecodebenchError
+from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
+
+SUFFIX = ".jsonl"
+PART_SUFFIX = ".jsonl.part"
+
+Line = dict[str, Any]
+R = TypeVar("R", Run, Sample, RecordedStep)
+
+
+class RawLogError(DecodebenchError):
+    """A raw log that cannot be read at all; the text names the file and the line."""
+
+
+class RawLogWriter:
+    """Appends whole lines to ``PATH.jsonl.part``, flushed each; ``close`` renames it to ``PATH.jsonl``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = self.part.open("xb", buffering=0)
+
+    def write(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Append one line; raises ``OSError`` when the disk is full, and then leaves no half line behind."""
+        data = (json.dumps({"type": kind, **content}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        size = self._file.tell()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                raise OSError(28, os.strerror(28), str(self.part))
+        except OSError:
+            self._file.truncate(size)
+            self._file.seek(size)
+            raise
+
+    def close(self) -> None:
+        """Finish the file: sync and rename. Call it after the ``end`` line only."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self.part.rename(self.path)
+
+    def abandon(self) -> None:
+        """Leave the ``.part`` as it is; it is read up to its last whole line."""
+        self._file.close()
+
+    def __enter__(self) -> RawLogWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._file.closed:
+            self.abandon()
+
+
+@dataclass(slots=True)
+class RawLog:
+    """A raw log as read.
+
+    Attributes:
+        run: the run with what ``load`` and ``end`` added; status ``incomplete`` where the end line is missing.
+        samples: samples in file order, scores joined.
+        steps: steps in file order.
+        problem: what was cut or unreadable, None for a whole file.
+    """
+
+    run: Run
+    samples: list[Sample] = field(default_factory=list)
+    steps: list[RecordedStep] = field(default_factory=list)
+    problem: str | None = None
+
+
+def lines(path: Path) -> Iterator[tuple[int, Line]]:
+    """Yield (line number, object) of every whole line; a cut last line is left out.
+
+    Raises:
+        RawLogError: a line before the last is no JSON object.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if not raw.endswith(b"\n"):
+                return
+            yield number, parse_line(path, number, raw)
+
+
+def parse_line(path: Path, number: int, raw: bytes | str) -> Line:
+    """Read one whole line.
+
+    Raises:
+        RawLogError: it is no JSON object with a ``type``, or has text that is no Unicode.
+    """
+    try:
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
+        content = json.loads(text)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # fails on half a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise RawLogError(f"{path}:{number}: not a JSON line ({error})") from error
+    if not isinstance(content, dict) or "type" not in content:
+        raise RawLogError(f"{path}:{number}: not a raw-log line (an object with 'type')")
+    return content
+
+
+def read_head(path: Path) -> Line | None:
+    """Return the ``run`` line of a raw log, or None where the file has no readable one."""
+    try:
+        for _, content in lines(path):
+            return content if content["type"] == "run" and content.get("schema") == SCHEMA_VERSION else None
+    except RawLogError:
+        return None
+    return None
+
+
+def read(path: Path) -> RawLog:
+    """Read one raw log, whole or cut at any byte.
+
+    Raises:
+        RawLogError: it is no raw log of a known version, or a line breaks the schema; names file, line and field.
+    """
+    return assemble(path, lines(path))
+
+
+def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
+    """Make a log of its lines; ``path`` is named in errors only.
+
+    Raises:
+        RawLogError: as ``read``.
+    """
+    head: Line | None = None
+    pending: list[tuple[int, Line]] = []
+    scores: dict[int, Line] = {}
+    ended = False
+    for number, content in content_lines:
+        kind = content.pop("type")
+        if head is None:
+            head = _checked_head(path, kind, content)
+        elif kind in ("load", "end"):
+            head.update(content)
+            ended = kind == "end"
+        elif kind in ("sample", "step"):
+            pending.append((number, {"type": kind, **content}))
+        elif kind == "score":
+            index = content.pop("index", None)
+            if not isinstance(index, int):
+                raise RawLogError(f"{path}:{number}: field 'index': a score needs the index of its sample")
+            scores[index] = content
+        else:
+            raise RawLogError(f"{path}:{number}: unknown line type {kind!r}")
+    if head is None:
+        raise RawLogError(f"{path}: empty: the round died before its first line")
+    problem = None if ended else "the end line is missing: the round was cut"
+    if not ended:
+        head.update(status="incomplete", reason=problem)
+    run = _build(path, 1, Run, {**head, "source_file": path.name, "source_line": 1})
+    log = RawLog(run, problem=problem)
+    for number, content in pending:
+        _add(path, number, log, content, scores)
+    return log
+
+
+def _checked_head(path: Path, kind: str, content: Line) -> Line:
+    version = content.pop("schema", None)
+    if kind != "run" or version is None:
+        raise RawLogError(f"{path}:1: not a decodebench raw log (the first line must be a 'run' with a 'schema')")
+    if version != SCHEMA_VERSION:
+        raise RawLogError(f"{path}:1: raw log version {version}; this decodebench reads version {SCHEMA_VERSION}")
+    return content
+
+
+def _add(path: Path, number: int, log: RawLog, content: Line, scores: Mapping[int, Line]) -> None:
+    kind = content.pop("type")
+    place = {"run_id": log.run.run_id, "source_line": number}
+    if kind == "sample":
+        index = content.get("index")
+        score = scores.get(index, {}) if isinstance(index, int) else {}
+        log.samples.append(_build(path, number, Sample, {**content, **score, **place}))
+    else:
+        log.steps.append(_build(path, number, RecordedStep, {**content, **place}))
+
+
+def _build(path: Path, number: int, model: type[R], content: Line) -> R:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RawLogError(f"{path}:{number}: field {where!r}: {first['msg']}") from error

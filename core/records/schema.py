@@ -1,0 +1,236 @@
+"""The shared record of every measurement, whichever tool wrote it: ``Run`` > ``Sample`` > ``RecordedStep``.
+
+Units are in the names: seconds, bytes, tokens. ``None`` means that the log cannot support the figure; it is never
+a guess and never zero. A raw log line is one of these models with a ``type`` beside it (see ``rawlog``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+
+SCHEMA_VERSION = 1
+
+Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
+"""Bandwidth in bytes/s by working set in bytes; the latter as text, since it is a key of JSON."""
+
+Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, closed, self-describing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Sampling(Record):
+    """How the next token is chosen."""
+
+    temperature: float = Field(0.0, ge=0, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass; 1 keeps everything")
+    top_k: int = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
+    seed: int = Field(0, ge=0, description="seed of the sampler; each sample adds its index")
+
+
+class Environment(Record):
+    """The machine and the software that a round ran on."""
+
+    hostname: str | None = Field(None, description="host name, or a hash of it when anonymised")
+    username: str | None = Field(None, description="user name, or a hash of it when anonymised")
+    platform: str | None = Field(None, description="operating system, e.g. Linux")
+    release: str | None = Field(None, description="kernel release")
+    machine: str | None = Field(None, description="instruction set, e.g. x86_64")
+    cpu_model: str | None = Field(None, description="processor name as the system tells it")
+    cpu_flags: tuple[str, ...] = Field((), description="instruction-set extensions that matter to inference")
+    cores_used: int | None = Field(None, description="cores that the process may run on")
+    memory_bytes: int | None = Field(None, description="physical memory")
+    gpu: tuple[str, ...] = Field((), description="GPU names")
+    gpu_driver: str | None = Field(None, description="GPU driver version")
+    python: str | None = Field(None, description="Python version")
+    packages: dict[str, str] = Field({}, description="versions of installed distributions that matter")
+    git_commit: str | None = Field(None, description="commit of the working directory, when it is a git checkout")
+    governor: str | None = Field(None, description="CPU frequency governor, where readable")
+    load_average: float | None = Field(None, description="system load over one minute before the round")
+    memory_bandwidth: Ladder = Field(
+        {},
+        description="bandwidth of reading with the best number of threads, in bytes/s by working-set bytes (as text), "
+        "measured once per host",
+    )
+    memory_bandwidth_1_thread: Ladder = Field({}, description="the same with one thread")
+    matrix_flops_per_s: float | None = Field(
+        None, gt=0, description="float32 matrix product with numpy's BLAS and all its threads, measured once per host"
+    )
+
+
+class Totals(Record):
+    """What a log without samples says of all of them together."""
+
+    samples: int | None = Field(None, ge=1, description="samples behind the totals")
+    output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
+    forwards: int | None = Field(None, ge=0, description="model evaluations")
+    wall_s: float | None = Field(None, gt=0, description="time over all samples")
+    tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
+    accuracy: float | None = Field(None, ge=0, le=1, description="mean score")
+
+
+class Run(Record):
+    """One execution of one cell of the matrix, in a process of its own."""
+
+    # identity
+    run_id: str = Field(description="UUID of the round")
+    experiment: str = Field(description="name of the experiment that the round belongs to")
+    cell_id: str = Field(description="hash of what was compared and how; equal for all rounds of a cell")
+    round: int = Field(ge=0, description="index of the round within its cell, from 0")
+    order: int | None = Field(None, ge=0, description="position of the round in the interleaved schedule")
+    cell_index: int | None = Field(
+        None, ge=0, description="position of the cell in the plan; the first is the baseline"
+    )
+    started_at: str = Field(description="UTC start time, ISO 8601")
+    # what was compared
+    backend: str = Field(description="backend name")
+    backend_version: str | None = Field(None, description="version of the engine")
+    plugin: str | None = Field(None, description="distribution and version that provided the backend")
+    plugin_revision: str | None = Field(
+        None, description="commit of an editable install (+dirty: files differ), or sha256 of a one-off file"
+    )
+    kind: str | None = Field(None, description="autoregressive, speculative or diffusion")
+    model: str = Field(description="model as the user named it")
+    model_hash: str | None = Field(None, description="SHA-256 over the model's files")
+    size: str | None = Field(None, description="size label, e.g. 1B")
+    quantisation: str = Field(description="weight format in the backend's own words")
+    bits_per_weight: float | None = Field(None, gt=0, description="measured bits per weight, scales included")
+    device: str = Field(description="cpu, cuda:0, metal, ...")
+    options: dict[str, JsonValue] = Field({}, description="every option of the backend, fully expanded")
+    changed_options: tuple[str, ...] | None = Field(
+        None, description="names of the options that are not at their default"
+    )
+    # how
+    task: str | None = Field(None, description="task name; None for fixed-length workloads")
+    task_version: str | None = Field(None, description="version of the task")
+    task_plugin: str | None = Field(None, description="distribution and version that provided the task")
+    task_plugin_revision: str | None = Field(None, description="as plugin_revision, of the task")
+    seed: int = Field(0, description="seed that chose the prompts")
+    samples: int = Field(ge=0, description="measured samples that were asked for")
+    attempts: int = Field(1, ge=1, description="answers to each problem; they are among the samples")
+    warmup: int = Field(ge=0, description="warm-up samples before them")
+    max_new_tokens: int = Field(ge=1, description="token limit of each sample")
+    batch_size: int = Field(1, ge=1, description="rows generated together")
+    depth: int = Field(0, ge=0, description="context tokens put before each prompt of a fixed-length workload")
+    ignore_eos: bool = Field(False, description="whether generation goes on past the end token")
+    chat: bool = Field(False, description="whether the chat template was applied")
+    stop: tuple[str, ...] = Field((), description="stop strings")
+    sampling: Sampling = Field(Sampling(), description="how the next token is chosen")
+    first_step_is_prefill: bool = Field(False, description="the first step holds the prefill and one token only")
+    # where
+    environment: Environment | None = Field(None, description="machine and software")
+    # outcome
+    status: Status = Field("ok", description="how the round ended")
+    reason: str | None = Field(None, description="why, when it is not ok")
+    prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
+    import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
+    load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
+    wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
+    parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
+    weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
+    read_weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights that one decode step reads")
+    kv_bytes_per_token: int | None = Field(None, ge=0, description="bytes of one position in the KV cache, all layers")
+    peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of the worker process")
+    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, where it is counted")
+    device_use: float | None = Field(None, ge=0, le=1, description="mean share of time that the GPU was busy")
+    device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
+    device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
+    energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
+    settings: dict[str, str] = Field({}, description="what the engine chose by itself")
+    notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
+    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
+    # provenance
+    source_format: str = Field("decodebench", description="log format that this came from")
+    source_file: str | None = Field(None, description="the file, relative to the output folder")
+    source_line: int | None = Field(None, ge=1, description="line of that file at which the run begins, from 1")
+    parser: str | None = Field(None, description="parser and version")
+    parser_plugin: str | None = Field(None, description="distribution and version that provided the parser")
+    parser_plugin_revision: str | None = Field(None, description="as plugin_revision, of the parser")
+
+
+class Sample(Record):
+    """One prompt and its generation."""
+
+    run_id: str = Field(description="the run it belongs to")
+    index: int = Field(ge=0, description="index within the run, warm-up samples first")
+    is_warmup: bool = Field(False, description="run and recorded, never in a statistic")
+    sample_id: str | None = Field(None, description="the task's identity of the problem; pairs samples across runs")
+    prompt: str | None = Field(None, description="prompt text, special tokens included")
+    prompt_tokens: int | None = Field(None, ge=0, description="ids that went into the engine")
+    prompt_hash: str | None = Field(None, description="SHA-256 over the prompt ids, 16 hex digits")
+    output_tokens: int | None = Field(
+        ge=0, description="ids committed, the stop token included once; None where a log does not count them"
+    )
+    output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
+    text: str | None = Field(
+        None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
+    )
+    finish: Literal["stop", "length", "stop-string", "error"] | None = Field(None, description="why it ended")
+    start_s: float | None = Field(None, description="start, in seconds since the round's process started")
+    duration_s: float | None = Field(None, ge=0, description="start until the last step")
+    first_token_s: float | None = Field(None, ge=0, description="start until the first token, where there are no steps")
+    prefill_s: float | None = Field(None, ge=0, description="time of the prompt alone, where there are no steps")
+    decode_tokens: int | None = Field(None, ge=0, description="tokens generated in decode_s, where there are no steps")
+    decode_s: float | None = Field(None, ge=0, description="time of decoding alone, where there are no steps")
+    decode_forwards: int | None = Field(
+        None, ge=0, description="model evaluations in decode_s, where there are no steps"
+    )
+    batch: int | None = Field(None, ge=0, description="index of the batch it was generated in")
+    batch_s: float | None = Field(None, ge=0, description="wall time of that whole batch")
+    reference: str | None = Field(None, description="the right answer, in the task's form")
+    extracted: str | None = Field(None, description="the answer found in the text")
+    score: float | None = Field(None, ge=0, le=1, description="1 is right, 0 is wrong")
+    scores: dict[str, float] = Field({}, description="other measures of the same answer, by name")
+    choices: tuple[str, ...] | None = Field(None, description="answers whose log-probabilities were compared")
+    choice_logprobs: tuple[float, ...] | None = Field(
+        None, description="log-probability of each choice behind its prompt, natural logarithm, summed over its tokens"
+    )
+    choice_is_greedy: tuple[bool, ...] | None = Field(
+        None, description="whether each token of the choice was the likeliest one"
+    )
+    chosen: int | None = Field(None, ge=0, description="index of the likeliest choice")
+    scored_tokens: int | None = Field(
+        None, ge=0, description="ids of all prompts with their choices, as the engine got them to score"
+    )
+    status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
+    reason: str | None = Field(None, description="why it failed")
+    engine: dict[str, float] = Field({}, description="the engine's own counters for this sample")
+    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+
+
+class RecordedStep(Record):
+    """One commit of tokens."""
+
+    run_id: str = Field(description="the run it belongs to")
+    sample: int = Field(ge=0, description="index of the sample")
+    index: int = Field(ge=0, description="index within the sample, from 0; step 0 ends the prefill")
+    t_s: float | None = Field(None, ge=0, description="time of the commit since the sample's start")
+    step_s: float | None = Field(None, ge=0, description="time since the previous commit, or since the start")
+    tokens: int = Field(ge=0, description="tokens committed")
+    token_ids: tuple[int, ...] | None = Field(None, description="the ids, in order of position")
+    text: str | None = Field(None, description="the step's own piece of text")
+    block_size: int | None = Field(None, ge=0, description="positions this cycle could commit")
+    drafted: int | None = Field(None, ge=0, description="draft tokens proposed")
+    accepted: int | None = Field(None, ge=0, description="draft tokens accepted")
+    discarded: int | None = Field(None, ge=0, description="draft tokens thrown away without having been verified")
+    candidates: int | None = Field(None, ge=0, description="alternative continuations verified")
+    forwards: int | None = Field(None, ge=0, description="model evaluations behind this step")
+    draft_s: float | None = Field(None, ge=0, description="engine's time for drafting")
+    verify_s: float | None = Field(None, ge=0, description="engine's time for verifying")
+    wire_s: float | None = Field(None, ge=0, description="time that a remote verifier took beyond its verify_s")
+    enqueue_s: float | None = Field(None, ge=0, description="time until the engine's call returned")
+    engine_s: float | None = Field(None, ge=0, description="the engine's own clock for this step")
+    bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
+    positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
+    trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
+    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+
+
+def json_schemas() -> dict[str, Any]:
+    """Return the JSON Schema of the three records, by name."""
+    return {model.__name__: model.model_json_schema() for model in (Run, Sample, RecordedStep)}

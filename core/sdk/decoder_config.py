@@ -1,0 +1,130 @@
+"""The configuration of a Llama-like decoder, read from ``config.json`` and checked: what converters build on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import ModelError
+from .checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """Hyper-parameters of a decoder, read from ``config.json`` and checked."""
+
+    arch: str
+    vocab: int
+    width: int
+    ffn: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context: int
+    norm_eps: float
+    tied: bool
+    rope_theta: float
+    rope: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES) -> Self:
+        """Read and check the configuration.
+
+        Args:
+            checkpoint: the opened folder.
+            architectures: accepted ``architectures[0]`` -> the family whose layers it has.
+
+        Raises:
+            ModelError: an unsupported architecture or feature; names field and value.
+        """
+        path = checkpoint.folder / "config.json"
+        names = checkpoint.config.get("architectures") or [None]
+        if names[0] not in architectures:
+            raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
+        arch = architectures[names[0]]
+        _reject_unsupported(checkpoint, arch)
+        field = checkpoint.field
+        heads = field("num_attention_heads", int)
+        width = field("hidden_size", int)
+        # transformers >= 5 writes rope_parameters; before it was rope_theta beside rope_scaling
+        rope = field("rope_parameters", dict, field("rope_scaling", dict, {}))
+        return cls(
+            arch=arch,
+            vocab=field("vocab_size", int),
+            width=width,
+            ffn=field("intermediate_size", int),
+            layers=field("num_hidden_layers", int),
+            heads=heads,
+            kv_heads=field("num_key_value_heads", int, heads),
+            head_dim=field("head_dim", int, width // heads),
+            context=field("max_position_embeddings", int),
+            norm_eps=field("rms_norm_eps", float, 1e-6),
+            tied=field("tie_word_embeddings", bool, False),
+            rope_theta=float(rope.get("rope_theta") or field("rope_theta", float, 10000.0)),
+            rope=rope,
+        )
+
+
+def rope_type(rope: Mapping[str, Any]) -> str:
+    """Return the kind of rotary scaling, ``"default"`` without."""
+    return str(rope.get("rope_type") or rope.get("type") or "default")
+
+
+def rope_divisors(rope: Mapping[str, Any], theta: float, head_dim: int) -> np.ndarray | None:
+    """Return what each rotary frequency is divided by (``llama3`` scaling), [head_dim / 2]; None without.
+
+    Long wavelengths are stretched by ``factor``, short ones kept, those between interpolated (Llama 3.1).
+    """
+    import numpy as np
+
+    if rope_type(rope) != "llama3":
+        return None
+    factor, low, high = (float(rope[k]) for k in ("factor", "low_freq_factor", "high_freq_factor"))
+    original = float(rope["original_max_position_embeddings"])
+    exponents = np.arange(0, head_dim, 2, dtype=np.float64) / head_dim
+    turns = original / (2 * math.pi * theta**exponents)  # rotations within the original context
+    share = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return (1.0 / ((1.0 - share) / factor + share)).astype(np.float32)
+
+
+_ROPE_FIELDS = {
+    "default": (),
+    "linear": ("factor",),
+    "yarn": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
+
+def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
+    config, path = checkpoint.config, checkpoint.folder / "config.json"
+
+    def reject(field: str, why: str) -> None:
+        raise ModelError(f"{path}: {field} = {config.get(field)!r} is not supported ({why})")
+
+    if config.get("quantization_config"):
+        reject("quantization_config", "the weights must be f32, f16 or bf16")
+    if config.get("hidden_act", "silu") != "silu":
+        reject("hidden_act", f"only 'silu' is known for {arch}")
+    if config.get("use_sliding_window"):
+        reject("use_sliding_window", "attention would span the whole context")
+    if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
+        reject("attention_bias", "qwen3 has none here")
+    name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+    rope = config.get(name) or {}
+    kind = rope_type(rope)
+    known = [k for k in _ROPE_FIELDS if k != "llama3" or arch == "llama"]
+    if kind not in known:
+        reject(name, f"known types for {arch}: {', '.join(known)}")
+    missing = [key for key in _ROPE_FIELDS[kind] if key not in rope]
+    if missing:
+        reject(name, f"{kind} needs {', '.join(missing)}")
+    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) not in (None, 1.0):
+        reject("partial_rotary_factor", "only whole heads are rotated")

@@ -1,0 +1,104 @@
+"""Opening a checkpoint folder: what its weight files hold, and the model that transformers makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+from .torch_device import plan_no_attention
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+
+
+def count_weights(folder: Path) -> int:
+    """Return the number of weights in the safetensors files of ``folder``; reads their headers only.
+
+    Raises:
+        ModelError: there is no safetensors file, or one is cut or damaged; names it.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder} holds no .safetensors weights")
+    return sum(_weights_in(file) for file in files)
+
+
+def _weights_in(file: Path) -> int:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file}: damaged or cut off ({error})") from error
+
+
+def open_model(folder: Path, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
+    """Load the causal language model in ``folder``, ready to evaluate; no remote code is run.
+
+    Args:
+        folder: a Hugging Face folder.
+        dtype: name of torch's number format for weights and activations.
+        device: where it goes.
+        attention: implementation of attention, by transformers' name; None: the architecture's default.
+
+    Raises:
+        ModelError: no model that transformers knows, or weights are missing or of the wrong shape.
+    """
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    plan_no_attention(device)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = " ".join(str(error).split())
+        if "scaled_dot_product_attention" in first:
+            architecture = first.split()[0]
+            raise ModelError(
+                f"{folder}: {architecture} has no fused attention; use the option attention=eager"
+            ) from error
+        raise ModelError(f"{folder}: transformers cannot load it: {first[:300]}") from error
+    problems = list(_problems(report))
+    if problems:
+        raise ModelError(f"{folder}: {'; '.join(problems)}")
+    return model.eval().to(device)
+
+
+def context_length(config: PretrainedConfig) -> int:
+    """Return the longest sequence in tokens that the model's configuration allows.
+
+    Raises:
+        ModelError: the configuration states none, as that of a recurrent model.
+    """
+    text = config.get_text_config()  # models with several parts keep the language model's settings one level down
+    for name in _LENGTHS:
+        value = getattr(text, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise ModelError(
+        f"{type(text).__name__} states no context length; give config.json an integer max_position_embeddings"
+    )
+
+
+def _problems(report: dict[str, object]) -> Iterator[str]:
+    """Word what transformers would have filled with random numbers."""
+    for kind, words in (("missing_keys", "weights are missing"), ("mismatched_keys", "weights have another shape")):
+        names = sorted(str(name) for name in report.get(kind) or ())  # type: ignore[attr-defined]
+        if names:
+            yield f"{len(names)} {words}, such as {names[0]!r}"

@@ -1,0 +1,1 @@
+"""Reading other programs' files: text, JSON and checked values out of both, with errors that name file, line, field."""

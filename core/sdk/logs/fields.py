@@ -1,0 +1,205 @@
+"""Values out of other programs' files: each is checked, and a bad one names file, line and field."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from ...records.raw_log import RawLogError
+from .text import malformed
+
+MOST_TOKENS = 1_000_000
+"""Above any length that is generated; a damaged count must not make millions of records."""
+
+_MOST = 2**53
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
+
+
+def number(path: Path, line: int, field: str, text: str) -> float:
+    """Read a printed number, zero or more.
+
+    Raises:
+        RawLogError: it is none, not finite or negative.
+    """
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise malformed(path, line, field, f"{_shown(text)} is no number from 0 on")
+    return value
+
+
+def count(path: Path, line: int, field: str, text: str, least: int = 0) -> int:
+    """Read a printed whole number of at least ``least``.
+
+    Raises:
+        RawLogError: it is none.
+    """
+    if not (re.fullmatch("[0-9]{1,15}", text) and int(text) >= least):
+        raise malformed(path, line, field, f"{_shown(text)} is no whole number from {least} on")
+    return int(text)
+
+
+def percentages(path: Path, line: int, field: str, text: str) -> list[float]:
+    """Read a printed list such as ``['0.0%', '9.8%']`` as shares.
+
+    Raises:
+        RawLogError: it is none.
+    """
+    inner = re.fullmatch(r"\[(.*)\]", "".join(text.split()))
+    values = [part.strip("'\"") for part in inner[1].split(",")] if inner else []
+    if not values or not all(value.endswith("%") for value in values):
+        raise malformed(path, line, field, f"{_shown(text)} is no list of percentages")
+    return [round(number(path, line, field, value[:-1]) / 100, 9) for value in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A JSON object of one line.
+
+    Every reader raises ``RawLogError`` with file, line and field where the value is missing or of another kind.
+
+    Attributes:
+        path: the file.
+        line: its line, from 1.
+        content: the object.
+        within: the names of the objects around it, each followed by a dot.
+    """
+
+    path: Path
+    line: int
+    content: Mapping[str, Any]
+    within: str = ""
+
+    def fail(self, name: str, text: str) -> RawLogError:
+        """Build the error for one field."""
+        return malformed(self.path, self.line, self.within + name, text)
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there and not null."""
+        return self.content.get(name) is not None
+
+    def inner(self, name: str) -> Fields:
+        """Return an object within this one."""
+        return self._inner(name, self.content.get(name))
+
+    def rows(self, name: str) -> list[Fields]:
+        """Return a list of objects within this one."""
+        return [self._inner(f"{name}[{at}]", value) for at, value in enumerate(self._list(name))]
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        value = self.content.get(name)
+        if not isinstance(value, str):
+            raise self.fail(name, f"{_shown(value)} is no text")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        value = self.content.get(name)
+        if not isinstance(value, bool):
+            raise self.fail(name, f"{_shown(value)} is neither true nor false")
+        return value
+
+    def number(self, name: str) -> float:
+        """Return a finite number, zero or more."""
+        return self._number(name, self.content.get(name), least=0)
+
+    def signed(self, name: str) -> float:
+        """Return a finite number."""
+        return self._number(name, self.content.get(name), least=-math.inf)
+
+    def numbers(self, name: str) -> list[float]:
+        """Return a list of finite numbers of either sign."""
+        return [self._number(name, value, least=-math.inf) for value in self._list(name)]
+
+    def count(self, name: str, least: int = 0, most: int = _MOST) -> int:
+        """Return a whole number within limits."""
+        return self._count(name, self.content.get(name), least, most)
+
+    def counts(self, name: str, least: int = 0, most: int = _MOST) -> list[int]:
+        """Return a list of whole numbers within limits."""
+        return [self._count(name, value, least, most) for value in self._list(name)]
+
+    def tally(self, name: str) -> dict[str, int]:
+        """Return an object of whole numbers."""
+        inner = self.inner(name)
+        return {key: inner.count(key) for key in inner.content}
+
+    def scalar(self, name: str) -> JsonValue:
+        """Return a finite number, a text, true, false or null."""
+        value = self.content.get(name)
+        if isinstance(value, str | bool | None):
+            return value
+        return self._number(name, value, least=-math.inf)
+
+    def anything(self, name: str) -> JsonValue:
+        """Return the value as it is; ``check_plain`` has looked at it."""
+        value: JsonValue = self.content.get(name)
+        return value
+
+    def _inner(self, name: str, value: object) -> Fields:
+        if not isinstance(value, dict):
+            raise self.fail(name, f"{_shown(value)} is no object")
+        return Fields(self.path, self.line, value, f"{self.within}{name}.")
+
+    def _list(self, name: str) -> list[Any]:
+        value = self.content.get(name)
+        if not isinstance(value, list):
+            raise self.fail(name, f"{_shown(value)} is no list")
+        return value
+
+    def _number(self, name: str, value: object, *, least: float) -> float:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and abs(value) < 1e300 and value >= least):  # type: ignore[arg-type, operator]
+            wanted = "finite number" if least < 0 else "finite number from 0 on"
+            raise self.fail(name, f"{_shown(value)} is no {wanted}")
+        return value  # type: ignore[return-value]
+
+    def _count(self, name: str, value: object, least: int, most: int) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.fail(name, f"{_shown(value)} is no whole number from {least} to {most}")
+        return value
+
+
+def check_plain(row: Fields) -> None:
+    """Refuse what neither JSON nor the store can hold: numbers that are not finite, characters that are none.
+
+    Raises:
+        RawLogError: names the outermost field.
+    """
+    for name, content in row.content.items():
+        for value in _leaves((name, content)):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise row.fail(_shown_name(name), f"{value} is no finite number")
+            if isinstance(value, str) and not _is_text(value):
+                raise row.fail(_shown_name(name), "half a character (a lone surrogate), or a NUL")
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _is_text(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _shown_name(name: str) -> str:
+    return name if _is_text(name) and name.isprintable() else ascii(name)
+
+
+def _shown(value: object) -> str:
+    text = ascii(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,142 @@
+"""Finding the model that a user names: a plugin's named model, a path or a Hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ... import defaults
+from ..cache import ModelCache
+from ..contract.backend import ResolvedModel
+from ..contract.model_source import ModelSource
+from ..errors import ModelError, unknown_name
+
+_MODEL_FILES = ("*.json", "*.safetensors", "*.gguf", "*.jinja", "*.model", "*.txt")
+_HASH_CACHE_FROM_BYTES = 32 * 2**20  # below, hashing costs less than looking the hash up
+
+
+def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:
+    """Return the model that a backend is shown and checked with where nobody names one."""
+    source = sources.get(defaults.EXAMPLE_MODEL)
+    return source.stand_ins.get(backend_name, source.name) if source else defaults.EXAMPLE_MODEL
+
+
+def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) -> ResolvedModel:
+    """Find the model called ``name``: a named model first, then a path, then a Hub id; without its companions.
+
+    Raises:
+        UsageError: the name is neither of the three.
+        ModelError: the path holds no model, or the Hub cannot give it.
+    """
+    source = sources.get(name)
+    if source is not None:
+        return _inspect(name, _materialise(source, cache), cache)
+    path = Path(name).expanduser()
+    if path.exists():
+        return _inspect(name, path.resolve(), cache)
+    if name.startswith((".", "/", "~")):
+        raise ModelError(f"model path {name!r} does not exist")
+    if name.count("/") == 1 and ":" not in name:
+        return _inspect(name, _from_hub(name), cache)
+    raise unknown_name(
+        "model", name, sources, "A model is a name from `decodebench models`, a path or a Hub id (org/name)."
+    )
+
+
+def _materialise(source: ModelSource, cache: ModelCache) -> Path:
+    if source.path is not None:
+        return source.path
+    if source.build is None:
+        raise ModelError(f"model {source.name!r}: its plugin gives neither a path nor a builder")
+    return cache.entry(f"model-{source.name}", source.name, source.version, build=source.build)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(
+            f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
+            "check the name and the network, or give the path of a downloaded folder"
+        ) from error
+
+
+def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
+    files = _files_of(name, path)
+    config = path / "config.json" if path.is_dir() else None
+    architecture = None
+    if config is not None and config.is_file():
+        architecture = _architecture(config)
+    elif not any(file.suffix == ".gguf" or file.name.endswith("-config.json") for file in files):
+        raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
+    return ResolvedModel(name, path, content_hash(files, cache), architecture)
+
+
+def _files_of(name: str, path: Path) -> list[Path]:
+    try:
+        found = [path] if path.is_file() else sorted(f for pattern in _MODEL_FILES for f in path.glob(pattern))
+    except OSError as error:
+        raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}") from error
+    if not found:
+        raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
+    return found
+
+
+def _architecture(config: Path) -> str | None:
+    try:
+        listed = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [None]
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{config}: not a model configuration ({error})") from error
+    return str(listed[0]) if listed[0] else None
+
+
+def content_hash(files: Iterable[Path], cache: ModelCache) -> str:
+    """Return the SHA-256 over names and contents of ``files``, hex; large files are hashed once per change."""
+    total = hashlib.sha256()
+    for file in files:
+        try:
+            total.update(f"{file.name}\0{_file_hash(file, cache)}\n".encode())
+        except OSError as error:
+            raise ModelError(f"cannot read {file}: {error.strerror}") from error
+    return total.hexdigest()
+
+
+def _file_hash(file: Path, cache: ModelCache) -> str:
+    status = file.stat()
+    if status.st_size < _HASH_CACHE_FROM_BYTES:
+        return _sha256(file)
+    identity = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+    known = cache.root / "hashes" / hashlib.sha256(identity.encode()).hexdigest()
+    if known.is_file():
+        return known.read_text()
+    digest = _sha256(file)
+    known.parent.mkdir(parents=True, exist_ok=True)
+    temporary = known.with_suffix(f".{os.getpid()}")
+    temporary.write_text(digest)
+    temporary.replace(known)
+    return digest
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def model_bytes(model: ResolvedModel) -> int:
+    """Return the size of the model's weight files in bytes."""
+    if model.path.is_file():
+        return model.path.stat().st_size
+    weights = (f for pattern in ("*.safetensors", "*.gguf", "*.bin") for f in model.path.glob(pattern))
+    return sum(f.stat().st_size for f in weights)

@@ -1,0 +1,1 @@
+"""What figures share: style, bars, series and axes. Plugins that draw import these modules (docs/promise.md)."""

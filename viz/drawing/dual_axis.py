@@ -1,0 +1,93 @@
+"""Accuracy and throughput over one swept option: two axes, the same two colours in every such figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...collate.statistics.ratios import Interval, scale_mean
+from ...core.contract.figure import Row
+from ...core.errors import UsageError
+from ..terminal.accuracy import accuracy_note, accuracy_of
+from . import style
+from .series import rounds_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
+NEAR = 0.12  # of the axes' height: lines this close need their values beside them
+NEEDS = "finished rounds of a diffusion model that differ in it and were scored"
+
+
+def sweep_sql(option: str) -> str:
+    """Return the query for rounds of diffusion models over an option; what the engine chose stands in for no value."""
+    value = f"coalesce(r.options->>'{option}', r.settings->>'{option}')"
+    return f"""
+        SELECT r.cell_id, r.model, r.task, TRY_CAST({value} AS BIGINT) AS swept, m.e2e_tokens_per_s
+        FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
+        WHERE r.experiment = $experiment AND r.status = 'ok' AND r.kind = 'diffusion'
+            AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL
+        ORDER BY swept, r.cell_id, r.round
+    """
+
+
+def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
+    """Draw accuracy on the left axis and throughput on the right one over the option's values, on a log2 axis.
+
+    Raises:
+        UsageError: the option has one value only, or several cells share a value.
+    """
+    values = sorted({int(row["swept"]) for row in rows})
+    cells = {value: [row for row in rows if row["swept"] == value] for value in values}
+    if len(values) < 2:
+        raise UsageError(f"the experiment has one {option} only")
+    if any(len({row["cell_id"] for row in found}) > 1 for found in cells.values()):
+        raise UsageError(f"cells of one {option} differ in something else; a sweep varies one option")
+    speed = {value: scale_mean([float(row["e2e_tokens_per_s"]) for row in found]) for value, found in cells.items()}
+    share = {value: accuracy for value, found in cells.items() if (accuracy := accuracy_of(found[0])).value is not None}
+    right = axes.twinx()
+    if share:
+        _line(axes, share, ACCURACY, "o", "accuracy (left)")
+    _line(right, speed, THROUGHPUT, "s", "throughput (right)")
+    axes.set_ylim(0, 104)
+    axes.set_ylabel("accuracy (%)", color=ACCURACY)
+    right.set_ylim(0, 1.15 * max(point.high or point.value or 0.0 for point in speed.values()))
+    right.set_ylabel("throughput (tokens/s, prefill included)", color=THROUGHPUT)
+    right.spines["right"].set_visible(True)
+    right.grid(False)  # one grid: two with other steps would be read as one
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(values, [str(value) for value in values])
+    axes.minorticks_off()
+    _annotate(axes, right, share, speed)
+    _legend(axes, right)
+    style.note(axes, _caption(rows, cells), label=f"{option} (logarithmic)")
+
+
+def _line(ax: Axes, points: dict[int, Interval], colour: str, marker: str, label: str) -> None:
+    ax.plot(list(points), [point.value or 0.0 for point in points.values()], color=colour, marker=marker, label=label)
+    for x, point in points.items():
+        if point.low is not None and point.high is not None:
+            ax.plot([x, x], [point.low, point.high], color=colour, linewidth=1.2)
+
+
+def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[int, Interval]) -> None:
+    """Write both values beside each point where the lines come close."""
+    for x in share:
+        values = share[x].value or 0.0, speed[x].value or 0.0
+        heights = [value / ax.get_ylim()[1] for ax, value in zip((left, right), values, strict=True)]
+        if abs(heights[0] - heights[1]) < NEAR:
+            text = f"({values[0]:.0f} %, {values[1]:,.0f})"
+            left.annotate(text, (x, values[0]), (8, 5), textcoords="offset points", fontsize=style.SMALLEST)
+
+
+def _legend(left: Axes, right: Axes) -> None:
+    handles = [ax.get_legend_handles_labels()[0][0] for ax in (left, right) if ax.get_legend_handles_labels()[0]]
+    left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+
+
+def _caption(rows: Sequence[Row], cells: dict[int, list[Row]]) -> str:
+    speed = (
+        f"Throughput: mean and 95 % t interval on the log scale, {rounds_note(len(found) for found in cells.values())}."
+    )
+    return f"{speed} {accuracy_note(rows)}"

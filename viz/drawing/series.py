@@ -1,0 +1,227 @@
+"""Which rows of a figure belong together, what they are called and in which colour they are drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...core.contract.figure import Row
+from ...core.errors import UsageError
+from ...core.records.metrics import METRICS, SPEEDS, Metric
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CELL_COLUMNS = (
+    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "
+    "CAST(r.options AS VARCHAR) AS options, r.changed_options"
+)
+"""What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
+
+SPEED_COLUMNS = ", ".join(f"m.{name}" for name in SPEEDS)
+"""What a query of speeds selects from ``run_metrics m``; ``speed_of`` says which of them is drawn."""
+
+_AXES = {"decode_tokens_per_s": "decode throughput", "e2e_tokens_per_s": "end-to-end throughput"}
+_NOTES = {
+    "decode_tokens_per_s": "First step left out.",
+    "e2e_tokens_per_s": "Prefill included: no log tells the time of decoding alone.",
+}
+_PALEST = 0.75  # share of the way to white that variants of one backend may go
+_HATCHES = ("", "..", "xx")
+GAP = 0.7  # between quantisations, in widths of a bar
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a series is drawn.
+
+    Attributes:
+        colour: as ``#rrggbb``.
+        marker: in matplotlib's words.
+        hatch: of its bars, likewise; empty for none.
+    """
+
+    colour: str
+    marker: str
+    hatch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The rows of one cell of the matrix.
+
+    Attributes:
+        series: legend entry: the backend, and what else differs where a backend has several cells per quantisation.
+        group: what stands together on the axis: the quantisation.
+    """
+
+    cell_id: str
+    backend: str
+    series: str
+    group: str
+    bits: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other cells."""
+        return f"{self.series} {self.group}"
+
+    def column(self, name: str) -> list[float]:
+        """Return a column's values, those that the log could not tell left out."""
+        return [float(row[name]) for row in self.rows if row.get(name) is not None]
+
+
+def cells(rows: Sequence[Row]) -> list[Cell]:
+    """Split rows by cell, in the order of quantisation (most bits first), then series."""
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(str(row.get("cell_id") or f"{row['backend']}/{row['quantisation']}"), []).append(row)
+    names = _series_names({cell_id: part[0] for cell_id, part in parts.items()})
+    found = [
+        Cell(
+            cell_id,
+            part[0]["backend"],
+            names[cell_id],
+            part[0]["quantisation"],
+            part[0].get("bits_per_weight"),
+            tuple(part),
+        )
+        for cell_id, part in parts.items()
+    ]
+    most = {name: max(c.bits or 0.0 for c in found if c.group == name) for name in {c.group for c in found}}
+    return sorted(found, key=lambda c: (-most[c.group], c.group, c.series, c.cell_id))
+
+
+def looks(found: Iterable[Cell]) -> dict[str, Look]:
+    """Return the look of each series: the backend's colour and marker, variants of one backend in lighter shades.
+
+    A backend looks the same in every figure of every experiment; of two that share a colour the later one by name has
+    its bars hatched.
+    """
+    by_backend: dict[str, set[str]] = {}
+    for cell in found:
+        by_backend.setdefault(cell.backend, set()).add(cell.series)
+    made = {}
+    seen: list[str] = []
+    for backend in sorted(by_backend):
+        colour, marker = style.look_of(backend)
+        hatch = _HATCHES[min(seen.count(colour), len(_HATCHES) - 1)]
+        seen.append(colour)
+        variants = sorted(by_backend[backend])
+        step = min(0.2, _PALEST / max(1, len(variants) - 1))
+        for at, series in enumerate(variants):
+            made[series] = Look(style.shade(colour, at * step), marker, hatch)
+    return made
+
+
+def speed_of(found: Sequence[Cell]) -> Metric:
+    """Return the speed that a figure shows: of decoding, or end to end where no cell's log tells the former.
+
+    Raises:
+        UsageError: no cell has either.
+    """
+    for name in SPEEDS:
+        if any(cell.column(name) for cell in found):
+            return METRICS[name]
+    raise UsageError(f"no log tells tokens and their time: {name_few(cell.name for cell in found)}")
+
+
+def speed_label(speed: Metric) -> str:
+    """Return the words on the axis of a speed."""
+    return f"{_AXES[speed.name]} ({speed.unit})"
+
+
+def speed_note(speed: Metric) -> str:
+    """Say what the speed leaves out, or why it is not the usual one."""
+    return _NOTES[speed.name]
+
+
+def name_few(names: Iterable[str], most: int = 3) -> str:
+    """Join names, the first few where there are many."""
+    told = list(dict.fromkeys(names))
+    more = f" and {len(told) - most} more" if len(told) > most else ""
+    return ", ".join(told[:most]) + more
+
+
+def group_labels(found: Sequence[Cell]) -> dict[str, str]:
+    """Return each quantisation's tick label: its name and, below, the measured bits per weight of its cells."""
+    labels = {}
+    for cell in found:
+        bits = sorted({round(c.bits, 1) for c in found if c.group == cell.group and c.bits is not None})
+        span = f"{bits[0]:g}" if len(bits) == 1 else f"{bits[0]:g}–{bits[-1]:g}" if bits else ""
+        labels[cell.group] = f"{cell.group}\n{span} bits" if span else cell.group
+    return labels
+
+
+def positions(found: Sequence[Cell]) -> list[float]:
+    """Return the place of each cell's mark: side by side within a quantisation, a gap between quantisations."""
+    places: list[float] = []
+    for i, cell in enumerate(found):
+        step = 1.0 + (GAP if i and cell.group != found[i - 1].group else 0.0)
+        places.append(places[-1] + step if places else 0.0)
+    return places
+
+
+def group_ticks(ax: Axes, found: Sequence[Cell], places: Sequence[float]) -> None:
+    """Put each quantisation's label below the middle of its marks."""
+    labels = group_labels(found)
+    middles = []
+    for group in labels:
+        own = [x for cell, x in zip(found, places, strict=True) if cell.group == group]
+        middles.append(sum(own) / len(own))
+    needed = sum(max(map(len, label.split("\n"))) + 2 for label in labels.values())
+    ax.set_xticks(middles, list(labels.values()), fontsize=style.MEDIUM if needed < style.room(ax, 90) else style.SMALL)
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(min(places) - 0.8, max(places) + 0.8)
+
+
+def rounds_note(counts: Iterable[int]) -> str:
+    """Return ``n = 3 rounds``, or the range where cells differ."""
+    known = sorted(set(counts))
+    if not known:
+        return "n = 0 rounds"
+    span = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
+    return f"n = {span} round{'' if known == [1] else 's'}"
+
+
+def _series_names(heads: Mapping[str, Row]) -> dict[str, str]:
+    """Name the series of each cell; the backend alone where that is unique within each quantisation."""
+    names = {}
+    for cell_id, head in heads.items():
+        siblings = [h for h in heads.values() if h["backend"] == head["backend"]]
+        keys = [key for key in ("model", "device") if len({h.get(key) for h in siblings}) > 1]
+        parts = [str(head.get(key)) for key in keys]
+        if head.get("hostname") and len({h.get("hostname") for h in siblings}) > 1:
+            parts.append(f"on {head['hostname']}")
+        options = [_options(h.get("options")) for h in siblings]
+        own = _options(head.get("options"))
+        changed = head.get("changed_options")
+        for key in sorted(own):
+            if changed is not None and key not in changed:
+                continue  # at its default: the other cell has it in its name
+            if any(each.get(key, own[key]) != own[key] for each in options):  # a log that does not tell it says nothing
+                parts.append(f"{key}={own[key]}")
+        names[cell_id] = " ".join([head["backend"], *parts])
+    return _unique(names, heads)
+
+
+def _unique(names: dict[str, str], heads: Mapping[str, Row]) -> dict[str, str]:
+    """Tell cells apart that neither options nor device distinguish (other prompts, other limits) by their id."""
+    seen: dict[tuple[str, str], int] = {}
+    for cell_id, name in names.items():
+        key = (name, heads[cell_id]["quantisation"])
+        seen[key] = seen.get(key, 0) + 1
+    return {
+        cell_id: f"{name} ({cell_id[:6]})" if seen[(name, heads[cell_id]["quantisation"])] > 1 else name
+        for cell_id, name in names.items()
+    }
+
+
+def _options(value: object) -> dict[str, Any]:
+    """Read the options column, which holds a JSON object."""
+    loaded = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+    return dict(loaded) if isinstance(loaded, Mapping) else {}

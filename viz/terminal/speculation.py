@@ -1,0 +1,454 @@
+"""Speculative decoding in the terminal: tables that stay readable at 80 columns, in a pipe and without colour."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...collate.comparison.labels import DIMENSIONS
+from ...collate.comparison.result import Estimate
+from ...collate.speculation.figures import (
+    Acceptance,
+    Blocks,
+    BlockUse,
+    CandidateDesign,
+    Pair,
+    Replicated,
+    Speculation,
+)
+from ..numbers import digits, interval, percent, seconds, with_margin
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_NONE = "n/a"
+_LEAST_SHARE = 0.05  # block sizes used in fewer cycles, such as clamped tails, stand in one line
+_LONGEST_NAME = 20  # columns; where names are longer, cells go by number
+_COLUMNS_OF_BARS = " ▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "0123456789"
+_MOST_WARNINGS = 12
+
+Names = Mapping[str, str]
+"""What a cell is called in the tables, by its label."""
+
+
+def speculation_view(analysis: Speculation) -> RenderableType:
+    """Return the analysis as tables with what one must know to read them."""
+    from rich.console import Group
+
+    parts = (
+        _headline, _overview, _spread, _predictions, _positions, _rounds, _blocks, _candidates, _seeding, _pairs,
+        _designs, _published, _printed, _start_up, _warnings,
+    )  # fmt: skip
+    names = cell_names(analysis)
+    return Group(*(line for part in parts for line in part(analysis, names)))
+
+
+def cell_names(analysis: Speculation) -> dict[str, str]:
+    """Return a short name for every cell, by label: what it does not share with all others, else its number."""
+    cells = [cell.cell for cell in analysis.cells]
+    differing = [name for name in DIMENSIONS if len({getattr(cell, name) for cell in cells}) > 1]
+    short = [
+        " ".join(
+            [getattr(cell, name) for name in differing]
+            + [f"{name}={cell.options[name]}" for name in (cell.options if cell.told is None else cell.told)]
+        )
+        for cell in cells
+    ]
+    is_clear = all(0 < len(name) <= _LONGEST_NAME for name in short) and len(set(short)) == len(short)
+    return {cell.label: short[i] if is_clear else str(i + 1) for i, cell in enumerate(cells)}
+
+
+def _headline(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    steady = ", first measured sample of every round left out" if analysis.steady_state else ""
+    yield Text()
+    yield Text.assemble((analysis.experiment, "bold"), f": speculative decoding{steady}")
+    legend = Table(box=None, show_header=False, pad_edge=False)
+    baselines = {cell.baseline for cell in analysis.cells}
+    for label, name in names.items():
+        if name.isdigit() or label in baselines:
+            _add(legend, name, f"{label}{', the baseline' if label in baselines else ''}")
+    yield legend
+
+
+def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    speedups = {pair.cell: pair.tpot for pair in analysis.pairs}
+    has_wire = any(cell.time and cell.time.wire_s is not None for cell in analysis.cells)
+    wire = ["wire\nms"] if has_wire else []
+    table = _table("n", "tau", "tokens/s", "speed-up", "draft\nms", "verify\nms", *wire, "tau <\nb/2")
+    for cell in analysis.cells:
+        time, acceptance = cell.time, cell.acceptance
+        _add(
+            table,
+            names[cell.cell.label],
+            str(cell.samples),
+            _two_lines(interval(acceptance.tau)) if acceptance else _NONE,
+            _two_lines(with_margin(cell.decode_tokens_per_s)),
+            _two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
+            _milliseconds(time.draft_s if time else None),
+            _milliseconds(time.verify_s if time else None),
+            *([_milliseconds(time.wire_s if time else None)] if has_wire else []),
+            percent(acceptance.below_half_share) if acceptance and acceptance.below_half_share is not None else _NONE,
+        )
+    yield table
+    yield _note(
+        "tau: tokens per verify cycle, pooled, bonus token included; tokens/s and speed-up: decoding, first step left "
+        f"out; draft, verify: per cycle{_clock(analysis)}; tau < b/2: cycles that commit less than half their block"
+    )
+    if told := _units(analysis):
+        yield _note(f"95 % intervals: {told}")
+    baselines = dict.fromkeys(names[cell.baseline] for cell in analysis.cells)
+    if len(baselines) > 1:
+        own = (f"{names[pair.cell]} against {names[pair.baseline]}" for pair in analysis.pairs)
+        yield _note(f"speed-up: {', '.join(own)}")
+
+
+def _clock(analysis: Speculation) -> str:
+    clocks = {cell.time.clock for cell in analysis.cells if cell.time}
+    return "" if clocks <= {"runner"} else " (cycle times by the engine's own clock where ours has none)"
+
+
+def _units(analysis: Speculation) -> str:
+    """Say what the intervals of tau and of the speeds are over."""
+    words = {"round": "over rounds", "sample": "over the prompts of one round (bootstrap)", None: "not available"}
+    columns: list[tuple[str, list[Replicated]]] = [
+        ("tau", [cell.acceptance.tau for cell in analysis.cells if cell.acceptance]),
+        ("tokens/s", [cell.decode_tokens_per_s for cell in analysis.cells]),
+        ("speed-up", [pair.tpot for pair in analysis.pairs]),
+    ]
+    told = []
+    for name, figures in columns:
+        units = dict.fromkeys(figure.unit for figure in figures if figure.value is not None)
+        if units:
+            told.append(f"{name} {', '.join(words[unit] for unit in units)}")
+    return "; ".join(told)
+
+
+def _spread(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.spread) for cell in analysis.cells if cell.spread]
+    if not cells:
+        return
+    ranges = [f"{bucket.name}\n{100 * bucket.low:.0f}-{100 * bucket.high:.0f} %" for bucket in cells[0][1].buckets]
+    table = _table("accepted", *ranges, "rounds")
+    for cell, spread in cells:
+        rate = "" if spread.rate.value is None else f"{percent(spread.rate.value)}\n{spread.reading}"
+        counts = (f"{bucket.samples}\n{percent(bucket.share)}" for bucket in spread.buckets)
+        _add(table, names[cell.cell.label], rate, *counts, _optional(spread.verify_rounds_per_sample))
+    yield table
+    yield _note("accepted / drafted tokens, pooled, and samples by their own rate; rounds: verify cycles of a sample")
+
+
+def _predictions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    pairs = [(pair, pair.prediction) for pair in analysis.pairs if pair.prediction]
+    if not pairs:
+        return
+    table = _table("K", "draft\ncost", "verify\ncost", "over-\nhead", "expected", "Leviathan", "measured")
+    for pair, told in pairs:
+        costs = (
+            told.draft_tokens,
+            told.draft_cost,
+            told.verify_cost,
+            told.overhead,
+            told.measured_cost,
+            told.leviathan,
+        )
+        _add(table, names[pair.cell], *map("{:.2f}".format, costs), _optional(told.measured, "{:.2f}".format))
+    yield table
+    yield _note(
+        "speed-up: expected = tau / (K x draft + verify + overhead), costs in decode steps of the baseline; Leviathan: "
+        "a verification costs one step, acceptances are independent"
+    )
+
+
+def _positions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.acceptance) for cell in analysis.cells if cell.acceptance and cell.acceptance.positions]
+    if not cells:
+        return
+    table = _table("accepted, by position in the block", "cycles by tau", justify="left")
+    for cell, acceptance in cells:
+        _add(table, names[cell.cell.label], _position_bars(acceptance), _tau_bars(acceptance))
+    yield table
+    yield _note(
+        f"{'full height' if _is_unicode() else 'digits are tenths, which'}: 100 % for positions, from 1; the likeliest "
+        "for tau, from 0"
+    )
+
+
+def _rounds(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    for cell in analysis.cells:
+        if cell.acceptance and cell.acceptance.round_counts:
+            found = _counted(cell.acceptance.round_counts)
+            yield _note(f"{names[cell.cell.label]}: tokens by the round that found them {found}")
+
+
+def _position_bars(acceptance: Acceptance) -> str:
+    ends = (acceptance.positions[0], acceptance.positions[-1])
+    told = "  ".join(f"{end.position}: {percent(end.share)}" for end in dict.fromkeys(ends))
+    return f"{bars([position.share for position in acceptance.positions], has_unicode=_is_unicode())}\n{told}"
+
+
+def _tau_bars(acceptance: Acceptance) -> str:
+    likeliest = max(range(len(acceptance.tau_counts)), key=acceptance.tau_counts.__getitem__)
+    told = f"most often {likeliest}: {percent(acceptance.tau_shares[likeliest])}"
+    heights = [share / max(acceptance.tau_shares) for share in acceptance.tau_shares]
+    return f"{bars(heights, has_unicode=_is_unicode())}\n{told}"
+
+
+def bars(shares: Sequence[float], *, has_unicode: bool) -> str:
+    """Draw shares as a row of bars, one character each; as digits of tenths where there is no Unicode."""
+    if not has_unicode:
+        return "".join(_PLAIN_BARS[min(int(10 * share), 9)] for share in shares)
+    steps = len(_COLUMNS_OF_BARS) - 1
+    return "".join(_COLUMNS_OF_BARS[max(round(steps * share), 1 if share > 0 else 0)] for share in shares)
+
+
+def _is_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")
+
+
+def _blocks(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.blocks) for cell in analysis.cells if cell.blocks and cell.blocks.sizes[-1].block_size > 1]
+    if not cells:
+        return
+    table = _table("block", "cycles", "share", "tau", "tokens/s", "tau <\nb/2", "switch\nrate")
+    for cell, blocks in cells:
+        for number, row in enumerate(_block_rows(blocks)):
+            rate = blocks.switch_rate if number == 0 else None
+            _add(table, names[cell.cell.label] if number == 0 else "", *row, "" if rate is None else percent(rate))
+    yield table
+    yield _note(
+        "tokens/s: of the cycles with that block size; selection-biased where the decoder chooses it, since sizes then "
+        "meet different text"
+    )
+
+
+def _block_rows(blocks: Blocks) -> Iterator[tuple[str, ...]]:
+    rare = [use for use in blocks.sizes if use.share < _LEAST_SHARE]
+    for use in blocks.sizes:
+        if use not in rare:
+            yield (
+                str(use.block_size),
+                *_block_figures([use]),
+                _optional(use.tokens_per_s),
+                percent(use.below_half_share),
+            )
+    if rare:
+        low = sum(use.below_half_share * use.cycles for use in rare) / sum(use.cycles for use in rare)
+        yield (f"{len(rare)} others", *_block_figures(rare), "", percent(low))
+
+
+def _block_figures(uses: Sequence[BlockUse]) -> tuple[str, str, str]:
+    cycles = sum(use.cycles for use in uses)
+    tau = sum(use.tau * use.cycles for use in uses) / cycles
+    return str(cycles), percent(sum(use.share for use in uses)), f"{tau:.2f}"
+
+
+def _candidates(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.candidates) for cell in analysis.cells if cell.candidates]
+    if not cells:
+        return
+    table = _table("per cycle\npooled", "per cycle\nsamples", "verify\ncalls", "not\ngreedy", "gained\ntau")
+    table.add_column("chosen rank", overflow="fold")
+    for cell, use in cells:
+        ranks = use.rank_counts or {index + 1: count for index, count in use.chosen_counts.items()}
+        _add(
+            table,
+            names[cell.cell.label],
+            f"{use.candidates_per_cycle:.2f}",
+            f"{use.candidates_per_cycle_mean:.2f}",
+            digits(use.verify_calls_per_sample),
+            _optional(use.not_greedy_share, percent),
+            _optional(use.gained_tokens_per_cycle, "{:+.2f}".format),
+            _counted(ranks),
+        )
+    yield table
+    for cell, use in cells:
+        if use.budget_counts:
+            yield _note(f"{names[cell.cell.label]}: cycles by budget {_counted(use.budget_counts)}")
+    yield _note(
+        "candidates per cycle, verify calls per sample; not greedy: cycles won by another candidate than the greedy "
+        "block; gained: its tau over that of the greedy block, mean of all cycles; chosen rank, budget: value:cycles"
+    )
+
+
+def _counted(counts: dict[int, int]) -> str:
+    return " ".join(f"{value}:{count}" for value, count in counts.items()) or _NONE
+
+
+def _seeding(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.seeding) for cell in analysis.cells if cell.seeding]
+    if not cells:
+        return
+    table = _table("seeded tokens\nper cycle", "seeded\ncycles", "attempted", "seeded\ntokens", "rejected\ntokens")
+    for cell, use in cells:
+        _add(
+            table,
+            names[cell.cell.label],
+            f"{use.seeded_tokens_per_cycle:.2f}",
+            f"{use.seeded_cycles} ({percent(use.seeded_share)})",
+            str(use.attempted_cycles),
+            str(use.seeded_tokens),
+            str(use.recycled_tokens),
+        )
+    yield table
+
+
+def _pairs(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    if not analysis.pairs:
+        return
+    table = _table("throughput", "wall", "tau delta", "throughput =\ntau x cycle", "same\noutputs")
+    for pair in analysis.pairs:
+        _add(
+            table,
+            names[pair.cell],
+            _two_lines(interval(pair.throughput)),
+            _two_lines(interval(pair.wall)),
+            _signed(pair.tau_delta),
+            _product(pair),
+            f"{pair.identical_outputs}/{pair.compared_outputs}" if pair.compared_outputs else _NONE,
+        )
+    yield table
+    yield _note(
+        "ratios to the baseline on the same prompts, above 1 is better; throughput is the wall speed-up, normalised by "
+        "tokens; it is the ratio of tau times that of cycles per wall time, ~ where tokens outside the cycles (of the "
+        "prefill, behind a stop) make up the rest"
+    )
+
+
+def _signed(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return _NONE
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.2f}"
+    return f"{estimate.value:+.2f}\n[{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def _product(pair: Pair) -> str:
+    found = pair.decomposition
+    if found is None:
+        return _NONE
+    sign = "=" if found.is_exact else "~"
+    return f"{found.throughput_ratio:.2f} {sign}\n{found.tau_ratio:.2f} x {found.cycle_ratio:.2f}"
+
+
+def _designs(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    if not analysis.designs:
+        return
+    table = _table("effect of", "time per\ntoken", "through-\nput", "tau\ndelta", "cycle\ntime")
+    for design in analysis.designs:
+        for number, (effect, pair) in enumerate(_effects(design)):
+            _add(
+                table,
+                names[design.on] if number == 0 else "",
+                effect,
+                _two_lines(interval(pair.tpot)),
+                _two_lines(interval(pair.throughput)),
+                _signed(pair.tau_delta),
+                _optional(pair.cycle_time, "{:.2f}".format),
+            )
+    yield table
+    for design in analysis.designs:
+        on, off, vanilla = (names[label] for label in (design.on, design.off, design.vanilla))
+        yield _note(f"machinery: {off} against {vanilla}; candidates: {on} against {off}; both: {on} against {vanilla}")
+
+
+def _effects(design: CandidateDesign) -> tuple[tuple[str, Pair], ...]:
+    return ("machinery", design.machinery), ("candidates", design.candidates), ("both", design.whole)
+
+
+def _published(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.published) for cell in analysis.cells if cell.published and cell.published.tpot_s is not None]
+    if not cells:
+        return
+    speedups = {pair.cell: pair.published_tpot for pair in analysis.pairs}
+    table = _table(
+        "tau mean\npublished", "tau mean\nours", "per token\npublished", "per token\nours", "speed-up\npublished"
+    )
+    for cell, published in cells:
+        _add(
+            table,
+            names[cell.cell.label],
+            _optional(published.tau_mean, "{:.2f}".format),
+            _optional(cell.acceptance.tau_mean.value if cell.acceptance else None, "{:.2f}".format),
+            _optional(published.tpot_s, seconds),
+            _optional(cell.tpot_s.value, seconds),
+            _optional(speedups.get(cell.cell.label), "{:.2f}".format),
+        )
+    yield table
+    yield _note(
+        "published: every cycle counts, the one cut by the token limit included; time per token without the first "
+        "draft, over all output tokens, mean of samples"
+    )
+
+
+def _printed(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    for cell in analysis.cells:
+        if cell.printed:
+            told = ", ".join(f"{name} {text}" for name, text in cell.printed.items())
+            yield _note(f"{names[cell.cell.label]} in its log's own words: {told}")
+
+
+def _start_up(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    cells = [(cell, cell.start_up) for cell in analysis.cells if cell.start_up]
+    if not cells:
+        return
+    table = _table("import", "load", "first sample\nexcess", "start-up")
+    for cell, cost in cells:
+        parts = (cost.import_s, cost.load_s, cost.first_sample_excess_s, cost.total_s)
+        _add(table, names[cell.cell.label], *(_optional(value, seconds) for value in parts))
+    yield table
+    yield _note("mean over rounds; excess: beyond what the first sample's tokens take at the pace of the others")
+
+
+def _warnings(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    pairs = [*analysis.pairs, *(pair for design in analysis.designs for _, pair in _effects(design))]
+    lines = list(dict.fromkeys(line for pair in pairs for line in pair.warnings))
+    lines += [f"{cell.cell.label}: {cell.failed} rounds did not finish" for cell in analysis.cells if cell.failed]
+    for line in lines[:_MOST_WARNINGS]:
+        yield Text(f"warning: {line}", style="yellow")
+    if len(lines) > _MOST_WARNINGS:
+        yield Text(f"warning: {len(lines) - _MOST_WARNINGS} more, in --json", style="yellow")
+
+
+def _table(*columns: str, justify: str = "right") -> Table:
+    """Return an empty table whose first column is the cell."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="left" if justify == "left" else "right", no_wrap=True)
+    return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of plain texts: brackets in a label are no markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def _note(text: str) -> RenderableType:
+    from rich.text import Text
+
+    return Text(text, style="dim")
+
+
+def _two_lines(parts: tuple[str, str]) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _milliseconds(value: float | None) -> str:
+    return _NONE if value is None else digits(1e3 * value)
+
+
+def _optional(value: float | None, show: Callable[[float], str] = digits) -> str:
+    return _NONE if value is None else show(value)
