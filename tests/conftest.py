@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from .waiting import Gate
 
 TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_four_engines.py")
@@ -89,14 +92,22 @@ class Cli:
         )
         return Result(ended.returncode, ended.stdout, ended.stderr)
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, env: dict[str, str] | None = None, interruptible: bool = True
+    ) -> subprocess.Popen[str]:
+        """Start a command as a terminal does or, not ``interruptible``, as ``nohup`` and a script's ``&`` do.
+
+        Tests that were started in the background ignore SIGINT themselves, and what they start inherits that.
+        """
+        handler = signal.SIG_DFL if interruptible else signal.SIG_IGN
         return subprocess.Popen(
             self.command(*arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.environment,
+            env={**self.environment, **(env or {})},
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
         )
 
 
@@ -114,3 +125,11 @@ def cli_for(cache):
 @pytest.fixture
 def cli(tmp_path, cli_for):
     return cli_for(tmp_path)
+
+
+@pytest.fixture
+def gate(tmp_path_factory):
+    """Where the steps of the faulty backend wait, for commands that are given its ``environment``."""
+    gate = Gate(tmp_path_factory.mktemp("gate"))
+    yield gate
+    gate.open()

@@ -6,8 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+from decodebench.collate.collate import open_current
 from decodebench.collate.comparison.result import Comparison
-from decodebench.core.cli.results import open_store
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
 from decodebench.viz.report import Content, write_report
 
 from ..collate.conftest import Logs, plain_steps, sample
@@ -45,6 +47,11 @@ def _sample(index: int, quantisation: str, gap: float) -> dict[str, Any]:
             step["token_ids"] = [999]
     prompt = f"{HOSTILE} What is {index} + 1?\nAnswer:"
     return sample(index, steps, text=" ".join(words), prompt=prompt, reference=str(index + 1))
+
+
+def open_store(folder: Path) -> Store:
+    """Bring the store of a folder up to date and open it, as commands do."""
+    return open_current(folder, all_plugins()).store
 
 
 def write_page(folder: Path, compare: Any, **chosen: Any) -> Path:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.comparison.compare import compare
-from decodebench.core.cli.results import open_store
 from decodebench.core.contract.finding import Finding, Place
 from decodebench.viz import report
 from decodebench.viz.report import Content, render, write_report
@@ -22,7 +21,7 @@ from decodebench.viz.report.charts import chart_data
 from decodebench.viz.report.samples import sample_data
 
 from ..collate.conftest import Logs, plain_steps, sample
-from .report_pages import HOSTILE, PROBLEMS, ROUNDS, plain_charts, write_logs, write_page
+from .report_pages import HOSTILE, PROBLEMS, ROUNDS, open_store, plain_charts, write_logs, write_page
 
 VENDOR = Path(report.__file__).parent / "vendor"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.comparison.compare import compare
-from decodebench.core.cli.results import open_store
 from decodebench.viz.terminal.sparkline import WIDTH, courses, sparkline
 
 from ..collate.conftest import Logs, plain_steps, sample
+from .report_pages import open_store
 
 FIGURES = st.lists(st.floats(1e-6, 1e9), max_size=60)
 
