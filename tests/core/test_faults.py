@@ -105,7 +105,7 @@ def test_a_write_that_fails_stops_the_run_and_loses_nothing_finished(cli, tmp_pa
     def small_files_only():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
 
-    ended = cli(*BASE, "--rounds", 2, "-o", folder, preexec_fn=small_files_only)
+    ended = cli.cold(*BASE, "--rounds", 2, "-o", folder, preexec_fn=small_files_only)
     assert ended.code == 1
     assert "cannot write the log" in ended.err
     assert "Traceback" not in ended.err
