@@ -18,6 +18,9 @@ from .warm_process import WarmProcess
 
 TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_four_engines.py")
+SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
+ROOMS = ("core", "collate", "viz")
+LONG = ("core/test_choices.py", "core/test_conformance.py", "core/test_faults.py", "viz/test_report_browser.py")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -38,10 +41,24 @@ def pytest_configure(config):
         os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config, items):
-    """Let one of several test processes begin with what takes longest, so that it does not run alone at the end."""
+    """Mark what `make fast` leaves out, keep together what shares loaded engines, begin with what takes longest.
+
+    That would run alone at the end otherwise.
+    """
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        if needs_engine(path):
+            item.add_marker(pytest.mark.engine)
+        item.add_marker(pytest.mark.xdist_group(str(path.parent if path.parent.name in SHARING else path)))
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def needs_engine(path: Path) -> bool:
+    """Whether a file of tests loads engines, or takes as long: all but those of the rooms, and of these a few."""
+    return path.parts[0] not in (*ROOMS, "test_architecture.py") or path.as_posix() in LONG
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ class Loaded:
     """A loaded backend and shorthands for what tests ask of it."""
 
     def __init__(
-        self, kind: type[Backend], path: Path, quantisation: str | None, cache: ModelCache | None, /, **options
+        self, kind: type[Backend], path: Path, quantisation: str, cache: ModelCache | None, /, **options
     ) -> None:
         chosen = kind.Options(**{"n_threads": 1, **options})
-        self.prepared = kind.prepare(resolve(path), quantisation or kind.quantisations()[0].name, "cpu", chosen, cache)
+        self.prepared = kind.prepare(resolve(path), quantisation, "cpu", chosen, cache)
         self.backend = kind()
         self.facts = self.backend.load(self.prepared, "cpu", chosen)
 
@@ -51,24 +51,27 @@ class Engine:
 
     Args:
         kind: the backend.
+        plain: its quantisation that leaves weights as they are, for tests that name none.
         cache: of prepared models; None for a backend that prepares none.
         loaded: what to return, where tests need further shorthands.
     """
 
-    def __init__(self, kind: type[Backend], cache: ModelCache | None = None, loaded: type[Loaded] = Loaded) -> None:
-        self._kind, self._cache, self._class = kind, cache, loaded
+    def __init__(
+        self, kind: type[Backend], plain: str, cache: ModelCache | None = None, loaded: type[Loaded] = Loaded
+    ) -> None:
+        self._kind, self._plain, self._cache, self._class = kind, plain, cache, loaded
         self._loaded: dict[tuple, Loaded] = {}
 
     def __call__(self, path: Path, quantisation: str | None = None, /, **options) -> Loaded:
         """Return what was loaded with the same arguments before, or load it."""
-        key = (path, quantisation, *sorted(options.items()))
+        key = (path, quantisation or self._plain, *sorted(options.items()))
         if key not in self._loaded:
             self._loaded[key] = self.anew(path, quantisation, **options)
         return self._loaded[key]
 
     def anew(self, path: Path, quantisation: str | None = None, /, **options) -> Loaded:
         """Load for one test alone, which may spoil it."""
-        return self._class(self._kind, path, quantisation, self._cache, **options)
+        return self._class(self._kind, path, quantisation or self._plain, self._cache, **options)
 
     def close(self) -> None:
         for loaded in self._loaded.values():

@@ -112,7 +112,7 @@ def cache(tmp_path_factory) -> ModelCache:
 def load(cache):
     from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
 
-    engine = Engine(LlamaCppBackend, cache)
+    engine = Engine(LlamaCppBackend, "f32", cache)
     yield engine
     engine.close()
 

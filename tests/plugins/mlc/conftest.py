@@ -36,7 +36,7 @@ def model_cache(tmp_path_factory) -> ModelCache:
 def load(model_cache):
     from decodebench.plugins.mlc.backend import MlcBackend
 
-    engine = Engine(MlcBackend, model_cache, WithLogits)
+    engine = Engine(MlcBackend, "q0f32", model_cache, WithLogits)
     yield engine
     engine.close()
 

@@ -41,7 +41,7 @@ def model_cache(tmp_path_factory) -> ModelCache:
 def load(model_cache):
     from decodebench.plugins.tinygrad.backend import TinygradBackend
 
-    engine = Engine(TinygradBackend, model_cache, WithLogits)
+    engine = Engine(TinygradBackend, "float32", model_cache, WithLogits)
     yield engine
     engine.close()
 

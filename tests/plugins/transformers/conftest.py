@@ -24,6 +24,6 @@ def checkpoints(tmp_path_factory):
 def load():
     from decodebench.plugins.transformers.backend import TransformersBackend
 
-    engine = Engine(TransformersBackend)
+    engine = Engine(TransformersBackend, "none")
     yield engine
     engine.close()
