@@ -19,7 +19,8 @@ from pydantic import Field
 from ..core.errors import DecodebenchError, UsageError
 from ..core.records.raw_log import PART_SUFFIX, SUFFIX, RawLog, RawLogError
 from ..core.records.schema import Record
-from ..core.records.store import OutdatedStoreError, Store, check_free, discard, is_clean, known_sources, replace
+from ..core.records.store import Store
+from ..core.records.store_file import OutdatedStoreError, check_free, discard, is_clean, known_sources, replace
 from . import bulk
 from .parsers import decodebench as decodebench_parser
 from .parsers import foreign

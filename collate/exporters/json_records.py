@@ -23,7 +23,8 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.files import whole_file
 from ...core.records.metrics import METRICS
 from ...core.records.schema import SCHEMA_VERSION, RecordedStep, Run, Sample
-from ...core.records.store import Store, columns_of
+from ...core.records.store import Store
+from ...core.records.tables import columns_of
 
 FILE_NAME = "decodebench.json"
 

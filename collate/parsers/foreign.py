@@ -22,7 +22,7 @@ from ...core.errors import DecodebenchError
 from ...core.host.registry import PluginRecord
 from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
-from ...core.records.store import FILE_NAME
+from ...core.records.store_file import FILE_NAME
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 

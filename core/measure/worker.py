@@ -1,8 +1,8 @@
 """The worker process: loads one backend, does one job, dies.
 
-``python -m decodebench.core.measure.worker`` reads a ``Job`` as one JSON line from standard input and streams JSON lines to
-what was its standard output; whatever the engine prints goes to standard error. It writes no files. Exit codes do
-not matter: the parent goes by the ``finish`` line, and by its absence.
+``python -m decodebench.core.measure.worker`` reads a ``Job`` as one JSON line from standard input and streams JSON
+lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. Exit
+codes do not matter: the parent goes by the ``finish`` line, and by its absence.
 """
 
 from __future__ import annotations

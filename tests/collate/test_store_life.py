@@ -16,8 +16,9 @@ from decodebench import defaults
 from decodebench.collate.collate import collate, open_current
 from decodebench.core.errors import UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.records.metrics import FACTS_SQL
-from decodebench.core.records.store import FILE_NAME, OutdatedStoreError, Store
+from decodebench.core.records.facts import FACTS_SQL
+from decodebench.core.records.store import Store
+from decodebench.core.records.store_file import FILE_NAME, OutdatedStoreError
 
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...collate.statistics.ratios import scale_mean
 from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
-from ...core.records.metrics import LADDER_SQL
+from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
