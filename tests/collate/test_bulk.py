@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decodebench.collate import bulk
 from decodebench.collate.collate import collate
+from decodebench.collate.store_update import bulk
 from decodebench.core.errors import DecodebenchError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records import raw_log as rawlog

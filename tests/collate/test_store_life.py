@@ -139,7 +139,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_nothing(make_logs, tmp_path):
         collate(logs.folder, all_plugins())
     whole = [content(logs.folder) for logs in sets]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["decodebench.collate.collate", "decodebench.collate.bulk", "duckdb"])
+    context.set_forkserver_preload(["decodebench.collate.collate", "decodebench.collate.store_update.bulk", "duckdb"])
     rng, folder, kills, longest = random.Random(0), tmp_path / "killed", 0, 1.0
     for attempt in range(6 * KILLS):
         shutil.rmtree(folder / "raw", ignore_errors=True)

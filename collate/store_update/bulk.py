@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..core.errors import UsageError
-from ..core.records import raw_log as rawlog
-from ..core.records.raw_log import RawLog, RawLogError
-from ..core.records.schema import RecordedStep
-from ..core.records.store import Store
-from ..core.records.tables import column_type, columns_of
+from ...core.errors import UsageError
+from ...core.records import raw_log as rawlog
+from ...core.records.raw_log import RawLog, RawLogError
+from ...core.records.schema import RecordedStep
+from ...core.records.store import Store
+from ...core.records.tables import column_type, columns_of
 
 _NOT_IN_LINE = ("run_id", "source_line")  # filled in by whoever reads the line
 _GLOB = frozenset("*?[")
