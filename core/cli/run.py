@@ -12,11 +12,10 @@ from ... import defaults
 from ..cache import ModelCache
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
-from ..measure.plan import Plan, build
+from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.runner import Runner, RunReport, describe_failures
-from ..measure.task_settings import settled
 from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json, print_table
 from .plan_flags import MatrixFlags, plan_content
@@ -151,7 +150,7 @@ def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Seq
         notes: what was left out already.
     """
     cache = ModelCache()
-    plan = settled(plan, registry)
+    plan = with_task_settings(plan, registry)
     matrix = expand(plan, registry, cache)
     for note in [*notes, *matrix.notes]:
         click.echo(note, err=True)
