@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from pydantic import Field
 
@@ -12,8 +12,7 @@ from ...core.errors import unknown_name
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..comparison.labels import labels
-from ..comparison.observations import Cell, load_cells, usual_metric
+from ..comparison.observations import load_cells, usual_metric
 from .files import FILE_CHECKS
 from .like_work import LIKE_WORK_CHECKS
 from .machines import MACHINE_CHECKS
@@ -53,8 +52,6 @@ def findings(
     *,
     metric: str | None = None,
     min_effect: float = defaults.MIN_EFFECT,
-    cells: Sequence[Cell] | None = None,
-    undecided: Collection[str] | None = None,
     further: Further = no_further,
 ) -> tuple[Finding, ...]:
     """Return every finding on one experiment, the gravest first.
@@ -64,22 +61,24 @@ def findings(
         experiment: its name.
         metric: name in ``METRICS`` by which rounds are judged; by default the one that ``compare`` takes.
         min_effect: relative difference that the experiment is meant to tell.
-        cells: its cells, where they are loaded already.
-        undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
         further: gives the checks of plugins, asked for after our own have run.
 
     Raises:
         UsageError: the metric is not known.
     """
-    loaded = list(load_cells(store, experiment) if cells is None else cells)
-    metric = metric or usual_metric(loaded)
+    cells = load_cells(store, experiment)
+    metric = metric or usual_metric(cells)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
-    subject = Subject(store, experiment, loaded, names, metric, min_effect, undecided)
+    return found_of(Subject(store, experiment, cells, metric, min_effect), further)
+
+
+def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
+    """Return every finding on a subject, the gravest first; see ``findings``."""
     found = [doubt.found_by(_name(check)) for check in _CHECKS for doubt in check(subject)]
     facts = [
-        {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
+        {**cell.run, "label": subject.names[cell.cell_id], "measured": cell.rounds[0].samples}
+        for cell in subject.finished
     ]
     found += [doubt.found_by(check.name) for check in further() for doubt in check.check(facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
