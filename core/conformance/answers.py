@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..contract.backend import ModelFacts
+from ..contract.model import ModelFacts
 from ..measure.launcher import Line
 from .probe_job import Generating
 

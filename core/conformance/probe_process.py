@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
+from ..contract.backend import Backend, BackendOptions
+from ..contract.generation import Request
+from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.packed_models import ModelJob
 from ..host.registry import Registry

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..contract.backend import ResolvedModel
+from ..contract.model import ResolvedModel
 from .check import check
 from .memory import growth_per_cycle
 from .outcome import Broken, NotApplicable

@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import Backend, Kind, ModelFacts, PreparedModel, ResolvedModel
+from ..contract.backend import Backend, Kind
+from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backend import ResolvedModel
+    from .model import ResolvedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,10 @@ from typing import Any, ClassVar, NoReturn
 from pydantic import Field, create_model, model_validator
 
 from ..cache import default_root
-from ..contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-)
+from ..contract.backend import Availability, Backend, BackendOptions
+from ..contract.generation import Request
 from ..contract.hookspecs import API_VERSION, hookimpl
+from ..contract.model import PreparedModel, Quantisation, ResolvedModel
 from ..errors import PluginError
 from ..host.packed_models import ModelJob
 from ..records.workload import Workload

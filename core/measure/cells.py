@@ -13,7 +13,8 @@ from typing import Any, get_origin
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ResolvedModel
+from ..contract.backend import Backend, BackendOptions
+from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options

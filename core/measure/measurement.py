@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..contract.backend import Request, Step
+from ..contract.generation import Request, Step
 from ..errors import BackendError, ModelError, SampleError
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, encode_choices, score_choices, told

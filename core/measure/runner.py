@@ -16,7 +16,7 @@ import psutil
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import PreparedModel
+from ..contract.model import PreparedModel
 from ..errors import BackendError
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob

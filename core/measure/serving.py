@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..contract.backend import Scores
+from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
 from .choices import Pair, encode_pair
 from .job import ServeRequest

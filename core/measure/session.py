@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..contract.backend import Backend, ModelFacts, Request
+from ..contract.backend import Backend
+from ..contract.generation import Request
+from ..contract.model import ModelFacts
 from ..errors import ModelError
 from ..records.schema import Sampling
 from ..sdk.tokenizer import Codec

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ModelFacts
+from ..contract.backend import Backend, BackendOptions
+from ..contract.model import ModelFacts
 from ..errors import DecodebenchError, OutOfMemoryError
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import ResolvedModel
+from ..contract.model import ResolvedModel
 from ..contract.model_source import ModelSource
 from ..errors import ModelError, unknown_name
 
