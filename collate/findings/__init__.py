@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from inspect import isfunction
 
 from pydantic import Field
 
@@ -13,30 +14,21 @@ from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..comparison.observations import load_cells, usual_metric
-from .files import FILE_CHECKS
-from .like_work import LIKE_WORK_CHECKS
-from .machines import MACHINE_CHECKS
-from .options import OPTION_CHECKS
-from .outputs import OUTPUT_CHECKS
-from .rounds import ROUND_CHECKS
-from .samples import SAMPLE_CHECKS
-from .steps import STEP_CHECKS
+from . import files, like_work, machines, options, outputs, rounds, samples, steps, units
 from .subject import Subject
-from .units import UNIT_CHECKS
 
 _SEVERITIES = ("error", "warning", "note")
-_CHECKS: tuple[Callable[[Subject], Iterator[Doubt]], ...] = (
-    *FILE_CHECKS,
-    *ROUND_CHECKS,
-    *MACHINE_CHECKS,
-    *SAMPLE_CHECKS,
-    *STEP_CHECKS,
-    *OPTION_CHECKS,
-    *OUTPUT_CHECKS,
-    *UNIT_CHECKS,
-    *LIKE_WORK_CHECKS,
-)
+_MODULES = (files, rounds, machines, samples, steps, options, outputs, units, like_work)
 
+Check = Callable[[Subject], Iterator[Doubt]]
+
+_CHECKS: tuple[Check, ...] = tuple(
+    found
+    for module in _MODULES
+    for name, found in vars(module).items()
+    if isfunction(found) and found.__module__ == module.__name__ and not name.startswith("_")
+)
+"""Every public function of these modules is a check, in the order in which it stands there."""
 
 Further = Callable[[], Iterable[FindingCheck]]
 
@@ -117,5 +109,5 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
+def _name(check: Check) -> str:
     return check.__name__.replace("_", "-")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,6 +45,14 @@ class Subject:
     def finished(self) -> list[Cell]:
         """The cells that have a finished round."""
         return [cell for cell in self.cells if cell.rounds]
+
+
+def grouped(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> list[list[Cell]]:
+    """Group cells that agree in a key, in the order of their first."""
+    groups: dict[Hashable, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(key(cell), []).append(cell)
+    return list(groups.values())
 
 
 def rounds_of(*cells: Cell) -> list[Place]:

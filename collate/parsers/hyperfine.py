@@ -14,7 +14,7 @@ from typing import ClassVar
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
-from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import bare_run
 
@@ -33,13 +33,8 @@ class Hyperfine(LogParser):
         return is_object_with(head, "results", "command", "median", "user", "system", "times")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield a run and its sample for every time of every command.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield a run and its sample for every time of every command."""
         content, digest = read_object(path)
-        check_plain(content)
         for at, result in enumerate(content.rows("results")):
             yield from _command(f"sha256-{digest}-{at}", result)
 
@@ -48,7 +43,7 @@ def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
     times = result.numbers("times")
     codes = _column(result, "exit_codes", len(times))
     peaks = _column(result, "memory_usage_byte", len(times))
-    parameters = result.inner("parameters") if result.has("parameters") else Fields(result.path, 1, {})
+    parameters = result.at("parameters")
     for index, seconds in enumerate(times):
         if seconds < 0:
             raise result.fail("times", f"{seconds} s is no time")

@@ -17,7 +17,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
-from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .lm_eval_samples import LmEvalSamples
 
@@ -41,13 +41,8 @@ class LmEvalResults(LogParser):
         )
 
     def read(self, path: Path) -> Iterator[Run]:
-        """Yield the runs.
-
-        Raises:
-            RawLogError: the file is cut, a value is of the wrong kind, or a task has no share among its metrics.
-        """
+        """Yield the runs."""
         content, digest = read_object(path)
-        check_plain(content)
         results = content.inner("results")
         tasks = _tasks(content, results)
         scored = [task for task in tasks if _share_of(results.inner(task)) is not None]
@@ -56,14 +51,14 @@ class LmEvalResults(LogParser):
 
 
 def _tasks(content: Fields, results: Fields) -> list[str]:
-    groups = content.inner("group_subtasks").content if content.has("group_subtasks") else {}
+    groups = content.at("group_subtasks").content
     members = {task for tasks in groups.values() if isinstance(tasks, list) for task in tasks if isinstance(task, str)}
     told = [task for task in results.content if set(results.inner(task).content) - _NO_METRICS - {" ", ""}]
     return [task for task in told if task not in members or not any(group in told for group in groups)]
 
 
 def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
-    config = content.inner("config") if content.has("config") else Fields(content.path, 1, {})
+    config = content.at("config")
     metric, share = _accuracy(figures)
     arguments = _arguments(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
@@ -141,7 +136,7 @@ def _is_metric(key: str) -> bool:
 
 
 def _samples(content: Fields, task: str) -> int | None:
-    counts = content.inner("n-samples").content.get(task) if content.has("n-samples") else None
+    counts = content.at("n-samples").content.get(task)
     effective = counts.get("effective") if isinstance(counts, dict) else None
     return effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
 

@@ -49,11 +49,7 @@ class SpecBench(LogParser):
         return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
-        """Yield each method's run and its turns.
-
-        Raises:
-            RawLogError: a value is of the wrong kind, or lists of one choice differ in length; names line and field.
-        """
+        """Yield each method's run and its turns."""
         found = read_rows(path)
         by_model: dict[str, list[Fields]] = {}
         for row in found.rows:

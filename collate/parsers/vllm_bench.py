@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
 from ...core.sdk.logs.text import read_text
 from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
@@ -44,11 +44,7 @@ class VllmServe(LogParser):
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
-        """Yield each benchmark's run and its requests.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names line and field.
-        """
+        """Yield each benchmark's run and its requests."""
         rows, digest, cut = _objects(path)
         for at, row in enumerate(rows):
             yield from _served(f"sha256-{digest}-{at}", row, cut if at == len(rows) - 1 else None)
@@ -70,7 +66,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
     total = row.count("total_output_tokens")
     run = bare_run(
         run_id,
-        _named(row, "label") or _named(row, "backend") or row.text("endpoint_type"),
+        row.optional(row.text, "label") or row.optional(row.text, "backend") or row.text("endpoint_type"),
         started_at=_date(row.content.get("date")),
         model=row.text("model_id"),
         quantisation=_metadata(row, _QUANTISATION),
@@ -86,10 +82,6 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
     )
     yield run
     yield from records(run_id, requests, wall_s)
-
-
-def _named(row: Fields, name: str) -> str | None:
-    return row.text(name) if row.has(name) else None
 
 
 def _date(value: object) -> str:
@@ -226,13 +218,8 @@ class VllmLatency(LogParser):
         return is_object_with(head, "avg_latency", "latencies")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run and its iterations.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield the run and its iterations."""
         content, digest = read_object(path)
-        check_plain(content)
         times = content.numbers("latencies")
         if not times or min(times) <= 0:
             raise content.fail("latencies", "not a time above 0 for each iteration")
@@ -260,14 +247,9 @@ class VllmThroughput(LogParser):
         return is_object_with(head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
 
     def read(self, path: Path) -> Iterator[Run]:
-        """Yield the run.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield the run."""
         content, digest = read_object(path)
-        check_plain(content)
-        output = content.count("total_output_tokens") if content.has("total_output_tokens") else None
+        output = content.optional(content.count, "total_output_tokens")
         published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
         note = "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no speed of generation"
         unknown = "the file tells neither model nor generated tokens, hence no speed"

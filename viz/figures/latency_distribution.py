@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.statistics.noise import supports_percentile
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _FEW = 12  # values that are drawn one by one; quartiles of so few have no interval
 # Quantiles come from the query: an experiment has millions of steps and a box needs six numbers. Samples stand in for
@@ -48,7 +45,7 @@ LABELS = {
 }
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a box per cell: later steps above, first steps below."""
     has_steps = any(row["is_step"] for row in rows)
     everything = cells(rows)  # names and places come from all cells, so that both panels line up

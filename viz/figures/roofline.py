@@ -6,19 +6,15 @@ import itertools
 import json
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.ratios import scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 from ..numbers import percent
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 WITH reads AS (
@@ -42,7 +38,7 @@ _LEVELS = (-6, 6)  # points below and above the marker, by turns of series
 FLOPS_PER_PARAMETER = 2  # of a token: a product and a sum
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw the machine's roofs and a point with its interval per cell."""
     (ax,) = style.panels(axes)
     found = cells(rows)
