@@ -68,6 +68,4 @@ def _apart_from_device(row: Row) -> str:
     return "\n".join(str(row[name]) for name in ("backend", "model", "quantisation", "options"))
 
 
-FIGURE = Figure(
-    id="device_comparison", title="Throughput by device and host", sql=SQL, draw=draw, topic="devices"
-)  # fmt: skip
+FIGURE = Figure(id="device_comparison", title="Throughput by device and host", sql=SQL, draw=draw, topic="devices")

@@ -135,10 +135,6 @@ def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) 
 
 
 FIGURE = Figure(
-    id="latency_distribution",
-    title="Step latency by backend and quantisation",
-    sql=SQL,
-    draw=draw,
-    panels=2,
+    id="latency_distribution", title="Step latency by backend and quantisation", sql=SQL, draw=draw, panels=2,
     needs="finished rounds with the times of their steps or samples",
-)
+)  # fmt: skip

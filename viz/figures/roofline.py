@@ -142,9 +142,6 @@ def _caption(known: Sequence[Cell], missing: str) -> str:
 
 
 FIGURE = Figure(
-    id="roofline",
-    title="Decode throughput under the memory roof",
-    sql=SQL,
-    draw=draw,
+    id="roofline", title="Decode throughput under the memory roof", sql=SQL, draw=draw,
     needs="finished rounds whose logs tell the time of decoding apart from the prefill",
-)
+)  # fmt: skip
