@@ -40,13 +40,11 @@ class Hyperfine(LogParser):
 
 
 def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
-    times = result.numbers("times")
+    times = result.times("times")
     codes = _column(result, "exit_codes", len(times))
     peaks = _column(result, "memory_usage_byte", len(times))
     parameters = result.at("parameters")
     for index, seconds in enumerate(times):
-        if seconds < 0:
-            raise result.fail("times", f"{seconds} s is no time")
         code, peak = codes[index], peaks[index]
         run_id = f"{name}-{index:04d}"
         has_failed = codes != [None] * len(codes) and code != 0
@@ -70,8 +68,8 @@ def _column(result: Fields, name: str, length: int) -> list[int | None]:
     """Return a list with an entry per time, each of which may be null; nulls alone where there is no such list."""
     if not result.has(name):
         return [None] * length
-    values = result.anything(name)
-    if not isinstance(values, list) or len(values) != length:
+    values = result.items(name)
+    if len(values) != length:
         raise result.fail(name, f"not a list with an entry for each of the {length} times")
     each = Fields(result.path, result.line, {f"{name}[{at}]": value for at, value in enumerate(values)}, result.within)
     least = -(2**31) if name == "exit_codes" else 0

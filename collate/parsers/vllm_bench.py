@@ -9,7 +9,8 @@ alone. The other two write a handful of figures without model or token counts. L
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,9 +127,12 @@ def _requests(row: Fields) -> list[Request]:
     if not row.has("output_lens"):
         return []
     length = len(row.counts("output_lens", most=MOST_TOKENS))
-    columns = {name: _column(row, name, row.counts, length) for name in ("output_lens", "input_lens")}
-    columns |= {name: _column(row, name, row.numbers, length) for name in ("ttfts", "latencies", "start_times")}
-    columns |= {"itls": _gaps(row, length), "errors": _errors(row, length)}
+    readers: dict[str, Callable[[str], Iterable[Any]]] = {
+        **dict.fromkeys(("output_lens", "input_lens"), row.counts),
+        **dict.fromkeys(("ttfts", "latencies"), row.times),
+        **{"start_times": row.numbers, "itls": partial(_gaps, row), "errors": row.items},
+    }
+    columns = {name: _column(row, name, read, length) for name, read in readers.items()}
     began = min((start for start in columns["start_times"] if start is not None), default=0.0)
     return [_request(row, {name: values[at] for name, values in columns.items()}, began) for at in range(length)]
 
@@ -136,7 +140,7 @@ def _requests(row: Fields) -> list[Request]:
 def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
     """Return one request from its entry in each list."""
     if entry["errors"]:
-        return Request(None, error=entry["errors"])
+        return Request(None, error=str(entry["errors"]))
     first_s = entry["ttfts"] or None  # 0.0 where the endpoint does not stream
     duration_s = entry["latencies"]
     if duration_s is None and first_s is not None and entry["itls"] is not None:
@@ -152,43 +156,17 @@ def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
     )
 
 
-def _column(row: Fields, name: str, read: Any, length: int) -> list[Any]:  # noqa: ANN401 - a reader of lists
-    values = read(name) if row.has(name) else [None] * length
-    _check_length(row, name, values, length)
-    for value in values:
-        if value is not None and name in ("ttfts", "latencies") and value < 0:
-            raise row.fail(name, f"{value} s is no time")
-    return list(values)
-
-
-def _check_length(row: Fields, name: str, values: Sequence[object], length: int) -> None:
+def _column(row: Fields, name: str, read: Callable[[str], Iterable[Any]], length: int) -> list[Any]:
+    """Return a list with an entry per request; nulls alone where the file has no such list."""
+    values = list(read(name)) if row.has(name) else [None] * length
     if len(values) != length:
         raise row.fail(name, f"{len(values)} entries, but {length} in 'output_lens'")
+    return values
 
 
-def _gaps(row: Fields, length: int) -> list[list[float] | None]:
-    if not row.has("itls"):
-        return [None] * length
-    lists = row.anything("itls")
-    if not isinstance(lists, list):
-        raise row.fail("itls", "no list")
-    _check_length(row, "itls", lists, length)
-    each = Fields(row.path, row.line, {f"itls[{at}]": gaps for at, gaps in enumerate(lists)}, row.within)
-    found = [each.numbers(name) for name in each.content]
-    for at, gaps in enumerate(found):
-        if gaps and min(gaps) < 0:
-            raise row.fail(f"itls[{at}]", f"{min(gaps)} s is no time")
-    return list(found)
-
-
-def _errors(row: Fields, length: int) -> list[str | None]:
-    if not row.has("errors"):
-        return [None] * length
-    values = row.anything("errors")
-    if not isinstance(values, list):
-        raise row.fail("errors", "no list")
-    _check_length(row, "errors", values, length)
-    return [str(value) if value else None for value in values]
+def _gaps(row: Fields, name: str) -> list[list[float]]:
+    each = Fields(row.path, row.line, {f"{name}[{at}]": gaps for at, gaps in enumerate(row.items(name))}, row.within)
+    return [each.times(inner) for inner in each.content]
 
 
 def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:

@@ -106,7 +106,7 @@ class Fields:
 
     def rows(self, name: str) -> list[Fields]:
         """Return a list of objects within this one."""
-        return [self._inner(f"{name}[{at}]", value) for at, value in enumerate(self._list(name))]
+        return [self._inner(f"{name}[{at}]", value) for at, value in enumerate(self.items(name))]
 
     def text(self, name: str) -> str:
         """Return a text."""
@@ -132,7 +132,14 @@ class Fields:
 
     def numbers(self, name: str) -> list[float]:
         """Return a list of finite numbers of either sign."""
-        return [self._number(name, value, least=-math.inf) for value in self._list(name)]
+        return [self._number(name, value, least=-math.inf) for value in self.items(name)]
+
+    def times(self, name: str) -> list[float]:
+        """Return a list of finite numbers, zero or more."""
+        values = self.numbers(name)
+        if values and min(values) < 0:
+            raise self.fail(name, f"{min(values)} s is no time")
+        return values
 
     def count(self, name: str, least: int = 0, most: int = _MOST) -> int:
         """Return a whole number within limits."""
@@ -144,7 +151,7 @@ class Fields:
 
     def counts(self, name: str, least: int = 0, most: int = _MOST) -> list[int]:
         """Return a list of whole numbers within limits."""
-        return [self._count(name, value, least, most) for value in self._list(name)]
+        return [self._count(name, value, least, most) for value in self.items(name)]
 
     def tally(self, name: str) -> dict[str, int]:
         """Return an object of whole numbers."""
@@ -168,7 +175,8 @@ class Fields:
             raise self.fail(name, f"{_shown(value)} is no object")
         return Fields(self.path, self.line, value, f"{self.within}{name}.")
 
-    def _list(self, name: str) -> list[Any]:
+    def items(self, name: str) -> list[Any]:
+        """Return a list as it is; ``check_plain`` has looked at it."""
         value = self.content.get(name)
         if not isinstance(value, list):
             raise self.fail(name, f"{_shown(value)} is no list")
