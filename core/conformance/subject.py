@@ -17,9 +17,9 @@ from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
-from ..measure.cells import Cell, expand
+from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import Line, Outcome, run_worker
+from ..measure.launcher import WORKER, Line, Outcome, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model
@@ -34,7 +34,6 @@ PROMPTS = (
     "Question: A box holds 12 pens. Mia gives 5 pens to Tom. How many pens are left in the box?\nAnswer:",
     "Once upon a time",
 )
-_WORKER = "decodebench.core.measure.worker"
 _PROBE = "decodebench.core.conformance.probe_process"
 
 
@@ -212,7 +211,7 @@ class Subject:
             about["damaged"] = ModelJob.of(damaged)
         return self._run(self._job("measure", kind=ProbeJob, question=question, **about), _PROBE)
 
-    def _run(self, job: Job, module: str = _WORKER) -> list[Line]:
+    def _run(self, job: Job, module: str = WORKER) -> list[Line]:
         lines: list[Line] = []
         outcome = self._listen(job, module, lines.append)
         if outcome.status != "ok":
@@ -223,19 +222,8 @@ class Subject:
         return run_worker(job, engine_text=None, timeout_s=self.setup.timeout_s, on_line=on_line, module=module)
 
     def _job(self, action: str, *, kind: type[Job] = Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
-        cell = self.cell
-        return kind.model_validate(
-            {
-                "action": action,
-                **self.registry.place(cell.backend.name),
-                "backend": cell.backend.name,
-                "options": cell.expanded_options,
-                "device": cell.device,
-                "quantisation": cell.quantisation,
-                "cache_root": self._cache.root,
-                **changes,
-            }
-        )
+        about = {**job_fields(self.cell, self.registry), "cache_root": self._cache.root}
+        return kind.model_validate({"action": action, **about, **changes})
 
 
 def _prompts() -> list[PromptJob]:

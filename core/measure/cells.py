@@ -68,6 +68,13 @@ class Cell:
         return dumped
 
 
+def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
+    """Return the fields of a job that say what it is about."""
+    where = {"device": cell.device, "quantisation": cell.quantisation}
+    what = {"backend": cell.backend.name, "options": cell.expanded_options}
+    return {**registry.place(cell.backend.name), **what, **where}
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """All cells of a plan.

@@ -24,7 +24,7 @@ from ..host.registry import Registry
 from ..records.raw_log import RawLogWriter
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
-from .cells import Cell, Matrix, schedule, workload_identity
+from .cells import Cell, Matrix, job_fields, schedule, workload_identity
 from .device_monitor import DeviceMonitor
 from .environment import capture
 from .folder import finished_rounds, latest_name, locked, next_name, writable
@@ -247,11 +247,7 @@ class Runner:
         workload = self.plan.workload
         return Job(
             action=action,
-            **self.registry.place(cell.backend.name),
-            backend=cell.backend.name,
-            options=cell.options.model_dump(mode="json"),
-            device=cell.device,
-            quantisation=cell.quantisation,
+            **job_fields(cell, self.registry),
             model=ModelJob.of(cell.model) if prepared is None else None,
             prepared=None if prepared is None else PreparedJob.of(prepared),
             cache_root=self.cache.root,
