@@ -6,7 +6,7 @@
     {"run": {"run_id": ..., ...}, "metrics": {"decode_tokens_per_s": ...}, "samples": [
       {"index": 0, ..., "metrics": {...}, "steps": [{"index": 0, "t_s": ..., "tokens": 1}, ...]}, ...]}, ...]}
 
-Records have the fields that `decodebench schema` describes; `metrics` holds the figures of `core/metrics.py` that the
+Records have the fields that `decodebench schema` describes; `metrics` holds the figures of `docs/metrics.md` that the
 record has. Of a step what is not known is left out. Each run stands on a line of its own.
 """
 

@@ -17,14 +17,8 @@ _LATENCIES = ("ttft_s", "tpot_s", "step_s")
 _DIGITS = 6
 
 _SHAPES = {
-    "o": "circle",
-    "s": "rect",
-    "D": "rectRot",
-    "^": "triangle",
-    "v": "triangleDown",
-    "P": "cross",
-    "X": "crossRot",
-}
+    "o": "circle", "s": "rect", "D": "rectRot", "^": "triangle", "v": "triangleDown", "P": "cross", "X": "crossRot",
+}  # fmt: skip
 """The markers of the static figures by their names in the charting library."""
 
 

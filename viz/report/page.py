@@ -27,15 +27,9 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "charts.js", "samples.js")
 _DETAILS = (
-    "ttft_s",
-    "tpot_s",
-    "prefill_tokens_per_s",
-    "e2e_tokens_per_s",
-    "load_s",
-    "peak_rss_bytes",
-    "peak_device_bytes",
+    "ttft_s", "tpot_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes", "peak_device_bytes",
     "energy_j",
-)
+)  # fmt: skip
 _SEVERITIES = ("error", "warning", "note")
 _MOST_NOTES = 8
 _MOST_PLACES = 6

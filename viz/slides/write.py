@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...collate.comparison.reproduce import plan_toml
 from ...core.errors import DecodebenchError, UsageError
 from ..drawing import style
 from ..plot import draw, read, write_atomically
@@ -39,7 +40,6 @@ def write_slides(
     sources: Path,
     *,
     figures: Sequence[Figure],
-    reproduce: str,
     template: Path = TEMPLATE,
 ) -> Path:
     """Write ``slides.typ``, ``deck.json`` and the figures into ``sources``, compile them to ``pdf`` and return it.
@@ -52,7 +52,6 @@ def write_slides(
         pdf: the presentation.
         sources: folder of what it is made from; made where it is missing.
         figures: one slide each, where the logs support it.
-        reproduce: the plan that measures the experiment again, as TOML, or nothing.
         template: a Typst file that reads ``deck.json`` beside itself.
 
     Raises:
@@ -64,7 +63,7 @@ def write_slides(
     except OSError as error:
         raise UsageError(f"cannot read the template {template}: {error.strerror or error}") from error
     drawn, missing = _figures(store, comparison, figures)
-    deck = make_deck(store, comparison, list(drawn), missing, reproduce)
+    deck = make_deck(store, comparison, list(drawn), missing, plan_toml(store, comparison.experiment))
     for picture, content in drawn.items():
         write_atomically(sources / picture.file, content)
     write_atomically(sources / "deck.json", as_json(deck))
