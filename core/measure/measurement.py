@@ -6,6 +6,7 @@ Nothing is sent inside a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..contract.generation import Request, Step
@@ -16,10 +17,7 @@ from .job import Job, PromptJob
 from .session import Session
 from .timed_loop import Batch, Row, answer_of
 
-_STEP_FIELDS = (
-    "block_size", "drafted", "accepted", "discarded", "candidates", "forwards", "draft_s", "verify_s", "wire_s",
-    "enqueue_s", "engine_s", "bytes_read",
-)  # fmt: skip
+_STEP_FIELDS = [one.name for one in fields(Step) if one.name not in ("token_ids", "row", "positions", "trace")]
 
 
 def measure_all(session: Session) -> None:

@@ -93,12 +93,8 @@ def _axis(ax: Axes, rows: Sequence[Row]) -> None:
     lowest = min((row["p5"] for row in rows), default=0.0) * 1e3
     highest = max((row["largest"] for row in rows), default=0.0) * 1e3
     if lowest > 0 and highest / lowest > LOG_FROM:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        style.number_plainly(ax.yaxis)
         ax.set_ylim(lowest / 1.5, highest * (highest / lowest) ** 0.16)
     elif highest > 0:
         ax.set_ylim(0, highest * 1.24)

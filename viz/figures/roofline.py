@@ -57,7 +57,8 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         _point(ax, cell, look[cell.series], level=list(look).index(cell.series) % len(_LEVELS))
     ax.set_xlim(*span)
     ax.set_ylim(*_height(known))
-    _ticks(ax)
+    style.number_plainly(ax.xaxis, unit=1e6)
+    style.number_plainly(ax.yaxis)
     ax.grid(True, axis="both")
     ax.set_ylabel("decode throughput (tokens/s)")
     style.note(ax, _caption(known, missing), label="MB read per token, weights and KV cache (logarithmic)")
@@ -119,15 +120,6 @@ def _height(known: Sequence[Cell]) -> tuple[float, float]:
     speeds = [row["decode_tokens_per_s"] for row in rows]
     roofs = [row["decode_tokens_per_s"] / row["bandwidth_utilisation"] for row in rows if row["bandwidth_utilisation"]]
     return min(speeds) / 2, 2 * max(*speeds, *roofs, _compute_ceiling(known) or 0.0)
-
-
-def _ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis, unit in ((ax.xaxis, 1e6), (ax.yaxis, 1.0)):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: f"{value / unit:g}"))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def _caption(known: Sequence[Cell], missing: str) -> str:

@@ -66,12 +66,8 @@ def _scale(ax: Axes) -> None:
     """Use a logarithmic axis where ratios span more than a factor of four: half and double then look alike."""
     low, high = ax.dataLim.intervalx
     if low > 0 and high / low > 4:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
         ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_locator(LogLocator(base=2))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        style.number_plainly(ax.xaxis, base=2, steps=(1.0,))
     ax.margins(x=0.08)
 
 

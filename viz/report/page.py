@@ -8,21 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...collate.statistics.noise import supports_percentile
+from ...core.contract.figure import Figure
+from ...core.contract.finding import Place
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
+from ...core.records.store import Store
 from ..numbers import by_unit, interval, percent, with_margin
 from ..plot import image, read, write_atomically
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data
-
-if TYPE_CHECKING:
-    from ...core.contract.figure import Figure
-    from ...core.contract.finding import Place
-    from ...core.records.store import Store
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "charts.js", "samples.js")

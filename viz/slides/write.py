@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...collate.comparison.reproduce import plan_toml
+from ...collate.comparison.result import Comparison
+from ...core.contract.figure import Figure
 from ...core.errors import DecodebenchError, UsageError
+from ...core.records.store import Store
 from ..drawing import style
 from ..plot import draw, read, write_atomically
 from .deck import Deck, Picture, make_deck
-
-if TYPE_CHECKING:
-    from ...collate.comparison.result import Comparison
-    from ...core.contract.figure import Figure
-    from ...core.records.store import Store
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
 # The slide has the title and the caption; typst has no font of matplotlib's, so text is drawn as shapes.
