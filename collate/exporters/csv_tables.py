@@ -59,7 +59,6 @@ def export_csv(
         The files. Latencies are in milliseconds, throughputs in decimal GB/s, as the column names say. A text that a
         spreadsheet would take for a formula gets a leading apostrophe.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for (backend,) in store.query(_BACKENDS, {"experiment": experiment})[1]:
         columns, rows = store.query(_SQL, {"backend": backend, "experiment": experiment})

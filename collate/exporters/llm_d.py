@@ -56,7 +56,6 @@ def export_llm_d(store: Store, experiment: str | None, folder: Path) -> list[Pat
     runs = store.dicts(_RUNS, {"experiment": experiment})
     if not runs:
         raise UsageError("no finished run to report")
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for run in runs:
         report = _report(run, store.dicts(_SAMPLES, [run["run_id"]]))

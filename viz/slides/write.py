@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import DecodebenchError, UsageError
+from ...core.files import write_whole
 from ..drawing import style
-from ..plot import draw, read, write_atomically
+from ..plot import draw, read
 from .deck import Deck, Picture, make_deck
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def write_slides(
     drawn, missing = _figures(store, comparison, figures)
     deck = make_deck(store, comparison, list(drawn), missing, reproduce)
     for picture, content in drawn.items():
-        write_atomically(sources / picture.file, content)
-    write_atomically(sources / "deck.json", as_json(deck))
-    source = write_atomically(sources / "slides.typ", text)
-    return write_atomically(pdf, compiled(source, deck))
+        write_whole(sources / picture.file, content)
+    write_whole(sources / "deck.json", as_json(deck))
+    source = write_whole(sources / "slides.typ", text)
+    return write_whole(pdf, compiled(source, deck))
 
 
 def as_json(deck: Deck) -> bytes:
