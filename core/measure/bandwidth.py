@@ -8,7 +8,6 @@ Bandwidth falls from cache to DRAM, so there is one figure per working set (a la
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
