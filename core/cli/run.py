@@ -17,11 +17,11 @@ from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.runner import Runner, RunReport, describe_failures
 from ..measure.task_settings import settled
+from ..sdk.sizes import Size
 from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json, print_table
 from .plan_flags import MatrixFlags, plan_content
 from .settings import SOURCES, check_config
-from .sizes import Size
 
 F = TypeVar("F", bound=Callable[..., Any])
 

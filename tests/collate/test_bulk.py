@@ -1,4 +1,4 @@
-"""The bulk reader against ``core.rawlog``: what it takes in is what that would read, and nothing that it refuses."""
+"""The bulk reader against ``core.records.raw_log``: what it takes in is what that would read, and nothing that it refuses."""
 
 import itertools
 import json
@@ -103,7 +103,7 @@ def store(tmp_path_factory):
 
 
 def read(path):
-    """Return what ``core.rawlog`` and the store's own checks make of a file; None where they refuse it."""
+    """Return what ``core.records.raw_log`` and the store's own checks make of a file; None where they refuse it."""
     try:
         log = rawlog.read(path)
     except DecodebenchError:

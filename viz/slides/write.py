@@ -57,7 +57,7 @@ def write_slides(
         template: a Typst file that reads ``deck.json`` beside itself.
 
     Raises:
-        UsageError: the template cannot be read or does not compile; the sources are there.
+        UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
         DecodebenchError: a file cannot be written.
     """
     try:
@@ -109,9 +109,13 @@ def compiled(source: Path, deck: Deck) -> bytes:
     """Return the PDF of a Typst file.
 
     Raises:
-        UsageError: the file does not compile.
+        UsageError: the file does not compile, or typst is not installed.
     """
-    import typst
+    try:
+        import typst
+    except ModuleNotFoundError as error:
+        advice = f"pip install 'decodebench[slides]', or `typst compile {source}`"
+        raise UsageError(f"the PDF of the slides needs the package typst, which is not installed: {advice}") from error
 
     day = datetime.fromisoformat(deck.date).replace(tzinfo=UTC) if deck.date else datetime(1970, 1, 1, tzinfo=UTC)
     try:

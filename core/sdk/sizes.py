@@ -1,22 +1,21 @@
-"""Sizes on the command line."""
+"""A number of bytes as a flag of a command takes it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import click
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes, such as ``800MB`` (10^6) or ``2GiB`` (2^30)."""
+    """A number of bytes, such as ``800M`` (decimal) or ``2GiB`` (binary)."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Turn the text into bytes."""
-        from pydantic import ByteSize, TypeAdapter, ValidationError
-
+        """Return the number that the text says."""
         try:
             return int(TypeAdapter(ByteSize).validate_python(value))
         except ValidationError:
-            self.fail(f"{value!r} is no size; write bytes, or e.g. 800MB or 2GiB", param, ctx)
+            self.fail(f"{value!r} is no size; write bytes, or e.g. 800M or 2GiB", param, ctx)
