@@ -39,14 +39,9 @@ def percent(value: float) -> str:
 
 
 def by_unit(value: float, unit: str) -> str:
-    """Return a value with its unit; seconds, bytes and shares take the unit that suits their size."""
-    if unit in ("s", "seconds"):
-        return seconds(value)
-    if unit in ("bytes", "B"):
-        return size(value)
-    if unit in ("share", "ratio of 1", "fraction"):
-        return percent(value)
-    return digits(value)
+    """Return a value of a metric; seconds and bytes take the unit that suits their size, others none."""
+    shown = {"s": seconds, "bytes": size}.get(unit, digits)
+    return shown(value)
 
 
 def half_width(estimate: Estimate) -> float | None:

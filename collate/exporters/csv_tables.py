@@ -12,13 +12,6 @@ from ...core.contract.exporter import Exporter
 from ...core.contract.hookspecs import hookimpl
 from ...core.files import whole_file
 from ...core.records.store import Store
-from ...core.sdk.logs.workflow_header import STEP_COLUMNS
-
-CONTRACT = STEP_COLUMNS
-EXTRA = (
-    "backend", "model", "experiment", "cell_id", "round", "status", "sample", "sample_id", "is_warmup",
-    "tokens_in_step", "block_size", "drafted", "accepted", "candidates", "forwards",
-)  # fmt: skip
 
 _TEXT = frozenset(
     {"generated_text", "platform", "release", "device", "username", "hostname", "size", "quantize", "uuid"}

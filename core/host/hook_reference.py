@@ -177,8 +177,9 @@ def _pairs(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt | None]]:
 
 def _text_of(node: ast.stmt | None) -> str:
     """Return the string that stands below what it describes."""
-    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    return str(node.value.value) if is_text else ""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return str(node.value.value)
+    return ""
 
 
 def _listed(docstring: str) -> dict[str, str]:

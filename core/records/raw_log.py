@@ -130,16 +130,6 @@ def parse_line(path: Path, number: int, raw: bytes | str) -> Line:
     return content
 
 
-def read_head(path: Path) -> Line | None:
-    """Return the ``run`` line of a raw log, or None where the file has no readable one."""
-    try:
-        for _, content in lines(path):
-            return content if content["type"] == "run" and content.get("schema") == SCHEMA_VERSION else None
-    except RawLogError:
-        return None
-    return None
-
-
 def read(path: Path) -> RawLog:
     """Read one raw log, whole or cut at any byte.
 

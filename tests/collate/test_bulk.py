@@ -1,4 +1,4 @@
-"""The bulk reader against ``core.records.raw_log``: what it takes in is what that would read, and nothing that it refuses."""
+"""The bulk reader against ``records.raw_log``: what it takes in is what that would read, nothing that it refuses."""
 
 import itertools
 import json
