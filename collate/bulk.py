@@ -1,9 +1,9 @@
 """decodebench's own raw logs straight into DuckDB: many files a statement, no Python object a step.
 
-A line counts as a step here only if it is written as a round writes it: the fields of ``schema.RecordedStep`` in their
-order, each a literal of its type and within its limits. All other lines go through ``core.records.raw_log``. Whatever is
-out of the ordinary is left to ``core.records.raw_log`` as a whole file: it accepts more ways to write the same, and words
-every error. A file is therefore never accepted here that it would refuse, nor with other values.
+A line counts as a step here only if it is written as a round writes it: the fields of ``schema.RecordedStep`` in
+their order, each a literal of its type and within its limits. All other lines go through ``core.records.raw_log``.
+Whatever is out of the ordinary is left to ``core.records.raw_log`` as a whole file: it accepts more ways to write the
+same, and words every error. A file is therefore never accepted here that it would refuse, nor with other values.
 """
 
 from __future__ import annotations
