@@ -37,8 +37,12 @@ _SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Yields):$", re.MULTILIN
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-def markdown() -> str:
-    """Return the page."""
+def markdown(exported: Collection[str]) -> str:
+    """Return the page.
+
+    Args:
+        exported: the names that ``decodebench`` itself has.
+    """
     hooks = [name for name in vars(hookspecs) if name.startswith("decodebench_")]
     rows = [f"| [`{hook}`](#{hook}) | {_line(getattr(hookspecs, hook).__doc__)} |" for hook in hooks]
     parts = [_HEAD, "| hook | |", "| --- | --- |", *rows, ""]
@@ -51,14 +55,14 @@ def markdown() -> str:
             f"## {hook}\n",
             f"`{hook}() -> {returned}`\n",
             f"{_line(function.__doc__)}\n",
-            *public[name].page(public),
+            *public[name].page(public, exported),
         ]
     parts.append("## Classes\n")
     for name in shown:  # grows on the way, by what the classes in it name
         new = [other for other in public[name].names if other in public and other not in shown]
         shown += new
         for other in new:
-            parts += public[other].page(public)
+            parts += public[other].page(public, exported)
     parts += [_STORE, *_tables(), "", "## Errors\n", "From `decodebench`.\n", "| error | |", "| --- | --- |"]
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__]
     return "\n".join([*parts, *(f"| `{kind.__name__}` | {_line(kind.__doc__)} |" for kind in kinds), ""])
@@ -78,13 +82,11 @@ class _Public:
             heads.append(ast.unparse(node.value))
         self.names = list(dict.fromkeys(_NAME.findall(" ".join(heads))))
 
-    def page(self, public: Collection[str]) -> Iterator[str]:
+    def page(self, public: Collection[str], exported: Collection[str]) -> Iterator[str]:
         """Yield the lines about it, with links to what it names of ``public``."""
-        import decodebench
-
-        home = "decodebench" if self.name in decodebench.__all__ else self.module
+        home = hookspecs.PROJECT if self.name in exported else self.module
         yield f"### {self.name}\n"
-        yield f"`from {home} import {self.name}`. {_prose(self.about)}\n"
+        yield f"`from {home} import {self.name}`. {_prose(self.about)}".rstrip() + "\n"
         if isinstance(self.node, ast.Assign):
             yield f"`{self.name} = {ast.unparse(self.node.value)}`\n"
         if self.fields:
@@ -99,7 +101,7 @@ class _Public:
             yield f"- `{_signature(method)}`: {mark}{_line(ast.get_docstring(method), whole=True)}"
         if must:
             yield ""
-        links = [f"[{name}](#{name.lower()})" for name in self.names if name in public]
+        links = [f"[{name}](#{name.lower()})" for name in self.names if name in public and name != self.name]
         if links:
             yield f"Named here: {', '.join(links)}.\n"
 
