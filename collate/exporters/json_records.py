@@ -38,7 +38,6 @@ ORDER BY experiment, cell_id, round, run_id
 
 def export_json(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """Write the document, whole or not at all; all experiments where none is named."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     about = {
         "format": "decodebench",

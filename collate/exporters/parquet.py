@@ -24,7 +24,6 @@ _FILES = {
 
 def export_parquet(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """Write the three files, each whole or not at all; all experiments where none is named."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, sql in _FILES.items():
         path = folder / f"{name}.parquet"

@@ -55,7 +55,21 @@ class Availability:
 
 
 class Backend(ABC):
-    """One inference engine or decoder. Sub-classes state the class variables and implement what is abstract."""
+    """One inference engine or decoder. Sub-classes state the class variables and implement what is abstract.
+
+    Attributes:
+        name: what users type, e.g. ``"my-engine"``.
+        summary: one line for listings.
+        kind: how it decodes.
+        supports: what it can do besides generating greedily.
+        max_batch_size: most requests that ``generate`` takes at once.
+        first_step_is_prefill: whether the first step of a row holds the prefill and one token and nothing more (allows
+            prefill rates).
+        is_reference: whether other backends with the same weights are held against this one where nothing else is said.
+        companion_option: name of the option that names a second model, such as a draft; the host resolves it into
+            ``companions``.
+        Options: its options, a sub-class with a pydantic field for each: default, limits, description.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -63,11 +77,8 @@ class Backend(ABC):
     supports: ClassVar[frozenset[Capability]] = frozenset()
     max_batch_size: ClassVar[int] = 1
     first_step_is_prefill: ClassVar[bool] = False
-    """Whether the first step of a row holds the prefill and one token and nothing more (allows prefill rates)."""
     is_reference: ClassVar[bool] = False
-    """Whether other backends with the same weights are held against this one where nothing else is said."""
     companion_option: ClassVar[str | None] = None
-    """Name of the option that names a second model, such as a draft; the host resolves it into ``companions``."""
     Options: ClassVar[type[BackendOptions]] = BackendOptions
 
     @classmethod

@@ -133,7 +133,10 @@ class Runner:
         for cell in self.matrix.cells:
             if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
                 self.prepared(cell)
-        self.progress.begin(missing, report.kept, budget.seconds)
+        certain = sum(
+            (cell.id, index) not in complete for cell in self.matrix.cells for index in range(budget.min_rounds)
+        )
+        self.progress.begin(missing, report.kept, budget.seconds, certain)
         start, longest = time.monotonic(), 0.0
         for index in range(self.plan.rounds):
             began = time.monotonic()

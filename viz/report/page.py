@@ -15,10 +15,11 @@ from ...collate.statistics.noise import supports_percentile
 from ...core.contract.figure import Figure
 from ...core.contract.finding import Place
 from ...core.errors import UsageError
+from ...core.files import write_whole
 from ...core.records.metrics import METRICS
 from ...core.records.store import Store
 from ..numbers import by_unit, interval, percent, with_margin
-from ..plot import image, read, write_atomically
+from ..plot import image, read
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data
 
@@ -87,7 +88,7 @@ def write_report(
         rounds=_rounds(store, comparison),
         reproduce=reproduce,
     )
-    return write_atomically(path, render(comparison, content).encode())
+    return write_whole(path, render(comparison, content))
 
 
 def render(comparison: Comparison, content: Content) -> str:

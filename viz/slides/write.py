@@ -12,9 +12,10 @@ from ...collate.comparison.reproduce import plan_toml
 from ...collate.comparison.result import Comparison
 from ...core.contract.figure import Figure
 from ...core.errors import DecodebenchError, UsageError
+from ...core.files import write_whole
 from ...core.records.store import Store
 from ..drawing import style
-from ..plot import draw, read, write_atomically
+from ..plot import draw, read
 from .deck import Deck, Picture, make_deck
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
@@ -52,7 +53,7 @@ def write_slides(
         template: a Typst file that reads ``deck.json`` beside itself.
 
     Raises:
-        UsageError: the template cannot be read or does not compile; the sources are there.
+        UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
         DecodebenchError: a file cannot be written.
     """
     try:
@@ -62,10 +63,10 @@ def write_slides(
     drawn, missing = _figures(store, comparison, figures)
     deck = make_deck(store, comparison, list(drawn), missing, plan_toml(store, comparison.experiment))
     for picture, content in drawn.items():
-        write_atomically(sources / picture.file, content)
-    write_atomically(sources / "deck.json", as_json(deck))
-    source = write_atomically(sources / "slides.typ", text)
-    return write_atomically(pdf, compiled(source, deck))
+        write_whole(sources / picture.file, content)
+    write_whole(sources / "deck.json", as_json(deck))
+    source = write_whole(sources / "slides.typ", text)
+    return write_whole(pdf, compiled(source, deck))
 
 
 def as_json(deck: Deck) -> bytes:
@@ -104,9 +105,13 @@ def compiled(source: Path, deck: Deck) -> bytes:
     """Return the PDF of a Typst file.
 
     Raises:
-        UsageError: the file does not compile.
+        UsageError: the file does not compile, or typst is not installed.
     """
-    import typst
+    try:
+        import typst
+    except ModuleNotFoundError as error:
+        advice = f"pip install 'decodebench[slides]', or `typst compile {source}`"
+        raise UsageError(f"the PDF of the slides needs the package typst, which is not installed: {advice}") from error
 
     day = datetime.fromisoformat(deck.date).replace(tzinfo=UTC) if deck.date else datetime(1970, 1, 1, tzinfo=UTC)
     try:
