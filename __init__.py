@@ -9,6 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.api.backends import OpenBackend, find_model, open_backend
+    from .core.api.comparison import Comparison
+    from .core.api.experiment import Experiment, run
+    from .core.api.results import Results, compare, open
+    from .core.api.table import Table
     from .core.cache import ModelCache
     from .core.contract.backend import (
         Availability,
@@ -44,6 +49,11 @@ if TYPE_CHECKING:
     from .core.files import write_whole
 
 _HOME = {
+    "api.backends": "OpenBackend find_model open_backend",
+    "api.comparison": "Comparison",
+    "api.experiment": "Experiment run",
+    "api.results": "Results compare open",
+    "api.table": "Table",
     "contract.backend": (
         "Availability Backend BackendOptions ModelFacts PreparedModel Quantisation Request ResolvedModel Scores Step"
     ),
@@ -69,8 +79,10 @@ __all__ = [
     "BackendError",
     "BackendOptions",
     "Command",
+    "Comparison",
     "DecodebenchError",
     "Doubt",
+    "Experiment",
     "Exporter",
     "Figure",
     "FindingCheck",
@@ -80,22 +92,30 @@ __all__ = [
     "ModelError",
     "ModelFacts",
     "ModelSource",
+    "OpenBackend",
     "OutOfMemoryError",
     "PluginError",
     "PreparedModel",
     "Quantisation",
     "Request",
     "ResolvedModel",
+    "Results",
     "SampleError",
     "Score",
     "Scores",
     "Step",
     "Sweep",
     "SweepCells",
+    "Table",
     "Task",
     "TaskSample",
     "UsageError",
+    "compare",
+    "find_model",
     "hookimpl",
+    "open",
+    "open_backend",
+    "run",
     "unknown_name",
     "write_whole",
 ]

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..contract.backend import Backend, ModelFacts, Request, Scores
 from ..errors import ModelError, SampleError
+from ..records.serving import ServeRequest
 from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_pair
-from .job import ServeRequest
 from .timed_loop import answer_of, measure, measure_with_stop
 
 

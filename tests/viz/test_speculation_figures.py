@@ -218,7 +218,7 @@ def test_modes_are_named_by_what_was_changed(store):
     ]
     rows = rows_of(store(*cells), cycle_tau_histogram.FIGURE)
     assert [mode.name for mode in modes(rows, "tau")] == [
-        "spec", "block 2", "ewma", "rank branch_top_k=4", "adaptive",
+        "spec", "block_size=2", "scheduler=ewma", "candidate_mode=rank branch_top_k=4", "adaptive=true",
     ]  # fmt: skip
 
 
