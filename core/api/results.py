@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -51,6 +53,19 @@ class Drawn:
 
     files: Sequence[Path]
     missing: str = ""
+
+    def _repr_html_(self) -> str:
+        missing = f"<p>{escape(self.missing)}</p>" if self.missing else ""
+        return "".join(map(_image, self.files)) + missing
+
+
+def _image(file: Path) -> str:
+    """Return a figure as HTML that holds it whole; a PDF by its name."""
+    kind = {".png": "image/png", ".svg": "image/svg+xml"}.get(file.suffix)
+    if kind is None:
+        return f"<p>{escape(str(file))}</p>"
+    content = b64encode(file.read_bytes()).decode()
+    return f"<img style='max-width:100%' src='data:{kind};base64,{content}'>"
 
 
 class Results:
