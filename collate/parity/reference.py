@@ -105,7 +105,8 @@ def _broken(runner: Runner, comparison: Comparison) -> Iterator[str]:
         yield (
             f"{rows[cell.id].cell.label}: float32 weights, yet other tokens than {comparison.baseline}: prompt "
             f"{first.sample_id}, output token {first.position}: {first.token} instead of {first.baseline_token}, where "
-            f"the reference's top-two margin is {margin} (a tie is below {TIE_MARGIN:g}); {len(real)} of {parity.compared} prompts part"
+            f"the reference's top-two margin is {margin} (a tie is below {TIE_MARGIN:g}); {len(real)} of "
+            f"{parity.compared} prompts part"
         )
 
 

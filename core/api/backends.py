@@ -9,10 +9,11 @@ from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import Backend, ResolvedModel
+from ..contract.backend import Backend
+from ..contract.model import ResolvedModel
 from ..errors import UsageError
 from ..host.packed_models import ModelJob, PreparedJob
-from ..measure.cells import Cell, expand
+from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import Job
 from ..measure.launcher import Served, request
 from ..measure.plan import build
@@ -128,11 +129,7 @@ def _job(cell: Cell) -> Job:
     """Return the job that prepares a cell's model."""
     return Job(
         action="prepare",
-        **installed_plugins().place(cell.backend.name),
-        backend=cell.backend.name,
-        options=cell.options.model_dump(mode="json"),
-        device=cell.device,
-        quantisation=cell.quantisation,
+        **job_fields(cell, installed_plugins()),
         model=ModelJob.of(cell.model),
         cache_root=ModelCache().root,
     )

@@ -16,11 +16,10 @@ from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
-from ..measure.plan import Plan, build
+from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.runner import Budget, Runner, RunReport
-from ..measure.task_settings import settled
 from .comparison import Comparison
 from .plan_content import PlanSource, plan_content, source_of
 from .plugins import installed_plugins
@@ -130,7 +129,7 @@ def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
         ModelError: a model cannot be found.
     """
     registry = installed_plugins()
-    plan = settled(plan, registry)
+    plan = with_task_settings(plan, registry)
     matrix = expand(plan, registry, ModelCache())
     return Measurement(plan, matrix, registry, (*notes, *matrix.notes))
 

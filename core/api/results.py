@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ... import defaults
-from ...collate.collate import Announce, CollateReport, Problem, Progress, open_current
+from ...collate.collate import Announce, CollateReport, Problem, open_current
 from ...collate.collate import collate as read_logs
+from ...collate.comparison.compare import Choices
 from ...collate.comparison.compare import compare as compare_cells
 from ...collate.comparison.observations import choose_experiment, experiments
 from ...collate.findings import findings
+from ...collate.store_update.loading import Progress
 from ..errors import UsageError, unknown_name
 from ..records.store import Store
 from .comparison import Comparison
@@ -29,17 +31,6 @@ if TYPE_CHECKING:
     from ..contract.finding import Finding
 
 PAGE, SLIDES = "report.html", "report.pdf"
-
-
-class Choices(TypedDict, total=False):
-    """What is compared, as ``collate.comparison.compare`` takes it."""
-
-    experiment: str | None
-    by: str | None
-    baseline: str | None
-    metric: str | None
-    min_effect: float
-    steady_state: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +191,6 @@ class Results:
             UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
             DecodebenchError: a file cannot be written.
         """
-        from ...collate.comparison.reproduce import plan_toml
         from ...viz.slides import TEMPLATE, write_slides
 
         shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
@@ -214,7 +204,6 @@ class Results:
                 path,
                 sources,
                 figures=list(installed_plugins().figures.values()),
-                reproduce=plan_toml(store, shown.experiment),
                 template=Path(template or TEMPLATE),
             )
 

@@ -10,7 +10,8 @@ import click
 
 from ... import defaults
 from ..api.plugins import installed_plugins
-from ..contract.backend import Backend, Quantisation
+from ..contract.backend import Backend
+from ..contract.model import Quantisation
 from ..errors import UsageError
 from ..host.availability import availability
 from ..host.registry import Registry

@@ -14,7 +14,8 @@ from typing import Any, get_origin
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ResolvedModel
+from ..contract.backend import Backend, BackendOptions
+from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
@@ -69,6 +70,13 @@ class Cell:
         values = (self.backend.name, self.model.name, self.quantisation, self.device)
         options = {name: as_text(value) for name, value in self.expanded_options.items()}
         return CellFacts(self.id, dict(zip(DIMENSIONS, values, strict=True)), None, options, self.changed_options)
+
+
+def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
+    """Return the fields of a job that say what it is about."""
+    where = {"device": cell.device, "quantisation": cell.quantisation}
+    what = {"backend": cell.backend.name, "options": cell.expanded_options}
+    return {**registry.place(cell.backend.name), **what, **where}
 
 
 @dataclass(frozen=True)

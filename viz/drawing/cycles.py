@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Row
+from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
 from ...core.records.cell_names import CellFacts, name_cells
 from . import style
 from .series import CELL_COLUMNS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Colour = str
 """As ``#rrggbb``."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Row
+from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
 from ...core.records.cell_names import CellFacts, name_cells
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CELL_COLUMNS = (
     "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "

@@ -44,22 +44,24 @@ def check(name: str, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - clic
     Exit code 0 where every check passed or does not apply, 1 where one failed.
     """
     from ...conformance.kit import chosen
-    from ...conformance.subject import Subject, backend_names
+    from ...conformance.subject import Setup, Subject, backend_names
 
     registry, checks = installed_plugins(), chosen(flags["only"])
     names = backend_names(registry, name)
     chosen_backends = {one: registry.backend(one) for one in names}
     options = set_options(parse_options(flags["settings"]), chosen_backends, [])
     subjects = [
-        Subject.of(
-            one,
-            model=flags["model"],
-            quantisation=flags["quantisation"],
-            device=flags["device"],
-            options=options[one],
-            reference=flags["reference"],
-            timeout_s=flags["timeout"],
-            registry=registry,
+        Subject(
+            Setup(
+                one,
+                flags["model"],
+                flags["quantisation"],
+                flags["device"],
+                options[one],
+                flags["reference"],
+                flags["timeout"],
+            ),
+            registry,
         )
         for one in names
     ]
