@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..comparison.labels import DIMENSIONS, option_values
+from ...core.records.cell_names import DIMENSIONS
+from ..comparison.labels import option_values
 from ..comparison.observations import Cell
 from .figures import CandidateDesign
 from .observed import Observed

@@ -38,9 +38,10 @@ def store(tmp_path):
     opened = []
 
     def make(*cells, rounds=2, timed=True):
+        unset = dict.fromkeys({name for cell in cells for name in cell} - {"candidates", "taus"})
         with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
             for (index, cell), number in itertools.product(enumerate(cells), range(rounds)):
-                add(writer, index, dict(cell), number, timed)
+                add(writer, index, dict(cell), number, timed, unset)
         opened.append(Store.open(tmp_path))
         return opened[-1]
 
@@ -49,14 +50,14 @@ def store(tmp_path):
         each.close()
 
 
-def add(writer, index, cell, number, timed):
+def add(writer, index, cell, number, timed, unset):
     """One round: a cycle of b positions drafts b ms, verifies 2 b ms and takes 4 b ms (1 ms more in later rounds)."""
     candidates, taus = cell.pop("candidates", None), cell.pop("taus", TAUS)
     run_id = f"{index}-{number}"
     run = Run(
         run_id=run_id, experiment="e", cell_id=f"c{index}", cell_index=index, round=number, backend="spec", model="m",
         kind="speculative", started_at=f"2026-01-01T00:00:0{number}+00:00", quantisation="none", device="cpu",
-        options=cell, changed_options=tuple(cell), samples=len(taus), warmup=0, max_new_tokens=64,
+        options=unset | cell, changed_options=tuple(cell), samples=len(taus), warmup=0, max_new_tokens=64,
         import_s=0.1, load_s=0.4,
     )  # fmt: skip
     block, samples, steps = cell.get("block_size", 4), [], []
@@ -218,7 +219,7 @@ def test_modes_are_named_by_what_was_changed(store):
     ]
     rows = rows_of(store(*cells), cycle_tau_histogram.FIGURE)
     assert [mode.name for mode in modes(rows, "tau")] == [
-        "spec", "block 2", "ewma", "rank branch_top_k=4", "adaptive",
+        "spec", "block_size=2", "scheduler=ewma", "candidate_mode=rank branch_top_k=4", "adaptive=true",
     ]  # fmt: skip
 
 

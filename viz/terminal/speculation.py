@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.comparison.labels import DIMENSIONS
 from ...collate.comparison.result import Estimate
 from ...collate.speculation.figures import (
     Acceptance,
@@ -17,6 +16,7 @@ from ...collate.speculation.figures import (
     Replicated,
     Speculation,
 )
+from ...core.records.cell_names import DIMENSIONS, CellFacts, name_cells
 from ..numbers import digits, interval, percent, seconds, with_margin
 
 if TYPE_CHECKING:
@@ -49,15 +49,13 @@ def speculation_view(analysis: Speculation) -> RenderableType:
 def cell_names(analysis: Speculation) -> dict[str, str]:
     """Return a short name for every cell, by label: what it does not share with all others, else its number."""
     cells = [cell.cell for cell in analysis.cells]
-    differing = [name for name in DIMENSIONS if len({getattr(cell, name) for cell in cells}) > 1]
-    short = [
-        " ".join(
-            [getattr(cell, name) for name in differing]
-            + [f"{name}={cell.options[name]}" for name in (cell.options if cell.told is None else cell.told)]
-        )
-        for cell in cells
+    dimensions = [{name: getattr(cell, name) for name in DIMENSIONS} for cell in cells]
+    facts = [
+        CellFacts(cell.cell_id, values, None, cell.options, cell.told)
+        for cell, values in zip(cells, dimensions, strict=True)
     ]
-    is_clear = all(0 < len(name) <= _LONGEST_NAME for name in short) and len(set(short)) == len(short)
+    short = [name.short for name in name_cells(facts).values()]
+    is_clear = all(0 < len(name) <= _LONGEST_NAME for name in short)
     return {cell.label: short[i] if is_clear else str(i + 1) for i, cell in enumerate(cells)}
 
 

@@ -218,7 +218,7 @@ def _divergence(divergence: Divergence) -> str:
     text = f"first parts at output token {divergence.position} of {divergence.sample_id}"
     if divergence.logprob_gap is None:
         return text
-    kind = "a tie" if divergence.top2_margin is not None and divergence.top2_margin < 1e-4 else "no tie"
+    kind = "a tie" if divergence.is_tie else "no tie"
     return f"{text}, log-probability gap {divergence.logprob_gap:.2g} in the baseline's eyes ({kind})"
 
 

@@ -1,20 +1,21 @@
-"""Scoring where outputs part: how much likelier the baseline finds its own token than the other cell's."""
+"""Scoring where outputs diverge: how much likelier the baseline finds its own token than the other cell's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import BackendError
-from ..measure.job import ContinuationJob
-from ..measure.launcher import request_all
-
-if TYPE_CHECKING:
-    from ...collate.comparison.result import Comparison, Divergence
-    from ..measure.runner import Runner
-    from ..records.store import Store
+from ...core.errors import BackendError
+from ...core.measure.job import ContinuationJob
+from ...core.measure.launcher import request_all
+from ...core.measure.runner import Runner
+from ...core.records.store import Store
+from ..collate import collate
+from ..comparison.compare import compare
+from ..comparison.result import Comparison, Divergence
+from ..findings import Further, no_further
 
 _MOST = 64  # divergences scored per cell; each costs two evaluations of a prompt
 
@@ -26,6 +27,35 @@ class _Parting:
     cell_id: str
     divergence: Divergence
     common: tuple[int, ...]
+
+
+def compare_scored(
+    runner: Runner,
+    experiment: str,
+    *,
+    baseline: str | None = None,
+    further: Further = no_further,
+    scores_all: bool = False,
+) -> Comparison:
+    """Collate and compare what was run, after the baseline has scored where greedy outputs diverge.
+
+    Args:
+        runner: the run.
+        experiment: its name.
+        baseline: a cell, as ``compare`` takes it.
+        further: checks of plugins, likewise.
+        scores_all: score until nothing is left, instead of some divergences of each cell.
+    """
+    left = None
+    while True:
+        collate(runner.output, runner.registry, announce=runner.progress.say)
+        with Store.open(runner.output) as store:
+            comparison = compare(store, experiment=experiment, baseline=baseline, further=further)
+            unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)
+            is_done = unscored == left or not (scores_all or left is None) or runner.plan.workload.temperature > 0
+            if is_done or not score_divergences(runner, store, comparison):
+                return comparison
+        left = unscored
 
 
 def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> bool:
