@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .options import DFlashOptions
 from .sampler import Sampler
 
 if TYPE_CHECKING:
@@ -103,6 +104,11 @@ class Rejection(Acceptance):
         last = sampler.draw(residual.index_select(0, accepted[None]))
         numbers = torch.cat([accepted[None], last, block]).tolist()
         return numbers[0], numbers[2:], numbers[1]
+
+
+def make_acceptance(options: DFlashOptions) -> Acceptance:
+    """Build the rule that ``acceptance`` names."""
+    return Rejection() if options.acceptance == "rejection" else Equality()
 
 
 def residual_distribution(target: Tensor, proposal: Tensor) -> Tensor:
