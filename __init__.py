@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.cache import ModelCache
+    from .core.contract.analysis import Analysis, AnalysisTable, Section
     from .core.contract.backend import (
         Availability,
         Backend,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .core.files import write_whole
 
 _HOME = {
+    "contract.analysis": "Analysis AnalysisTable Section",
     "contract.backend": (
         "Availability Backend BackendOptions ModelFacts PreparedModel Quantisation Request ResolvedModel Scores Step"
     ),
@@ -64,6 +66,8 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.
 
 __all__ = [
     "API_VERSION",
+    "Analysis",
+    "AnalysisTable",
     "Availability",
     "Backend",
     "BackendError",
@@ -89,6 +93,7 @@ __all__ = [
     "SampleError",
     "Score",
     "Scores",
+    "Section",
     "Step",
     "Sweep",
     "SweepCells",

@@ -25,6 +25,7 @@ from .sources import PluginSource, files_of_the_user, sources
 from .trace import traced
 
 if TYPE_CHECKING:
+    from ..contract.analysis import Analysis
     from ..contract.backend import Backend
     from ..contract.command import Command
     from ..contract.exporter import Exporter
@@ -280,6 +281,11 @@ class Registry:
     def findings(self) -> Mapping[str, FindingCheck]:
         """Checks of measurements by name."""
         return self._all("decodebench_findings")
+
+    @property
+    def analyses(self) -> Mapping[str, Analysis]:
+        """Sections of ``decodebench speculation`` by name."""
+        return self._all("decodebench_analyses")
 
     @property
     def commands(self) -> Mapping[str, Command]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...collate.statistics.ratios import scale_mean
-from ..numbers import digits
 from . import style
+from .numbers import digits
 from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ...collate.parity.matrix import tokens_identical
 from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
 from ..drawing import style
+from ..drawing.numbers import percent
 from ..drawing.series import CELL_COLUMNS, Cell, cells
-from ..numbers import percent
 from ..terminal.tables import divergence_text
 
 if TYPE_CHECKING:

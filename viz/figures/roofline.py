@@ -14,8 +14,8 @@ from ...core.errors import UsageError
 from ...core.records.metrics import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
+from ..drawing.numbers import percent
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
-from ..numbers import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

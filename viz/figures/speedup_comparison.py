@@ -9,8 +9,8 @@ from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
 from ..drawing import style
+from ..drawing.numbers import ratio_text
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
-from ..numbers import ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

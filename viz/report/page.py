@@ -14,7 +14,7 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...collate.statistics.noise import supports_percentile
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
-from ..numbers import by_unit, interval, percent, with_margin
+from ..drawing.numbers import by_unit, interval, percent, with_margin
 from ..plot import image, read, write_atomically
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data

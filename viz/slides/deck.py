@@ -11,7 +11,7 @@ from pydantic import Field
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
-from ..numbers import by_unit, digits, interval, percent, with_margin
+from ..drawing.numbers import by_unit, digits, interval, percent, with_margin
 from ..report.page import headline
 
 if TYPE_CHECKING:

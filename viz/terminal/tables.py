@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.records.metrics import METRICS
+from ..drawing.numbers import by_unit, digits, interval, percent, with_margin
 from ..drawing.series import name_few
-from ..numbers import by_unit, digits, interval, percent, with_margin
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
 if TYPE_CHECKING:

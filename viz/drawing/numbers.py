@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..collate.comparison.result import Estimate
+from collections.abc import Callable
+
+from ...collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -76,3 +78,20 @@ def interval(estimate: Estimate) -> tuple[str, str]:
 def ratio_text(value: float) -> str:
     """Show two decimals; two digits where a ratio is so small that they would be lost."""
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def signed(estimate: Estimate) -> str:
+    """Return a difference with its sign; the interval, where there is one, on a second line."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return known(estimate.value, "{:+.2f}".format)
+    return f"{estimate.value:+.2f}\n[{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def known(value: float | None, show: Callable[[float], str] = digits) -> str:
+    """Return a number, or ``n/a`` where it is not known."""
+    return "n/a" if value is None else show(value)
+
+
+def on_two_lines(parts: tuple[str, str]) -> str:
+    """Put the second part, where there is one, below the first."""
+    return "\n".join(part for part in parts if part)

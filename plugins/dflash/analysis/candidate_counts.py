@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
-from ..drawing import style
-from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
+from ....core.contract.figure import Figure, Row
+from ....viz.drawing import style
+from ....viz.drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
