@@ -17,13 +17,12 @@ from .target import Target
 
 
 class Loop(Protocol):
-    """What the backend needs of a loop.
+    """What the backend needs of a loop."""
 
-    Attributes:
-        times: the figures of the published rules; None where there are none.
-    """
-
-    times: PublishedTimes | None
+    @property
+    def times(self) -> PublishedTimes | None:
+        """The figures of the published rules; None where there are none."""
+        ...
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue every request from an empty cache; a step for each prefill, then one per row and cycle."""
