@@ -58,12 +58,17 @@ class Equality(Acceptance):
 
 
 def _compare(ids: list[int]) -> tuple[int, list[int], int]:
-    n = len(ids) // 2
-    block, own = ids[:n], ids[n:]
-    accepted = 0
-    while accepted < n - 1 and block[accepted + 1] == own[accepted]:
-        accepted += 1
+    block, own = ids[: len(ids) // 2], ids[len(ids) // 2 :]
+    accepted = count_accepted(block, own)
     return accepted, block, own[accepted]
+
+
+def count_accepted(block: Sequence[int], own: Sequence[int]) -> int:
+    """Return how many drafted ids of a block equal the target's choices; ``own[i]`` is the one behind id i."""
+    accepted = 0
+    while accepted < len(block) - 1 and block[accepted + 1] == own[accepted]:
+        accepted += 1
+    return accepted
 
 
 class Rejection(Acceptance):

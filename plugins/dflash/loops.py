@@ -10,8 +10,7 @@ from .decoder import Decoder
 from .drafters import Drafter
 from .multi_round import MultiRoundDecoder
 from .options import DFlashOptions
-from .published_loop import PublishedDecoder
-from .published_multi_round import PublishedMultiRoundDecoder
+from .published_loop import PublishedDecoder, PublishedMultiRoundDecoder
 from .published_times import PublishedTimes
 from .target import Target
 

@@ -7,7 +7,8 @@ It commits the same tokens as ``decoder``, one prompt at a time, and differs in 
 - several draft steps run without the draft's cache: they see the positions of the last verification alone;
 - hints stand one position too late or more;
 - candidates are verified on clones of the whole cache, which are made outside what is timed, and chosen by one sum in
-  which small differences of the score are lost.
+  which small differences of the score are lost;
+- in multi-round sampling the draft sees a single position, a place too early.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .candidates import Proposal, make_rule
 from .clock import clock_for
 from .cycle import Marked, commit, note_times
 from .drafters import Drafter
+from .multi_round import MultiRoundDecoder
 from .options import DFlashOptions
 from .published_times import PublishedTimes
 from .row import Row
@@ -170,3 +172,11 @@ def choose_by_sum(taus: Sequence[int], scores: Sequence[float]) -> int:
     order = np.arange(len(taus), dtype=np.float32)
     total = np.asarray(taus, np.float32) * np.float32(1e6) + np.asarray(scores, np.float32) - np.float32(1e-3) * order
     return int(total.argmax())
+
+
+class PublishedMultiRoundDecoder(MultiRoundDecoder):
+    """The draft sees the target's features of the last token only, as if they were of the position before it."""
+
+    def _first_seen(self, start: int, features: Tensor) -> int:
+        self._drafter.absorb(features, Span(start - 1, 1))
+        return start - 1

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from ...core.sdk.torch_layers.place import Place, Span
 from ...core.sdk.torch_layers.token_tree import TokenTree, build_tree, side_by_side
 from ...core.sdk.torch_layers.tree_place import Tree
+from .acceptance import count_accepted
 from .candidates import CandidateRule, DraftRanks, Proposal, choose
 from .clock import Clock
 from .row import Row
@@ -142,9 +143,7 @@ def _place(start: int, tree: TokenTree) -> Place:
 
 def gained_by(block: Sequence[int], own: Sequence[int]) -> list[int]:
     """Return the tokens that a block gains when the target's choice behind each of its ids is ``own``."""
-    accepted = 0
-    while accepted < len(block) - 1 and block[accepted + 1] == own[accepted]:
-        accepted += 1
+    accepted = count_accepted(block, own)
     return [*block[1 : 1 + accepted], own[accepted]]
 
 
