@@ -110,7 +110,8 @@ class Results:
         from ...collate.speculation import analyse
 
         with self._view(steady_state) as store:
-            return analyse(store, experiment, steady_state=steady_state, baseline=baseline)
+            further = installed_plugins().analyses.values()
+            return analyse(store, experiment, steady_state=steady_state, baseline=baseline, further=further)
 
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Table:
         """Run SQL on the store; docs/python.md lists its tables and views."""

@@ -21,6 +21,7 @@ _TYPES = {
     "decodebench_exporters": ("exporter", "Exporter", False),
     "decodebench_sweeps": ("sweep", "Sweep", False),
     "decodebench_findings": ("finding", "FindingCheck", False),
+    "decodebench_analyses": ("analysis", "Analysis", False),
     "decodebench_commands": ("command", "Command", False),
 }
 _STATED = {
@@ -39,7 +40,8 @@ def type_of(hook: str) -> type:
 
 def noun(hook: str) -> str:
     """Return what a hook provides, in the singular: ``"backend"``."""
-    return hook.removeprefix("decodebench_").removesuffix("s").replace("_", " ")
+    words = hook.removeprefix("decodebench_").replace("_", " ")
+    return "analysis" if words == "analyses" else words.removesuffix("s")
 
 
 def name_of(item: Any) -> str:  # noqa: ANN401 - whatever a hook returned

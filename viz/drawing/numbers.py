@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..collate.comparison.result import Estimate
+from collections.abc import Callable
+
+from ...collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -80,3 +82,20 @@ def divergence_text(value: float | None, *, is_exact: bool | None = True) -> str
         return "n/a"
     text = digits(value) if value == 0 or value >= 1e-3 else f"{value:.1e}"
     return text if is_exact else f"≥ {text}"
+
+
+def signed(estimate: Estimate) -> str:
+    """Return a difference with its sign; the interval, where there is one, on a second line."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return known(estimate.value, "{:+.2f}".format)
+    return f"{estimate.value:+.2f}\n[{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def known(value: float | None, show: Callable[[float], str] = digits) -> str:
+    """Return a number, or ``n/a`` where it is not known."""
+    return "n/a" if value is None else show(value)
+
+
+def on_two_lines(parts: tuple[str, str]) -> str:
+    """Put the second part, where there is one, below the first."""
+    return "\n".join(part for part in parts if part)

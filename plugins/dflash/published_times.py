@@ -7,7 +7,7 @@ tokens, the first included. An output token that equals the mask token is not co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .clock import Clock
@@ -53,7 +53,7 @@ class PublishedTimes:
         if self._is_candidate and self._decode_began is self._first_draft:
             self._decode_began = self._clock.mark()
 
-    def committed(self, tokens: list[int]) -> None:
+    def committed(self, tokens: Sequence[int]) -> None:
         """Tokens became visible."""
         self._output += tokens
 

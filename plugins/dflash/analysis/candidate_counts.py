@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ...core.contract.figure import Figure, Panels, Row
-from ..drawing import style
-from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
+from ....core.contract.figure import Figure, Panels, Row
+from ....viz.drawing import style
+from ....viz.drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
 
 
 def draw(axes: Panels, rows: Sequence[Row]) -> None:
