@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from ... import defaults
 from ..measure.launcher import Line
-from .check import Broken, NotApplicable, check
+from .check import check
 from .subject import Generation, Subject
+from .verdict import Broken, NotApplicable
 
 
 @check("Score with the weights and number formats that decode; position t is the token given those before it.")

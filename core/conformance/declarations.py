@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from ..contract.backend import BackendOptions
 from ..errors import UsageError
 from ..host.validation import validate_options
-from .check import Broken, NotApplicable, check
+from .check import check
 from .subject import Subject
+from .verdict import Broken, NotApplicable
 
 _IMPORT_S = 0.25
 _PROBE_CPU_S = 0.05

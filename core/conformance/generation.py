@@ -8,8 +8,9 @@ from itertools import pairwise
 
 from ... import defaults
 from ..measure.launcher import Line
-from .check import Broken, NotApplicable, check
+from .check import check
 from .subject import Generation, Subject
+from .verdict import Broken, NotApplicable
 
 _BURST_FIRST_S = 0.02  # a shorter prefill is too short to tell a burst from a quick model
 _BURST_SHARE = 0.01

@@ -7,9 +7,10 @@ import tempfile
 from pathlib import Path
 
 from ..contract.backend import ResolvedModel
-from .check import Broken, NotApplicable, check
+from .check import check
 from .memory import growth_per_cycle
 from .subject import Subject
+from .verdict import Broken, NotApplicable
 
 _KEPT_SHARE = 0.5
 _WEIGHT_FILES = ("*.safetensors", "*.gguf", "*.bin")

@@ -22,8 +22,8 @@ from ..measure.launcher import Line, Outcome, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model
-from .check import Broken, NotApplicable
 from .probe_job import GENERATING, Generating, ProbeJob, Question
+from .verdict import Broken, NotApplicable
 
 MAX_NEW_TOKENS = 24
 PROMPTS = (
