@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from ...core.contract.log_parser import LogParser
 from ...core.records.raw_log import RawLogError
 from ...core.records.schema import Environment, RecordedStep, Run, Sample
-from ...core.sdk.gguf_names import format_of, size_of
+from ...core.sdk.gguf.names import format_of, size_of
 from ...core.sdk.logs.fields import MOST_TOKENS, count, number
 from ...core.sdk.logs.text import head_text, malformed, read_text
 from ...core.sdk.logs.workflow_header import HEADER, STEP_COLUMNS, Facts

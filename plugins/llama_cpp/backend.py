@@ -23,8 +23,8 @@ from ...core.contract.backend import (
     Scores,
     Step,
 )
+from ...core.sdk.gguf.formats import QUANTISATIONS
 from .options import LlamaCppOptions
-from .quantisations import QUANTISATIONS
 from .sampling import new_chain
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class LlamaCppBackend(Backend):
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert and quantise to GGUF, and find out whether this machine bears repacked weights."""
+        from ...core.sdk.gguf.preparation import prepare_gguf
         from .extra_buffers import use_extra_buffers
-        from .prepare import prepare_gguf
 
         assert isinstance(options, LlamaCppOptions)
         prepared = prepare_gguf(model, quantisation, cache)

@@ -92,7 +92,7 @@ class TinygradBackend(Backend):
                 f"quantisation {quantisation!r} is made by llama.cpp, and {missing[0]} is not installed: "
                 'pip install "decodebench[llama-cpp]"'
             )
-        from ..llama_cpp.prepare import prepare_gguf
+        from ...core.sdk.gguf.preparation import prepare_gguf
 
         return prepare_gguf(model, quantisation, cache)
 
@@ -275,7 +275,7 @@ def _prepared_file(model: ResolvedModel) -> PreparedModel:
     path = find_gguf(model.path)
     facts = None
     if find_spec("gguf") is not None:
-        from ..llama_cpp.gguf_facts import inspect_gguf
+        from ...core.sdk.gguf.facts import inspect_gguf
 
         facts = inspect_gguf(path)
     return PreparedModel(

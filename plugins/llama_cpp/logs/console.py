@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
-from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
 from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Sample, Status
-from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
 from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts

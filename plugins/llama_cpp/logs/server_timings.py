@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Sampling
-from ....core.sdk.gguf_names import format_of, model_of
+from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import read_answers
 from ....core.sdk.logs.text import head_text, malformed, tail_text

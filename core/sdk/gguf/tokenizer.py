@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import ModelError
-from ...core.sdk.checkpoint import Checkpoint, read_json
+from ...errors import ModelError
+from ..checkpoint import Checkpoint, read_json
 from .pretokenizer import adds_space_prefix, engine_name
 
 if TYPE_CHECKING:

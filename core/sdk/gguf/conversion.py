@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import ModelError
-from ...core.sdk.checkpoint import Checkpoint, StoredTensor
-from ...core.sdk.decoder_config import rope_divisors
+from ...errors import ModelError
+from ..checkpoint import Checkpoint, StoredTensor
+from ..decoder_config import rope_divisors
 from .architecture import Shape, Target, interleave_rows
-from .quantisations import FILE_TYPES
+from .formats import FILE_TYPES
 from .tokenizer import Vocabulary
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.sdk.decoder_config import DecoderConfig, rope_type
+from ..decoder_config import DecoderConfig, rope_type
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import ModelError
-from .quantisations import FILE_TYPES, name_of
+from ...errors import ModelError
+from .formats import FILE_TYPES, name_of
 
 _SUPER_BLOCK = 256
 

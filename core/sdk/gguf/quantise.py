@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from ... import ModelError
-from ...core.sdk.cores import cores
-from .engine import engine_log
-from .quantisations import FILE_TYPES
+from ...errors import ModelError
+from ..cores import cores
+from .engine_log import engine_log
+from .formats import FILE_TYPES
 
 
 def quantise(source: Path, destination: Path, quantisation: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ... import ModelError
+from ...errors import ModelError
 
 SPACE = "\u2581"
 """What SentencePiece writes for a space."""

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from ... import ModelCache, ModelError
-from ...core.contract.backend import PreparedModel, ResolvedModel
-from .gguf_facts import GgufFacts, fallback_notes, inspect_gguf
-from .quantisations import FILE_TYPES, UNQUANTISED
+from ...cache import ModelCache
+from ...contract.backend import PreparedModel, ResolvedModel
+from ...errors import ModelError
+from .facts import GgufFacts, fallback_notes, inspect_gguf
+from .formats import FILE_TYPES, UNQUANTISED
 
 _FILE = "model.gguf"
 _FACTS = "facts.json"
@@ -55,8 +56,8 @@ def _existing_gguf(path: Path) -> Path | None:
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:
-    from ...core.sdk.checkpoint import Checkpoint
-    from .convert import CONVERTER_VERSION, lossless_type, write_gguf
+    from ..checkpoint import Checkpoint
+    from .conversion import CONVERTER_VERSION, lossless_type, write_gguf
 
     name = _slug(model)
     key = (model.content_hash, CONVERTER_VERSION, version("gguf"))
