@@ -14,15 +14,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .dflash_network import DraftShape, context_features, draft_logits
+from decodebench.plugins.reference.family import END_ID, WEIGHTS_FOLDER
+from decodebench.plugins.reference.problems import Problem, training_problems
+from decodebench.plugins.reference.shapes import DraftShape, Shape
+
+from .dflash_network import Block, context_features, draft_logits
 from .evaluate import answer_problems, block_acceptance, load_weights
 from .model_folder import write_checkpoint
-from .network import Shape, Weights, forward, initial_weights
+from .network import Weights, forward, initial_weights
 from .optimise import in_bfloat16, optimise
 from .packing import IGNORED, ROW_TOKENS, ROWS_PER_STEP, Batch, Document, batches, causal_mask
-from .problems import Problem, training_problems
-from .recipes import RECIPES, WEIGHTS_FOLDER, DraftRecipe
-from .tokenizer import END_ID
+from .recipes import RECIPES, DraftRecipe
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -87,18 +89,17 @@ def block_loss(
 
     tokens, positions, _, documents = batch
     with torch.no_grad():
-        outputs: list[Tensor] = []
-        forward(target, target_shape, tokens, positions, mask=causal_mask(documents), outputs=outputs)
-        features = context_features(outputs, shape)
-        block_tokens, all_positions, sees = block_inputs(batch, blocks, shape.mask_id)
-    logits = draft_logits(in_bfloat16(weights), shape, target, block_tokens, features, all_positions, mask=sees)
+        known = forward(target, target_shape, tokens, positions, causal_mask(documents))
+        features = context_features(known.outputs, shape)
+        block = block_inputs(batch, blocks, shape.mask_id)
+    logits = draft_logits(in_bfloat16(weights), shape, target, block, features)
     labels = block_labels(batch, blocks).flatten()
     losses = F.cross_entropy(logits.float().flatten(0, 1), labels, reduction="none", ignore_index=IGNORED)
     weighted = blocks[3].flatten() * (labels != IGNORED)
     return (losses * weighted).sum() / weighted.sum()
 
 
-def block_inputs(batch: tuple[Tensor, ...], blocks: tuple[Tensor, ...], mask_id: int) -> tuple[Tensor, Tensor, Tensor]:
+def block_inputs(batch: tuple[Tensor, ...], blocks: tuple[Tensor, ...], mask_id: int) -> Block:
     """Lay the blocks of a row side by side behind its text, so that none sees more than when decoding.
 
     Returns their tokens [rows, queries], the positions of text and blocks [rows, row tokens + queries], and the mask
@@ -111,7 +112,7 @@ def block_inputs(batch: tuple[Tensor, ...], blocks: tuple[Tensor, ...], mask_id:
     is_before = torch.arange(ROW_TOKENS) < anchors[:, :, None]
     sees_text = is_before & (documents.gather(1, anchors)[:, :, None] == documents[:, None, :])
     sees_block = numbers[:, :, None] == numbers[:, None, :]
-    return (
+    return Block(
         torch.where(offsets == 0, tokens.gather(1, anchors), mask_id),
         torch.cat([positions, positions.gather(1, anchors) + offsets], dim=1),
         torch.cat([sees_text, sees_block], dim=2)[:, None],

@@ -12,18 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .problems import Problem, training_problems
+from decodebench.plugins.reference.family import BPE_TOKENS, END, IM_END, IM_START, MASK, PAD, SPECIALS
+from decodebench.plugins.reference.problems import Problem, training_problems
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-END, PAD, MASK, IM_START, IM_END = "<|endoftext|>", "<|pad|>", "<|mask|>", "<|im_start|>", "<|im_end|>"
-SPECIALS = (END, PAD, MASK, IM_START, IM_END)
-BPE_TOKENS = 462
-"""256 bytes and 206 merges: with the specials 467 tokens, below the padded vocabulary with room to spare."""
-END_ID, PAD_ID, MASK_ID, IM_START_ID, IM_END_ID = range(BPE_TOKENS, BPE_TOKENS + len(SPECIALS))
-VOCAB_SIZE = 512
-"""Rows of the embedding: the vocabulary padded to a multiple of 256, which k-quants need."""
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"

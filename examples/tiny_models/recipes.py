@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from .dflash_network import DraftShape
-from .diffusion_network import BlockDiffusionShape, DiffusionShape, LladaShape
-from .network import Shape
-from .problems import Author
-from .tokenizer import VOCAB_SIZE
+from decodebench.plugins.reference.family import VOCAB_SIZE
+from decodebench.plugins.reference.problems import Author
+from decodebench.plugins.reference.shapes import BlockDiffusionShape, DraftShape, Shape
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-"""One Hugging Face model folder per member, named as in RECIPES, and that of the block draft."""
+from .diffusion_network import DiffusionShape, LladaShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,6 @@ RECIPES = {
     "draft": Recipe(Shape(128, 2, 384, 2, 1, VOCAB_SIZE), steps=2500, learning_rate=3e-3, seed=2, author=Author.SECOND),
 }
 
-DFLASH = "dflash"
-"""Folder of the block draft of the target."""
 DFLASH_RECIPE = DraftRecipe(
     DraftShape(256, 2, 768, 4, 2, VOCAB_SIZE, target_layers=RECIPES["target"].shape.layers, taps=(0, 1, 2)),
     problems=16_000,

@@ -13,16 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .diffusion_network import BlockDiffusionShape, LladaShape, begin_as
+from decodebench.plugins.reference.family import END_ID, MASK_ID, WEIGHTS_FOLDER
+from decodebench.plugins.reference.problems import training_problems
+from decodebench.plugins.reference.shapes import FINAL_NORM, BlockDiffusionShape
+
+from .diffusion_network import LladaShape, begin_as, published
 from .evaluate import load_weights
 from .model_folder import write_model
-from .network import FINAL_NORM, Weights, forward
+from .network import Weights, forward
 from .optimise import in_bfloat16, optimise
 from .packing import IGNORED, ROW_TOKENS, Batch, Document, batches
-from .problems import training_problems
-from .recipes import RECIPES, WEIGHTS_FOLDER, DiffusionRecipe
+from .recipes import RECIPES, DiffusionRecipe
 from .shift_layer import fit_shift
-from .tokenizer import END_ID, MASK_ID, encode_problem
+from .tokenizer import encode_problem
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -170,13 +173,13 @@ def block_diffusion_loss(weights: Weights, shape: BlockDiffusionShape, text: tup
 
     tokens, positions, documents, is_answer, loss_weights, noise = text
     masked = noise > 0
-    logits, _ = forward(
+    logits = forward(
         in_bfloat16(weights),
         shape,
         torch.cat([tokens, torch.where(masked, MASK_ID, tokens)], dim=1),
         positions.repeat(1, 2),
-        mask=_block_mask(documents, positions // shape.block_size),
-    )
+        _block_mask(documents, positions // shape.block_size),
+    ).logits
     starts_block = is_answer & (positions % shape.block_size == 0)
     used = torch.cat([starts_block, noise], dim=1) * loss_weights.repeat(1, 2)
     labels = tokens.repeat(1, 2)[:, 1:]
@@ -214,14 +217,10 @@ def llada_loss(weights: Weights, shape: LladaShape, text: tuple[Tensor, ...]) ->
     places = torch.arange(tokens.shape[1])
     ahead = places[None, :] > places[:, None]
     nowhere = torch.tensor(float("-inf"))
-    logits, _ = forward(
-        in_bfloat16(weights),
-        shape,
-        torch.where(masked, MASK_ID, tokens),
-        positions,
-        mask=torch.where(same, 0.0, nowhere).bfloat16(),
-        later_mask=torch.where(same, torch.where(ahead, -penalty, 0.0), nowhere).bfloat16(),
-    )
+    first = torch.where(same, 0.0, nowhere).bfloat16()
+    later = torch.where(same, torch.where(ahead, -penalty, 0.0), nowhere).bfloat16()
+    masks = [first] + [later] * (shape.layers - 1)
+    logits = forward(in_bfloat16(weights), shape, torch.where(masked, MASK_ID, tokens), positions, masks).logits
     losses = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
     used = (noise * loss_weights).flatten()
     return (losses * used).sum() / used.sum()
@@ -309,6 +308,6 @@ def train_shipped_diffusion(folder: Path, recipe: DiffusionRecipe, tokenizer: To
 
     def save(weights: Weights) -> None:
         cooled = weights | {FINAL_NORM: weights[FINAL_NORM] / recipe.temperature}
-        write_model(folder, recipe.shape.published(cooled), recipe.shape, tokenizer)
+        write_model(folder, published(cooled, recipe.shape), recipe.shape, tokenizer)
 
     train_diffusion(recipe, target, tokenizer, compiled=compiled, save=save)

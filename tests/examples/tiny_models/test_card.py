@@ -5,8 +5,9 @@ import re
 import pytest
 from safetensors import safe_open
 
-from decodebench.plugins.reference.evaluate import Acceptance, Accuracy, Report, markdown, wilson_interval
-from decodebench.plugins.reference.recipes import DFLASH, DFLASH_RECIPE, DIFFUSION_RECIPES, RECIPES, WEIGHTS_FOLDER
+from decodebench.plugins.reference.family import DFLASH, WEIGHTS_FOLDER
+from examples.tiny_models.evaluate import Acceptance, Accuracy, Report, markdown, wilson_interval
+from examples.tiny_models.recipes import DFLASH_RECIPE, DIFFUSION_RECIPES, RECIPES
 
 CARD = (WEIGHTS_FOLDER.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
 STEPS = {name: recipe.steps for name, recipe in (RECIPES | {DFLASH: DFLASH_RECIPE}).items()}

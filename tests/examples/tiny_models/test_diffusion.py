@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from decodebench.plugins.reference import shift_layer
-from decodebench.plugins.reference import train_diffusion as training
-from decodebench.plugins.reference.diffusion_network import BlockDiffusionShape, LladaShape, begin_as
-from decodebench.plugins.reference.evaluate import answer_problems, count_right, held_out, load_weights
-from decodebench.plugins.reference.network import forward
-from decodebench.plugins.reference.packing import batches
-from decodebench.plugins.reference.recipes import DIFFUSION_RECIPES, RECIPES, WEIGHTS_FOLDER
-from decodebench.plugins.reference.tokenizer import END_ID, MASK_ID, VOCAB_SIZE, build_tokenizer
+from decodebench.plugins.reference.family import END_ID, MASK_ID, VOCAB_SIZE, WEIGHTS_FOLDER
+from decodebench.plugins.reference.shapes import BlockDiffusionShape
+from examples.tiny_models import shift_layer
+from examples.tiny_models import train_diffusion as training
+from examples.tiny_models.diffusion_network import LladaShape, begin_as, published
+from examples.tiny_models.evaluate import answer_problems, count_right, held_out, load_weights
+from examples.tiny_models.network import forward
+from examples.tiny_models.packing import batches
+from examples.tiny_models.recipes import DIFFUSION_RECIPES, RECIPES
+from examples.tiny_models.tokenizer import build_tokenizer
 
 torch = pytest.importorskip("torch")
 TARGET_SHAPE = RECIPES["target"].shape
@@ -78,7 +80,7 @@ def test_a_noised_block_does_not_see_its_own_clean_tokens(target, text):
 
     def logits(clean):
         both = torch.cat([clean, noised], dim=1)
-        return forward(weights, shape, both, text.positions.repeat(1, 2), mask=mask)[0]
+        return forward(weights, shape, both, text.positions.repeat(1, 2), mask).logits
 
     length = text.tokens.shape[1]
     last = int((text.documents[0] == 0).sum()) - BLOCK  # the last block of the first document
@@ -100,8 +102,9 @@ def test_a_noised_block_does_not_see_its_own_clean_tokens(target, text):
     ],
 )
 def test_equal_seeds_train_equal_weights(shape, tokenizer, monkeypatch):
-    from decodebench.plugins.reference.network import Shape, initial_weights
-    from decodebench.plugins.reference.recipes import DiffusionRecipe, Recipe
+    from decodebench.plugins.reference.shapes import Shape
+    from examples.tiny_models.network import initial_weights
+    from examples.tiny_models.recipes import DiffusionRecipe, Recipe
 
     monkeypatch.setattr(shift_layer, "_STEPS", 3)
     small = Recipe(Shape(64, 1, 64, 1, 1, VOCAB_SIZE), steps=1, learning_rate=1e-3, seed=1)
@@ -117,7 +120,8 @@ def test_equal_seeds_train_equal_weights(shape, tokenizer, monkeypatch):
 
 def test_a_first_layer_learns_to_move_the_text_on_by_one_place(target, tokenizer, monkeypatch):
     """A few steps of what training does: the token before is the nearest one to most outputs, masked or not."""
-    from decodebench.plugins.reference.network import EMBEDDING, layer, rotary
+    from decodebench.plugins.reference.shapes import EMBEDDING
+    from examples.tiny_models.network import View, layer, rotary
 
     monkeypatch.setattr(shift_layer, "_STEPS", 150)
     shape = DIFFUSION_RECIPES["llada"].shape
@@ -128,7 +132,7 @@ def test_a_first_layer_learns_to_move_the_text_on_by_one_place(target, tokenizer
     embedding = target[EMBEDDING]
     own = embedding[tokens]
     mask = (documents[:, :, None] == documents[:, None, :])[:, None]
-    moved, _ = layer(fitted, "model.layers.0.", shape, own, rotary(shape, positions, own), mask=mask)
+    moved, _ = layer(fitted, "model.layers.0.", shape, own, rotary(shape, positions, own), View(mask))
     used = (documents >= 0) & (positions > 0)
     nearest = torch.cdist(moved[used], embedding).argmin(-1)
     before = torch.cat([tokens[:, :1], tokens[:, :-1]], dim=1)[used]
@@ -144,7 +148,7 @@ def test_the_penalty_on_what_stands_ahead_falls_to_nothing():
 
 def test_llada_is_written_under_its_published_names():
     shape = DIFFUSION_RECIPES["llada"].shape
-    names = shape.published({name: None for name in shape.tensors()})
+    names = published({name: None for name in shape.tensors()}, shape)
     assert {
         "model.transformer.wte.weight",
         "model.transformer.ln_f.weight",

@@ -6,8 +6,10 @@ dict of `Qwen3ForCausalLM` (tied embeddings), so what it trains loads there unch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from decodebench.plugins.reference.shapes import EMBEDDING, FINAL_NORM, Shape
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -18,78 +20,31 @@ Cache = list[tuple["Tensor", "Tensor"]]
 Rotary = tuple["Tensor", "Tensor"]
 """Cosines and sines of the rotary embedding, [B, 1, T, head dim]."""
 
-EMBEDDING = "model.embed_tokens.weight"
-FINAL_NORM = "model.norm.weight"
 _EPSILON = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The size of a Qwen3 network (tied embeddings, no biases)."""
+class View(NamedTuple):
+    """What the queries of a layer may look at.
 
-    hidden: int
-    layers: int
-    ffn: int
-    heads: int
-    kv_heads: int
-    vocab: int
-    head_dim: int = 64
-    rope_theta: float = 10000.0
-    max_positions: int = 2048
+    Attributes:
+        mask: [B, 1, T, keys], True where a query may look, or what is added to its scores; None: the causal mask, or
+            everything where there is a past or a context.
+        past: keys and values of earlier positions.
+        context: states [B, C, D] that stand before those of the layer as further keys and values; the rotary tables
+            then cover them too.
+    """
 
-    def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name every weight with its dimensions, in the file's order."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        per_layer = {
-            "input_layernorm": (self.hidden,),
-            "self_attn.q_proj": (q, self.hidden),
-            "self_attn.k_proj": (kv, self.hidden),
-            "self_attn.v_proj": (kv, self.hidden),
-            "self_attn.o_proj": (self.hidden, q),
-            "self_attn.q_norm": (self.head_dim,),
-            "self_attn.k_norm": (self.head_dim,),
-            "post_attention_layernorm": (self.hidden,),
-            "mlp.gate_proj": (self.ffn, self.hidden),
-            "mlp.up_proj": (self.ffn, self.hidden),
-            "mlp.down_proj": (self.hidden, self.ffn),
-        }
-        layers = {
-            f"model.layers.{layer}.{part}.weight": size
-            for layer in range(self.layers)
-            for part, size in per_layer.items()
-        }
-        return {EMBEDDING: (self.vocab, self.hidden), **layers, FINAL_NORM: (self.hidden,)}
+    mask: Tensor | None = None
+    past: tuple[Tensor, Tensor] | None = None
+    context: Tensor | None = None
 
-    def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
-        """Return the `config.json` with which `transformers` loads the weights."""
-        return {
-            "architectures": ["Qwen3ForCausalLM"],
-            "model_type": "qwen3",
-            "attention_bias": False,
-            "attention_dropout": 0.0,
-            "bos_token_id": None,
-            "eos_token_id": eos_token_id,
-            "pad_token_id": pad_token_id,
-            "head_dim": self.head_dim,
-            "hidden_act": "silu",
-            "hidden_size": self.hidden,
-            "initializer_range": 0.02,
-            "intermediate_size": self.ffn,
-            "max_position_embeddings": self.max_positions,
-            "max_window_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "num_hidden_layers": self.layers,
-            "num_key_value_heads": self.kv_heads,
-            "rms_norm_eps": _EPSILON,
-            "rope_scaling": None,
-            "rope_theta": self.rope_theta,
-            "sliding_window": None,
-            "tie_word_embeddings": True,
-            "torch_dtype": dtype,
-            "use_cache": True,
-            "use_sliding_window": False,
-            "vocab_size": self.vocab,
-        }
+
+class Pass(NamedTuple):
+    """What a pass gives: logits [B, T, V], the cache with its T positions appended, each layer's output [B, T, D]."""
+
+    logits: Tensor
+    cache: Cache
+    outputs: list[Tensor]
 
 
 def initial_weights(shape: Shape, generator: Generator) -> Weights:
@@ -112,33 +67,27 @@ def forward(
     shape: Shape,
     tokens: Tensor,
     positions: Tensor,
-    *,
-    mask: Tensor | None = None,
-    later_mask: Tensor | None = None,
+    mask: Tensor | Sequence[Tensor] | None = None,
     cache: Cache | None = None,
-    outputs: list[Tensor] | None = None,
-) -> tuple[Tensor, Cache]:
+) -> Pass:
     """Run the network.
 
-    `tokens` and `positions` are [B, T]. `mask` ([B, 1, T, cached + T], True where a query may look, or what is added to
-    its scores) replaces the causal mask; without it a cache is allowed only for T = 1, which may see everything.
-    `later_mask` stands in for it in all layers but the first. Each layer's output [B, T, D] is appended to `outputs`
-    where that is given. Returns the logits [B, T, V] and the cache with these T positions
-    appended.
+    `tokens` and `positions` are [B, T]. `mask`, one or one per layer ([B, 1, T, cached + T], True where a query may
+    look, or what is added to its scores), replaces the causal mask; without it a cache is allowed only for T = 1,
+    which may see everything.
     """
     import torch.nn.functional as F
 
     hidden = F.embedding(tokens, weights[EMBEDDING])  # [B, T, D]
     tables = rotary(shape, positions, hidden)
     grown: Cache = []
+    outputs = []
     for number in range(shape.layers):
-        past = cache[number] if cache else None
-        mask = later_mask if number and later_mask is not None else mask
-        hidden, kept = layer(weights, f"model.layers.{number}.", shape, hidden, tables, mask=mask, past=past)
+        seen = View(mask[number] if isinstance(mask, Sequence) else mask, cache[number] if cache else None)
+        hidden, kept = layer(weights, f"model.layers.{number}.", shape, hidden, tables, seen)
         grown.append(kept)
-        if outputs is not None:
-            outputs.append(hidden)
-    return head(weights, norm(hidden, weights[FINAL_NORM])), grown
+        outputs.append(hidden)
+    return Pass(head(weights, norm(hidden, weights[FINAL_NORM])), grown, outputs)
 
 
 def head(weights: Weights, hidden: Tensor) -> Tensor:
@@ -154,20 +103,16 @@ def layer(
     shape: Shape,
     hidden: Tensor,
     tables: Rotary,
-    *,
-    mask: Tensor | None = None,
-    past: tuple[Tensor, Tensor] | None = None,
-    context: Tensor | None = None,
+    view: View,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run the layer whose weights' names begin with `part` on `hidden` [B, T, D].
 
-    `context` [B, C, D] stands before `hidden` as further keys and values, which `tables` then cover too; without a
-    mask everything sees all of it. Returns the new states [B, T, D], and keys and values with `past` before them.
+    Returns the new states [B, T, D], and keys and values with the view's `past` before them.
     """
     import torch.nn.functional as F
 
     normed = norm(hidden, weights[part + "input_layernorm.weight"])
-    mixed, kept = _attention(weights, part + "self_attn.", shape, normed, tables, mask, past, context)
+    mixed, kept = _attention(weights, part + "self_attn.", shape, normed, tables, view)
     hidden = hidden + mixed
     normed = norm(hidden, weights[part + "post_attention_layernorm.weight"])
     gate = F.silu(F.linear(normed, weights[part + "mlp.gate_proj.weight"]))
@@ -181,13 +126,12 @@ def _attention(
     shape: Shape,
     hidden: Tensor,
     tables: Rotary,
-    mask: Tensor | None,
-    past: tuple[Tensor, Tensor] | None,
-    context: Tensor | None,
+    view: View,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     import torch
     import torch.nn.functional as F
 
+    mask, past, context = view
     batch, length, _ = hidden.shape
     seen = hidden if context is None else torch.cat([context, hidden], dim=1)
 

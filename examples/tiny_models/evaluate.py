@@ -1,6 +1,6 @@
 """Measuring the tiny family: accuracy, acceptance of the draft and what a quantisation costs, all on the CPU.
 
-`python -m decodebench.plugins.reference.evaluate` prints the figures of the model card as JSON.
+`python -m examples.tiny_models.evaluate` prints the figures of the model card as JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.sdk.answers import final_number
-from .dflash_network import DraftShape, context_features, draft_block
-from .network import Shape, Weights, forward
-from .problems import Problem, held_out_problems
-from .recipes import DFLASH, DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER
-from .tokenizer import END_ID
+from decodebench.core.sdk.answers import final_number
+from decodebench.plugins.reference.family import DFLASH, END_ID, WEIGHTS_FOLDER
+from decodebench.plugins.reference.problems import Problem, held_out_problems
+from decodebench.plugins.reference.shapes import DraftShape, Shape
+
+from .dflash_network import context_features, draft_block
+from .network import Weights, forward
+from .recipes import DFLASH_RECIPE, RECIPES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -126,7 +128,7 @@ def _continue(weights: Weights, shape: Shape, prompts: Tensor, end_id: int, max_
     import torch
 
     rows, length = prompts.shape
-    logits, cache = forward(weights, shape, prompts, torch.arange(length).expand(rows, -1))
+    logits, cache, _ = forward(weights, shape, prompts, torch.arange(length).expand(rows, -1))
     outputs: list[list[int]] = [[] for _ in range(rows)]
     running = list(range(rows))
     for position in range(length, length + max_new_tokens):
@@ -140,7 +142,7 @@ def _continue(weights: Weights, shape: Shape, prompts: Tensor, end_id: int, max_
             running = [running[at] for at in goes_on.tolist()]
             chosen, cache = chosen[goes_on], [(keys[goes_on], values[goes_on]) for keys, values in cache]
         positions = torch.full((len(running), 1), position)
-        logits, cache = forward(weights, shape, chosen[:, None], positions, cache=cache)
+        logits, cache, _ = forward(weights, shape, chosen[:, None], positions, cache=cache)
     return outputs
 
 
@@ -193,7 +195,7 @@ def acceptance(draft: Weights, shape: Shape, generations: Iterable[Generation], 
     for generation in generations:
         ids = torch.tensor([[*generation.prompt, *generation.output]])
         with torch.inference_mode():
-            logits, _ = forward(draft, shape, ids, torch.arange(ids.shape[1])[None])
+            logits = forward(draft, shape, ids, torch.arange(ids.shape[1])[None]).logits
         first = len(generation.prompt)
         hits = (logits[0, first - 1 : -1].argmax(-1) == ids[0, first:]).tolist()
         at = 1
@@ -225,10 +227,9 @@ def block_acceptance(
     drafted = accepted = cycles = committed = 0
     for generation in generations:
         ids = [*generation.prompt, *generation.output]
-        outputs: list[Tensor] = []
         with torch.inference_mode():
-            forward(target, target_shape, torch.tensor([ids]), torch.arange(len(ids))[None], outputs=outputs)
-            features = context_features(outputs, shape)
+            known = forward(target, target_shape, torch.tensor([ids]), torch.arange(len(ids))[None])
+            features = context_features(known.outputs, shape)
             anchor = len(generation.prompt)
             while anchor < len(ids) - 1:
                 guesses = draft_block(draft, shape, target, ids[anchor], features[:, :anchor], block_size)
@@ -309,7 +310,7 @@ def _acceptance_table(setting: str, measured: Mapping[str, Acceptance]) -> list[
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures of the model card as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m decodebench.plugins.reference.evaluate", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m examples.tiny_models.evaluate", description=main.__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="parent of the model folders")
     parser.add_argument("--problems", type=int, default=1000)
     parser.add_argument("--acceptance-problems", type=int, default=200)

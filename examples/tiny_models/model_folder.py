@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .network import Shape, Weights
-from .tokenizer import END_ID, PAD_ID, write_tokenizer
+from decodebench.plugins.reference.family import END_ID, PAD_ID
+from decodebench.plugins.reference.shapes import Shape
+
+from .network import Weights
+from .tokenizer import write_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from decodebench.plugins.reference.recipes import RECIPES, WEIGHTS_FOLDER
-from decodebench.plugins.reference.tokenizer import (
-    END,
-    END_ID,
-    MASK_ID,
-    PAD_ID,
-    SPECIALS,
-    VOCAB_SIZE,
-    build_tokenizer,
-)
+from decodebench.plugins.reference.family import END, END_ID, MASK_ID, PAD_ID, SPECIALS, VOCAB_SIZE, WEIGHTS_FOLDER
+from examples.tiny_models.recipes import RECIPES
+from examples.tiny_models.tokenizer import build_tokenizer
 
 SHIPPED = Tokenizer.from_file(str(WEIGHTS_FOLDER / "target" / "tokenizer.json"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .tokenizer import PAD_ID
+from decodebench.plugins.reference.family import PAD_ID
 
 if TYPE_CHECKING:
     from torch import Tensor

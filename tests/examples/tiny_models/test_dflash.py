@@ -10,22 +10,19 @@ from safetensors import safe_open
 
 from decodebench.core.cache import ModelCache
 from decodebench.core.sdk.models import resolve
-from decodebench.plugins.reference import decodebench_models, train_dflash
-from decodebench.plugins.reference import train as training
-from decodebench.plugins.reference.dflash_network import DraftShape, context_features, draft_block, draft_logits
-from decodebench.plugins.reference.evaluate import (
-    answer_problems,
-    block_acceptance,
-    held_out,
-    load_tokenizer,
-    load_weights,
-)
-from decodebench.plugins.reference.network import forward, initial_weights
-from decodebench.plugins.reference.optimise import in_bfloat16
-from decodebench.plugins.reference.packing import IGNORED, batches, causal_mask
+from decodebench.plugins.reference import decodebench_models
+from decodebench.plugins.reference.family import END_ID, MASK, MASK_ID, VOCAB_SIZE, WEIGHTS_FOLDER
 from decodebench.plugins.reference.problems import training_problems
-from decodebench.plugins.reference.recipes import DFLASH_RECIPE, RECIPES, WEIGHTS_FOLDER
-from decodebench.plugins.reference.tokenizer import END_ID, MASK, MASK_ID, VOCAB_SIZE, build_tokenizer
+from decodebench.plugins.reference.shapes import DraftShape
+from examples.tiny_models import train as training
+from examples.tiny_models import train_dflash
+from examples.tiny_models.dflash_network import Block, context_features, draft_block, draft_logits
+from examples.tiny_models.evaluate import answer_problems, block_acceptance, held_out, load_tokenizer, load_weights
+from examples.tiny_models.network import forward, initial_weights
+from examples.tiny_models.optimise import in_bfloat16
+from examples.tiny_models.packing import IGNORED, batches, causal_mask
+from examples.tiny_models.recipes import DFLASH_RECIPE, RECIPES
+from examples.tiny_models.tokenizer import build_tokenizer
 
 torch = pytest.importorskip("torch")
 FOLDER = WEIGHTS_FOLDER / "dflash"
@@ -139,12 +136,11 @@ def test_untrained_draft_is_hardly_ever_right(target, answers):
 def test_every_guess_sees_the_whole_block_and_the_whole_context(draft, target):
     features = torch.randn(1, 9, 3 * 256, generator=torch.Generator().manual_seed(1))
     positions = torch.arange(9 + 4)[None]
-    tokens = torch.tensor([[5, MASK_ID, MASK_ID, MASK_ID]])
-    plain = draft_logits(draft, SHAPE, target, tokens, features, positions)
-    other_end = draft_logits(draft, SHAPE, target, torch.tensor([[5, MASK_ID, MASK_ID, 7]]), features, positions)
-    other_start = draft_logits(
-        draft, SHAPE, target, tokens, torch.cat([-features[:, :1], features[:, 1:]], 1), positions
-    )
+    block = Block(torch.tensor([[5, MASK_ID, MASK_ID, MASK_ID]]), positions)
+    plain = draft_logits(draft, SHAPE, target, block, features)
+    ends_in_7 = Block(torch.tensor([[5, MASK_ID, MASK_ID, 7]]), positions)
+    other_end = draft_logits(draft, SHAPE, target, ends_in_7, features)
+    other_start = draft_logits(draft, SHAPE, target, block, torch.cat([-features[:, :1], features[:, 1:]], 1))
     for changed in (other_end, other_start):
         assert (changed[0, 1] - plain[0, 1]).abs().max() > 1e-4
 
@@ -152,10 +148,9 @@ def test_every_guess_sees_the_whole_block_and_the_whole_context(draft, target):
 def test_a_block_in_a_packed_row_gets_the_logits_of_decoding_it_alone(draft, target, batch):
     drawn, tensors = batch
     blocks = blocks_of(drawn)
-    outputs = []
-    forward(target, TARGET_SHAPE, drawn.tokens, drawn.positions, mask=causal_mask(drawn.documents), outputs=outputs)
-    tokens, positions, mask = train_dflash.block_inputs(tensors, blocks, MASK_ID)
-    packed = draft_logits(draft, SHAPE, target, tokens, context_features(outputs, SHAPE), positions, mask=mask)
+    outputs = forward(target, TARGET_SHAPE, drawn.tokens, drawn.positions, causal_mask(drawn.documents)).outputs
+    inputs = train_dflash.block_inputs(tensors, blocks, MASK_ID)
+    packed = draft_logits(draft, SHAPE, target, inputs, context_features(outputs, SHAPE))
     anchors, offsets, numbers, _ = blocks
     for row in range(4):
         size = int(offsets[row].max()) + 1
@@ -163,13 +158,12 @@ def test_a_block_in_a_packed_row_gets_the_logits_of_decoding_it_alone(draft, tar
             anchor = int(anchors[row, number * size])
             text = drawn.tokens[row][drawn.documents[row] == drawn.documents[row, anchor]]
             at = int(drawn.positions[row, anchor])
-            alone = []
-            forward(target, TARGET_SHAPE, text[None], torch.arange(len(text))[None], outputs=alone)
+            alone = forward(target, TARGET_SHAPE, text[None], torch.arange(len(text))[None]).outputs
             features = context_features(alone, SHAPE)[:, :at]
             guesses = draft_block(draft, SHAPE, target, int(text[at]), features, size)
             in_row = packed[row, number * size + 1 : (number + 1) * size]
-            block = torch.tensor([[int(text[at])] + [MASK_ID] * (size - 1)])
-            by_itself = draft_logits(draft, SHAPE, target, block, features, torch.arange(at + size)[None])
+            block = Block(torch.tensor([[int(text[at])] + [MASK_ID] * (size - 1)]), torch.arange(at + size)[None])
+            by_itself = draft_logits(draft, SHAPE, target, block, features)
             torch.testing.assert_close(in_row, by_itself[0, 1:], atol=1e-3, rtol=1e-3)
             assert guesses == in_row.argmax(-1).tolist()
 

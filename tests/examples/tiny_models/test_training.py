@@ -2,13 +2,15 @@
 
 import pytest
 
-from decodebench.plugins.reference import train as training
-from decodebench.plugins.reference.evaluate import load_weights
-from decodebench.plugins.reference.model_folder import write_model
-from decodebench.plugins.reference.network import Shape, forward, initial_weights
-from decodebench.plugins.reference.packing import batches, causal_mask
-from decodebench.plugins.reference.recipes import RECIPES, Recipe
-from decodebench.plugins.reference.tokenizer import VOCAB_SIZE, build_tokenizer
+from decodebench.plugins.reference.family import VOCAB_SIZE
+from decodebench.plugins.reference.shapes import Shape
+from examples.tiny_models import train as training
+from examples.tiny_models.evaluate import load_weights
+from examples.tiny_models.model_folder import write_model
+from examples.tiny_models.network import forward, initial_weights
+from examples.tiny_models.packing import batches, causal_mask
+from examples.tiny_models.recipes import RECIPES, Recipe
+from examples.tiny_models.tokenizer import build_tokenizer
 
 torch = pytest.importorskip("torch")
 SMALL = Recipe(Shape(64, 1, 64, 1, 1, VOCAB_SIZE), steps=2, learning_rate=1e-3, seed=3)
@@ -31,8 +33,8 @@ def test_a_document_does_not_see_its_neighbours_in_the_row():
     weights = initial_weights(shape, torch.Generator().manual_seed(0))
     batch = next(batches(training.written_solutions(build_tokenizer(), seed=0)))
     second = batch.documents[0] == 1
-    alone, _ = forward(weights, shape, batch.tokens[:1, second], batch.positions[:1, second])
-    packed, _ = forward(weights, shape, batch.tokens[:1], batch.positions[:1], mask=causal_mask(batch.documents[:1]))
+    alone = forward(weights, shape, batch.tokens[:1, second], batch.positions[:1, second]).logits
+    packed = forward(weights, shape, batch.tokens[:1], batch.positions[:1], causal_mask(batch.documents[:1])).logits
     torch.testing.assert_close(packed[:, second], alone)
 
 
@@ -40,9 +42,9 @@ def test_cached_steps_give_the_same_logits_as_one_run():
     shape = Shape(64, 2, 64, 2, 1, VOCAB_SIZE)
     weights = initial_weights(shape, torch.Generator().manual_seed(1))
     tokens, positions = torch.arange(10)[None], torch.arange(10)[None]
-    whole, _ = forward(weights, shape, tokens, positions)
-    _, cache = forward(weights, shape, tokens[:, :9], positions[:, :9])
-    last, _ = forward(weights, shape, tokens[:, 9:], positions[:, 9:], cache=cache)
+    whole = forward(weights, shape, tokens, positions).logits
+    cache = forward(weights, shape, tokens[:, :9], positions[:, :9]).cache
+    last = forward(weights, shape, tokens[:, 9:], positions[:, 9:], cache=cache).logits
     torch.testing.assert_close(last[:, 0], whole[:, 9])
 
 

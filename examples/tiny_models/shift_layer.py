@@ -11,7 +11,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .network import EMBEDDING, Shape, Weights, initial_weights, layer, rotary
+from decodebench.plugins.reference.shapes import EMBEDDING, Shape
+
+from .network import View, Weights, initial_weights, layer, rotary
 from .optimise import say
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def fit_shift(
         tokens, positions, documents = next_text()
         own = F.embedding(tokens, embedding)
         mask = (documents[:, :, None] == documents[:, None, :])[:, None]
-        moved, _ = layer(fitted, _PART, shape, own, rotary(shape, positions, own), mask=mask)
+        moved, _ = layer(fitted, _PART, shape, own, rotary(shape, positions, own), View(mask))
         before = torch.cat([own[:, :1], own[:, :-1]], dim=1)
         loss = (moved - before)[(positions > 0) & (documents >= 0)].pow(2).mean() / scale
         loss.backward()  # type: ignore[no-untyped-call]

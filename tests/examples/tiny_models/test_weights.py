@@ -2,7 +2,8 @@
 
 import pytest
 
-from decodebench.plugins.reference.evaluate import (
+from decodebench.plugins.reference.family import WEIGHTS_FOLDER
+from examples.tiny_models.evaluate import (
     Generation,
     acceptance,
     answer_problems,
@@ -13,7 +14,7 @@ from decodebench.plugins.reference.evaluate import (
     load_weights,
     wilson_interval,
 )
-from decodebench.plugins.reference.recipes import RECIPES, WEIGHTS_FOLDER
+from examples.tiny_models.recipes import RECIPES
 
 torch = pytest.importorskip("torch")
 PROBLEMS = 60

@@ -1,4 +1,4 @@
-"""Training of the tiny family: `python -m decodebench.plugins.reference.train` rebuilds the shipped weights.
+"""Training of the tiny family: `python -m examples.tiny_models.train` rebuilds the shipped weights.
 
 The number of steps is fixed by the recipe (never a time) and all random numbers are seeded. What is here trains the
 autoregressive members: their text comes from an endless generator, so that no example is seen twice.
@@ -13,14 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decodebench.plugins.reference.family import DFLASH, END_ID, WEIGHTS_FOLDER
+from decodebench.plugins.reference.problems import Author, Problem, training_problems
+from decodebench.plugins.reference.shapes import Shape
+
 from .evaluate import accuracy, held_out
 from .model_folder import write_model
-from .network import Shape, Weights, forward, initial_weights
+from .network import Weights, forward, initial_weights
 from .optimise import in_bfloat16, keep_freed_memory, optimise, say
 from .packing import IGNORED, Document, batches, causal_mask
-from .problems import Author, Problem, training_problems
-from .recipes import DFLASH, DFLASH_RECIPE, DIFFUSION_RECIPES, RECIPES, WEIGHTS_FOLDER, Recipe
-from .tokenizer import END_ID, build_tokenizer, encode_problem
+from .recipes import DFLASH_RECIPE, DIFFUSION_RECIPES, RECIPES, Recipe
+from .tokenizer import build_tokenizer, encode_problem
 from .train_dflash import train_shipped_draft
 from .train_diffusion import train_shipped_diffusion
 
@@ -41,7 +44,7 @@ def answer_loss(weights: Weights, shape: Shape, batch: tuple[Tensor, ...]) -> Te
     import torch.nn.functional as F
 
     tokens, positions, labels, documents = batch
-    logits, _ = forward(in_bfloat16(weights), shape, tokens, positions, mask=causal_mask(documents))
+    logits = forward(in_bfloat16(weights), shape, tokens, positions, causal_mask(documents)).logits
     return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
@@ -75,7 +78,7 @@ def train_member(
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the chosen members, write their folders and print how good they are."""
-    parser = argparse.ArgumentParser(prog="python -m decodebench.plugins.reference.train", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m examples.tiny_models.train", description=main.__doc__)
     parser.add_argument("--model", choices=[*RECIPES, DFLASH, *DIFFUSION_RECIPES, "all"], default="all")
     parser.add_argument("--out", type=Path, default=WEIGHTS_FOLDER, help="parent of the model folders")
     parser.add_argument("--steps", type=int, help="instead of the recipe's number of steps")

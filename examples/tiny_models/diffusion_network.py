@@ -9,48 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .network import EMBEDDING, Shape, Weights, forward, norm
+from decodebench.plugins.reference.family import MASK_ID
+from decodebench.plugins.reference.shapes import EMBEDDING, BlockDiffusionShape, Shape, without_head_norms
+
+from .network import Weights, forward, norm
 from .packing import Batch, causal_mask
-from .tokenizer import MASK_ID
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockDiffusionShape(Shape):
-    """The size of a Fast-dLLM v2 network: Qwen2 layers (biases, no norms of queries and keys), tied embeddings."""
-
-    block_size: int
-
-    def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Name every weight with its dimensions."""
-        kept = _without_head_norms(Shape.tensors(self))
-        biased = ("q_proj.weight", "k_proj.weight", "v_proj.weight")
-        biases = {name.replace(".weight", ".bias"): size[:1] for name, size in kept.items() if name.endswith(biased)}
-        return kept | biases
-
-    def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
-        """Return the `config.json` as the published models have it; the mask token is in the tokenizer's."""
-        config = Shape.hf_config(self, eos_token_id=eos_token_id, pad_token_id=pad_token_id, dtype=dtype)
-        for of_qwen3 in ("attention_bias", "head_dim"):
-            del config[of_qwen3]
-        name = "Fast_dLLM_Qwen"
-        return config | {
-            "architectures": [f"{name}ForCausalLM"],
-            "model_type": name,
-            "auto_map": {
-                "AutoConfig": f"configuration.{name}Config",
-                "AutoModel": f"modeling.{name}Model",
-                "AutoModelForCausalLM": f"modeling.{name}ForCausalLM",
-            },
-            "bd_size": self.block_size,
-            "layer_types": ["full_attention"] * self.layers,
-        }
-
-    def published(self, weights: Weights) -> Weights:
-        """Return the weights under the names of the published files."""
-        return weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +25,7 @@ class LladaShape(Shape):
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name every weight with its dimensions."""
-        return _without_head_norms(Shape.tensors(self))
+        return without_head_norms(Shape.tensors(self))
 
     def hf_config(self, *, eos_token_id: int, pad_token_id: int, dtype: str) -> dict[str, Any]:
         """Return the `config.json` in the keys of the published models."""
@@ -106,10 +72,6 @@ class LladaShape(Shape):
             "weight_tying": True,
         }
 
-    def published(self, weights: Weights) -> Weights:
-        """Return the weights under the names of the published files."""
-        return {_llada_name(name): weight for name, weight in weights.items()}
-
 
 DiffusionShape = BlockDiffusionShape | LladaShape
 
@@ -127,14 +89,17 @@ _LLADA_NAMES = {
 }
 
 
+def published(weights: Weights, shape: DiffusionShape) -> Weights:
+    """Return the weights under the names of the published files."""
+    if not isinstance(shape, LladaShape):
+        return weights
+    return {_llada_name(name): weight for name, weight in weights.items()}
+
+
 def _llada_name(name: str) -> str:
     for qwen, llada in _LLADA_NAMES.items():
         name = name.replace(qwen, llada)
     return name
-
-
-def _without_head_norms(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {name: size for name, size in tensors.items() if not name.endswith(("q_norm.weight", "k_norm.weight"))}
 
 
 def begin_as(target: Weights, target_shape: Shape, shape: DiffusionShape, text: Batch) -> Weights:
@@ -149,9 +114,7 @@ def begin_as(target: Weights, target_shape: Shape, shape: DiffusionShape, text: 
     """
     import torch
 
-    folded = {
-        name: weight.clone() for name, weight in target.items() if not name.endswith(("q_norm.weight", "k_norm.weight"))
-    }
+    folded = {name: target[name].clone() for name in without_head_norms(target_shape.tensors())}
     plain = replace(shape, layers=target_shape.layers, kv_heads=target_shape.kv_heads)
     folded |= {name: torch.zeros(size) for name, size in plain.tensors().items() if name.endswith(".bias")}
     with torch.inference_mode():
@@ -186,9 +149,9 @@ def _inputs(weights: Weights, shape: Shape, layer: int, text: Batch) -> Tensor:
     """Return the normalised inputs of a layer at all tokens of a batch, [tokens, hidden]."""
     import torch.nn.functional as F
 
-    outputs = [F.embedding(text.tokens, weights[EMBEDDING])]
-    forward(weights, shape, text.tokens, text.positions, mask=causal_mask(text.documents), outputs=outputs)
-    inputs = norm(outputs[layer], weights[f"model.layers.{layer}.input_layernorm.weight"])
+    outputs = forward(weights, shape, text.tokens, text.positions, causal_mask(text.documents)).outputs
+    states = outputs[layer - 1] if layer else F.embedding(text.tokens, weights[EMBEDDING])
+    inputs = norm(states, weights[f"model.layers.{layer}.input_layernorm.weight"])
     return inputs[text.documents >= 0]
 
 
