@@ -19,6 +19,7 @@ from ...core.records.schema import Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields, check_plain
 from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.runs import bare_run
 from .lm_eval_samples import LmEvalSamples
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
@@ -69,13 +70,10 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
     settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
     engine = _engine(arguments, config)
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
+    return bare_run(
+        run_id,
+        engine.backend,
         started_at=_started_at(content),
-        backend=engine.backend,
         model=str(
             next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
             or "unknown"
@@ -84,9 +82,6 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         device=engine.device,
         options=engine.options,
         task=task,
-        samples=0,
-        warmup=0,
-        max_new_tokens=1,
         settings=settings,
         totals=Totals(accuracy=share, samples=_samples(content, task)),
         notes=("an lm-eval result has no times; its samples are in a file of its own",),
