@@ -119,6 +119,7 @@ def _files(runner: Runner, report: RunReport) -> Iterable[str]:
     from ...collate.comparison.compare import compare
     from ...collate.comparison.reproduce import plan_toml
     from ...collate.exporters.csv_tables import export_csv
+    from ...viz.drawing.style import declared_looks
     from ...viz.plot import MissingDataError
     from ...viz.report import write_report
     from ..records.store import Store
@@ -134,7 +135,8 @@ def _files(runner: Runner, report: RunReport) -> Iterable[str]:
             yield str(missing)
         tables = export_csv(store, runner.output)
         plan = plan_toml(store, report.experiment)
-        page = write_report(store, comparison, runner.output / "report.html", figures=figures, reproduce=plan)
+        with declared_looks(runner.registry.backends):
+            page = write_report(store, comparison, runner.output / "report.html", figures=figures, reproduce=plan)
     yield from (f"figure: {path}" for path in drawn)
     yield from (f"table:  {path}" for path in tables)
     yield f"page:   {page}"

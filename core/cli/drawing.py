@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from ... import defaults
 from ...collate.comparison.compare import compare
+from ...viz.drawing.style import declared_looks
 from ...viz.plot import Format, plot
+from .installed import installed_plugins
 
 if TYPE_CHECKING:
     from ..contract.figure import Figure
@@ -26,4 +28,5 @@ def draw_all(
 ) -> list[Path]:
     """Draw ``figures`` into the folder ``target`` and return the files."""
     comparison = compare(store, experiment=experiment, baseline=baseline)
-    return plot(store, figures, comparison, target, cast("Format", fmt), look=look)
+    with declared_looks(installed_plugins().backends):
+        return plot(store, figures, comparison, target, cast("Format", fmt), look=look)

@@ -91,17 +91,20 @@ def _target(folder: Path, flag: str, given: str, name: str) -> Path:
 
 def _write_page(store: Store, comparison: Comparison, path: Path) -> Path:
     from ...collate.comparison.reproduce import plan_toml
+    from ...viz.drawing.style import declared_looks
     from ...viz.report import write_report
     from .installed import installed_plugins
 
     figures = list(installed_plugins().figures.values())
     plan = plan_toml(store, comparison.experiment)
-    return write_report(store, comparison, path, figures=figures, reproduce=plan)
+    with declared_looks(installed_plugins().backends):
+        return write_report(store, comparison, path, figures=figures, reproduce=plan)
 
 
 def _write_slides(store: Store, comparison: Comparison, path: Path, template: Path | None) -> Path:
     """Write the slides and return their path; the sources of the default ones go to ``slides``, of others by name."""
     from ...collate.comparison.reproduce import plan_toml
+    from ...viz.drawing.style import declared_looks
     from ...viz.slides import TEMPLATE, write_slides
     from .installed import installed_plugins
 
@@ -110,9 +113,10 @@ def _write_slides(store: Store, comparison: Comparison, path: Path, template: Pa
     sources = path.with_name("slides" if path.name == _SLIDES else f"{path.stem}-slides")
     figures = list(installed_plugins().figures.values())
     plan = plan_toml(store, comparison.experiment)
-    return write_slides(
-        store, comparison, path, sources, figures=figures, reproduce=plan, template=template or TEMPLATE
-    )
+    with declared_looks(installed_plugins().backends):
+        return write_slides(
+            store, comparison, path, sources, figures=figures, reproduce=plan, template=template or TEMPLATE
+        )
 
 
 def _print_log_entry(folder: Path, comparison: Comparison) -> None:
