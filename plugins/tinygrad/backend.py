@@ -22,6 +22,7 @@ from ...core.contract.backend import (
     Scores,
     Step,
 )
+from ...core.sdk.batches import only_request
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -45,6 +46,8 @@ class TinygradBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = TinygradOptions
+    colour: ClassVar[str | None] = "#009E73"
+    marker: ClassVar[str | None] = "D"
 
     _metadata: Mapping[str, Any] | None = None
     _read_vocabulary: Vocabulary | None = None
@@ -178,11 +181,7 @@ class TinygradBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
-        if len(batch) != 1:
-            raise BackendError(f"tinygrad takes one request at a time, not {len(batch)}")
-        (request,) = batch
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
+        request = only_request(self.name, batch)
         self._check_room(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
         trace: list[Step] = []
         self._samples.append((request.seed, trace))
