@@ -1,218 +1,21 @@
-"""Attention over the paged KV cache on a CPU: prefill among the new tokens, prefill over cached pages, decode.
+"""Attention of many new tokens on a CPU: among themselves, and over the pages before them.
 
-The functions have the signatures that TVM's ``paged_attention_kv_cache_create`` calls. A page holds ``PAGE`` positions
-of one head; keys lie in it transposed, [head_dim][PAGE], so that a vector holds one feature of all its positions and
-scores need no sum across lanes. Softmax runs on base-2 exponents with a running maximum (FlashAttention, Dao et al.
-2022, section 3.1).
+The kernels have the signatures that TVM's ``paged_attention_kv_cache_create`` calls. Softmax runs on base-2 exponents
+with a running maximum (FlashAttention, Dao et al. 2022, section 3.1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .expressions import LOG2_E, exp2
+from .heads import MASKED, PAGE, Heads
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
-PAGE = 16
-"""Positions of a page, and queries that a vector holds."""
-_MASKED = -1e30
 _CHUNK = 8  # features accumulated at a time: as many registers
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Shape of an attention layer."""
-
-    queries: int
-    keys: int
-    dim: int
-
-    @property
-    def group(self) -> int:
-        """Query heads that share a key head."""
-        return self.queries // self.keys
-
-
-@cache
-def split(heads: Heads) -> PrimFunc:
-    """Return the kernel that takes fused qkv apart; positions are applied before the cache sees it."""
-    from tvm.script import tirx as T
-
-    queries, keys, dim = heads.queries, heads.keys, heads.dim
-
-    @T.prim_func(s_tir=True, private=True)
-    def kernel(fused: T.handle, positions: T.handle, qs: T.handle, ks: T.handle, vs: T.handle, apply_rope: T.int64):
-        T.func_attr({"tirx.is_scheduled": True, "tirx.noalias": True})
-        n = T.int32()
-        offset = T.int32()
-        QKV = T.match_buffer(fused, (n, queries + 2 * keys, dim), "float32")
-        P = T.match_buffer(positions, (n,), "int32", elem_offset=offset)
-        Q = T.match_buffer(qs, (n, queries, dim), "float32")
-        K = T.match_buffer(ks, (n, keys, dim), "float32")
-        V = T.match_buffer(vs, (n, keys, dim), "float32")
-        for i in T.serial(n):
-            with T.sblock("token"):
-                for h in T.serial(queries):
-                    for v in T.vectorized(dim):
-                        Q[i, h, v] = QKV[i, h, v]
-                for h in T.serial(keys):
-                    for v in T.vectorized(dim):
-                        K[i, h, v] = QKV[i, queries + h, v]
-                    for v in T.vectorized(dim):
-                        V[i, h, v] = QKV[i, queries + keys + h, v]
-
-    return kernel
-
-
-@cache
-def append(heads: Heads) -> PrimFunc:
-    """Return the kernel that writes new keys (transposed) and values into their pages."""
-    from tvm.script import tirx as T
-
-    keys, dim = heads.keys, heads.dim
-
-    @T.prim_func(s_tir=True, private=True)
-    def kernel(pages: T.handle, ks: T.handle, vs: T.handle, slots: T.handle):
-        T.func_attr({"tirx.is_scheduled": True, "tirx.noalias": True})
-        n = T.int64()
-        count = T.int64()
-        page_offset = T.int64()
-        slot_offset = T.int32()
-        PAGES = T.match_buffer(pages, (count, 2, keys, PAGE, dim), "float32", elem_offset=page_offset)
-        K = T.match_buffer(ks, (n, keys, dim), "float32")
-        V = T.match_buffer(vs, (n, keys, dim), "float32")
-        SLOTS = T.match_buffer(slots, (n,), "int32", elem_offset=slot_offset)
-        for i in T.serial(n):
-            if SLOTS[i] != -1:
-                with T.sblock("token"):
-                    page: T.let[T.int32] = SLOTS[i] // PAGE
-                    at: T.let[T.int32] = SLOTS[i] % PAGE
-                    for h in T.serial(keys):
-                        for d in T.serial(dim):
-                            PAGES[page, 0, h, (d * PAGE + at) // dim, (d * PAGE + at) % dim] = K[i, h, d]
-                        for v in T.vectorized(dim):
-                            PAGES[page, 1, h, at, v] = V[i, h, v]
-
-    return kernel
-
-
-@cache
-def decode(heads: Heads) -> PrimFunc:
-    """Return the kernel for one query a sequence: scores of all pages, then their softmax, then the values."""
-    from tvm.script import tirx as T
-
-    queries, keys, dim, group = heads.queries, heads.keys, heads.dim, heads.group
-
-    @T.prim_func(s_tir=True, private=True)
-    def kernel(
-        q: T.handle,
-        pages: T.handle,
-        page_indptr: T.handle,
-        page_values: T.handle,
-        lengths: T.handle,
-        key_offsets: T.handle,
-        query_positions: T.handle,
-        output: T.handle,
-        logsum: T.handle,
-        rotary_mode: T.int32,
-        rope_scale: T.float32,
-        rope_theta: T.float32,
-        sm_scale: T.float32,
-    ):
-        T.func_attr({"tirx.is_scheduled": True})
-        B = T.int32()
-        nnz = T.int32()
-        count = T.int32()
-        indptr_offset = T.int32()
-        values_offset = T.int32()
-        lengths_offset = T.int32()
-        keys_offset = T.int32()
-        query_offset = T.int32()
-        Q = T.match_buffer(q, (B, queries, dim), "float32")
-        PAGES = T.match_buffer(pages, (count, 2, keys, PAGE, dim), "float32")
-        INDPTR = T.match_buffer(page_indptr, (B + 1,), "int32", elem_offset=indptr_offset)
-        VALUES = T.match_buffer(page_values, (nnz,), "int32", elem_offset=values_offset)
-        LAST = T.match_buffer(lengths, (B,), "int32", elem_offset=lengths_offset)
-        T.match_buffer(key_offsets, (B,), "int32", elem_offset=keys_offset)
-        T.match_buffer(query_positions, (B,), "int32", elem_offset=query_offset)
-        O = T.match_buffer(output, (B, queries, dim), "float32")
-        LSE = T.match_buffer(logsum, (B, queries), "float32")
-        for b in T.serial(B):
-            for h in T.parallel(queries):
-                with T.sblock("head"):
-                    T.reads()  # bounds that are known only inside cannot be declared
-                    T.writes()
-                    S = T.sblock_alloc_buffer((nnz * PAGE,), "float32")
-                    part = T.sblock_alloc_buffer((4, PAGE), "float32", scope="local")
-                    top = T.sblock_alloc_buffer((PAGE,), "float32", scope="local")
-                    mass = T.sblock_alloc_buffer((PAGE,), "float32", scope="local")
-                    acc = T.sblock_alloc_buffer((dim,), "float32", scope="local")
-                    best = T.sblock_alloc_buffer((1,), "float32", scope="local")
-                    total = T.sblock_alloc_buffer((1,), "float32", scope="local")
-                    first: T.let[T.int32] = INDPTR[b]
-                    used: T.let[T.int32] = INDPTR[b + 1] - INDPTR[b]
-                    length: T.let[T.int32] = (used - 1) * PAGE + LAST[b]
-                    for v in T.vectorized(PAGE):
-                        top[v] = T.float32(_MASKED)
-                    for p in T.serial(used):
-                        page: T.let[T.int32] = VALUES[first + p]
-                        for x in T.unroll(4):
-                            for v in T.vectorized(PAGE):
-                                part[x, v] = T.float32(0)
-                        for d in T.serial(dim // 4):
-                            for x in T.unroll(4):
-                                for v in T.vectorized(PAGE):
-                                    part[x, v] += (
-                                        Q[b, h, d * 4 + x]
-                                        * PAGES[
-                                            page,
-                                            0,
-                                            h // group,
-                                            ((d * 4 + x) * PAGE + v) // dim,
-                                            ((d * 4 + x) * PAGE + v) % dim,
-                                        ]
-                                    )
-                        for v in T.vectorized(PAGE):
-                            S[p * PAGE + v] = T.Select(
-                                p * PAGE + v < length,
-                                (part[0, v] + part[1, v] + part[2, v] + part[3, v]) * sm_scale * T.float32(LOG2_E),
-                                T.float32(_MASKED),
-                            )
-                        for v in T.vectorized(PAGE):
-                            top[v] = T.max(top[v], S[p * PAGE + v])
-                    best[0] = top[0]
-                    for x in T.unroll(PAGE - 1):
-                        best[0] = T.max(best[0], top[x + 1])
-                    for v in T.vectorized(PAGE):
-                        mass[v] = T.float32(0)
-                    for d in T.unroll(dim // PAGE):
-                        for v in T.vectorized(PAGE):
-                            acc[d * PAGE + v] = T.float32(0)
-                    for p in T.serial(used):
-                        page: T.let[T.int32] = VALUES[first + p]
-                        for v in T.vectorized(PAGE):
-                            S[p * PAGE + v] = T.Select(
-                                p * PAGE + v < length, exp2(S[p * PAGE + v] - best[0]), T.float32(0)
-                            )
-                        for v in T.vectorized(PAGE):
-                            mass[v] += S[p * PAGE + v]
-                        for x in T.serial(T.min(PAGE, length - p * PAGE)):
-                            for d in T.unroll(dim // PAGE):
-                                for v in T.vectorized(PAGE):
-                                    acc[d * PAGE + v] += S[p * PAGE + x] * PAGES[page, 1, h // group, x, d * PAGE + v]
-                    total[0] = mass[0]
-                    for x in T.unroll(PAGE - 1):
-                        total[0] = total[0] + mass[x + 1]
-                    for d in T.unroll(dim // PAGE):
-                        for v in T.vectorized(PAGE):
-                            O[b, h, d * PAGE + v] = acc[d * PAGE + v] / total[0]
-                    LSE[b, h] = best[0] + T.log2(total[0])
-
-    return kernel
 
 
 @cache
@@ -356,7 +159,7 @@ def _attend(heads: Heads, *, is_paged: bool) -> Any:
                         for v in T.vectorized(PAGE):
                             OT[d, v] = T.float32(0)
                     for v in T.vectorized(PAGE):
-                        top[v] = T.float32(_MASKED)
+                        top[v] = T.float32(MASKED)
                         mass[v] = T.float32(0)
                     for p in T.serial(
                         (
@@ -389,7 +192,7 @@ def _attend(heads: Heads, *, is_paged: bool) -> Any:
                                     S[half * _CHUNK + x, v] = T.Select(
                                         _is_seen(p * PAGE + half * _CHUNK + x, block * PAGE + v, kv_len, q_len, causal),
                                         acc[x, v],
-                                        T.float32(_MASKED),
+                                        T.float32(MASKED),
                                     )
                         for v in T.vectorized(PAGE):
                             new_top[v] = top[v]
@@ -402,7 +205,7 @@ def _attend(heads: Heads, *, is_paged: bool) -> Any:
                             mass[v] = mass[v] * rescale[v]
                         for x in T.unroll(PAGE):
                             for v in T.vectorized(PAGE):
-                                S[x, v] = T.Select(S[x, v] > T.float32(_MASKED), exp2(S[x, v] - top[v]), T.float32(0))
+                                S[x, v] = T.Select(S[x, v] > T.float32(MASKED), exp2(S[x, v] - top[v]), T.float32(0))
                             for v in T.vectorized(PAGE):
                                 mass[v] += S[x, v]
                         for chunk in T.serial(dim // _CHUNK):
