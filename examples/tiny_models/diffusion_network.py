@@ -161,4 +161,5 @@ def _least_squares(inputs: Tensor, outputs: Tensor) -> Tensor:
 
     squares = inputs.T @ inputs
     ridge = 1e-5 * len(inputs) * torch.eye(len(squares))
-    return torch.linalg.solve(squares + ridge, inputs.T @ outputs).T.contiguous()
+    solution: Tensor = torch.linalg.solve(squares + ridge, inputs.T @ outputs)
+    return solution.T.contiguous()

@@ -268,6 +268,7 @@ def train_diffusion(
 
     generator = torch.Generator().manual_seed(recipe.seed)
     digits = torch.tensor([tokenizer.token_to_id(digit) for digit in "0123456789"])
+    loss_of: Callable[..., Tensor]
     if isinstance(recipe.shape, BlockDiffusionShape):
         size = recipe.shape.block_size
         stream = batches(whole_blocks(tokenizer, recipe.seed, size), recipe.rows)
