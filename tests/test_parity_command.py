@@ -164,7 +164,7 @@ def test_perplexity_is_that_of_the_model(matrix, folder):
     from transformers import AutoModelForCausalLM
 
     from decodebench.core.sdk.tokenizer import Codec
-    from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
+    from decodebench.plugins.reference.family import WEIGHTS_FOLDER
     from decodebench.plugins.transformers.backend import TransformersBackend
 
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS_FOLDER / "target", dtype=torch.float32)

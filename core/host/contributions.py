@@ -83,6 +83,7 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
 
 def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
     from ..contract.backend import BackendOptions
+    from ..contract.look import fault_of
     from ..contract.model import Quantisation
 
     options = backend.Options
@@ -90,6 +91,8 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
         raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
     if backend.companion_option is not None and backend.companion_option not in options.model_fields:
         raise PluginError(f"{backend.__name__}.companion_option names no option: {backend.companion_option!r}")
+    if fault := fault_of(backend.colour, backend.marker):
+        raise PluginError(f"{backend.__name__}: {fault}")
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")

@@ -45,6 +45,8 @@ class DFlashBackend(Backend):
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
     Options: ClassVar[type[BackendOptions]] = DFlashOptions
+    colour: ClassVar[str | None] = "#7A5C10"
+    marker: ClassVar[str | None] = "v"
 
     @classmethod
     def probe(cls) -> Availability:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from .clock import Clock
 from .options import DFlashOptions
 from .row import Row

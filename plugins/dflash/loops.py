@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from .decoder import Decoder
 from .drafters import Drafter
 from .multi_round import MultiRoundDecoder

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from decodebench.collate.comparison.compare import compare
+from decodebench.core.isolation.plugins import all_plugins
 from decodebench.plugins.dflash.analysis import FIGURES as OF_DFLASH
 from decodebench.viz.drawing import style
 from decodebench.viz.figures import backend_comparison, decodebench_figures
@@ -41,7 +42,9 @@ def distance(ours: bytes, theirs: bytes) -> float:
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.id)
 def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestconfig):
-    drawn = image(figure, read(reference_store, figure, comparisons[experiment_of(figure)]), "png", look=LOOK)
+    rows = read(reference_store, figure, comparisons[experiment_of(figure)])
+    with style.declared_looks(all_plugins().backends):
+        drawn = image(figure, rows, "png", look=LOOK)
     stored = REFERENCES / f"{figure.id}.png"
     if pytestconfig.getoption("--write-references"):
         stored.parent.mkdir(exist_ok=True)
@@ -59,4 +62,5 @@ def test_another_figure_would_be_noticed(reference_store, comparisons):
     stored = (REFERENCES / f"{figure.id}.png").read_bytes()
     slower = [row | {"decode_tokens_per_s": row["decode_tokens_per_s"] * 0.7} if row["backend"] == "tinygrad" else row
               for row in rows]  # fmt: skip
-    assert distance(image(figure, slower, "png", look=LOOK), stored) > TOLERANCE
+    with style.declared_looks(all_plugins().backends):
+        assert distance(image(figure, slower, "png", look=LOOK), stored) > TOLERANCE

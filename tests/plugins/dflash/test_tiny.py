@@ -14,8 +14,8 @@ from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDr
 from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.target import Target
+from decodebench.plugins.reference.family import END_ID
 from decodebench.plugins.reference.problems import held_out_problems
-from decodebench.plugins.reference.tokenizer import END_ID
 
 from ..models import TINY, torch_model
 
