@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import pytest
 
@@ -45,10 +44,17 @@ class Page:
         return self.driver.execute_script(f"return {expression}")
 
     def until(self, expression, timeout=20):
-        end = time.monotonic() + timeout
-        while not (value := self.js(expression)):
-            assert time.monotonic() < end, f"never true: {expression}"
-            time.sleep(0.02)
+        self.driver.set_script_timeout(2 * timeout)
+        value = self.driver.execute_async_script(
+            f"const look = () => {expression};"
+            """
+            const [timeout_ms, done] = arguments, end = performance.now() + timeout_ms;
+            const again = () => look() || performance.now() > end ? done(look()) : setTimeout(again, 20);
+            again();
+            """,
+            1000 * timeout,
+        )
+        assert value, f"never true: {expression}"
         return value
 
     def find(self, selector):

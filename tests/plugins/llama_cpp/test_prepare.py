@@ -12,7 +12,8 @@ from decodebench.core.errors import ModelError
 from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
 from decodebench.plugins.llama_cpp.options import LlamaCppOptions
 
-from .conftest import byte_level_tokenizer, resolve, save_checkpoint
+from ..models import resolve
+from .conftest import byte_level_tokenizer, save_checkpoint
 
 PROMPT = tuple(range(40, 80))
 OPTIONS = LlamaCppOptions(extra_buffers="off")
