@@ -24,7 +24,7 @@ def prepare_gguf(model: ResolvedModel, quantisation: str, cache: ModelCache) -> 
         ModelError: there is no way from the model to that format; names the cause.
     """
     if quantisation not in FILE_TYPES:
-        raise ModelError(f"llama-cpp has no quantisation {quantisation!r}; known: {', '.join(FILE_TYPES)}")
+        raise ModelError(f"llama.cpp has no quantisation {quantisation!r}; known: {', '.join(FILE_TYPES)}")
     existing = _existing_gguf(model.path)
     if existing is None:
         return _prepared(model, quantisation, _from_checkpoint(model, quantisation, cache))
