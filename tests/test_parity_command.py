@@ -163,7 +163,7 @@ def test_perplexity_is_that_of_the_model(matrix, folder):
     from transformers import AutoModelForCausalLM
 
     from decodebench.core.sdk.tokenizer import Codec
-    from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
+    from decodebench.plugins.reference.family import WEIGHTS_FOLDER
     from decodebench.plugins.transformers.backend import TransformersBackend
 
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS_FOLDER / "target", dtype=torch.float32)
@@ -298,7 +298,7 @@ def test_ctrl_c_keeps_the_finished_cells(cli, gate, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert "finished cells are kept, run again to complete" in err and "Traceback" not in err
+    assert "finished rounds are kept, run again to complete" in err and "Traceback" not in err
     resumed = cli(*arguments, *SMALL, "-o", folder, "--json")
     assert resumed.code == 0 and "1 rounds are there already, 1 to run" in resumed.err
     assert [row["identical"] for row in resumed.json["rows"]] == [2, 2]

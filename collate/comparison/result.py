@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ...core.contract.finding import Finding
 from ...core.records.schema import Record
+from ...defaults import TIE_MARGIN
 
 Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not comparable"]
 
@@ -34,12 +35,17 @@ class Divergence(Record):
     )
     top2_margin: float | None = Field(default=None, description="log-probability gap of the two likeliest ids there")
 
+    @property
+    def is_tie(self) -> bool:
+        """Whether the baseline's two likeliest ids are so near that rounding decides."""
+        return self.top2_margin is not None and self.top2_margin < TIE_MARGIN
+
 
 class Parity(Record):
     """Whether two cells committed the same tokens under greedy decoding."""
 
     verdict: Literal["baseline", "identical", "ties only", "differs", "not comparable"] = Field(
-        description="'ties only': every first divergence lies at a top-two margin below 1e-4"
+        description=f"'ties only': every first divergence lies at a top-two margin below {TIE_MARGIN:g}"
     )
     identical: int = Field(default=0, ge=0, description="problems with identical token ids")
     compared: int = Field(default=0, ge=0, description="problems that both answered")
@@ -111,7 +117,7 @@ class Comparison(Record):
     experiment: str = Field(description="name of the experiment")
     baseline: str = Field(description="label of the baseline row")
     by: str = Field(description="what the rows differ in: backend, quantisation, device or an option")
-    metric: str = Field(description="the metric of the ratios, a name in core/metrics.py")
+    metric: str = Field(description="the metric of the ratios, a name in core/records/metrics.py")
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
     steady_state: bool = Field(default=False, description="whether the first measured sample of each round is left out")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")

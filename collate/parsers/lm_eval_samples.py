@@ -17,8 +17,9 @@ from ...core.records.schema import Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.runs import bare_run
 from ...core.sdk.logs.text import malformed
-from .requests import bare_run, of_this_file
+from .requests import of_this_file
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 _NO_FILTER = "none"
@@ -36,11 +37,7 @@ class LmEvalSamples(LogParser):
         return has_keys(head, "doc_id", "filtered_resps", "doc_hash")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run and a sample for each document.
-
-        Raises:
-            RawLogError: a value is of the wrong kind, or no metric of the file is a share; names line and field.
-        """
+        """Yield the run and a sample for each document."""
         found = read_rows(path)
         if not found.rows:
             raise malformed(path, 1, "line", found.cut or "no document in the file")

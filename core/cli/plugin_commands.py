@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..cache import default_root
+from ..errors import DecodebenchError
+from ..files import write_whole
 
 if TYPE_CHECKING:
     import click
@@ -34,23 +36,22 @@ def listed() -> dict[str, str]:
         pass
     commands = _provided()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"plugins": fingerprint, "commands": commands}), encoding="utf-8")
-    except OSError:
+        write_whole(file, json.dumps({"plugins": fingerprint, "commands": commands}))
+    except DecodebenchError:
         pass  # a cache that cannot be written makes the help slow, not wrong
     return commands
 
 
 def load(name: str) -> click.Command | None:
     """Import the command called ``name``; None where no plugin has one."""
-    from .installed import installed_plugins
+    from ..api.plugins import installed_plugins
 
     command = installed_plugins().commands.get(name)
     return None if command is None else command.load()
 
 
 def _provided() -> dict[str, str]:
-    from .installed import installed_plugins
+    from ..api.plugins import installed_plugins
 
     return {name: command.summary for name, command in installed_plugins().commands.items()}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from .analysis import Analysis
     from .backend import Backend
     from .command import Command
     from .exporter import Exporter
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from .task import Task
 
 PROJECT = "decodebench"
-API_VERSION = "1.0"
-"""Version of this contract; a plugin may state ``decodebench_api = ">=1,<2"`` at module level."""
+API_VERSION = "2.0"
+"""Version of this contract; a plugin may state ``decodebench_api = ">=2,<3"`` at module level."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -68,6 +69,11 @@ def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_findings() -> Sequence[FindingCheck]:  # type: ignore[empty-body]
     """Return checks that report what is doubtful in an experiment, such as an option that cannot have an effect."""
+
+
+@hookspec
+def decodebench_analyses() -> Sequence[Analysis]:  # type: ignore[empty-body]
+    """Return sections of ``decodebench speculation`` about what one decoder alone records of its verify cycles."""
 
 
 @hookspec

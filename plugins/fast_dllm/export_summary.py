@@ -51,7 +51,6 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         place = f"{_slug(row['task'] or _NO_TASK)}/{_slug(config)}"
         used[place] = used.get(place, 0) + 1
         target = folder / (place if used[place] == 1 else f"{place}_{used[place]}") / "summary.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
         written.append(write_whole(target, json.dumps(summary(row, config), indent=2)))
     return written
 
@@ -116,7 +115,7 @@ def _arguments(row: Mapping[str, Any]) -> dict[str, Any]:
     options = _resolved(row)
     known = {name: options.get(name) for name in ("threshold", "small_block_size", "reuse_k", "layer_subset")}
     cache = options.get("cache")
-    known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(cache)}
+    known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(str(cache))}
     arguments = {name: value for name, value in known.items() if value is not None}
     return {"model_path": row["model"], **arguments, "max_new_tokens": row["max_new_tokens"]}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...core.contract.backend import Quantisation
-from ..llama_cpp.quantisations import QUANTISATIONS as GGUF_QUANTISATIONS
+from ...core.contract.model import Quantisation
+from ...core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
 
 AS_STORED = "gguf"
 

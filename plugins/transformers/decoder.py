@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from ...core.sdk.torch_sampling import chooser
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Decoder:
         import torch
 
         with torch.inference_mode():
-            return self._model.forward(input_ids=tokens, use_cache=False).logits[0].float()
+            logits: torch.Tensor = self._model.forward(input_ids=tokens, use_cache=False).logits
+        return logits[0].float()
 
     def _empty_cache(self, length: int) -> Cache:
         from transformers import DynamicCache, StaticCache

@@ -6,10 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from decodebench.collate.collate import open_current
 from decodebench.collate.comparison.result import Comparison
-from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.records.store import Store
+from decodebench.core.api.results import open as open_results
 from decodebench.viz.report import Content, write_report
 
 from ..collate.conftest import Logs, plain_steps, sample
@@ -49,14 +47,9 @@ def _sample(index: int, quantisation: str, gap: float) -> dict[str, Any]:
     return sample(index, steps, text=" ".join(words), prompt=prompt, reference=str(index + 1))
 
 
-def open_store(folder: Path) -> Store:
-    """Bring the store of a folder up to date and open it, as commands do."""
-    return open_current(folder, all_plugins()).store
-
-
 def write_page(folder: Path, compare: Any, **chosen: Any) -> Path:
     """Write the page about the logs in ``folder``."""
-    with open_store(folder) as store:
+    with open_results(folder).store as store:
         comparison = compare(store, **chosen)
         return write_report(store, comparison, folder / "report.html", figures=[], reproduce=f"name = '{HOSTILE}'")
 

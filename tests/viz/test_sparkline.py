@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.comparison.compare import compare
+from decodebench.core.api.results import open as open_results
 from decodebench.viz.terminal.sparkline import WIDTH, courses, sparkline
 
 from ..collate.conftest import Logs, plain_steps, sample
-from .report_pages import open_store
 
 FIGURES = st.lists(st.floats(1e-6, 1e9), max_size=60)
 
@@ -46,7 +46,7 @@ def test_it_is_never_wider_than_asked_and_keeps_the_order_of_size(values):
 
 
 def of(folder):
-    with open_store(folder) as store:
+    with open_results(folder).store as store:
         return courses(store, compare(store))
 
 

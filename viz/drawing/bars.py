@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.ratios import scale_mean
-from ..numbers import digits
+from ...core.contract.figure import Axes
 from . import style
+from .numbers import digits
 from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _BAR = 0.8
 ROOM = (

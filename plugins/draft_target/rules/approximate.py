@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, ClassVar
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..proposal import Judgement, Proposal
-from . import Rule, RuleName
+from .rule import Rule, RuleName
 
 if TYPE_CHECKING:
     from torch import Tensor

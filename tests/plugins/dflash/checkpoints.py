@@ -78,10 +78,17 @@ def draft_tensors(config: dict, seed: int = 5) -> dict:
     return random_tensors(draft_shapes(config), seed, scale=0.3)
 
 
+def save_draft(folder: Path, config: dict, tensors: dict) -> None:
+    """Write ``config.json`` and ``model.safetensors``; tensors by published name."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+
+
 def save_random_draft(folder: Path, prefix: str = "", **changes) -> Path:
     """Write a draft; ``dflash_config={"mask_token_id": None}`` and the like make broken ones."""
-    from decodebench.plugins.dflash.draft import save_draft
-
     config = draft_config(**changes)
     save_draft(folder, config, {prefix + name: tensor for name, tensor in draft_tensors(config).items()})
     return folder

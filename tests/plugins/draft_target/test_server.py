@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from decodebench.core.errors import BackendError, ModelError, SampleError
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
-from decodebench.plugins.reference.tokenizer import END_ID
+from decodebench.plugins.reference.family import END_ID
 
 from .serving import Cuttable
 

@@ -9,7 +9,7 @@ from decodebench.core.host.registry import Registry
 from decodebench.core.sdk.models import resolve
 from decodebench.plugins.draft_target.backend import DraftTargetBackend
 from decodebench.plugins.draft_target.models.own_layers import OwnLayers
-from decodebench.plugins.reference.tokenizer import END_ID
+from decodebench.plugins.reference.family import END_ID
 
 from ..models import TINY, problem_ids, torch_logits, torch_model
 
