@@ -250,7 +250,7 @@ def test_a_failed_write_leaves_the_old_files(export, monkeypatch, tmp_path):
     logs = logs_of(DATA / "benchmark_samples.jsonl")
     (file,) = export(logs)["_samples.jsonl"]
     before = file.read_bytes()
-    monkeypatch.setattr("decodebench.core.contract.exporter.os.replace", lambda *_: 1 / 0)
+    monkeypatch.setattr("decodebench.core.files.os.replace", lambda *_: 1 / 0)
     with Store.open(file.parents[1]) as store, pytest.raises(ZeroDivisionError):
         EXPORTER.write(store, None, file.parent)
     assert file.read_bytes() == before and not list(file.parent.glob(".*"))
