@@ -11,7 +11,8 @@ from ...core.contract.figure import Figure
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.contract.sweep import Sweep
-from .analysis import ANALYSES, FIGURES
+from .analysis import ANALYSES
+from .analysis.candidate_counts import FIGURE
 from .backend import DFlashBackend
 from .export import EXPORTER
 from .logs import LOG_PARSERS
@@ -41,7 +42,7 @@ def decodebench_exporters() -> Sequence[Exporter]:
 @hookimpl
 def decodebench_figures() -> Sequence[Figure]:
     """Return the figure of candidate blocks."""
-    return FIGURES
+    return [FIGURE]
 
 
 @hookimpl

@@ -12,12 +12,12 @@ from matplotlib.image import imread
 
 from decodebench.collate.comparison.compare import compare
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.plugins.dflash.analysis import FIGURES as OF_DFLASH
+from decodebench.plugins import dflash
 from decodebench.viz.drawing import style
 from decodebench.viz.figures import backend_comparison, decodebench_figures
 from decodebench.viz.plot import image, read
 
-FIGURES = [*decodebench_figures(), *OF_DFLASH]
+FIGURES = [*decodebench_figures(), *dflash.decodebench_figures()]
 REFERENCES = Path(__file__).parent / "references"
 LOOK = replace(style.STYLES["page"], dpi=50)
 TOLERANCE = 0.04  # root mean square over all pixels, of 1; another matplotlib moves text by a pixel

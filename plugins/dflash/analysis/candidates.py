@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ....collate.speculation import Speculation
 from ....collate.speculation.observed import Cycle, Observed, ObservedSample, mean
-from ....core.contract.analysis import Analysis, AnalysisTable, Section
+from ....core.contract.analysis import AnalysisTable, Section
 from ....core.records.schema import Record
 from ....viz.drawing.numbers import digits, known, percent
 from .designs import CandidateDesign, design_table, find_designs
@@ -118,6 +118,3 @@ def _of_chosen(cycle: Cycle, name: str) -> int | None:
 def _gain(cycle: Cycle) -> int | None:
     tau, greedy = _of_chosen(cycle, "candidate_taus"), count_at(cycle, "candidate_taus", 0)
     return None if tau is None or greedy is None else tau - greedy
-
-
-ANALYSIS = Analysis("candidates", "candidate blocks: how many were verified, which won, what that gained", analyse)

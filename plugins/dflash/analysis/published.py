@@ -13,7 +13,7 @@ from ....collate.speculation.blocks import switches_of
 from ....collate.speculation.figures import SpeculationCell
 from ....collate.speculation.observed import Cycle, Observed, ObservedSample, mean, quotient, totals
 from ....collate.speculation.pairs import common_samples
-from ....core.contract.analysis import Analysis, AnalysisTable, Section
+from ....core.contract.analysis import AnalysisTable, Section
 from ....core.records.schema import Record
 from ....viz.drawing.numbers import known, seconds
 from .trace import count
@@ -141,6 +141,3 @@ def _speedup(ours: Observed, theirs: Observed) -> float | None:
     both = [samples for round in common_samples(ours, theirs) for samples in round]
     times = [(a.engine[_TPOT], b.engine[_TPOT]) for a, b in both if _TPOT in a.engine and _TPOT in b.engine]
     return quotient(sum(b for _, b in times), sum(a for a, _ in times))
-
-
-ANALYSIS = Analysis("published", "acceptance and times by the rules of the published scripts", analyse)

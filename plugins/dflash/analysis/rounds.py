@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ....collate.speculation import Speculation
 from ....collate.speculation.observed import Observed
-from ....core.contract.analysis import Analysis, AnalysisTable, Section
+from ....core.contract.analysis import AnalysisTable, Section
 from ....core.records.schema import Record
 from .trace import count, listed, tally
 
@@ -46,6 +46,3 @@ def rounds_of(observed: Observed) -> RoundUse | None:
     """Return the rounds of a cell; None where no cycle tells one."""
     rounds = [found for cycle in observed.counted if (found := count(cycle, "round_idx")) is not None]
     return RoundUse(counts=tally(rounds), mean=sum(rounds) / len(rounds)) if rounds else None
-
-
-ANALYSIS = Analysis("rounds", "multi-round sampling: which round found each token", analyse)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ....collate.speculation import Speculation
 from ....collate.speculation.observed import Observed
-from ....core.contract.analysis import Analysis, AnalysisTable, Section
+from ....core.contract.analysis import AnalysisTable, Section
 from ....core.records.schema import Record
 from ....viz.drawing.numbers import percent
 from .trace import count
@@ -70,6 +70,3 @@ def seeding_of(observed: Observed) -> SeedUse | None:
         seeded_tokens_per_cycle=sum(seeded) / len(cycles),
         recycled_tokens=sum(count(cycle, "recycled_next") or 0 for cycle in cycles),
     )
-
-
-ANALYSIS = Analysis("seeding", "rejected tokens as hints in the next block", analyse)
