@@ -110,7 +110,7 @@ def write_gguf(folder, path, checkpoint):
     import json
     import shutil
 
-    from decodebench.plugins.llama_cpp import convert
+    from decodebench.core.sdk.gguf import conversion
 
     tokenizer = json.loads((TINY / "tokenizer.json").read_text())
     shutil.copytree(folder, path.with_suffix(""))
@@ -119,7 +119,7 @@ def write_gguf(folder, path, checkpoint):
     tokenizer["model"]["merges"] = []
     tokenizer["added_tokens"] = []
     (path.with_suffix("") / "tokenizer.json").write_text(json.dumps(tokenizer))
-    convert.write_gguf(type(checkpoint)(path.with_suffix("")), path, "f32", "test")
+    conversion.write_gguf(type(checkpoint)(path.with_suffix("")), path, "f32", "test")
     return path
 
 
