@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ..numbers import digits
 from . import style
 from .series import Cell, group_ticks, looks, name_few, positions, rounds_note

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
 from ..drawing import style

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.statistics.ratios import Interval, scale_mean
+from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Figure, Row
 from ..drawing import style
 from ..drawing.bars import ROOM

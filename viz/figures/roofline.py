@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import LADDER_SQL

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ...collate.statistics.ratios import Interval, scale_mean
+from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Figure, Row
 from ..drawing import style
 from ..drawing.bars import ROOM
