@@ -38,7 +38,8 @@ docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from decodebench.collate.findings import markdown; print(markdown(), end='')" > docs/findings.md
 	$(BIN)/python -c "from pathlib import Path; from decodebench.core.conformance.kit import with_table; \
 		page = Path('docs/conformance.md'); page.write_text(with_table(page.read_text()))"
-	$(BIN)/python -c "from decodebench.core.host.hook_reference import markdown; print(markdown(), end='')" > docs/hooks.md
+	$(BIN)/python -c "import decodebench; from decodebench.core.host.hook_reference import markdown; \
+		print(markdown(decodebench.__all__), end='')" > docs/hooks.md
 
 # Draw the images anew that the tests hold the figures against; look at them before they are committed.
 references: $(VENV)/.dev-ready

@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.cache import ModelCache
-    from .core.contract.backend import (
-        Availability,
-        Backend,
-        BackendOptions,
-        ModelFacts,
-        PreparedModel,
-        Quantisation,
-        Request,
-        ResolvedModel,
-        Scores,
-        Step,
-    )
+    from .core.contract.backend import Availability, Backend, BackendOptions
     from .core.contract.command import Command
     from .core.contract.exporter import Exporter
     from .core.contract.figure import Figure
     from .core.contract.finding import Doubt, FindingCheck
+    from .core.contract.generation import Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
     from .core.contract.log_parser import LogParser
+    from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
     from .core.contract.sweep import Sweep, SweepCells
     from .core.contract.task import Likelihood, Score, Task, TaskSample
@@ -44,9 +35,9 @@ if TYPE_CHECKING:
     from .core.files import write_whole
 
 _HOME = {
-    "contract.backend": (
-        "Availability Backend BackendOptions ModelFacts PreparedModel Quantisation Request ResolvedModel Scores Step"
-    ),
+    "contract.backend": "Availability Backend BackendOptions",
+    "contract.generation": "Request Scores Step",
+    "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
     "contract.command": "Command",
     "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name",

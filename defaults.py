@@ -26,7 +26,6 @@ TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which ro
 CONFORMANCE_TIMEOUT_S = 300.0  # per process of a check: engines that compile take a minute to load
 
 MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a multiple of the weight file
-DISK_RESERVE_BYTES = 256 * 2**20  # raw logs of a long matrix stay far below this
 
 FIGURE_FORMAT = "png"
 FIGURE_STYLE = "page"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+from .files import whole_folder
 
 
 def default_root() -> Path:
@@ -41,22 +39,11 @@ class ModelCache:
         final = self.root / f"{safe}-{digest}"
         if final.is_dir():
             return final
+        from filelock import FileLock  # here, since most commands build nothing
+
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._lock(final.name):
+        with FileLock(self.root / f".{final.name}.lock"):
             if not final.is_dir():
-                self._build(final, build)
+                with whole_folder(final) as scratch:
+                    build(scratch)
         return final
-
-    def _build(self, final: Path, build: Callable[[Path], None]) -> None:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=self.root))
-        try:
-            build(temporary)
-            temporary.rename(final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        with (self.root / f".{name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield

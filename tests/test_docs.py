@@ -126,16 +126,17 @@ def test_the_metrics_page_is_what_the_table_says():
 
 
 def test_the_hooks_page_is_what_the_hookspecs_say():
+    import decodebench
     from decodebench.core.host.hook_reference import markdown
 
-    assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown()
+    assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown(decodebench.__all__)
 
 
 def test_the_versions_page_names_a_version_that_is_accepted(cli, tmp_path):
     (code,) = blocks(ROOT / "docs" / "versioning.md", "python")
     environment = install(tmp_path, "stated", code + "from decodebench import hookimpl\n@hookimpl\n" + EMPTY)
     (stated,) = [plugin for plugin in cli("plugins", "--json", env=environment).json if plugin["name"] == "stated"]
-    assert (stated["status"], stated["api"]) == ("ok", ">=1,<2")
+    assert (stated["status"], stated["api"]) == ("ok", ">=2,<3")
 
 
 def test_the_config_of_the_plugin_page_is_read(cli, tmp_path):
@@ -159,3 +160,17 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_what_was_written_from_the_hooks_page_works(cli, tmp_path):
+    (tmp_path / "log.tsv").write_text("my-engine\t4\nhello\t8\t0.8\nyou\t3\t0.4\n")
+    with_plugin = ["--plugin", ROOT / "tests" / "one_off_plugin" / "from_the_page.py"]
+    folder = tmp_path / "o"
+    assert "1 added" in cli(*with_plugin, "collate", folder, "--import", tmp_path / "log.tsv").out
+    (finding,) = cli(*with_plugin, "findings", folder, "--json").json["findings"]
+    assert (finding["check"], [row["sample"] for row in finding["rows"]]) == ("few-tokens", [1])
+    (figure,) = cli(*with_plugin, "plot", folder, "--figure", "my_speed", "--json").json
+    assert Path(figure).is_file()
+    run = ["run", "-b", "transformers", "-m", "tiny:draft", "--task", "my-sums", "--samples", 2, "--rounds", 1]
+    (row,) = cli(*with_plugin, *run, "-o", tmp_path / "p", "--json").json["comparison"]["rows"]
+    assert row["accuracy"]["task"] == "my-sums 1"

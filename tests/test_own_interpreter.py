@@ -197,7 +197,11 @@ def test_the_config_names_an_interpreter(cli, cli_for, tmp_path):
     ("table", "code", "words"),
     [
         ("python = 'nothing/bin/python'", 0, "nothing/bin/python: No such file or directory"),
-        ("python = 'bare/bin/python'", 0, "lacks jinja2, packaging, platformdirs, pluggy, pydantic, tokenizers; run "),
+        (
+            "python = 'bare/bin/python'",
+            0,
+            "lacks filelock, jinja2, packaging, platformdirs, pluggy, pydantic, tokenizers; run ",
+        ),
         ("pyton = 'x'", 2, "unknown key 'pyton'; did you mean 'python'?"),
         ("python = 3", 2, "python = 3: must be the path of an interpreter"),
     ],

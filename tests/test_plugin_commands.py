@@ -79,17 +79,15 @@ def test_a_name_that_cannot_be_used_is_refused(cli, tmp_path, name, words):
 class Prefix:
     """An environment as one of the installers leaves it: their record lies in its root."""
 
-    def __init__(self, folder: Path, record: str = "", content: str = "", program: str = "") -> None:
+    def __init__(self, folder: Path, record: str = "") -> None:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
         self.folder = folder
         (site,) = folder.glob("lib/python*/site-packages")
         paths = [path for path in sys.path if path.endswith("site-packages")]
         (site / "host.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in paths))
         if record:
-            (folder / record).write_text(content)
-        if program:
-            (folder / "bin" / program).write_text("#!/bin/sh\n")
-            (folder / "bin" / program).chmod(0o755)
+            (folder / record).touch()
+        distribution(site, "some-plugin", "1", some=decoder("some"))
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         python = self.folder / "bin" / "python"
@@ -99,57 +97,38 @@ class Prefix:
         )
 
 
-RECEIPT = """
-[tool]
-requirements = [
-    { name = "decodebench", extras = ["llama-cpp"] },
-    { name = "other-plugin", specifier = ">=2" },
-    { name = "mine", editable = "/src/mine" },
-]
-"""
-WITH = ["--with", "other-plugin>=2", "--with-editable", "/src/mine"]
+def test_pip_installs_into_an_environment(tmp_path):
+    prefix = Prefix(tmp_path / "env")
+    shown = prefix("plugins", "install", "new-plugin>=1", "-e", ".", "--dry-run", "--json")
+    pip = ["-m", "pip", "--disable-pip-version-check"]
+    assert json.loads(shown.stdout)["command"][1:] == [*pip, "install", "new-plugin>=1", "--editable", "."]
+    removed = json.loads(prefix("plugins", "uninstall", "some", "--dry-run", "--json").stdout)
+    assert removed["distribution"] == "some-plugin"
+    assert removed["command"][1:] == [*pip, "uninstall", "--yes", "some-plugin"]
 
 
 @pytest.mark.parametrize(
-    ("record", "content", "program", "install", "uninstall"),
+    ("record", "install", "uninstall"),
     [
         (
             "uv-receipt.toml",
-            RECEIPT,
-            "uv",
-            ["tool", "install", "decodebench[llama-cpp]", *WITH, "--with", "new-plugin>=1", "--with-editable", "."],
-            ["tool", "install", "decodebench[llama-cpp]", *WITH],
+            "uv tool install decodebench --with 'new-plugin>=1' --with-editable .",
+            "uv tool install decodebench",
         ),
         (
             "pipx_metadata.json",
-            json.dumps({"main_package": {"package": "decodebench", "suffix": "-dev"}}),
-            "pipx",
-            None,
-            ["uninject", "decodebench-dev", "some-plugin"],
+            "pipx inject decodebench-dev 'new-plugin>=1' && pipx inject decodebench-dev --editable .",
+            "pipx uninject decodebench-dev some-plugin",
         ),
-        ("", "", "", ["-m", "pip", "--disable-pip-version-check", "install", "new-plugin>=1", "--editable", "."], None),
     ],
 )
-def test_the_installer_of_the_environment_is_used(tmp_path, record, content, program, install, uninstall):
-    prefix = Prefix(tmp_path / "env", record, content, program)
-    (site,) = prefix.folder.glob("lib/python*/site-packages")
-    distribution(site, "some-plugin", "1", some=decoder("some"))
-    shown = prefix("plugins", "install", "new-plugin>=1", "-e", ".", "--dry-run", "--json")
-    if install is None:
-        assert shown.returncode == 2
-        assert "pipx injects either editable folders or others at a time" in shown.stderr
-        shown = prefix("plugins", "install", "new-plugin>=1", "--dry-run", "--json")
-        install = ["inject", "decodebench-dev", "new-plugin>=1"]
-    assert json.loads(shown.stdout)["command"][1:] == install, shown.stderr
-    removed = json.loads(prefix("plugins", "uninstall", "some", "--dry-run", "--json").stdout)
-    assert removed["distribution"] == "some-plugin"
-    if uninstall is not None:
-        assert removed["command"][1:] == uninstall
-    if program:
-        (prefix.folder / "bin" / program).unlink()
-        missing = prefix("plugins", "install", "new-plugin>=1", "--dry-run")
-        assert missing.returncode == 2
-        assert f"{program} is not on the PATH" in missing.stderr
+def test_an_environment_of_another_program_is_left_to_it(tmp_path, record, install, uninstall):
+    prefix = Prefix(tmp_path / "decodebench-dev", record)
+    for arguments, command in ((["install", "new-plugin>=1", "-e", "."], install), (["uninstall", "some"], uninstall)):
+        ended = prefix("plugins", *arguments)
+        assert ended.returncode == 2
+        assert ended.stderr.splitlines()[-1] == command
+        assert not ended.stdout
 
 
 @pytest.mark.parametrize(

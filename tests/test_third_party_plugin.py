@@ -94,7 +94,7 @@ def test_bad_plugins_are_listed_with_their_reason_and_break_nothing(environment,
         listed = {entry["name"]: entry for entry in json.loads(environment.decodebench("plugins", "--json").stdout)}
         reasons = {name: listed[name]["reason"] for name in ("broken", "future", "misspelt")}
         assert reasons["broken"] == "ModuleNotFoundError: No module named 'an_engine_that_is_not_installed'"
-        assert reasons["future"] == "asks for plugin API >=2, this decodebench offers 1.0"
+        assert reasons["future"] == "asks for plugin API >=3, this decodebench offers 2.0"
         assert reasons["misspelt"].startswith(
             "unknown hook 'decodebench_backend'; did you mean 'decodebench_backends'?"
         )

@@ -39,14 +39,10 @@ def percent(value: float) -> str:
 
 
 def by_unit(value: float, unit: str) -> str:
-    """Return a value with its unit; seconds, bytes and shares take the unit that suits their size."""
-    if unit in ("s", "seconds"):
+    """Return a value with its unit; seconds and bytes take the unit that suits their size."""
+    if unit == "s":
         return seconds(value)
-    if unit in ("bytes", "B"):
-        return size(value)
-    if unit in ("share", "ratio of 1", "fraction"):
-        return percent(value)
-    return digits(value)
+    return size(value) if unit == "bytes" else digits(value)
 
 
 def half_width(estimate: Estimate) -> float | None:
@@ -76,3 +72,11 @@ def interval(estimate: Estimate) -> tuple[str, str]:
 def ratio_text(value: float) -> str:
     """Show two decimals; two digits where a ratio is so small that they would be lost."""
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def divergence_text(value: float | None, *, is_exact: bool | None = True) -> str:
+    """Return a divergence, which may be tiny: three digits, in exponent form below a thousandth; ``≥`` for a bound."""
+    if value is None:
+        return "n/a"
+    text = digits(value) if value == 0 or value >= 1e-3 else f"{value:.1e}"
+    return text if is_exact else f"≥ {text}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..core.contract.figure import Figure, Row
-from ..core.errors import DecodebenchError, UsageError, unknown_name
+from ..core.errors import UsageError, unknown_name
+from ..core.files import write_whole
 from .drawing import style
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def plot(
         except UsageError as error:
             missing.setdefault(str(error).removeprefix(f"figure {figure.id!r}: "), []).append(figure.id)
             continue
-        written.append(write_atomically(out_folder / f"{_slug(experiment)}_{_slug(figure.id)}.{fmt}", content))
+        written.append(write_whole(out_folder / f"{_slug(experiment)}_{_slug(figure.id)}.{fmt}", content))
     if missing:
         raise MissingDataError("\n".join(_not_drawn(reason, ids) for reason, ids in missing.items()), written)
     return written
@@ -155,23 +155,6 @@ def plot(
 def _not_drawn(reason: str, ids: Sequence[str]) -> str:
     names = ", ".join(repr(name) for name in ids)
     return f"figure{'s' if len(ids) > 1 else ''} {names}: {reason}"
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write a file so that a reader sees the old or the new content and never half of it; return the path.
-
-    Raises:
-        DecodebenchError: the file cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DecodebenchError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
 
 
 def _slug(name: str) -> str:

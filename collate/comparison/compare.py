@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TypedDict, Unpack, cast
 
 from ... import defaults
 from ...core.records.metrics import METRICS, Metric
 from ...core.records.store import Store
-from ..findings import Further, findings, no_further
+from ..findings import Further, found_of, no_further
+from ..findings.subject import Subject
 from ..parity.divergence import load_scores, parity_of
 from ..statistics.intervals import Interval, scale_mean, welch_interval
 from ..statistics.ratios import log_ratio_geomean, log_ratio_of_totals, over_prompts
@@ -29,7 +30,7 @@ from .observations import (
     tells_prompts,
     usual_metric,
 )
-from .result import Accuracy, Comparison, ComparisonRow, Estimate, Unit, Verdict
+from .result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Unit, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,10 @@ class _Ratios:
 _NOTHING = _Ratios(Interval(None), Interval(None))
 
 
-def compare(
-    store: Store,
-    *,
-    experiment: str | None = None,
-    by: str | None = None,
-    baseline: str | None = None,
-    metric: str | None = None,
-    min_effect: float = defaults.MIN_EFFECT,
-    steady_state: bool = False,
-    over: Unit = "rounds",
-    further: Further = no_further,
-) -> Comparison:
-    """Compare the cells of one experiment.
+class Choices(TypedDict, total=False):
+    """What is compared; all of it may be left out.
 
-    Args:
-        store: an open store.
+    Attributes:
         experiment: its name; the latest one by default.
         by: backend, model, quantisation, device or an option: compare cells that differ in it only, each group with
             its own baseline. By default all cells are compared with one baseline.
@@ -70,39 +59,54 @@ def compare(
         min_effect: relative difference below which cells are called equivalent.
         steady_state: leave the first measured sample of every round out of all times; answers keep it.
         over: what an interval speaks of: other rounds with these prompts, or other rounds and other ``prompts``.
+    """
+
+    experiment: str | None
+    by: str | None
+    baseline: str | None
+    metric: str | None
+    min_effect: float
+    steady_state: bool
+    over: Unit
+
+
+def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Choices]) -> Comparison:
+    """Compare the cells of one experiment.
+
+    Args:
+        store: an open store.
         further: gives the checks of plugins, asked for after everything else.
+        choices: see ``Choices``.
 
     Raises:
         UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
     """
-    name = choose_experiment(store, experiment)
+    name = choose_experiment(store, choices.get("experiment"))
+    by, steady_state = choices.get("by"), choices.get("steady_state", False)
+    min_effect, over = choices.get("min_effect", defaults.MIN_EFFECT), choices.get("over", "rounds")
     if steady_state:
         store.leave_out_first_samples()
-    every = cells = load_cells(store, name)
-    metric = metric or usual_metric(cells)
+    every = load_cells(store, name)
+    metric = choices.get("metric") or usual_metric(every)
     chosen = metric_of(metric)
     warnings = ["steady state: the first measured sample of every round is in no time"] if steady_state else []
+    cells = every
     if by is not None:
         check_by(cells, by)
         without = [cell for cell in cells if value_of(cell, by) is None]
         cells = [cell for cell in cells if value_of(cell, by) is not None]
         warnings += [f"left out: {label.label!r} has no option {by!r}" for label in labels(without).values()]
     names = labels(cells)
-    finished = [cell for cell in cells if cell.rounds] or cells
-    able = [cell for cell in finished if cell.values(metric)] or finished
-    first = find_baseline(able if baseline is None else cells, names, baseline, by)
+    first = _baseline(cells, names, metric, choices)
     grouped = groups(cells, by, first) if by else [Group(first, [cell for cell in cells if cell is not first])]
     pairs = [(cell, group.baseline) for group in grouped for cell in (group.baseline, *group.others)]
     dimension = by or infer_by(cells)
     if by is not None:
         warnings += mixed_dimensions(grouped, by)
-    texts = {cell_id: label.label for cell_id, label in names.items()}
-    for cell, _ in pairs:
-        warnings += unlike_rounds(cell, texts[cell.cell_id])
-    apart = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
-    warnings += unlike_conditions(apart, texts, dimension)
+    warnings += _unlike(pairs, names, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect, over)
     undecided = {row.cell.cell_id for row in rows if row.verdict in ("no difference shown", "not tested")}
+    subject = Subject(store, name, every, metric, min_effect, undecided)
     return Comparison(
         experiment=name,
         baseline=names[first.cell_id].label,
@@ -114,10 +118,23 @@ def compare(
         comparisons=sum(row.p_value is not None for row in rows),
         rows=rows,
         warnings=tuple(dict.fromkeys(warnings)),
-        findings=findings(
-            store, name, metric=metric, min_effect=min_effect, cells=every, undecided=undecided, further=further
-        ),
+        findings=found_of(subject, further),
     )
+
+
+def _baseline(cells: list[Cell], names: dict[str, CellLabel], metric: str, choices: Choices) -> Cell:
+    wanted = choices.get("baseline")
+    finished = [cell for cell in cells if cell.rounds] or cells
+    able = [cell for cell in finished if cell.values(metric)] or finished
+    return find_baseline(able if wanted is None else cells, names, wanted, choices.get("by"))
+
+
+def _unlike(pairs: list[tuple[Cell, Cell]], names: dict[str, CellLabel], dimension: str) -> list[str]:
+    """Return what differs between compared cells beside what is compared, and between rounds of one."""
+    texts = {cell_id: label.label for cell_id, label in names.items()}
+    found = [warning for cell, _ in pairs for warning in unlike_rounds(cell, texts[cell.cell_id])]
+    apart = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
+    return found + unlike_conditions(apart, texts, dimension)
 
 
 def _rows(

@@ -118,7 +118,7 @@ class Comparison(Record):
     experiment: str = Field(description="name of the experiment")
     baseline: str = Field(description="label of the baseline row")
     by: str = Field(description="what the rows differ in: backend, quantisation, device or an option")
-    metric: str = Field(description="the metric of the ratios, a name in core/metrics.py")
+    metric: str = Field(description="the metric of the ratios, a name in core/records/metrics.py")
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
     steady_state: bool = Field(default=False, description="whether the first measured sample of each round is left out")
     over: Unit = Field(

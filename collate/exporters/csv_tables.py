@@ -12,13 +12,6 @@ from ...core.contract.exporter import Exporter
 from ...core.contract.hookspecs import hookimpl
 from ...core.files import whole_file
 from ...core.records.store import Store
-from ...core.sdk.logs.workflow_header import STEP_COLUMNS
-
-CONTRACT = STEP_COLUMNS
-EXTRA = (
-    "backend", "model", "experiment", "cell_id", "round", "status", "sample", "sample_id", "is_warmup",
-    "tokens_in_step", "block_size", "drafted", "accepted", "candidates", "forwards",
-)  # fmt: skip
 
 _TEXT = frozenset(
     {"generated_text", "platform", "release", "device", "username", "hostname", "size", "quantize", "uuid"}
@@ -59,7 +52,6 @@ def export_csv(
         The files. Latencies are in milliseconds, throughputs in decimal GB/s, as the column names say. A text that a
         spreadsheet would take for a formula gets a leading apostrophe.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for (backend,) in store.query(_BACKENDS, {"experiment": experiment})[1]:
         columns, rows = store.query(_SQL, {"backend": backend, "experiment": experiment})

@@ -6,7 +6,7 @@
     {"run": {"run_id": ..., ...}, "metrics": {"decode_tokens_per_s": ...}, "samples": [
       {"index": 0, ..., "metrics": {...}, "steps": [{"index": 0, "t_s": ..., "tokens": 1}, ...]}, ...]}, ...]}
 
-Records have the fields that `decodebench schema` describes; `metrics` holds the figures of `core/metrics.py` that the
+Records have the fields that `decodebench schema` describes; `metrics` holds the figures of `docs/metrics.md` that the
 record has. Of a step what is not known is left out. Each run stands on a line of its own.
 """
 
@@ -23,7 +23,8 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.files import whole_file
 from ...core.records.metrics import METRICS
 from ...core.records.schema import SCHEMA_VERSION, RecordedStep, Run, Sample
-from ...core.records.store import Store, columns_of
+from ...core.records.store import Store
+from ...core.records.tables import columns_of
 
 FILE_NAME = "decodebench.json"
 
@@ -37,7 +38,6 @@ ORDER BY experiment, cell_id, round, run_id
 
 def export_json(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """Write the document, whole or not at all; all experiments where none is named."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     about = {
         "format": "decodebench",

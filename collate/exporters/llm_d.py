@@ -49,14 +49,17 @@ def export_llm_d(store: Store, experiment: str | None, folder: Path) -> list[Pat
     """Write a report for every finished run.
 
     Raises:
-        UsageError: there is no finished run.
+        UsageError: there is no finished run, or PyYAML is not installed.
     """
-    import yaml
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        advice = "pip install 'decodebench[llm-d]'"
+        raise UsageError(f"llm-d's reports need PyYAML, which is not installed: {advice}") from error
 
     runs = store.dicts(_RUNS, {"experiment": experiment})
     if not runs:
         raise UsageError("no finished run to report")
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for run in runs:
         report = _report(run, store.dicts(_SAMPLES, [run["run_id"]]))

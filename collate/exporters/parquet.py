@@ -1,6 +1,6 @@
 """The store as Parquet: `runs.parquet`, `samples.parquet`, `steps.parquet`, for pandas, Polars, DuckDB and Spark.
 
-Columns are those of the tables, and beside them every figure of `core/metrics.py` that a run or a sample has. Nested
+Columns are those of the tables, and beside them every figure of `docs/metrics.md` that a run or a sample has. Nested
 values (options, settings, environment, totals, ...) are JSON texts.
 """
 
@@ -24,7 +24,6 @@ _FILES = {
 
 def export_parquet(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """Write the three files, each whole or not at all; all experiments where none is named."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, sql in _FILES.items():
         path = folder / f"{name}.parquet"

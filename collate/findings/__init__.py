@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from inspect import isfunction
 
 from pydantic import Field
 
@@ -12,32 +13,22 @@ from ...core.errors import unknown_name
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..comparison.labels import labels
-from ..comparison.observations import Cell, load_cells, usual_metric
-from .files import FILE_CHECKS
-from .like_work import LIKE_WORK_CHECKS
-from .machines import MACHINE_CHECKS
-from .options import OPTION_CHECKS
-from .outputs import OUTPUT_CHECKS
-from .rounds import ROUND_CHECKS
-from .samples import SAMPLE_CHECKS
-from .steps import STEP_CHECKS
+from ..comparison.observations import load_cells, usual_metric
+from . import files, like_work, machines, options, outputs, rounds, samples, steps, units
 from .subject import Subject
-from .units import UNIT_CHECKS
 
 _SEVERITIES = ("error", "warning", "note")
-_CHECKS: tuple[Callable[[Subject], Iterator[Doubt]], ...] = (
-    *FILE_CHECKS,
-    *ROUND_CHECKS,
-    *MACHINE_CHECKS,
-    *SAMPLE_CHECKS,
-    *STEP_CHECKS,
-    *OPTION_CHECKS,
-    *OUTPUT_CHECKS,
-    *UNIT_CHECKS,
-    *LIKE_WORK_CHECKS,
-)
+_MODULES = (files, rounds, machines, samples, steps, options, outputs, units, like_work)
 
+Check = Callable[[Subject], Iterator[Doubt]]
+
+_CHECKS: tuple[Check, ...] = tuple(
+    found
+    for module in _MODULES
+    for name, found in vars(module).items()
+    if isfunction(found) and found.__module__ == module.__name__ and not name.startswith("_")
+)
+"""Every public function of these modules is a check, in the order in which it stands there."""
 
 Further = Callable[[], Iterable[FindingCheck]]
 
@@ -53,8 +44,6 @@ def findings(
     *,
     metric: str | None = None,
     min_effect: float = defaults.MIN_EFFECT,
-    cells: Sequence[Cell] | None = None,
-    undecided: Collection[str] | None = None,
     further: Further = no_further,
 ) -> tuple[Finding, ...]:
     """Return every finding on one experiment, the gravest first.
@@ -64,22 +53,24 @@ def findings(
         experiment: its name.
         metric: name in ``METRICS`` by which rounds are judged; by default the one that ``compare`` takes.
         min_effect: relative difference that the experiment is meant to tell.
-        cells: its cells, where they are loaded already.
-        undecided: ids of the cells whose comparison showed nothing, where one was made: only these need more rounds.
         further: gives the checks of plugins, asked for after our own have run.
 
     Raises:
         UsageError: the metric is not known.
     """
-    loaded = list(load_cells(store, experiment) if cells is None else cells)
-    metric = metric or usual_metric(loaded)
+    cells = load_cells(store, experiment)
+    metric = metric or usual_metric(cells)
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
-    names = {cell_id: label.label for cell_id, label in labels(loaded).items()}
-    subject = Subject(store, experiment, loaded, names, metric, min_effect, undecided)
+    return found_of(Subject(store, experiment, cells, metric, min_effect), further)
+
+
+def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
+    """Return every finding on a subject, the gravest first; see ``findings``."""
     found = [doubt.found_by(_name(check)) for check in _CHECKS for doubt in check(subject)]
     facts = [
-        {**cell.run, "label": names[cell.cell_id], "measured": cell.rounds[0].samples} for cell in loaded if cell.rounds
+        {**cell.run, "label": subject.names[cell.cell_id], "measured": cell.rounds[0].samples}
+        for cell in subject.finished
     ]
     found += [doubt.found_by(check.name) for check in further() for doubt in check.check(facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
@@ -118,5 +109,5 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name(check: Callable[[Subject], Iterator[Doubt]]) -> str:
+def _name(check: Check) -> str:
     return check.__name__.replace("_", "-")

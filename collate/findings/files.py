@@ -28,6 +28,3 @@ def incomplete_files(subject: Subject) -> Iterator[Doubt]:
     )
     for row in rows:
         yield Doubt(f"{row['path']}: {row['problem']}", "what it lacks is in no figure")
-
-
-FILE_CHECKS = (incomplete_files,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell
-from .subject import Subject, rounds_of
+from .subject import Subject, grouped, rounds_of
 
 _SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word
 _MOST_PROBLEMS = 100_000
@@ -57,7 +57,7 @@ def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
 def slow_hosts(subject: Subject) -> Iterator[Doubt]:
     """A cell that took longer than another for the very same work, on another host."""
     for cells in _comparable(subject):
-        for twins in _grouped(cells, lambda cell: (_totals(cell)["output_tokens"], _totals(cell)["accuracy"])):
+        for twins in grouped(cells, lambda cell: (_totals(cell)["output_tokens"], _totals(cell)["accuracy"])):
             timed = [cell for cell in twins if _totals(cell)["wall_s"] and _totals(cell)["output_tokens"]]
             if len(timed) < 2:
                 continue
@@ -99,7 +99,7 @@ def options_without_effect(subject: Subject) -> Iterator[Doubt]:
         for name in _varied(scored):
             groups = [
                 group
-                for group in _grouped(scored, lambda cell, name=name: _without(cell, name))  # type: ignore[misc]
+                for group in grouped(scored, lambda cell, name=name: _without(cell, name))  # type: ignore[misc]
                 if len({option_values(cell).get(name) for cell in group}) > 1
             ]
             spans = [_span(group) for group in groups]
@@ -124,14 +124,7 @@ def _totals(cell: Cell) -> dict[str, Any]:
 
 def _comparable(subject: Subject) -> list[list[Cell]]:
     """Group the cells that answer one question: the same model and task in the same engine."""
-    return _grouped(_cells(subject), lambda cell: tuple(cell.run[key] for key in ("backend", "model", "task")))
-
-
-def _grouped(cells: list[Cell], key: Callable[[Cell], object]) -> list[list[Cell]]:
-    groups: dict[object, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(key(cell), []).append(cell)
-    return list(groups.values())
+    return grouped(_cells(subject), lambda cell: tuple(cell.run[key] for key in ("backend", "model", "task")))
 
 
 def _without(cell: Cell, name: str) -> str:
@@ -159,6 +152,3 @@ def _problems(share: float) -> int:
 
 def _and(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-LIKE_WORK_CHECKS = (inconsistent_totals, impossible_accuracies, slow_hosts, one_accuracy, options_without_effect)

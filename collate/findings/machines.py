@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS
 from ..comparison.observations import Cell
-from .subject import Subject, rounds_of
+from .subject import Subject, grouped, rounds_of
 
 _SLOW_CLOCK = 0.9  # of the median round's
 
@@ -60,11 +61,7 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
 def several_hosts(subject: Subject) -> Iterator[Doubt]:
     """Cells of one model that ran on different machines, so that a difference between them may be the machines'."""
     for cells in _by_model(subject):
-        counts: dict[str, int] = {}
-        for cell in cells:
-            host = _host(cell)
-            if host is not None:
-                counts[host] = counts.get(host, 0) + 1
+        counts = Counter(host for cell in cells if (host := _host(cell)) is not None)
         if len(counts) > 1:
             told = ", ".join(f"{host} ({count})" for host, count in sorted(counts.items()))
             yield Doubt(
@@ -123,10 +120,7 @@ def reversed_by_hosts(subject: Subject) -> Iterator[Doubt]:
 
 
 def _by_model(subject: Subject) -> list[list[Cell]]:
-    groups: dict[object, list[Cell]] = {}
-    for cell in subject.finished:
-        groups.setdefault((cell.run["model"], cell.run["task"]), []).append(cell)
-    return list(groups.values())
+    return grouped(subject.finished, lambda cell: (cell.run["model"], cell.run["task"]))
 
 
 def _host(cell: Cell) -> str | None:
@@ -136,6 +130,3 @@ def _host(cell: Cell) -> str | None:
 
 def _mean(subject: Subject, cells: list[Cell]) -> float:
     return float(np.mean([value for cell in cells for value in cell.values(subject.metric)]))
-
-
-MACHINE_CHECKS = (shared_devices, throttled_devices, saving_governors, several_hosts, several_gpus, reversed_by_hosts)

@@ -85,6 +85,3 @@ def _untold(cells: list[Cell], metric: str) -> str:
     if any(cell.values(metric) for cell in cells):
         return f"and one round does not tell whether {metric} differs"
     return f"and no log tells {metric}"
-
-
-OPTION_CHECKS = (inert_options,)

@@ -11,48 +11,7 @@ from ..comparison.labels import option_values
 from ..comparison.observations import Cell, PromptKey, Row
 from ..comparison.result import Divergence
 from ..parity.divergence import load_scores, parity_of
-from .subject import Subject, rounds_of, samples_at
-
-
-def lost_accuracy(subject: Subject) -> Iterator[Doubt]:
-    """Quantisations that lose accuracy against the one with most bits of the same backend, model and device."""
-    groups: dict[tuple[object, ...], list[Cell]] = {}
-    for cell in subject.cells:
-        if cell.rounds and cell.run["bits_per_weight"] is not None:
-            apart = tuple(cell.run[key] for key in ("backend", "model", "device"))
-            groups.setdefault((*apart, repr(option_values(cell))), []).append(cell)
-    pairs = []
-    for group in groups.values():
-        best = max(group, key=lambda cell: float(cell.run["bits_per_weight"]))
-        pairs += [(cell, best) for cell in group if cell.run["bits_per_weight"] < best.run["bits_per_weight"]]
-    for (cell, best), accuracy in zip(pairs, accuracies(pairs), strict=True):
-        if accuracy and accuracy.verdict == "lower" and accuracy.difference and accuracy.difference.value is not None:
-            lost = 100 * accuracy.difference.value
-            yield Doubt(
-                f"{subject.name(cell)} loses accuracy: {lost:+.1f} points against {subject.name(best)}",
-                "a speed-up that answers worse is no speed-up",
-                rounds_of(cell, best),
-            )
-
-
-def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
-    """Cells whose greedy outputs differ from round to round."""
-    for cell in subject.cells:
-        if cell.run["sampling"]["temperature"] > 0 or len(cell.rounds) < 2:
-            continue
-        outputs: dict[object, set[tuple[int, ...]]] = {}
-        for r in cell.rounds:
-            for key, sample in r.answers().items():
-                if sample["output_ids"] is not None:
-                    outputs.setdefault(key, set()).add(tuple(sample["output_ids"]))
-        unsteady = sum(len(found) > 1 for found in outputs.values())
-        if unsteady:
-            yield Doubt(
-                f"{subject.name(cell)} is not deterministic: greedy outputs of {unsteady} of {len(outputs)} problems "
-                "differ between rounds",
-                "threads that add in another order, or a state that survives; a parity check of it means little",
-                rounds_of(cell),
-            )
+from .subject import Subject, grouped, rounds_of, samples_at
 
 
 def differing_outputs(subject: Subject) -> Iterator[Doubt]:
@@ -76,12 +35,9 @@ def differing_outputs(subject: Subject) -> Iterator[Doubt]:
 
 def _alike(subject: Subject) -> list[list[Cell]]:
     """Group the cells that should say the same: one model, one weight format, greedy; other formats may differ."""
-    groups: dict[tuple[object, ...], list[Cell]] = {}
-    for cell in subject.finished:
-        if cell.run["sampling"]["temperature"] == 0:
-            key = tuple(cell.run[name] for name in ("model", "task", "bits_per_weight", "quantisation"))
-            groups.setdefault(key, []).append(cell)
-    return list(groups.values())
+    greedy = [cell for cell in subject.finished if cell.run["sampling"]["temperature"] == 0]
+    names = ("model", "task", "bits_per_weight", "quantisation")
+    return grouped(greedy, lambda cell: tuple(cell.run[name] for name in names))
 
 
 def _told(divergence: Divergence) -> str:
@@ -94,6 +50,44 @@ def _told(divergence: Divergence) -> str:
 
 def _named(cell: Cell, sample_ids: set[str]) -> list[Row]:
     return [sample for (name, _), sample in cell.rounds[0].answers().items() if name in sample_ids]
+
+
+def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
+    """Cells whose greedy outputs differ from round to round."""
+    for cell in subject.cells:
+        if cell.run["sampling"]["temperature"] > 0 or len(cell.rounds) < 2:
+            continue
+        outputs: dict[object, set[tuple[int, ...]]] = {}
+        for r in cell.rounds:
+            for key, sample in r.answers().items():
+                if sample["output_ids"] is not None:
+                    outputs.setdefault(key, set()).add(tuple(sample["output_ids"]))
+        unsteady = sum(len(found) > 1 for found in outputs.values())
+        if unsteady:
+            yield Doubt(
+                f"{subject.name(cell)} is not deterministic: greedy outputs of {unsteady} of {len(outputs)} problems "
+                "differ between rounds",
+                "threads that add in another order, or a state that survives; a parity check of it means little",
+                rounds_of(cell),
+            )
+
+
+def lost_accuracy(subject: Subject) -> Iterator[Doubt]:
+    """Quantisations that lose accuracy against the one with most bits of the same backend, model and device."""
+    known = [cell for cell in subject.finished if cell.run["bits_per_weight"] is not None]
+    names = ("backend", "model", "device")
+    pairs = []
+    for group in grouped(known, lambda cell: (*(cell.run[name] for name in names), repr(option_values(cell)))):
+        best = max(group, key=lambda cell: float(cell.run["bits_per_weight"]))
+        pairs += [(cell, best) for cell in group if cell.run["bits_per_weight"] < best.run["bits_per_weight"]]
+    for (cell, best), accuracy in zip(pairs, accuracies(pairs), strict=True):
+        if accuracy and accuracy.verdict == "lower" and accuracy.difference and accuracy.difference.value is not None:
+            lost = 100 * accuracy.difference.value
+            yield Doubt(
+                f"{subject.name(cell)} loses accuracy: {lost:+.1f} points against {subject.name(best)}",
+                "a speed-up that answers worse is no speed-up",
+                rounds_of(cell, best),
+            )
 
 
 def more_tokens(subject: Subject) -> Iterator[Doubt]:
@@ -124,6 +118,3 @@ def _common(cell: Cell, baseline: Cell) -> tuple[list[Row], list[Row]]:
     ours, theirs = cell.rounds[0].answers(), baseline.rounds[0].answers()
     keys: list[PromptKey] = sorted(ours.keys() & theirs.keys())
     return [ours[key] for key in keys], [theirs[key] for key in keys]
-
-
-OUTPUT_CHECKS = (differing_outputs, unsteady_outputs, lost_accuracy, more_tokens)

@@ -112,6 +112,3 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
             rounds_of(*short),
             "note",
         )
-
-
-ROUND_CHECKS = (unfinished_rounds, single_rounds, outlier_rounds, variable_rounds, drifting_rounds, short_rounds)

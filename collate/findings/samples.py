@@ -142,14 +142,3 @@ def floor_scores(subject: Subject) -> Iterator[Doubt]:
                 "do not read it as an accuracy",
                 rounds_of(cell),
             )
-
-
-SAMPLE_CHECKS = (
-    cold_starts,
-    capped_outputs,
-    failed_samples,
-    other_counts,
-    reused_prompts,
-    tokens_without_text,
-    floor_scores,
-)

@@ -6,7 +6,6 @@ a scan of every step would make the comparison of a large store wait.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,12 +13,9 @@ from numpy.typing import NDArray
 
 from ...core.contract.finding import Doubt, Place
 from ..comparison.observations import Cell
+from ..statistics.change_point import FEWEST, change_point
 from .subject import Subject
 
-_FEWEST = 12  # steps, below which two levels cannot be told from noise
-_SEGMENT = 3  # steps on either side of a change
-_CHANGE = 1.1
-_EXPLAINED = 0.75  # of the variance of the logarithm, by two levels
 _COLD = 1.5
 _COARSE = 20  # steps that are fewer of the clock's ticks long have an error of more than 5 %
 _SAMPLES = 2
@@ -77,33 +73,6 @@ def coarse_clocks(subject: Subject) -> Iterator[Doubt]:
                 )
 
 
-def change_point(seconds: NDArray[np.float64]) -> int | None:
-    """Return the index at which the second of two levels begins; None where there is one level.
-
-    Two levels by least squares on the logarithm, each of three steps or more. They count where they explain three
-    quarters of the variance, lie 10 % apart, and an F test (Bonferroni over the places) rejects one level at 0.001.
-
-    Args:
-        seconds: [n] times of steps, in order.
-    """
-    from scipy import stats
-
-    n = len(seconds)
-    if n < _FEWEST or seconds.min() <= 0:
-        return None
-    logs = np.log(seconds)
-    total = float(((logs - logs.mean()) ** 2).sum())
-    places = range(_SEGMENT, n - _SEGMENT + 1)
-    within = [float(logs[:at].var() * at + logs[at:].var() * (n - at)) for at in places]
-    best = int(np.argmin(within))
-    at, left = places[best], within[best]
-    if total == 0 or 1 - left / total < _EXPLAINED:
-        return None
-    apart = abs(float(np.median(logs[at:]) - np.median(logs[:at])))
-    p_value = float(stats.f.sf((total - left) / max(left / (n - 2), 1e-30), 1, n - 2)) * len(places)
-    return at if apart > math.log(_CHANGE) and p_value < 1e-3 else None
-
-
 def _step_times(subject: Subject) -> Iterator[tuple[Cell, Times]]:
     rows = subject.store.dicts(
         """
@@ -115,7 +84,7 @@ def _step_times(subject: Subject) -> Iterator[tuple[Cell, Times]]:
         WHERE t.run_id IN (SELECT run_id FROM few) AND NOT s.is_warmup AND s.status = 'ok'
         GROUP BY ALL HAVING count(t.step_s) = count(*) AND count(*) >= $fewest ORDER BY ALL
         """,
-        {"experiment": subject.experiment, "samples": _SAMPLES, "fewest": _FEWEST},
+        {"experiment": subject.experiment, "samples": _SAMPLES, "fewest": FEWEST},
     )
     by_run: dict[str, Times] = {}
     for row in rows:
@@ -130,6 +99,3 @@ def _step_times(subject: Subject) -> Iterator[tuple[Cell, Times]]:
 def _has_prompt(cell: Cell, run_id: str) -> bool:
     """Whether the log tells that the first step holds a prompt, which may take any time."""
     return any(s["prompt_tokens"] is not None for r in cell.rounds if r.run["run_id"] == run_id for s in r.samples)
-
-
-STEP_CHECKS = (cold_first_steps, changes_of_pace, coarse_clocks)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...core.contract.finding import Doubt
-from ..comparison.observations import Cell
-from .subject import Subject, rounds_of
+from .subject import Subject, grouped, rounds_of
 
 _BITS_APART = 0.1
 _ROUNDING = 1.01
@@ -14,16 +13,13 @@ _ROUNDING = 1.01
 
 def unlike_formats(subject: Subject) -> Iterator[Doubt]:
     """Backends that mean different weight formats by one word."""
-    groups: dict[tuple[object, str], list[Cell]] = {}
-    for cell in subject.finished:
-        groups.setdefault((cell.run["model"], cell.run["quantisation"]), []).append(cell)
-    for (_, word), cells in groups.items():
+    for cells in grouped(subject.finished, lambda cell: (cell.run["model"], cell.run["quantisation"])):
         known = [cell for cell in cells if cell.run["bits_per_weight"]]
         bits = {cell.run["backend"]: float(cell.run["bits_per_weight"]) for cell in known}
         if len(bits) > 1 and max(bits.values()) > (1 + _BITS_APART) * min(bits.values()):
             told = ", ".join(f"{backend} {value:.2f}" for backend, value in sorted(bits.items()))
             yield Doubt(
-                f"quantisation {word!r} is not one format: bits per weight are {told}",
+                f"quantisation {cells[0].run['quantisation']!r} is not one format: bits per weight are {told}",
                 "compare formats of like bits, not of like names",
                 rounds_of(*known),
             )
@@ -46,6 +42,3 @@ def more_weights_than_bytes(subject: Subject) -> Iterator[Doubt]:
                 rounds_of(cell),
                 "error",
             )
-
-
-UNIT_CHECKS = (unlike_formats, more_weights_than_bytes)

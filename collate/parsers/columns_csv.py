@@ -66,11 +66,7 @@ class ColumnsCsv(LogParser):
         return head_text(head).startswith(_MARK)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield each run and its samples.
-
-        Raises:
-            RawLogError: a column is not in the file, or a cell is of the wrong kind; names line and column.
-        """
+        """Yield each run and its samples."""
         first, _, rest = read_text(path).partition("\n")
         if not first.startswith(_MARK):
             raise malformed(

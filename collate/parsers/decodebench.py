@@ -1,4 +1,4 @@
-"""decodebench's own raw logs: what ``core.rawlog`` reads, with its provenance."""
+"""decodebench's own raw logs: what ``raw_log`` reads, with its provenance."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +17,11 @@ from typing import Literal
 from ... import defaults
 from ...core.contract.log_parser import HEAD_BYTES, LogParser
 from ...core.errors import DecodebenchError
+from ...core.files import write_whole
 from ...core.host.registry import PluginRecord
 from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
-from ...core.records.store import FILE_NAME
+from ...core.records.store_file import FILE_NAME
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 
@@ -143,21 +142,8 @@ def recognise(path: Path, parsers: Parsers) -> str:
 def _copy(data: bytes, name: str, parent: Path) -> Path:
     target = parent / hashlib.sha256(data).hexdigest()[:12] / name
     if not (target.is_file() and target.read_bytes() == data):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(target, data, scratch_folder=parent)  # not in target's own, where a copy cut short would be read
+        write_whole(target, data, parent)  # not in target's own folder, where a copy cut short would be read
     return target
-
-
-def _write_whole(target: Path, data: bytes, scratch_folder: Path) -> None:
-    handle, scratch = tempfile.mkstemp(dir=scratch_folder, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
-    except BaseException:
-        os.unlink(scratch)
-        raise
 
 
 def copies(folder: Path) -> Iterator[Path]:

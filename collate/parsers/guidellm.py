@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import UNKNOWN, Request, bare_run, check_times, of_this_file, records
 
@@ -41,23 +41,10 @@ class Guidellm(LogParser):
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
-        """Yield each benchmark's run and its requests.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield each benchmark's run and its requests."""
         content, digest = read_object(path)
-        check_plain(content)
         for at, benchmark in enumerate(content.rows("benchmarks")):
-            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, _at(content, "metadata"), path, digest)
-
-
-def _at(fields: Fields, *names: str) -> Fields:
-    """Return an object within objects, each of which may be missing: then an empty one."""
-    for name in names:
-        inner = fields.content.get(name)
-        fields = Fields(fields.path, fields.line, inner if isinstance(inner, dict) else {}, f"{fields.within}{name}.")
-    return fields
+            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"), path, digest)
 
 
 def _benchmark(
@@ -66,7 +53,8 @@ def _benchmark(
     requests = _requests(benchmark)
     wall_s = _wall_s(benchmark)
     done = [request for request in requests if request.error is None]
-    made = _count(_either(benchmark, ("metrics", "request_totals"), ("request_totals",)), "successful")
+    totals = _either(benchmark, ("metrics", "request_totals"), ("request_totals",))
+    made = totals.optional(totals.count, "successful")
     is_whole = made is None or made == len(done)
     backend = _either(benchmark, ("config", "backend"), ("benchmarker", "backend"))
     model = backend.text("model") if backend.has("model") else UNKNOWN
@@ -86,8 +74,8 @@ def _benchmark(
 
 
 def _either(fields: Fields, first: Sequence[str], second: Sequence[str]) -> Fields:
-    found = _at(fields, *first)
-    return found if found.content else _at(fields, *second)
+    found = fields.at(*first)
+    return found if found.content else fields.at(*second)
 
 
 def _wall_s(benchmark: Fields) -> float | None:
@@ -108,10 +96,6 @@ def _utc(benchmark: Fields) -> str:
         raise benchmark.fail("start_time", "no time since 1970") from None
 
 
-def _count(fields: Fields, name: str) -> int | None:
-    return fields.count(name) if fields.has(name) else None
-
-
 def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
     strategy = _either(benchmark, ("config", "strategy"), ("scheduler", "strategy"))
     kind = strategy.content.get("type_") or strategy.content.get("kind")
@@ -120,7 +104,7 @@ def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
 
 
 def _requests(benchmark: Fields) -> list[Request]:
-    by_status = _at(benchmark, "requests")
+    by_status = benchmark.at("requests")
     found: list[tuple[float, Request]] = []
     for status in ("successful", "incomplete", "errored"):
         for row in by_status.rows(status) if by_status.has(status) else []:
@@ -131,17 +115,17 @@ def _requests(benchmark: Fields) -> list[Request]:
 
 def _request(row: Fields, status: str) -> Request:
     if status != "successful":
-        error = row.content.get("error") or _at(row, "info").content.get("error")
-        error = error or _at(row, "scheduler_info").content.get("error")
+        error = row.content.get("error") or row.at("info").content.get("error")
+        error = error or row.at("scheduler_info").content.get("error")
         return Request(None, error=str(error or (_CUT_OFF if status == "incomplete" else "errored")))
-    tokens = row.count("output_tokens", most=MOST_TOKENS) if row.has("output_tokens") else None
+    tokens = row.optional(row.tokens, "output_tokens")
     first_s = row.number("time_to_first_token_ms") / 1e3 if row.has("time_to_first_token_ms") else None
-    duration_s = row.number("request_latency") if row.has("request_latency") else None
+    duration_s = row.optional(row.number, "request_latency")
     check_times(row, "time_to_first_token_ms", duration_s, first_s)
-    gap_ms = row.number("inter_token_latency_ms") if row.has("inter_token_latency_ms") else None
+    gap_ms = row.optional(row.number, "inter_token_latency_ms")
     return Request(
         output_tokens=tokens,
-        prompt_tokens=row.count("prompt_tokens") if row.has("prompt_tokens") else None,
+        prompt_tokens=row.optional(row.count, "prompt_tokens"),
         duration_s=duration_s,
         first_token_s=first_s,
         decode_s=None if gap_ms is None or tokens is None else gap_ms * (tokens - 1) / 1e3,
@@ -149,8 +133,8 @@ def _request(row: Fields, status: str) -> Request:
 
 
 def _totals(benchmark: Fields, made: int | None, wall_s: float | None) -> Totals:
-    tokens = _at(benchmark, "metrics", "output_token_count", "successful")
-    total = tokens.number("total_sum") if tokens.has("total_sum") else None
+    tokens = benchmark.at("metrics", "output_token_count", "successful")
+    total = tokens.optional(tokens.number, "total_sum")
     return Totals(
         samples=made or None,
         output_tokens=int(total) if total is not None and total < 2**53 and total == int(total) else None,

@@ -14,7 +14,7 @@ from typing import ClassVar
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
-from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import bare_run
 
@@ -33,25 +33,18 @@ class Hyperfine(LogParser):
         return is_object_with(head, "results", "command", "median", "user", "system", "times")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield a run and its sample for every time of every command.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield a run and its sample for every time of every command."""
         content, digest = read_object(path)
-        check_plain(content)
         for at, result in enumerate(content.rows("results")):
             yield from _command(f"sha256-{digest}-{at}", result)
 
 
 def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
-    times = result.numbers("times")
+    times = result.times("times")
     codes = _column(result, "exit_codes", len(times))
     peaks = _column(result, "memory_usage_byte", len(times))
-    parameters = result.inner("parameters") if result.has("parameters") else Fields(result.path, 1, {})
+    parameters = result.at("parameters")
     for index, seconds in enumerate(times):
-        if seconds < 0:
-            raise result.fail("times", f"{seconds} s is no time")
         code, peak = codes[index], peaks[index]
         run_id = f"{name}-{index:04d}"
         has_failed = codes != [None] * len(codes) and code != 0
@@ -75,8 +68,8 @@ def _column(result: Fields, name: str, length: int) -> list[int | None]:
     """Return a list with an entry per time, each of which may be null; nulls alone where there is no such list."""
     if not result.has(name):
         return [None] * length
-    values = result.anything(name)
-    if not isinstance(values, list) or len(values) != length:
+    values = result.items(name)
+    if len(values) != length:
         raise result.fail(name, f"not a list with an entry for each of the {length} times")
     each = Fields(result.path, result.line, {f"{name}[{at}]": value for at, value in enumerate(values)}, result.within)
     least = -(2**31) if name == "exit_codes" else 0

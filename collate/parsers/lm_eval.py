@@ -8,7 +8,6 @@ scoring.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,9 +16,10 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
-from ...core.sdk.logs.fields import Fields, check_plain
+from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .lm_eval_samples import LmEvalSamples
+from .requests import UNKNOWN, bare_run
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
 _OWN_MODEL = "decodebench"
@@ -41,13 +41,8 @@ class LmEvalResults(LogParser):
         )
 
     def read(self, path: Path) -> Iterator[Run]:
-        """Yield the runs.
-
-        Raises:
-            RawLogError: the file is cut, a value is of the wrong kind, or a task has no share among its metrics.
-        """
+        """Yield the runs."""
         content, digest = read_object(path)
-        check_plain(content)
         results = content.inner("results")
         tasks = _tasks(content, results)
         scored = [task for task in tasks if _share_of(results.inner(task)) is not None]
@@ -56,57 +51,40 @@ class LmEvalResults(LogParser):
 
 
 def _tasks(content: Fields, results: Fields) -> list[str]:
-    groups = content.inner("group_subtasks").content if content.has("group_subtasks") else {}
+    groups = content.at("group_subtasks").content
     members = {task for tasks in groups.values() if isinstance(tasks, list) for task in tasks if isinstance(task, str)}
     told = [task for task in results.content if set(results.inner(task).content) - _NO_METRICS - {" ", ""}]
     return [task for task in told if task not in members or not any(group in told for group in groups)]
 
 
 def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
-    config = content.inner("config") if content.has("config") else Fields(content.path, 1, {})
+    config = content.at("config")
     metric, share = _accuracy(figures)
     arguments = _arguments(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
     settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
-    engine = _engine(arguments, config)
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
+    named = next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
+    return bare_run(
+        run_id,
+        **_engine(arguments, config),
         started_at=_started_at(content),
-        backend=engine.backend,
-        model=str(
-            next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
-            or "unknown"
-        ),
-        quantisation=str(config.content.get("model_dtype") or "unknown").removeprefix("torch."),
-        device=engine.device,
-        options=engine.options,
+        model=str(named or UNKNOWN),
+        quantisation=str(config.content.get("model_dtype") or UNKNOWN).removeprefix("torch."),
         task=task,
-        samples=0,
-        warmup=0,
-        max_new_tokens=1,
         settings=settings,
         totals=Totals(accuracy=share, samples=_samples(content, task)),
         notes=("an lm-eval result has no times; its samples are in a file of its own",),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Engine:
-    backend: str
-    device: str
-    options: dict[str, Any]
-
-
-def _engine(arguments: dict[str, Any], config: Fields) -> _Engine:
+def _engine(arguments: dict[str, Any], config: Fields) -> dict[str, Any]:
     """Say what answered: decodebench's own model in the harness names backend and device among its arguments."""
-    model = str(config.content.get("model") or "unknown")
+    model = str(config.content.get("model") or UNKNOWN)
     if model != _OWN_MODEL:
-        return _Engine(model, str(config.content.get("device") or "unknown"), arguments)
+        return {"backend": model, "device": str(config.content.get("device") or UNKNOWN), "options": arguments}
+    backend, device = str(arguments.get("backend") or model), str(arguments.get("device") or "cpu")
     options = {name: value for name, value in arguments.items() if name not in _CELL}
-    return _Engine(str(arguments.get("backend") or model), str(arguments.get("device") or "cpu"), options)
+    return {"backend": backend, "device": device, "options": options}
 
 
 def _started_at(content: Fields) -> str:
@@ -141,7 +119,7 @@ def _is_metric(key: str) -> bool:
 
 
 def _samples(content: Fields, task: str) -> int | None:
-    counts = content.inner("n-samples").content.get(task) if content.has("n-samples") else None
+    counts = content.at("n-samples").content.get(task)
     effective = counts.get("effective") if isinstance(counts, dict) else None
     return effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
 

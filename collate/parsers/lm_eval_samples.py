@@ -36,11 +36,7 @@ class LmEvalSamples(LogParser):
         return has_keys(head, "doc_id", "filtered_resps", "doc_hash")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run and a sample for each document.
-
-        Raises:
-            RawLogError: a value is of the wrong kind, or no metric of the file is a share; names line and field.
-        """
+        """Yield the run and a sample for each document."""
         found = read_rows(path)
         if not found.rows:
             raise malformed(path, 1, "line", found.cut or "no document in the file")

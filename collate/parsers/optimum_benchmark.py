@@ -22,26 +22,15 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from .requests import UNKNOWN, bare_run
 
 _BYTES_PER_MB = 10**6
-_NO_OPTIONS = frozenset(
-    {
-        "name",
-        "version",
-        "_target_",
-        "model",
-        "processor",
-        "task",
-        "library",
-        "model_type",
-        "device",
-        "device_ids",
-        "seed",
-    }
-)
+_NO_OPTIONS = (
+    "name", "version", "_target_", "model", "processor", "task", "library", "model_type", "device", "device_ids",
+    "seed",
+)  # fmt: skip
 _FORMATS = ("quantization_scheme", "torch_dtype", "dtype", "precision")
 
 
@@ -57,13 +46,8 @@ class OptimumBenchmark(LogParser):
         return is_object_with(head, "config", "backend", "scenario", "launcher", "_target_")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run, and a sample for each row of each timed generation.
-
-        Raises:
-            RawLogError: the file is cut, a value is of the wrong kind, or it timed no text generation.
-        """
+        """Yield the run, and a sample for each row of each timed generation."""
         content, _ = read_object(path)
-        check_plain(content)
         yield from _read(content.inner("report"), content.inner("config"))
 
 
@@ -79,13 +63,8 @@ class OptimumReport(LogParser):
         return is_object_with(head, "load_model", "latency", "stdev_") and not is_object_with(head, "config")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run, and a sample for each row of each timed generation.
-
-        Raises:
-            RawLogError: the file is cut, a value is of the wrong kind, or it timed no text generation.
-        """
+        """Yield the run, and a sample for each row of each timed generation."""
         report, _ = read_object(path)
-        check_plain(report)
         yield from _read(report, None)
 
 
@@ -156,20 +135,15 @@ def _samples(
 
 
 def _values(report: Fields, target: str) -> list[float]:
-    if not report.has(target) or not report.inner(target).has("latency"):
-        return []
-    latency = report.inner(target).inner("latency")
-    values = latency.numbers("values")
-    if values and min(values) < 0:
-        raise latency.fail("values", f"{min(values)} s is no time")
-    return values
+    latency = report.at(target, "latency")
+    return latency.times("values") if report.at(target).has("latency") else []
 
 
 def _configured(config: Fields) -> _Work:
     scenario = config.inner("scenario")
     shapes = scenario.inner("input_shapes")
-    generated = scenario.inner("generate_kwargs") if scenario.has("generate_kwargs") else Fields(config.path, 1, {})
-    prompt = shapes.count("sequence_length", most=MOST_TOKENS) if shapes.has("sequence_length") else None
+    generated = scenario.at("generate_kwargs")
+    prompt = shapes.optional(shapes.tokens, "sequence_length")
     limit = generated.count("max_new_tokens", 1, MOST_TOKENS) if generated.has("max_new_tokens") else 100
     note = None if generated.has("max_new_tokens") else "100 new tokens, the tool's default: none are configured"
     return _Work(shapes.count("batch_size", 1, 10_000), limit, prompt, note)
@@ -185,8 +159,8 @@ def _computed(report: Fields) -> _Work:
 
 
 def _volume(report: Fields, target: str) -> int | None:
-    inner = report.inner(target) if report.has(target) else None
-    if inner is None or not inner.has("latency") or not inner.has("throughput"):
+    inner = report.at(target)
+    if not inner.has("latency") or not inner.has("throughput"):
         return None
     volume = inner.inner("throughput").number("value") * inner.inner("latency").number("mean")
     whole = round(volume)
@@ -207,7 +181,7 @@ def _about(config: Fields | None, run_id: str) -> dict[str, Any]:
     backend = config.inner("backend")
     return {
         "backend": backend.text("name"),
-        "backend_version": backend.text("version") if backend.has("version") else None,
+        "backend_version": backend.optional(backend.text, "version"),
         "model": backend.text("model"),
         "quantisation": _format(backend),
         "device": backend.text("device") if backend.has("device") else UNKNOWN,
@@ -219,7 +193,7 @@ def _about(config: Fields | None, run_id: str) -> dict[str, Any]:
 
 
 def _format(backend: Fields) -> str:
-    quantised = backend.inner("quantization_config") if backend.has("quantization_config") else None
+    quantised = backend.optional(backend.inner, "quantization_config")
     if quantised is not None and quantised.has("quant_method"):
         return quantised.text("quant_method")
     return next((backend.text(name) for name in _FORMATS if backend.has(name)), UNKNOWN)
@@ -243,49 +217,37 @@ def _environment(config: Fields) -> Environment | None:
         if name.endswith("_version") and value is not None and name != "python_version"
     }
     return Environment(
-        platform=_text(told, "system"),
-        machine=_text(told, "machine"),
-        cpu_model=(_text(told, "cpu") or "").strip() or None,
+        platform=told.optional(told.text, "system"),
+        machine=told.optional(told.text, "machine"),
+        cpu_model=(told.optional(told.text, "cpu") or "").strip() or None,
         memory_bytes=round(told.number("cpu_ram_mb") * _BYTES_PER_MB) if told.has("cpu_ram_mb") else None,
         gpu=tuple(str(gpu) for gpu in gpus) if isinstance(gpus, list) else (),
-        python=_text(told, "python_version"),
+        python=told.optional(told.text, "python_version"),
         packages=packages,
     )
-
-
-def _text(fields: Fields, name: str) -> str | None:
-    return fields.text(name) if fields.has(name) else None
 
 
 def _figures(report: Fields) -> dict[str, Any]:
     """Return load time, memory and energy, as far as they were tracked."""
     loading = _values(report, "load_model")
-    peaks = [_memory(report, target) for target in ("generate", "prefill", "decode")]
-    energy = [inner for target in ("prefill", "generate") if (inner := _energy(report, target)) is not None]
+    peaks = [report.at(target, "memory") for target in ("generate", "prefill", "decode")]
+    # of one call, processor and memory included, which no metric of ours is
+    energy = {target: report.at(target, "energy") for target in ("prefill", "generate")}
     return {
         "load_s": loading[0] if loading else None,
         "peak_rss_bytes": _largest(peaks, "max_ram"),
         "peak_device_bytes": _largest(peaks, "max_process_vram"),
-        "settings": {f"published_energy_kwh_{name}": value for name, value in energy},
+        "settings": {
+            f"published_energy_kwh_{target}": repr(spent.number("total"))
+            for target, spent in energy.items()
+            if report.at(target).has("energy")
+        },
     }
 
 
-def _memory(report: Fields, target: str) -> Fields | None:
-    inner = report.inner(target) if report.has(target) else None
-    return inner.inner("memory") if inner is not None and inner.has("memory") else None
-
-
-def _largest(peaks: Sequence[Fields | None], name: str) -> int | None:
-    found = [peak.number(name) for peak in peaks if peak is not None and peak.has(name)]
+def _largest(peaks: Sequence[Fields], name: str) -> int | None:
+    found = [peak.number(name) for peak in peaks if peak.has(name)]
     return round(max(found) * _BYTES_PER_MB) if found else None
-
-
-def _energy(report: Fields, target: str) -> tuple[str, str] | None:
-    """Return a target's energy: of one call, processor and memory included, which no metric of ours is."""
-    inner = report.inner(target) if report.has(target) else None
-    if inner is None or not inner.has("energy"):
-        return None
-    return target, repr(inner.inner("energy").number("total"))
 
 
 @hookimpl

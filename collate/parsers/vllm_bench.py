@@ -9,7 +9,8 @@ alone. The other two write a handful of figures without model or token counts. L
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields, check_plain
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
 from ...core.sdk.logs.text import read_text
 from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
@@ -44,11 +45,7 @@ class VllmServe(LogParser):
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
-        """Yield each benchmark's run and its requests.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names line and field.
-        """
+        """Yield each benchmark's run and its requests."""
         rows, digest, cut = _objects(path)
         for at, row in enumerate(rows):
             yield from _served(f"sha256-{digest}-{at}", row, cut if at == len(rows) - 1 else None)
@@ -70,7 +67,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
     total = row.count("total_output_tokens")
     run = bare_run(
         run_id,
-        _named(row, "label") or _named(row, "backend") or row.text("endpoint_type"),
+        row.optional(row.text, "label") or row.optional(row.text, "backend") or row.text("endpoint_type"),
         started_at=_date(row.content.get("date")),
         model=row.text("model_id"),
         quantisation=_metadata(row, _QUANTISATION),
@@ -86,10 +83,6 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
     )
     yield run
     yield from records(run_id, requests, wall_s)
-
-
-def _named(row: Fields, name: str) -> str | None:
-    return row.text(name) if row.has(name) else None
 
 
 def _date(value: object) -> str:
@@ -134,9 +127,12 @@ def _requests(row: Fields) -> list[Request]:
     if not row.has("output_lens"):
         return []
     length = len(row.counts("output_lens", most=MOST_TOKENS))
-    columns = {name: _column(row, name, row.counts, length) for name in ("output_lens", "input_lens")}
-    columns |= {name: _column(row, name, row.numbers, length) for name in ("ttfts", "latencies", "start_times")}
-    columns |= {"itls": _gaps(row, length), "errors": _errors(row, length)}
+    readers: dict[str, Callable[[str], Iterable[Any]]] = {
+        **dict.fromkeys(("output_lens", "input_lens"), row.counts),
+        **dict.fromkeys(("ttfts", "latencies"), row.times),
+        **{"start_times": row.numbers, "itls": partial(_gaps, row), "errors": row.items},
+    }
+    columns = {name: _column(row, name, read, length) for name, read in readers.items()}
     began = min((start for start in columns["start_times"] if start is not None), default=0.0)
     return [_request(row, {name: values[at] for name, values in columns.items()}, began) for at in range(length)]
 
@@ -144,7 +140,7 @@ def _requests(row: Fields) -> list[Request]:
 def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
     """Return one request from its entry in each list."""
     if entry["errors"]:
-        return Request(None, error=entry["errors"])
+        return Request(None, error=str(entry["errors"]))
     first_s = entry["ttfts"] or None  # 0.0 where the endpoint does not stream
     duration_s = entry["latencies"]
     if duration_s is None and first_s is not None and entry["itls"] is not None:
@@ -160,43 +156,17 @@ def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
     )
 
 
-def _column(row: Fields, name: str, read: Any, length: int) -> list[Any]:  # noqa: ANN401 - a reader of lists
-    values = read(name) if row.has(name) else [None] * length
-    _check_length(row, name, values, length)
-    for value in values:
-        if value is not None and name in ("ttfts", "latencies") and value < 0:
-            raise row.fail(name, f"{value} s is no time")
-    return list(values)
-
-
-def _check_length(row: Fields, name: str, values: Sequence[object], length: int) -> None:
+def _column(row: Fields, name: str, read: Callable[[str], Iterable[Any]], length: int) -> list[Any]:
+    """Return a list with an entry per request; nulls alone where the file has no such list."""
+    values = list(read(name)) if row.has(name) else [None] * length
     if len(values) != length:
         raise row.fail(name, f"{len(values)} entries, but {length} in 'output_lens'")
+    return values
 
 
-def _gaps(row: Fields, length: int) -> list[list[float] | None]:
-    if not row.has("itls"):
-        return [None] * length
-    lists = row.anything("itls")
-    if not isinstance(lists, list):
-        raise row.fail("itls", "no list")
-    _check_length(row, "itls", lists, length)
-    each = Fields(row.path, row.line, {f"itls[{at}]": gaps for at, gaps in enumerate(lists)}, row.within)
-    found = [each.numbers(name) for name in each.content]
-    for at, gaps in enumerate(found):
-        if gaps and min(gaps) < 0:
-            raise row.fail(f"itls[{at}]", f"{min(gaps)} s is no time")
-    return list(found)
-
-
-def _errors(row: Fields, length: int) -> list[str | None]:
-    if not row.has("errors"):
-        return [None] * length
-    values = row.anything("errors")
-    if not isinstance(values, list):
-        raise row.fail("errors", "no list")
-    _check_length(row, "errors", values, length)
-    return [str(value) if value else None for value in values]
+def _gaps(row: Fields, name: str) -> list[list[float]]:
+    each = Fields(row.path, row.line, {f"{name}[{at}]": gaps for at, gaps in enumerate(row.items(name))}, row.within)
+    return [each.times(inner) for inner in each.content]
 
 
 def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:
@@ -226,13 +196,8 @@ class VllmLatency(LogParser):
         return is_object_with(head, "avg_latency", "latencies")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run and its iterations.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield the run and its iterations."""
         content, digest = read_object(path)
-        check_plain(content)
         times = content.numbers("latencies")
         if not times or min(times) <= 0:
             raise content.fail("latencies", "not a time above 0 for each iteration")
@@ -260,14 +225,9 @@ class VllmThroughput(LogParser):
         return is_object_with(head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
 
     def read(self, path: Path) -> Iterator[Run]:
-        """Yield the run.
-
-        Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
-        """
+        """Yield the run."""
         content, digest = read_object(path)
-        check_plain(content)
-        output = content.count("total_output_tokens") if content.has("total_output_tokens") else None
+        output = content.optional(content.count, "total_output_tokens")
         published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
         note = "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no speed of generation"
         unknown = "the file tells neither model nor generated tokens, hence no speed"

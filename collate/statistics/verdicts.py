@@ -69,7 +69,7 @@ def verdict_of(ratio: Interval, min_effect: float) -> str:
     if ratio.value is None:
         return "not comparable"
     if ratio.low is None or ratio.high is None:
-        return "not tested"
+        return "not tested" if ratio.n < 2 else "no difference shown"  # too wide for a number
     if ratio.low >= 1 / (1 + min_effect) and ratio.high <= 1 + min_effect:
         return "equivalent"
     if ratio.low > 1:

@@ -9,7 +9,8 @@ import click
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import Backend, Quantisation
+from ..contract.backend import Backend
+from ..contract.model import Quantisation
 from ..errors import UsageError
 from ..host.availability import availability
 from ..host.registry import Registry

@@ -34,7 +34,6 @@ _COMMANDS = {
     "collate": ("results", "Read the raw logs of a folder into its store."),
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
     "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
-    "consistency": ("consistency", "Recompute printed tables from their own figures."),
     "findings": ("compare", "Say what is wrong or doubtful in the measurements of an experiment."),
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),

@@ -14,10 +14,9 @@ from ..contract.backend import Backend
 from ..errors import DecodebenchError, UsageError, unknown_name
 from ..host.registry import Registry
 from ..measure.cells import expand
-from ..measure.plan import Plan, build
+from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
 from ..measure.runner import Runner, describe_failures
-from ..measure.task_settings import settled
 from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json
 from .plan_flags import MatrixFlags, cell_specs
@@ -61,7 +60,7 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     check_config(ctx)
     registry, cache = installed_plugins(), ModelCache()
     plan, left_out = _plan(ctx, flags, registry)
-    plan = settled(plan, registry)
+    plan = with_task_settings(plan, registry)
     for note in left_out:
         click.echo(note, err=True)
     runner = Runner(

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..cache import default_root
+from ..errors import DecodebenchError
+from ..files import write_whole
 
 if TYPE_CHECKING:
     import click
@@ -34,9 +36,8 @@ def listed() -> dict[str, str]:
         pass
     commands = _provided()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"plugins": fingerprint, "commands": commands}), encoding="utf-8")
-    except OSError:
+        write_whole(file, json.dumps({"plugins": fingerprint, "commands": commands}))
+    except DecodebenchError:
         pass  # a cache that cannot be written makes the help slow, not wrong
     return commands
 

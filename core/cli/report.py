@@ -101,7 +101,6 @@ def _write_page(store: Store, comparison: Comparison, path: Path) -> Path:
 
 def _write_slides(store: Store, comparison: Comparison, path: Path, template: Path | None) -> Path:
     """Write the slides and return their path; the sources of the default ones go to ``slides``, of others by name."""
-    from ...collate.comparison.reproduce import plan_toml
     from ...viz.slides import TEMPLATE, write_slides
     from .installed import installed_plugins
 
@@ -109,10 +108,7 @@ def _write_slides(store: Store, comparison: Comparison, path: Path, template: Pa
         raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
     sources = path.with_name("slides" if path.name == _SLIDES else f"{path.stem}-slides")
     figures = list(installed_plugins().figures.values())
-    plan = plan_toml(store, comparison.experiment)
-    return write_slides(
-        store, comparison, path, sources, figures=figures, reproduce=plan, template=template or TEMPLATE
-    )
+    return write_slides(store, comparison, path, sources, figures=figures, template=template or TEMPLATE)
 
 
 def _print_log_entry(folder: Path, comparison: Comparison) -> None:

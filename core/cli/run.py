@@ -12,34 +12,17 @@ from ... import defaults
 from ..cache import ModelCache
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
-from ..measure.plan import Plan, build
+from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.runner import Runner, RunReport, describe_failures
-from ..measure.task_settings import settled
+from ..sdk.sizes import Size
 from .installed import installed_plugins
 from .output import CONTEXT, console, json_option, print_json, print_table
 from .plan_flags import MatrixFlags, plan_content
 from .settings import SOURCES, check_config
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes, such as ``800M`` or ``2GiB`` (binary units)."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        """Turn the text into bytes."""
-        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
-        number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "")
-        try:
-            return int(float(number) * _UNITS[unit])
-        except ValueError:
-            self.fail(f"{value!r} is no size; write bytes, or e.g. 800M or 2GiB", param, ctx)
 
 
 def workload_options(command: F) -> F:
@@ -151,7 +134,7 @@ def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Seq
         notes: what was left out already.
     """
     cache = ModelCache()
-    plan = settled(plan, registry)
+    plan = with_task_settings(plan, registry)
     matrix = expand(plan, registry, cache)
     for note in [*notes, *matrix.notes]:
         click.echo(note, err=True)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from ... import defaults
 from ..measure.launcher import Line
-from .check import Broken, NotApplicable, check
-from .subject import Generation, Subject
+from .check import check
+from .outcome import Broken, NotApplicable
+from .outputs import Generation, first_difference
+from .subject import Subject
 
 
 @check("Score with the weights and number formats that decode; position t is the token given those before it.")
@@ -64,7 +66,7 @@ def tokens_match_the_reference(subject: Subject) -> str:
     for number, (own, theirs) in enumerate(zip(claiming.greedy, right, strict=True), 1):
         if own.sample["prompt_hash"] != theirs.sample["prompt_hash"]:
             raise Broken(f"prompt {number} has other ids than with {reference.name}")
-        parts = next((at for at, (a, b) in enumerate(zip(own.ids, theirs.ids, strict=False)) if a != b), None)
+        parts = first_difference(own.ids, theirs.ids)
         if parts is None and len(own.ids) != len(theirs.ids):
             raise Broken(f"prompt {number}: {len(own.ids)} tokens instead of {len(theirs.ids)}")
         if parts is not None and (margin := _margin(judge, right, number, parts)) >= defaults.TIE_MARGIN:
@@ -94,6 +96,3 @@ def _margin(judge: Subject, right: Sequence[Generation], number: int, at: int) -
         return math.inf
     first, second = judge.evaluate([generation.ids for generation in right], 2)[number - 1]["top_logprobs"][at]
     return float(first) - float(second)
-
-
-AGREEMENT = (score_agrees_with_greedy_choice, tokens_match_the_reference)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from ..errors import DecodebenchError
 from ..records.schema import Record
-
-if TYPE_CHECKING:
-    from .subject import Subject
+from .outcome import Broken, NotApplicable
+from .subject import Subject
 
 Verdict = Literal["passed", "failed", "skipped"]
-Trial = Callable[["Subject"], str | None]
+Trial = Callable[[Subject], str | None]
 
 
 class CheckResult(Record):
@@ -26,14 +25,6 @@ class CheckResult(Record):
     verdict: Verdict = Field(description="passed, failed, or skipped by declaration")
     reason: str | None = Field(None, description="what was seen; for a skipped check why it does not apply")
     advice: str | None = Field(None, description="failed: what to do about it")
-
-
-class Broken(Exception):
-    """The backend breaks the rule; the text is what was seen, with the values."""
-
-
-class NotApplicable(Exception):
-    """The rule does not bind this backend; the text is the declaration, or what is missing on this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from ..contract.backend import BackendOptions
 from ..errors import UsageError
 from ..host.validation import validate_options
-from .check import Broken, NotApplicable, check
+from .check import check
+from .outcome import Broken, NotApplicable
 from .subject import Subject
 
 _IMPORT_S = 0.25
@@ -132,12 +133,3 @@ def options_are_used(subject: Subject) -> str:
         raise Broken(f"never read, and not named in inert_options: {', '.join(sorted(unread))}")
     inert = f"; inert here: {', '.join(found['inert'])}" if found["inert"] else ""
     return f"{len(found['read'])} read{inert}"
-
-
-DECLARATIONS = (
-    importing_loads_no_engine,
-    probe_is_cheap,
-    probe_is_honest,
-    options_refuse_what_they_should,
-    options_are_used,
-)

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 from ... import defaults
 from ..measure.launcher import Line
-from .check import Broken, NotApplicable, check
-from .subject import Generation, Subject
+from .check import check
+from .outcome import Broken, NotApplicable
+from .outputs import Generation, counted, parting
+from .subject import Subject
 
 _BURST_FIRST_S = 0.02  # a shorter prefill is too short to tell a burst from a quick model
 _BURST_SHARE = 0.01
@@ -26,9 +28,9 @@ def greedy_is_deterministic(subject: Subject) -> str:
     first, second = subject.greedy, [line["ids"] for line in subject.generating("greedy")]
     for number, (one, ids) in enumerate(zip(first, second, strict=True), 1):
         if one.ids != ids:
-            raise Broken(f"prompt {number} gives other tokens in another process: {_parting(one.ids, ids)}")
+            raise Broken(f"prompt {number} gives other tokens in another process: {parting(one.ids, ids)}")
     if first[0].ids != first[-1].ids:
-        raise Broken(f"a prompt gives other tokens the second time: {_parting(first[0].ids, first[-1].ids)}")
+        raise Broken(f"a prompt gives other tokens the second time: {parting(first[0].ids, first[-1].ids)}")
     return f"{sum(len(one.ids) for one in first)} tokens, twice"
 
 
@@ -41,7 +43,7 @@ def max_new_tokens_is_respected(subject: Subject) -> str:
 def _limits_seen(lines: Sequence[Line]) -> str:
     for line in lines:
         if line["fault"] or len(line["ids"]) != line["limit"]:
-            raise Broken(f"with max_new_tokens = {line['limit']}: {line['fault'] or _count(line['ids'])}")
+            raise Broken(f"with max_new_tokens = {line['limit']}: {line['fault'] or counted(line['ids'])}")
     return f"limits {', '.join(str(line['limit']) for line in lines)}"
 
 
@@ -55,7 +57,7 @@ def stop_tokens_end_the_output(subject: Subject) -> str:
         wanted = ids if at is None else ids[: at + 1]
         what = "with ignore_eos" if at is None else f"with token {at + 1} of its output as the stop token"
         if line["fault"] or line["ids"] != wanted:
-            raise Broken(f"{what}: {line['fault'] or _parting(wanted, line['ids'])}")
+            raise Broken(f"{what}: {line['fault'] or parting(wanted, line['ids'])}")
     return f"stops at tokens {', '.join(str(line['at'] + 1) for line in rest if 'at' in line)}"
 
 
@@ -99,7 +101,7 @@ def committed_ids_are_the_output(subject: Subject) -> str:
         raise Broken(f"token {outside[0]} was committed; the vocabulary has {size}")
     for generation in subject.greedy:
         if (joined := _joined(generation)) != generation.ids:
-            raise Broken(f"{_count(joined)} in the steps, {_count(generation.ids)} in the output")
+            raise Broken(f"{counted(joined)} in the steps, {counted(generation.ids)} in the output")
     return f"{len(seen)} steps"
 
 
@@ -139,18 +141,18 @@ def _count_fault(subject: Subject, generation: Generation) -> str | None:
     if not forwards and subject.kind != "autoregressive":
         return f"no step says how many forwards it took; a {subject.kind} decoder is judged by them"
     if forwards and sum(forwards) <= 0:
-        return f"{sum(forwards)} forwards for {_count(generation.ids)}"
+        return f"{sum(forwards)} forwards for {counted(generation.ids)}"
     for step in steps:
         drafted, accepted = step.get("drafted"), step.get("accepted")
         if (drafted is None) != (accepted is None):
             return f"step {step['index'] + 1} tells only one of drafted and accepted"
         if drafted is not None and not _is_whole_cycle(step, is_last=step is steps[-1]):
             return (
-                f"step {step['index'] + 1} commits {_count(step['token_ids'])}; {accepted} of {drafted} drafted ones "
+                f"step {step['index'] + 1} commits {counted(step['token_ids'])}; {accepted} of {drafted} drafted ones "
                 f"were accepted"
             )
         if step.get("block_size") is not None and len(step["token_ids"]) > step["block_size"]:
-            return f"step {step['index'] + 1} commits {_count(step['token_ids'])} in a block of {step['block_size']}"
+            return f"step {step['index'] + 1} commits {counted(step['token_ids'])} in a block of {step['block_size']}"
     return None
 
 
@@ -202,7 +204,7 @@ def cancellation_leaves_it_usable(subject: Subject) -> str:
     for line in lines:
         for before, after in zip(line["before"], line["ids"], strict=True):
             if before != after:
-                raise Broken(f"closed after {line['after']} steps, then: {_parting(before, after)}")
+                raise Broken(f"closed after {line['after']} steps, then: {parting(before, after)}")
     return f"closed after {', '.join(str(line['after']) for line in lines)} steps"
 
 
@@ -215,11 +217,11 @@ def sampling_follows_its_seed(subject: Subject) -> str:
         raise NotApplicable(f"it refuses to sample with these options: {why}")
     seeds, top = subject.generating("sample")
     if seeds["again"] != seeds["ids"][0]:
-        raise Broken(f"one seed gives two outputs: {_parting(seeds['again'], seeds['ids'][0])}")
+        raise Broken(f"one seed gives two outputs: {parting(seeds['again'], seeds['ids'][0])}")
     if all(ids == seeds["ids"][0] for ids in seeds["ids"]):
         raise Broken(f"{len(seeds['ids'])} seeds at temperature 1.5 give one output")
     if top["ids"] != top["greedy"]:
-        raise Broken(f"top_k = 1 is not greedy: {_parting(top['greedy'], top['ids'])}")
+        raise Broken(f"top_k = 1 is not greedy: {parting(top['greedy'], top['ids'])}")
     return f"{len(seeds['ids'])} seeds"
 
 
@@ -234,31 +236,5 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
     for row, line in enumerate(lines):
         is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
         if line["alone"] != line["together"] and not is_tie:
-            raise Broken(f"row {row} gets other tokens in a batch: {_parting(line['alone'], line['together'])}")
+            raise Broken(f"row {row} gets other tokens in a batch: {parting(line['alone'], line['together'])}")
     return f"{len(lines)} rows"
-
-
-def _count(ids: Sequence[int]) -> str:
-    return f"{len(ids)} token{'' if len(ids) == 1 else 's'}"
-
-
-def _parting(one: Sequence[int], other: Sequence[int]) -> str:
-    """Word where two outputs part."""
-    at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
-    if at is None:
-        return f"{_count(other)} instead of {len(one)}"
-    return f"token {at + 1} is {other[at]} instead of {one[at]}"
-
-
-GENERATION = (
-    greedy_is_deterministic,
-    max_new_tokens_is_respected,
-    stop_tokens_end_the_output,
-    stop_strings_end_the_text,
-    committed_ids_are_the_output,
-    counts_add_up,
-    timestamps_are_monotonic,
-    cancellation_leaves_it_usable,
-    sampling_follows_its_seed,
-    rows_of_a_batch_are_independent,
-)

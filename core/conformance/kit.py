@@ -8,16 +8,19 @@ from pydantic import Field, JsonValue
 
 from ..errors import unknown_name
 from ..records.schema import Record
-from .agreement import AGREEMENT
+from . import agreement, declarations, generation, resources
 from .check import Check, CheckResult
-from .declarations import DECLARATIONS
-from .generation import GENERATION
-from .resources import RESOURCES
 from .subject import Subject
 
 _TABLE_BEGINS, _TABLE_ENDS = "<!-- checks: written by `make docs` -->", "<!-- end of checks -->"
 
-CHECKS: tuple[Check, ...] = (*DECLARATIONS, *GENERATION, *RESOURCES, *AGREEMENT)
+CHECKS = tuple(
+    found
+    for module in (declarations, generation, resources, agreement)
+    for found in vars(module).values()
+    if isinstance(found, Check)
+)
+"""Every check of the four modules, in the order in which it stands there."""
 
 
 class ConformanceReport(Record):

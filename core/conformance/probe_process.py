@@ -15,19 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ModelFacts, PreparedModel, Request, ResolvedModel
+from ..contract.backend import Backend, BackendOptions
+from ..contract.generation import Request
+from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, sources
 from ..host.validation import validate_options
 from ..measure.timed_loop import Row, measure
-from ..measure.worker import Wire, reason_of, work
+from ..measure.wire import Wire
+from ..measure.worker import reason_of, work
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .imports import Imports
 from .memory import resident_bytes
 from .option_reads import recording
+from .outputs import first_difference
 from .probe_job import Generating, ProbeJob
 
 _LIMITS = (1, 2, 7)
@@ -232,7 +236,7 @@ def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int]) -> float | None:
     """Return by how much the likeliest id leads the next where two outputs part; None where that is not known."""
-    parts = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    parts = first_difference(one, other)
     if parts is None or "score-top-k" not in loaded.backend.supports:
         return None
     first, second = loaded.backend.score([*loaded.prompts[prompt], *one[: parts + 1]], 2).top_logprobs[-1]

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..contract.backend import ResolvedModel
-from .check import Broken, NotApplicable, check
+from ..contract.model import ResolvedModel
+from .check import check
 from .memory import growth_per_cycle
+from .outcome import Broken, NotApplicable
 from .subject import Subject
 
 _KEPT_SHARE = 0.5
@@ -67,6 +68,3 @@ def _damaged(model: ResolvedModel, scratch: Path) -> ResolvedModel | None:
     if not files:
         return None
     return ResolvedModel(copy.name, copy, f"damaged-{model.content_hash}", model.architecture, model.companions)
-
-
-RESOURCES = (close_frees_memory, errors_name_their_cause)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,18 +11,21 @@ from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import Backend, Kind, ModelFacts, PreparedModel, ResolvedModel
+from ..contract.backend import Backend, Kind
+from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
-from ..measure.cells import Cell, expand
+from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import Line, Outcome, run_worker
+from ..measure.launcher import WORKER, Line, Outcome, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model
-from .check import Broken, NotApplicable
+from .answers import Answers
+from .outcome import Broken, NotApplicable
+from .outputs import Generation
 from .probe_job import GENERATING, Generating, ProbeJob, Question
 
 MAX_NEW_TOKENS = 24
@@ -31,79 +34,49 @@ PROMPTS = (
     "Question: A box holds 12 pens. Mia gives 5 pens to Tom. How many pens are left in the box?\nAnswer:",
     "Once upon a time",
 )
-_WORKER = "decodebench.core.measure.worker"
 _PROBE = "decodebench.core.conformance.probe_process"
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """One sample of a worker process.
+class Setup:
+    """What is checked, by name.
 
     Attributes:
-        sample: its line: output ids, text, finish, times.
-        steps: the lines of its steps, in order of time.
+        backend: a registered backend.
+        model: a named model, path or Hub id; None: the one that the backend is shown with.
+        quantisation: weight format; None: the backend's first.
+        device: device name.
+        options: values that differ from the defaults.
+        reference: backend that exactness is claimed against; None: the one that declares itself the reference.
+        timeout_s: a process of a check is killed after so many seconds.
     """
 
-    sample: Line
-    steps: Sequence[Line]
-
-    @property
-    def ids(self) -> list[int]:
-        """The output's token ids."""
-        return list(self.sample["output_ids"])
+    backend: str
+    model: str | None = None
+    quantisation: str | None = None
+    device: str = "cpu"
+    options: Mapping[str, JsonValue] = field(default_factory=dict)
+    reference: str | None = None
+    timeout_s: float = defaults.CONFORMANCE_TIMEOUT_S
 
 
 class Subject:
     """One backend under test.
 
     Args:
-        cell: backend, model, quantisation, device and options.
-        registry: the plugins.
-        cache: prepared models.
-        reference: the backend that exactness is claimed against; None where there is none.
-        timeout_s: a process of a check is killed after so many seconds.
+        setup: backend, model and the rest, by name.
+        registry: the plugins, where they are loaded already.
+
+    Raises:
+        UsageError: a name is unknown, or an option is refused.
+        ModelError: the model cannot be found.
     """
 
-    def __init__(
-        self, cell: Cell, registry: Registry, cache: ModelCache, reference: type[Backend] | None, timeout_s: float
-    ) -> None:
-        self.cell, self.registry, self.reference = cell, registry, reference
-        self._cache, self._timeout_s = cache, timeout_s
-        self._answers = _Answers()
-
-    @classmethod
-    def of(
-        cls,
-        backend: str,
-        *,
-        model: str | None = None,
-        quantisation: str | None = None,
-        device: str = "cpu",
-        options: Mapping[str, JsonValue] | None = None,
-        reference: str | None = None,
-        timeout_s: float = defaults.CONFORMANCE_TIMEOUT_S,
-        registry: Registry | None = None,
-    ) -> Subject:
-        """Find everything by name.
-
-        Args:
-            backend: name of a registered backend.
-            model: a named model, path or Hub id; None: the one that the backend is shown with.
-            quantisation: weight format; None: the backend's first.
-            device: device name.
-            options: values that differ from the defaults.
-            reference: backend that exactness is held against; None: the one that declares itself the reference.
-            timeout_s: a process of a check is killed after so many seconds.
-            registry: the plugins, where they are loaded already.
-
-        Raises:
-            UsageError: a name is unknown, or an option is refused.
-            ModelError: the model cannot be found.
-        """
-        registry, cache = registry or all_plugins(), ModelCache()
-        name = model or example_model(backend, registry.models)
-        cell = _cell(registry, cache, backend, name, quantisation, device, options or {})
-        return cls(cell, registry, cache, _reference(registry, reference), timeout_s)
+    def __init__(self, setup: Setup, registry: Registry | None = None) -> None:
+        self.setup, self.registry, self._cache = setup, registry or all_plugins(), ModelCache()
+        self.cell = _cell(setup, self.registry, self._cache)
+        self.reference = _reference(setup, self.registry)
+        self._answers = Answers()
 
     @property
     def backend(self) -> type[Backend]:
@@ -118,8 +91,8 @@ class Subject:
     def on(self, backend: type[Backend], quantisation: str, options: Mapping[str, JsonValue]) -> Subject:
         """Return a subject with the same model on another backend, or with another quantisation."""
         model = self.cell.model.name
-        cell = _cell(self.registry, self._cache, backend.name, model, quantisation, self.cell.device, options)
-        return Subject(cell, self.registry, self._cache, self.reference, self._timeout_s)
+        setup = replace(self.setup, backend=backend.name, model=model, quantisation=quantisation, options=options)
+        return Subject(setup, self.registry)
 
     @cached_property
     def declarations(self) -> Line:
@@ -188,7 +161,7 @@ class Subject:
         if answers.loading_fault is not None or questions[0] not in asked:
             return
         job = self._job("measure", kind=ProbeJob, prepared=PreparedJob.of(self.prepared), generating=asked, **_WORK)
-        outcome = self._listen(job, _PROBE, answers)
+        outcome = self._listen(job, _PROBE, answers.take)
         if outcome.status != "ok":
             answers.died(outcome.reason or outcome.status)
 
@@ -238,7 +211,7 @@ class Subject:
             about["damaged"] = ModelJob.of(damaged)
         return self._run(self._job("measure", kind=ProbeJob, question=question, **about), _PROBE)
 
-    def _run(self, job: Job, module: str = _WORKER) -> list[Line]:
+    def _run(self, job: Job, module: str = WORKER) -> list[Line]:
         lines: list[Line] = []
         outcome = self._listen(job, module, lines.append)
         if outcome.status != "ok":
@@ -246,68 +219,11 @@ class Subject:
         return lines
 
     def _listen(self, job: Job, module: str, on_line: Callable[[Line], None]) -> Outcome:
-        return run_worker(job, engine_text=None, timeout_s=self._timeout_s, on_line=on_line, module=module)
+        return run_worker(job, engine_text=None, timeout_s=self.setup.timeout_s, on_line=on_line, module=module)
 
     def _job(self, action: str, *, kind: type[Job] = Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
-        cell = self.cell
-        return kind.model_validate(
-            {
-                "action": action,
-                **self.registry.place(cell.backend.name),
-                "backend": cell.backend.name,
-                "options": cell.expanded_options,
-                "device": cell.device,
-                "quantisation": cell.quantisation,
-                "cache_root": self._cache.root,
-                **changes,
-            }
-        )
-
-
-@dataclass(slots=True)
-class _Answers:
-    """What processes with a loaded model have answered so far; takes their lines.
-
-    Attributes:
-        facts: of the loaded model.
-        lines: the lines of each question that was answered to the end.
-        faults: why a question could not be answered.
-        loading_fault: why the model could not be loaded.
-        asking: the question that is being answered.
-        death: why the last process ended before its time.
-    """
-
-    facts: ModelFacts | None = None
-    lines: dict[Generating, list[Line]] = field(default_factory=dict)
-    faults: dict[Generating, str] = field(default_factory=dict)
-    loading_fault: str | None = None
-    asking: Generating | None = None
-    death: str | None = None
-
-    def __call__(self, line: Line) -> None:
-        match line["type"]:
-            case "facts":
-                self.facts = ModelFacts(**{**line["facts"], "stop_token_ids": tuple(line["facts"]["stop_token_ids"])})
-            case "asking":
-                self.asking = line["question"]
-                self.lines[line["question"]] = []
-            case "answered":
-                self.asking = None
-            case "fault":
-                del self.lines[line["question"]]
-                self.faults[line["question"]] = line["reason"]
-            case _ if self.asking is not None:
-                self.lines[self.asking].append(line)
-
-    def died(self, reason: str) -> None:
-        """The process has ended before its time."""
-        self.death = reason
-        if self.facts is None:
-            self.loading_fault = f"the model could not be loaded: {reason}"
-        elif self.asking is not None:
-            self.lines.pop(self.asking, None)
-            self.faults[self.asking] = reason
-        self.asking = None
+        about = {**job_fields(self.cell, self.registry), "cache_root": self._cache.root}
+        return kind.model_validate({"action": action, **about, **changes})
 
 
 def _prompts() -> list[PromptJob]:
@@ -319,26 +235,20 @@ def _prompts() -> list[PromptJob]:
 _WORK: Mapping[str, Any] = {"prompts": _prompts(), "max_new_tokens": MAX_NEW_TOKENS}
 
 
-def _cell(
-    registry: Registry,
-    cache: ModelCache,
-    backend: str,
-    model: str,
-    quantisation: str | None,
-    device: str,
-    options: Mapping[str, JsonValue],
-) -> Cell:
-    spec: dict[str, Any] = {"backend": backend, "device": [device], "options": {k: [v] for k, v in options.items()}}
-    if quantisation is not None:
-        spec["quantisation"] = [quantisation]
+def _cell(setup: Setup, registry: Registry, cache: ModelCache) -> Cell:
+    spec: dict[str, Any] = {"backend": setup.backend, "device": [setup.device]}
+    spec["options"] = {name: [value] for name, value in setup.options.items()}
+    if setup.quantisation is not None:
+        spec["quantisation"] = [setup.quantisation]
+    model = setup.model or example_model(setup.backend, registry.models)
     plan = build({"workload": {"model": [model], "max_new_tokens": MAX_NEW_TOKENS}, "cells": [spec]}, "check")
     (cell,) = expand(plan, registry, cache).cells
     return cell
 
 
-def _reference(registry: Registry, name: str | None) -> type[Backend] | None:
-    if name is not None:
-        return registry.backend(name)
+def _reference(setup: Setup, registry: Registry) -> type[Backend] | None:
+    if setup.reference is not None:
+        return registry.backend(setup.reference)
     return next((backend for backend in registry.backends.values() if backend.is_reference), None)
 
 

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..isolation.plugins import all_plugins
 from .check import Check
 from .kit import CHECKS
-from .subject import Subject
+from .subject import Setup, Subject
 
 
 class BackendConformance:
@@ -49,15 +49,9 @@ class BackendConformance:
         """
         found = cls.__dict__.get("_subject")
         if found is None:
-            found = cls._subject = Subject.of(
-                _registered(cls),
-                model=cls.model,
-                quantisation=cls.quantisation,
-                device=cls.device,
-                options=cls.options,
-                reference=cls.reference,
-                timeout_s=cls.timeout_s,
-            )
+            name, reference = _registered(cls), cls.reference
+            setup = Setup(name, cls.model, cls.quantisation, cls.device, cls.options, reference, cls.timeout_s)
+            found = cls._subject = Subject(setup)
         return found
 
 

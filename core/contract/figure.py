@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import matplotlib.axes
 
 Row = dict[str, Any]
 """One row of a store query: column name to a plain value."""
+
+Axes: TypeAlias = "matplotlib.axes.Axes"
+"""What is drawn on; named so that a module of figures imports matplotlib where it draws only."""
+
+Panels: TypeAlias = "Axes | Sequence[Axes]"
+"""One axes, or several for a figure with several panels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,7 @@ class Figure:
     id: str
     title: str
     sql: str
-    draw: Callable[[Axes | Sequence[Axes], Sequence[Row]], None]
+    draw: Callable[[Panels, Sequence[Row]], None]
     panels: int = 1
     needs: str = "finished rounds"
     topic: str = "comparison"

@@ -13,8 +13,10 @@ from ..records.schema import Record
 Severity = Literal["error", "warning", "note"]
 
 CellFacts = Mapping[str, Any]
-"""A cell that has a finished round: the columns of ``run_metrics`` of its first one (JSON columns as objects),
-``label``, the cell's name in tables, and ``measured``, rows of that round's measured samples."""
+"""A cell that has a finished round. Its keys are the columns of ``run_metrics`` of the first one (JSON columns as
+objects), ``label``, the cell's name in tables, and ``measured``, a row for each measured sample of that round with
+``index``, ``sample_id``, ``prompt_tokens``, ``output_tokens``, ``output_ids``, ``text``, ``finish``, ``status``,
+``duration_s``, ``ttft_s``, ``score``, ``scores``, ``choice_logprobs`` and ``engine``."""
 
 
 class Place(Record):

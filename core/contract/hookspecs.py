@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .task import Task
 
 PROJECT = "decodebench"
-API_VERSION = "1.0"
-"""Version of this contract; a plugin may state ``decodebench_api = ">=1,<2"`` at module level."""
+API_VERSION = "2.0"
+"""Version of this contract; a plugin may state ``decodebench_api = ">=2,<3"`` at module level."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -32,17 +32,18 @@ class LogParser(ABC):
 
         Args:
             path: the file; its name alone is no proof.
-            head: its first ``HEAD_BYTES`` bytes; ``head_text`` decodes them.
+            head: its first ``HEAD_BYTES`` bytes; ``decodebench.core.sdk.logs.text.head_text`` decodes them.
         """
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run of the file, followed by its samples and steps.
 
-        The host fills ``experiment``, ``cell_id``, ``round`` and the provenance of each run: leave them empty. What
-        the log does not tell is None; ``Run.notes`` says what was inferred. ``run_id`` must depend on nothing but the
-        file's name and content, so that a second import is seen as the same run.
+        The host fills ``experiment``, ``cell_id``, ``round`` and the provenance of each run: give ``""``, ``""``, 0 and
+        nothing. What the log does not tell is None; ``Run.notes`` says what was inferred. ``run_id`` must depend on
+        nothing but the file's name and content, so that a second import is seen as the same run.
 
         Raises:
-            RawLogError: the file cannot be read as this format; ``malformed`` words it.
+            RawLogError: the file cannot be read as this format; ``decodebench.core.sdk.logs.text.malformed`` makes one
+                of file, line, field and what is wrong.
         """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backend import ResolvedModel
+    from .model import ResolvedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class SweepCells:
     """A preset's matrix for one model.
 
     Attributes:
-        cells: as ``[[cells]]`` of a plan holds them; the first is the baseline.
+        cells: parts of the matrix, the first the baseline: ``backend`` and, where they are not the usual ones,
+            ``model``, ``quantisation``, ``device`` (names or lists of them) and ``options`` (by name; a list is swept).
         notes: what was made smaller or left out for this model, one sentence each.
     """
 

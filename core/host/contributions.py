@@ -80,7 +80,8 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
 
 
 def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
-    from ..contract.backend import BackendOptions, Quantisation
+    from ..contract.backend import BackendOptions
+    from ..contract.model import Quantisation
 
     options = backend.Options
     if not (isinstance(options, type) and issubclass(options, BackendOptions)):

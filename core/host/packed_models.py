@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..contract.backend import PreparedModel, ResolvedModel
+from ..contract.model import PreparedModel, ResolvedModel
 from ..records.schema import Record
 
 

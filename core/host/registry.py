@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import pluggy
 from pydantic import Field
@@ -102,17 +102,37 @@ class _Names:
     clashes: list[tuple[int, str]] = field(default_factory=list)
 
 
+class _Provided(Generic[N]):
+    """What all plugins provide through the hook that an attribute is named after, by name."""
+
+    def __set_name__(self, owner: type[Registry], name: str) -> None:
+        self._hook = f"{hookspecs.PROJECT}_{name}"
+
+    def __get__(self, registry: Registry, owner: type[Registry]) -> Mapping[str, N]:
+        return registry._names_of(self._hook).objects
+
+
 class Registry:
     """Everything that plugins provide. Made once per process and handed down.
 
     Reading it loads the plugins whose source names the hook that is asked for, and no others: a command that needs
-    findings imports no engine's plugin, one that needs nothing pays nothing.
+    findings imports no engine's plugin, one that needs nothing pays nothing. What each hook provides is by name.
 
     Args:
         only: load just the plugins of these names or addresses (a worker needs one).
         files: one-off plugins; those of ``--plugin`` where nothing is said.
         remote: gives the plugins of other interpreters; not asked where ``only`` is given.
     """
+
+    backends: _Provided[type[Backend]] = _Provided()
+    models: _Provided[ModelSource] = _Provided()
+    tasks: _Provided[type[Task]] = _Provided()
+    figures: _Provided[Figure] = _Provided()
+    log_parsers: _Provided[type[LogParser]] = _Provided()
+    exporters: _Provided[Exporter] = _Provided()
+    findings: _Provided[FindingCheck] = _Provided()
+    commands: _Provided[Command] = _Provided()
+    sweeps: _Provided[Sweep] = _Provided()
 
     def __init__(
         self,
@@ -242,54 +262,6 @@ class Registry:
             if twice:
                 raise PluginError(f"{noun(caller.name)} {twice[0]!r} is already provided by plugin {about.name!r}")
         return items
-
-    def _all(self, hook: str) -> Mapping[str, Any]:
-        return self._names_of(hook).objects
-
-    @property
-    def backends(self) -> Mapping[str, type[Backend]]:
-        """Backend classes by name."""
-        return self._all("decodebench_backends")
-
-    @property
-    def models(self) -> Mapping[str, ModelSource]:
-        """Named models by name."""
-        return self._all("decodebench_models")
-
-    @property
-    def tasks(self) -> Mapping[str, type[Task]]:
-        """Task classes by name."""
-        return self._all("decodebench_tasks")
-
-    @property
-    def figures(self) -> Mapping[str, Figure]:
-        """Figures by id."""
-        return self._all("decodebench_figures")
-
-    @property
-    def log_parsers(self) -> Mapping[str, type[LogParser]]:
-        """Log parser classes by name."""
-        return self._all("decodebench_log_parsers")
-
-    @property
-    def exporters(self) -> Mapping[str, Exporter]:
-        """Exporters by name."""
-        return self._all("decodebench_exporters")
-
-    @property
-    def findings(self) -> Mapping[str, FindingCheck]:
-        """Checks of measurements by name."""
-        return self._all("decodebench_findings")
-
-    @property
-    def commands(self) -> Mapping[str, Command]:
-        """Sub-commands by name."""
-        return self._all("decodebench_commands")
-
-    @property
-    def sweeps(self) -> Mapping[str, Sweep]:
-        """Sweep presets by name."""
-        return self._all("decodebench_sweeps")
 
     def backend(self, name: str) -> type[Backend]:
         """Return a backend class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, unknown_name
+from ..files import write_whole
 from ..host.user_files import config_file, data_folder, read_config
 
 TABLE = "backends"
@@ -66,8 +66,4 @@ def _installed() -> dict[str, Path]:
 
 
 def _write(content: Mapping[str, Path]) -> None:
-    file = _file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({name: str(python) for name, python in content.items()}, indent=1))
-    temporary.replace(file)
+    write_whole(_file(), json.dumps({name: str(python) for name, python in content.items()}, indent=1))

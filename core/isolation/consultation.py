@@ -1,7 +1,7 @@
 """Answers questions about the plugins of the environment that it runs in: the other end of ``interpreter``.
 
-``python -m decodebench.core.isolation.consultation`` reads a JSON line per question and answers with one, until its input ends.
-It imports plugins and no engine.
+``python -m decodebench.core.isolation.consultation`` reads a JSON line per question and answers with one, until its
+input ends. It imports plugins and no engine.
 """
 
 from __future__ import annotations

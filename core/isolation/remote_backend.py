@@ -16,17 +16,12 @@ from typing import Any, ClassVar, NoReturn
 from pydantic import Field, create_model, model_validator
 
 from ..cache import default_root
-from ..contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-)
+from ..contract.backend import Availability, Backend, BackendOptions
+from ..contract.generation import Request
 from ..contract.hookspecs import API_VERSION, hookimpl
-from ..errors import PluginError
+from ..contract.model import PreparedModel, Quantisation, ResolvedModel
+from ..errors import DecodebenchError, PluginError
+from ..files import write_whole
 from ..host.packed_models import ModelJob
 from ..records.workload import Workload
 from .interpreter import Interpreter, interpreter_at
@@ -132,11 +127,8 @@ def describe(python: Path, backend: str) -> Description:
         pass
     description: Description = interpreter_at(python).ask("describe", backend=backend)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"state": _state(description), "description": description}), encoding="utf-8")
-        temporary.replace(file)
-    except OSError:
+        write_whole(file, json.dumps({"state": _state(description), "description": description}))
+    except DecodebenchError:
         pass  # a cache that cannot be written makes listings slow, not wrong
     return description
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import PluginError, UsageError
 from ..host.user_files import data_folder
 from . import assignments as interpreters
-from .installers import Command, Specs, installer_for
+from .installers import Command, Specs, install_command
 from .interpreter import Interpreter
 from .worker_part import placeholder
 
@@ -40,7 +40,7 @@ def commands(name: str, specs: Specs, base: str | None) -> list[Command]:
     """
     folder = folder_of(name)
     make = [base or sys.executable, "-m", "venv", "--without-pip", str(folder)]
-    install = installer_for(str(python_in(folder))).install(specs)
+    install = install_command(specs, str(python_in(folder)))
     return [install] if python_in(folder).exists() else [make, install]
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
 
 from ..contract.hookspecs import PROJECT
+from ..files import whole_folder
 from ..host.user_files import data_folder
 
-MODULES = ("jinja2", "packaging", "platformdirs", "pluggy", "pydantic", "tokenizers")
+MODULES = ("filelock", "jinja2", "packaging", "platformdirs", "pluggy", "pydantic", "tokenizers")
 """What the worker imports; each module is named as its distribution is."""
 
 _OF_THE_HOST = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
@@ -50,17 +49,12 @@ def search_path() -> Path:
     key = hashlib.sha256(f"{_PACKAGE}\0{metadata}\0{points}".encode()).hexdigest()[:16]
     folder = data_folder() / "worker-part" / key
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent))
-        (temporary / PROJECT).symlink_to(_PACKAGE, target_is_directory=True)
-        info = temporary / f"{_stem()}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(metadata, encoding="utf-8")
-        (info / "entry_points.txt").write_text(points, encoding="utf-8")
-        try:
-            temporary.rename(folder)
-        except OSError:  # another process was quicker
-            shutil.rmtree(temporary)
+        with whole_folder(folder) as scratch:
+            (scratch / PROJECT).symlink_to(_PACKAGE, target_is_directory=True)
+            info = scratch / f"{_stem()}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(metadata, encoding="utf-8")
+            (info / "entry_points.txt").write_text(points, encoding="utf-8")
     return folder
 
 

@@ -8,7 +8,6 @@ Bandwidth falls from cache to DRAM, so there is one figure per working set (a la
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveFloat, ValidationError
 
 from ..cache import default_root
+from ..files import write_whole
 from ..records.schema import Ladder, Record
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ def machine_rates(host: str, threads: int) -> MachineRates:
     except (OSError, ValidationError):
         pass  # there is none, or it was cut by a crash
     rates = MachineRates(**bandwidth_ladders(threads), matrix_flops_per_s=matrix_flops_per_s())
-    known.parent.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_suffix(f".{os.getpid()}")
-    temporary.write_text(rates.model_dump_json())
-    temporary.replace(known)
+    write_whole(known, rates.model_dump_json())
     return rates
 
 

@@ -13,7 +13,8 @@ from typing import Any, get_origin
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions, ResolvedModel
+from ..contract.backend import Backend, BackendOptions
+from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
@@ -65,6 +66,13 @@ class Cell:
         """Every option with its value, as JSON."""
         dumped: dict[str, JsonValue] = self.options.model_dump(mode="json")
         return dumped
+
+
+def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
+    """Return the fields of a job that say what it is about."""
+    where = {"device": cell.device, "quantisation": cell.quantisation}
+    what = {"backend": cell.backend.name, "options": cell.expanded_options}
+    return {**registry.place(cell.backend.name), **what, **where}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..contract.backend import Backend, Scores
+from ..contract.backend import Backend
+from ..contract.generation import Scores
 from ..contract.task import likeliest
 from ..errors import ModelError, SampleError
 from ..sdk.tokenizer import Codec, ids_hash

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 _PERIOD_S = 0.5  # rare enough to cost the worker nothing
@@ -41,9 +40,7 @@ class DeviceMonitor:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._handle is None:
             return
         self._end.set()

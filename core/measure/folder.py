@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..errors import UsageError
 from ..records.raw_log import SUFFIX, RawLogError, lines
@@ -36,19 +37,17 @@ def locked(output: Path) -> Iterator[None]:
     Raises:
         UsageError: another run holds it.
     """
-    with (output / _LOCK).open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            raise UsageError(
-                f"another run (process {holder}) is measuring into {output}; wait for it, or give another --output"
-            ) from error
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
+    file = output / _LOCK
+    lock = FileLock(file, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        holder = file.read_text().strip() or "unknown"
+        raise UsageError(
+            f"another run (process {holder}) is measuring into {output}; wait for it, or give another --output"
+        ) from error
+    with lock:
+        file.write_text(str(os.getpid()))
         yield
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from ..errors import BackendError
 from ..isolation import worker_part
@@ -23,6 +23,8 @@ from .job import Job, ServeRequest
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _KILL_GRACE_S = 5.0
+
+WORKER = "decodebench.core.measure.worker"
 
 Line = dict[str, Any]
 
@@ -48,7 +50,7 @@ def run_worker(
     engine_text: Path | None,
     timeout_s: float,
     on_line: Callable[[Line], None],
-    module: str = "decodebench.core.measure.worker",
+    module: str = WORKER,
 ) -> Outcome:
     """Run one job in a fresh process on this machine.
 
@@ -65,14 +67,7 @@ def run_worker(
     """
     text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
     try:
-        worker = subprocess.Popen(
-            [str(job.python or sys.executable), "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=text,
-            env=_environment(job),
-            start_new_session=True,  # the terminal's Ctrl-C goes to the parent alone, which decides
-        )
+        worker = _start(job, module, text)
         try:
             return _converse(worker, job, timeout_s, on_line, engine_text)
         finally:
@@ -122,14 +117,7 @@ class Served:
     def __init__(self, job: Job, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
-        self._worker = subprocess.Popen(
-            [str(job.python or sys.executable), "-m", "decodebench.core.measure.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._engine_text,
-            env=_environment(job),
-            start_new_session=True,
-        )
+        self._worker = _start(job, WORKER, self._engine_text)
         try:
             _send(self._worker, job.model_dump_json().encode() + b"\n")
             self.context_length = int(self._next("serving")["context_length"])
@@ -173,6 +161,17 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _start(job: Job, module: str, engine_text: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [str(job.python or sys.executable), "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=engine_text,
+        env=_environment(job),
+        start_new_session=True,  # the terminal's Ctrl-C goes to the parent alone, which decides
+    )
 
 
 def _converse(

@@ -3,81 +3,96 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
 
-_SHOWN_PER_SECOND = 2  # drawing costs CPU time that the engine could use
+_SHOWN_PER_SECOND = 1  # drawing costs CPU time that the engine could use
 
 
 class Progress:
-    """Shows cell, round, tokens/s so far and the time left.
+    """Shows rounds done, time spent, cell, tokens/s so far and the time left.
 
     Args:
         console: where to show it; a live line on a terminal, one plain line a round elsewhere.
-        quiet: show nothing.
         shows_log: print what a backend says of each sample in the format that its own tools are known for.
+        clock: tells the seconds that rounds take.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False, shows_log: bool = False) -> None:
-        self._console, self._quiet, self._shows_log = console, quiet, shows_log
-        self._is_live = console.is_terminal and not quiet
-        self._live: Live | None = None
-        self._total = self._finished = 0
+    def __init__(
+        self, console: Console, *, shows_log: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Display
+        from rich.table import Column
+
+        self._console, self._shows_log, self._clock = console, shows_log, clock
+        words = TextColumn("{task.description}", "bold", markup=False, table_column=Column(no_wrap=True, ratio=1))
+        self._display = Display(
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            words,
+            console=console,
+            refresh_per_second=_SHOWN_PER_SECOND,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._display.add_task("", total=None)
+        self._total = self._certain = self._finished = 0
         self._budget_s: float | None = None
-        self._started = 0.0
-        self._label, self._round = "", 0
+        self._place = ""
         self._tokens, self._seconds = 0, 0.0
-        self._round_started = self._drawn = 0.0
-        self._round_seconds: list[float] = []
+        self._began = self._rounds_s = 0.0
 
     def __enter__(self) -> Progress:
-        if self._is_live:
-            from rich.live import Live
-
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+        if self._console.is_terminal:
+            self._display.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        if self._console.is_terminal:
+            self._display.stop()
 
-    def begin(self, rounds: int, kept: int, budget_s: float | None = None) -> None:
-        """Say how many rounds are to run, how many are there already, and for how long to go on at most."""
-        self._total = rounds
-        self._budget_s = budget_s
-        self._started = time.monotonic()
+    def begin(self, rounds: int, kept: int, budget_s: float | None = None, certain: int = 0) -> None:
+        """Say what is to come.
+
+        Args:
+            rounds: how many are to run at most.
+            kept: how many are there already.
+            budget_s: for how long to go on at most; None: until all have run.
+            certain: how many run whatever the budget.
+        """
+        self._total, self._budget_s, self._certain = rounds, budget_s, certain
+        self._began = self._clock()
+        if budget_s is None:
+            self._display.update(self._task, total=rounds)
         if kept:
             self.say(f"{kept} rounds are there already, {rounds} to run")
 
     def preparing(self, label: str) -> None:
         """Say that a model is being converted, quantised or compiled."""
-        self._label = label
-        self._draw(f"preparing {label}", force=True)
+        self._show(f"preparing {label}")
 
     def round_begins(self, label: str, index: int) -> None:
         """A round starts."""
-        self._label, self._round = label, index
+        self._place = f"{label}, round {index + 1}"
         self._tokens, self._seconds = 0, 0.0
-        self._round_started = time.monotonic()
-        self._draw(force=True)
+        self._show(f"{self._place}: {self._rate()}{self._left()}")
 
     def sample(self, tokens: int, seconds: float) -> None:
         """A sample is finished."""
         self._tokens += tokens
         self._seconds += seconds
-        self._draw()
+        self._show(f"{self._place}: {self._rate()}{self._left()}")
 
     def scored(self, number: int, total: int) -> None:
         """So many of the round's answers are scored."""
-        self._draw(f"{self._label}, round {self._round + 1}: scored {number}/{total}")
+        self._show(f"{self._place}: scored {number}/{total}")
 
     def classic_log(self, text: str) -> None:
         """A backend has told of a sample in its own tools' format."""
@@ -87,44 +102,33 @@ class Progress:
     def round_ends(self, status: str, reason: str | None) -> None:
         """A round is over."""
         self._finished += 1
-        self._round_seconds.append(time.monotonic() - self._round_started)
+        self._rounds_s = self._clock() - self._began
+        self._display.update(self._task, completed=self._finished)
         outcome = self._rate() if status == "ok" else f"{status}: {reason}"
-        self.say(f"{self._place(self._finished)} {self._label}, round {self._round + 1}: {outcome}{self._left()}")
+        number = f"{self._finished}" if self._budget_s is not None else f"{self._finished}/{self._total}"
+        self.say(f"[{number}] {self._place}: {outcome}{self._left()}")
 
-    def _place(self, number: int) -> str:
-        """Count rounds; before the first, and within a budget, nobody knows how many there will be."""
-        return f"[{number}]" if self._budget_s is not None or not self._total else f"[{number}/{self._total}]"
+    def say(self, text: str) -> None:
+        """Print one line that stays."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self, text: str) -> None:
+        self._display.update(self._task, description=text)
 
     def _rate(self) -> str:
         return f"{self._tokens / self._seconds:.1f} tokens/s" if self._seconds else "no tokens yet"
 
     def _left(self) -> str:
-        remaining = self._total - self._finished
-        if not self._round_seconds or remaining <= 0:
+        """Estimate the time left; the rounds that run whatever the budget count in full."""
+        if not self._finished or self._finished >= self._total:
             return ""
-        seconds = remaining * sum(self._round_seconds) / len(self._round_seconds)
+        spent = self._clock() - self._began
+        a_round, in_this_round = self._rounds_s / self._finished, spent - self._rounds_s
+        seconds = (self._total - self._finished) * a_round - in_this_round
         if self._budget_s is not None:
-            seconds = min(seconds, max(0.0, self._budget_s - (time.monotonic() - self._started)))
-        return f", about {_duration(seconds)} left"
-
-    def say(self, text: str) -> None:
-        """Print one line that stays."""
-        if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _draw(self, text: str | None = None, *, force: bool = False) -> None:
-        now = time.monotonic()
-        if self._live is None or (not force and now - self._drawn < 1 / _SHOWN_PER_SECOND):
-            return
-        self._drawn = now
-        self._live.update(self._line(text), refresh=True)
-
-    def _line(self, text: str | None) -> Text:
-        from rich.text import Text
-
-        where = self._place(self._finished + 1)
-        shown = text or f"{self._label}, round {self._round + 1}: {self._rate()}{self._left()}"
-        return Text(f"{where} {shown}", style="bold", no_wrap=True, overflow="ellipsis")
+            certain = (self._certain - self._finished) * a_round - in_this_round
+            seconds = max(certain, min(seconds, self._budget_s - spent))
+        return f", about {_duration(max(seconds, 0.0))} left"
 
 
 def _duration(seconds: float) -> str:

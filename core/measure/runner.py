@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import Backend, PreparedModel
-from ..contract.task import Likelihood
+from ..contract.model import PreparedModel
 from ..errors import BackendError
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
-from ..isolation.remote_backend import RemoteBackend
-from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Sampling
+from ..records.raw_log import RawLogWriter
+from ..records.schema import Environment
 from ..sdk.models import model_bytes
-from .cells import Cell, Matrix, schedule, workload_identity
+from .cells import Cell, Matrix, job_fields, schedule, workload_identity
 from .device_monitor import DeviceMonitor
 from .environment import capture
 from .folder import finished_rounds, latest_name, locked, next_name, writable
@@ -40,6 +33,7 @@ from .launcher import Outcome, request, run_worker
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
+from .round_log import Listener, Round, beside, head, sampling_of, slug
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -139,7 +133,10 @@ class Runner:
         for cell in self.matrix.cells:
             if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
                 self.prepared(cell)
-        self.progress.begin(missing, report.kept, budget.seconds)
+        certain = sum(
+            (cell.id, index) not in complete for cell in self.matrix.cells for index in range(budget.min_rounds)
+        )
+        self.progress.begin(missing, report.kept, budget.seconds, certain)
         start, longest = time.monotonic(), 0.0
         for index in range(self.plan.rounds):
             began = time.monotonic()
@@ -181,12 +178,13 @@ class Runner:
 
     def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
         prepared = self.prepared(cell)
-        run_id = str(uuid.uuid4())
         if self._environment is None:
             self._environment = capture(anonymise=self.plan.anonymise)
-        log = RawLogWriter(self._path(cell, run_id))
+        place = self.matrix.cells.index(cell)
+        now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
+        log = RawLogWriter(now.path(self.output, self._environment, self.plan.seed))
         with log:
-            log.write("run", self._head(run_id, experiment, cell, index, prepared))
+            log.write("run", head(now, self.plan, self.prompts, self.registry, self._environment))
             with DeviceMonitor(cell.device) as monitor:
                 outcome, wall_s, device_peak = self._execute(log, cell, prepared)
             end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
@@ -207,14 +205,9 @@ class Runner:
         if shortage is not None:
             return Outcome("skipped", shortage), time.monotonic() - start, None
         job = self._job(cell, "measure", prepared.model)
-        listener = _Listener(log, self.progress)
+        listener, engine_text = Listener(log, self.progress), beside(log.path, ".engine.txt")
         try:
-            outcome = run_worker(
-                job,
-                engine_text=log.path.with_name(log.path.name.removesuffix(SUFFIX) + ".engine.txt"),
-                timeout_s=self.plan.timeout_s,
-                on_line=listener,
-            )
+            outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user")
         wall_s = time.monotonic() - start
@@ -224,7 +217,7 @@ class Runner:
             outcome = Outcome("interrupted", "interrupted by the user while answers were scored")
         return outcome, wall_s, listener.device_peak_bytes
 
-    def _score(self, log: RawLogWriter, listener: _Listener) -> None:
+    def _score(self, log: RawLogWriter, listener: Listener) -> None:
         """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
         for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
             log.write("score", line)
@@ -243,11 +236,8 @@ class Runner:
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        log_bytes = (
-            (self.plan.workload.measured + self.plan.workload.warmup)
-            * (self.plan.workload.token_limit + 4)
-            * _LINE_BYTES
-        )
+        workload = self.plan.workload
+        log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(self.output).free
         if log_bytes > free:
             return (
@@ -260,11 +250,7 @@ class Runner:
         workload = self.plan.workload
         return Job(
             action=action,
-            **self.registry.place(cell.backend.name),
-            backend=cell.backend.name,
-            options=cell.options.model_dump(mode="json"),
-            device=cell.device,
-            quantisation=cell.quantisation,
+            **job_fields(cell, self.registry),
             model=ModelJob.of(cell.model) if prepared is None else None,
             prepared=None if prepared is None else PreparedJob.of(prepared),
             cache_root=self.cache.root,
@@ -275,7 +261,7 @@ class Runner:
             ignore_eos=workload.ignore_eos,
             chat=workload.chat,
             stop=workload.stop,
-            sampling=self._sampling(),
+            sampling=sampling_of(self.plan),
         )
 
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
@@ -283,120 +269,12 @@ class Runner:
         prepared = self.prepared(cell)
         return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
 
-    @cached_property
-    def _task_plugin(self) -> Mapping[str, JsonValue]:
-        if self.prompts.task is None:
-            return {}
-        provider = self.registry.provider_of_task(self.prompts.task)
-        return {"task_plugin": provider.origin, "task_plugin_revision": provider.revision}
-
-    def _sampling(self) -> Sampling:
-        workload = self.plan.workload
-        return Sampling(
-            temperature=workload.temperature, top_p=workload.top_p, top_k=workload.top_k, seed=self.plan.seed
-        )
-
-    def _path(self, cell: Cell, run_id: str) -> Path:
-        assert self._environment is not None
-        parts = (self._environment.hostname or "unknown", _slug(cell.model.name), cell.quantisation)
-        name = "_".join((*map(_slug, parts), f"seed{self.plan.seed}", run_id[:8]))
-        return self.output / "raw" / _slug(cell.backend.name) / f"{name}{SUFFIX}"
-
-    def _head(
-        self, run_id: str, experiment: str, cell: Cell, index: int, prepared: _Prepared
-    ) -> Mapping[str, JsonValue]:
-        assert self._environment is not None
-        workload = self.plan.workload
-        provider = self.registry.provider("decodebench_backends", cell.backend.name)
-        environment = self._environment.model_copy(update=_as_it_is_now(cell.backend))
-        return {
-            "schema": SCHEMA_VERSION,
-            "run_id": run_id,
-            "experiment": experiment,
-            "cell_id": cell.id,
-            "round": index,
-            "order": self._order - 1,
-            "cell_index": self.matrix.cells.index(cell),
-            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "backend": cell.backend.name,
-            "backend_version": availability(cell.backend).version,
-            "plugin": provider.origin,
-            "plugin_revision": provider.revision,
-            "kind": cell.backend.kind,
-            "model": cell.model.name,
-            "model_hash": cell.model.content_hash,
-            "quantisation": cell.quantisation,
-            "device": cell.device,
-            "options": cell.expanded_options,
-            "changed_options": list(cell.changed_options),
-            "task": workload.task,
-            "task_version": self.prompts.task_version,
-            **self._task_plugin,
-            "seed": self.plan.seed,
-            "samples": workload.measured,
-            "attempts": workload.attempts,
-            "warmup": workload.warmup,
-            "max_new_tokens": workload.token_limit,
-            "batch_size": workload.batch_size,
-            "depth": workload.depth,
-            "ignore_eos": workload.ignore_eos,
-            "chat": workload.chat,
-            "stop": list(workload.stop),
-            "sampling": self._sampling().model_dump(mode="json"),
-            "first_step_is_prefill": cell.backend.first_step_is_prefill,
-            "environment": environment.model_dump(mode="json"),
-            "prepare_s": prepared.seconds,
-        }
-
-
-class _Listener:
-    """Takes the worker's lines: appends them to the raw log and remembers what scoring and progress need."""
-
-    def __init__(self, log: RawLogWriter, progress: Progress) -> None:
-        self._log, self._progress = log, progress
-        self.answers: list[tuple[int, str, str]] = []  # sample index, sample id, text
-        self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []  # the same for choices
-        self.device_peak_bytes: int | None = None
-
-    def __call__(self, line: dict[str, Any]) -> None:
-        kind = line.pop("type")
-        if kind == "text":
-            with self._log.path.with_name(self._log.path.name.removesuffix(SUFFIX) + ".txt").open(
-                "a", encoding="utf-8"
-            ) as file:
-                file.write(line["text"])
-            self._progress.classic_log(line["text"])
-            return
-        self._log.write(kind, line)
-        if kind == "sample" and line.get("status") != "failed":
-            if line.get("choices"):
-                pairs = zip(line["choice_logprobs"], line["choice_is_greedy"], strict=True)
-                self.likelihoods.append((line["index"], line["sample_id"], [Likelihood(*pair) for pair in pairs]))
-            else:
-                self.answers.append((line["index"], line["sample_id"], line["text"]))
-            peak = line["engine"].get("peak_device_bytes")
-            if peak is not None:
-                self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
-            self._progress.sample(line["output_tokens"] or line["scored_tokens"], line["duration_s"])
-
-
-def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
-    """Return what of the environment changes between rounds: the load, and the versions that the worker has."""
-    found: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 2)}
-    if issubclass(backend, RemoteBackend):
-        found |= {name: backend.description[name] for name in ("python", "packages")}
-    return found
-
 
 def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
-    return f"{_slug(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-")[-60:] or "unnamed"
+    return f"{slug(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
-from .cells import Cell, expand
+from .cells import Cell, expand, job_fields
 from .job import Job
 from .launcher import Served, request
 from .plan import build
@@ -55,11 +55,7 @@ def open_cell(cell: Cell, registry: Registry, cache: ModelCache, timeout_s: floa
     """
     job = Job(
         action="prepare",
-        **registry.place(cell.backend.name),
-        backend=cell.backend.name,
-        options=cell.options.model_dump(mode="json"),
-        device=cell.device,
-        quantisation=cell.quantisation,
+        **job_fields(cell, registry),
         model=ModelJob.of(cell.model),
         cache_root=cache.root,
     )

@@ -7,53 +7,46 @@ What is asked stands in ``ServeRequest``, a JSON line each; every line is answer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..contract.backend import Backend, ModelFacts, Request, Scores
+from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
-from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_pair
 from .job import ServeRequest
-from .timed_loop import answer_of, measure, measure_with_stop
+from .session import Session
+from .timed_loop import answer_of
 
 
-def serve(
-    lines: Iterator[str], send: Callable[[str, dict[str, Any]], None], backend: Backend, codec: Codec, facts: ModelFacts
-) -> None:
-    """Answer every line of ``lines``."""
-    stop_ids = facts.stop_token_ids or codec.stop_ids()
-    send("serving", {"context_length": facts.context_length})
-    for line in lines:
-        asked = ServeRequest.model_validate_json(line)
+def serve(session: Session) -> None:
+    """Answer every line of standard input."""
+    session.wire.send("serving", {"context_length": session.facts.context_length})
+    for line in iter(sys.stdin.readline, ""):
         try:
-            send("answer", {"values": _answers(asked, backend, codec, facts, stop_ids)})
+            session.wire.send("answer", {"values": _answers(session, ServeRequest.model_validate_json(line))})
         except (SampleError, ModelError) as error:
-            send("answer", {"error": str(error)})
+            session.wire.send("answer", {"error": str(error)})
 
 
-def _answers(
-    asked: ServeRequest, backend: Backend, codec: Codec, facts: ModelFacts, stop_ids: Sequence[int]
-) -> list[Any]:
+def _answers(session: Session, asked: ServeRequest) -> list[Any]:
     match asked.kind:
         case "score":
             pairs = zip(asked.prompts, asked.continuations, strict=True)
-            encoded = (encode_pair(codec, *pair, is_rendered=asked.is_rendered) for pair in pairs)
-            return [_likelihood([_scored(backend, pair, facts)]) for pair in encoded]
+            encoded = (encode_pair(session.codec, *pair, is_rendered=asked.is_rendered) for pair in pairs)
+            return [_likelihood([_scored(session, pair)]) for pair in encoded]
         case "rolling":
-            return [_rolling(backend, codec, facts, text) for text in asked.prompts]
+            return [_rolling(session, text) for text in asked.prompts]
         case "generate":
-            return _generated(asked, backend, codec, facts, stop_ids)
+            return _generated(session, asked)
 
 
-def _scored(backend: Backend, pair: Pair, facts: ModelFacts) -> Scores:
+def _scored(session: Session, pair: Pair) -> Scores:
     """Score a pair; a prompt that is too long loses its beginning, as in lm-evaluation-harness."""
-    room = facts.context_length - len(pair.continuation_ids)
-    if room < 1:
-        raise ModelError(
-            f"a continuation of {len(pair.continuation_ids)} tokens; the model's context holds {facts.context_length}"
-        )
-    return backend.score_continuation(pair.prompt_ids[-room:], pair.continuation_ids)
+    held, length = session.facts.context_length, len(pair.continuation_ids)
+    if length >= held:
+        raise ModelError(f"a continuation of {length} tokens; the model's context holds {held}")
+    return session.backend.score_continuation(pair.prompt_ids[length - held :], pair.continuation_ids)
 
 
 def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
@@ -63,11 +56,11 @@ def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
     return total, all(bool(value) for one in scores for value in one.is_greedy)
 
 
-def _rolling(backend: Backend, codec: Codec, facts: ModelFacts, text: str) -> float:
+def _rolling(session: Session, text: str) -> float:
     """Score a whole text, the first token given the begin token; a longer one than the context in windows."""
-    tokens = codec.encode_behind(text)
-    windows = rolling_windows(tokens, codec.begin_id(), facts.context_length)
-    return _likelihood([backend.score_continuation(pair.prompt_ids, pair.continuation_ids) for pair in windows])[0]
+    codec, score = session.codec, session.backend.score_continuation
+    windows = rolling_windows(codec.encode_behind(text), codec.begin_id(), session.facts.context_length)
+    return _likelihood([score(pair.prompt_ids, pair.continuation_ids) for pair in windows])[0]
 
 
 def rolling_windows(tokens: Sequence[int], begin_id: int, size: int) -> Iterator[Pair]:
@@ -87,26 +80,15 @@ def rolling_windows(tokens: Sequence[int], begin_id: int, size: int) -> Iterator
         done = end
 
 
-def _generated(
-    asked: ServeRequest, backend: Backend, codec: Codec, facts: ModelFacts, stop_ids: Sequence[int]
-) -> list[str]:
-    room = facts.context_length - asked.max_new_tokens
+def _generated(session: Session, asked: ServeRequest) -> list[str]:
+    held, codec = session.facts.context_length, session.codec
+    room = held - asked.max_new_tokens
     if room < 1:
-        raise ModelError(
-            f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {facts.context_length}"
-        )
+        raise ModelError(f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {held}")
     encode = codec.encode_behind if asked.is_rendered else codec.encode
     requests = [
-        Request(
-            prompt_ids=tuple(encode(prompt)[-room:]),
-            max_new_tokens=asked.max_new_tokens,
-            temperature=asked.sampling.temperature,
-            top_p=asked.sampling.top_p,
-            top_k=asked.sampling.top_k,
-            seed=asked.sampling.seed + row,
-            stop_token_ids=tuple(stop_ids),
-        )
+        session.sampled(encode(prompt)[-room:], asked.max_new_tokens, asked.sampling, row)
         for row, prompt in enumerate(asked.prompts)
     ]
-    batch = measure_with_stop(backend, requests, asked.stop, codec.decode) if asked.stop else measure(backend, requests)
-    return [answer_of(request, row, codec.decode) for request, row in zip(requests, batch.rows, strict=True)]
+    rows = session.generate(requests, asked.stop).rows
+    return [answer_of(request, row, codec.decode) for request, row in zip(requests, rows, strict=True)]

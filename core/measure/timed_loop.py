@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..contract.backend import Backend, Request, Step
+from ..contract.backend import Backend
+from ..contract.generation import Request, Step
 from ..errors import PluginError
 
 Clock = Callable[[], int]

@@ -21,7 +21,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from pydantic import ValidationError
@@ -75,9 +74,7 @@ class RawLogWriter:
     def __enter__(self) -> RawLogWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._file.closed:
             self.abandon()
 
@@ -128,16 +125,6 @@ def parse_line(path: Path, number: int, raw: bytes | str) -> Line:
     if not isinstance(content, dict) or "type" not in content:
         raise RawLogError(f"{path}:{number}: not a raw-log line (an object with 'type')")
     return content
-
-
-def read_head(path: Path) -> Line | None:
-    """Return the ``run`` line of a raw log, or None where the file has no readable one."""
-    try:
-        for _, content in lines(path):
-            return content if content["type"] == "run" and content.get("schema") == SCHEMA_VERSION else None
-    except RawLogError:
-        return None
-    return None
 
 
 def read(path: Path) -> RawLog:

@@ -1,7 +1,7 @@
 """The shared record of every measurement, whichever tool wrote it: ``Run`` > ``Sample`` > ``RecordedStep``.
 
 Units are in the names: seconds, bytes, tokens. ``None`` means that the log cannot support the figure; it is never
-a guess and never zero. A raw log line is one of these models with a ``type`` beside it (see ``rawlog``).
+a guess and never zero. A raw log line is one of these models with a ``type`` beside it (see ``raw_log``).
 """
 
 from __future__ import annotations

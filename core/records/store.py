@@ -7,122 +7,25 @@ adds it commits, so that no reader sums up steps again. DuckDB is imported when 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
-import time
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from ... import defaults
 from ..errors import DecodebenchError, UsageError
-from .metrics import FACTS_SQL, run_metrics_sql, sample_metrics_sql
+from .facts import FACTS_SQL
 from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
+from .store_file import FILE_NAME, OutdatedStoreError, connect
+from .tables import FLATTENED, VIEWS, columns_of, ddl, layout, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-FILE_NAME = "results.duckdb"
 STORE_VERSION = 3
-REBUILD = "`decodebench collate --rebuild` makes it again from the raw logs"
-
-_SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
-_KEYS = {"runs": ("run_id",), "samples": ("run_id", "index"), "steps": ("run_id", "sample", "index")}
-_MODELS: dict[str, type[BaseModel]] = {"runs": Run, "samples": Sample, "steps": RecordedStep}
-_FLATTENED = ("hostname", "cpu_model")  # of the environment, so that SQL reads without JSON paths
-
-_OTHER_TABLES = """
-CREATE TABLE sources (
-    path VARCHAR PRIMARY KEY, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, sha256 VARCHAR NOT NULL,
-    run_id VARCHAR, problem VARCHAR, parser VARCHAR NOT NULL
-);
-CREATE TABLE parity_scores (
-    source VARCHAR NOT NULL, experiment VARCHAR NOT NULL, baseline_cell VARCHAR NOT NULL, cell VARCHAR NOT NULL,
-    sample_id VARCHAR NOT NULL, "position" BIGINT NOT NULL CHECK ("position" >= 0), baseline_token BIGINT,
-    token BIGINT, logprob_gap DOUBLE, top2_margin DOUBLE
-);
-CREATE TABLE parity_cells (
-    source VARCHAR NOT NULL, line BIGINT NOT NULL, experiment VARCHAR NOT NULL, reference_cell VARCHAR NOT NULL,
-    cell VARCHAR NOT NULL, verdict VARCHAR NOT NULL, compared BIGINT NOT NULL CHECK (compared >= 0),
-    identical BIGINT NOT NULL CHECK (identical >= 0), tokens_identical DOUBLE, positions BIGINT NOT NULL,
-    top1_agreement DOUBLE, kl_mean DOUBLE, kl_max DOUBLE, kl_is_exact BOOLEAN, max_logprob_diff DOUBLE,
-    perplexity DOUBLE, perplexity_text VARCHAR, reason VARCHAR
-);
-CREATE TABLE meta (store_version INTEGER NOT NULL, layout VARCHAR NOT NULL);
-"""
-
-_POLL_S = 0.05  # between two tries of a locked file
 _WAITING_ROWS = 100_000  # added rows that are loaded together; bounds the memory of a large log
-
-Rows = list[tuple[Any, ...]]
-
-
-def column_type(annotation: Any) -> tuple[str, bool]:  # noqa: ANN401 - annotations have no common type
-    """Return the DuckDB type of a schema field and whether it may be NULL."""
-    if get_origin(annotation) in (types.UnionType, typing.Union):
-        inner = [part for part in get_args(annotation) if part is not type(None)]
-        return column_type(inner[0])[0], True
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return "VARCHAR", False
-    if origin is tuple:
-        return f"{_SQL_TYPES[get_args(annotation)[0]]}[]", False
-    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        return "JSON", False
-    return _SQL_TYPES[annotation], False
-
-
-def columns_of(table: str) -> dict[str, str]:
-    """Return the columns of ``runs``, ``samples`` or ``steps`` with their DuckDB types, schema order."""
-    return {name: column_type(field.annotation)[0] for name, field in _MODELS[table].model_fields.items()}
-
-
-def _choices(annotation: Any) -> tuple[str, ...]:  # noqa: ANN401 - annotations have no common type
-    for part in (annotation, *get_args(annotation)):
-        if get_origin(part) is Literal:
-            return get_args(part)
-    return ()
-
-
-def _column_sql(name: str, field: FieldInfo) -> str:
-    sql_type, nullable = column_type(field.annotation)
-    parts = [f'"{name}" {sql_type}'] + ([] if nullable else ["NOT NULL"])
-    operators = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le")}
-    for limit in field.metadata:
-        if type(limit) in operators:
-            operator, attribute = operators[type(limit)]
-            parts.append(f'CHECK ("{name}" {operator} {getattr(limit, attribute)})')
-    choices = _choices(field.annotation)
-    if choices:
-        parts.append(f'CHECK ("{name}" IN ({", ".join(repr(choice) for choice in choices)}))')
-    return " ".join(parts)
-
-
-def ddl() -> str:
-    """Return the statements that create every table and view."""
-    statements = []
-    for table, model in _MODELS.items():
-        columns = [_column_sql(name, field) for name, field in model.model_fields.items()]
-        if table == "runs":
-            columns += [f"{name} VARCHAR" for name in _FLATTENED]
-        if table != "steps":
-            columns.append(f"PRIMARY KEY ({', '.join(_quoted(_KEYS[table]))})")
-        statements.append(f"CREATE TABLE {table} (\n    " + ",\n    ".join(columns) + "\n);")
-    statements.append(_OTHER_TABLES)
-    statements.append(f"CREATE TABLE sample_facts AS SELECT * FROM ({FACTS_SQL}) LIMIT 0;")
-    views = {"sample_metrics": sample_metrics_sql(), "run_metrics": run_metrics_sql()}
-    statements += [f"CREATE VIEW {name} AS {sql};" for name, sql in views.items()]
-    return "\n".join(statements)
-
-
 _FILL_FACTS = f"""
 INSERT INTO sample_facts BY NAME
 WITH runs AS (SELECT * FROM main.runs WHERE run_id IN (SELECT unnest($runs))),
@@ -132,39 +35,12 @@ SELECT * FROM ({FACTS_SQL})
 """
 """The facts of some runs: the names that ``FACTS_SQL`` reads stand for these runs only."""
 
-
-def _layout() -> str:
-    """Fingerprint of tables and views: any change of schema or metrics asks for a rebuild, declared or not."""
-    return hashlib.sha256(ddl().encode()).hexdigest()[:16]
-
-
-def _quoted(names: Iterable[str]) -> list[str]:
-    return [f'"{name}"' for name in names]
+Rows = list[tuple[Any, ...]]
 
 
 def _literal(path: Path) -> str:
     """A path as a text of SQL."""
     return "'" + str(path).replace("'", "''") + "'"
-
-
-def _nothing() -> dict[str, list[str]]:
-    """Return no JSON line for any table."""
-    return {table: [] for table in _MODELS}
-
-
-class OutdatedStoreError(UsageError):
-    """A store that an older decodebench made; the raw logs make it again.
-
-    Args:
-        path: the file.
-        found: what it is and what is known here.
-        advice: what to do.
-    """
-
-    def __init__(self, path: Path, found: str, advice: str = REBUILD) -> None:
-        super().__init__(f"{path}: {found}; {advice}")
-        self.path = path
-        self.found = found
 
 
 class Store:
@@ -174,7 +50,7 @@ class Store:
         self.path = path
         self.read_only = read_only
         self._connection = connection
-        self._waiting = _nothing()
+        self._waiting: dict[str, list[str]] = defaultdict(list)  # JSON lines by table
         self._fresh: list[str] = []  # runs without facts
 
     @classmethod
@@ -197,7 +73,7 @@ class Store:
             raise UsageError(f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`")
         if not read_only:
             folder.mkdir(parents=True, exist_ok=True)
-        store = cls(path, _connect(path, read_only=read_only), read_only=read_only)
+        store = cls(path, connect(path, read_only=read_only), read_only=read_only)
         try:
             store._check_version()
         except BaseException:
@@ -212,22 +88,22 @@ class Store:
         if not tables and not self.read_only:
             with self.transaction():
                 self._connection.execute(ddl())
-                self._connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, _layout()])
+                self._connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
             return
         try:
             versions = self._connection.execute("SELECT store_version, layout FROM meta").fetchall()
         except duckdb.Error:
             versions = []
-        version, layout = versions[0] if len(versions) == 1 else (0, "none")
+        version, fingerprint = versions[0] if len(versions) == 1 else (0, "none")
         if version > STORE_VERSION:
             raise UsageError(
                 f"{self.path}: a newer decodebench made it (store version {version}, this one has {STORE_VERSION}); "
                 "upgrade with `pip install --upgrade decodebench`"
             )
-        if (version, layout) != (STORE_VERSION, _layout()):
-            known = f"this one has {STORE_VERSION} ({_layout()})"
+        if (version, fingerprint) != (STORE_VERSION, layout()):
+            known = f"this one has {STORE_VERSION} ({layout()})"
             raise OutdatedStoreError(
-                self.path, f"an older decodebench made it (store version {version} ({layout}), {known})"
+                self.path, f"an older decodebench made it (store version {version} ({fingerprint}), {known})"
             )
 
     def close(self) -> None:
@@ -253,7 +129,8 @@ class Store:
         try:
             yield
             self._load_waiting()
-            self._fill_facts()
+            if self._fresh:
+                self.query(_FILL_FACTS, {"runs": self._fresh})
             self._connection.execute("COMMIT")
         except duckdb.Error as error:
             with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction by itself
@@ -264,7 +141,8 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         finally:
-            self._fresh, self._waiting = [], _nothing()
+            self._fresh.clear()
+            self._waiting.clear()
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> tuple[list[str], Rows]:
         """Run one statement and return its column names and rows.
@@ -303,7 +181,7 @@ class Store:
             ) AS rounds ON rounds.run_id = f.run_id WHERE f.is_warmup OR f.sample > rounds.first
             """
         )
-        for name, sql in (("sample_metrics", sample_metrics_sql()), ("run_metrics", run_metrics_sql())):
+        for name, sql in VIEWS.items():
             self.query(f"CREATE OR REPLACE TEMP VIEW {name} AS {sql}")
 
     def write_parquet(self, sql: str, path: Path, params: Mapping[str, Any] | None = None) -> None:
@@ -346,7 +224,7 @@ class Store:
         if any(step.sample not in indices for step in steps):
             raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
         environment = run.environment
-        flat = {name: getattr(environment, name) if environment else None for name in _FLATTENED}
+        flat = {name: getattr(environment, name) if environment else None for name in FLATTENED}
         try:
             self._waiting["runs"].append(json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
             self._waiting["samples"] += [sample.model_dump_json() for sample in samples]
@@ -358,23 +236,19 @@ class Store:
             self._load_waiting()
 
     def _load_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, _nothing()
-        for table, lines in waiting.items():
-            if lines:
-                self._load(table, lines, _FLATTENED if table == "runs" else ())
+        waiting = [(table, lines) for table, lines in self._waiting.items() if lines]
+        self._waiting.clear()
+        for table, lines in waiting:
+            self._load(table, lines)
 
-    def _fill_facts(self) -> None:
-        if self._fresh:
-            self.query(_FILL_FACTS, {"runs": self._fresh})
-
-    def _load(self, table: str, lines: Sequence[str], extra: Sequence[str] = ()) -> None:
+    def _load(self, table: str, lines: Sequence[str]) -> None:
         """Insert JSON objects through DuckDB's own reader: some 20 times faster than row by row."""
-        columns = {**columns_of(table), **dict.fromkeys(extra, "VARCHAR")}
+        columns = columns_of(table) | (dict.fromkeys(FLATTENED, "VARCHAR") if table == "runs" else {})
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "rows.jsonl"
             path.write_text("\n".join(lines), encoding="utf-8")
             longest = 4 * max(len(line) for line in lines) + 1024  # bytes of UTF-8 per character at most
-            names = ", ".join(_quoted(columns))
+            names = ", ".join(quoted(columns))
             typed = ", ".join(f"'{name}': '{sql_type}'" for name, sql_type in columns.items())
             try:
                 self.query(
@@ -390,101 +264,3 @@ class Store:
         """Remove a run with everything below it."""
         for table in ("sample_facts", "steps", "samples", "runs"):
             self.query(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
-
-
-def discard(folder: Path, file_name: str = FILE_NAME) -> None:
-    """Delete the store of a folder; the raw logs stay.
-
-    Raises:
-        UsageError: another process has it open.
-    """
-    path = folder / file_name
-    check_free(folder, file_name)
-    path.unlink(missing_ok=True)
-    _log_of(path).unlink(missing_ok=True)
-
-
-def check_free(folder: Path, file_name: str = FILE_NAME) -> None:
-    """Make sure that no other process has the store open; a damaged one counts as free.
-
-    Raises:
-        UsageError: another process has it open.
-    """
-    path = folder / file_name
-    if path.exists():
-        try:
-            _connect(path, read_only=False).close()
-        except StoreInUseError:
-            raise
-        except UsageError:
-            return
-
-
-def replace(folder: Path, file_name: str) -> None:
-    """Put the closed store ``file_name`` in the place of the folder's store, in one step.
-
-    Raises:
-        UsageError: another process has the old one open.
-    """
-    path = folder / FILE_NAME
-    check_free(folder)
-    _log_of(path).unlink(missing_ok=True)  # of a damaged file; a sound one has just been closed without
-    (folder / file_name).replace(path)
-
-
-def is_clean(folder: Path) -> bool:
-    """Whether there is a store, and its last writer closed it: no write-ahead log lies beside it."""
-    path = folder / FILE_NAME
-    return path.exists() and path.stat().st_size > 0 and not _log_of(path).exists()
-
-
-def known_sources(folder: Path) -> dict[str, int] | None:
-    """Return the files behind a store of any version with the number of their runs; None where it does not tell.
-
-    Raises:
-        UsageError: another process has it open.
-    """
-    import duckdb
-
-    with closing(_connect(folder / FILE_NAME, read_only=False)) as connection:
-        if not connection.execute("SELECT 1 FROM information_schema.tables").fetchall():
-            return {}
-        try:
-            return dict(
-                connection.execute(
-                    "SELECT s.path, count(r.run_id) FROM sources s LEFT JOIN runs r ON r.source_file = s.path "
-                    "GROUP BY s.path ORDER BY s.path"
-                ).fetchall()
-            )
-        except duckdb.Error:
-            return None
-
-
-class StoreInUseError(UsageError):
-    """Another process keeps the store open."""
-
-
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open the file; waits ``defaults.STORE_WAIT_S`` for another process to let go of it."""
-    import duckdb
-
-    config: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": not read_only}
-    if not read_only:
-        config["memory_limit"] = defaults.STORE_MEMORY
-    deadline = time.monotonic() + defaults.STORE_WAIT_S
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only, config=config)
-        except duckdb.Error as error:
-            first = str(error).splitlines()[0]
-            if "set lock on file" not in first and "different configuration" not in first:
-                raise UsageError(f"{path} cannot be opened: {first}\n{REBUILD}") from error
-            if "different configuration" in first or time.monotonic() > deadline:
-                raise StoreInUseError(
-                    f"{path} is in use by another process or connection; wait for it to end\n{first}"
-                ) from error
-        time.sleep(_POLL_S)
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + ".wal")

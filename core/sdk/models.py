@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ... import defaults
 from ..cache import ModelCache
-from ..contract.backend import ResolvedModel
+from ..contract.model import ResolvedModel
 from ..contract.model_source import ModelSource
 from ..errors import ModelError, unknown_name
+from ..files import write_whole
 
 _MODEL_FILES = ("*.json", "*.safetensors", "*.gguf", "*.jinja", "*.model", "*.txt")
 _HASH_CACHE_FROM_BYTES = 32 * 2**20  # below, hashing costs less than looking the hash up
@@ -122,10 +122,7 @@ def _file_hash(file: Path, cache: ModelCache) -> str:
     if known.is_file():
         return known.read_text()
     digest = _sha256(file)
-    known.parent.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_suffix(f".{os.getpid()}")
-    temporary.write_text(digest)
-    temporary.replace(known)
+    write_whole(known, digest)
     return digest
 
 

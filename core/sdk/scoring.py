@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..contract.backend import Scores
+from ..contract.generation import Scores
 
 if TYPE_CHECKING:
     import numpy as np

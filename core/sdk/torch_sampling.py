@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..contract.backend import Request
+from ..contract.generation import Request
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from .export import EXPORTER
 from .logs import LOG_PARSERS
 from .sweeps import SWEEPS
 
-decodebench_api = ">=1,<2"
+decodebench_api = ">=2,<3"
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ... import UsageError
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from ...core.sdk.torch_layers.causal_lm import read_config
 from .candidates import clamped_options
 from .draft_config import DraftConfig

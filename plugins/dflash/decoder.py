@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from ...core.sdk.torch_layers.place import Rows, Span
 from .acceptance import Acceptance, Equality, Rejection
 from .accounting import check_sample

@@ -41,7 +41,6 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         UsageError: there is no run of the backend, or none that has anything to write.
     """
     runs = load_runs(store, experiment)
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     summary: list[list[object]] = []
     baselines = [run for run in runs if run.is_baseline]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from ...core.sdk.torch_layers.place import Span
 from .acceptance import residual_distribution
 from .drafters import Drafter

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 from .candidates.budget import AdaptiveBudget
 from .options import DFlashOptions
 from .sampler import Sampler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 from ...core.sdk import torch_sampling
 
 if TYPE_CHECKING:

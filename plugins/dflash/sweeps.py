@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ... import ModelError
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from ...core.contract.sweep import Sweep, SweepCells
 
 _SIZES = (4, 8, *range(9, 21), 24)

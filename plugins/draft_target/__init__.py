@@ -18,7 +18,7 @@ from .findings import FINDINGS
 from .logs import LOG_PARSERS
 from .sweeps import SWEEPS
 
-decodebench_api = ">=1,<2"
+decodebench_api = ">=2,<3"
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import ModelError, UsageError
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from ...core.sdk.tokenizer import vocabulary_hash
 from .options import DraftTargetOptions
 from .rules import rule_for

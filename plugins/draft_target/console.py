@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.contract.backend import Step
+from ...core.contract.generation import Step
 
 
 def line(number: int, steps: Sequence[Step], seconds: float) -> str:

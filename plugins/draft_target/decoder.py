@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from .draft_length import DraftLength
 from .drafters import Drafter
 from .proposal import NOTHING, Proposal, Verdict

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 
 from ... import BackendError, ModelError, SampleError, UsageError
-from ...core.contract.backend import Request, ResolvedModel
+from ...core.contract.generation import Request
+from ...core.contract.model import ResolvedModel
 from ...core.sdk.tokenizer import vocabulary_hash
 from .deadline import Deadline
 from .options import DraftTargetOptions

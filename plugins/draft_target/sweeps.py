@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from ...core.contract.sweep import Sweep, SweepCells
 from .check import NAME
 

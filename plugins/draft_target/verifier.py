@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 from .models import CausalModel
 from .proposal import Proposal, Verdict
 from .rules import Rule

@@ -7,21 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelError
-from ...core.contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    Capability,
-    Kind,
-    ModelFacts,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-    Scores,
-    Step,
-    inert_in_scoring,
-)
+from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.cores import cores
 from ...core.sdk.scoring import score_rows
 from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ... import BackendError, UsageError
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from .full_attention import FullAttentionPlan
 from .layer_reuse import subset_layers
 from .options import FastDllmOptions

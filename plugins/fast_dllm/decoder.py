@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from ... import BackendError
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from .accounts import Accounts, block_causal_tokens, full_attention_tokens
 from .block_causal import BlockCausalPlan, generate
 from .canvas import Canvas

@@ -51,7 +51,6 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         place = f"{_slug(row['task'] or _NO_TASK)}/{_slug(config)}"
         used[place] = used.get(place, 0) + 1
         target = folder / (place if used[place] == 1 else f"{place}_{used[place]}") / "summary.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
         written.append(write_whole(target, json.dumps(summary(row, config), indent=2)))
     return written
 

@@ -35,7 +35,6 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     rows = store.dicts(_SQL, {"experiment": experiment})
     if not rows:
         raise UsageError("no finished round of backend 'fast-dllm' to write")
-    folder.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[list[object]]] = {}
     for row in rows:
         block = row["block_length"]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 from ...core.sdk import torch_sampling
 from .forwards import Proposals
 

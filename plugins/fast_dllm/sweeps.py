@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import UsageError
-from ...core.contract.backend import ResolvedModel
+from ...core.contract.model import ResolvedModel
 from ...core.contract.sweep import Sweep, SweepCells
 from .variant import Variant
 

@@ -9,20 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, UsageError
-from ...core.contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    Capability,
-    Kind,
-    ModelFacts,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-    Scores,
-    Step,
-)
+from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from .options import LlamaCppOptions
 from .quantisations import QUANTISATIONS
 from .sampling import new_chain

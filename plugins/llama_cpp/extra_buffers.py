@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ... import write_whole
 from .options import Switch
 
 _TRIED = ("q4_0", "q8_0", "q4_k_m")  # one of each family of repacked kernels
@@ -41,10 +41,7 @@ def use_extra_buffers(switch: Switch, root: Path) -> bool:
         return bool(json.loads(verdict.read_text())["survived"])
     except (OSError, ValueError, KeyError):
         survived = prefill_survives()
-    root.mkdir(parents=True, exist_ok=True)
-    partial = verdict.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**machine, "survived": survived}, indent=1))
-    partial.replace(verdict)
+    write_whole(verdict, json.dumps({**machine, "survived": survived}, indent=1))
     return survived
 
 

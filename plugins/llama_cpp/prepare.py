@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ... import ModelCache, ModelError
-from ...core.contract.backend import PreparedModel, ResolvedModel
+from ...core.contract.model import PreparedModel, ResolvedModel
 from .gguf_facts import GgufFacts, fallback_notes, inspect_gguf
 from .quantisations import FILE_TYPES, UNQUANTISED
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.contract.backend import Quantisation
+from ...core.contract.model import Quantisation
 
 # Bits per weight of the mixed formats: llama.cpp's own table for Llama 3.1 8B (tools/quantize/README.md); of the
 # uniform ones: size of a block over its weights (ggml-common.h).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.contract.backend import Request
+from ...core.contract.generation import Request
 
 _RANDOM_SEED = 0xFFFFFFFF
 """The engine takes this one to mean: draw a seed."""

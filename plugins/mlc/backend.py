@@ -9,20 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ... import BackendError, ModelCache, ModelError
-from ...core.contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    Capability,
-    Kind,
-    ModelFacts,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-    Scores,
-    Step,
-)
+from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.cores import cores
 from . import stock
 from .options import MlcOptions

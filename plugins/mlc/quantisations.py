@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.contract.backend import Quantisation
+from ...core.contract.model import Quantisation
 from .relax.layout import GROUP, WeightFormat
 
 FORMATS: dict[str, WeightFormat] = {

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import BackendError, ModelCache, ModelError
-from ...core.contract.backend import Request, ResolvedModel, Step
+from ...core.contract.generation import Request, Step
+from ...core.contract.model import ResolvedModel
 from .config import CHAT_CONFIG, is_mlc_folder
 from .quantisations import OWN
 

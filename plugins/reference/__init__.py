@@ -13,7 +13,7 @@ from .random_models import RANDOM_MODELS, build
 from .recipes import DFLASH, WEIGHTS_FOLDER
 from .task import tiny_choice_samples, tiny_gsm_samples
 
-decodebench_api = ">=1,<2"
+decodebench_api = ">=2,<3"
 
 
 class TinyGsm(Task):

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ... import UsageError
+from ... import DecodebenchError, UsageError, write_whole
 from .rows import SUFFIXES, Row, read_rows
 
 DATA_VARIABLE = "DECODEBENCH_DATA"
@@ -115,16 +115,10 @@ class HubData:
 
     def _keep(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
         """Write the rows as JSON lines, whole or not at all."""
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-            part.replace(path)
-        except OSError as error:
-            raise UsageError(
-                f"cannot keep {self.dataset} in {path.parent}: {error.strerror}; {DATA_VARIABLE} names another folder"
-            ) from error
+            write_whole(path, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows))
+        except DecodebenchError as error:
+            raise UsageError(f"cannot keep {self.dataset}: {error}; {DATA_VARIABLE} names another folder") from error
 
 
 def _has_token() -> bool:

@@ -8,20 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError, UsageError
-from ...core.contract.backend import (
-    Availability,
-    Backend,
-    BackendOptions,
-    Capability,
-    Kind,
-    ModelFacts,
-    PreparedModel,
-    Quantisation,
-    Request,
-    ResolvedModel,
-    Scores,
-    Step,
-)
+from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions

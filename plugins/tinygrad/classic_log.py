@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ...core.contract.backend import Step
+from ...core.contract.generation import Step
 
 
 def preamble(seed: int, load_s: float, weight_bytes: int) -> str:

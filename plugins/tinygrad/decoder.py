@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from ...core.sdk.sampling import chooser
 
 if TYPE_CHECKING:

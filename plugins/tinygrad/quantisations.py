@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.contract.backend import Quantisation
+from ...core.contract.model import Quantisation
 from ..llama_cpp.quantisations import QUANTISATIONS as GGUF_QUANTISATIONS
 
 AS_STORED = "gguf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...core.contract.backend import Request, Step
+from ...core.contract.generation import Request, Step
 from ...core.sdk.torch_sampling import chooser
 
 if TYPE_CHECKING:

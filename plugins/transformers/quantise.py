@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ... import ModelError
-from ...core.contract.backend import Quantisation
+from ...core.contract.model import Quantisation
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""The bulk reader against ``core.rawlog``: what it takes in is what that would read, and nothing that it refuses."""
+"""The bulk reader against ``raw_log``: what it takes in is what that would read, and nothing that it refuses."""
 
 import itertools
 import json
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decodebench.collate import bulk
 from decodebench.collate.collate import collate
+from decodebench.collate.store_update import bulk
 from decodebench.core.errors import DecodebenchError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records import raw_log as rawlog
@@ -103,7 +103,7 @@ def store(tmp_path_factory):
 
 
 def read(path):
-    """Return what ``core.rawlog`` and the store's own checks make of a file; None where they refuse it."""
+    """Return what ``raw_log`` and the store's own checks make of a file; None where they refuse it."""
     try:
         log = rawlog.read(path)
     except DecodebenchError:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.records.metrics import FACTS_SQL
+from decodebench.core.records.facts import FACTS_SQL
 from decodebench.core.records.store import Store
 
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources", "parity_scores", "parity_cells")

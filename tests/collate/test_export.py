@@ -4,9 +4,15 @@ import io
 import pytest
 
 from decodebench.collate.collate import collate
-from decodebench.collate.exporters.csv_tables import CONTRACT, EXTRA, export_csv
+from decodebench.collate.exporters.csv_tables import export_csv
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
+from decodebench.core.sdk.logs.workflow_header import STEP_COLUMNS
+
+EXTRA = (
+    "backend", "model", "experiment", "cell_id", "round", "status", "sample", "sample_id", "is_warmup",
+    "tokens_in_step", "block_size", "drafted", "accepted", "candidates", "forwards",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def test_columns_stand_in_the_order_of_the_contract(logs, export, make_sample, m
     files = export()
     assert sorted(files) == ["a.csv", "b.csv"]
     header, first, second = files["a.csv"]
-    assert tuple(header) == CONTRACT + EXTRA
+    assert tuple(header) == STEP_COLUMNS + EXTRA
     row = dict(zip(header, second, strict=True))
     expected = {
         "step": 1, "enqueue_latency_ms": 1.0, "total_latency_ms": 100.0, "tokens_per_sec": 10.0,
@@ -43,7 +49,7 @@ def test_text_is_each_steps_own_or_cumulative_and_never_a_formula(logs, export, 
     for each, text in zip(steps, ("=1+1", ' "a",\n', "b"), strict=True):
         each["text"] = text
     logs.write("a", content=[make_sample(i, steps) for i in range(2)])
-    at = CONTRACT.index("generated_text")
+    at = STEP_COLUMNS.index("generated_text")
     assert [row[at] for row in export()["a.csv"][1:4]] == ["'=1+1", ' "a",\n', "b"]
     texts = [row[at] for row in export(cumulative_text=True)["a.csv"][1:]]
     assert texts == ["'=1+1", '\'=1+1 "a",\n', '\'=1+1 "a",\nb'] * 2

@@ -209,3 +209,10 @@ def test_the_command_writes_each_format(cli, folder, tmp_path):
         ended = cli("export", folder, "--format", name, "--experiment", "exp", "--to", tmp_path / name, "--json")
         assert ended.code == 0, ended.err
         assert ended.json and all(Path(path).is_file() for path in ended.json)
+
+
+def test_without_pyyaml_one_line_says_how_to_get_it(cli, folder, tmp_path):
+    (tmp_path / "yaml.py").write_text("raise ModuleNotFoundError('No module named yaml')\n")
+    ended = cli("export", folder, "--format", "llm-d", "--to", tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.code, ended.out) == (2, "")
+    assert "pip install 'decodebench[llm-d]'" in ended.err and len(ended.err.splitlines()) == 1

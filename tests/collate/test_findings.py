@@ -8,8 +8,8 @@ import pytest
 
 from decodebench.collate.collate import collate
 from decodebench.collate.findings import findings, markdown
-from decodebench.collate.findings.steps import change_point
 from decodebench.collate.parsers.foreign import Intake
+from decodebench.collate.statistics.change_point import change_point
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
 

@@ -55,7 +55,8 @@ class Stopwatch(LogParser):
                     times.append(float(values[0]))
                 except ValueError as error:
                     raise malformed(path, number, "step", f"{values[0]!r} is no number") from error
-                yield RecordedStep(run_id=run_id, sample=0, index=len(times) - 1, t_s=sum(times), step_s=times[-1], tokens=1)
+                about = {"run_id": run_id, "sample": 0, "index": len(times) - 1}
+                yield RecordedStep(**about, t_s=sum(times), step_s=times[-1], tokens=1)
             else:
                 yield {"stop": 0}["go"]
 

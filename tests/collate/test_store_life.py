@@ -16,8 +16,9 @@ from decodebench import defaults
 from decodebench.collate.collate import collate, open_current
 from decodebench.core.errors import UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.records.metrics import FACTS_SQL
-from decodebench.core.records.store import FILE_NAME, OutdatedStoreError, Store
+from decodebench.core.records.facts import FACTS_SQL
+from decodebench.core.records.store import Store
+from decodebench.core.records.store_file import FILE_NAME, OutdatedStoreError
 
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources")
 
@@ -138,7 +139,7 @@ def test_killed_at_any_moment_it_goes_on_and_loses_nothing(make_logs, tmp_path):
         collate(logs.folder, all_plugins())
     whole = [content(logs.folder) for logs in sets]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["decodebench.collate.collate", "decodebench.collate.bulk", "duckdb"])
+    context.set_forkserver_preload(["decodebench.collate.collate", "decodebench.collate.store_update.bulk", "duckdb"])
     rng, folder, kills, longest = random.Random(0), tmp_path / "killed", 0, 1.0
     for attempt in range(6 * KILLS):
         shutil.rmtree(folder / "raw", ignore_errors=True)

@@ -15,7 +15,7 @@ from decodebench import BackendOptions
 from decodebench.core.conformance.kit import CHECKS, with_table
 from decodebench.core.conformance.memory import growth_per_cycle
 from decodebench.core.conformance.option_reads import recording
-from decodebench.core.conformance.subject import Subject
+from decodebench.core.conformance.subject import Setup, Subject
 from decodebench.core.isolation.plugins import all_plugins
 
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
@@ -85,8 +85,8 @@ def registry(cache):
 
 
 def subject_of(registry, backend: str, **settings) -> Subject:
-    settings = {"model": "tiny:draft", "reference": "twin-reference", "registry": registry, **settings}
-    return Subject.of(backend, **settings)
+    settings = {"model": "tiny:draft", "reference": "twin-reference", **settings}
+    return Subject(Setup(backend, **settings), registry)
 
 
 def verdicts(subject: Subject) -> dict[str, str]:

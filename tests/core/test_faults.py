@@ -73,7 +73,7 @@ def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
 
 
 def test_too_little_memory_is_noticed_before_the_round_starts(cli, tmp_path):
-    ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1M")
+    ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1MiB")
     assert ended.code == 1
     assert "too little memory" in ended.err
     assert "MiB needed, 1 MiB is allowed" in ended.err

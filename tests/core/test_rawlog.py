@@ -41,7 +41,6 @@ def test_a_whole_log_is_read_with_load_end_and_scores_joined(whole):
     assert (log.run.status, log.run.load_s, log.run.peak_rss_bytes) == ("ok", 1.0, 5)
     assert [sample.score for sample in log.samples] == [None, 1.0]
     assert len(log.steps) == 4
-    assert rawlog.read_head(whole)["run_id"] == "r"
 
 
 def test_a_log_cut_at_any_byte_is_read_to_its_last_whole_line(whole, tmp_path):

@@ -6,9 +6,11 @@ import pytest
 
 from decodebench import defaults
 from decodebench.core.errors import UsageError
-from decodebench.core.records.metrics import FACTS_SQL
+from decodebench.core.records.facts import FACTS_SQL
 from decodebench.core.records.schema import RecordedStep, Run, Sample
-from decodebench.core.records.store import FILE_NAME, Store, columns_of, discard
+from decodebench.core.records.store import Store
+from decodebench.core.records.store_file import FILE_NAME, discard
+from decodebench.core.records.tables import columns_of
 
 RUN = Run(
     run_id="r", experiment="e", cell_id="c", round=0, started_at="2026-01-01", backend="b", model="m",

@@ -208,8 +208,8 @@ def add_matrix(writer, experiment="matrix", hosts=("box",), rounds=3, cells=MATR
                     for step in range(TOKENS):
                         took = pace * wobble(index, step) * (12 if step == 0 else 1)
                         now += took
-                        steps.append(RecordedStep(run_id=run.run_id, sample=index, index=step, t_s=now, step_s=took, tokens=1,
-                                          forwards=1, bytes_read=counted))  # fmt: skip
+                        one = {"run_id": run.run_id, "sample": index, "index": step, "t_s": now, "step_s": took}
+                        steps.append(RecordedStep(**one, tokens=1, forwards=1, bytes_read=counted))
                     samples.append(
                         Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", prompt_tokens=40,
                                score=index < right, prompt_hash=f"h{index}", output_tokens=TOKENS, duration_s=now,

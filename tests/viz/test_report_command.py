@@ -82,3 +82,10 @@ def test_logs_of_other_tools_make_a_page_and_slides(cli, tmp_path):
     page = (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
     assert "tinygrad nf4" in page and "the pace changes at step 17" in page
     assert (tmp_path / "o" / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_without_typst_one_line_says_how_to_get_it(cli, folder, tmp_path):
+    (tmp_path / "typst.py").write_text("raise ModuleNotFoundError('No module named typst')\n")
+    ended = cli("report", folder, "--slides", env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.code, ended.out) == (2, "")
+    assert "pip install 'decodebench[slides]'" in ended.err and len(ended.err.splitlines()) == 1

@@ -14,7 +14,6 @@ from pypdf import PdfReader
 
 from decodebench import UsageError
 from decodebench.collate.comparison.compare import compare
-from decodebench.collate.comparison.reproduce import plan_toml
 from decodebench.core.records.schema import Environment, Run, Sample, Totals
 from decodebench.core.records.store import Store
 from decodebench.viz.figures import backend_comparison, device_comparison, speedup_comparison
@@ -29,7 +28,7 @@ HOSTILE = '#panic("x") $x$ *b* _i_ <l> @r `c` "q" \\u{41} // [c] ~ == = - + / {y
 
 def written(store, folder, experiment="matrix", **more):
     comparison = compare(store, experiment=experiment)
-    more = {"figures": FIGURES, "reproduce": plan_toml(store, experiment), **more}
+    more = {"figures": FIGURES, **more}
     pdf = write_slides(store, comparison, folder / "report.pdf", folder / "slides", **more)
     return comparison, PdfReader(pdf)
 

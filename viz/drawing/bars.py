@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import scale_mean
+from ...core.contract.figure import Axes
 from ..numbers import digits
 from . import style
 from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _BAR = 0.8
 ROOM = (

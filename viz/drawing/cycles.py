@@ -6,15 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...core.contract.figure import Row
+from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
 from . import style
 from .series import CELL_COLUMNS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Colour = str
 """As ``#rrggbb``."""

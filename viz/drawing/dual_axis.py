@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import Interval, scale_mean
-from ...core.contract.figure import Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from . import style
 from .series import rounds_note
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
 NEAR = 0.12  # of the axes' height: lines this close need their values beside them
@@ -30,6 +26,15 @@ def sweep_sql(option: str) -> str:
             AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL
         ORDER BY swept, r.cell_id, r.round
     """
+
+
+def sweep_figure(id: str, title: str, option: str) -> Figure:
+    """Return the figure of accuracy and throughput over an option of diffusion models."""
+
+    def draw(axes: Panels, rows: Sequence[Row]) -> None:
+        draw_sweep(style.panels(axes)[0], rows, option)
+
+    return Figure(id=id, title=title, sql=sweep_sql(option), draw=draw, needs=NEEDS, topic="diffusion")
 
 
 def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:

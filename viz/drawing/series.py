@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...core.contract.figure import Row
+from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 CELL_COLUMNS = (
     "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "

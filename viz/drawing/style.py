@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -289,6 +290,17 @@ def note(axes: Axes, text: str, label: str = "") -> None:
     if style.has_caption:
         wrapped = "\n".join(fill(line, style.columns(_CAPTION_WIDTH)) for line in text.splitlines())
         figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color=MUTED, linespacing=1.4)
+
+
+def number_plainly(
+    axis: Axis, *, base: float = 10.0, steps: Sequence[float] = (1.0, 2.0, 5.0), unit: float = 1.0
+) -> None:
+    """Number a logarithmic axis as people write numbers, in multiples of ``unit`` at ``steps`` of each power."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=base, subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def caption(figure: Canvas) -> str:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import draw_bars, without
 from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, speed_label, speed_note, speed_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 SELECT {CELL_COLUMNS}, r.round, {SPEED_COLUMNS}
@@ -22,7 +18,7 @@ ORDER BY r.cell_id, r.round
 _MOST_EMPTY = 3  # places for cells that have no value; more would leave the others no room
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a bar per cell with its interval, and a dot per round."""
     (ax,) = style.panels(axes)
     found = cells(rows)

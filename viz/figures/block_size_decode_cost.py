@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
 from .block_size_tau import curves, line, rounds_of
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 PANELS = (("s", 1e3, "per verify cycle (ms)"), ("sample_s", 1.0, "per sample (s)"))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw verification as a full line and drafting as a dashed one, for each mode."""
     found, left_out = shown(curves(rows, "verify_s"))
     for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
@@ -34,11 +30,6 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 FIGURE = Figure(
-    id="block_size_decode_cost",
-    title="Cost of drafting and verifying by block size",
-    sql=ROUNDS_SQL,
-    draw=draw,
-    panels=2,
-    needs=NEEDS,
-    topic=TOPIC,
-)
+    id="block_size_decode_cost", title="Cost of drafting and verifying by block size", sql=ROUNDS_SQL, draw=draw,
+    panels=2, needs=NEEDS, topic=TOPIC,
+)  # fmt: skip

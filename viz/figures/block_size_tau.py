@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
 from ..drawing.series import rounds_note
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 SCHEDULED = ("scheduler", "candidate_block_sizes")
 PANELS = (("tau", "tokens per verify cycle (tau)"), ("decode_tokens_per_s", "decode speed (tokens/s)"))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a line per mode, a point with its interval per block size."""
     found, left_out = shown(curves(rows, "block_size"))
     for ax, (column, label) in zip(style.panels(axes), PANELS, strict=True):
@@ -73,11 +69,6 @@ def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str
 
 
 FIGURE = Figure(
-    id="block_size_tau",
-    title="Tau and decode speed by block size",
-    sql=ROUNDS_SQL,
-    draw=draw,
-    panels=2,
-    needs=NEEDS,
-    topic=TOPIC,
-)
+    id="block_size_tau", title="Tau and decode speed by block size", sql=ROUNDS_SQL, draw=draw, panels=2,
+    needs=NEEDS, topic=TOPIC,
+)  # fmt: skip

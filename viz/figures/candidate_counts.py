@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw the share of cycles over their number of candidates, bars side by side per mode."""
     from matplotlib.ticker import MaxNLocator
 
@@ -38,10 +34,5 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 FIGURE = Figure(
-    id="candidate_counts",
-    title="Candidates per verify cycle",
-    sql=COUNTS_SQL,
-    draw=draw,
-    needs=NEEDS,
-    topic=TOPIC,
+    id="candidate_counts", title="Candidates per verify cycle", sql=COUNTS_SQL, draw=draw, needs=NEEDS, topic=TOPIC
 )

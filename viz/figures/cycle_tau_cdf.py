@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, modes, shown
 from .cycle_tau_histogram import cycles_of, tau_shares
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a rising line per mode."""
     (ax,) = style.panels(axes)
     found, left_out = shown(modes(rows, "tau"))
@@ -31,5 +27,6 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 FIGURE = Figure(
-    id="cycle_tau_cdf", title="Tokens per verify cycle, cumulated", sql=COUNTS_SQL, draw=draw, needs=NEEDS, topic=TOPIC
-)
+    id="cycle_tau_cdf", title="Tokens per verify cycle, cumulated", sql=COUNTS_SQL, draw=draw, needs=NEEDS,
+    topic=TOPIC,
+)  # fmt: skip

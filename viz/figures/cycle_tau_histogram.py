@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import COUNTS_SQL, NEEDS, TOPIC, Mode, modes, shown
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw the share of cycles over tau, a stepped line per mode."""
     (ax,) = style.panels(axes)
     found, left_out = shown(modes(rows, "tau"))

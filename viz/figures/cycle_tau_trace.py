@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import CYCLES_SQL, NEEDS, TOPIC, Mode, block_colour, modes
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a point per cycle of one round: of the cell that used the most block sizes."""
     (ax,) = style.panels(axes)
     mode = _most_varied(modes(rows, "tau"))

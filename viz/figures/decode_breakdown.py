@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, SAMPLES_SQL, TOPIC, modes, name_rows
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 PARTS = (("draft", style.PALETTE[1]), ("verify", style.PALETTE[0]), ("other", style.PALETTE[6]))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a stacked bar per mode: mean seconds per sample, and the quartiles of the whole."""
     (ax,) = style.panels(axes)
     told = [row for row in rows if None not in (row["draft_s"], row["verify_s"], row["decode_s"])]

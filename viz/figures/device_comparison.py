@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, rounds_note, speed_label, speed_note, speed_of
 from ..numbers import digits
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 SELECT {CELL_COLUMNS}, r.round, r.environment->'gpu'->>0 AS gpu, {SPEED_COLUMNS}
@@ -23,7 +19,7 @@ ORDER BY r.started_at, r.cell_id, r.round
 """
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a bar per backend, format and place, bars of one backend and format beside each other.
 
     Raises:
@@ -72,6 +68,4 @@ def _apart_from_device(row: Row) -> str:
     return "\n".join(str(row[name]) for name in ("backend", "model", "quantisation", "options"))
 
 
-FIGURE = Figure(
-    id="device_comparison", title="Throughput by device and host", sql=SQL, draw=draw, topic="devices"
-)  # fmt: skip
+FIGURE = Figure(id="device_comparison", title="Throughput by device and host", sql=SQL, draw=draw, topic="devices")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.statistics.noise import supports_percentile
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _FEW = 12  # values that are drawn one by one; quartiles of so few have no interval
 # Quantiles come from the query: an experiment has millions of steps and a box needs six numbers. Samples stand in for
@@ -48,7 +45,7 @@ LABELS = {
 }
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a box per cell: later steps above, first steps below."""
     has_steps = any(row["is_step"] for row in rows)
     everything = cells(rows)  # names and places come from all cells, so that both panels line up
@@ -96,12 +93,8 @@ def _axis(ax: Axes, rows: Sequence[Row]) -> None:
     lowest = min((row["p5"] for row in rows), default=0.0) * 1e3
     highest = max((row["largest"] for row in rows), default=0.0) * 1e3
     if lowest > 0 and highest / lowest > LOG_FROM:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        style.number_plainly(ax.yaxis)
         ax.set_ylim(lowest / 1.5, highest * (highest / lowest) ** 0.16)
     elif highest > 0:
         ax.set_ylim(0, highest * 1.24)
@@ -138,10 +131,6 @@ def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) 
 
 
 FIGURE = Figure(
-    id="latency_distribution",
-    title="Step latency by backend and quantisation",
-    sql=SQL,
-    draw=draw,
-    panels=2,
+    id="latency_distribution", title="Step latency by backend and quantisation", sql=SQL, draw=draw, panels=2,
     needs="finished rounds with the times of their steps or samples",
-)
+)  # fmt: skip

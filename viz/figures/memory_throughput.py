@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.bars import draw_bars, without
 from ..drawing.series import CELL_COLUMNS, Cell, cells, positions
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 WITH reads AS (
@@ -32,7 +28,7 @@ UNKNOWN = "the engine does not count what it reads, and the sizes of weights and
 HATCH = "///"
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a bar per cell, hatched where the bytes were computed from sizes."""
     (ax,) = style.panels(axes)
     found = cells(rows)

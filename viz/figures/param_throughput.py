@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.bars import draw_bars, without
 from ..drawing.series import CELL_COLUMNS, cells
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 COLUMN = "param_throughput_bytes_per_s"
 SQL = f"""
@@ -24,7 +20,7 @@ ORDER BY r.cell_id, r.round
 UNKNOWN = "the log tells no weight bytes or no model evaluations"
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a bar per cell."""
     (ax,) = style.panels(axes)
     found = cells(rows)

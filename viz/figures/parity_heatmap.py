@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.parity.matrix import tokens_identical
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.series import CELL_COLUMNS, Cell, cells
-from ..numbers import percent
-from ..terminal.tables import divergence_text
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ..numbers import divergence_text, percent
 
 # The reference is that of the last `decodebench parity`, else the plan's first cell. Outputs are held against its own
 # where both decoded greedily with the same model and prompt.
@@ -50,7 +45,7 @@ LEAST, MOST = 1e-8, 1.0  # nats, the ends of the colour scale: rounding of float
 ROW_IN, FRAME_IN = 0.36, 1.7  # a line of fields; title, column heads and caption
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a line of three coloured and annotated fields per cell, the reference on top."""
     from matplotlib.figure import Figure as Canvas
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import Interval, scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import ROOM
 from ..drawing.series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from .backend_comparison import SQL
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 NEAR = 1.2  # formats within 20 % share a tick: int8 (9.4 with its scales) and q8_0 (8.5) would print over each other
 DODGE = 1.012  # series are moved apart by a little more than one per cent, so that whiskers do not cover each other
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw throughput above and accuracy below, over bits per weight, one line per series.
 
     Where a log does not tell the bits per weight, formats stand in the order of their names.

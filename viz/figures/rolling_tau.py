@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import CYCLES_SQL, NEEDS, TOPIC, modes, shown
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WINDOW = 16
 PANELS = (("tau", 1.0, "tau (tokens per cycle)"), ("cycle_s", 1e3, "cycle time (ms)"))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a line per mode: the mean of a window that ends at each cycle of its first round."""
     found, left_out = shown(modes(rows, "tau"))
     for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
@@ -41,11 +37,6 @@ def rolling(values: Sequence[float]) -> list[float]:
 
 
 FIGURE = Figure(
-    id="rolling_tau",
-    title="Rolling tau and cycle time",
-    sql=CYCLES_SQL,
-    draw=draw,
-    panels=2,
-    needs=NEEDS,
+    id="rolling_tau", title="Rolling tau and cycle time", sql=CYCLES_SQL, draw=draw, panels=2, needs=NEEDS,
     topic=TOPIC,
-)
+)  # fmt: skip

@@ -6,19 +6,15 @@ import itertools
 import json
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
-from ...core.records.metrics import LADDER_SQL
+from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
 from ..numbers import percent
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 WITH reads AS (
@@ -42,7 +38,7 @@ _LEVELS = (-6, 6)  # points below and above the marker, by turns of series
 FLOPS_PER_PARAMETER = 2  # of a token: a product and a sum
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw the machine's roofs and a point with its interval per cell."""
     (ax,) = style.panels(axes)
     found = cells(rows)
@@ -61,7 +57,8 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
         _point(ax, cell, look[cell.series], level=list(look).index(cell.series) % len(_LEVELS))
     ax.set_xlim(*span)
     ax.set_ylim(*_height(known))
-    _ticks(ax)
+    style.number_plainly(ax.xaxis, unit=1e6)
+    style.number_plainly(ax.yaxis)
     ax.grid(True, axis="both")
     ax.set_ylabel("decode throughput (tokens/s)")
     style.note(ax, _caption(known, missing), label="MB read per token, weights and KV cache (logarithmic)")
@@ -125,15 +122,6 @@ def _height(known: Sequence[Cell]) -> tuple[float, float]:
     return min(speeds) / 2, 2 * max(*speeds, *roofs, _compute_ceiling(known) or 0.0)
 
 
-def _ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis, unit in ((ax.xaxis, 1e6), (ax.yaxis, 1.0)):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: f"{value / unit:g}"))
-        axis.set_minor_formatter(NullFormatter())
-
-
 def _caption(known: Sequence[Cell], missing: str) -> str:
     text = (
         "Point: mean over rounds; whisker: 95 % t interval on the log scale; "
@@ -146,9 +134,6 @@ def _caption(known: Sequence[Cell], missing: str) -> str:
 
 
 FIGURE = Figure(
-    id="roofline",
-    title="Decode throughput under the memory roof",
-    sql=SQL,
-    draw=draw,
+    id="roofline", title="Decode throughput under the memory roof", sql=SQL, draw=draw,
     needs="finished rounds whose logs tell the time of decoding apart from the prefill",
-)
+)  # fmt: skip

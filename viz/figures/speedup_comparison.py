@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
 from ..drawing import style
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
 from ..numbers import ratio_text
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 SQL = f"SELECT DISTINCT {CELL_COLUMNS} FROM runs r WHERE r.experiment = $experiment AND r.status = 'ok' ORDER BY ALL"
 SAME_BITS = 0.1  # q8_0 (8.5) and int8 (8.0) stand beside each other; f16 and q8_0 do not
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a point with its interval per cell, and the baseline as a line at 1."""
     (ax,) = style.panels(axes)
     found = [cell for cell in cells(rows) if "ratio" in cell.rows[0]]
@@ -70,12 +66,8 @@ def _scale(ax: Axes) -> None:
     """Use a logarithmic axis where ratios span more than a factor of four: half and double then look alike."""
     low, high = ax.dataLim.intervalx
     if low > 0 and high / low > 4:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
         ax.set_xscale("log", base=2)
-        ax.xaxis.set_major_locator(LogLocator(base=2))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        style.number_plainly(ax.xaxis, base=2, steps=(1.0,))
     ax.margins(x=0.08)
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, TOPIC, modes, name_rows
 from ..drawing.series import CELL_COLUMNS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SQL = f"""
 WITH paced AS (
@@ -32,7 +28,7 @@ ORDER BY r.cell_index, r.cell_id, r.round
 PARTS = (("import_s", "imports", 5), ("load_s", "loading", 0), ("excess_s", "excess of the first sample", 1))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a stacked bar per mode: means over rounds."""
     (ax,) = style.panels(axes)
     found = modes(rows, "import_s")

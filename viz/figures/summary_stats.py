@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import Interval, scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import ROOM
 from ..drawing.series import Cell, Look, cells, looks, rounds_note, speed_label, speed_note, speed_of
 from ..numbers import digits
 from .backend_comparison import SQL
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a line from the slowest to the fastest format of each series, and the mean of all with its interval."""
     (ax,) = style.panels(axes)
     everything = cells(rows)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...collate.statistics.intervals import scale_mean
-from ...core.contract.figure import Figure, Row
+from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows
 from ..drawing.series import rounds_note
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 PANELS = (("decode_tokens_per_s", 1.0, "decode speed (tokens/s)"), ("tpot_s", 1e3, "time per output token (ms)"))
 
 
-def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a bar per mode, speed above, time below."""
     found = modes(rows, "decode_tokens_per_s")
     for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
@@ -39,11 +35,6 @@ def draw(axes: Axes | Sequence[Axes], rows: Sequence[Row]) -> None:
 
 
 FIGURE = Figure(
-    id="throughput_tpot_bars",
-    title="Decode speed and time per token",
-    sql=ROUNDS_SQL,
-    draw=draw,
-    panels=2,
-    needs=NEEDS,
-    topic=TOPIC,
-)
+    id="throughput_tpot_bars", title="Decode speed and time per token", sql=ROUNDS_SQL, draw=draw, panels=2,
+    needs=NEEDS, topic=TOPIC,
+)  # fmt: skip

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...collate.statistics.noise import supports_percentile
 from ...core.records.metrics import METRICS
+from ...core.records.store import Store
 from ..drawing.series import CELL_COLUMNS, Look, cells, looks
-
-if TYPE_CHECKING:
-    from ...core.records.store import Store
 
 PERCENTILES = (0.5, 0.9, 0.95, 0.99)
 _LATENCIES = ("ttft_s", "tpot_s", "step_s")
 _DIGITS = 6
 
 _SHAPES = {
-    "o": "circle",
-    "s": "rect",
-    "D": "rectRot",
-    "^": "triangle",
-    "v": "triangleDown",
-    "P": "cross",
-    "X": "crossRot",
-}
+    "o": "circle", "s": "rect", "D": "rectRot", "^": "triangle", "v": "triangleDown", "P": "cross", "X": "crossRot",
+}  # fmt: skip
 """The markers of the static figures by their names in the charting library."""
 
 

@@ -8,34 +8,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...collate.statistics.noise import supports_percentile
+from ...core.contract.figure import Figure
+from ...core.contract.finding import Place
 from ...core.errors import UsageError
+from ...core.files import write_whole
 from ...core.records.metrics import METRICS
+from ...core.records.store import Store
 from ..numbers import by_unit, interval, percent, with_margin
-from ..plot import image, read, write_atomically
+from ..plot import image, read
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data
-
-if TYPE_CHECKING:
-    from ...core.contract.figure import Figure
-    from ...core.contract.finding import Place
-    from ...core.records.store import Store
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("page.js", "charts.js", "samples.js")
 _DETAILS = (
-    "ttft_s",
-    "tpot_s",
-    "prefill_tokens_per_s",
-    "e2e_tokens_per_s",
-    "load_s",
-    "peak_rss_bytes",
-    "peak_device_bytes",
+    "ttft_s", "tpot_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes", "peak_device_bytes",
     "energy_j",
-)
+)  # fmt: skip
 _SEVERITIES = ("error", "warning", "note")
 _MOST_NOTES = 8
 _MOST_PLACES = 6
@@ -95,7 +88,7 @@ def write_report(
         rounds=_rounds(store, comparison),
         reproduce=reproduce,
     )
-    return write_atomically(path, render(comparison, content).encode())
+    return write_whole(path, render(comparison, content))
 
 
 def render(comparison: Comparison, content: Content) -> str:

@@ -6,13 +6,11 @@ import base64
 import gzip
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...collate.comparison.observations import is_unknown, keyed
 from ...collate.comparison.result import Comparison, ComparisonRow
-
-if TYPE_CHECKING:
-    from ...core.records.store import Store
+from ...core.records.store import Store
 
 _FIGURES = ("ttft_s", "decode_tokens_per_s", "duration_s", "score")
 _TOLD = ("output_tokens", "finish", "reason", "extracted")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
+from ...core.records.store import Store
 from ..numbers import by_unit, digits, interval, percent, with_margin
 from ..report.page import headline
-
-if TYPE_CHECKING:
-    from ...core.records.store import Store
 
 _MEASURED = (
     "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "

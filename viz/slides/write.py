@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ...collate.comparison.reproduce import plan_toml
+from ...collate.comparison.result import Comparison
+from ...core.contract.figure import Figure
 from ...core.errors import DecodebenchError, UsageError
+from ...core.files import write_whole
+from ...core.records.store import Store
 from ..drawing import style
-from ..plot import draw, read, write_atomically
+from ..plot import draw, read
 from .deck import Deck, Picture, make_deck
-
-if TYPE_CHECKING:
-    from ...collate.comparison.result import Comparison
-    from ...core.contract.figure import Figure
-    from ...core.records.store import Store
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
 # The slide has the title and the caption; typst has no font of matplotlib's, so text is drawn as shapes.
@@ -39,7 +38,6 @@ def write_slides(
     sources: Path,
     *,
     figures: Sequence[Figure],
-    reproduce: str,
     template: Path = TEMPLATE,
 ) -> Path:
     """Write ``slides.typ``, ``deck.json`` and the figures into ``sources``, compile them to ``pdf`` and return it.
@@ -52,11 +50,10 @@ def write_slides(
         pdf: the presentation.
         sources: folder of what it is made from; made where it is missing.
         figures: one slide each, where the logs support it.
-        reproduce: the plan that measures the experiment again, as TOML, or nothing.
         template: a Typst file that reads ``deck.json`` beside itself.
 
     Raises:
-        UsageError: the template cannot be read or does not compile; the sources are there.
+        UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
         DecodebenchError: a file cannot be written.
     """
     try:
@@ -64,12 +61,12 @@ def write_slides(
     except OSError as error:
         raise UsageError(f"cannot read the template {template}: {error.strerror or error}") from error
     drawn, missing = _figures(store, comparison, figures)
-    deck = make_deck(store, comparison, list(drawn), missing, reproduce)
+    deck = make_deck(store, comparison, list(drawn), missing, plan_toml(store, comparison.experiment))
     for picture, content in drawn.items():
-        write_atomically(sources / picture.file, content)
-    write_atomically(sources / "deck.json", as_json(deck))
-    source = write_atomically(sources / "slides.typ", text)
-    return write_atomically(pdf, compiled(source, deck))
+        write_whole(sources / picture.file, content)
+    write_whole(sources / "deck.json", as_json(deck))
+    source = write_whole(sources / "slides.typ", text)
+    return write_whole(pdf, compiled(source, deck))
 
 
 def as_json(deck: Deck) -> bytes:
@@ -108,9 +105,13 @@ def compiled(source: Path, deck: Deck) -> bytes:
     """Return the PDF of a Typst file.
 
     Raises:
-        UsageError: the file does not compile.
+        UsageError: the file does not compile, or typst is not installed.
     """
-    import typst
+    try:
+        import typst
+    except ModuleNotFoundError as error:
+        advice = f"pip install 'decodebench[slides]', or `typst compile {source}`"
+        raise UsageError(f"the PDF of the slides needs the package typst, which is not installed: {advice}") from error
 
     day = datetime.fromisoformat(deck.date).replace(tzinfo=UTC) if deck.date else datetime(1970, 1, 1, tzinfo=UTC)
     try:

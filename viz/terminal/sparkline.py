@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from ...collate.comparison.result import Comparison
-    from ...core.records.store import Store
+from ...collate.comparison.result import Comparison
+from ...core.records.store import Store
 
 WIDTH = 12
 LEAST_SPAN = 0.1

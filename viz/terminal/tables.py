@@ -5,30 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from textwrap import fill
-from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.records.metrics import METRICS
 from ..drawing.series import name_few
-from ..numbers import by_unit, digits, interval, percent, with_margin
+from ..numbers import by_unit, digits, divergence_text, interval, percent, with_margin
 from .sparkline import LEAST_SPAN, Courses, sparkline
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
 
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
 _PARITY_STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
 _DETAILS = (
-    "ttft_s",
-    "prefill_tokens_per_s",
-    "e2e_tokens_per_s",
-    "load_s",
-    "peak_rss_bytes",
-    "peak_device_bytes",
-    "energy_j",
-)
+    "ttft_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes", "peak_device_bytes", "energy_j",
+)  # fmt: skip
 _BAR_WIDTH = 24
 _HEADING_WIDTH = 13  # so that the tables take no more room than their figures need
 _MOST_NOTES = 12
@@ -36,8 +30,6 @@ _MOST_NOTES = 12
 
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Return the comparison as tables with what one must know to read them."""
-    from rich.console import Group
-
     tables = (_table(comparison), *_pass_at_k(comparison), _details(comparison))
     return Group(*_headline(comparison), *tables, *_notes(comparison))
 
@@ -50,21 +42,13 @@ def show_view(comparison: Comparison, courses: Courses, *, has_unicode: bool | N
         courses: of its cells, see ``viz.sparkline``.
         has_unicode: whether blocks can be printed; by default what standard output can encode.
     """
-    from rich.console import Group
-
     chosen = _is_unicode() if has_unicode is None else has_unicode
     return Group(*_bars(comparison, courses, has_unicode=chosen), comparison_view(comparison))
 
 
 def parity_view(matrix: ParityMatrix) -> RenderableType:
     """Return the cells of ``decodebench parity`` as a table with what one must know to read it."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold", min_width=14)
+    table = _empty_table()
     for column in ("bits", "same\noutputs", "same\ntokens", "KL\nnats", "max |Δ\nlog p|", "perp-\nlexity"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=10)
@@ -83,17 +67,14 @@ def parity_view(matrix: ParityMatrix) -> RenderableType:
     return Group(title, table, *_parity_notes(matrix))
 
 
-def divergence_text(value: float | None, *, is_exact: bool | None = True) -> str:
-    """Return a divergence, which may be tiny: three digits, in exponent form below a thousandth; ``≥`` for a bound."""
-    if value is None:
-        return "n/a"
-    text = digits(value) if value == 0 or value >= 1e-3 else f"{value:.1e}"
-    return text if is_exact else f"≥ {text}"
+def _empty_table() -> Table:
+    """Return a table whose first column has the cells."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cell", overflow="fold", min_width=14)
+    return table
 
 
 def _parity_notes(matrix: ParityMatrix) -> Iterator[RenderableType]:
-    from rich.text import Text
-
     kinds = {row.kl_is_exact for row in matrix.rows}
     over = [name for name, kind in (("exact", True), ("≥: lower bound, top 64 + tail", False)) if kind in kinds]
     texts = sorted({row.perplexity_text for row in matrix.rows if row.perplexity_text})
@@ -119,24 +100,13 @@ def _is_unicode() -> bool:
 
 
 def _headline(comparison: Comparison) -> Iterator[RenderableType]:
-    from rich.text import Text
-
     label = METRICS[comparison.metric].label
-    title = Text()
-    title.append(comparison.experiment, style="bold")
-    title.append(f": {label} against {comparison.baseline}")
-    yield Text()
-    yield title
+    yield Text.assemble("\n", (comparison.experiment, "bold"), f": {label} against {comparison.baseline}")
 
 
 def _table(comparison: Comparison) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     metric = METRICS[comparison.metric]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold", min_width=14)
+    table = _empty_table()
     table.add_column(f"{_short(metric.label)}\n{metric.unit}", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
     table.add_column("verdict", min_width=10, max_width=13)
@@ -144,11 +114,7 @@ def _table(comparison: Comparison) -> Table:
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for row in comparison.rows:
-        value = (
-            with_margin(row.metrics[comparison.metric], metric.unit)
-            if comparison.metric in row.metrics
-            else ("n/a", "")
-        )
+        value = with_margin(row.metrics.get(comparison.metric, Estimate(value=None)), metric.unit)
         is_baseline = row.verdict == "baseline"
         table.add_row(
             row.cell.label,
@@ -194,15 +160,11 @@ def _share(estimate: Estimate) -> str:
 
 def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
     """Return a column for each k where problems were answered several times, else nothing."""
-    from rich import box
-    from rich.table import Table
-
     found = {row.cell.label: row.accuracy.pass_at_k for row in comparison.rows if row.accuracy}
     ks = sorted({k for estimates in found.values() for k in estimates})
     if not ks:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold", min_width=14)
+    table = _empty_table()
     for k in ks:
         table.add_column(f"pass@{k}", justify="right", no_wrap=True)
     for label, estimates in found.items():
@@ -211,21 +173,15 @@ def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
 
 
 def _details(comparison: Comparison) -> Table:
-    from rich import box
-    from rich.table import Table
-
     shown = [name for name in _DETAILS if any(_has(row, name) for row in comparison.rows)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold", min_width=14)
+    table = _empty_table()
     for name in shown:
         unit = METRICS[name].unit
         label = fill(METRICS[name].label, _HEADING_WIDTH)
         table.add_column(label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
     for row in comparison.rows:
-        values = [row.metrics[name].value if name in row.metrics else None for name in shown]
-        units = [METRICS[name].unit for name in shown]
-        cells = ("n/a" if value is None else by_unit(value, unit) for value, unit in zip(values, units, strict=True))
-        table.add_row(row.cell.label, *cells)
+        told = {name: row.metrics.get(name, Estimate(value=None)) for name in shown}
+        table.add_row(row.cell.label, *(with_margin(value, METRICS[name].unit)[0] for name, value in told.items()))
     return table
 
 
@@ -234,8 +190,6 @@ def _has(row: ComparisonRow, name: str) -> bool:
 
 
 def _notes(comparison: Comparison) -> Iterator[RenderableType]:
-    from rich.text import Text
-
     yield Text(
         f"ratio: above 1 is better than {comparison.baseline}; 95 % intervals over n rounds, each in a process of its "
         f"own; differences below {percent(comparison.min_effect)} count as equivalent",
@@ -282,9 +236,6 @@ def _accuracy_difference(accuracy: Accuracy, baseline: str) -> str:
 
 def _bars(comparison: Comparison, courses: Courses, *, has_unicode: bool) -> Iterator[RenderableType]:
     """Draw one bar per cell from zero, its interval as a line at the end, and its course beside it."""
-    from rich.table import Table
-    from rich.text import Text
-
     metric = METRICS[comparison.metric]
     estimates = [row.metrics.get(comparison.metric) for row in comparison.rows]
     ends = [e.high or e.value or 0.0 for e in estimates if e is not None]

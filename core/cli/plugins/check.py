@@ -52,24 +52,14 @@ def check(  # noqa: PLR0913 - one parameter per flag
     Exit code 0 where every check passed or does not apply, 1 where one failed.
     """
     from ...conformance.kit import chosen
-    from ...conformance.subject import Subject, backend_names
+    from ...conformance.subject import Setup, Subject, backend_names
 
     registry, checks = installed_plugins(), chosen(only)
     names = backend_names(registry, name)
     flags = MatrixFlags(names, (), (), (), settings)
     options = set_options(flags, {one: registry.backend(one) for one in names})
     subjects = [
-        Subject.of(
-            one,
-            model=model,
-            quantisation=quantisation,
-            device=device,
-            options=options[one],
-            reference=reference,
-            timeout_s=timeout,
-            registry=registry,
-        )
-        for one in names
+        Subject(Setup(one, model, quantisation, device, options[one], reference, timeout), registry) for one in names
     ]
     reports = [_report(subject, checks, is_shown=not as_json) for subject in subjects]
     if as_json:

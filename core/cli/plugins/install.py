@@ -18,7 +18,7 @@ import click
 from ...contract.hookspecs import PROJECT
 from ...errors import UsageError
 from ...host.registry import PluginRecord
-from ...isolation.installers import Command, Specs, installer_for
+from ...isolation.installers import Command, Specs, install_command
 from ..installed import installed_plugins
 from ..output import CONTEXT, announce, json_option, print_json
 
@@ -53,7 +53,7 @@ def install(
         raise UsageError("--python goes with --isolated only")
     if not (wanted.plain or wanted.editable):
         raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR")
-    command = installer_for().install(wanted)
+    command = install_command(wanted)
     if dry_run:
         print_json({"command": command}) if as_json else click.echo(shlex.join(command))
         return 0

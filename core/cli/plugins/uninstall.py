@@ -11,7 +11,7 @@ from ...contract.hookspecs import PROJECT
 from ...errors import UsageError, unknown_name
 from ...host.registry import PluginRecord
 from ...host.user_files import config_file
-from ...isolation.installers import installer_for, normalised
+from ...isolation.installers import normalised, uninstall_command
 from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json
 from .install import run
@@ -27,7 +27,7 @@ def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
     if found[0].python is not None:
         return _remove(found[0].python, found, dry_run=dry_run, as_json=as_json)
     distribution = str(found[0].distribution)
-    command = installer_for().uninstall(distribution)
+    command = uninstall_command(distribution)
     content = {"command": command, "distribution": distribution, "plugins": [plugin.name for plugin in found]}
     if dry_run:
         print_json(content) if as_json else click.echo(shlex.join(command))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
@@ -16,6 +16,8 @@ from .text import malformed
 
 MOST_TOKENS = 1_000_000
 """Above any length that is generated; a damaged count must not make millions of records."""
+
+T = TypeVar("T")
 
 _MOST = 2**53
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
@@ -83,13 +85,28 @@ class Fields:
         """Whether the field is there and not null."""
         return self.content.get(name) is not None
 
+    def optional(self, read: Callable[[str], T], name: str) -> T | None:
+        """Return what a reader of this object makes of a field; None where it is missing or null."""
+        return read(name) if self.has(name) else None
+
     def inner(self, name: str) -> Fields:
         """Return an object within this one."""
         return self._inner(name, self.content.get(name))
 
+    def at(self, *names: str) -> Fields:
+        """Return an object within objects, an empty one where any of them is missing or null.
+
+        Raises:
+            RawLogError: one of them is something else.
+        """
+        fields = self
+        for name in names:
+            fields = fields._inner(name, {} if not fields.has(name) else fields.content[name])
+        return fields
+
     def rows(self, name: str) -> list[Fields]:
         """Return a list of objects within this one."""
-        return [self._inner(f"{name}[{at}]", value) for at, value in enumerate(self._list(name))]
+        return [self._inner(f"{name}[{at}]", value) for at, value in enumerate(self.items(name))]
 
     def text(self, name: str) -> str:
         """Return a text."""
@@ -115,15 +132,26 @@ class Fields:
 
     def numbers(self, name: str) -> list[float]:
         """Return a list of finite numbers of either sign."""
-        return [self._number(name, value, least=-math.inf) for value in self._list(name)]
+        return [self._number(name, value, least=-math.inf) for value in self.items(name)]
+
+    def times(self, name: str) -> list[float]:
+        """Return a list of finite numbers, zero or more."""
+        values = self.numbers(name)
+        if values and min(values) < 0:
+            raise self.fail(name, f"{min(values)} s is no time")
+        return values
 
     def count(self, name: str, least: int = 0, most: int = _MOST) -> int:
         """Return a whole number within limits."""
         return self._count(name, self.content.get(name), least, most)
 
+    def tokens(self, name: str) -> int:
+        """Return a number of tokens."""
+        return self.count(name, most=MOST_TOKENS)
+
     def counts(self, name: str, least: int = 0, most: int = _MOST) -> list[int]:
         """Return a list of whole numbers within limits."""
-        return [self._count(name, value, least, most) for value in self._list(name)]
+        return [self._count(name, value, least, most) for value in self.items(name)]
 
     def tally(self, name: str) -> dict[str, int]:
         """Return an object of whole numbers."""
@@ -147,7 +175,8 @@ class Fields:
             raise self.fail(name, f"{_shown(value)} is no object")
         return Fields(self.path, self.line, value, f"{self.within}{name}.")
 
-    def _list(self, name: str) -> list[Any]:
+    def items(self, name: str) -> list[Any]:
+        """Return a list as it is; ``check_plain`` has looked at it."""
         value = self.content.get(name)
         if not isinstance(value, list):
             raise self.fail(name, f"{_shown(value)} is no list")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ..proposal import Proposal
 
 

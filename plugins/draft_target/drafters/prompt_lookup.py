@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ..proposal import NOTHING, Proposal
 from . import Drafter
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..models import CausalModel, TokenSequence

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .... import UsageError
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ..draws import Draws
 from ..proposal import Judgement, Proposal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ..draws import Draws
 from ..proposal import Judgement, Proposal
 from . import Rule, RuleName

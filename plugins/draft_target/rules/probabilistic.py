@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..proposal import Judgement, Proposal

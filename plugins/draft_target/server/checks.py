@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import grpc
 
 from .... import UsageError
-from ....core.contract.backend import Request
+from ....core.contract.generation import Request
 from ..models import CausalModel
 from ..proposal import Proposal
 from ..proto import verification_pb2 as pb

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from .... import BackendError, ModelCache, UsageError
-from ....core.cli.run import Size
 from ....core.isolation.plugins import all_plugins
 from ....core.sdk.cores import cores
 from ....core.sdk.models import resolve
+from ....core.sdk.sizes import Size
 from ..backend import DraftTargetBackend
 from .security import is_loopback, read_pem, read_token
 
@@ -48,7 +48,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--drain-timeout", type=click.FloatRange(0), default=10.0, help="Seconds that sessions may go on after a signal."
 )
-@click.option("--max-message", type=Size(), default="64M", metavar="SIZE", help="Largest message, e.g. 64M.")
+@click.option("--max-message", type=Size(), default="64MiB", metavar="SIZE", help="Largest message.")
 @click.option("--stream-draft-tokens", type=click.IntRange(1), default=5, help="Tokens looked up by StreamInference.")
 @click.option("--tls-cert", type=_FILE, metavar="PEM", help="Certificate chain; with --tls-key: TLS.")
 @click.option("--tls-key", type=_FILE, metavar="PEM", help="Its private key.")

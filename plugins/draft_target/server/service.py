@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from ....core.contract.backend import Request, Step
+from ....core.contract.generation import Request, Step
 from ....core.sdk.tokenizer import Codec, pieces, vocabulary_hash
 from ..decoder import Decoder
 from ..draft_length import DraftLength

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....core.contract.backend import Request, Step
+from ....core.contract.generation import Request, Step
 from ....core.sdk.sampling import chooser
 from .attention import PAGE
 from .layout import tiled

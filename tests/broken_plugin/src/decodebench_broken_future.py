@@ -2,7 +2,7 @@
 
 from decodebench import hookimpl
 
-decodebench_api = ">=2"
+decodebench_api = ">=3"
 
 
 @hookimpl

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from decodebench.core.cache import ModelCache
-from decodebench.core.contract.backend import ModelFacts, PreparedModel, Request, ResolvedModel, Step
+from decodebench.core.contract.generation import Request, Step
+from decodebench.core.contract.model import ModelFacts, PreparedModel, ResolvedModel
 
 NEEDED = ("llama_cpp", "gguf", "torch", "transformers")
 collect_ignore_glob = ["test_*.py"] if any(find_spec(name) is None for name in NEEDED) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decodebench.core.contract.backend import Request
+from decodebench.core.contract.generation import Request
 from decodebench.core.errors import BackendError, UsageError
 
 PROMPT = tuple(range(40, 80))

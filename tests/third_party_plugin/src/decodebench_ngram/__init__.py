@@ -20,7 +20,7 @@ from decodebench import (
     hookimpl,
 )
 
-decodebench_api = ">=1,<2"
+decodebench_api = ">=2,<3"
 
 
 class NgramOptions(BackendOptions):

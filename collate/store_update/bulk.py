@@ -1,9 +1,9 @@
 """decodebench's own raw logs straight into DuckDB: many files a statement, no Python object a step.
 
-A line counts as a step here only if it is written as a round writes it: the fields of ``schema.RecordedStep`` in their order,
-each a literal of its type and within its limits. All other lines go through ``core.rawlog``. Whatever is out of the
-ordinary is left to ``core.rawlog`` as a whole file: it accepts more ways to write the same, and words every error. A
-file is therefore never accepted here that it would refuse, nor with other values.
+A line counts as a step here only if it is written as a round writes it: the fields of ``schema.RecordedStep`` in their
+order, each a literal of its type and within its limits. All other lines go through ``raw_log``. Whatever is out of the
+ordinary is left to ``raw_log`` as a whole file: it accepts more ways to write the same, and words every error. A file
+is therefore never accepted here that it would refuse, nor with other values.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..core.errors import UsageError
-from ..core.records import raw_log as rawlog
-from ..core.records.raw_log import RawLog, RawLogError
-from ..core.records.schema import RecordedStep
-from ..core.records.store import Store, column_type, columns_of
+from ...core.errors import UsageError
+from ...core.records import raw_log as rawlog
+from ...core.records.raw_log import RawLog, RawLogError
+from ...core.records.schema import RecordedStep
+from ...core.records.store import Store
+from ...core.records.tables import column_type, columns_of
 
 _NOT_IN_LINE = ("run_id", "source_line")  # filled in by whoever reads the line
 _GLOB = frozenset("*?[")

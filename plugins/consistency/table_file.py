@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ...core.errors import UsageError
+from ... import UsageError
 from .intervals import Printed
 
 Digits = Annotated[str, Field(min_length=1, description="a number as printed, in quotes, so that its digits are kept")]

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ...core.errors import UsageError
+from ... import UsageError
 from .expression import evaluate
 from .intervals import Interval, Printed
 from .table_file import Claim, Table, TableFile, read

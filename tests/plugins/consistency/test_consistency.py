@@ -10,11 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from decodebench import UsageError
-from decodebench.collate.consistency import check
-from decodebench.collate.consistency.expression import evaluate
-from decodebench.collate.consistency.intervals import Printed
+from decodebench.plugins.consistency.check import check
+from decodebench.plugins.consistency.expression import evaluate
+from decodebench.plugins.consistency.intervals import Printed
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "tables" / "dflash.toml"
+PUBLISHED = Path(__file__).parents[2] / "data" / "tables" / "dflash.toml"
 
 
 @pytest.fixture(scope="module")

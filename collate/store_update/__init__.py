@@ -1,0 +1,1 @@
+"""How logs get into the store: which files there are, what has to be read anew, and the reading itself."""

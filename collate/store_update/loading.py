@@ -1,0 +1,268 @@
+"""Logs into an open store: what has changed is read, some files a transaction, until the store holds what is there.
+
+Of two files that hold the same run, the one of lower rank counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...core.errors import DecodebenchError
+from ...core.records.raw_log import PART_SUFFIX, RawLog, RawLogError
+from ...core.records.store import Store
+from ..parsers import decodebench, parity
+from . import bulk
+from .log_files import LogFile, Reader, rank_of
+
+_BETWEEN_IDS = "\n"  # in sources.run_id, which names every run of the file
+_BATCH_BYTES = 64 * 2**20  # of logs a transaction: what DuckDB holds of them at once takes some ten times as much
+_BATCH_FILES = 200
+
+Progress = Callable[[int, int, str], None]
+"""Called as (files done, files in all, name of the file)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A file that has to be read."""
+
+    file: LogFile
+    digest: str
+    is_known: bool  # with other content, or by another parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A row of ``sources``: the ids of all runs of the file and its problems, as text."""
+
+    fresh: _Fresh
+    run_ids: str | None
+    problem: str | None
+
+
+def load(store: Store, files: Sequence[LogFile], reader: Reader, progress: Progress | None) -> dict[str, str]:
+    """Bring the store to hold these files and no others.
+
+    Args:
+        store: open for writing.
+        files: every log, in order of rank.
+        reader: reads them.
+        progress: called before each file.
+
+    Returns:
+        ``added``, ``updated``, ``unchanged`` or ``removed`` by the file's name.
+    """
+    removed = _remove_vanished(store, {file.name for file in files})
+    done: dict[str, str] = {}
+    for index, batch in _batches(files):
+        for offset, file in enumerate(batch):
+            if progress is not None:
+                progress(index + offset, len(files), file.name)
+        done |= _take(store, batch, reader)
+    # A file of lower rank takes over runs of one that was read before; the latter is then read again.
+    while forgotten := _not_in(store, [file for file in files if file.name in done]):
+        for _, batch in _batches(forgotten):
+            done = {name: word for name, word in done.items() if name not in {file.name for file in batch}}
+            done |= _take(store, batch, reader)
+    _number_rounds(store)
+    return dict.fromkeys(removed, "removed") | {file.name: done[file.name] for file in files if file.name in done}
+
+
+def _batches(files: Sequence[LogFile]) -> Iterator[tuple[int, list[LogFile]]]:
+    """Yield files that are taken together, with the index of the first."""
+    start = size = 0
+    for index, file in enumerate(files):
+        if index > start and (size + file.size > _BATCH_BYTES or index - start == _BATCH_FILES):
+            yield start, list(files[start:index])
+            start, size = index, 0
+        size += file.size
+    if files:
+        yield start, list(files[start:])
+
+
+def _not_in(store: Store, files: Sequence[LogFile]) -> list[LogFile]:
+    known = {path for (path,) in store.query("SELECT path FROM sources")[1]}
+    return [file for file in files if file.name not in known]
+
+
+def _remove_vanished(store: Store, present: set[str]) -> list[str]:
+    known = [path for (path,) in store.query("SELECT path FROM sources ORDER BY path")[1]]
+    removed = [path for path in known if path not in present]
+    for path in removed:
+        with store.transaction():
+            _forget(store, path)
+    return removed
+
+
+def _forget(store: Store, path: str) -> None:
+    """Take a file's content out; files that held a run of it are forgotten too, so that they are read again."""
+    for table in ("parity_scores", "parity_cells"):
+        store.query(f"DELETE FROM {table} WHERE source = ?", [path])
+    for (run_id,) in store.query("SELECT run_id FROM runs WHERE source_file = ?", [path])[1]:
+        store.remove(run_id)
+        store.query("DELETE FROM sources WHERE list_contains(string_split(run_id, ?), ?)", [_BETWEEN_IDS, run_id])
+    store.query("DELETE FROM sources WHERE path = ?", [path])
+
+
+def _take(store: Store, files: Sequence[LogFile], reader: Reader) -> dict[str, str]:
+    """Bring files in; returns what had to be done, by name."""
+    rows = store.query(
+        "SELECT path, size, mtime_ns, sha256, parser FROM sources WHERE path IN (SELECT unnest(?))",
+        [[file.name for file in files]],
+    )[1]
+    known = {row[0]: row[1:] for row in rows}
+    fresh: list[_Fresh] = []
+    done = {}
+    for file in files:
+        size, mtime_ns, sha256, parser = known.get(file.name, (None, None, None, None))
+        done[file.name] = "unchanged"
+        if (size, mtime_ns, parser) == (file.size, file.mtime_ns, file.parser):
+            continue
+        digest = _digest(file)
+        if digest is None:  # renamed since the listing
+            if file.name not in known:
+                del done[file.name]
+        elif (sha256, parser) == (digest, file.parser):
+            found = [file.size, file.mtime_ns, file.name]
+            store.query("UPDATE sources SET size = ?, mtime_ns = ? WHERE path = ?", found)
+        else:
+            done[file.name] = "updated" if file.name in known else "added"
+            fresh.append(_Fresh(file, digest, is_known=file.name in known))
+    _ingest(store, fresh, reader)
+    return done
+
+
+def _digest(file: LogFile) -> str | None:
+    """Return a hash of the content, or why it cannot be read; None where the file is gone."""
+    try:
+        with file.path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _ingest(store: Store, fresh: Sequence[_Fresh], reader: Reader) -> None:
+    """Read files into the store, together if that can be done, else one by one."""
+    own = [one.file for one in fresh if one.file.parser == decodebench.NAME]
+    staged = bulk.stage(store, [file.path for file in own if not file.name.endswith(PART_SUFFIX)])
+    try:
+        with store.transaction():
+            _Adding(store, reader, staged).add(fresh)
+    except (DecodebenchError, OSError):
+        for one in fresh:
+            _ingest_one(store, one, reader)
+
+
+def _ingest_one(store: Store, fresh: _Fresh, reader: Reader) -> None:
+    try:
+        with store.transaction():
+            _Adding(store, reader, {}).add([fresh])
+    except (DecodebenchError, OSError) as error:
+        with store.transaction():
+            _forget(store, fresh.file.name)
+            _add_sources(store, [_Source(fresh, None, fresh.file.word(error))])
+
+
+def _add_sources(store: Store, sources: Iterable[_Source]) -> None:
+    rows = [(s.fresh.file, s.fresh.digest, s.run_ids, s.problem) for s in sources]
+    values = [(f.name, f.size, f.mtime_ns, digest, ids, problem, f.parser) for f, digest, ids, problem in rows]
+    columns = [list(column) for column in zip(*values, strict=True)]
+    store.query(f"INSERT INTO sources SELECT {', '.join(['unnest(?)'] * len(columns))}", columns)
+
+
+@dataclass(slots=True)
+class _Adding:
+    """Adds files inside one transaction, in order of rank.
+
+    Attributes:
+        store: open for writing.
+        reader: reads the files that are not staged.
+        staged: logs whose steps ``bulk`` holds.
+        holders: the file that holds each run which these files hold too.
+    """
+
+    store: Store
+    reader: Reader
+    staged: dict[Path, RawLog]
+    holders: dict[str, str] = field(default_factory=dict)
+
+    def add(self, fresh: Sequence[_Fresh]) -> None:
+        """Add all of them, or raise and leave the transaction to be rolled back."""
+        for one in fresh:
+            if one.is_known:
+                _forget(self.store, one.file.name)
+        self._look_up([log.run.run_id for log in self.staged.values()])
+        sources, steps_of = [], {}
+        for one in fresh:
+            log = self.staged.get(one.file.path)
+            if log is None:
+                sources.append(self._add_unstaged(one))
+                continue
+            sources.append(self._add_runs(one, [decodebench.placed(log, one.file.name)]))
+            if self.holders[log.run.run_id] == one.file.name:
+                steps_of[one.file.path] = log.run.run_id
+        if steps_of:
+            bulk.add_steps(self.store, steps_of)
+        if sources:
+            _add_sources(self.store, sources)
+
+    def _add_unstaged(self, fresh: _Fresh) -> _Source:
+        try:
+            if fresh.file.parser == parity.NAME:
+                _add_parity(self.store, fresh.file)
+                return _Source(fresh, None, None)
+            logs = self.reader.read(fresh.file)
+        except (RawLogError, OSError) as error:
+            return _Source(fresh, None, fresh.file.word(error))
+        self._look_up([log.run.run_id for log in logs])
+        return self._add_runs(fresh, logs)
+
+    def _look_up(self, run_ids: Sequence[str]) -> None:
+        unknown = [run_id for run_id in run_ids if run_id not in self.holders]
+        if unknown:
+            sql = "SELECT run_id, source_file FROM runs WHERE run_id IN (SELECT unnest(?))"
+            self.holders.update(self.store.query(sql, [unknown])[1])
+
+    def _add_runs(self, fresh: _Fresh, logs: Sequence[RawLog]) -> _Source:
+        """Add the runs of one file that no file of lower rank holds."""
+        problems = []
+        for log in logs:
+            run_id = log.run.run_id
+            holder = self.holders.get(run_id)
+            if holder is not None and rank_of(holder) < fresh.file.rank:
+                problems.append(f"run {run_id} is also in {holder}; counted once, from there")
+                continue
+            if holder is not None:
+                _forget(self.store, holder)  # of higher rank, hence read again later in this collate
+                self.holders = {run: file for run, file in self.holders.items() if file != holder}
+            self.store.add(log.run, log.samples, log.steps)
+            self.holders[run_id] = fresh.file.name
+            problems += [log.problem] if log.problem else []
+        return _Source(fresh, _BETWEEN_IDS.join(log.run.run_id for log in logs), "; ".join(problems) or None)
+
+
+def _add_parity(store: Store, file: LogFile) -> None:
+    for number, found in enumerate(parity.read(file.path)):
+        content = {"source": file.name} | found.model_dump(exclude={"type", "schema_version"})
+        table = "parity_scores"
+        if isinstance(found, parity.ParityCell):
+            table, content = "parity_cells", content | {"line": number}
+        names, marks = (", ".join(words) for words in (map('"{}"'.format, content), "?" * len(content)))
+        store.query(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(content.values()))
+
+
+def _number_rounds(store: Store) -> None:
+    """Number the imported runs of each cell from 0; a foreign log does not know of the others."""
+    with store.transaction():
+        store.query("""
+            UPDATE runs SET round = numbered.round FROM (
+                SELECT run_id,
+                    row_number() OVER (PARTITION BY experiment, cell_id ORDER BY started_at, run_id) - 1 AS round
+                FROM runs WHERE source_format <> 'decodebench'
+            ) AS numbered WHERE runs.run_id = numbered.run_id AND runs.round <> numbered.round
+        """)

@@ -1,0 +1,97 @@
+"""What a backend is asked to generate and to score, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to continue.
+
+    Attributes:
+        prompt_ids: the prompt's token ids, special tokens included.
+        max_new_tokens: at most so many tokens are committed.
+        temperature: 0 is greedy: the id of the largest logit, the smallest id on a tie. Otherwise logits are divided
+            by it first; then ``top_k`` and ``top_p`` are applied in that order.
+        top_p: nucleus mass, 1 keeps everything.
+        top_k: keep the k most likely ids, 0 keeps all.
+        seed: seed of the sampler, for this request alone.
+        stop_token_ids: generation ends with the first of these, which is committed itself.
+        ignore_eos: go on to ``max_new_tokens`` whatever comes.
+    """
+
+    prompt_ids: tuple[int, ...]
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+    def is_stop(self, token_id: int) -> bool:
+        """Whether ``token_id`` ends the generation."""
+        return not self.ignore_eos and token_id in self.stop_token_ids
+
+
+@dataclass(slots=True)
+class Step:
+    """One commit of tokens. Cheap to build; only what applies is set.
+
+    Attributes:
+        token_ids: ids committed now, in order of position.
+        row: index of the request in the batch.
+        block_size: positions that this cycle could commit.
+        drafted: draft tokens proposed to the verifier in this cycle.
+        accepted: how many of them were accepted.
+        discarded: draft tokens that were thrown away without having been verified.
+        candidates: alternative continuations verified in this cycle.
+        forwards: evaluations of the (target) model behind this step.
+        draft_s: the engine's own time for drafting, in seconds.
+        verify_s: the engine's own time for verifying, in seconds.
+        wire_s: time that a verifier elsewhere was waited for beyond its own ``verify_s``, in seconds.
+        enqueue_s: time until the engine's call returned, before the device was synchronised, in seconds.
+        engine_s: the engine's own clock for this step, in seconds; recorded beside the runner's, never instead.
+        bytes_read: bytes that the engine says it moved for this step.
+        positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
+            row that gives them may commit beyond its stop token or limit: what lies there is not counted.
+        trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
+    """
+
+    token_ids: Sequence[int]
+    row: int = 0
+    block_size: int | None = None
+    drafted: int | None = None
+    accepted: int | None = None
+    discarded: int | None = None
+    candidates: int | None = None
+    forwards: int | None = None
+    draft_s: float | None = None
+    verify_s: float | None = None
+    wire_s: float | None = None
+    enqueue_s: float | None = None
+    engine_s: float | None = None
+    bytes_read: int | None = None
+    positions: Sequence[int] | None = None
+    trace: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Log-probabilities of a given sequence of T tokens under the model, natural logarithm.
+
+    Attributes:
+        logprobs: [T] log-probability of each token given those before it; the first has none and is NaN.
+        is_greedy: [T] whether the token was the most likely one; False for the first.
+        top_ids: [T][k] the k most likely ids per position, most likely first; empty for the first or at k = 0.
+        top_logprobs: [T][k] their log-probabilities.
+    """
+
+    logprobs: Sequence[float]
+    is_greedy: Sequence[bool]
+    top_ids: Sequence[Sequence[int]] = ()
+    top_logprobs: Sequence[Sequence[float]] = ()

@@ -1,0 +1,94 @@
+"""A model on its way into an engine: as the user named it, prepared, and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """A weight format that a backend offers, in the backend's own words.
+
+    Attributes:
+        name: the backend's name for it, e.g. ``"q4_k_m"``.
+        bits_per_weight: nominal bits per quantised weight, scales included; formats of different engines are
+            comparable by it.
+        summary: what is quantised and how, one line.
+    """
+
+    name: str
+    bits_per_weight: float
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model as the user named it, found on disk.
+
+    Attributes:
+        name: the user's name for it: ``tiny:target``, a Hub id or a path.
+        path: a Hugging Face folder, or an engine's own file or folder (such as a ``.gguf``).
+        content_hash: SHA-256 over names and contents of the files that define the model, hex.
+        architecture: ``architectures[0]`` of ``config.json``; None where there is no such file.
+        companions: the model that the cell's backend uses besides, by the backend's name (``{"dflash": ...}``).
+    """
+
+    name: str
+    path: Path
+    content_hash: str
+    architecture: str | None = None
+    companions: Mapping[str, ResolvedModel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModel:
+    """What ``prepare`` leaves for ``load``.
+
+    Attributes:
+        path: file or folder that the engine opens.
+        format: the file format, e.g. ``"safetensors"`` or ``"gguf"``.
+        weight_bytes: bytes of all weights as stored; None where unknown before loading.
+        bits_per_weight: measured bits per weight, scales included.
+        source: the model it was made from.
+        quantisation: the quantisation's name.
+        companions: prepared companions, by backend.
+        notes: what a reader of the result must know, e.g. a documented fallback of the engine.
+    """
+
+    path: Path
+    format: str
+    weight_bytes: int | None
+    bits_per_weight: float | None
+    source: ResolvedModel
+    quantisation: str
+    companions: Mapping[str, PreparedModel] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the engine says of the model that it has loaded.
+
+    Attributes:
+        parameters: number of parameters, tied ones counted once.
+        weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
+        context_length: longest sequence in tokens.
+        vocabulary_size: rows of the output layer.
+        stop_token_ids: ids that end a generation; empty where the model folder says it.
+        settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
+        read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
+            from, such as an input embedding that is not the output layer too, and but idle experts.
+        kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
+            not read every position, as with a sliding window.
+    """
+
+    parameters: int
+    weight_bytes: int
+    context_length: int
+    vocabulary_size: int
+    stop_token_ids: tuple[int, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    read_weight_bytes: int | None = None
+    kv_bytes_per_token: int | None = None

@@ -1,0 +1,94 @@
+"""One life of a loaded backend: the job, the model's tokenizer, and the requests that are made of prompts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ..contract.backend import Backend
+from ..contract.generation import Request
+from ..contract.model import ModelFacts
+from ..errors import ModelError
+from ..records.schema import Sampling
+from ..sdk.tokenizer import Codec
+from .choices import encode_pair
+from .job import ContinuationJob, Job, PromptJob
+from .timed_loop import Batch, measure, measure_with_stop
+from .wire import Wire
+
+
+@dataclass(frozen=True)
+class Session:
+    """A backend with its model in memory.
+
+    Attributes:
+        job: what it is to do.
+        wire: to the parent.
+        backend: the instance.
+        facts: what it says of the model.
+        codec: the model's tokenizer.
+        started_ns: when the process started, on the clock of the timed loop.
+    """
+
+    job: Job
+    wire: Wire
+    backend: Backend
+    facts: ModelFacts
+    codec: Codec
+    started_ns: int
+
+    @cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The ids that end a generation."""
+        return self.facts.stop_token_ids or self.codec.stop_ids()
+
+    def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
+        """Return a prompt's text, None for random ids, and its ids."""
+        if prompt.random_tokens is not None:
+            chooser = random.Random(prompt.random_seed)
+            limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
+            return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
+        if self.job.chat:
+            return self.codec.encode_chat(prompt.messages or (("user", prompt.text or ""),))
+        return prompt.text, self.codec.encode(prompt.text or "")
+
+    def encode_continued(self, continuation: ContinuationJob) -> tuple[list[int], int]:
+        """Return a prompt's ids with those of its continuation, and the index at which the continuation begins."""
+        text, prompt_ids = self.encode(continuation.prompt)
+        if continuation.text is None:
+            return [*prompt_ids, *continuation.output_ids], len(prompt_ids)
+        pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.job.chat)
+        return [*pair.prompt_ids, *pair.continuation_ids], len(pair.prompt_ids)
+
+    def request(self, ids: Sequence[int], index: int) -> Request:
+        """Return the request that a sample of the job makes.
+
+        Raises:
+            ModelError: the prompt is empty, or leaves no room in the model's context.
+        """
+        room = self.facts.context_length - len(ids)
+        if not ids or room < 1:
+            held = self.facts.context_length
+            raise ModelError(f"prompt {index} has {len(ids)} tokens; the model's context holds {held}")
+        limit = min(self.job.max_new_tokens, room)
+        return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
+
+    def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
+        """Return a request with a seed of its own, by its index."""
+        drawn = {**sampling.model_dump(), "seed": sampling.seed + index}
+        return Request(tuple(ids), max_new_tokens, **drawn, stop_token_ids=self.stop_ids)
+
+    def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
+        """Generate one batch, measured."""
+        if stop:
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode)
+        return measure(self.backend, requests)
+
+    def engine_figures(self) -> dict[str, float]:
+        """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""
+        counters = dict(self.backend.counters())
+        if text := self.backend.classic_log():
+            self.wire.send("text", {"text": text})
+        return counters

@@ -1,0 +1,136 @@
+"""What every formula of ``metrics`` may use: the facts of a sample, as one query over runs, samples and steps."""
+
+from __future__ import annotations
+
+LADDER_SQL = """
+CASE WHEN r.device LIKE 'cpu%' AND len(json_keys(r.environment->'memory_bandwidth_1_thread')) > 0 THEN
+    CASE WHEN coalesce(r.options->>'n_threads', r.settings->>'n_threads') = '1'
+    THEN r.environment->'memory_bandwidth_1_thread' ELSE r.environment->'memory_bandwidth' END
+END
+"""
+"""The bandwidth ladder that a run ``r`` is held against: the host's, with the threads that the run may use.
+
+Logs of decodebench 0.1 have no ladder of one thread and, under the other name, one that was measured in another way.
+"""
+
+FACTS_SQL = f"""
+WITH stamped AS (
+    SELECT t.*, t."index" > 0 AS is_decode,
+           t."index" > 0 AND coalesce(t.drafted, t.accepted) IS NOT NULL
+               AND NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_cycle
+    FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
+    WHERE s.status = 'ok'
+    WINDOW one AS (PARTITION BY t.run_id, t.sample)
+), summed AS (
+    SELECT run_id, sample,
+        count(*) AS steps,
+        sum(tokens)::BIGINT AS n_tokens,
+        max(tokens) AS largest_step,
+        min(tokens) AS smallest_step,
+        max(tokens) FILTER (WHERE "index" = 0) AS first_tokens,
+        max(t_s) FILTER (WHERE "index" = 0) AS t_first_s,
+        CASE WHEN count(t_s) = count(*) THEN max(t_s) END AS t_last_s,
+        nullif(count(*) FILTER (WHERE is_cycle), 0) AS cycles,
+        (sum(tokens) FILTER (WHERE is_cycle))::BIGINT AS cycle_tokens,
+        (sum(drafted) FILTER (WHERE is_cycle AND accepted IS NOT NULL))::BIGINT AS cycle_drafted,
+        (sum(accepted) FILTER (WHERE is_cycle AND drafted IS NOT NULL))::BIGINT AS cycle_accepted,
+        (sum(accepted) FILTER (WHERE drafted IS NOT NULL))::BIGINT AS all_accepted,
+        (sum(drafted * greatest(coalesce(candidates, 1), 1) + coalesce(discarded, 0))
+            FILTER (WHERE accepted IS NOT NULL))::BIGINT
+            AS all_drafted,
+        (sum(forwards) FILTER (WHERE is_decode))::BIGINT AS decode_forwards,
+        (sum(tokens) FILTER (WHERE is_decode AND forwards IS NOT NULL))::BIGINT AS forward_tokens,
+        sum(step_s) FILTER (WHERE is_decode AND forwards IS NOT NULL) AS forward_s,
+        sum(draft_s) FILTER (WHERE is_decode) AS draft_s,
+        sum(step_s) FILTER (WHERE is_decode AND draft_s IS NOT NULL) AS drafting_step_s,
+        sum(verify_s) FILTER (WHERE is_decode) AS verify_s,
+        sum(step_s) FILTER (WHERE is_decode AND verify_s IS NOT NULL) AS verifying_step_s,
+        sum(wire_s) FILTER (WHERE is_decode) AS wire_s,
+        sum(step_s) FILTER (WHERE is_decode AND wire_s IS NOT NULL) AS wired_step_s,
+        (sum(bytes_read) FILTER (WHERE is_decode))::BIGINT AS bytes_read,
+        sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s,
+        nullif(count(*) FILTER (WHERE is_decode AND bytes_read IS NOT NULL), 0) AS reading_steps,
+        (sum(tokens) FILTER (WHERE is_decode AND bytes_read IS NOT NULL))::BIGINT AS reading_tokens,
+        bool_and(coalesce(forwards = tokens, false) AND drafted IS NULL AND block_size IS NULL AND positions IS NULL)
+            FILTER (WHERE is_decode) AS is_one_by_one
+    FROM stamped GROUP BY run_id, sample
+), told AS (
+    SELECT run_id, "index" AS sample,
+        nullif((engine->>'speculation_rounds')::DOUBLE, 0)::BIGINT AS rounds,
+        (engine->>'draft_tokens')::DOUBLE::BIGINT AS drafted,
+        (engine->>'accepted_draft_tokens')::DOUBLE::BIGINT AS accepted
+    FROM samples
+), facts AS (
+    SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        s.scored_tokens,
+        coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_first_s END, s.prefill_s) AS prefill_s,
+        coalesce(a.t_first_s, s.first_token_s) AS t_first_s,
+        CASE WHEN a.run_id IS NOT NULL THEN a.decode_forwards ELSE s.decode_forwards END AS decode_forwards,
+        coalesce(a.forward_tokens, CASE WHEN s.decode_forwards > 0 THEN s.decode_tokens END) AS forward_tokens,
+        coalesce(a.forward_s, CASE WHEN s.decode_forwards > 0 THEN s.decode_s END) AS forward_s,
+        coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
+        coalesce(a.t_last_s, s.duration_s) AS t_last_s,
+        a.* EXCLUDE (
+            run_id, sample, n_tokens, t_first_s, t_last_s, decode_forwards, forward_tokens, forward_s,
+            cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
+        ),
+        coalesce(a.cycles, told.rounds) AS cycles,
+        coalesce(a.cycle_tokens, CASE WHEN told.rounds > 0 THEN s.output_tokens END) AS cycle_tokens,
+        coalesce(a.cycle_drafted, told.drafted) AS cycle_drafted,
+        coalesce(a.cycle_accepted, told.accepted) AS cycle_accepted,
+        coalesce(a.all_drafted, told.drafted) AS all_drafted,
+        coalesce(a.all_accepted, told.accepted) AS all_accepted,
+        coalesce(a.n_tokens - a.first_tokens, s.decode_tokens) AS decode_tokens,
+        coalesce(coalesce(a.t_last_s, s.duration_s) - a.t_first_s, s.decode_s) AS decode_s,
+        a.steps - 1 AS decode_steps,
+        s.batch_s,
+        count(*) OVER batch AS batch_rows,
+        CASE WHEN count(coalesce(a.n_tokens, s.output_tokens)) OVER batch = batch_rows
+            THEN (sum(coalesce(a.n_tokens, s.output_tokens)) OVER batch)::BIGINT END AS batch_tokens,
+        r.weight_bytes,
+        CASE WHEN a.is_one_by_one AND r.batch_size = 1 THEN (a.n_tokens - a.first_tokens) * (
+            r.read_weight_bytes + r.kv_bytes_per_token * (s.prompt_tokens + (a.first_tokens + a.n_tokens - 1) / 2)
+        ) END AS computed_bytes
+    FROM samples s JOIN runs r ON r.run_id = s.run_id
+    LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
+    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.run_id IS NULL
+    WHERE s.status = 'ok'
+    WINDOW batch AS (PARTITION BY s.run_id, s.batch)
+), moved AS (
+    SELECT *,
+        CASE WHEN bytes_read IS NOT NULL THEN 'engine' WHEN computed_bytes IS NOT NULL THEN 'computed' END
+            AS bytes_source,
+        coalesce(bytes_read, computed_bytes) AS decode_bytes,
+        coalesce(reading_step_s, decode_s) AS decode_bytes_s,
+        coalesce(reading_tokens, decode_tokens) AS decode_bytes_tokens,
+        decode_bytes / coalesce(reading_steps, decode_forwards) AS working_set_bytes
+    FROM facts
+), ladders AS (
+    SELECT r.run_id, {LADDER_SQL} AS ladder FROM runs r
+), rungs AS (
+    SELECT run_id, key::DOUBLE AS size, (ladder->>key)::DOUBLE AS rate
+    FROM ladders, unnest(json_keys(ladder)) AS keys(key)
+), spans AS (
+    SELECT run_id, CASE WHEN lag(size) OVER rising IS NULL THEN 0 ELSE size END AS from_bytes,
+        ln(size) AS low, lead(ln(size)) OVER rising AS high,
+        ln(rate) AS low_rate, lead(ln(rate)) OVER rising AS high_rate
+    FROM rungs WINDOW rising AS (PARTITION BY run_id ORDER BY size)
+)
+SELECT m.*,
+    exp(p.low_rate + coalesce(
+        greatest(0, (ln(nullif(m.working_set_bytes, 0)) - p.low) / (p.high - p.low)) * (p.high_rate - p.low_rate), 0
+    )) AS bandwidth_bytes_per_s
+FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_bytes >= p.from_bytes
+"""
+"""One row per sample that did not fail: everything that a formula may use.
+
+The cycles and drafts of a sample without steps are what its log tells as sums: ``speculation_rounds``, ``draft_tokens``
+and ``accepted_draft_tokens`` of its engine's counters; its times are the sample's own ``first_token_s``, ``prefill_s``
+and ``decode_s``.
+
+``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
+(``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for
+the token at place j of the output, from 0, has prompt_tokens + j positions. That holds where a forward makes one token
+of one row. ``bandwidth_bytes_per_s`` is the ladder's at ``working_set_bytes``, what one step reads: a straight line
+between two rungs on logarithmic axes, and beyond the ends the value at the end.
+"""

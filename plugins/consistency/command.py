@@ -1,0 +1,46 @@
+"""``consistency``: recompute printed tables from their own figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .check import Finding, check
+
+_ORDER = {"no": 0, "rounding": 1, "exact": 2}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", metavar="FILE.toml", type=click.Path(path_type=Path))
+@click.option("--all", "show_all", is_flag=True, help="Show what agrees, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def consistency(file: Path, show_all: bool, as_json: bool) -> int:
+    """Recompute printed tables from their own figures.
+
+    FILE.toml holds tables of printed figures and claims about them. Exit code 1: some claim does not hold.
+    """
+    report = check(file)
+    if as_json:
+        click.echo(json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False))
+    else:
+        _print([finding for finding in report.findings if show_all or finding.verdict != "exact"])
+        click.echo(", ".join(f"{count} {verdict}" for verdict, count in report.totals.items()))
+    return 1 if report.totals["no"] else 0
+
+
+def _print(findings: list[Finding]) -> None:
+    if not findings:
+        click.echo("every figure agrees to the printed digit")
+        return
+    table = Table("verdict", "claim", "row", "printed", "recomputed", "note", box=box.SIMPLE_HEAD, pad_edge=False)
+    for f in sorted(findings, key=lambda finding: _ORDER[finding.verdict]):
+        table.add_row(f.verdict, f.claim, f.row or "", f.printed or "", f"{f.recomputed:.6g}", f.note)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # whole lines for other programs
+    console.print(table)
