@@ -54,7 +54,7 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
 def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> str:
     counts = [cell.rows[0]["ratio_n"] for cell in shown]
     has_interval = any(cell.rows[0]["ratio_low"] is not None for cell in shown)
-    whisker = f"Whisker: 95 % interval over rounds, {rounds_note(counts)}." if has_interval else (
+    whisker = f"Whisker: 95 % interval over rounds for all of them together, {rounds_note(counts)}." if has_interval else (
         f"No interval: {rounds_note(counts)}.")  # fmt: skip
     text = f"Line at 1: {name_few(cell.name for cell in baselines)}. {whisker}"
     if len(baselines) == 1:

@@ -12,7 +12,7 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..numbers import by_unit, digits, interval, percent, with_margin
+from ..numbers import by_unit, digits, interval, percent, with_interval
 from ..report.page import headline
 
 _MEASURED = (
@@ -36,10 +36,12 @@ class Row(Record):
     label: str = Field(description="what the cell is called")
     is_baseline: bool = Field(description="whether the others are held against it")
     value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
-    margin: str = Field(description="its interval as ± half a width; may be empty")
+    margin: str = Field(description="its 95 % interval; may be empty")
     ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a where it cannot be told")
-    interval: str = Field(description="95 % interval of the ratio; empty where the logs support none")
-    verdict: str = Field(description="faster, slower, equivalent, no difference shown, not comparable or baseline")
+    interval: str = Field(description="95 % interval of the ratio, of all ratios together; empty where there is none")
+    verdict: str = Field(
+        description="faster, slower, equivalent, no difference shown, not tested, not comparable or baseline"
+    )
     parity: str = Field(description="outputs identical to the baseline's; empty where they cannot be compared")
     accuracy: str = Field(description="share of right answers; empty where none was scored")
     accuracy_interval: str = Field(description="its 95 % interval; may be empty")
@@ -164,8 +166,8 @@ def _one(store: Store, sql: str, experiment: str) -> str | None:
 
 
 def _row(row: ComparisonRow, metric: str) -> Row:
-    value, margin = with_margin(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
-    ratio, around = interval(row.ratio)
+    value, margin = with_interval(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
+    ratio, around = interval(row.ratio_simultaneous)
     accuracy, difference = row.accuracy, row.accuracy.difference if row.accuracy else None
     is_baseline = row.verdict == "baseline"
     return Row(

@@ -17,7 +17,7 @@ from ...collate.speculation.figures import (
     Replicated,
     Speculation,
 )
-from ..numbers import digits, interval, percent, seconds, with_margin
+from ..numbers import digits, interval, percent, seconds, with_interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -88,7 +88,7 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             names[cell.cell.label],
             str(cell.samples),
             _two_lines(interval(acceptance.tau)) if acceptance else _NONE,
-            _two_lines(with_margin(cell.decode_tokens_per_s)),
+            _two_lines(with_interval(cell.decode_tokens_per_s)),
             _two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
             _milliseconds(time.draft_s if time else None),
             _milliseconds(time.verify_s if time else None),
