@@ -48,7 +48,8 @@ references: $(VENV)/.dev-ready
 # Regenerate the gRPC code of the verification server from its definition.
 PROTO := plugins/draft_target/proto
 proto: $(VENV)/.dev-ready
-	$(BIN)/python -m grpc_tools.protoc -I $(PROTO) --python_out $(PROTO) --grpc_python_out $(PROTO) verification.proto
+	$(BIN)/python -m grpc_tools.protoc -I $(PROTO) --python_out $(PROTO) --pyi_out $(PROTO) --grpc_python_out $(PROTO) \
+		verification.proto
 	sed -i.bak 's/^import verification_pb2/from . import verification_pb2/' $(PROTO)/verification_pb2_grpc.py
 	rm $(PROTO)/verification_pb2_grpc.py.bak
 

@@ -9,7 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .core.api.backends import OpenBackend, find_model, open_backend
+    from .core.api.comparison import Comparison
+    from .core.api.experiment import Experiment, run
+    from .core.api.results import Results, compare, open
+    from .core.api.table import Table
     from .core.cache import ModelCache
+    from .core.contract.analysis import Analysis, AnalysisTable, Section
     from .core.contract.backend import Availability, Backend, BackendOptions
     from .core.contract.command import Command
     from .core.contract.exporter import Exporter
@@ -35,12 +41,20 @@ if TYPE_CHECKING:
     from .core.files import write_whole
 
 _HOME = {
+    "api.backends": "OpenBackend find_model open_backend",
+    "api.comparison": "Comparison",
+    "api.experiment": "Experiment run",
+    "api.results": "Results compare open",
+    "api.table": "Table",
+    "contract.analysis": "Analysis AnalysisTable Section",
     "contract.backend": "Availability Backend BackendOptions",
     "contract.generation": "Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
     "contract.command": "Command",
-    "errors": "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name",
+    "errors": (
+        "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name"
+    ),
     "files": "write_whole",
     "contract.exporter": "Exporter",
     "contract.figure": "Figure",
@@ -55,13 +69,17 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.
 
 __all__ = [
     "API_VERSION",
+    "Analysis",
+    "AnalysisTable",
     "Availability",
     "Backend",
     "BackendError",
     "BackendOptions",
     "Command",
+    "Comparison",
     "DecodebenchError",
     "Doubt",
+    "Experiment",
     "Exporter",
     "Figure",
     "FindingCheck",
@@ -71,22 +89,31 @@ __all__ = [
     "ModelError",
     "ModelFacts",
     "ModelSource",
+    "OpenBackend",
     "OutOfMemoryError",
     "PluginError",
     "PreparedModel",
     "Quantisation",
     "Request",
     "ResolvedModel",
+    "Results",
     "SampleError",
     "Score",
     "Scores",
+    "Section",
     "Step",
     "Sweep",
     "SweepCells",
+    "Table",
     "Task",
     "TaskSample",
     "UsageError",
+    "compare",
+    "find_model",
     "hookimpl",
+    "open",
+    "open_backend",
+    "run",
     "unknown_name",
     "write_whole",
 ]

@@ -23,6 +23,7 @@ TESTED = {
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plugins.md", "python", 1),  # below
     ("plugins.md", "toml", 1),  # below
+    ("python.md", "python", 5),  # tests/api/test_examples.py
     ("slides.md", "typst", 1),  # tests/viz/test_slides.py
     ("tutorial.md", "python", 7),  # tests/test_tutorial.py
     ("tutorial.md", "toml", 1),  # tests/test_tutorial.py

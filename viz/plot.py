@@ -74,8 +74,8 @@ def compared(row: ComparisonRow, metric: str) -> Row:
     """Return what a comparison says of a cell as columns.
 
     ``compared_metric``, ``verdict``, ``is_baseline``; ``ratio`` with ``ratio_low``, ``ratio_high`` (the simultaneous
-    interval; None where the logs support none) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``, ``accuracy`` (a share)
-    with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
+    interval; None where the logs support none) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``,
+    ``accuracy`` (a share) with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
     """
     accuracy = row.accuracy.value if row.accuracy else None
     return {

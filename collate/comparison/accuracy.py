@@ -69,7 +69,7 @@ def _task_of(run: Row) -> str:
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
-    """Return the accuracy of every (cell, baseline) pair; intervals of differences and verdicts hold for all together."""
+    """Return the accuracy of every (cell, baseline) pair; intervals of differences hold for all, as verdicts do."""
     tested = sum(
         accuracy is not None and accuracy.p_value is not None for accuracy in _each(pairs, defaults.CONFIDENCE)
     )

@@ -6,15 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
 from ...core.errors import unknown_name
-from .observations import Cell, Row
+from ...core.records.cell_names import DIMENSIONS, CellFacts, as_text, differing_options, name_cells
+from .observations import Cell
 from .result import CellLabel
 
 _VECTORS = 0.05  # bits by which measured formats fall short of their width, rounding included
-
-DIMENSIONS = ("backend", "model", "quantisation", "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,58 +22,25 @@ class Group:
     others: list[Cell]
 
 
-def as_text(value: JsonValue) -> str:
-    """An option's value as a user writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def option_values(cell: Cell) -> dict[str, str]:
     """Return a cell's options as text."""
     return {name: as_text(value) for name, value in cell.run["options"].items()}
 
 
 def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
-    """Return a short and unique label for every cell, by cell id."""
-    differing = [name for name in DIMENSIONS if len({cell.run[name] for cell in cells}) > 1]
-    several_hosts = len({cell.run["hostname"] for cell in cells}) > 1
-    made: dict[str, CellLabel] = {}
-    for cell in cells:
-        run = cell.run
-        options = _differing_options(cell, cells)
-        words = [run["backend"], run["quantisation"]]
-        words += [run[name] for name in ("model", "device") if name in differing]
-        words += [f"on {run['hostname']}"] if several_hosts and run["hostname"] else []
-        told = tuple(name for name in options if _is_told(run, name))
-        words += [f"{name}={options[name]}" for name in told]
-        made[cell.cell_id] = CellLabel(
+    """Return the label of every cell by its id."""
+    names = name_cells([CellFacts.of(cell.run) for cell in cells])
+    return {
+        cell.cell_id: CellLabel(
             cell_id=cell.cell_id,
-            label=" ".join(words),
-            options=options,
-            told=told,
-            bits_per_weight=run["bits_per_weight"],
-            **{name: run[name] for name in DIMENSIONS},
+            label=names[cell.cell_id].label,
+            options=names[cell.cell_id].options,
+            told=names[cell.cell_id].told,
+            bits_per_weight=cell.run["bits_per_weight"],
+            **{name: cell.run[name] for name in DIMENSIONS},
         )
-    texts = [label.label for label in made.values()]
-    for cell_id, label in made.items():
-        if texts.count(label.label) > 1:
-            made[cell_id] = label.model_copy(update={"label": f"{label.label} #{cell_id[:8]}"})
-    return made
-
-
-def _differing_options(cell: Cell, cells: Sequence[Cell]) -> dict[str, str]:
-    """Options in which the cell differs from another of its own backend; other backends have options of their own.
-
-    A log that does not tell an option says nothing of a difference.
-    """
-    mine = option_values(cell)
-    twins = [option_values(other) for other in cells if other.run["backend"] == cell.run["backend"]]
-    return {name: value for name, value in mine.items() if any(twin.get(name, value) != value for twin in twins)}
-
-
-def _is_told(run: Row, name: str) -> bool:
-    """Whether an option belongs into a label: one at its default does not, since other cells have it in theirs."""
-    changed = run.get("changed_options")
-    return changed is None or name in changed
+        for cell in cells
+    }
 
 
 def infer_by(cells: Sequence[Cell]) -> str:
@@ -84,10 +48,8 @@ def infer_by(cells: Sequence[Cell]) -> str:
     for name in DIMENSIONS:
         if len({cell.run[name] for cell in cells}) > 1:
             return name
-    for cell in cells:
-        for name in _differing_options(cell, cells):
-            return name
-    return "cell"
+    facts = [CellFacts.of(cell.run) for cell in cells]
+    return next((name for each in facts for name in differing_options(each, facts)), "cell")
 
 
 def value_of(cell: Cell, by: str) -> str | None:

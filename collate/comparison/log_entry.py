@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ...core.records.cell_names import as_text
 from ...core.records.store import Store
-from .labels import as_text
 from .result import Comparison, ComparisonRow, Estimate
 
 _SQL = """

@@ -100,18 +100,23 @@ def keyed(samples: Iterable[Row]) -> list[tuple[PromptKey, Row]]:
     return result
 
 
+def experiments(store: Store) -> list[str]:
+    """Return the names of the store's experiments, the latest first."""
+    sql = "SELECT experiment FROM runs GROUP BY experiment ORDER BY max(started_at) DESC, experiment"
+    return [str(experiment) for (experiment,) in store.query(sql)[1]]
+
+
 def choose_experiment(store: Store, name: str | None) -> str:
     """Return ``name`` after a check, or the latest experiment.
 
     Raises:
         UsageError: the store has none, or none of that name.
     """
-    rows = store.query("SELECT experiment FROM runs GROUP BY experiment ORDER BY max(started_at) DESC, experiment")[1]
-    known = [experiment for (experiment,) in rows]
+    known = experiments(store)
     if not known:
         raise UsageError(f"no rounds in {store.path}: nothing was measured yet, or the logs are not collated")
     if name is None:
-        return str(known[0])
+        return known[0]
     if name not in known:
         raise unknown_name("experiment", name, known)
     return name

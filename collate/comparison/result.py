@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ...core.contract.finding import Finding
 from ...core.records.schema import Record
+from ...defaults import TIE_MARGIN
 from ..statistics.verdicts import METHOD
 
 Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not tested", "not comparable"]
@@ -36,12 +37,17 @@ class Divergence(Record):
     )
     top2_margin: float | None = Field(default=None, description="log-probability gap of the two likeliest ids there")
 
+    @property
+    def is_tie(self) -> bool:
+        """Whether the baseline's two likeliest ids are so near that rounding decides."""
+        return self.top2_margin is not None and self.top2_margin < TIE_MARGIN
+
 
 class Parity(Record):
     """Whether two cells committed the same tokens under greedy decoding."""
 
     verdict: Literal["baseline", "identical", "ties only", "differs", "not comparable"] = Field(
-        description="'ties only': every first divergence lies at a top-two margin below 1e-4"
+        description=f"'ties only': every first divergence lies at a top-two margin below {TIE_MARGIN:g}"
     )
     identical: int = Field(default=0, ge=0, description="problems with identical token ids")
     compared: int = Field(default=0, ge=0, description="problems that both answered")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...core.contract.finding import Doubt
-from ...defaults import TIE_MARGIN
 from ..comparison.accuracy import accuracies
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, PromptKey, Row
@@ -44,7 +43,7 @@ def _told(divergence: Divergence) -> str:
     where = f"at output token {divergence.position} of {divergence.sample_id}"
     if divergence.top2_margin is None:
         return where
-    kind = "a tie" if divergence.top2_margin < TIE_MARGIN else "a real difference"
+    kind = "a tie" if divergence.is_tie else "a real difference"
     return f"{where}, where the two likeliest tokens are {divergence.top2_margin:.2g} apart in log-probability: {kind}"
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...core.records.store import Store
-from ...defaults import TIE_MARGIN
 from ..comparison.observations import Cell, PromptKey, Row
 from ..comparison.result import Divergence, Parity
 
@@ -59,7 +58,7 @@ def parity_of(cell: Cell, baseline: Cell, scores: Scores) -> Parity:
     )
     if different:
         verdict: Literal["identical", "ties only", "differs", "not comparable"] = (
-            "ties only" if divergences and all(_is_tie(d) for d in divergences) else "differs"
+            "ties only" if divergences and all(d.is_tie for d in divergences) else "differs"
         )
     elif len(pairs) < asked:
         verdict, reason = "not comparable", f"{asked - len(pairs)} of {asked} problems lack an answer"
@@ -104,10 +103,6 @@ def _divergence(pair: _Pair, cell: Cell, baseline: Cell, scores: Scores) -> Dive
         logprob_gap=gap,
         top2_margin=margin,
     )
-
-
-def _is_tie(divergence: Divergence) -> bool:
-    return divergence.top2_margin is not None and divergence.top2_margin < TIE_MARGIN
 
 
 def _not_comparable(reason: str) -> Parity:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from ...core.records import raw_log as rawlog
 from ...core.records.schema import Record
+from ...defaults import TIE_MARGIN
 
 NAME = "parity/1"
 
@@ -37,7 +38,7 @@ class ParityFigures(Record):
     """How near the greedy outputs and the next-token distributions of a cell are to those of the reference."""
 
     verdict: Literal["reference", "identical", "ties only", "differs", "not comparable"] = Field(
-        description="'ties only': every first divergence lies at a top-two margin below 1e-4 under the reference"
+        description=f"'ties only': every first divergence is below a top-two margin of {TIE_MARGIN:g} of the reference"
     )
     compared: int = Field(default=0, ge=0, description="prompts that both answered")
     identical: int = Field(default=0, ge=0, description="prompts with identical token ids")

@@ -1,4 +1,4 @@
-"""Ratios of two cells on the same prompts, paired by round and prompt: of totals, and the geometric mean of prompts'."""
+"""Ratios of two cells on the same prompts, paired by round and prompt: of totals, and the mean of prompts' own."""
 
 from __future__ import annotations
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ... import defaults
-from ..cache import ModelCache
+from ..api.plugins import installed_plugins
 from ..contract.backend import Backend
 from ..contract.model import Quantisation
 from ..errors import UsageError
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..measure.cells import expand
 from ..measure.plan import Plan, build
 from ..measure.progress import Progress
-from ..measure.runner import Budget, Runner, RunReport
+from ..measure.runner import Budget
 from ..sdk.models import example_model
-from .installed import installed_plugins
 from .output import CONTEXT, console, json_option
 from .run import conclude
 from .settings import check_config
+
+if TYPE_CHECKING:
+    from ..api.experiment import Experiment
 
 _TASK = "tiny-gsm"
 _BITS_WANTED = (32.0, 8.0, 4.5)  # 4-bit formats carry half a bit of scales
@@ -43,16 +45,18 @@ _MOST_ROUNDS = 30
 def demo(ctx: click.Context, budget: float, output: Path, as_json: bool) -> int:
     """Compare every available backend on the built-in tiny models."""
     check_config(ctx)
-    registry, cache = installed_plugins(), ModelCache()
+    from ..api.experiment import measurement
+
+    registry = installed_plugins()
     plan = demo_plan(registry)
     if not as_json:
         click.echo(_announcement(plan, budget))
     progress = Progress(console(stderr=True))
-    runner = Runner(plan, expand(plan, registry, cache), registry, cache, output, progress)
-    report = runner.run(fresh=True, budget=Budget(budget, defaults.DEMO_MIN_ROUNDS))
-    code = conclude(runner, report, as_json=as_json)
-    if report.done and not report.interrupted:
-        for line in _files(runner, report):
+    limit = Budget(budget, defaults.DEMO_MIN_ROUNDS)
+    experiment = measurement(plan).run(output, fresh=True, budget=limit, progress=progress)
+    code = conclude(experiment, as_json=as_json)
+    if experiment.report.done and not experiment.report.interrupted:
+        for line in _files(experiment):
             click.echo(line, err=as_json)
     for line in missing_backends(registry):
         click.echo(line, err=as_json)
@@ -115,27 +119,15 @@ def _announcement(plan: Plan, budget: float) -> str:
     )
 
 
-def _files(runner: Runner, report: RunReport) -> Iterable[str]:
+def _files(experiment: Experiment) -> Iterable[str]:
     """Write figures, CSV files and the page; return a line for each."""
-    from ...collate.comparison.compare import compare
-    from ...collate.comparison.reproduce import plan_toml
-    from ...collate.exporters.csv_tables import export_csv
-    from ...viz.plot import MissingDataError
-    from ...viz.report import write_report
-    from ..records.store import Store
-    from .drawing import draw_all
-
-    figures = [figure for figure in runner.registry.figures.values() if figure.topic == "comparison"]
-    with Store.open(runner.output) as store:
-        comparison = compare(store, experiment=report.experiment, further=runner.registry.findings.values)
-        try:
-            drawn = draw_all(store, figures, report.experiment, None, runner.output / "figures", defaults.FIGURE_FORMAT)
-        except MissingDataError as missing:  # one backend alone has no speed-up to draw; the rest is there
-            drawn = missing.written
-            yield str(missing)
-        tables = export_csv(store, runner.output)
-        plan = plan_toml(store, report.experiment)
-        page = write_report(store, comparison, runner.output / "report.html", figures=figures, reproduce=plan)
-    yield from (f"figure: {path}" for path in drawn)
+    figures = [id for id, figure in installed_plugins().figures.items() if figure.topic == "comparison"]
+    with experiment.open() as results:
+        drawn = results.draw(figures, experiment.comparison)
+        if drawn.missing:  # one backend alone has no speed-up to draw; the rest is there
+            yield drawn.missing
+        tables = results.export("csv")
+        page = results.report(experiment.comparison, figures=figures)
+    yield from (f"figure: {path}" for path in drawn.files)
     yield from (f"table:  {path}" for path in tables)
     yield f"page:   {page}"

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 from pydantic import Field
 
+from ..api.plugins import installed_plugins
 from ..cache import default_root
 from ..host.availability import availability
 from ..measure.environment import capture
 from ..records.schema import Record
-from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 

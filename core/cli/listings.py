@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from ..api.plugins import installed_plugins
 from ..contract.backend import Backend
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..measure.job import Job
-from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 _PROBE_TIMEOUT_S = 120.0

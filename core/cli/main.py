@@ -13,12 +13,8 @@ from importlib.metadata import version
 import click
 
 from ..errors import BackendError, DecodebenchError
+from . import exit_codes
 from .settings import defaults_from_config
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_GATE = 3
-EXIT_INTERRUPTED = 130
 
 _RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
 
@@ -167,21 +163,21 @@ def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
 def _run() -> int:
     try:
         code = cli.main(prog_name="decodebench", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) else exit_codes.DONE
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except click.ClickException as error:
         error.show()
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except BackendError as error:
         click.echo(f"decodebench: {error}", err=True)
-        return EXIT_FAILED
+        return exit_codes.FAILED
     except DecodebenchError as error:
         click.echo(f"decodebench: {error}", err=True)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
         click.echo("decodebench: interrupted; everything finished so far is kept", err=True)
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, such as `| head`
-        return 0
+        return exit_codes.DONE

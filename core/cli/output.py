@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,29 +17,31 @@ from .settings import VARIABLE_PREFIX
 if TYPE_CHECKING:
     from rich.console import Console
 
-F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
 
 _SHOWN_EVERY_S = 0.2
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
 
 
-def json_option(command: F) -> F:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+folder_argument = click.argument(
+    "folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default=defaults.OUTPUT
+)
+experiment_option = click.option(
+    "--experiment", metavar="NAME", help="Which experiment of the folder; default: the latest."
+)
 
 
-def folder_argument(command: F) -> F:
-    """Add the positional output folder DIR."""
-    kind = click.Path(path_type=Path, file_okay=False)
-    return click.argument("folder", metavar="[DIR]", type=kind, default=defaults.OUTPUT)(command)
+def options(*decorators: Decorator) -> Decorator:
+    """Return a decorator that adds several options to a command, listed in this order by its help."""
 
+    def add(command: Any) -> Any:  # noqa: ANN401 - a function or a command, as click has it
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
 
-def experiment_option(command: F) -> F:
-    """Add ``--experiment``."""
-    return click.option("--experiment", metavar="NAME", help="Which experiment of the folder; default: the latest.")(
-        command
-    )
+    return add
 
 
 def announce(text: str) -> None:
@@ -100,3 +102,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     for row in rows:
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
     console().print(table)
+
+
+def print_listing(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
+    """Print rows as JSON, or as a table whose columns are their values in order."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(columns, [list(row.values()) for row in rows], empty=empty)

@@ -1,182 +1,116 @@
-"""From flags to a plan: the same dictionary that a TOML plan gives, so that one model validates both."""
+"""Flags that make a plan, and what they say as settings of the Python API."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..contract.backend import Backend
-from ..errors import UsageError, unknown_name
-from ..host.registry import Registry
-from ..measure.plan import load_toml
+from ... import defaults
+from ..api.plan_content import PLAN, WORKLOAD
+from ..errors import UsageError
+from ..sdk.sizes import Size
+from .output import json_option, options
 from .settings import is_given, is_set
 
-WORKLOAD_FLAGS = (
-    "task",
-    "samples",
-    "warmup",
-    "max_new_tokens",
-    "prompt_tokens",
-    "output_tokens",
-    "depth",
-    "ignore_eos",
-    "chat",
-    "stop",
-    "attempts",
-    "batch_size",
-    "temperature",
-    "top_p",
-    "top_k",
-)
 _VALUE = re.compile(r"(?:\[[^]]*\]|[^,])+")  # values stand between commas; those within brackets belong to a list
-PLAN_FLAGS = {
-    "name": "name",
-    "seed": "seed",
-    "rounds": "rounds",
-    "timeout": "timeout_s",
-    "anonymise": "anonymise",
-    "allow_code_execution": "allow_code_execution",
-}
+_FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
+
+model_option = click.option("-m", "--model", metavar="MODEL", help="Named model, path or Hub id.")
+device_option = click.option("-d", "--device", "devices", multiple=True, metavar="NAME", help="Device; repeatable.")
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V1,V2", help="Set or sweep an option; repeatable."
+)
+matrix_options = options(
+    click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; repeatable."),
+    click.option(
+        "-q", "--quantisation", "quantisations", multiple=True, metavar="NAME", help="Weight format; repeatable."
+    ),
+    device_option,
+    set_option,
+)
+run_options = options(
+    click.option(
+        "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
+    ),
+    click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
+    click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
+    click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),
+    click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
+    click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."),
+    json_option,
+)
+task_options = options(
+    click.option("--task", metavar="NAME", help="Task that gives prompts and scores answers."),
+    click.option(
+        "--max-new-tokens",
+        type=click.IntRange(1),
+        default=defaults.MAX_NEW_TOKENS,
+        help="Token limit; not given, the task's own where it has one.",
+    ),
+    click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
+)
+measure_options = options(
+    task_options,
+    click.option("--samples", type=click.IntRange(1), default=defaults.SAMPLES, help="Measured problems per round."),
+    click.option(
+        "--attempts", type=click.IntRange(1), default=1, help="Answers to each problem, for pass@k at a temperature."
+    ),
+    click.option("--warmup", type=click.IntRange(0), default=defaults.WARMUP, help="Warm-up samples per round."),
+    click.option("--prompt-tokens", type=click.IntRange(1), help="Random prompts of so many tokens, no task."),
+    click.option("--output-tokens", type=click.IntRange(1), help="Token limit of fixed-length workloads."),
+    click.option("--depth", type=click.IntRange(0), default=0, help="Context tokens before each random prompt."),
+    click.option("--ignore-eos", is_flag=True, help="Go on past the end token."),
+    click.option("--chat", is_flag=True, help="Apply the model's chat template."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="Stop string, instead of the task's own; repeatable."),
+    click.option("--batch-size", type=click.IntRange(1), default=defaults.BATCH_SIZE, help="Rows generated together."),
+    click.option("--temperature", type=click.FloatRange(0), default=0.0, help="0 is greedy."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Nucleus mass."),
+    click.option("--top-k", type=click.IntRange(0), default=0, help="Keep the k most likely ids; 0: all."),
+    click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
+    click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
+    click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
+    click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
+    run_options,
+)
 
 
-@dataclass(slots=True)
-class MatrixFlags:
-    """The flags that span the matrix.
-
-    Attributes:
-        backends, models, quantisations, devices: as given; quantisations apply where a backend offers them.
-        settings: ``[BACKEND.]OPTION=V1,V2`` texts.
-        left_out: filled with what did not apply, for people.
-    """
-
-    backends: Sequence[str]
-    models: Sequence[str]
-    quantisations: Sequence[str]
-    devices: Sequence[str]
-    settings: Sequence[str]
-    left_out: list[str] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no flag of the matrix was given."""
-        return not (self.backends or self.quantisations or self.devices or self.settings)
+def settings_of(ctx: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings that flags give, and those of the environment and the config file, which a plan beats."""
+    given: dict[str, Any] = {}
+    fallbacks: dict[str, Any] = {}
+    for name in (*WORKLOAD, *PLAN):
+        flag = _FLAG_OF.get(name, name)
+        if name != "model" and flag in ctx.params and is_set(ctx, flag):
+            (given if is_given(ctx, flag) else fallbacks)[name] = ctx.params[flag]
+    return given, fallbacks
 
 
-def plan_content(ctx: click.Context, plan_file: Path | None, flags: MatrixFlags, registry: Registry) -> dict[str, Any]:
-    """Merge a plan file and flags into the content of a plan.
-
-    A flag that was given beats the plan; the plan beats environment variables and the config file.
-
-    Raises:
-        UsageError: neither a plan nor a backend was given, both were, or a name is unknown.
-    """
-    content: dict[str, Any] = load_toml(plan_file) if plan_file else {}
-    if plan_file is not None and not flags.is_empty:
-        raise UsageError("give either a PLAN or -b, -q, -d and --set, not both: a plan spans its own matrix")
-    merge_flags(ctx, content, flags.models, str(plan_file))
-    if plan_file is None:
-        content["cells"] = cell_specs(flags, registry)
-        _choose_task(content["workload"], registry, flags.left_out)
-    return content
+def span_of(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the flags of ``matrix_options`` say, as settings; those that were not given are left out."""
+    spans = {name: list(flags[name]) for name in ("backends", "quantisations", "devices") if flags.get(name)}
+    return spans | ({"options": parse_options(flags["settings"])} if flags["settings"] else {})
 
 
-def _choose_task(workload: dict[str, Any], registry: Registry, notes: list[str]) -> None:
-    """Where no workload is named, take the task that the first model declares for itself, and say so."""
-    source = registry.models.get(next(iter(workload.get("model", ())), ""))
-    if source is not None and source.task and "task" not in workload and "prompt_tokens" not in workload:
-        workload["task"] = source.task
-        notes.append(f"no workload is named: {source.name} comes with the task {source.task}")
-
-
-def merge_flags(ctx: click.Context, content: dict[str, Any], models: Sequence[str], source: str) -> None:
-    """Put the flags of the workload and of the run into the content of a plan; see ``plan_content``."""
-    workload = content.setdefault("workload", {})
-    if not isinstance(workload, dict):
-        raise UsageError(f"{source}: workload = {workload!r}: must be a table")
-    for key in WORKLOAD_FLAGS:
-        _override(ctx, workload, key, key)
-    for parameter, key in PLAN_FLAGS.items():
-        _override(ctx, content, parameter, key)
-    _override(ctx, content, "memory_limit", "memory_limit_bytes")
-    if models:
-        workload["model"] = list(models)
-
-
-def _override(ctx: click.Context, target: dict[str, Any], parameter: str, key: str) -> None:
-    value = ctx.params[parameter]
-    if is_given(ctx, parameter) or (key not in target and is_set(ctx, parameter)):
-        target[key] = list(value) if isinstance(value, tuple) else value
-
-
-def cell_specs(flags: MatrixFlags, registry: Registry) -> list[dict[str, Any]]:
-    """Build one cell specification per backend.
-
-    ``-q`` and ``--set`` apply to every backend that has the quantisation or option; what did not apply is noted.
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Read ``[BACKEND.]OPTION=V1,V2`` texts: the value, or the list of values to sweep, by what is before ``=``.
 
     Raises:
-        UsageError: no backend, or a quantisation or option that none of them has (with the nearest name).
+        UsageError: a text is malformed.
     """
-    if not flags.backends:
-        raise UsageError("nothing to measure: give a PLAN.toml, or -b BACKEND -m MODEL (see `decodebench backends`)")
-    chosen = {name: registry.backend(name) for name in dict.fromkeys(flags.backends)}
-    options = set_options(flags, chosen)
-    specs: list[dict[str, Any]] = []
-    for name, backend in chosen.items():
-        spec: dict[str, Any] = {"backend": name, "options": options[name]}
-        if flags.quantisations:
-            spec["quantisation"] = _quantisations(flags, backend, chosen)
-            if not spec["quantisation"]:
-                continue
-        if flags.devices:
-            spec["device"] = list(flags.devices)
-        specs.append(spec)
-    return specs
-
-
-def _quantisations(flags: MatrixFlags, backend: type[Backend], chosen: Mapping[str, type[Backend]]) -> list[str]:
-    everywhere = {q.name for other in chosen.values() for q in other.quantisations()}
-    offered = {q.name for q in backend.quantisations()}
-    for name in flags.quantisations:
-        if name not in everywhere:
-            raise unknown_name("quantisation", name, everywhere)
-        if name not in offered:
-            flags.left_out.append(f"backend {backend.name!r} has no quantisation {name!r}: left out")
-    return [name for name in flags.quantisations if name in offered]
-
-
-def set_options(flags: MatrixFlags, chosen: Mapping[str, type[Backend]]) -> dict[str, dict[str, Any]]:
-    """Return what ``--set`` gives each of the chosen backends; what one of them does not have is noted.
-
-    Raises:
-        UsageError: a malformed text, or an option that none of them has (with the nearest name).
-    """
-    options: dict[str, dict[str, Any]] = {name: {} for name in chosen}
-    for text in flags.settings:
+    found: dict[str, Any] = {}
+    for text in texts:
         left, equals, right = text.partition("=")
         if not equals or not left or not right:
             raise UsageError(f"--set {text!r}: write [BACKEND.]OPTION=VALUE or [BACKEND.]OPTION=V1,V2")
-        backend, _, option = left.rpartition(".")
-        if backend and backend not in chosen:
-            raise unknown_name("backend in --set", backend, chosen)
-        targets = [backend] if backend else list(chosen)
-        having = [name for name in targets if option in chosen[name].Options.model_fields]
-        if not having:
-            known = {key for name in targets for key in chosen[name].Options.model_fields}
-            raise unknown_name(f"option of {', '.join(targets)}", option, known)
         values = [_value(value) for value in _VALUE.findall(right)]
-        is_swept = len(values) > 1 or isinstance(values[0], list)
-        for name in targets:
-            if name in having:
-                options[name][option] = values if is_swept else values[0]
-            else:
-                flags.left_out.append(f"backend {name!r} has no option {option!r}: left out")
-    return options
+        found.pop(left, None)  # of two texts the later one counts
+        found[left] = values if len(values) > 1 or isinstance(values[0], list) else values[0]
+    return found
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 - any TOML scalar

@@ -44,14 +44,14 @@ def listed() -> dict[str, str]:
 
 def load(name: str) -> click.Command | None:
     """Import the command called ``name``; None where no plugin has one."""
-    from .installed import installed_plugins
+    from ..api.plugins import installed_plugins
 
     command = installed_plugins().commands.get(name)
     return None if command is None else command.load()
 
 
 def _provided() -> dict[str, str]:
-    from .installed import installed_plugins
+    from ..api.plugins import installed_plugins
 
     return {name: command.summary for name, command in installed_plugins().commands.items()}
 

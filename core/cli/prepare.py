@@ -8,14 +8,7 @@ from pathlib import Path
 
 import click
 
-from ... import defaults
 from ..cache import ModelCache
-from ..host.packed_models import ModelJob
-from ..measure.cells import expand
-from ..measure.job import Job
-from ..measure.launcher import request
-from ..measure.plan import build
-from .installed import installed_plugins
 from .output import CONTEXT, json_option, print_json, print_table
 
 
@@ -27,23 +20,9 @@ from .output import CONTEXT, json_option, print_json, print_table
 @json_option
 def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: str, as_json: bool) -> None:
     """Convert and quantise MODEL for a backend, into the cache."""
-    registry, cache = installed_plugins(), ModelCache()
-    spec = {"backend": backend, "device": [device]} | ({"quantisation": list(quantisations)} if quantisations else {})
-    plan = build({"workload": {"model": [model]}, "cells": [spec]}, "command line")
-    done = []
-    for cell in expand(plan, registry, cache).cells:
-        job = Job(
-            action="prepare",
-            **registry.place(cell.backend.name),
-            backend=cell.backend.name,
-            options=cell.options.model_dump(mode="json"),
-            device=device,
-            quantisation=cell.quantisation,
-            model=ModelJob.of(cell.model),
-            cache_root=cache.root,
-        )
-        answer = request(job, "prepared", defaults.TIMEOUT_S)
-        done.append({"quantisation": cell.quantisation, "prepare_s": answer["prepare_s"], **answer["model"]})
+    from ..api.backends import prepare as prepare_model
+
+    done = prepare_model(model, backend, quantisations, device)
     if as_json:
         print_json(done)
         return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ... import defaults
-from ..errors import UsageError, unknown_name
-from .installed import installed_plugins
+from ..errors import UsageError
+from . import exit_codes
 from .output import (
     CONTEXT,
     FilesRead,
@@ -18,31 +19,23 @@ from .output import (
     folder_argument,
     json_option,
     print_json,
+    print_listing,
     print_table,
 )
 
 if TYPE_CHECKING:
-    from ..records.store import Store
+    from ..api.results import Results
 
 
-def open_store(folder: Path) -> Store:
-    """Bring the store of ``folder`` up to date with its raw logs and open it for reading.
+def open_results(folder: Path) -> Results:
+    """Open the results of a folder; what is wrong with its logs goes to the error output."""
+    from ..api.results import open as open_folder
 
-    Raises:
-        UsageError: there is neither a raw log nor a store.
-    """
-    from ...collate.collate import open_current
-    from ..records.store import Store
-
-    if not folder.is_dir():
-        raise UsageError(f"no results: folder {folder} does not exist; measure with `decodebench run -o {folder}`")
-    if not (folder / "raw").is_dir():
-        return Store.open(folder)
     with FilesRead() as progress:
-        opened = open_current(folder, installed_plugins(), progress=progress, announce=announce)
-    for problem in opened.problems:
+        results = open_folder(folder, progress=progress, announce=announce)
+    for problem in results.problems:
         click.echo(f"{problem.file}: {problem.text}", err=True)
-    return opened.store
+    return results
 
 
 @click.command(context_settings=CONTEXT)
@@ -67,21 +60,15 @@ def open_store(folder: Path) -> Store:
     help="What is imported is CSV: what its columns are, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
 )
 @json_option
-def collate(
-    folder: Path,
-    rebuild: bool,
-    imports: tuple[Path, ...],
-    log_format: str | None,
-    experiment: str | None,
-    columns: tuple[str, ...],
-    as_json: bool,
-) -> int:
+def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - those of --import
     """Read the raw logs of a folder into its store."""
-    from ...collate.collate import collate as read_logs
     from ...collate.parsers.columns import parse_columns
     from ...collate.parsers.foreign import Intake
+    from ..api.results import collate as read_logs
     from ..measure.plan import check_experiment_name
 
+    imports, log_format, columns = flags["imports"], flags["log_format"], flags["columns"]
+    experiment = flags["experiment"]
     if (log_format or experiment or columns) and not imports:
         flag = "--format" if log_format else "--experiment" if experiment else "--columns"
         raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
@@ -94,9 +81,7 @@ def collate(
     told = parse_columns(columns) if columns else None
     intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format, told) if imports else None
     with FilesRead() as progress:
-        report = read_logs(
-            folder, installed_plugins(), rebuild=rebuild, progress=progress, intake=intake, announce=announce
-        )
+        report = read_logs(folder, rebuild=rebuild, progress=progress, intake=intake, announce=announce)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -104,7 +89,7 @@ def collate(
             click.echo(f"{problem.file}: {problem.text}", err=True)
         names = ("added", "updated", "unchanged", "removed", "problems")
         click.echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
-    return 1 if report.failed_imports else 0
+    return exit_codes.FAILED if report.failed_imports else exit_codes.DONE
 
 
 @click.command(context_settings=CONTEXT)
@@ -123,44 +108,24 @@ def collate(
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR/figures]")
 @click.option("--baseline", metavar="NAME", help="Cell, or value, that ratios are drawn against.")
 @json_option
-def plot(  # noqa: PLR0913 - one per flag
-    folder: Path,
-    experiment: str | None,
-    ids: tuple[str, ...],
-    only_list: bool,
-    fmt: str,
-    look: str,
-    target: Path | None,
-    baseline: str | None,
-    as_json: bool,
-) -> None:
+def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the other flags
     """Draw figures from the store."""
     from ...viz.plot import choose
+    from ..api.plugins import installed_plugins
 
     figures = choose(installed_plugins().figures.values(), ids or None)
-    if only_list:
+    if flags["only_list"]:
         listed = [{"id": figure.id, "title": figure.title, "needs": figure.needs} for figure in figures]
-        if as_json:
-            print_json(listed)
-        else:
-            print_table(["figure", "title", "needs"], [list(entry.values()) for entry in listed], empty="no figure")
+        print_listing(listed, ["figure", "title", "needs"], as_json=as_json, empty="no figure")
         return
-    from ...viz.plot import MissingDataError
-    from .drawing import draw_all
-
-    with open_store(folder) as store:
-        try:
-            written = draw_all(store, figures, experiment, baseline, target or folder / "figures", fmt, look)
-        except MissingDataError as missing:
-            if ids or not missing.written:
-                raise
-            click.echo(f"not drawn: {missing}", err=True)
-            written = missing.written
-    if as_json:
-        print_json([str(path) for path in written])
-        return
-    for path in written:
-        click.echo(path)
+    with open_results(folder) as results:
+        comparison = results.compare(experiment=flags["experiment"], baseline=flags["baseline"])
+        drawn = results.draw(ids or None, comparison, to=flags["target"], fmt=flags["fmt"], look=flags["look"])
+    if drawn.missing and (ids or not drawn.files):
+        raise UsageError(drawn.missing)
+    if drawn.missing:
+        click.echo(f"not drawn: {drawn.missing}", err=True)
+    print_paths(drawn.files, as_json=as_json)
 
 
 @click.command(context_settings=CONTEXT)
@@ -184,25 +149,9 @@ def export(
 
     --format writes Parquet, JSON or the files of another tool instead.
     """
-    from ...collate.comparison.observations import choose_experiment
-    from ...collate.exporters.csv_tables import export_csv
-
-    exporters = installed_plugins().exporters
-    if name not in exporters:
-        raise unknown_name("export format", name, exporters)
-    if cumulative_text and name != "csv":
-        raise UsageError(f"--cumulative-text changes a column of --format csv; {name!r} has none such")
-    with open_store(folder) as store:
-        chosen = None if experiment is None else choose_experiment(store, experiment)
-        if cumulative_text:
-            written = export_csv(store, target or folder, experiment=chosen, cumulative_text=True)
-        else:
-            written = list(exporters[name].write(store, chosen, target or folder))
-    if as_json:
-        print_json([str(path) for path in written])
-        return
-    for path in written:
-        click.echo(path)
+    with open_results(folder) as results:
+        written = results.export(name, experiment, to=target, cumulative_text=cumulative_text)
+    print_paths(written, as_json=as_json)
 
 
 @click.command(context_settings=CONTEXT)
@@ -215,12 +164,21 @@ def query(sql: str, folder: Path, as_json: bool) -> None:
     Tables: runs, samples, steps, sample_facts, sources, parity_scores, parity_cells; views: sample_metrics,
     run_metrics.
     """
-    with open_store(folder) as store:
-        columns, rows = store.query(sql)
+    with open_results(folder) as results:
+        found = results.query(sql)
     if as_json:
-        print_json({"columns": columns, "rows": [[_plain(value) for value in row] for row in rows]})
+        print_json({"columns": found.columns, "rows": [[_plain(value) for value in row] for row in found.rows]})
+    else:
+        print_table(found.columns, found.rows, empty="no row")
+
+
+def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
+    """Print the files that were written."""
+    if as_json:
+        print_json([str(path) for path in paths])
         return
-    print_table(columns, rows, empty="no row")
+    for path in paths:
+        click.echo(path)
 
 
 def _plain(value: object) -> object:

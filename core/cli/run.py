@@ -2,109 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ... import defaults
-from ..cache import ModelCache
-from ..host.registry import Registry
-from ..measure.cells import Matrix, expand
-from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
-from ..measure.prompts import Prompts
-from ..measure.runner import Runner, RunReport, describe_failures
-from ..sdk.sizes import Size
-from .installed import installed_plugins
-from .output import CONTEXT, console, json_option, print_json, print_table
-from .plan_flags import MatrixFlags, plan_content
+from ..measure.runner import RunReport, describe_failures
+from . import exit_codes
+from .output import CONTEXT, console, print_json, print_table
+from .plan_flags import matrix_options, measure_options, settings_of, span_of
 from .settings import SOURCES, check_config
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def workload_options(command: F) -> F:
-    """Add the flags that describe the workload."""
-    options = [
-        click.option("--task", metavar="NAME", help="Task that gives prompts and scores answers."),
-        click.option(
-            "--samples", type=click.IntRange(1), default=defaults.SAMPLES, help="Measured problems per round."
-        ),
-        click.option(
-            "--attempts",
-            type=click.IntRange(1),
-            default=1,
-            help="Answers to each problem, for pass@k at a temperature.",
-        ),
-        click.option("--warmup", type=click.IntRange(0), default=defaults.WARMUP, help="Warm-up samples per round."),
-        click.option(
-            "--max-new-tokens",
-            type=click.IntRange(1),
-            default=defaults.MAX_NEW_TOKENS,
-            help="Token limit; not given, the task's own where it has one.",
-        ),
-        click.option("--prompt-tokens", type=click.IntRange(1), help="Random prompts of so many tokens, no task."),
-        click.option("--output-tokens", type=click.IntRange(1), help="Token limit of fixed-length workloads."),
-        click.option("--depth", type=click.IntRange(0), default=0, help="Context tokens before each random prompt."),
-        click.option("--ignore-eos", is_flag=True, help="Go on past the end token."),
-        click.option("--chat", is_flag=True, help="Apply the model's chat template."),
-        click.option(
-            "--stop", multiple=True, metavar="TEXT", help="Stop string, instead of the task's own; may be repeated."
-        ),
-        click.option(
-            "--batch-size", type=click.IntRange(1), default=defaults.BATCH_SIZE, help="Rows generated together."
-        ),
-        click.option("--temperature", type=click.FloatRange(0), default=0.0, help="0 is greedy."),
-        click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Nucleus mass."),
-        click.option("--top-k", type=click.IntRange(0), default=0, help="Keep the k most likely ids; 0: all."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def run_options(command: F) -> F:
-    """Add the flags that say how often, how long and where to."""
-    options = [
-        click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
-        click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
-        click.option(
-            "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
-        ),
-        click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
-        click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
-        click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
-        click.option(
-            "--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."
-        ),
-        click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
-        click.option(
-            "--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."
-        ),
-        click.option(
-            "--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."
-        ),
-        click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
-        json_option,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+if TYPE_CHECKING:
+    from ..api.experiment import Experiment, Measurement
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path))
-@click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; may be repeated.")
 @click.option(
     "-m", "--model", "models", multiple=True, metavar="MODEL", help="Named model, path or Hub id; repeatable."
 )
-@click.option("-q", "--quantisation", "quantisations", multiple=True, metavar="NAME", help="Weight format; repeatable.")
-@click.option("-d", "--device", "devices", multiple=True, metavar="NAME", help="Device; may be repeated.")
-@click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V1,V2", help="Set or sweep an option.")
-@workload_options
-@run_options
+@matrix_options
+@measure_options
 @click.option("--show-settings", is_flag=True, help="Print every setting and where it came from.")
 @click.pass_context
 def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
@@ -112,47 +33,38 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
 
     Either a PLAN.toml spans the matrix, or -b, -m, -q, -d and --set do. Rounds that are there already are kept.
     """
+    from ..api.experiment import planned
+
     check_config(ctx)
     if flags["show_settings"]:
         _show_settings(ctx, flags["as_json"])
-        return 0
-    registry = installed_plugins()
-    spans = (flags["backends"], flags["models"], flags["quantisations"], flags["devices"], flags["settings"])
-    matrix_flags = MatrixFlags(*spans)
-    content = plan_content(ctx, flags["plan_file"], matrix_flags, registry)
-    plan = build(content, str(flags["plan_file"] or "command line"))
-    return execute(plan, registry, flags, matrix_flags.left_out)
+        return exit_codes.DONE
+    given, fallbacks = settings_of(ctx)
+    given |= span_of(flags) | ({"model": list(flags["models"])} if flags["models"] else {})
+    found = planned(flags["plan_file"], given, fallbacks)
+    experiment = measure(found, flags)
+    return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
 
 
-def execute(plan: Plan, registry: Registry, flags: Mapping[str, Any], notes: Sequence[str]) -> int:
-    """Expand a plan, say what is left out of it, measure it and show what came out; return the exit code.
+def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
+    """Say what is left out of a matrix and measure it; with ``--dry-run`` show it instead.
 
     Args:
-        plan: what to measure.
-        registry: the plugins.
-        flags: those of ``run_options``, by name.
-        notes: what was left out already.
+        found: what to measure.
+        flags: those of ``measure_options``, by name.
     """
-    cache = ModelCache()
-    plan = with_task_settings(plan, registry)
-    matrix = expand(plan, registry, cache)
-    for note in [*notes, *matrix.notes]:
+    for note in found.notes:
         click.echo(note, err=True)
     if flags["dry_run"]:
-        prompts = Prompts.of(plan, registry)
-        _show_matrix(plan, prompts, matrix, flags["as_json"])
-        return 0
+        _show_matrix(found, flags["as_json"])
+        return None
     progress = Progress(console(stderr=True), shows_log=flags["show_log"])
-    runner = Runner(plan, matrix, registry, cache, flags["output"], progress)
-    return conclude(runner, runner.run(fresh=not flags["resume"]), as_json=flags["as_json"])
+    return found.run(flags["output"], fresh=not flags["resume"], progress=progress)
 
 
-def conclude(runner: Runner, report: RunReport, *, as_json: bool) -> int:
-    """Collate, look for divergences, print the comparison; return the exit code."""
-    from .conclusion import compare_run
-
-    has_results = bool(report.done or report.kept) and not report.stopped
-    comparison = compare_run(runner, report) if has_results else None
+def conclude(experiment: Experiment, *, as_json: bool) -> int:
+    """Print what came out; return the exit code."""
+    report, comparison = experiment.report, experiment.comparison
     if as_json:
         failed = [dict(zip(("cell", "round", "status", "reason"), entry, strict=True)) for entry in report.failed]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
@@ -163,42 +75,46 @@ def conclude(runner: Runner, report: RunReport, *, as_json: bool) -> int:
         console().print(comparison_view(comparison))
     for line in describe_failures(report.failed):
         click.echo(f"decodebench: {line}", err=True)
-    if report.stopped:
-        click.echo(f"decodebench: {report.stopped}; finished rounds are kept, run again to complete", err=True)
-        return 1
-    if report.interrupted:
-        click.echo("decodebench: interrupted; finished rounds are kept, run again to complete", err=True)
-        return 130
-    return 1 if report.failed else 0
+    return exit_code_of(report)
 
 
-def _show_matrix(plan: Plan, prompts: Prompts, matrix: Matrix, as_json: bool) -> None:
-    rows = [
-        {
-            "cell_id": cell.id,
-            "backend": cell.backend.name,
-            "model": cell.model.name,
-            "quantisation": cell.quantisation,
-            "device": cell.device,
-            "options": cell.expanded_options,
-        }
-        for cell in matrix.cells
-    ]
+def exit_code_of(report: RunReport) -> int:
+    """Say why a run ended early, where it did; return the exit code."""
+    if report.stopped or report.interrupted:
+        why = report.stopped or "interrupted"
+        click.echo(f"decodebench: {why}; finished rounds are kept, run again to complete", err=True)
+    if report.interrupted and not report.stopped:
+        return exit_codes.INTERRUPTED
+    return exit_codes.FAILED if report.stopped or report.failed else exit_codes.DONE
+
+
+def _show_matrix(found: Measurement, as_json: bool) -> None:
+    plan, cells = found.plan, found.matrix.cells
+    version = found.prompts.task_version
     if as_json:
-        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
+        rows = [
+            {
+                "cell_id": cell.id,
+                "backend": cell.backend.name,
+                "model": cell.model.name,
+                "quantisation": cell.quantisation,
+                "device": cell.device,
+                "options": cell.expanded_options,
+            }
+            for cell in cells
+        ]
+        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": version}
         print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
         return
-    shown = [
-        [cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in matrix.cells
-    ]
+    shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
     print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
-    click.echo(f"{len(rows)} cells x {plan.rounds} rounds = {len(rows) * plan.rounds} worker processes")
-    click.echo(_each_round(plan, prompts))
+    click.echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
+    click.echo(_each_round(found))
 
 
-def _each_round(plan: Plan, prompts: Prompts) -> str:
+def _each_round(found: Measurement) -> str:
     """Say in one line what every round is asked."""
-    workload = plan.workload
+    workload, prompts = found.plan.workload, found.prompts
     measured = sum(not job.is_warmup for job in prompts.jobs)
     what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
     attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""
@@ -213,9 +129,8 @@ def _show_settings(ctx: click.Context, as_json: bool) -> None:
         source = ctx.get_parameter_source(name)
         if source is not None and name not in ("show_settings", "as_json"):
             value = ctx.params[name]
-            rows.append(
-                {"setting": name, "value": str(value) if isinstance(value, Path) else value, "from": SOURCES[source]}
-            )
+            shown = str(value) if isinstance(value, Path) else value
+            rows.append({"setting": name, "value": shown, "from": SOURCES[source]})
     if as_json:
         print_json(rows)
         return

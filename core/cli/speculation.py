@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .output import CONTEXT, console, experiment_option, folder_argument, json_option, print_json
-from .results import open_store
+from .results import open_results
 
 
 @click.command(context_settings=CONTEXT)
@@ -23,12 +23,10 @@ from .results import open_store
 def speculation(folder: Path, experiment: str | None, baseline: str | None, steady_state: bool, as_json: bool) -> None:
     """Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs.
 
-    Candidates and seeding too, where the log tells of them. Ratios are against the baseline; above 1 is better.
+    And what plugins add about decoders of theirs. Ratios are against the baseline; above 1 is better.
     """
-    from ...collate.speculation import analyse
-
-    with open_store(folder) as store:
-        analysis = analyse(store, experiment, steady_state=steady_state, baseline=baseline)
+    with open_results(folder) as results:
+        analysis = results.speculation(experiment, steady_state=steady_state, baseline=baseline)
     if as_json:
         print_json(analysis.model_dump(mode="json"))
         return

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, get_origin
 
 from pydantic import JsonValue
@@ -18,6 +19,7 @@ from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
+from ..records.cell_names import DIMENSIONS, CellFacts, as_text, name_cells
 from ..records.workload import Workload
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
@@ -46,11 +48,6 @@ class Cell:
     options: BackendOptions
 
     @property
-    def label(self) -> str:
-        """A short name for people: what was set differently from the defaults included."""
-        return f"{self.backend.name} {self.model.name} {self.quantisation} {self.device} {self.changed}".strip()
-
-    @property
     def changed(self) -> str:
         """The options that differ from their defaults, as ``name=value`` words."""
         options = self.options.model_dump(mode="json", include=set(self.changed_options))
@@ -67,6 +64,13 @@ class Cell:
         dumped: dict[str, JsonValue] = self.options.model_dump(mode="json")
         return dumped
 
+    @property
+    def facts(self) -> CellFacts:
+        """What its name can say."""
+        values = (self.backend.name, self.model.name, self.quantisation, self.device)
+        options = {name: as_text(value) for name, value in self.expanded_options.items()}
+        return CellFacts(self.id, dict(zip(DIMENSIONS, values, strict=True)), None, options, self.changed_options)
+
 
 def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
@@ -75,7 +79,7 @@ def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     return {**registry.place(cell.backend.name), **what, **where}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Matrix:
     """All cells of a plan.
 
@@ -86,6 +90,11 @@ class Matrix:
 
     cells: Sequence[Cell]
     notes: Sequence[str] = field(default=())
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """What each cell is called, by its id."""
+        return {cell_id: name.label for cell_id, name in name_cells([cell.facts for cell in self.cells]).items()}
 
 
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:

@@ -32,21 +32,6 @@ class ContinuationJob(Record):
     text: str | None = Field(None, description="what follows the prompt, instead of ids; for `evaluate` only")
 
 
-class ServeRequest(Record):
-    """What a serving worker is asked, a line each; it answers with one value for each prompt."""
-
-    kind: Literal["score", "rolling", "generate"] = Field(
-        description="score: (log-probability, is greedy) of each continuation behind its prompt; rolling: "
-        "log-probability of each whole text; generate: the text that follows each prompt, all in one batch"
-    )
-    prompts: tuple[str, ...]
-    continuations: tuple[str, ...] = ()
-    is_rendered: bool = Field(False, description="prompts have their special tokens already, as rendered chats")
-    max_new_tokens: int = Field(1, ge=1)
-    stop: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
-
-
 class Job(Record):
     """Everything a worker needs for one action."""
 

@@ -18,8 +18,9 @@ from typing import IO, Any, BinaryIO
 from ..errors import BackendError
 from ..isolation import worker_part
 from ..records.schema import Status
+from ..records.serving import ServeRequest
 from ..sdk.cores import cores
-from .job import Job, ServeRequest
+from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _KILL_GRACE_S = 5.0

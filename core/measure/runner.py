@@ -150,12 +150,13 @@ class Runner:
             longest = max(longest, time.monotonic() - began)
 
     def _one(self, report: RunReport, cell: Cell, index: int) -> None:
-        self.progress.round_begins(cell.label, index)
+        label = self.matrix.labels[cell.id]
+        self.progress.round_begins(label, index)
         outcome = self._round(report.experiment, cell, index)
         if outcome.status == "ok":
             report.done += 1
         else:
-            report.failed.append((cell.label, index, outcome.status, outcome.reason or ""))
+            report.failed.append((label, index, outcome.status, outcome.reason or ""))
         self.progress.round_ends(outcome.status, outcome.reason)
 
     def prepared(self, cell: Cell) -> _Prepared:
@@ -169,7 +170,7 @@ class Runner:
         available = availability(cell.backend)
         if not available.available:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
-        self.progress.preparing(cell.label)
+        self.progress.preparing(self.matrix.labels[cell.id])
         try:
             answer = request(self._job(cell, "prepare"), "prepared", self.plan.timeout_s)
         except BackendError as error:

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
+from ..records.serving import ServeRequest
 from .choices import Pair, encode_pair
-from .job import ServeRequest
 from .session import Session
 from .timed_loop import answer_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from lm_eval.api.instance import Instance
@@ -12,17 +11,16 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 
-from ... import UsageError
-from ...core.measure.job import ServeRequest
-from ...core.measure.served import one_cell, open_cell
+from ... import UsageError, open_backend
 from ...core.records.schema import Sampling
+from ...core.records.serving import ServeRequest
 from ...core.sdk.tokenizer import render_chat
 
 NAME = "decodebench"
 _SCORED_TOGETHER = 16  # requests between two entries of the cache and two steps of the progress bar
 
 
-class DecodebenchLM(LM):
+class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
     """Any backend of decodebench as a model of the harness.
 
     Args:
@@ -53,13 +51,10 @@ class DecodebenchLM(LM):
         size = 1 if batch_size is None else batch_size
         if not str(size).isdecimal():
             raise UsageError(f"--batch_size {size}: give a number")
-        further = {"quantisation": quantisation, "device": device}
-        cell, registry, cache = one_cell(
-            backend, model, options, batch_size=int(size), **{name: text for name, text in further.items() if text}
+        self._batch_size = int(size)
+        self._opened = open_backend(
+            backend, model, quantisation=quantisation, device=device, batch_size=int(size), options=options
         )
-        self._cell, self._batch_size = cell, int(size)
-        self._folder = cell.model.path
-        self._served = open_cell(cell, registry, cache)
         self._is_chat = False
         self._seeds = itertools.count()  # each batch draws anew, also where one context is asked for again
 
@@ -73,7 +68,8 @@ class DecodebenchLM(LM):
         stands among the model arguments.
         """
         size = (additional_config or {}).get("batch_size")
-        return cls(**({"batch_size": size} | arg_dict))
+        arguments: dict[str, Any] = {"batch_size": size} | arg_dict
+        return cls(**arguments)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return log-probability and whether greedy decoding gives it, for each (context, continuation)."""
@@ -99,7 +95,7 @@ class DecodebenchLM(LM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return the text that follows each context, up to its first stop string or its limit."""
-        size = min(self._batch_size, self._cell.backend.max_batch_size)
+        size = min(self._batch_size, self._opened.backend.max_batch_size)
 
         def ask(batch: Sequence[Instance]) -> list[Any]:
             settings = normalize_gen_kwargs(batch[0].args[1])
@@ -132,7 +128,7 @@ class DecodebenchLM(LM):
         disable_tqdm: bool,
     ) -> Iterator[Any]:
         """Ask batch by batch; what is answered is cached at once, so that an interrupted run loses no more than one."""
-        with tqdm(total=total, disable=disable_tqdm, desc=f"{self._cell.backend.name}: {kind}") as bar:
+        with tqdm(total=total, disable=disable_tqdm, desc=f"{self._opened.backend.name}: {kind}") as bar:
             for batch in batches:
                 for request, answer in zip(batch, ask(batch), strict=True):
                     self.cache_hook.add_partial(kind, request.args, answer)
@@ -140,41 +136,41 @@ class DecodebenchLM(LM):
                 bar.update(len(batch))
 
     def _ask(self, kind: Literal["score", "rolling", "generate"], **asked: Any) -> list[Any]:  # noqa: ANN401
-        return self._served.ask(ServeRequest(kind=kind, **asked))
+        return self._opened.ask(ServeRequest(kind=kind, **asked))
 
     def _needs_scores(self) -> None:
-        if "score" not in self._cell.backend.supports:
+        if "score" not in self._opened.backend.supports:
             raise UsageError(
-                f"backend {self._cell.backend.name!r} gives no log-probabilities, which this task compares"
+                f"backend {self._opened.backend.name!r} gives no log-probabilities, which this task compares"
             )
 
     def close(self) -> None:
         """End the backend's process; it ends by itself with this one."""
-        self._served.close()
+        self._opened.close()
 
     @property
     def tokenizer_name(self) -> str:
         """What stands for tokenizer and template in the harness's request cache."""
-        return f"{NAME}-{self._cell.model.content_hash[:16]}"
+        return f"{NAME}-{self._opened.model.content_hash[:16]}"
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render turns with the model's own template."""
         turns = [(turn["role"], turn["content"]) for turn in chat_history]
-        return render_chat(self._folder, turns, asks_for_answer=add_generation_prompt)
+        return render_chat(self._opened.model.path, turns, asks_for_answer=add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """Return the model's template where one is to be applied; texts are then encoded as they are."""
         self._is_chat = bool(chat_template)
-        file = Path(self._folder) / "chat_template.jinja"
+        file = self._opened.model.path / "chat_template.jinja"
         return file.read_text(encoding="utf-8") if self._is_chat and file.is_file() else ""
 
     def get_model_info(self) -> Mapping[str, Any]:
         """Return what the harness's result file tells of the model."""
         return {
-            "decodebench_backend": self._cell.backend.name,
-            "backend_version": self._cell.backend.probe().version,
-            "model_dtype": self._cell.quantisation,
-            "model_sha": self._cell.model.content_hash,
+            "decodebench_backend": self._opened.backend.name,
+            "backend_version": self._opened.backend.probe().version,
+            "model_dtype": self._opened.quantisation,
+            "model_sha": self._opened.model.content_hash,
         }
 
 

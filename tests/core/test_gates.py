@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from decodebench.collate.comparison.gates import Gates
 from decodebench.collate.comparison.result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Parity
-from decodebench.core.cli.compare import gates
 
 
 def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", difference: float | None = 0.0):
@@ -20,7 +20,8 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
         rounds=3,
         n=9,
         metrics={},
-        ratio=Estimate(value=ratio[0], low=ratio[1], high=ratio[2], n=3),
+        ratio=Estimate(value=ratio[0], low=ratio[0], high=ratio[0], n=3),
+        ratio_simultaneous=Estimate(value=ratio[0], low=ratio[1], high=ratio[2], n=3),
         ratio_geomean=Estimate(value=ratio[0], n=3),
         verdict=verdict,
         parity=Parity(verdict=parity, identical=8, compared=9),
@@ -38,12 +39,12 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
         ({}, True),
         ({"ratio": (0.9, 0.8, 0.97)}, False),  # it may be slower by 3 % only: not shown
         ({"ratio": (1.2, 1.1, 1.3), "verdict": "faster"}, False),
-        ({"ratio": (0.5, None, None), "verdict": "no difference shown"}, False),
+        ({"ratio": (0.5, None, None), "verdict": "not tested"}, True),
         ({"ratio": (None, None, None), "verdict": "not comparable"}, True),
     ],
 )
 def test_speed_trips_only_where_it_is_sure_or_cannot_be_told(case, trips):
-    lines = gates(comparison(**case), 0.05, None, False)
+    lines = Gates(slower=0.05).tripped(comparison(**case))
     assert bool(lines) is trips
     assert all(line.startswith("b: ") for line in lines), "the baseline never trips its own gate"
 
@@ -52,15 +53,15 @@ def test_speed_trips_only_where_it_is_sure_or_cannot_be_told(case, trips):
     ("difference", "trips"), [(0.0, False), (-0.005, False), (0.56 - 0.57, True), (-0.02, True), (None, True)]
 )
 def test_accuracy_trips_on_a_measured_drop_or_when_there_is_none(difference, trips):
-    assert bool(gates(comparison(difference=difference), None, 0.01, False)) is trips
+    assert bool(Gates(accuracy_drop=0.01).tripped(comparison(difference=difference))) is trips
 
 
 @pytest.mark.parametrize(
     ("parity", "trips"), [("identical", False), ("ties only", False), ("differs", True), ("not comparable", True)]
 )
 def test_outputs_trip_unless_they_are_the_same_up_to_ties(parity, trips):
-    assert bool(gates(comparison(parity=parity), None, None, True)) is trips
+    assert bool(Gates(outputs_differ=True).tripped(comparison(parity=parity))) is trips
 
 
 def test_without_a_gate_nothing_trips():
-    assert gates(comparison(parity="differs", difference=-0.5), None, None, False) == []
+    assert Gates().tripped(comparison(parity="differs", difference=-0.5)) == []

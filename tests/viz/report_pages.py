@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from decodebench.collate.comparison.result import Comparison
-from decodebench.core.cli.results import open_store
+from decodebench.core.api.results import open as open_results
 from decodebench.viz.report import Content, write_report
 
 from ..collate.conftest import Logs, plain_steps, sample
@@ -49,7 +49,7 @@ def _sample(index: int, quantisation: str, gap: float) -> dict[str, Any]:
 
 def write_page(folder: Path, compare: Any, **chosen: Any) -> Path:
     """Write the page about the logs in ``folder``."""
-    with open_store(folder) as store:
+    with open_results(folder).store as store:
         comparison = compare(store, **chosen)
         return write_report(store, comparison, folder / "report.html", figures=[], reproduce=f"name = '{HOSTILE}'")
 

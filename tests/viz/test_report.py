@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.comparison.compare import compare
-from decodebench.core.cli.results import open_store
+from decodebench.core.api.results import open as open_results
 from decodebench.core.contract.finding import Finding, Place
 from decodebench.viz import report
 from decodebench.viz.report import Content, render, write_report
@@ -103,7 +103,7 @@ def test_many_notes_are_folded_and_none_is_lost(comparison):
 def test_the_headline_says_what_is_best_and_how_sure_that_is(comparison):
     (headline,) = re.findall(r"<h1>(.*?)</h1>", page(comparison), re.DOTALL)
     assert "llama-cpp q8_0 has the best decode speed: 1.84 times transformers f32" in headline
-    assert "95 % interval 1.77 to 1.91, 3 rounds" in headline
+    assert "95 % interval 1.73 to 1.95 for all 3 comparisons together, 3 rounds" in headline
     assert "16 of 16 outputs are the same" in headline and "81 %" in headline
 
 
@@ -126,7 +126,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(folder):
-    with open_store(folder) as opened:
+    with open_results(folder).store as opened:
         yield opened
 
 
@@ -183,7 +183,7 @@ def test_each_group_is_held_against_its_own_baseline(store):
 
 
 def test_samples_without_identity_are_shown_by_their_place(logs_without_names):
-    with open_store(logs_without_names) as store:
+    with open_results(logs_without_names).store as store:
         data = sample_data(store, compare(store))
     assert [name for name, _ in data["problems"]] == ["sample 0", "sample 1"]
 
@@ -191,9 +191,9 @@ def test_samples_without_identity_are_shown_by_their_place(logs_without_names):
 def test_a_steady_state_holds_for_charts_and_samples_too(tmp_path):
     slow, usual = plain_steps(ttft=9.0, gap=2.0), plain_steps(ttft=0.5, gap=0.1)
     Logs(tmp_path).write("a", 0, [sample(i, usual if i else slow) for i in range(12)], samples=12)
-    with open_store(tmp_path) as store:
+    with open_results(tmp_path).store as store:
         comparison = compare(store, steady_state=True)
-    with open_store(tmp_path) as store:  # as the command does: the page has a connection of its own
+    with open_results(tmp_path).store as store:  # as the command does: the page has a connection of its own
         text = write_report(store, comparison, tmp_path / "p.html", figures=[], reproduce="").read_text(
             encoding="utf-8"
         )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.comparison.compare import compare
-from decodebench.core.cli.results import open_store
+from decodebench.core.api.results import open as open_results
 from decodebench.viz.terminal.sparkline import WIDTH, courses, sparkline
 
 from ..collate.conftest import Logs, plain_steps, sample
@@ -46,7 +46,7 @@ def test_it_is_never_wider_than_asked_and_keeps_the_order_of_size(values):
 
 
 def of(folder):
-    with open_store(folder) as store:
+    with open_results(folder).store as store:
         return courses(store, compare(store))
 
 
@@ -70,7 +70,7 @@ def test_fewer_rounds_show_how_answers_slow_down(tmp_path):
 
 def test_show_prints_it_in_a_pipe_with_and_without_unicode(cli, tmp_path):
     Logs(tmp_path).speeds("a", (0.1, 0.2, 0.1))
-    assert "▇▁▇" in cli("show", tmp_path, env={"PYTHONIOENCODING": "utf-8"}).out
-    plain = cli("show", tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert "▇▁▇" in cli.cold("show", tmp_path, env={"PYTHONIOENCODING": "utf-8"}).out
+    plain = cli.cold("show", tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert plain.code == 0 and plain.out.isascii()
     assert "717" in plain.out and "\x1b" not in plain.out

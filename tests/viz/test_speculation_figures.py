@@ -10,11 +10,11 @@ from decodebench.collate.comparison.result import Comparison
 from decodebench.core.errors import UsageError
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
+from decodebench.plugins.dflash.analysis import candidate_counts
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.cycles import NEEDS, TOPIC, block_colour, modes
 from decodebench.viz.figures import (
     block_size_tau,
-    candidate_counts,
     cycle_tau_cdf,
     cycle_tau_histogram,
     cycle_tau_trace,
@@ -28,7 +28,7 @@ from decodebench.viz.figures import (
 from decodebench.viz.plot import MissingDataError, draw, image, plot, read
 
 EMPTY = Comparison(experiment="e", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
-PACK = [figure for figure in decodebench_figures() if figure.topic == TOPIC]
+PACK = [*(figure for figure in decodebench_figures() if figure.topic == TOPIC), candidate_counts.FIGURE]
 TAUS = ([4, 1, 3], [2, 2])  # tokens of the cycles of two samples
 
 
@@ -38,9 +38,10 @@ def store(tmp_path):
     opened = []
 
     def make(*cells, rounds=2, timed=True):
+        unset = dict.fromkeys({name for cell in cells for name in cell} - {"candidates", "taus"})
         with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
             for (index, cell), number in itertools.product(enumerate(cells), range(rounds)):
-                add(writer, index, dict(cell), number, timed)
+                add(writer, index, dict(cell), number, timed, unset)
         opened.append(Store.open(tmp_path))
         return opened[-1]
 
@@ -49,14 +50,14 @@ def store(tmp_path):
         each.close()
 
 
-def add(writer, index, cell, number, timed):
+def add(writer, index, cell, number, timed, unset):
     """One round: a cycle of b positions drafts b ms, verifies 2 b ms and takes 4 b ms (1 ms more in later rounds)."""
     candidates, taus = cell.pop("candidates", None), cell.pop("taus", TAUS)
     run_id = f"{index}-{number}"
     run = Run(
         run_id=run_id, experiment="e", cell_id=f"c{index}", cell_index=index, round=number, backend="spec", model="m",
         kind="speculative", started_at=f"2026-01-01T00:00:0{number}+00:00", quantisation="none", device="cpu",
-        options=cell, changed_options=tuple(cell), samples=len(taus), warmup=0, max_new_tokens=64,
+        options=unset | cell, changed_options=tuple(cell), samples=len(taus), warmup=0, max_new_tokens=64,
         import_s=0.1, load_s=0.4,
     )  # fmt: skip
     block, samples, steps = cell.get("block_size", 4), [], []
@@ -172,8 +173,8 @@ def test_counts_of_tau_make_histogram_and_cumulated_curve(store):
     assert list(rising.get_ydata()) == pytest.approx([0, 0.2, 0.6, 0.8, 1.0])
 
 
-def test_a_published_tau_beats_the_visible_tokens(tmp_path):
-    """A stop token cuts the last cycle: the trace keeps what it gained."""
+def test_what_a_stop_token_cut_off_a_cycle_is_not_in_its_tau(tmp_path):
+    """As in the metric; by the published rule, in the trace, the cycle gained 5."""
     with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
         run = Run(
             run_id="r", experiment="e", cell_id="c", round=0, backend="spec", model="m", started_at="2026",
@@ -187,7 +188,7 @@ def test_a_published_tau_beats_the_visible_tokens(tmp_path):
         ]
         writer.add(run, [Sample(run_id="r", index=0, output_tokens=3)], steps)
     with Store.open(tmp_path) as store:
-        assert [row["tau"] for row in rows_of(store, cycle_tau_trace.FIGURE)] == [5]
+        assert [row["tau"] for row in rows_of(store, cycle_tau_trace.FIGURE)] == [2]
 
 
 def test_candidates_are_counted_per_mode(store):
@@ -218,7 +219,7 @@ def test_modes_are_named_by_what_was_changed(store):
     ]
     rows = rows_of(store(*cells), cycle_tau_histogram.FIGURE)
     assert [mode.name for mode in modes(rows, "tau")] == [
-        "spec", "block 2", "ewma", "rank branch_top_k=4", "adaptive",
+        "spec", "block_size=2", "scheduler=ewma", "candidate_mode=rank branch_top_k=4", "adaptive=true",
     ]  # fmt: skip
 
 

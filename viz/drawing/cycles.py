@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import Any
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
+from ...core.records.cell_names import CellFacts, name_cells
 from . import style
 from .series import CELL_COLUMNS
 
@@ -29,23 +28,22 @@ _FROM = """
 FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
 """
 _CELL = f"{CELL_COLUMNS}, r.cell_index"
-_TAU = "coalesce(CAST(t.trace->>'tau' AS BIGINT), t.tokens)"
 
 CYCLES_SQL = f"""
-SELECT {_CELL}, r.run_id, r.round, t.sample, t."index" AS cycle, t.block_size, t.candidates, {_TAU} AS tau,
+SELECT {_CELL}, r.run_id, r.round, t.sample, t."index" AS cycle, t.block_size, t.candidates, t.tokens AS tau,
     coalesce(t.step_s, t.engine_s) AS cycle_s
 {_FROM}{_WHERE} ORDER BY r.cell_index, r.cell_id, r.round, r.run_id, t.sample, t."index"
 """
 """A row per verify cycle; the time of one is our clock's, or the engine's where a log has no other."""
 
 COUNTS_SQL = f"""
-SELECT {_CELL}, {_TAU} AS tau, t.candidates, count(*) AS cycles
+SELECT {_CELL}, t.tokens AS tau, t.candidates, count(*) AS cycles
 {_FROM}{_WHERE} GROUP BY ALL ORDER BY r.cell_index, r.cell_id, tau, t.candidates
 """
 """How many cycles of a cell had each tau and number of candidates."""
 
 SAMPLES_SQL = f"""
-SELECT {_CELL}, r.run_id, r.round, t.sample, count(*) AS cycles, sum({_TAU}) / count(*) AS tau,
+SELECT {_CELL}, r.run_id, r.round, t.sample, count(*) AS cycles, sum(t.tokens) / count(*) AS tau,
     any_value(s.duration_s) AS wall_s, sum(coalesce(t.step_s, t.engine_s)) AS decode_s, sum(t.draft_s) AS draft_s,
     sum(t.verify_s) AS verify_s, max(t.block_size) AS block_size
 {_FROM}{_WHERE} GROUP BY ALL ORDER BY r.cell_index, r.cell_id, r.round, r.run_id, t.sample
@@ -85,7 +83,7 @@ class Mode:
         return [float(row[name]) for row in self.rows if row.get(name) is not None]
 
 
-def modes(rows: Sequence[Row], column: str, *, without: Iterable[str] = ()) -> list[Mode]:
+def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) -> list[Mode]:
     """Split rows by cell, in the plan's order; by all options but ``without`` where these span an axis.
 
     Args:
@@ -99,7 +97,7 @@ def modes(rows: Sequence[Row], column: str, *, without: Iterable[str] = ()) -> l
     known = [row for row in rows if row.get(column) is not None]
     if not known:
         raise UsageError(f"the logs do not tell {column.removesuffix('_s').replace('_', ' ')} of any verify cycle")
-    names = _names(known, set(without))
+    names = _names(known, without)
     parts: dict[str, list[Row]] = {}
     for row in known:
         parts.setdefault(names[row["cell_id"]], []).append(row)
@@ -108,44 +106,15 @@ def modes(rows: Sequence[Row], column: str, *, without: Iterable[str] = ()) -> l
 
 def _colour(name: str, at: int) -> Colour:
     """Return a block size's own colour where nothing else tells the mode apart, else the next of the palette."""
-    size = name.removeprefix("block ")
+    size = name.removeprefix("block_size=")
     return block_colour(int(size)) if size.isdigit() else style.PALETTE[at % len(style.PALETTE)]
 
 
-def _names(rows: Sequence[Row], without: set[str]) -> dict[str, str]:
-    """Name every cell by what differs between cells; options at their neutral value are not spelled out."""
+def _names(rows: Sequence[Row], without: Collection[str]) -> dict[str, str]:
+    """Name every cell by what differs between cells, the backend where nothing does."""
     heads = {row["cell_id"]: row for row in rows}
-    options = {cell: _options(head, without) for cell, head in heads.items()}
-    names = {}
-    for cell, head in heads.items():
-        twins = [options[other] for other, row in heads.items() if row["backend"] == head["backend"]]
-        changed = head.get("changed_options")
-        differing = [
-            key
-            for key in options[cell]
-            if (changed is None or key in changed) and len({json.dumps(twin.get(key)) for twin in twins}) > 1
-        ]
-        parts = [str(head[key]) for key in ("backend", "model", "device") if len({h[key] for h in heads.values()}) > 1]
-        parts += [
-            _word(key, options[cell][key]) for key in differing if options[cell][key] not in (None, "none", False)
-        ]
-        names[cell] = " ".join(parts) or str(head["backend"])
-    if not without:
-        twice = {name for name in names.values() if list(names.values()).count(name) > 1}
-        names = {cell: f"{name} #{cell[:6]}" if name in twice else name for cell, name in names.items()}
-    return names
-
-
-def _options(row: Row, without: set[str]) -> dict[str, Any]:
-    value = row.get("options")
-    loaded = json.loads(value) if isinstance(value, str) else value
-    return {key: v for key, v in (loaded or {}).items() if key not in without} if isinstance(loaded, Mapping) else {}
-
-
-def _word(key: str, value: object) -> str:
-    if key == "block_size":
-        return f"block {value}"
-    return key if value is True else str(value) if isinstance(value, str) else f"{key}={json.dumps(value)}"
+    names = name_cells([CellFacts.of(head) for head in heads.values()], without=without)
+    return {cell_id: name.short or str(heads[cell_id]["backend"]) for cell_id, name in names.items()}
 
 
 def block_colour(size: float) -> Colour:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
+from ...core.records.cell_names import CellFacts, name_cells
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
 
@@ -51,21 +50,18 @@ class Cell:
     """The rows of one cell of the matrix.
 
     Attributes:
-        series: legend entry: the backend, and what else differs where a backend has several cells per quantisation.
+        name: what tells it from all other cells.
+        series: legend entry: the backend, and what else differs but the quantisation.
         group: what stands together on the axis: the quantisation.
     """
 
     cell_id: str
+    name: str
     backend: str
     series: str
     group: str
     bits: float | None
     rows: tuple[Row, ...]
-
-    @property
-    def name(self) -> str:
-        """What tells it from all other cells."""
-        return f"{self.series} {self.group}"
 
     def column(self, name: str) -> list[float]:
         """Return a column's values, those that the log could not tell left out."""
@@ -77,12 +73,13 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(str(row.get("cell_id") or f"{row['backend']}/{row['quantisation']}"), []).append(row)
-    names = _series_names({cell_id: part[0] for cell_id, part in parts.items()})
+    names = name_cells([CellFacts.of(part[0] | {"cell_id": cell_id}) for cell_id, part in parts.items()])
     found = [
         Cell(
             cell_id,
+            names[cell_id].label,
             part[0]["backend"],
-            names[cell_id],
+            names[cell_id].series,
             part[0]["quantisation"],
             part[0].get("bits_per_weight"),
             tuple(part),
@@ -183,42 +180,3 @@ def rounds_note(counts: Iterable[int]) -> str:
         return "n = 0 rounds"
     span = f"{known[0]}" if len(known) == 1 else f"{known[0]} to {known[-1]}"
     return f"n = {span} round{'' if known == [1] else 's'}"
-
-
-def _series_names(heads: Mapping[str, Row]) -> dict[str, str]:
-    """Name the series of each cell; the backend alone where that is unique within each quantisation."""
-    names = {}
-    for cell_id, head in heads.items():
-        siblings = [h for h in heads.values() if h["backend"] == head["backend"]]
-        keys = [key for key in ("model", "device") if len({h.get(key) for h in siblings}) > 1]
-        parts = [str(head.get(key)) for key in keys]
-        if head.get("hostname") and len({h.get("hostname") for h in siblings}) > 1:
-            parts.append(f"on {head['hostname']}")
-        options = [_options(h.get("options")) for h in siblings]
-        own = _options(head.get("options"))
-        changed = head.get("changed_options")
-        for key in sorted(own):
-            if changed is not None and key not in changed:
-                continue  # at its default: the other cell has it in its name
-            if any(each.get(key, own[key]) != own[key] for each in options):  # a log that does not tell it says nothing
-                parts.append(f"{key}={own[key]}")
-        names[cell_id] = " ".join([head["backend"], *parts])
-    return _unique(names, heads)
-
-
-def _unique(names: dict[str, str], heads: Mapping[str, Row]) -> dict[str, str]:
-    """Tell cells apart that neither options nor device distinguish (other prompts, other limits) by their id."""
-    seen: dict[tuple[str, str], int] = {}
-    for cell_id, name in names.items():
-        key = (name, heads[cell_id]["quantisation"])
-        seen[key] = seen.get(key, 0) + 1
-    return {
-        cell_id: f"{name} ({cell_id[:6]})" if seen[(name, heads[cell_id]["quantisation"])] > 1 else name
-        for cell_id, name in names.items()
-    }
-
-
-def _options(value: object) -> dict[str, Any]:
-    """Read the options column, which holds a JSON object."""
-    loaded = json.loads(value) if isinstance(value, str) and value.startswith("{") else value
-    return dict(loaded) if isinstance(loaded, Mapping) else {}

@@ -8,8 +8,8 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
 from ..drawing import style
+from ..drawing.numbers import ratio_text
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
-from ..numbers import ratio_text
 
 SQL = f"SELECT DISTINCT {CELL_COLUMNS} FROM runs r WHERE r.experiment = $experiment AND r.status = 'ok' ORDER BY ALL"
 SAME_BITS = 0.1  # q8_0 (8.5) and int8 (8.0) stand beside each other; f16 and q8_0 do not
@@ -54,8 +54,8 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
 def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> str:
     counts = [cell.rows[0]["ratio_n"] for cell in shown]
     has_interval = any(cell.rows[0]["ratio_low"] is not None for cell in shown)
-    whisker = f"Whisker: 95 % interval over rounds for all of them together, {rounds_note(counts)}." if has_interval else (
-        f"No interval: {rounds_note(counts)}.")  # fmt: skip
+    what = "Whisker: 95 % interval over rounds for all of them together," if has_interval else "No interval:"
+    whisker = f"{what} {rounds_note(counts)}."
     text = f"Line at 1: {name_few(cell.name for cell in baselines)}. {whisker}"
     if len(baselines) == 1:
         text += " Hollow: other bits per weight than the baseline."

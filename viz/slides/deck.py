@@ -12,19 +12,19 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..numbers import by_unit, digits, interval, percent, with_interval
+from ..drawing.numbers import by_unit, digits, interval, percent, with_interval
 from ..report.page import headline
 
 _MEASURED = (
     "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "
     "token ids. Warm-up samples are recorded and left out.",
-    "Ratios are paired by prompt and round: with fewer than ten rounds a 95 % t interval on the per-round log ratios, "
-    "from ten on a hierarchical bootstrap. Verdicts are corrected for the number of comparisons (Holm).",
-    "Accuracy counts each problem once; its interval is Wilson's, its difference is tested with McNemar's exact test.",
+    "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, for all comparisons "
+    "together (Sidak); verdicts are read off them. Shown means are geometric.",
+    "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test and interval.",
 )
 _IMPORTED = (
     "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
-    "Ratios are paired by prompt and round where the logs name them; a single round supports no interval.",
+    "Rounds of imports ran at different times: ratios have Welch's interval; a single round supports none.",
     "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
 )
 _SEVERITIES = ("error", "warning", "note")

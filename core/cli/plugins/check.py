@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .... import defaults
-from ..installed import installed_plugins
+from ...api.plan_content import set_options
+from ...api.plugins import installed_plugins
+from .. import exit_codes
 from ..output import CONTEXT, console, json_option, print_json, print_table
-from ..plan_flags import MatrixFlags, set_options
+from ..plan_flags import parse_options
 
 if TYPE_CHECKING:
     from ...conformance.check import Check, CheckResult
@@ -36,17 +38,7 @@ _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
     help="Stop a process of a check after so long.",
 )
 @json_option
-def check(  # noqa: PLR0913 - one parameter per flag
-    name: str,
-    model: str | None,
-    quantisation: str | None,
-    device: str,
-    settings: tuple[str, ...],
-    reference: str | None,
-    only: tuple[str, ...],
-    timeout: float,
-    as_json: bool,
-) -> int:
+def check(name: str, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - click hands every other flag over by name
     """Check that a backend keeps the contract; NAME is a backend, or a plugin with all its backends.
 
     Exit code 0 where every check passed or does not apply, 1 where one failed.
@@ -54,17 +46,29 @@ def check(  # noqa: PLR0913 - one parameter per flag
     from ...conformance.kit import chosen
     from ...conformance.subject import Setup, Subject, backend_names
 
-    registry, checks = installed_plugins(), chosen(only)
+    registry, checks = installed_plugins(), chosen(flags["only"])
     names = backend_names(registry, name)
-    flags = MatrixFlags(names, (), (), (), settings)
-    options = set_options(flags, {one: registry.backend(one) for one in names})
+    chosen_backends = {one: registry.backend(one) for one in names}
+    options = set_options(parse_options(flags["settings"]), chosen_backends, [])
     subjects = [
-        Subject(Setup(one, model, quantisation, device, options[one], reference, timeout), registry) for one in names
+        Subject(
+            Setup(
+                one,
+                flags["model"],
+                flags["quantisation"],
+                flags["device"],
+                options[one],
+                flags["reference"],
+                flags["timeout"],
+            ),
+            registry,
+        )
+        for one in names
     ]
     reports = [_report(subject, checks, is_shown=not as_json) for subject in subjects]
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
-    return 1 if any(report.failed for report in reports) else 0
+    return exit_codes.FAILED if any(report.failed for report in reports) else exit_codes.DONE
 
 
 def _report(subject: Subject, checks: Sequence[Check], *, is_shown: bool) -> ConformanceReport:

@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
+from ...api.plugins import installed_plugins
 from ...contract.hookspecs import PROJECT
 from ...errors import UsageError
 from ...host.registry import PluginRecord
 from ...isolation.installers import Command, Specs, install_command
-from ..installed import installed_plugins
+from .. import exit_codes
 from ..output import CONTEXT, announce, json_option, print_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -56,11 +57,11 @@ def install(
     command = install_command(wanted)
     if dry_run:
         print_json({"command": command}) if as_json else click.echo(shlex.join(command))
-        return 0
+        return exit_codes.DONE
     before = {plugin.address: plugin for plugin in installed_plugins().plugins}
     if run(command) != 0:
         click.echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
-        return 1
+        return exit_codes.FAILED
     found = [plugin for plugin in listed_anew() if _is_news(plugin, before)]
     broken = list(_broken_requirements())
     if as_json:
@@ -69,7 +70,7 @@ def install(
         _say(found)
     for line in broken:
         click.echo(f"decodebench: {line}", err=True)
-    return 1 if broken or any(plugin["status"] == "failed" for plugin in found) else 0
+    return exit_codes.FAILED if broken or any(plugin["status"] == "failed" for plugin in found) else exit_codes.DONE
 
 
 def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: bool, as_json: bool) -> int:
@@ -83,7 +84,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
     if dry_run:
         lines = commands(name, wanted, base)
         print_json({"commands": lines}) if as_json else click.echo("\n".join(map(shlex.join, lines)))
-        return 0
+        return exit_codes.DONE
     found = create(name, wanted, base, partial(run, environment=bare_environment()))
     interpreter = python_in(folder_of(name))
     if as_json:
@@ -91,7 +92,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
     else:
         _say(found)
         click.echo(f"they run in {interpreter}")
-    return 1 if any(plugin["status"] == "failed" for plugin in found) else 0
+    return exit_codes.FAILED if any(plugin["status"] == "failed" for plugin in found) else exit_codes.DONE
 
 
 def run(command: Command, environment: Mapping[str, str] | None = None) -> int:

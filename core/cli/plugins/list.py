@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ...api.plugins import installed_plugins
 from ...host.registry import PluginRecord
-from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json, print_table
 
 _COLUMNS = (

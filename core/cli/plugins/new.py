@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
+from ...api.plugins import installed_plugins
 from ...errors import UsageError
-from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

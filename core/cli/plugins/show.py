@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import click
 
+from ...api.plugins import installed_plugins
 from ...errors import unknown_name
 from ...host.availability import availability
 from ...host.registry import PluginRecord, Registry
-from ..installed import installed_plugins
 from ..output import CONTEXT, json_option, print_json, print_table
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from ...api.plugins import installed_plugins
 from ...contract.hookspecs import PROJECT
 from ...errors import UsageError, unknown_name
 from ...host.registry import PluginRecord
 from ...host.user_files import config_file
 from ...isolation.installers import normalised, uninstall_command
-from ..installed import installed_plugins
+from .. import exit_codes
 from ..output import CONTEXT, json_option, print_json
 from .install import run
 
@@ -31,15 +32,15 @@ def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
     content = {"command": command, "distribution": distribution, "plugins": [plugin.name for plugin in found]}
     if dry_run:
         print_json(content) if as_json else click.echo(shlex.join(command))
-        return 0
+        return exit_codes.DONE
     if run(command) != 0:
         click.echo(f"decodebench: nothing was removed: `{shlex.join(command)}` failed", err=True)
-        return 1
+        return exit_codes.FAILED
     if as_json:
         print_json(content)
     else:
         click.echo(f"removed {distribution} with {', '.join(plugin.name for plugin in found)}")
-    return 0
+    return exit_codes.DONE
 
 
 def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: bool) -> int:
@@ -56,7 +57,7 @@ def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: 
         print_json({"environment": str(folder), "plugins": names})
     else:
         click.echo(f"{'would remove' if dry_run else 'removed'} {folder} with {', '.join(names)}")
-    return 0
+    return exit_codes.DONE
 
 
 def _of(plugins: tuple[PluginRecord, ...], name: str) -> list[PluginRecord]:

@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from .... import BackendError, ModelCache, UsageError
-from ....core.isolation.plugins import all_plugins
+from .... import BackendError, UsageError, find_model
 from ....core.sdk.cores import cores
-from ....core.sdk.models import resolve
 from ....core.sdk.sizes import Size
 from ..backend import DraftTargetBackend
 from .security import is_loopback, read_pem, read_token
@@ -103,7 +101,7 @@ def _serve(flags: dict[str, Any]) -> None:
         pair = (read_pem("--tls-key", flags["tls_key"]), read_pem("--tls-cert", flags["tls_cert"]))
         credentials = grpc.ssl_server_credentials([pair])
     token = read_token(flags["auth_token_file"]) if flags["auth_token_file"] is not None else None
-    resolved = resolve(flags["model"], all_plugins().models, ModelCache())
+    resolved = find_model(flags["model"])
     log = Log(is_verbose=flags["verbose"])
     model = open_model(
         resolved.path,

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from decodebench.core.errors import UsageError
+from decodebench.core.sdk import packages
 from decodebench.plugins import llama_cpp as plugin
 from decodebench.plugins.llama_cpp import backend as backend_module
 from decodebench.plugins.llama_cpp import devices, extra_buffers
@@ -33,7 +34,7 @@ def test_probe_names_what_is_missing_and_the_remedy(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(backend_module, "version", absent)
+    monkeypatch.setattr(packages, "version", absent)
     found = backend_module.LlamaCppBackend.probe()
     assert not found.available and found.version is None
     assert "llama-cpp-python" in found.reason

@@ -1,0 +1,129 @@
+"""Scoring where outputs diverge: how much likelier the baseline finds its own token than the other cell's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import BackendError
+from ...core.measure.job import ContinuationJob
+from ...core.measure.launcher import request_all
+from ...core.measure.runner import Runner
+from ...core.records.store import Store
+from ..collate import collate
+from ..comparison.compare import compare
+from ..comparison.result import Comparison, Divergence
+from ..findings import Further, no_further
+
+_MOST = 64  # divergences scored per cell; each costs two evaluations of a prompt
+
+
+@dataclass(frozen=True, slots=True)
+class _Parting:
+    """A first divergence and the tokens that both cells had committed before it."""
+
+    cell_id: str
+    divergence: Divergence
+    common: tuple[int, ...]
+
+
+def compare_scored(
+    runner: Runner,
+    experiment: str,
+    *,
+    baseline: str | None = None,
+    further: Further = no_further,
+    scores_all: bool = False,
+) -> Comparison:
+    """Collate and compare what was run, after the baseline has scored where greedy outputs diverge.
+
+    Args:
+        runner: the run.
+        experiment: its name.
+        baseline: a cell, as ``compare`` takes it.
+        further: checks of plugins, likewise.
+        scores_all: score until nothing is left, instead of some divergences of each cell.
+    """
+    left = None
+    while True:
+        collate(runner.output, runner.registry, announce=runner.progress.say)
+        with Store.open(runner.output) as store:
+            comparison = compare(store, experiment=experiment, baseline=baseline, further=further)
+            unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)
+            is_done = unscored == left or not (scores_all or left is None) or runner.plan.workload.temperature > 0
+            if is_done or not score_divergences(runner, store, comparison):
+                return comparison
+        left = unscored
+
+
+def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> bool:
+    """Let the baseline score every first divergence that has no score yet; return whether there is anything new.
+
+    The result goes to ``raw/parity/`` beside the raw logs, so that a rebuilt store has it too.
+    """
+    baseline_id = comparison.rows[0].cell.cell_id
+    cell = next((cell for cell in runner.matrix.cells if cell.id == baseline_id), None)
+    if cell is None or not {"score", "score-top-k"} <= cell.backend.supports:
+        return False
+    partings = list(_partings(store, comparison))
+    if not partings:
+        return False
+    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs}
+    continuations = [
+        ContinuationJob(prompt=prompts[parting.divergence.sample_id], output_ids=(*parting.common, token))
+        for parting in partings
+        for token in (parting.divergence.baseline_token, parting.divergence.token)
+        if token is not None
+    ]
+    try:
+        answers = request_all(runner.scoring_job(cell, tuple(continuations)), "score", runner.plan.timeout_s)
+    except BackendError as error:
+        runner.progress.say(f"divergences could not be scored: {error}")
+        return False
+    _write(runner, comparison, partings, answers)
+    return True
+
+
+def _partings(store: Store, comparison: Comparison) -> Iterable[_Parting]:
+    baseline_id = comparison.rows[0].cell.cell_id
+    outputs = _outputs(store, comparison.experiment, baseline_id)
+    for row in comparison.rows[1:]:
+        unscored = [d for d in row.parity.divergences if d.logprob_gap is None]
+        for divergence in unscored[:_MOST]:
+            ids = outputs.get(divergence.sample_id)
+            if ids is not None and divergence.baseline_token is not None and divergence.token is not None:
+                yield _Parting(row.cell.cell_id, divergence, tuple(ids[: divergence.position]))
+
+
+def _outputs(store: Store, experiment: str, cell_id: str) -> Mapping[str, list[int]]:
+    sql = """
+        SELECT s.sample_id, s.output_ids FROM samples s JOIN runs r USING (run_id)
+        WHERE r.experiment = $experiment AND r.cell_id = $cell AND r.status = 'ok' AND NOT s.is_warmup
+        ORDER BY r.round DESC
+    """
+    return dict(store.query(sql, {"experiment": experiment, "cell": cell_id})[1])
+
+
+def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], answers: list[dict[str, Any]]) -> None:
+    """Append a line per divergence; answers come in pairs: the baseline's token, then the other's."""
+    folder = runner.output / "raw" / "parity"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{comparison.experiment}.jsonl").open("a", encoding="utf-8") as file:
+        for parting, own, other in zip(partings, answers[::2], answers[1::2], strict=True):
+            first, second = own["top_logprobs"][:2]
+            line = {
+                "type": "parity",
+                "schema": 1,
+                "experiment": comparison.experiment,
+                "baseline_cell": comparison.rows[0].cell.cell_id,
+                "cell": parting.cell_id,
+                "sample_id": parting.divergence.sample_id,
+                "position": parting.divergence.position,
+                "baseline_token": parting.divergence.baseline_token,
+                "token": parting.divergence.token,
+                "logprob_gap": own["logprob"] - other["logprob"],
+                "top2_margin": first - second,
+            }
+            file.write(json.dumps(line) + "\n")

@@ -1,0 +1,135 @@
+"""One backend for requests, one model found, models prepared ahead of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
+
+from ... import defaults
+from ..cache import ModelCache
+from ..contract.backend import Backend
+from ..contract.model import ResolvedModel
+from ..errors import UsageError
+from ..host.packed_models import ModelJob, PreparedJob
+from ..measure.cells import Cell, expand, job_fields
+from ..measure.job import Job
+from ..measure.launcher import Served, request
+from ..measure.plan import build
+from ..records.serving import ServeRequest
+from ..sdk.models import resolve
+from .plugins import installed_plugins
+
+
+class OpenBackend:
+    """A backend with a model loaded, in a process of its own, which ends with ``close`` or with this process.
+
+    Attributes:
+        backend: its class.
+        model: the model, found on disk.
+        quantisation: weight format in the backend's words.
+        context_length: of the model, in tokens.
+    """
+
+    def __init__(self, cell: Cell, served: Served) -> None:
+        self.backend: type[Backend] = cell.backend
+        self.model: ResolvedModel = cell.model
+        self.quantisation = cell.quantisation
+        self.context_length = served.context_length
+        self._served = served
+
+    def ask(self, asked: ServeRequest) -> list[Any]:
+        """Return a value for each prompt of a request, see ``ServeRequest``.
+
+        Raises:
+            BackendError: this request failed, or the process ended.
+        """
+        return self._served.ask(asked)
+
+    def close(self) -> None:
+        """End the process."""
+        self._served.close()
+
+    def __enter__(self) -> OpenBackend:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_backend(
+    backend: str,
+    model: str,
+    *,
+    quantisation: str | None = None,
+    device: str | None = None,
+    batch_size: int = 1,
+    options: Mapping[str, JsonValue] | None = None,
+) -> OpenBackend:
+    """Open one backend for requests: prepared and loaded as a cell of a run is.
+
+    Args:
+        backend: its name.
+        model: a named model, a path or a Hub id.
+        quantisation: weight format in the backend's words; None: its first one.
+        device: ``cpu``, ``cuda:0``, ...; None: ``cpu``.
+        batch_size: texts generated together.
+        options: of the backend.
+
+    Raises:
+        UsageError: a name, an option or a value that does not exist, or several values where one can be opened.
+        ModelError: the model cannot be found.
+        BackendError: it cannot be prepared or loaded.
+    """
+    spec: dict[str, Any] = {"backend": backend, "options": dict(options or {})}
+    spec |= {key: text for key, text in (("quantisation", quantisation), ("device", device)) if text}
+    plan = build({"workload": {"model": model, "batch_size": batch_size}, "cells": [spec]}, "open_backend")
+    cells = expand(plan, installed_plugins(), ModelCache()).cells
+    if len(cells) > 1:
+        raise UsageError(f"{len(cells)} cells of backend {backend!r}, where one can be opened: give one value each")
+    available = cells[0].backend.probe()
+    if not available.available:
+        raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
+    job = _job(cells[0])
+    prepared = PreparedJob.model_validate(request(job, "prepared", defaults.TIMEOUT_S)["model"])
+    serving = job.model_copy(update={"action": "serve", "model": None, "prepared": prepared})
+    return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))
+
+
+def find_model(name: str) -> ResolvedModel:
+    """Find the model called ``name``: a named model of a plugin, a path or a Hub id.
+
+    Raises:
+        UsageError: the name is none of the three.
+        ModelError: the path holds no model, or the Hub cannot give it.
+    """
+    return resolve(name, installed_plugins().models, ModelCache())
+
+
+def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device: str = "cpu") -> list[dict[str, Any]]:
+    """Convert or quantise a model for a backend, into the cache.
+
+    Returns:
+        For each quantisation the prepared model's fields, and ``prepare_s``, which is about 0 where it was there.
+
+    Raises:
+        UsageError, ModelError, BackendError: as ``open_backend``.
+    """
+    spec = {"backend": backend, "device": device} | ({"quantisation": list(quantisations)} if quantisations else {})
+    plan = build({"workload": {"model": model}, "cells": [spec]}, "prepare")
+    done = []
+    for cell in expand(plan, installed_plugins(), ModelCache()).cells:
+        answer = request(_job(cell), "prepared", defaults.TIMEOUT_S)
+        done.append({"quantisation": cell.quantisation, "prepare_s": answer["prepare_s"], **answer["model"]})
+    return done
+
+
+def _job(cell: Cell) -> Job:
+    """Return the job that prepares a cell's model."""
+    return Job(
+        action="prepare",
+        **job_fields(cell, installed_plugins()),
+        model=ModelJob.of(cell.model),
+        cache_root=ModelCache().root,
+    )

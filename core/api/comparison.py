@@ -1,0 +1,104 @@
+"""A comparison for Python: its fields, as a data frame, as a notebook shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...collate.comparison import result
+from ...viz.drawing.numbers import interval, percent, with_interval
+from ..records.metrics import METRICS
+from .table import Table, html_table
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+    from ...collate.comparison.result import ComparisonRow, Estimate
+
+_STYLE = {"faster": "good", "slower": "bad", "identical": "good", "ties only": "good", "differs": "bad"}
+
+
+class Comparison(result.Comparison):
+    """The cells of an experiment against a baseline, one row per cell, with warnings and findings."""
+
+    @classmethod
+    def of(cls, found: result.Comparison) -> Comparison:
+        """Return a comparison with what Python adds to it."""
+        return cls.model_construct(**dict(found))
+
+    def table(self) -> Table:
+        """Return a row per cell: what it is, every metric, its ratio, parity and accuracy.
+
+        Values are in the units of ``METRICS`` (docs/metrics.md). An estimate takes three columns: ``NAME``,
+        ``NAME_low`` and ``NAME_high``, the ends of its 95 % interval, None where the logs support none.
+        """
+        names = [name for name in METRICS if name != "accuracy" and any(name in row.metrics for row in self.rows)]
+        rows = [_flat(row, names) for row in self.rows]
+        return Table(list(rows[0]), [list(row.values()) for row in rows])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return ``table`` as a pandas data frame; raises ``UsageError`` where pandas is not installed."""
+        return self.table().to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return ``table`` as a polars data frame; raises ``UsageError`` where polars is not installed."""
+        return self.table().to_polars()
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return ``table`` as an Arrow table; raises ``UsageError`` where pyarrow is not installed."""
+        return self.table().to_arrow()
+
+    def _repr_html_(self) -> str:
+        metric = METRICS[self.metric]
+        shown = [_shown(row, self.metric) for row in self.rows]
+        verdicts = [(_STYLE.get(row.verdict, ""), _STYLE.get(row.parity.verdict, "")) for row in self.rows]
+        return html_table(
+            ["cell", f"{metric.label}\n{metric.unit}", "ratio", "verdict", "same tokens", "accuracy", "rounds"],
+            shown,
+            title=f"{self.experiment}: {metric.label} against {self.baseline}",
+            notes=[f"warning: {text}" for text in self.warnings] + [f"finding: {found}" for found in self.findings],
+            styles=[["", "", "", *words, "", ""] for words in verdicts],
+        )
+
+
+def _flat(row: ComparisonRow, metrics: list[str]) -> dict[str, Any]:
+    none = result.Estimate(value=None)
+    cell, accuracy = row.cell, row.accuracy
+    return {
+        "cell": cell.label,
+        **{name: getattr(cell, name) for name in ("cell_id", "backend", "model", "quantisation", "device")},
+        "bits_per_weight": cell.bits_per_weight,
+        "rounds": row.rounds,
+        "failed": row.failed,
+        "samples": row.n,
+        "verdict": row.verdict,
+        "p_value": row.p_value,
+        **_ends("ratio", row.ratio),
+        **_ends("ratio_geomean", row.ratio_geomean),
+        "parity": row.parity.verdict,
+        "identical": row.parity.identical,
+        "compared": row.parity.compared,
+        **_ends("accuracy", accuracy.value if accuracy else none),
+        **_ends("accuracy_difference", (accuracy.difference if accuracy else None) or none),
+        **{key: value for name in metrics for key, value in _ends(name, row.metrics.get(name, none)).items()},
+    }
+
+
+def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _shown(row: ComparisonRow, metric: str) -> list[str]:
+    value = with_interval(row.metrics[metric], METRICS[metric].unit) if metric in row.metrics else ("n/a", "")
+    accuracy = row.accuracy.value if row.accuracy else None
+    has_parity = row.parity.verdict in ("identical", "ties only", "differs")
+    return [
+        row.cell.label,
+        " ".join(value).strip(),
+        "" if row.verdict == "baseline" else " ".join(interval(row.ratio)).strip(),
+        f"{row.verdict}, {row.failed} failed" if row.failed else row.verdict,
+        f"{row.parity.verdict} {row.parity.identical}/{row.parity.compared}" if has_parity else row.parity.verdict,
+        "" if accuracy is None or accuracy.value is None else percent(accuracy.value),
+        str(row.rounds),
+    ]

@@ -1,0 +1,195 @@
+"""Measuring: a plan expanded into cells, run, collated and compared."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from ... import defaults
+from ...collate.parity.scoring import compare_scored
+from ..cache import ModelCache
+from ..errors import UsageError
+from ..host.registry import Registry
+from ..measure.cells import Matrix, expand
+from ..measure.plan import Plan, build, with_task_settings
+from ..measure.progress import Progress
+from ..measure.prompts import Prompts
+from ..measure.runner import Budget, Runner, RunReport
+from .comparison import Comparison
+from .plan_content import PlanSource, plan_content, source_of
+from .plugins import installed_plugins
+from .results import Results
+from .results import open as open_results
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+Reporter = Progress | Callable[[str], object] | None
+"""Who is told how a run goes: a display, a function that takes a line at a time such as ``print``, or nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What a run did and what came out.
+
+    Attributes:
+        folder: the output folder, which holds this experiment and others.
+        report: rounds that were run, kept and failed; why the run ended early, where it did.
+        comparison: of the experiment's cells; None where there is no round, or the run was stopped.
+    """
+
+    folder: Path
+    report: RunReport
+    comparison: Comparison | None
+
+    @property
+    def name(self) -> str:
+        """Under which the rounds are stored."""
+        return self.report.experiment
+
+    def open(self) -> Results:
+        """Open the results of its folder, see ``decodebench.open``."""
+        return open_results(self.folder)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return ``Comparison.to_pandas``; raises ``UsageError`` where there is nothing to compare."""
+        return self._compared().to_pandas()
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return ``Comparison.to_polars``; raises ``UsageError`` where there is nothing to compare."""
+        return self._compared().to_polars()
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return ``Comparison.to_arrow``; raises ``UsageError`` where there is nothing to compare."""
+        return self._compared().to_arrow()
+
+    def _compared(self) -> Comparison:
+        if self.comparison is None:
+            raise UsageError(f"experiment {self.name!r} has no finished round: {self.report.stopped or 'nothing ran'}")
+        return self.comparison
+
+    def _repr_html_(self) -> str:
+        return repr(self) if self.comparison is None else self.comparison._repr_html_()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A plan and its cells, ready to be run.
+
+    Attributes:
+        plan: with what its task sets.
+        matrix: its cells.
+        registry: the plugins.
+        notes: what was left out, and what backends say of their cells, for people.
+    """
+
+    plan: Plan
+    matrix: Matrix
+    registry: Registry
+    notes: Sequence[str]
+
+    @property
+    def prompts(self) -> Prompts:
+        """What every round is asked."""
+        return Prompts.of(self.plan, self.registry)
+
+    def runner(self, output: Path, progress: Reporter) -> Runner:
+        """Return what measures it into a folder."""
+        return Runner(self.plan, self.matrix, self.registry, ModelCache(), output, display(progress))
+
+    def run(
+        self, output: Path, *, fresh: bool = False, budget: Budget | None = None, progress: Reporter = None
+    ) -> Experiment:
+        """Measure what is missing, collate, score where greedy outputs diverge, compare; see ``run``."""
+        runner = self.runner(output, progress)
+        report = runner.run(fresh=fresh, budget=budget or Budget())
+        has_results = bool(report.done or report.kept) and not report.stopped
+        if not has_results:
+            return Experiment(output, report, None)
+        found = compare_scored(runner, report.experiment, further=self.registry.findings.values)
+        return Experiment(output, report, Comparison.of(found))
+
+
+def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
+    """Expand a plan.
+
+    Args:
+        plan: what to measure.
+        notes: what was left out of it already.
+
+    Raises:
+        UsageError: an unknown name, or a value that does not go with the others.
+        ModelError: a model cannot be found.
+    """
+    registry = installed_plugins()
+    plan = with_task_settings(plan, registry)
+    matrix = expand(plan, registry, ModelCache())
+    return Measurement(plan, matrix, registry, (*notes, *matrix.notes))
+
+
+def planned(
+    plan: PlanSource | None, settings: Mapping[str, Any], fallbacks: Mapping[str, Any] | None = None
+) -> Measurement:
+    """Expand a plan and settings, see ``plan_content.plan_content``; raises as ``measurement`` does."""
+    content, notes = plan_content(plan, settings, installed_plugins(), fallbacks)
+    return measurement(build(content, source_of(plan)), notes)
+
+
+def run(
+    plan: PlanSource | None = None,
+    *,
+    output: str | Path = defaults.OUTPUT,
+    fresh: bool = False,
+    budget_s: float | None = None,
+    progress: Reporter = None,
+    **settings: Any,  # noqa: ANN401 - the plan's model says which there are and of what type
+) -> Experiment:
+    """Measure a matrix of backends, models, quantisations and options, and compare what came out.
+
+    Rounds that are there already are kept; a round that fails is in the report, and the others go on.
+
+    Args:
+        plan: a plan, its content, or a TOML file with it; None where the settings span the matrix.
+        output: the output folder.
+        fresh: begin a new experiment instead of completing the one of the same name.
+        budget_s: no further round of the matrix begins when it would end later than this; None: no limit.
+        progress: told how it goes: a function of one line such as ``print``, or a ``Progress``.
+        **settings: without a plan ``backends``, ``quantisations``, ``devices`` (each a name or a list of names) and
+            ``options`` (a value, or a list to sweep, by ``option`` or ``backend.option``); with and without one, every
+            setting of the workload (``model``, ``task``, ``samples``, ...) and of the run (``rounds``, ``seed``,
+            ``name``, ...) by the plan's words, which beats the plan's.
+
+    Raises:
+        UsageError: an unknown name or setting, a value out of range, an output folder that another run is using.
+        ModelError: a model cannot be found.
+    """
+    return planned(plan, settings).run(Path(output), fresh=fresh, budget=Budget(budget_s), progress=progress)
+
+
+def display(progress: Reporter) -> Progress:
+    """Return the display that tells ``progress``."""
+    if isinstance(progress, Progress):
+        return progress
+    return Progress(Console(file=_Lines(progress), force_terminal=False, force_jupyter=False, color_system=None))
+
+
+class _Lines(io.StringIO):
+    """A file whose lines are handed to a function."""
+
+    def __init__(self, take: Callable[[str], object] | None) -> None:
+        super().__init__()
+        self._take = take
+
+    def write(self, text: str) -> int:
+        """Hand on whole lines, which is what a console writes."""
+        if self._take is not None:
+            for line in text.splitlines():
+                self._take(line)
+        return len(text)

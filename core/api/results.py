@@ -1,0 +1,336 @@
+"""The results of a folder: opened, compared, checked, drawn, reported, exported."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from ... import defaults
+from ...collate.collate import Announce, CollateReport, Problem, open_current
+from ...collate.collate import collate as read_logs
+from ...collate.comparison.compare import Choices
+from ...collate.comparison.compare import compare as compare_cells
+from ...collate.comparison.observations import choose_experiment, experiments
+from ...collate.findings import findings
+from ...collate.store_update.loading import Progress
+from ..errors import UsageError, unknown_name
+from ..records.store import Store
+from .comparison import Comparison
+from .plugins import installed_plugins
+from .table import Table
+
+if TYPE_CHECKING:
+    from ...collate.parsers.foreign import Intake
+    from ...collate.speculation.figures import Speculation
+    from ...viz.plot import Format
+    from ..contract.finding import Finding
+
+PAGE, SLIDES = "report.html", "report.pdf"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Figures that were asked for.
+
+    Attributes:
+        files: those that the logs support.
+        missing: what the others lack, a line for each reason; empty where there is none.
+    """
+
+    files: Sequence[Path]
+    missing: str = ""
+
+    def _repr_html_(self) -> str:
+        missing = f"<p>{escape(self.missing)}</p>" if self.missing else ""
+        return "".join(map(_image, self.files)) + missing
+
+
+def _image(file: Path) -> str:
+    """Return a figure as HTML that holds it whole; a PDF by its name."""
+    kind = {".png": "image/png", ".svg": "image/svg+xml"}.get(file.suffix)
+    if kind is None:
+        return f"<p>{escape(str(file))}</p>"
+    content = b64encode(file.read_bytes()).decode()
+    return f"<img style='max-width:100%' src='data:{kind};base64,{content}'>"
+
+
+class Results:
+    """The results of an output folder, open for reading; a context manager.
+
+    Attributes:
+        folder: the output folder.
+        store: its store, brought up to date; closed with ``close``, which a run into the same folder needs.
+        problems: raw logs that could not be read, and why.
+    """
+
+    def __init__(self, folder: Path, store: Store, problems: Sequence[Problem] = ()) -> None:
+        self.folder, self.store, self.problems = folder, store, problems
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of the experiments, the latest first."""
+        return experiments(self.store)
+
+    def choose(self, experiment: str | None = None) -> str:
+        """Return an experiment's name after a check, the latest by default; raises ``UsageError`` without one."""
+        return choose_experiment(self.store, experiment)
+
+    def compare(self, **chosen: Unpack[Choices]) -> Comparison:
+        """Compare the cells of an experiment, by default of the latest.
+
+        Args:
+            **chosen: ``experiment``, ``by`` (backend, model, quantisation, device or an option), ``baseline`` (a
+                cell's label, or a value), ``metric`` (a name in docs/metrics.md), ``min_effect`` (relative difference
+                below which cells are equivalent), ``over`` (``"rounds"`` or ``"prompts"``: what intervals speak of),
+                ``steady_state`` (leave the first measured sample of every round
+                out of times).
+
+        Raises:
+            UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
+        """
+        with self._view(chosen.get("steady_state", False)) as store:
+            return Comparison.of(compare_cells(store, **chosen, further=installed_plugins().findings.values))
+
+    def findings(self, experiment: str | None = None) -> tuple[Finding, ...]:
+        """Return what is wrong or doubtful in the measurements of an experiment, the gravest first."""
+        return findings(self.store, self.choose(experiment), further=installed_plugins().findings.values)
+
+    def speculation(
+        self, experiment: str | None = None, *, baseline: str | None = None, steady_state: bool = False
+    ) -> Speculation:
+        """Analyse the speculative decoding of an experiment: acceptance, cycle costs, block sizes, pairs.
+
+        Raises:
+            UsageError: an unknown experiment or baseline; nothing in the experiment drafts.
+        """
+        from ...collate.speculation import analyse
+
+        with self._view(steady_state) as store:
+            further = installed_plugins().analyses.values()
+            return analyse(store, experiment, steady_state=steady_state, baseline=baseline, further=further)
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Table:
+        """Run SQL on the store; docs/python.md lists its tables and views."""
+        return Table(*self.store.query(sql, parameters))
+
+    def draw(
+        self,
+        figures: Sequence[str] | None = None,
+        comparison: Comparison | None = None,
+        *,
+        to: str | Path | None = None,
+        fmt: Format = "png",
+        look: str = defaults.FIGURE_STYLE,
+    ) -> Drawn:
+        """Draw figures of an experiment into files.
+
+        Args:
+            figures: ids, see ``decodebench plot --list``; None: all that the logs support.
+            comparison: of the experiment, whose baseline ratios are drawn against; by default that of the latest.
+            to: folder of the files; by default ``figures`` in the output folder.
+            fmt: of the files: png, svg or pdf.
+            look: size of figure and text: page, talk or paper.
+
+        Raises:
+            UsageError: an unknown id, format or look.
+        """
+        from ...viz.drawing.style import declared_looks
+        from ...viz.plot import MissingDataError, choose, plot
+
+        plugins = installed_plugins()
+        chosen = choose(plugins.figures.values(), figures)
+        target = self.folder / "figures" if to is None else Path(to)
+        try:
+            with declared_looks(plugins.backends):
+                return Drawn(plot(self.store, chosen, comparison or self.compare(), target, fmt, look=look))
+        except MissingDataError as missing:
+            return Drawn(missing.written, str(missing))
+
+    def report(
+        self,
+        comparison: Comparison | None = None,
+        *,
+        to: str | Path | None = None,
+        figures: Sequence[str] | None = None,
+    ) -> Path:
+        """Write a self-contained HTML page about a comparison and return its path.
+
+        Args:
+            comparison: by default that of the latest experiment.
+            to: the file; by default ``report.html`` in the output folder.
+            figures: ids of those on the page; None: all.
+
+        Raises:
+            UsageError: an unknown figure.
+            DecodebenchError: the file cannot be written.
+        """
+        from ...collate.comparison.reproduce import plan_toml
+        from ...viz.drawing.style import declared_looks
+        from ...viz.plot import choose
+        from ...viz.report import write_report
+
+        plugins = installed_plugins()
+        shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
+        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
+            plan = plan_toml(store, shown.experiment)
+            return write_report(store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan)
+
+    def slides(
+        self,
+        comparison: Comparison | None = None,
+        *,
+        to: str | Path | None = None,
+        template: str | Path | None = None,
+    ) -> Path:
+        """Write slides about a comparison as PDF and return its path; their sources are in a folder beside it.
+
+        Args:
+            comparison: by default that of the latest experiment.
+            to: the PDF; by default ``report.pdf`` in the output folder.
+            template: a Typst file instead of the built-in one.
+
+        Raises:
+            UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
+            DecodebenchError: a file cannot be written.
+        """
+        from ...viz.drawing.style import declared_looks
+        from ...viz.slides import TEMPLATE, write_slides
+
+        plugins = installed_plugins()
+        shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
+        if path.suffix.lower() != ".pdf":
+            raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
+        sources = path.with_name("slides" if path.name == SLIDES else f"{path.stem}-slides")
+        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
+            return write_slides(
+                store,
+                shown,
+                path,
+                sources,
+                figures=list(plugins.figures.values()),
+                template=Path(template or TEMPLATE),
+            )
+
+    def log_entry(self, comparison: Comparison | None = None) -> str:
+        """Return an experiment as Markdown for a log: one entry per cell."""
+        from ...collate.comparison.log_entry import log_entry
+
+        return log_entry(self.store, comparison or self.compare())
+
+    def export(
+        self,
+        fmt: str = "csv",
+        experiment: str | None = None,
+        *,
+        to: str | Path | None = None,
+        cumulative_text: bool = False,
+    ) -> list[Path]:
+        """Write the store as files of another format and return their paths.
+
+        Args:
+            fmt: csv, parquet, json, llm-d, or what plugins add.
+            experiment: which; by default all.
+            to: their folder; by default the output folder.
+            cumulative_text: csv only: whole text so far in every row, not the step's piece.
+
+        Raises:
+            UsageError: an unknown format or experiment, or ``cumulative_text`` with another format than csv.
+        """
+        exporters = installed_plugins().exporters
+        if fmt not in exporters:
+            raise unknown_name("export format", fmt, exporters)
+        if cumulative_text and fmt != "csv":
+            raise UsageError(f"--cumulative-text changes a column of --format csv; {fmt!r} has none such")
+        chosen = None if experiment is None else self.choose(experiment)
+        if cumulative_text:
+            from ...collate.exporters.csv_tables import export_csv
+
+            return export_csv(self.store, Path(to or self.folder), experiment=chosen, cumulative_text=True)
+        return list(exporters[fmt].write(self.store, chosen, Path(to or self.folder)))
+
+    @contextmanager
+    def _view(self, steady_state: bool) -> Iterator[Store]:
+        """Give the store, or a view of it that may leave out first samples, as long as it is open."""
+        if not steady_state:
+            yield self.store
+            return
+        with Store.open(self.folder) as store:
+            store.leave_out_first_samples()
+            yield store
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open(
+    folder: str | Path = defaults.OUTPUT,
+    *,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> Results:
+    """Bring the store of ``folder`` up to date with its raw logs and open it for reading.
+
+    Args:
+        folder: an output folder.
+        progress: called before each log that is read with how many are done, how many there are, and its name.
+        announce: told a line where something takes its time, such as an older store that is built anew.
+
+    Raises:
+        UsageError: there is neither a raw log nor a store.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UsageError(f"no results: folder {path} does not exist; measure with `decodebench run -o {path}`")
+    if not (path / "raw").is_dir():
+        return Results(path, Store.open(path))
+    opened = open_current(path, installed_plugins(), progress=progress, announce=announce)
+    return Results(path, opened.store, opened.problems)
+
+
+def compare(source: Results | str | Path = defaults.OUTPUT, **chosen: Unpack[Choices]) -> Comparison:
+    """Compare the cells of an experiment in a folder, by default of the latest; see ``Results.compare``.
+
+    Args:
+        source: an output folder, or its results where they are open.
+        **chosen: as ``Results.compare`` takes them.
+    """
+    if isinstance(source, Results):
+        return source.compare(**chosen)
+    with open(source) as results:
+        return results.compare(**chosen)
+
+
+def collate(
+    folder: str | Path,
+    *,
+    rebuild: bool = False,
+    intake: Intake | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> CollateReport:
+    """Read the raw logs of a folder into its store, other tools' logs first where there are any.
+
+    Args:
+        folder: an output folder.
+        rebuild: drop the store and read every log anew.
+        intake: other tools' logs to copy into the folder.
+        progress, announce: as ``open`` takes them.
+
+    Raises:
+        UsageError: the store cannot be opened for writing, or an unknown format.
+    """
+    return read_logs(
+        Path(folder), installed_plugins(), rebuild=rebuild, intake=intake, progress=progress, announce=announce
+    )

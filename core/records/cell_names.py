@@ -1,0 +1,126 @@
+"""What cells are called: one function, so that a cell has the same name in a run's progress, in tables and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+DIMENSIONS = ("backend", "model", "quantisation", "device")
+
+
+@dataclass(frozen=True, slots=True)
+class CellFacts:
+    """What a name can say of a cell.
+
+    Attributes:
+        cell_id: its hash.
+        dimensions: its value of each of ``DIMENSIONS``.
+        hostname: where it ran; None where that is not known.
+        options: of its backend, as text.
+        changed: those that are not at their default; None where a log does not say which.
+    """
+
+    cell_id: str
+    dimensions: Mapping[str, str]
+    hostname: str | None
+    options: Mapping[str, str]
+    changed: Collection[str] | None
+
+    @classmethod
+    def of(cls, run: Mapping[str, Any]) -> CellFacts:
+        """Return what a row of ``runs`` says; its options may be JSON text, and columns may be missing."""
+        options = run.get("options") or {}
+        options = json.loads(options) if isinstance(options, str) else options
+        return cls(
+            cell_id=str(run["cell_id"]),
+            dimensions={name: str(run.get(name)) for name in DIMENSIONS},
+            hostname=run.get("hostname"),
+            options={name: as_text(value) for name, value in options.items()},
+            changed=run.get("changed_options"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CellName:
+    """A cell's name among the cells that it is shown with.
+
+    Attributes:
+        label: backend, quantisation, what else differs; unique.
+        series: the label without the quantisation, which then is on an axis.
+        short: only what differs; unique or empty.
+        options: the options in which the cell differs from another of its backend.
+        told: those of them that are in the name.
+    """
+
+    label: str
+    series: str
+    short: str
+    options: dict[str, str]
+    told: tuple[str, ...]
+
+
+def as_text(value: JsonValue) -> str:
+    """Return an option's value as a user writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def name_cells(cells: Sequence[CellFacts], *, without: Collection[str] = ()) -> dict[str, CellName]:
+    """Return the name of every cell by its id.
+
+    Args:
+        cells: those that are shown together.
+        without: options that an axis shows; cells that differ in nothing else share a name.
+    """
+    differing = [name for name in DIMENSIONS if len({cell.dimensions[name] for cell in cells}) > 1]
+    has_hosts = len({cell.hostname for cell in cells}) > 1
+    made = {cell.cell_id: _name(cell, cells, differing, has_hosts, without) for cell in cells}
+    return made if without else _unique(made)
+
+
+def _name(
+    cell: CellFacts, cells: Iterable[CellFacts], differing: Collection[str], has_hosts: bool, without: Collection[str]
+) -> CellName:
+    options = {name: value for name, value in differing_options(cell, cells).items() if name not in without}
+    # an option at its default is not named: it is the other cell that has it in its name
+    told = tuple(name for name in options if cell.changed is None or name in cell.changed)
+    host = [f"on {cell.hostname}"] if has_hosts and cell.hostname else []
+    further = [*host, *(f"{name}={options[name]}" for name in told)]
+    backend, quantisation = cell.dimensions["backend"], cell.dimensions["quantisation"]
+    words = [cell.dimensions[name] for name in ("model", "device") if name in differing] + further
+    return CellName(
+        label=" ".join([backend, quantisation, *words]),
+        series=" ".join([backend, *words]),
+        short=" ".join([cell.dimensions[name] for name in DIMENSIONS if name in differing] + further),
+        options=options,
+        told=told,
+    )
+
+
+def differing_options(cell: CellFacts, cells: Iterable[CellFacts]) -> dict[str, str]:
+    """Return the options in which a cell differs from another of its backend; other backends have their own.
+
+    A log that does not have an option says nothing of a difference.
+    """
+    twins = [other for other in cells if other.dimensions["backend"] == cell.dimensions["backend"]]
+    return {
+        name: value
+        for name, value in cell.options.items()
+        if any(twin.options.get(name, value) != value for twin in twins)
+    }
+
+
+def _unique(made: dict[str, CellName]) -> dict[str, CellName]:
+    """Tell cells apart that differ in nothing that a name says, such as a token limit, by their ids."""
+    labels = [name.label for name in made.values()]
+
+    def apart(cell_id: str, name: CellName) -> CellName:
+        if labels.count(name.label) == 1:
+            return name
+        label, series, short = (f"{text} #{cell_id[:8]}".strip() for text in (name.label, name.series, name.short))
+        return CellName(label, series, short, name.options, name.told)
+
+    return {cell_id: apart(cell_id, name) for cell_id, name in made.items()}
