@@ -5,7 +5,7 @@ from __future__ import annotations
 OUTPUT = "benchmark_output"
 SEED = 42
 
-ROUNDS = 3  # the fewest from which a t interval on per-round ratios says anything
+ROUNDS = 5  # the fewest at which a 10 % difference under 3 % launch noise is found nearly always
 WARMUP = 1  # fixed and declared; never "until stable": two runs would then differ in warm-up
 SAMPLES = 16
 MAX_NEW_TOKENS = 128
@@ -14,7 +14,6 @@ TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
 
 MIN_EFFECT = 0.02  # differences below this are called equivalent, however certain
 CONFIDENCE = 0.95
-BOOTSTRAP_FROM_ROUNDS = 10  # below, a bootstrap over rounds calls 10-18 % of equal pairs different
 BOOTSTRAP_RESAMPLES = 2000
 
 DEMO_BUDGET_S = 300.0

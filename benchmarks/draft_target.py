@@ -29,7 +29,7 @@ import click
 import torch
 
 from decodebench import ModelCache, Request
-from decodebench.collate.statistics.ratios import t_interval
+from decodebench.collate.statistics.intervals import t_interval
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.environment import capture
 from decodebench.core.sdk.cores import cores

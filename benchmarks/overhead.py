@@ -23,7 +23,7 @@ import click
 import llama_bench
 
 from decodebench import DecodebenchError, ModelCache, UsageError
-from decodebench.collate.statistics.ratios import t_interval
+from decodebench.collate.statistics.intervals import t_interval
 from decodebench.core.contract.model_source import ResolvedModel
 from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins

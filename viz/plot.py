@@ -73,9 +73,9 @@ def read(store: Queryable, figure: Figure, comparison: Comparison) -> list[Row]:
 def compared(row: ComparisonRow, metric: str) -> Row:
     """Return what a comparison says of a cell as columns.
 
-    ``compared_metric``, ``verdict``, ``is_baseline``; ``ratio`` with ``ratio_low``, ``ratio_high`` (None where the logs
-    support no interval) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``, ``accuracy`` (a share)
-    with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
+    ``compared_metric``, ``verdict``, ``is_baseline``; ``ratio`` with ``ratio_low``, ``ratio_high`` (the simultaneous
+    interval; None where the logs support none) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``,
+    ``accuracy`` (a share) with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
     """
     accuracy = row.accuracy.value if row.accuracy else None
     return {
@@ -83,8 +83,8 @@ def compared(row: ComparisonRow, metric: str) -> Row:
         "verdict": row.verdict,
         "is_baseline": row.verdict == "baseline",
         "ratio": row.ratio.value,
-        "ratio_low": row.ratio.low,
-        "ratio_high": row.ratio.high,
+        "ratio_low": row.ratio_simultaneous.low,
+        "ratio_high": row.ratio_simultaneous.high,
         "ratio_n": row.ratio.n,
         "accuracy_task": row.accuracy.task if row.accuracy else None,
         "accuracy": accuracy.value if accuracy else None,

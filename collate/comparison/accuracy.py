@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ... import defaults
 from ...core.records.schema import Totals
+from ..statistics.intervals import Interval
 from ..statistics.proportions import paired_difference, unpaired_difference, wilson
-from ..statistics.ratios import Interval, holm
+from ..statistics.verdicts import confidence_of_each, corrected
 from .attempts import ks_up_to, mean_over_problems, paired_mean_difference, pass_at_k
 from .observations import Cell, Row
 from .result import Accuracy, Estimate
-
-_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,32 @@ def _task_of(run: Row) -> str:
 
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
-    """Return the accuracy of every (cell, baseline) pair; verdicts are Holm-corrected over all of them."""
-    made = [_accuracy(cell, baseline) for cell, baseline in pairs]
-    corrected = holm([None if accuracy is None else accuracy.p_value for accuracy in made])
+    """Return the accuracy of every (cell, baseline) pair; intervals of differences hold for all, as verdicts do."""
+    tested = sum(
+        accuracy is not None and accuracy.p_value is not None for accuracy in _each(pairs, defaults.CONFIDENCE)
+    )
     return [
-        accuracy.model_copy(update={"verdict": _verdict(accuracy, p)}) if accuracy and p is not None else accuracy
-        for accuracy, p in zip(made, corrected, strict=True)
+        accuracy if accuracy is None or accuracy.p_value is None else _judged(accuracy, accuracy.p_value, tested)
+        for accuracy in _each(pairs, confidence_of_each(tested))
     ]
 
 
-def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
+def _each(pairs: list[tuple[Cell, Cell]], confidence: float) -> list[Accuracy | None]:
+    return [_accuracy(cell, baseline, confidence) for cell, baseline in pairs]
+
+
+def _judged(accuracy: Accuracy, p_value: float, comparisons: int) -> Accuracy:
+    """Read the verdict off the interval of the difference."""
+    low, high = (accuracy.difference.low, accuracy.difference.high) if accuracy.difference else (None, None)
+    verdict = "higher" if low is not None and low > 0 else "lower" if high is not None and high < 0 else None
+    changed = {"p_value": corrected(p_value, comparisons), "verdict": verdict or "no difference shown"}
+    return accuracy.model_copy(update=changed)
+
+
+def _accuracy(cell: Cell, baseline: Cell, confidence: float) -> Accuracy | None:
     ours = _scored(cell)
     if ours is None:
-        return _of_totals(cell, baseline)
+        return _of_totals(cell, baseline, confidence)
     made = Accuracy(
         task=ours.task,
         value=estimate(_value(ours.scores)),
@@ -96,7 +109,7 @@ def _accuracy(cell: Cell, baseline: Cell) -> Accuracy | None:
     common = sorted(ours.scores.keys() & theirs.scores.keys())
     if not common:
         return made
-    difference = _difference(ours, theirs, common)
+    difference = _difference(ours, theirs, common, confidence)
     return made.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
 
 
@@ -107,11 +120,11 @@ def _value(scores: dict[str, list[float]]) -> Interval:
     return wilson(sum(means.values()), len(means))
 
 
-def _difference(ours: _Scored, theirs: _Scored, common: list[str]) -> Interval:
+def _difference(ours: _Scored, theirs: _Scored, common: list[str], confidence: float) -> Interval:
     a, b = ([side.means[problem] for problem in common] for side in (ours, theirs))
     if ours.has_attempts or theirs.has_attempts or any(mean not in (0, 1) for mean in (*a, *b)):
-        return paired_mean_difference(a, b)
-    return paired_difference([mean == 1 for mean in a], [mean == 1 for mean in b])
+        return paired_mean_difference(a, b, confidence)
+    return paired_difference([mean == 1 for mean in a], [mean == 1 for mean in b], confidence)
 
 
 def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
@@ -123,7 +136,7 @@ def _pass_at_k(scored: _Scored) -> dict[int, Estimate]:
     return {k: estimate(mean_over_problems([pass_at_k(n, c, k) for n, c in counts])) for k in ks_up_to(fewest)}
 
 
-def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
+def _of_totals(cell: Cell, baseline: Cell, confidence: float) -> Accuracy | None:
     """Return what a log without samples says: an interval needs their number, and no problem can be paired."""
     ours, theirs = _totals(cell), _totals(baseline)
     if ours is None or ours.accuracy is None:
@@ -135,7 +148,7 @@ def _of_totals(cell: Cell, baseline: Cell) -> Accuracy | None:
         return alone
     if ours.samples is None or theirs.samples is None:
         return alone.model_copy(update={"difference": Estimate(value=ours.accuracy - theirs.accuracy)})
-    difference = unpaired_difference((ours.accuracy, ours.samples), (theirs.accuracy, theirs.samples))
+    difference = unpaired_difference((ours.accuracy, ours.samples), (theirs.accuracy, theirs.samples), confidence)
     return alone.model_copy(update={"difference": estimate(difference), "p_value": difference.p_value})
 
 
@@ -146,9 +159,3 @@ def _totals(cell: Cell) -> Totals | None:
 
 def _total_value(share: float, samples: int | None) -> Estimate:
     return Estimate(value=share) if samples is None else estimate(wilson(share * samples, samples))
-
-
-def _verdict(accuracy: Accuracy, p_value: float) -> str:
-    if p_value >= _ALPHA or accuracy.difference is None or not accuracy.difference.value:
-        return "no difference shown"
-    return "higher" if accuracy.difference.value > 0 else "lower"

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ... import defaults
+from ..statistics.intervals import Interval, t_interval
 from ..statistics.proportions import wilson
-from ..statistics.ratios import Interval, t_interval
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:

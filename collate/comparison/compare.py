@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypedDict, Unpack, cast
 
@@ -12,7 +11,9 @@ from ...core.records.store import Store
 from ..findings import Further, found_of, no_further
 from ..findings.subject import Subject
 from ..parity.divergence import load_scores, parity_of
-from ..statistics.ratios import Interval, holm, ratio_geomean, ratio_of_totals, scale_mean, verdict_of, welch_interval
+from ..statistics.intervals import Interval, scale_mean, welch_interval
+from ..statistics.ratios import log_ratio_geomean, log_ratio_of_totals, over_prompts
+from ..statistics.verdicts import simultaneous, verdict_of
 from .accuracy import accuracies, estimate
 from .conditions import unlike_conditions, unlike_rounds
 from .labels import Group, check_by, find_baseline, groups, infer_by, labels, mixed_dimensions, value_of
@@ -29,11 +30,13 @@ from .observations import (
     tells_prompts,
     usual_metric,
 )
-from .result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Verdict
+from .result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Unit, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class _Ratios:
+    """Logarithms of both ratios of a cell to its baseline."""
+
     totals: Interval
     geomean: Interval
 
@@ -55,6 +58,7 @@ class Choices(TypedDict, total=False):
             end-to-end time where no cell counts tokens.
         min_effect: relative difference below which cells are called equivalent.
         steady_state: leave the first measured sample of every round out of all times; answers keep it.
+        over: what an interval speaks of: other rounds with these prompts, or other rounds and other ``prompts``.
     """
 
     experiment: str | None
@@ -63,6 +67,7 @@ class Choices(TypedDict, total=False):
     metric: str | None
     min_effect: float
     steady_state: bool
+    over: Unit
 
 
 def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Choices]) -> Comparison:
@@ -78,7 +83,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
     """
     name = choose_experiment(store, choices.get("experiment"))
     by, steady_state = choices.get("by"), choices.get("steady_state", False)
-    min_effect = choices.get("min_effect", defaults.MIN_EFFECT)
+    min_effect, over = choices.get("min_effect", defaults.MIN_EFFECT), choices.get("over", "rounds")
     if steady_state:
         store.leave_out_first_samples()
     every = load_cells(store, name)
@@ -99,8 +104,8 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
     if by is not None:
         warnings += mixed_dimensions(grouped, by)
     warnings += _unlike(pairs, names, dimension)
-    rows = _rows(store, name, pairs, chosen, min_effect)
-    undecided = {row.cell.cell_id for row in rows if row.verdict == "no difference shown"}
+    rows = _rows(store, name, pairs, chosen, min_effect, over)
+    undecided = {row.cell.cell_id for row in rows if row.verdict in ("no difference shown", "not tested")}
     subject = Subject(store, name, every, metric, min_effect, undecided)
     return Comparison(
         experiment=name,
@@ -109,6 +114,8 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         metric=metric,
         min_effect=min_effect,
         steady_state=steady_state,
+        over=over,
+        comparisons=sum(row.p_value is not None for row in rows),
         rows=rows,
         warnings=tuple(dict.fromkeys(warnings)),
         findings=found_of(subject, further),
@@ -131,19 +138,17 @@ def _unlike(pairs: list[tuple[Cell, Cell]], names: dict[str, CellLabel], dimensi
 
 
 def _rows(
-    store: Store, experiment: str, pairs: list[tuple[Cell, Cell]], metric: Metric, min_effect: float
+    store: Store, experiment: str, pairs: list[tuple[Cell, Cell]], metric: Metric, min_effect: float, over: Unit
 ) -> tuple[ComparisonRow, ...]:
     parts = load_parts(store, experiment, metric)
     scores = load_scores(store, experiment)
     names = labels([cell for cell, _ in pairs])
-    with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter while it resamples
-        ratios = list(pool.map(lambda pair: _ratios(pair[0], pair[1], parts, metric), pairs))
-    p_values = holm([r.totals.p_value if c is not b else None for r, (c, b) in zip(ratios, pairs, strict=True)])
+    ratios = [_ratios(cell, base, parts, metric, over) for cell, base in pairs]
+    family = simultaneous([ratio.totals for ratio in ratios])
     accuracy = accuracies(pairs)
     rows = []
-    for (cell, base), ratio, p_value, accurate in zip(pairs, ratios, p_values, accuracy, strict=True):
+    for (cell, base), ratio, together, accurate in zip(pairs, ratios, family, accuracy, strict=True):
         is_baseline = cell is base
-        verdict = verdict_of(ratio.totals, p_value, min_effect)
         rows.append(
             ComparisonRow(
                 cell=names[cell.cell_id],
@@ -151,10 +156,11 @@ def _rows(
                 failed=len(cell.failed),
                 n=cell.measured,
                 metrics=_estimates(cell, accurate),
-                ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals),
-                ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean),
-                p_value=p_value,
-                verdict="baseline" if is_baseline else cast(Verdict, verdict),
+                ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals.exp()),
+                ratio_simultaneous=_of_itself(cell) if is_baseline else estimate(together.exp()),
+                ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean.exp()),
+                p_value=together.p_value,
+                verdict="baseline" if is_baseline else cast(Verdict, verdict_of(together.exp(), min_effect)),
                 parity=parity_of(cell, base, scores),
                 accuracy=accurate,
             )
@@ -175,22 +181,28 @@ def _estimates(cell: Cell, accuracy: Accuracy | None) -> dict[str, Estimate]:
     return made
 
 
-def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric) -> _Ratios:
+def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric, over: Unit) -> _Ratios:
     """Both ratios of a cell to its baseline, turned so that above 1 is better."""
     if cell is baseline:
         return _NOTHING
     better, worse = (cell, baseline) if metric.higher_is_better else (baseline, cell)
     rounds = paired_rounds(better, worse, parts)
-    if len(rounds) < min(2, len(cell.rounds), len(baseline.rounds)):
+    if not _are_interleaved(cell, baseline) or len(rounds) < min(2, len(cell.rounds), len(baseline.rounds)):
         return _unpaired(better, worse, parts)
     if not rounds or not all(min(r.numerator.sum(), r.base_numerator.sum()) > 0 for r in rounds):
         return _NOTHING
     has_geomean = all(bool((r.numerator > 0).all() and (r.base_numerator > 0).all()) for r in rounds)
-    return _Ratios(ratio_of_totals(rounds), ratio_geomean(rounds) if has_geomean else Interval(None))
+    totals = over_prompts(rounds) if over == "prompts" else log_ratio_of_totals(rounds)
+    return _Ratios(totals, log_ratio_geomean(rounds) if has_geomean else Interval(None))
+
+
+def _are_interleaved(cell: Cell, baseline: Cell) -> bool:
+    """Whether rounds of one index ran beside each other; those of imports are numbered as they come."""
+    return all(r.run["order"] is not None for side in (cell, baseline) for r in side.rounds)
 
 
 def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
-    """Welch's interval on the rounds' logs, for cells whose rounds have no index in common.
+    """Welch's interval on the rounds' logs, for cells whose rounds did not run beside each other.
 
     Over the prompts that both had; over everything, where one of the two logs does not tell its prompts.
     """
@@ -199,4 +211,4 @@ def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
     ours, theirs = log_totals(cell, parts, wanted), log_totals(baseline, parts, wanted)
     if not ours or not theirs:
         return _NOTHING
-    return _Ratios(welch_interval(ours, theirs).exp(), Interval(None))
+    return _Ratios(welch_interval(ours, theirs), Interval(None))

@@ -15,7 +15,8 @@ class Gates:
     """Which gates there are.
 
     Attributes:
-        slower: a cell fails when even the upper end of its ratio's interval is below ``1 - slower``; None: no gate.
+        slower: a cell fails when even the upper end of its ratio's simultaneous interval, off which the verdict is
+            read, is below ``1 - slower``; None: no gate.
         accuracy_drop: a cell fails when the measured drop is at least this; None: no gate.
         outputs_differ: a cell fails when greedy outputs differ beyond numerical ties.
     """
@@ -32,9 +33,11 @@ class Gates:
         return [line for row in comparison.rows[1:] for line in self._of(row, comparison)]
 
     def _of(self, row: ComparisonRow, comparison: Comparison) -> Iterator[str]:
-        name, ratio = row.cell.label, row.ratio
+        name, ratio = row.cell.label, row.ratio_simultaneous
         if self.slower is not None and row.verdict == "not comparable":
             yield f"{name}: speed cannot be compared with {comparison.baseline}"
+        elif self.slower is not None and row.verdict == "not tested":
+            yield f"{name}: speed is not tested: one round has no interval"
         elif self.slower is not None and ratio.high is not None and ratio.high < 1 - self.slower:
             yield f"{name}: {comparison.metric} ratio {ratio.value:.3f}, at most {ratio.high:.3f}"
         if self.accuracy_drop is not None:

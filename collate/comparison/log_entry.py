@@ -63,7 +63,7 @@ def _rate(estimate: Estimate | None) -> str:
 def _speedup(row: ComparisonRow, comparison: Comparison) -> str:
     if row.verdict == "baseline":
         return "1.00x (baseline)"
-    ratio = row.ratio
+    ratio = row.ratio_simultaneous
     if ratio.value is None:
         return "not comparable"
     interval = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low is not None and ratio.high else ""

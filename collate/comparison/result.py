@@ -9,8 +9,10 @@ from pydantic import Field
 from ...core.contract.finding import Finding
 from ...core.records.schema import Record
 from ...defaults import TIE_MARGIN
+from ..statistics.verdicts import METHOD
 
-Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not comparable"]
+Verdict = Literal["baseline", "faster", "slower", "equivalent", "no difference shown", "not tested", "not comparable"]
+Unit = Literal["rounds", "prompts"]
 
 
 class Estimate(Record):
@@ -104,9 +106,14 @@ class ComparisonRow(Record):
     n: int = Field(ge=0, description="measured samples over all finished rounds")
     metrics: dict[str, Estimate] = Field(description="every metric that the log supports, by name")
     ratio: Estimate = Field(description="ratio of totals; above 1 is better than the baseline")
+    ratio_simultaneous: Estimate = Field(
+        description="the same ratio with an interval that holds for all rows together; the verdict is read off it"
+    )
     ratio_geomean: Estimate = Field(description="geometric mean over prompts of per-prompt ratios")
-    p_value: float | None = Field(default=None, description="two-sided, Holm-corrected over the rows")
-    verdict: Verdict = Field(description="of the ratio of totals, given the smallest effect that counts")
+    p_value: float | None = Field(
+        default=None, description="two-sided, corrected over the rows as the simultaneous interval is"
+    )
+    verdict: Verdict = Field(description="of the simultaneous interval, given the smallest effect that counts")
     parity: Parity
     accuracy: Accuracy | None = None
 
@@ -120,6 +127,12 @@ class Comparison(Record):
     metric: str = Field(description="the metric of the ratios, a name in core/records/metrics.py")
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
     steady_state: bool = Field(default=False, description="whether the first measured sample of each round is left out")
+    over: Unit = Field(
+        default="rounds",
+        description="what an interval speaks of: other rounds with these prompts, or other rounds and other prompts",
+    )
+    comparisons: int = Field(default=0, ge=0, description="rows that the simultaneous intervals hold for together")
+    correction: str = Field(default=METHOD, description="how those intervals are made")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
     warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
     findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

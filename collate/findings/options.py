@@ -10,7 +10,7 @@ import numpy as np
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
-from ..statistics.ratios import t_interval
+from ..statistics.intervals import t_interval
 from .subject import Subject, rounds_of
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import defaults
-from ..statistics.ratios import Array, Interval, PairedRound, ratio_geomean, ratio_of_totals, scale_mean, t_interval
+from ..statistics.intervals import Array, Interval, scale_mean, t_interval
+from ..statistics.ratios import PairedRound, ratio_geomean, ratio_of_totals
 from .figures import Replicated
 
 Parts = tuple[Array, Array]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ... import defaults
-from .ratios import Interval, normal_quantile, t_p_value, t_quantile
+from .intervals import Interval, normal_quantile, t_p_value, t_quantile
 
 OUTLIER_SCORE = 3.5  # B. Iglewicz, D. Hoaglin, "How to detect and handle outliers" (1993)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import result
-from ...viz.drawing.numbers import interval, percent, with_margin
+from ...viz.drawing.numbers import interval, percent, with_interval
 from ..records.metrics import METRICS
 from .table import Table, html_table
 
@@ -90,7 +90,7 @@ def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
 
 
 def _shown(row: ComparisonRow, metric: str) -> list[str]:
-    value = with_margin(row.metrics[metric], METRICS[metric].unit) if metric in row.metrics else ("n/a", "")
+    value = with_interval(row.metrics[metric], METRICS[metric].unit) if metric in row.metrics else ("n/a", "")
     accuracy = row.accuracy.value if row.accuracy else None
     has_parity = row.parity.verdict in ("identical", "ties only", "differs")
     return [

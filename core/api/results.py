@@ -86,7 +86,8 @@ class Results:
         Args:
             **chosen: ``experiment``, ``by`` (backend, model, quantisation, device or an option), ``baseline`` (a
                 cell's label, or a value), ``metric`` (a name in docs/metrics.md), ``min_effect`` (relative difference
-                below which cells are equivalent), ``steady_state`` (leave the first measured sample of every round
+                below which cells are equivalent), ``over`` (``"rounds"`` or ``"prompts"``: what intervals speak of),
+                ``steady_state`` (leave the first measured sample of every round
                 out of times).
 
         Raises:

@@ -65,6 +65,13 @@ comparison_options = options(
         show_default=True,
         help="Smallest effect that counts.",
     ),
+    click.option(
+        "--over",
+        type=click.Choice(["rounds", "prompts"]),
+        default="rounds",
+        show_default=True,
+        help="What intervals speak of: other rounds with these prompts, or other prompts of their kind too.",
+    ),
     click.option("--steady-state", is_flag=True, help="Leave the first measured sample of every round out of times."),
 )
 

@@ -20,7 +20,8 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
         rounds=3,
         n=9,
         metrics={},
-        ratio=Estimate(value=ratio[0], low=ratio[1], high=ratio[2], n=3),
+        ratio=Estimate(value=ratio[0], low=ratio[0], high=ratio[0], n=3),
+        ratio_simultaneous=Estimate(value=ratio[0], low=ratio[1], high=ratio[2], n=3),
         ratio_geomean=Estimate(value=ratio[0], n=3),
         verdict=verdict,
         parity=Parity(verdict=parity, identical=8, compared=9),
@@ -38,7 +39,7 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
         ({}, True),
         ({"ratio": (0.9, 0.8, 0.97)}, False),  # it may be slower by 3 % only: not shown
         ({"ratio": (1.2, 1.1, 1.3), "verdict": "faster"}, False),
-        ({"ratio": (0.5, None, None), "verdict": "no difference shown"}, False),
+        ({"ratio": (0.5, None, None), "verdict": "not tested"}, True),
         ({"ratio": (None, None, None), "verdict": "not comparable"}, True),
     ],
 )

@@ -104,6 +104,7 @@ def make_row(
             "e2e_tokens_per_s": Estimate(value=speed * 0.9, low=speed * 0.88, high=speed * 0.92, n=3),
         },
         "ratio": Estimate(value=ratio, low=ratio * 0.96, high=ratio * 1.04, n=3),
+        "ratio_simultaneous": Estimate(value=ratio, low=ratio * 0.94, high=ratio * 1.06, n=3),
         "ratio_geomean": Estimate(value=ratio, low=ratio * 0.96, high=ratio * 1.04, n=16),
         "p_value": 0.002,
         "verdict": verdict,
@@ -127,6 +128,7 @@ def comparison():
         by="backend",
         metric="decode_tokens_per_s",
         min_effect=0.02,
+        comparisons=3,
         rows=(
             make_row(
                 "transformers",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.comparison.result import Estimate
-from decodebench.viz.drawing.numbers import by_unit, digits, interval, percent, seconds, size, with_margin
+from decodebench.viz.drawing.numbers import by_unit, digits, interval, percent, seconds, size, with_interval
 
 
 @given(st.floats(1e-6, 1e12))
@@ -35,9 +35,9 @@ def test_units_suit_the_size(shown, expected):
 
 
 def test_an_estimate_without_interval_shows_none():
-    assert with_margin(Estimate(value=2.0), "s") == ("2.00 s", "")
-    assert with_margin(Estimate(value=None), "s") == ("n/a", "")
-    assert with_margin(Estimate(value=2.0, low=1.5, high=2.25), "s") == ("2.00 s", "± 500 ms")
+    assert with_interval(Estimate(value=2.0), "s") == ("2.00 s", "")
+    assert with_interval(Estimate(value=None), "s") == ("n/a", "")
+    assert with_interval(Estimate(value=2.0, low=1.5, high=2.25), "s") == ("2.00 s", "[1.50, 2.25]")
     assert interval(Estimate(value=1.5, low=1.25, high=1.8)) == ("1.50", "[1.25, 1.80]")
 
 

@@ -103,7 +103,7 @@ def test_many_notes_are_folded_and_none_is_lost(comparison):
 def test_the_headline_says_what_is_best_and_how_sure_that_is(comparison):
     (headline,) = re.findall(r"<h1>(.*?)</h1>", page(comparison), re.DOTALL)
     assert "llama-cpp q8_0 has the best decode speed: 1.84 times transformers f32" in headline
-    assert "95 % interval 1.77 to 1.91, 3 rounds" in headline
+    assert "95 % interval 1.73 to 1.95 for all 3 comparisons together, 3 rounds" in headline
     assert "16 of 16 outputs are the same" in headline and "81 %" in headline
 
 

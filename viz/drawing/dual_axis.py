@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import Interval, scale_mean
+from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..terminal.accuracy import accuracy_note, accuracy_of

@@ -19,19 +19,28 @@ def digits(value: float, significant: int = 3) -> str:
     return f"{shown:.{decimals}f}"
 
 
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"))
+
+
 def seconds(value: float) -> str:
     """Return a duration in s, ms or µs."""
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if abs(value) * factor >= 1 or value == 0:
-            return f"{digits(value * factor)} {unit}"
-    return f"{digits(value * 1e6)} µs"
+    return by_unit(value, "s")
 
 
 def size(value: float) -> str:
     """Return a number of bytes in MiB or GiB."""
-    if abs(value) >= 2**30:
-        return f"{digits(value / 2**30)} GiB"
-    return f"{digits(value / 2**20)} MiB"
+    return by_unit(value, "bytes")
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    """Return the factor that suits a value of a unit, and its sign; 0 takes the largest of seconds."""
+    steps = {"s": _SECONDS, "bytes": _BYTES}.get(unit)
+    if steps is None:
+        return 1.0, ""
+    if value == 0 and unit == "s":
+        return steps[0]
+    return next((step for step in steps if abs(value) >= step[0]), steps[-1])
 
 
 def percent(value: float) -> str:
@@ -42,24 +51,18 @@ def percent(value: float) -> str:
 
 def by_unit(value: float, unit: str) -> str:
     """Return a value with its unit; seconds and bytes take the unit that suits their size."""
-    if unit == "s":
-        return seconds(value)
-    return size(value) if unit == "bytes" else digits(value)
+    factor, sign = _scale(value, unit)
+    return f"{digits(value / factor)} {sign}".rstrip()
 
 
-def half_width(estimate: Estimate) -> float | None:
-    """Return the larger distance from the estimate to an end of its interval; None without an interval."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return None
-    return max(estimate.high - estimate.value, estimate.value - estimate.low)
-
-
-def with_margin(estimate: Estimate, unit: str = "") -> tuple[str, str]:
-    """Return the value and its ``± margin`` apart, so that they may stand on two lines; the margin may be empty."""
+def with_interval(estimate: Estimate, unit: str = "") -> tuple[str, str]:
+    """Return the value and its ``[low, high]`` in the same unit apart; the interval may be empty."""
     if estimate.value is None:
         return "n/a", ""
-    margin = half_width(estimate)
-    return by_unit(estimate.value, unit), "" if margin is None else f"± {by_unit(margin, unit)}"
+    if estimate.low is None or estimate.high is None:
+        return by_unit(estimate.value, unit), ""
+    factor, _ = _scale(estimate.value, unit)
+    return by_unit(estimate.value, unit), f"[{digits(estimate.low / factor)}, {digits(estimate.high / factor)}]"
 
 
 def interval(estimate: Estimate) -> tuple[str, str]:

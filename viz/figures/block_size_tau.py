@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style

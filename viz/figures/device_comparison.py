@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style

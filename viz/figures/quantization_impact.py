@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import Interval, scale_mean
+from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import ROOM

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from statistics import fmean
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.facts import LADDER_SQL

@@ -54,8 +54,8 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
 def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> str:
     counts = [cell.rows[0]["ratio_n"] for cell in shown]
     has_interval = any(cell.rows[0]["ratio_low"] is not None for cell in shown)
-    whisker = f"Whisker: 95 % interval over rounds, {rounds_note(counts)}." if has_interval else (
-        f"No interval: {rounds_note(counts)}.")  # fmt: skip
+    what = "Whisker: 95 % interval over rounds for all of them together," if has_interval else "No interval:"
+    whisker = f"{what} {rounds_note(counts)}."
     text = f"Line at 1: {name_few(cell.name for cell in baselines)}. {whisker}"
     if len(baselines) == 1:
         text += " Hollow: other bits per weight than the baseline."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import scale_mean
+from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows

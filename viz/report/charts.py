@@ -74,7 +74,7 @@ def _cell(row: ComparisonRow, look: Look) -> dict[str, Any]:
         "colour": look.colour,
         "marker": _SHAPES[look.marker],
         "verdict": row.verdict,
-        "ratio": _figure(row.ratio),
+        "ratio": _figure(row.ratio_simultaneous),
         "metrics": {name: _figure(value) for name, value in row.metrics.items() if value.value is not None},
         "accuracy": _figure(accuracy) if accuracy and accuracy.value is not None else None,
     }

@@ -18,7 +18,7 @@ from ...core.errors import UsageError
 from ...core.files import write_whole
 from ...core.records.metrics import METRICS
 from ...core.records.store import Store
-from ..drawing.numbers import by_unit, interval, percent, with_margin
+from ..drawing.numbers import by_unit, interval, percent, with_interval
 from ..plot import image, read
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data
@@ -97,7 +97,7 @@ def render(comparison: Comparison, content: Content) -> str:
     from markupsafe import Markup
 
     templates = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    templates.filters |= {"percent": percent, "interval": interval, "margin": with_margin, "unit": by_unit}
+    templates.filters |= {"percent": percent, "interval": interval, "with_interval": with_interval, "unit": by_unit}
     notes = _notes(comparison, content.rounds)
     return templates.get_template("page.html.j2").render(
         comparison=comparison,
@@ -142,12 +142,16 @@ def headline(comparison: Comparison) -> str:
     if not faster:
         return f"No cell is shown to be better than {comparison.baseline} in {label}."
     best = max(faster, key=lambda row: row.ratio.value or 0.0)
-    value, around = interval(best.ratio)
+    value, around = interval(best.ratio_simultaneous)
     span = around.strip("[]").replace(", ", " to ")
     return (
         f"{best.cell.label} has the best {label}: {value} times {comparison.baseline} "
-        f"(95 % interval {span}, {best.rounds} rounds). {_tokens(best)}{_right(best)}"
+        f"(95 % interval {span}{_together(comparison)}, {best.rounds} rounds). {_tokens(best)}{_right(best)}"
     )
+
+
+def _together(comparison: Comparison) -> str:
+    return f" for all {comparison.comparisons} comparisons together" if comparison.comparisons > 1 else ""
 
 
 def _tokens(row: ComparisonRow) -> str:

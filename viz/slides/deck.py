@@ -12,19 +12,19 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..drawing.numbers import by_unit, digits, interval, percent, with_margin
+from ..drawing.numbers import by_unit, digits, interval, percent, with_interval
 from ..report.page import headline
 
 _MEASURED = (
     "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "
     "token ids. Warm-up samples are recorded and left out.",
-    "Ratios are paired by prompt and round: with fewer than ten rounds a 95 % t interval on the per-round log ratios, "
-    "from ten on a hierarchical bootstrap. Verdicts are corrected for the number of comparisons (Holm).",
-    "Accuracy counts each problem once; its interval is Wilson's, its difference is tested with McNemar's exact test.",
+    "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, for all comparisons "
+    "together (Sidak); verdicts are read off them. Shown means are geometric.",
+    "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test and interval.",
 )
 _IMPORTED = (
     "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
-    "Ratios are paired by prompt and round where the logs name them; a single round supports no interval.",
+    "Rounds of imports ran at different times: ratios have Welch's interval; a single round supports none.",
     "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
 )
 _SEVERITIES = ("error", "warning", "note")
@@ -36,10 +36,12 @@ class Row(Record):
     label: str = Field(description="what the cell is called")
     is_baseline: bool = Field(description="whether the others are held against it")
     value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
-    margin: str = Field(description="its interval as ± half a width; may be empty")
+    margin: str = Field(description="its 95 % interval; may be empty")
     ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a where it cannot be told")
-    interval: str = Field(description="95 % interval of the ratio; empty where the logs support none")
-    verdict: str = Field(description="faster, slower, equivalent, no difference shown, not comparable or baseline")
+    interval: str = Field(description="95 % interval of the ratio, of all ratios together; empty where there is none")
+    verdict: str = Field(
+        description="faster, slower, equivalent, no difference shown, not tested, not comparable or baseline"
+    )
     parity: str = Field(description="outputs identical to the baseline's; empty where they cannot be compared")
     accuracy: str = Field(description="share of right answers; empty where none was scored")
     accuracy_interval: str = Field(description="its 95 % interval; may be empty")
@@ -164,8 +166,8 @@ def _one(store: Store, sql: str, experiment: str) -> str | None:
 
 
 def _row(row: ComparisonRow, metric: str) -> Row:
-    value, margin = with_margin(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
-    ratio, around = interval(row.ratio)
+    value, margin = with_interval(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
+    ratio, around = interval(row.ratio_simultaneous)
     accuracy, difference = row.accuracy, row.accuracy.difference if row.accuracy else None
     is_baseline = row.verdict == "baseline"
     return Row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...collate.statistics.ratios import Interval
+from ...collate.statistics.intervals import Interval
 from ...core.contract.figure import Row
 
 

@@ -15,7 +15,7 @@ from ...collate.speculation.figures import (
     Speculation,
 )
 from ...core.records.cell_names import DIMENSIONS, CellFacts, name_cells
-from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_margin
+from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,7 +86,7 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             names[cell.cell.label],
             str(cell.samples),
             on_two_lines(interval(acceptance.tau)) if acceptance else _NONE,
-            on_two_lines(with_margin(cell.decode_tokens_per_s)),
+            on_two_lines(with_interval(cell.decode_tokens_per_s)),
             on_two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
             _milliseconds(time.draft_s if time else None),
             _milliseconds(time.verify_s if time else None),

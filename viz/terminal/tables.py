@@ -14,10 +14,11 @@ from rich.text import Text
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.records.metrics import METRICS
-from ..drawing.numbers import by_unit, digits, divergence_text, interval, percent, with_margin
+from ..drawing.numbers import by_unit, digits, divergence_text, interval, percent, with_interval
 from ..drawing.series import name_few
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
+_SPEAKS_OF = {"rounds": "for these prompts", "prompts": "for other prompts of their kind too"}
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
 _PARITY_STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
 _DETAILS = (
@@ -70,7 +71,7 @@ def parity_view(matrix: ParityMatrix) -> RenderableType:
 def _empty_table() -> Table:
     """Return a table whose first column has the cells."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("cell", overflow="fold", min_width=14)
+    table.add_column("cell", overflow="fold", min_width=12)
     return table
 
 
@@ -109,23 +110,30 @@ def _table(comparison: Comparison) -> Table:
     table = _empty_table()
     table.add_column(f"{_short(metric.label)}\n{metric.unit}", justify="right", no_wrap=True)
     table.add_column("ratio", justify="right", no_wrap=True)
-    table.add_column("verdict", min_width=10, max_width=13)
+    table.add_column("verdict", min_width=10, max_width=11)
     table.add_column("same\ntokens", min_width=9)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for row in comparison.rows:
-        value = with_margin(row.metrics.get(comparison.metric, Estimate(value=None)), metric.unit)
+        value = with_interval(row.metrics.get(comparison.metric, Estimate(value=None)), metric.unit)
         is_baseline = row.verdict == "baseline"
         table.add_row(
             row.cell.label,
             "\n".join(part for part in value if part),
-            "" if is_baseline else "\n".join(part for part in interval(row.ratio) if part),
+            "" if is_baseline else _ratio(row, comparison.comparisons),
             Text(_verdict(row), style=_VERDICT_STYLE.get(row.verdict, "")),
             Text(_parity(row.parity), style=_PARITY_STYLE.get(row.parity.verdict, "")),
             _accuracy(row.accuracy),
             str(row.rounds),
         )
     return table
+
+
+def _ratio(row: ComparisonRow, comparisons: int) -> str:
+    """Return the ratio, its interval and, of several comparisons, the starred one that holds for all of them."""
+    value, alone = interval(row.ratio)
+    together = interval(row.ratio_simultaneous)[1] if comparisons > 1 else ""
+    return "\n".join(part for part in (value, alone, together and f"{together}*") if part)
 
 
 def _short(label: str) -> str:
@@ -181,7 +189,7 @@ def _details(comparison: Comparison) -> Table:
         table.add_column(label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
     for row in comparison.rows:
         told = {name: row.metrics.get(name, Estimate(value=None)) for name in shown}
-        table.add_row(row.cell.label, *(with_margin(value, METRICS[name].unit)[0] for name, value in told.items()))
+        table.add_row(row.cell.label, *(with_interval(value, METRICS[name].unit)[0] for name, value in told.items()))
     return table
 
 
@@ -189,12 +197,25 @@ def _has(row: ComparisonRow, name: str) -> bool:
     return name in row.metrics and row.metrics[name].value is not None
 
 
-def _notes(comparison: Comparison) -> Iterator[RenderableType]:
+def _about_intervals(comparison: Comparison) -> Iterator[RenderableType]:
     yield Text(
-        f"ratio: above 1 is better than {comparison.baseline}; 95 % intervals over n rounds, each in a process of its "
-        f"own; differences below {percent(comparison.min_effect)} count as equivalent",
+        f"ratio: above 1 is better than {comparison.baseline}; means are geometric; 95 % intervals over n rounds, each "
+        f"in a process of its own, {_SPEAKS_OF[comparison.over]}; differences below {percent(comparison.min_effect)} "
+        "count as equivalent",
         style="dim",
     )
+    if comparison.comparisons > 1:
+        yield Text(
+            f"*: intervals that hold for all {comparison.comparisons} comparisons at once with 95 % confidence, "
+            f"{comparison.correction}; verdicts follow them",
+            style="dim",
+        )
+    if any(row.ratio.n == 2 and row.ratio.low is not None for row in comparison.rows):
+        yield Text("two rounds: their intervals are of little use; measure five and more", style="dim")
+
+
+def _notes(comparison: Comparison) -> Iterator[RenderableType]:
+    yield from _about_intervals(comparison)
     unlike: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.parity.divergences:
