@@ -5,7 +5,7 @@ from __future__ import annotations
 OUTPUT = "benchmark_output"
 SEED = 42
 
-ROUNDS = 5  # the fewest at which a 10 % difference under 3 % launch noise is found nearly always
+ROUNDS = 3  # the fewest from which a t interval on per-round ratios says anything
 WARMUP = 1  # fixed and declared; never "until stable": two runs would then differ in warm-up
 SAMPLES = 16
 MAX_NEW_TOKENS = 128

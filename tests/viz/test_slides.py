@@ -49,7 +49,8 @@ def test_every_number_of_the_answer_is_on_a_slide(slides):
     for row in comparison.rows:
         assert row.cell.label in said and f"{row.metrics[comparison.metric].value:.0f}" in said
         if row.verdict != "baseline":
-            assert f"{row.ratio.value:.2f} [{row.ratio_simultaneous.low:.2f}, {row.ratio_simultaneous.high:.2f}] {row.verdict}" in said
+            together = row.ratio_simultaneous
+            assert f"{row.ratio.value:.2f} [{together.low:.2f}, {together.high:.2f}] {row.verdict}" in said
             assert f"{row.parity.identical} of {row.parity.compared}" in said
         accuracy = row.accuracy.value
         assert f"{100 * accuracy.value:.0f} % {100 * accuracy.low:.0f} % to {100 * accuracy.high:.0f} %" in said

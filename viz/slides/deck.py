@@ -20,7 +20,7 @@ _MEASURED = (
     "token ids. Warm-up samples are recorded and left out.",
     "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, for all comparisons "
     "together (Sidak); verdicts are read off them. Shown means are geometric.",
-    "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test and interval.",
+    "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test.",
 )
 _IMPORTED = (
     "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
