@@ -34,7 +34,8 @@ def cases() -> list:
 
 class TestBuiltInBackends(BackendConformance):
     @pytest.fixture(scope="class", autouse=True, params=cases())
-    def case(self, request, cache):
+    @classmethod
+    def case(cls, request, cache):
         """Hold one case against every rule before the next one, so that it is measured once."""
         suite, case = request.cls, {"model": None, "quantisation": None, "options": {}, **request.param}
         for name, value in case.items():
