@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
+    from .core.contract.analysis import Analysis, AnalysisTable, Section
     from .core.contract.backend import Availability, Backend, BackendOptions
     from .core.contract.command import Command
     from .core.contract.exporter import Exporter
@@ -45,6 +46,7 @@ _HOME = {
     "api.experiment": "Experiment run",
     "api.results": "Results compare open",
     "api.table": "Table",
+    "contract.analysis": "Analysis AnalysisTable Section",
     "contract.backend": "Availability Backend BackendOptions",
     "contract.generation": "Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
@@ -67,6 +69,8 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.
 
 __all__ = [
     "API_VERSION",
+    "Analysis",
+    "AnalysisTable",
     "Availability",
     "Backend",
     "BackendError",
@@ -96,6 +100,7 @@ __all__ = [
     "SampleError",
     "Score",
     "Scores",
+    "Section",
     "Step",
     "Sweep",
     "SweepCells",

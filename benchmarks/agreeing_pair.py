@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-import decodebench.plugins.reference.recipes as recipes
+from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
 _SHAPE = dict(
     hidden_size=2048,
@@ -60,7 +60,7 @@ def main(folder: Path, layers: int, draft_layers: int, share: float, device: str
 def save(model, folder: Path) -> None:  # noqa: ANN001 - transformers is imported late
     model.save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(recipes.WEIGHTS_FOLDER / "target" / file, folder / file)
+        shutil.copyfile(WEIGHTS_FOLDER / "target" / file, folder / file)
     click.echo(f"{folder}: {sum(p.numel() for p in model.parameters()) / 1e6:.0f} M parameters")
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from .waiting import Gate
+from .warm_process import WarmProcess
+
 TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_four_engines.py")
+SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
+ROOMS = ("core", "collate", "viz")
+LONG = ("core/test_choices.py", "core/test_conformance.py", "core/test_faults.py", "viz/test_report_browser.py")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -33,10 +41,24 @@ def pytest_configure(config):
         os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config, items):
-    """Let one of several test processes begin with what takes longest, so that it does not run alone at the end."""
+    """Mark what `make fast` leaves out, keep together what shares loaded engines, begin with what takes longest.
+
+    That would run alone at the end otherwise.
+    """
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        if needs_engine(path):
+            item.add_marker(pytest.mark.engine)
+        item.add_marker(pytest.mark.xdist_group(str(path.parent if path.parent.name in SHARING else path)))
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def needs_engine(path: Path) -> bool:
+    """Whether a file of tests loads engines, or takes as long: all but those of the rooms, and of these a few."""
+    return path.parts[0] not in (*ROOMS, "test_architecture.py") or path.as_posix() in LONG
 
 
 @pytest.fixture
@@ -67,7 +89,8 @@ class Result:
 class Cli:
     """Runs ``decodebench`` as a user would, with a config and a cache of its own."""
 
-    def __init__(self, home: Path, cache: Path) -> None:
+    def __init__(self, home: Path, cache: Path, warm: Callable[[], WarmProcess]) -> None:
+        self._warm = warm
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DECODEBENCH_")},
             "DECODEBENCH_CACHE": str(cache),
@@ -81,22 +104,35 @@ class Cli:
         return [sys.executable, "-m", "decodebench", *map(str, arguments)]
 
     def __call__(
-        self, *arguments: object, env: dict[str, str] | None = None, timeout: float = 280, **keywords
+        self, *arguments: object, env: dict[str, str] | None = None, timeout: float = 280, cwd: Path | None = None
     ) -> Result:
+        environment = {**self.environment, **(env or {})}
+        return Result(*self._warm().run(list(map(str, arguments)), environment, cwd, timeout))
+
+    def cold(self, *arguments: object, env: dict[str, str] | None = None, timeout: float = 280, **keywords) -> Result:
+        """Run a command in an interpreter of its own: where a test is about how that starts or is limited."""
         environment = {**self.environment, **(env or {})}
         ended = subprocess.run(
             self.command(*arguments), capture_output=True, text=True, env=environment, timeout=timeout, **keywords
         )
         return Result(ended.returncode, ended.stdout, ended.stderr)
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, env: dict[str, str] | None = None, interruptible: bool = True
+    ) -> subprocess.Popen[str]:
+        """Start a command as a terminal does or, not ``interruptible``, as ``nohup`` and a script's ``&`` do.
+
+        Tests that were started in the background ignore SIGINT themselves, and what they start inherits that.
+        """
+        handler = signal.SIG_DFL if interruptible else signal.SIG_IGN
         return subprocess.Popen(
             self.command(*arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.environment,
+            env={**self.environment, **(env or {})},
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
         )
 
 
@@ -106,11 +142,30 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cli_for(cache):
+def cli_for(cache, tmp_path_factory):
     """Make a command line whose config lives in a given folder; for fixtures that outlive one test."""
-    return lambda home: Cli(home, cache)
+    started: list[WarmProcess] = []
+
+    def warm() -> WarmProcess:
+        if not started:
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("DECODEBENCH_")}
+            environment |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+            started.append(WarmProcess(tmp_path_factory.mktemp("warm"), environment))
+        return started[0]
+
+    yield lambda home: Cli(home, cache, warm)
+    for process in started:
+        process.close()
 
 
 @pytest.fixture
 def cli(tmp_path, cli_for):
     return cli_for(tmp_path)
+
+
+@pytest.fixture
+def gate(tmp_path_factory):
+    """Where the steps of the faulty backend wait, for commands that are given its ``environment``."""
+    gate = Gate(tmp_path_factory.mktemp("gate"))
+    yield gate
+    gate.open()

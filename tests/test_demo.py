@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import pytest
 
+from decodebench.core.cli.demo import demo_plan
 from decodebench.core.isolation.plugins import all_plugins
 
 pytestmark = pytest.mark.timeout(900)  # seven engines, two rounds
+BITS = {"transformers": [32, 8], "llama-cpp": [32, 8, 4.5], "tinygrad": [32, 8, 4.5], "mlc": [32, 8, 4.5]}
+ONE_FORMAT = ("dflash", "fast-dllm", "draft-target")
 
 
-@pytest.fixture(scope="module")
-def demo(cli_for, tmp_path_factory):
+def test_it_plans_every_engine_near_32_8_and_4_bits():
+    registry = all_plugins()
+    cells = {cell.backend: cell for cell in demo_plan(registry).cells}
+    assert list(cells)[0] == "transformers" and set(cells) == {*BITS, *ONE_FORMAT}
+    models = {name: cell.model for name, cell in cells.items()}
+    assert models.pop("fast-dllm") == ["tiny:block-diffusion"] and set(map(str, models.values())) == {"['tiny:target']"}
+    assert {len(cells[name].quantisation) for name in ONE_FORMAT} == {1}
+    for name, wanted in BITS.items():
+        bits = {one.name: one.bits_per_weight for one in registry.backend(name).quantisations()}
+        assert [bits[chosen] for chosen in cells[name].quantisation] == pytest.approx(wanted, rel=0.1), name
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(("tinygrad", "mlc"), id="without-compilers"), pytest.param((), marks=pytest.mark.nightly)],
+)
+def demo(request, cli_for, tmp_path_factory):
+    """The demo's folder, how it ended and the engines in it; those that compile first take most of the time."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, cli_for(folder)("demo", "--budget", 0, "-o", folder, env={"PYTHONPATH": ""}, timeout=800)
+    other = {"DECODEBENCH_DISABLE_PLUGINS": ",".join(request.param), "PYTHONPATH": ""}
+    ended = cli_for(folder)("demo", "--budget", 0, "-o", folder, env=other, timeout=800)
+    return folder, ended, {*BITS, *ONE_FORMAT} - set(request.param)
 
 
 def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
-    folder, ended = demo
+    folder, ended, engines = demo
     assert ended.code == 0, ended.err
     rows = cli_for(folder)("compare", folder, "--json").json["rows"]
-    engines = {"transformers", "llama-cpp", "tinygrad", "mlc", "dflash", "fast-dllm", "draft-target"}
     assert {row["cell"]["backend"] for row in rows} == engines
     models = {row["cell"]["backend"]: row["cell"]["model"] for row in rows}
     assert models.pop("fast-dllm") == "tiny:block-diffusion" and set(models.values()) == {"tiny:target"}
@@ -30,18 +50,10 @@ def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
 
 
 def test_it_writes_what_it_names(demo):
-    folder, ended = demo
+    folder, ended, engines = demo
     figures = sum(figure.topic == "comparison" for figure in all_plugins().figures.values())
     assert len(list((folder / "figures").glob("*.png"))) == figures
-    assert {path.name for path in folder.glob("*.csv")} == {
-        "dflash.csv",
-        "draft-target.csv",
-        "fast-dllm.csv",
-        "llama-cpp.csv",
-        "mlc.csv",
-        "tinygrad.csv",
-        "transformers.csv",
-    }
+    assert {path.name for path in folder.glob("*.csv")} == {f"{engine}.csv" for engine in engines}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == figures
     for path in [*folder.glob("figures/*.png"), *folder.glob("*.csv"), folder / "report.html"]:
@@ -49,9 +61,11 @@ def test_it_writes_what_it_names(demo):
 
 
 def test_it_says_what_it_does_and_how_long(demo):
-    _, ended = demo
+    _, ended, engines = demo
     assert "as many rounds as fit into 0 s after set-up, at least 2" in ended.out
-    assert "mlc q0f32" in ended.out and "tinygrad float32" in ended.out and "tokens/s" in ended.out
+    assert all(f"{engine} " in ended.out for engine in engines) and "tokens/s" in ended.out
+    left_out = {*BITS, *ONE_FORMAT} - engines
+    assert all(f"not measured: plugin {engine} is disabled" in ended.out for engine in left_out)
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):

@@ -22,6 +22,15 @@ def samples(cli, folder, columns: str) -> list:
     return rows(cli, folder, f"SELECT {columns} FROM samples WHERE NOT is_warmup ORDER BY index")
 
 
+@pytest.fixture(scope="module")
+def plain(cli_for, tmp_path_factory):
+    """A folder with one run that several tests look at, and the command line that made it."""
+    folder = tmp_path_factory.mktemp("plain")
+    cli = cli_for(folder)
+    assert cli(*RUN, *TASK, "-o", folder).code == 0
+    return cli, folder
+
+
 def test_fixed_lengths_are_exact_and_the_same_ids_for_every_engine(cli, tmp_path):
     fixed = ["--prompt-tokens", 20, "--output-tokens", 9, "--depth", 12, "--ignore-eos", "--samples", 2]
     both = ["run", "-b", "llama-cpp", "-b", "transformers", *RUN[3:5], "--rounds", 1, "--json"]
@@ -43,12 +52,10 @@ def test_the_chat_template_is_applied_on_request(cli, tmp_path):
         assert tokens > 10
 
 
-def test_a_stop_string_ends_the_text_before_it(cli, tmp_path):
-    plain, cut = tmp_path / "plain", tmp_path / "cut"
-    assert cli(*RUN, *TASK, "-o", plain).code == 0
-    assert cli(*RUN, *TASK, "--stop", "####", "-o", cut).code == 0
-    whole = samples(cli, plain, "text, output_tokens")
-    found = samples(cli, cut, "text, output_tokens, finish")
+def test_a_stop_string_ends_the_text_before_it(cli, plain, tmp_path):
+    assert cli(*RUN, *TASK, "--stop", "####", "-o", tmp_path).code == 0
+    whole = samples(*plain, "text, output_tokens")
+    found = samples(cli, tmp_path, "text, output_tokens, finish")
     for (text, tokens), (shorter, fewer, finish) in zip(whole, found, strict=True):
         if "####" in text:
             assert finish == "stop-string"
@@ -67,10 +74,9 @@ def test_sampling_depends_on_the_seed_alone(cli, tmp_path, backend):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_the_pieces_of_the_steps_join_to_the_text(cli, tmp_path):
-    assert cli(*RUN, *TASK, "-o", tmp_path).code == 0
+def test_the_pieces_of_the_steps_join_to_the_text(plain):
     sql = "SELECT s.text, string_agg(t.text, '' ORDER BY t.index) FROM samples s JOIN steps t ON t.run_id = s.run_id "
-    for text, joined in rows(cli, tmp_path, sql + "AND t.sample = s.index GROUP BY s.index, s.text"):
+    for text, joined in rows(*plain, sql + "AND t.sample = s.index GROUP BY s.index, s.text"):
         assert joined == text
 
 
@@ -96,9 +102,9 @@ def test_names_can_be_hidden(cli, tmp_path):
     assert log.name.startswith(environment["hostname"])
 
 
-def test_csv_columns_are_the_contract(cli, tmp_path):
-    assert cli(*RUN, *TASK, "-o", tmp_path).code == 0
-    (file,) = cli("export", tmp_path, "--json").json
+def test_csv_columns_are_the_contract(plain):
+    cli, folder = plain
+    (file,) = cli("export", folder, "--json").json
     with open(file, encoding="utf-8") as handle:
         header = handle.readline().strip().split(",")
     contract = (

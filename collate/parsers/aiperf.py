@@ -20,8 +20,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import has_keys, is_object_with, read_object, read_rows
+from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.text import malformed
-from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
+from .requests import Request, check_times, gaps_note, of_this_file, records
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts reasoning too

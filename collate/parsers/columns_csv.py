@@ -14,7 +14,6 @@ seconds may be given in milliseconds (``ttft_ms`` for ``ttft_s``), an option as 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 import re
@@ -30,9 +29,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.errors import UsageError, unknown_name
 from ...core.records.raw_log import RawLogError
 from ...core.records.schema import Environment, Run, Sample
+from ...core.sdk.logs.runs import UNKNOWN, digest_of
 from ...core.sdk.logs.text import head_text, malformed, read_text
 from .columns import INSTEAD, OF_MACHINE, OPTION, RATES, Columns, check_columns, field_of, in_seconds, is_of_run
-from .requests import UNKNOWN
 
 _MARK = "# decodebench-columns:"
 _DELIMITERS = ",;\t"
@@ -100,7 +99,7 @@ class _Row:
 
 
 def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[Run | Sample]:
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = digest_of(text)
     by_run: dict[str, list[_Row]] = {}
     for row in _rows(path, text, columns, first_line):
         by_run.setdefault(json.dumps(_run_cells(row), sort_keys=True), []).append(row)

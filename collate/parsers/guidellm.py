@@ -19,7 +19,8 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
-from .requests import UNKNOWN, Request, bare_run, check_times, of_this_file, records
+from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from .requests import Request, check_times, of_this_file, records
 
 _CUT_OFF = "incomplete: the benchmark ended before its answer"
 _STRATEGY = ("rate", "streams", "max_concurrency")

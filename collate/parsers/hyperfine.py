@@ -16,7 +16,7 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
-from .requests import bare_run
+from ...core.sdk.logs.runs import bare_run
 
 _NOTES = ("a time is that of the whole process, start and loading included; tokens are not counted",)
 

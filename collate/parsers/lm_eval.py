@@ -18,8 +18,8 @@ from ...core.records.schema import Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from .lm_eval_samples import LmEvalSamples
-from .requests import UNKNOWN, bare_run
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
 _OWN_MODEL = "decodebench"

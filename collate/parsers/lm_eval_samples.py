@@ -17,8 +17,9 @@ from ...core.records.schema import Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.runs import bare_run
 from ...core.sdk.logs.text import malformed
-from .requests import bare_run, of_this_file
+from .requests import of_this_file
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 _NO_FILTER = "none"

@@ -10,7 +10,6 @@ huggingface/optimum-benchmark (b263af4), `optimum_benchmark/benchmark/report.py`
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object
-from .requests import UNKNOWN, bare_run
+from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 
 _BYTES_PER_MB = 10**6
 _NO_OPTIONS = (
@@ -89,7 +88,7 @@ def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
     if not report.has("generate") or not report.inner("generate").has("latency"):
         raise report.fail("generate", "no latency of text generation in the report: nothing to compare")
     text = json.dumps(report.content, sort_keys=True)  # the same in both files of a benchmark, so that it counts once
-    run_id = f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    run_id = f"sha256-{digest_of(text)}"
     work = _configured(config) if config else _computed(report)
     times = _values(report, "generate")
     prefills, decodes = _values(report, "prefill"), _values(report, "decode")

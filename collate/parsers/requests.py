@@ -10,19 +10,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ...core.records.schema import RecordedStep, Run, Sample
+from ...core.records.schema import RecordedStep, Sample
 from ...core.sdk.logs.fields import Fields
-
-UNKNOWN = "unknown"
-
-
-def bare_run(run_id: str, backend: str, **known: Any) -> Run:  # noqa: ANN401 - fields of Run
-    """Return the run of a log that tells little: what is not known is unknown or empty."""
-    nothing: dict[str, Any] = {
-        **dict.fromkeys(("model", "quantisation", "device"), UNKNOWN),
-        **{"started_at": "", "samples": 0, "warmup": 0, "max_new_tokens": 1},
-    }
-    return Run(run_id=run_id, experiment="", cell_id="", round=0, backend=backend, **{**nothing, **known})
 
 
 def of_this_file(path: Path, digest: str) -> dict[str, JsonValue]:

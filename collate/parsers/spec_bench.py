@@ -26,7 +26,7 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Sampling
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import has_keys, read_rows
-from .requests import UNKNOWN, bare_run
+from ...core.sdk.logs.runs import UNKNOWN, bare_run
 
 _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"

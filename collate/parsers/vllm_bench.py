@@ -21,8 +21,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
+from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.text import read_text
-from .requests import UNKNOWN, Request, bare_run, check_times, gaps_note, of_this_file, records
+from .requests import Request, check_times, gaps_note, of_this_file, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
 _ABOUT = frozenset({"date", "backend", "endpoint_type", "label", "model_id", "tokenizer_id"})

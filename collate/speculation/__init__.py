@@ -1,4 +1,7 @@
-"""Derived figures of speculative decoding: acceptance, cycle costs, block sizes, candidates, and pairs of modes."""
+"""Derived figures of speculative decoding: acceptance, cycle costs, block sizes, and pairs of modes.
+
+What one decoder alone records (``RecordedStep.trace``) is analysed by its plugin, in a section of its own.
+"""
 
 from __future__ import annotations
 

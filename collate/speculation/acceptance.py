@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from .figures import Acceptance, Position, Replicated
 from .intervals import UNKNOWN, Parts, figure
-from .observed import Cycle, Observed, ObservedRound, mean, quotient
+from .observed import Cycle, Observed, ObservedRound, quotient
 
 
 def acceptance_of(observed: Observed) -> Acceptance | None:
@@ -17,7 +16,6 @@ def acceptance_of(observed: Observed) -> Acceptance | None:
     cycles = observed.counted
     if not cycles:
         return None
-    rounds = [found for cycle in cycles if (found := cycle.found_in_round) is not None]
     counts = tau_counts([cycle.tokens for cycle in cycles])
     return Acceptance(
         cycles=len(cycles),
@@ -32,8 +30,6 @@ def acceptance_of(observed: Observed) -> Acceptance | None:
         below_half_share=quotient(
             sum(cycle.is_low for cycle in cycles), sum(cycle.block_size is not None for cycle in cycles)
         ),
-        round_counts=dict(sorted(Counter(rounds).items())),
-        round_mean=mean(rounds),
     )
 
 
@@ -63,12 +59,14 @@ def shares(counts: Sequence[int]) -> tuple[float, ...]:
 
 def _positions(cycles: Sequence[Cycle]) -> tuple[Position, ...]:
     told = [
-        (cycle.drafted, cycle.accepted)
+        (cycle.block_size, cycle.drafted, cycle.accepted)
         for cycle in cycles
-        if cycle.drafted is not None and cycle.accepted is not None and cycle.found_in_round is None
+        if cycle.drafted is not None and cycle.accepted is not None
     ]
-    reached = _at_least([drafted for drafted, _ in told])
-    accepted = _at_least([accepted for _, accepted in told]) + [0] * len(reached)
+    if any(size != drafted + 1 for size, drafted, _ in told):
+        return ()  # several drafts were for the same position, as in multi-round sampling
+    reached = _at_least([drafted for _, drafted, _ in told])
+    accepted = _at_least([accepted for _, _, accepted in told]) + [0] * len(reached)
     return tuple(
         Position(
             position=position,

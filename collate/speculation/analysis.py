@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ...core.contract.analysis import Analysis
 from ...core.errors import UsageError
 from ...core.records.store import Store
 from ..comparison.labels import find_baseline
 from ..comparison.observations import choose_experiment
 from .acceptance import acceptance_of, replicated
 from .blocks import blocks_of
-from .candidates import candidates_of
 from .cycle_time import cycle_time_of
-from .designs import designs, nearest
 from .distribution import spread_of
 from .figures import Speculation, SpeculationCell
 from .observed import Observed, load, mean, quotient
-from .pairs import paired
-from .published import PRINTED, published_of
-from .seeding import seeding_of
+from .pairs import nearest, pair
 from .start_up import Durations, load_durations, start_up_of
+
+_PRINTED = "published_"
+"""How the keys of ``Run.settings`` begin under which an imported log's own aggregates are kept."""
 
 
 def analyse(
-    store: Store, experiment: str | None = None, *, steady_state: bool = False, baseline: str | None = None
+    store: Store,
+    experiment: str | None = None,
+    *,
+    steady_state: bool = False,
+    baseline: str | None = None,
+    further: Iterable[Analysis] = (),
 ) -> Speculation:
     """Return every derived figure of an experiment's speculative decoding.
 
@@ -33,6 +38,7 @@ def analyse(
         steady_state: leave out the first measured sample of every round.
         baseline: a cell's label or id, or a value of any dimension. By default each cell is held against the one with
             ``block_size = 1`` of its own backend and model, and where there is none against the plan's first cell.
+        further: analyses of plugins, each of which may add a section.
 
     Raises:
         UsageError: an unknown experiment or baseline; nothing in the experiment drafts.
@@ -43,13 +49,14 @@ def analyse(
         raise _nothing_drafts(store, name)
     durations = load_durations(store, name)
     baselines = _baselines(cells, baseline)
-    return Speculation(
+    found = Speculation(
         experiment=name,
         steady_state=steady_state,
         cells=tuple(_cell(cell, baselines[cell.name], durations) for cell in cells),
-        pairs=tuple(paired(cell, base) for cell in cells if (base := baselines[cell.name]) is not cell and cell.rounds),
-        designs=tuple(designs(cells)),
+        pairs=tuple(pair(cell, base) for cell in cells if (base := baselines[cell.name]) is not cell and cell.rounds),
     ).with_observed(cells)
+    sections = {analysis.name: section for analysis in further if (section := analysis.analyse(found)) is not None}
+    return found.model_copy(update={"sections": sections})
 
 
 def _nothing_drafts(store: Store, experiment: str) -> UsageError:
@@ -109,9 +116,6 @@ def _cell(observed: Observed, baseline: Observed, durations: Durations) -> Specu
         time=cycle_time_of(observed),
         spread=spread_of(observed),
         blocks=blocks_of(observed),
-        candidates=candidates_of(observed),
-        seeding=seeding_of(observed),
         start_up=start_up_of(observed.cell, durations),
-        published=published_of(observed),
-        printed={name: text for name, text in settings.items() if name.startswith(PRINTED)},
+        printed={name: text for name, text in settings.items() if name.startswith(_PRINTED)},
     )

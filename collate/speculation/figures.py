@@ -1,7 +1,7 @@
 """The shape of an analysis of speculative decoding: what ``analyse`` computes and what views and figures show.
 
-Cycle by cycle, everything but ``Published`` is over the verify cycles that ``tau`` counts: those after the first step,
-without the last of a sample that ended at the token limit, with tokens as they were committed.
+Cycle by cycle, everything is over the verify cycles that ``tau`` counts: those after the first step, without the last
+of a sample that ended at the token limit, with tokens as they were committed.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, SerializeAsAny
 
-from ...core.errors import unknown_name
+from ...core.contract.analysis import Section
 from ...core.records.schema import Record
 from ..comparison.result import CellLabel, Estimate
 
@@ -50,15 +50,11 @@ class Acceptance(Record):
     tau_counts: tuple[int, ...] = Field(description="cycles by the tokens they committed; the index is tau")
     tau_shares: tuple[float, ...] = Field(description="the same as shares of all cycles")
     positions: tuple[Position, ...] = Field(
-        description="acceptance by position; empty where the log does not tell, and in multi-round sampling"
+        description="acceptance by position; empty where the log does not tell, or several drafts were for one position"
     )
     below_half_share: float | None = Field(
         description="share of the cycles whose block is known that commit fewer tokens than half of it"
     )
-    round_counts: dict[int, int] = Field(
-        description="multi-round sampling: tokens by the round that found them, the one after the last is the residual"
-    )
-    round_mean: float | None = Field(description="mean of these rounds")
 
 
 class AcceptanceBucket(Record):
@@ -121,34 +117,6 @@ class Blocks(Record):
     switch_rate: float | None = Field(description="switches / transitions")
 
 
-class CandidateUse(Record):
-    """What candidate blocks did."""
-
-    candidates_per_cycle: float = Field(description="blocks verified per cycle, pooled over cycles")
-    candidates_per_cycle_mean: float = Field(description="the same of each sample, mean over samples")
-    verify_calls_per_sample: float = Field(description="model evaluations of all cycles of a sample, mean over samples")
-    most_candidates: int = Field(description="most blocks verified in one cycle; 1: the machinery alone")
-    budget_counts: dict[int, int] = Field(description="cycles by the budget they were given; empty where not told")
-    chosen_counts: dict[int, int] = Field(description="cycles by index of the chosen candidate; 0 is the greedy one")
-    rank_counts: dict[int, int] = Field(description="cycles by the rank of the chosen candidate's tokens; 1 is greedy")
-    not_greedy_share: float | None = Field(description="share of cycles in which a candidate but the greedy one won")
-    gained_tokens_per_cycle: float | None = Field(
-        description="tau of the chosen candidate minus that of the greedy one, mean over cycles"
-    )
-
-
-class SeedUse(Record):
-    """What seeding the next block with rejected tokens did."""
-
-    cycles: int = Field(ge=1, description="cycles that tell of it")
-    attempted_cycles: int = Field(description="cycles that had rejected tokens to use")
-    seeded_cycles: int = Field(description="cycles whose block held at least one")
-    seeded_share: float = Field(description="seeded cycles / cycles")
-    seeded_tokens: int = Field(description="tokens put into blocks")
-    seeded_tokens_per_cycle: float = Field(description="those per cycle")
-    recycled_tokens: int = Field(description="rejected tokens that cycles left for the next")
-
-
 class StartUp(Record):
     """What a process spends before it decodes at its steady pace; means over rounds, warm-up samples included."""
 
@@ -158,30 +126,6 @@ class StartUp(Record):
         description="time of a process's first sample beyond what its tokens take at the pace of the others"
     )
     total_s: float | None = Field(description="sum of the three; None where one is not known")
-
-
-class Published(Record):
-    """By the definitions of the published loop: every verify cycle counts, the one cut by the token limit included.
-
-    A cycle that a stop token cut counts what it had verified; means over samples are not weighted by length.
-    """
-
-    cycles: int = Field(ge=0, description="verify cycles")
-    tau: float | None = Field(description="cycle mean")
-    tau_mean: float | None = Field(description="sample mean: the published 'average acceptance length'")
-    tau_shares: tuple[float, ...] = Field(description="share of cycles by tau, which is the index")
-    block_counts: dict[int, int] = Field(description="cycles by block size")
-    switches: int = Field(description="changes of block size within a sample")
-    transitions: int = Field(description="cycles that have one before, within a sample")
-    draft_share: float | None = Field(description="drafting / (drafting + verifying) time")
-    draft_s_per_cycle: float | None = Field(description="drafting time / cycles")
-    verify_s_per_cycle: float | None = Field(description="verifying time / cycles")
-    ttft_s: float | None = Field(description="mean over samples of the published time to first token")
-    tpot_s: float | None = Field(
-        description="mean over samples of the published time per token: decode time after the first draft, or the "
-        "first whole cycle with candidates, divided by all output tokens"
-    )
-    tokens_per_s: float | None = Field(description="all output tokens / all wall time")
 
 
 class SpeculationCell(Record):
@@ -203,10 +147,7 @@ class SpeculationCell(Record):
     time: CycleTime | None = None
     spread: AcceptanceSpread | None = None
     blocks: Blocks | None = None
-    candidates: CandidateUse | None = None
-    seeding: SeedUse | None = None
     start_up: StartUp | None = None
-    published: Published | None = None
     printed: dict[str, str] = Field(default={}, description="aggregates that the log prints itself, as it has them")
 
 
@@ -214,7 +155,7 @@ class Decomposition(Record):
     """Throughput taken apart: how much is acceptance, how much the time of a cycle.
 
     Over every verify cycle: throughput ratio = tau ratio x cycle ratio x rest. The rest is what the cycles do not
-    account for: tokens of the prefill and tokens behind a stop. It is 1 where both sides have the same share of them.
+    account for: tokens of the prefill. It is 1 where both sides have the same share of them.
     """
 
     throughput_ratio: float = Field(description="output tokens per wall time, pooled")
@@ -248,7 +189,6 @@ class Pair(Record):
     samples: int = Field(ge=0, description="pairs of samples, over all of these")
     tpot: Replicated = Field(description="speed-up of the time per output token, ratio of totals")
     tpot_geomean: Replicated = Field(description="the same as geometric mean of the prompts' own speed-ups")
-    published_tpot: float | None = Field(description="ratio of the mean published times per token")
     throughput: Replicated = Field(
         description="speed-up in output tokens per wall time: the wall speed-up, token-normalised"
     )
@@ -264,17 +204,6 @@ class Pair(Record):
     warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
 
 
-class CandidateDesign(Record):
-    """Three modes that take the effect of candidates apart from the cost of their machinery."""
-
-    vanilla: str = Field(description="label of the cell without candidate machinery")
-    off: str = Field(description="label of the cell with the machinery and one candidate, the greedy block")
-    on: str = Field(description="label of the cell with candidates")
-    machinery: Pair = Field(description="off against vanilla: what the machinery costs by itself")
-    candidates: Pair = Field(description="on against off: what the candidates do")
-    whole: Pair = Field(description="on against vanilla: both together")
-
-
 class Speculation(Record):
     """A whole analysis, cells in the order of the plan."""
 
@@ -282,22 +211,16 @@ class Speculation(Record):
     steady_state: bool = Field(description="whether the first measured sample of every round is left out")
     cells: tuple[SpeculationCell, ...] = Field(description="one per cell")
     pairs: tuple[Pair, ...] = Field(default=(), description="every cell against its baseline")
-    designs: tuple[CandidateDesign, ...] = Field(default=(), description="vanilla, candidates off, candidates on")
+    sections: dict[str, SerializeAsAny[Section]] = Field(default={}, description="what plugins add, by analysis")
 
-    _observed: dict[str, Observed] = PrivateAttr(default_factory=dict)
+    _observed: tuple[Observed, ...] = PrivateAttr(())
+
+    @property
+    def observed(self) -> Sequence[Observed]:
+        """The verify cycles of every cell, in the same order."""
+        return self._observed
 
     def with_observed(self, cells: Sequence[Observed]) -> Speculation:
-        """Keep the samples that the figures came from, for ``pair``."""
-        self._observed.update((cell.name, cell) for cell in cells)
+        """Keep the verify cycles that the figures came from."""
+        self._observed = tuple(cells)
         return self
-
-    def observed(self, name: str) -> Observed:
-        """Return the samples of a cell by its label or id.
-
-        Raises:
-            UsageError: there is no such cell.
-        """
-        for cell in self._observed.values():
-            if name in (cell.name, cell.cell.cell_id):
-                return cell
-        raise unknown_name("cell", name, self._observed)

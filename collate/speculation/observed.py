@@ -1,8 +1,7 @@
 """What the store holds on speculative decoding: every verify cycle of every measured sample, cell by cell.
 
 A verify cycle is a step after the first that tells what was drafted, or accepted. Those that ``tau`` counts leave out
-the last step of a sample that ended at the token limit, as ``core/metrics.py`` does; the published loop counts that one
-as well.
+the last step of a sample that ended at the token limit, as ``core/records/metrics.py`` does.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ class Cycle:
     """One verify cycle.
 
     Attributes:
-        tokens: committed tokens, bonus token included: tau as ``core/metrics.py`` counts it.
-        tau: tokens that the verification gained; more than ``tokens`` where a stop token cut the cycle.
+        tokens: committed tokens, bonus token included: tau as ``core/records/metrics.py`` counts it.
         block_size: positions, the anchor included; None where the log tells neither them nor the drafts.
         drafted: draft tokens proposed; None where the log does not tell.
         accepted: draft tokens accepted; None where the log does not tell.
@@ -55,11 +53,10 @@ class Cycle:
         step_s: the runner's time between this commit and the one before.
         engine_s: the engine's own time for the cycle.
         is_counted: whether ``tau`` counts it; the last of a sample that ended at the token limit it does not.
-        trace: what else the decoder tells, by its own names.
+        trace: what else the decoder tells, by its own names; for the analyses of its plugin.
     """
 
     tokens: int
-    tau: int
     block_size: int | None
     drafted: int | None
     accepted: int | None
@@ -82,22 +79,6 @@ class Cycle:
     def is_low(self) -> bool:
         """Whether the block is known and fewer tokens than half of it were committed."""
         return self.block_size is not None and 2 * self.tokens < self.block_size
-
-    @property
-    def found_in_round(self) -> int | None:
-        """Multi-round sampling: the round that found the one token; its drafts were all for the same position."""
-        return self.count("round_idx")
-
-    def count(self, name: str) -> int | None:
-        """Return an integer of the trace."""
-        value = self.trace.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def count_at(self, name: str, index: int) -> int | None:
-        """Return an integer of a list of the trace."""
-        values = self.trace.get(name)
-        value = values[index] if isinstance(values, list) and 0 <= index < len(values) else None
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +223,7 @@ def _cycle(row: Row) -> Cycle:
     row["trace"] = json.loads(row["trace"]) if row["trace"] is not None else {}
     if row["block_size"] is None and row["drafted"] is not None:
         row["block_size"] = row["drafted"] + 1
-    tau = row["trace"].get("tau")
-    return Cycle(tau=row["tokens"] if tau is None else int(tau), **row)
+    return Cycle(**row)
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ...core.records.cell_names import DIMENSIONS
 from ..comparison.conditions import unlike_conditions
+from ..comparison.labels import option_values
+from ..comparison.observations import Cell
 from ..parity.divergence import parity_of
 from ..statistics.ratios import PairedRound
-from .figures import Decomposition, Pair, Speculation
+from .figures import Decomposition, Pair
 from .intervals import difference, geomean, ratio
 from .observed import Observed, ObservedRound, ObservedSample, mean, quotient
 from .prediction import prediction_of
@@ -22,23 +25,9 @@ PartsOf = Callable[[ObservedSample], tuple[float, float] | None]
 _EXACT = 1e-9  # relative; rounding of the sums leaves far less
 
 
-def pair(analysis: Speculation, cell: str, baseline: str) -> Pair:
-    """Compare two cells of an analysis.
-
-    Args:
-        analysis: what ``analyse`` returned.
-        cell: label or id.
-        baseline: label or id of what it is held against.
-
-    Raises:
-        UsageError: there is no such cell.
-    """
-    return paired(analysis.observed(cell), analysis.observed(baseline))
-
-
-def paired(ours: Observed, theirs: Observed) -> Pair:
-    """Compare two cells; figures that either cannot support are None."""
-    rounds = [found for a, b in _rounds(ours.rounds, theirs.rounds) if (found := _same_prompts(a, b))]
+def pair(ours: Observed, theirs: Observed) -> Pair:
+    """Compare a cell with its baseline; figures that either cannot support are None."""
+    rounds = common_samples(ours, theirs)
     both = [samples for found in rounds for samples in found]
     decode = _parts(rounds, lambda sample: sample.parts.get("decode_tokens_per_s"))
     parity = parity_of(ours.cell, theirs.cell, {})
@@ -49,7 +38,6 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
         samples=len(both),
         tpot=ratio(decode),
         tpot_geomean=geomean(decode),
-        published_tpot=_published_tpot(both),
         throughput=ratio(_parts(rounds, lambda sample: sample.parts.get("e2e_tokens_per_s"))),
         wall=ratio(_parts(rounds, lambda sample: None if sample.wall_s is None else (1.0, sample.wall_s))),
         token_ratio=quotient(sum(a.tokens for a, _ in both), sum(b.tokens for _, b in both)),
@@ -63,6 +51,27 @@ def paired(ours: Observed, theirs: Observed) -> Pair:
     )
     prediction = prediction_of(ours, theirs, found_pair)
     return found_pair.model_copy(update={"prediction": prediction})
+
+
+def common_samples(ours: Observed, theirs: Observed) -> list[list[Samples]]:
+    """Return the samples of two cells on the same prompts, round by round; rounds without any are left out."""
+    return [found for a, b in _rounds(ours.rounds, theirs.rounds) if (found := _same_prompts(a, b))]
+
+
+def nearest(to: Observed, cells: Sequence[Observed]) -> Observed | None:
+    """Return the cell that has most in common with another, the first of equals; None where there is none."""
+    return max(cells, key=lambda cell: _likeness(cell.cell, to.cell), default=None)
+
+
+def is_of_same_place(a: Observed, b: Observed) -> bool:
+    """Whether two cells have backend, model, quantisation and device in common."""
+    return all(a.cell.run[name] == b.cell.run[name] for name in DIMENSIONS)
+
+
+def _likeness(a: Cell, b: Cell) -> tuple[int, int]:
+    ours, theirs = option_values(a), option_values(b)
+    options = sum(theirs.get(name) == value for name, value in ours.items())
+    return sum(a.run[name] == b.run[name] for name in DIMENSIONS), options
 
 
 def _rounds(
@@ -87,12 +96,6 @@ def _parts(rounds: Sequence[Sequence[Samples]], parts_of: PartsOf) -> list[Paire
         if known:
             result.append(PairedRound(*np.array(known, dtype=float).T))
     return result
-
-
-def _published_tpot(both: Sequence[Samples]) -> float | None:
-    name = "published_tpot_s"
-    known = [(a.engine[name], b.engine[name]) for a, b in both if name in a.engine and name in b.engine]
-    return quotient(sum(b for _, b in known), sum(a for a, _ in known))
 
 
 def _cycle_time(both: Sequence[Samples]) -> float | None:
@@ -126,7 +129,7 @@ def _sums(samples: Sequence[ObservedSample]) -> tuple[float, float, float, float
         sum(sample.tokens for sample in samples),
         sum(sample.wall_s or 0.0 for sample in samples),
         len(cycles),
-        sum(cycle.tau for cycle in cycles),
+        sum(cycle.tokens for cycle in cycles),
     )
 
 

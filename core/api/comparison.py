@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import result
-from ...viz.numbers import interval, percent, with_margin
+from ...viz.drawing.numbers import interval, percent, with_margin
 from ..records.metrics import METRICS
 from .table import Table, html_table
 

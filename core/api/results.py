@@ -110,7 +110,8 @@ class Results:
         from ...collate.speculation import analyse
 
         with self._view(steady_state) as store:
-            return analyse(store, experiment, steady_state=steady_state, baseline=baseline)
+            further = installed_plugins().analyses.values()
+            return analyse(store, experiment, steady_state=steady_state, baseline=baseline, further=further)
 
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Table:
         """Run SQL on the store; docs/python.md lists its tables and views."""
@@ -137,12 +138,15 @@ class Results:
         Raises:
             UsageError: an unknown id, format or look.
         """
+        from ...viz.drawing.style import declared_looks
         from ...viz.plot import MissingDataError, choose, plot
 
-        chosen = choose(installed_plugins().figures.values(), figures)
+        plugins = installed_plugins()
+        chosen = choose(plugins.figures.values(), figures)
         target = self.folder / "figures" if to is None else Path(to)
         try:
-            return Drawn(plot(self.store, chosen, comparison or self.compare(), target, fmt, look=look))
+            with declared_looks(plugins.backends):
+                return Drawn(plot(self.store, chosen, comparison or self.compare(), target, fmt, look=look))
         except MissingDataError as missing:
             return Drawn(missing.written, str(missing))
 
@@ -165,11 +169,13 @@ class Results:
             DecodebenchError: the file cannot be written.
         """
         from ...collate.comparison.reproduce import plan_toml
+        from ...viz.drawing.style import declared_looks
         from ...viz.plot import choose
         from ...viz.report import write_report
 
-        shown, chosen = comparison or self.compare(), choose(installed_plugins().figures.values(), figures)
-        with self._view(shown.steady_state) as store:
+        plugins = installed_plugins()
+        shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
+        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
             plan = plan_toml(store, shown.experiment)
             return write_report(store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan)
 
@@ -191,19 +197,21 @@ class Results:
             UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
             DecodebenchError: a file cannot be written.
         """
+        from ...viz.drawing.style import declared_looks
         from ...viz.slides import TEMPLATE, write_slides
 
+        plugins = installed_plugins()
         shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
         if path.suffix.lower() != ".pdf":
             raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
         sources = path.with_name("slides" if path.name == SLIDES else f"{path.stem}-slides")
-        with self._view(shown.steady_state) as store:
+        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
             return write_slides(
                 store,
                 shown,
                 path,
                 sources,
-                figures=list(installed_plugins().figures.values()),
+                figures=list(plugins.figures.values()),
                 template=Path(template or TEMPLATE),
             )
 

@@ -23,7 +23,7 @@ from .results import open_results
 def speculation(folder: Path, experiment: str | None, baseline: str | None, steady_state: bool, as_json: bool) -> None:
     """Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs.
 
-    Candidates and seeding too, where the log tells of them. Ratios are against the baseline; above 1 is better.
+    And what plugins add about decoders of theirs. Ratios are against the baseline; above 1 is better.
     """
     with open_results(folder) as results:
         analysis = results.speculation(experiment, steady_state=steady_state, baseline=baseline)

@@ -80,6 +80,10 @@ class Backend(ABC):
     is_reference: ClassVar[bool] = False
     companion_option: ClassVar[str | None] = None
     Options: ClassVar[type[BackendOptions]] = BackendOptions
+    colour: ClassVar[str | None] = None
+    """In figures, as ``#rrggbb``, with a contrast of at least 3 on white and on black; None: by the name's hash."""
+    marker: ClassVar[str | None] = None
+    """In figures, one of ``o s D ^ v P X``; None: by the name's hash."""
 
     @classmethod
     @abstractmethod

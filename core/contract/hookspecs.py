@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from .analysis import Analysis
     from .backend import Backend
     from .command import Command
     from .exporter import Exporter
@@ -68,6 +69,11 @@ def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_findings() -> Sequence[FindingCheck]:  # type: ignore[empty-body]
     """Return checks that report what is doubtful in an experiment, such as an option that cannot have an effect."""
+
+
+@hookspec
+def decodebench_analyses() -> Sequence[Analysis]:  # type: ignore[empty-body]
+    """Return sections of ``decodebench speculation`` about what one decoder alone records of its verify cycles."""
 
 
 @hookspec

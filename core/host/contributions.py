@@ -21,6 +21,7 @@ _TYPES = {
     "decodebench_exporters": ("exporter", "Exporter", False),
     "decodebench_sweeps": ("sweep", "Sweep", False),
     "decodebench_findings": ("finding", "FindingCheck", False),
+    "decodebench_analyses": ("analysis", "Analysis", False),
     "decodebench_commands": ("command", "Command", False),
 }
 _STATED = {
@@ -39,7 +40,8 @@ def type_of(hook: str) -> type:
 
 def noun(hook: str) -> str:
     """Return what a hook provides, in the singular: ``"backend"``."""
-    return hook.removeprefix("decodebench_").removesuffix("s").replace("_", " ")
+    words = hook.removeprefix("decodebench_").replace("_", " ")
+    return "analysis" if words == "analyses" else words.removesuffix("s")
 
 
 def name_of(item: Any) -> str:  # noqa: ANN401 - whatever a hook returned
@@ -81,6 +83,7 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
 
 def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
     from ..contract.backend import BackendOptions
+    from ..contract.look import fault_of
     from ..contract.model import Quantisation
 
     options = backend.Options
@@ -88,6 +91,8 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
         raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
     if backend.companion_option is not None and backend.companion_option not in options.model_fields:
         raise PluginError(f"{backend.__name__}.companion_option names no option: {backend.companion_option!r}")
+    if fault := fault_of(backend.colour, backend.marker):
+        raise PluginError(f"{backend.__name__}: {fault}")
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")

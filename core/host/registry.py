@@ -25,6 +25,7 @@ from .sources import PluginSource, files_of_the_user, sources
 from .trace import traced
 
 if TYPE_CHECKING:
+    from ..contract.analysis import Analysis
     from ..contract.backend import Backend
     from ..contract.command import Command
     from ..contract.exporter import Exporter
@@ -131,6 +132,7 @@ class Registry:
     log_parsers: _Provided[type[LogParser]] = _Provided()
     exporters: _Provided[Exporter] = _Provided()
     findings: _Provided[FindingCheck] = _Provided()
+    analyses: _Provided[Analysis] = _Provided()
     commands: _Provided[Command] = _Provided()
     sweeps: _Provided[Sweep] = _Provided()
 

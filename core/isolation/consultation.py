@@ -109,6 +109,8 @@ _STATED = (
     "first_step_is_prefill",
     "is_reference",
     "companion_option",
+    "colour",
+    "marker",
 )
 
 

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..errors import BackendError
+from .cores import cores
+
 
 def torch_devices() -> list[str]:
     """Return the GPUs that CUDA offers, and the CPU."""
     import torch
 
     return [*(f"cuda:{index}" for index in range(torch.cuda.device_count())), "cpu"]
+
+
+def start_torch(device: str, n_threads: int | None, devices: Sequence[str]) -> int:
+    """Set PyTorch's threads and return how many there are.
+
+    Args:
+        device: where the model will be.
+        n_threads: CPU threads; None: one per physical core.
+        devices: those that there are.
+
+    Raises:
+        BackendError: the device does not exist.
+    """
+    import torch
+
+    threads = n_threads or cores()
+    torch.set_num_threads(threads)
+    if device not in devices:
+        raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(devices)}")
+    return threads
 
 
 def plan_no_attention(device: str) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.contract.analysis import Analysis
 from ...core.contract.backend import Backend
 from ...core.contract.exporter import Exporter
+from ...core.contract.figure import Figure
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.contract.sweep import Sweep
+from .analysis import ANALYSES
+from .analysis.candidate_counts import FIGURE
 from .backend import DFlashBackend
 from .export import EXPORTER
 from .logs import LOG_PARSERS
@@ -36,6 +40,18 @@ def decodebench_exporters() -> Sequence[Exporter]:
 
 
 @hookimpl
+def decodebench_figures() -> Sequence[Figure]:
+    """Return the figure of candidate blocks."""
+    return [FIGURE]
+
+
+@hookimpl
 def decodebench_sweeps() -> Sequence[Sweep]:
     """Return the published designs."""
     return SWEEPS
+
+
+@hookimpl
+def decodebench_analyses() -> Sequence[Analysis]:
+    """Return what the traces of its cycles tell beyond those of other decoders."""
+    return ANALYSES

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .options import DFlashOptions
 from .sampler import Sampler
 
 if TYPE_CHECKING:
@@ -57,12 +58,17 @@ class Equality(Acceptance):
 
 
 def _compare(ids: list[int]) -> tuple[int, list[int], int]:
-    n = len(ids) // 2
-    block, own = ids[:n], ids[n:]
-    accepted = 0
-    while accepted < n - 1 and block[accepted + 1] == own[accepted]:
-        accepted += 1
+    block, own = ids[: len(ids) // 2], ids[len(ids) // 2 :]
+    accepted = count_accepted(block, own)
     return accepted, block, own[accepted]
+
+
+def count_accepted(block: Sequence[int], own: Sequence[int]) -> int:
+    """Return how many drafted ids of a block equal the target's choices; ``own[i]`` is the one behind id i."""
+    accepted = 0
+    while accepted < len(block) - 1 and block[accepted + 1] == own[accepted]:
+        accepted += 1
+    return accepted
 
 
 class Rejection(Acceptance):
@@ -103,6 +109,11 @@ class Rejection(Acceptance):
         last = sampler.draw(residual.index_select(0, accepted[None]))
         numbers = torch.cat([accepted[None], last, block]).tolist()
         return numbers[0], numbers[2:], numbers[1]
+
+
+def make_acceptance(options: DFlashOptions) -> Acceptance:
+    """Build the rule that ``acceptance`` names."""
+    return Rejection() if options.acceptance == "rejection" else Equality()
 
 
 def residual_distribution(target: Tensor, proposal: Tensor) -> Tensor:

@@ -20,9 +20,7 @@ from .options import DFlashOptions
 
 if TYPE_CHECKING:
     from ...core.records.workload import Workload
-    from .decoder import Decoder
     from .drafters import Drafter
-    from .multi_round import MultiRoundDecoder
 
 _FIX = (
     'pip install "decodebench[dflash]"  '
@@ -47,6 +45,8 @@ class DFlashBackend(Backend):
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
     Options: ClassVar[type[BackendOptions]] = DFlashOptions
+    colour: ClassVar[str | None] = "#7A5C10"
+    marker: ClassVar[str | None] = "v"
 
     @classmethod
     def probe(cls) -> Availability:
@@ -117,10 +117,9 @@ class DFlashBackend(Backend):
         """
         import torch
 
-        from .decoder import Decoder
         from .draft import Draft
         from .drafters.block_diffusion import BlockDiffusionDrafter
-        from .multi_round import MultiRoundDecoder
+        from .loops import make_loop
         from .target import Target
 
         assert isinstance(options, DFlashOptions)
@@ -142,12 +141,7 @@ class DFlashBackend(Backend):
                 draft.compile()
         if options.compile:
             target.compile()
-        self._decoder: Decoder | MultiRoundDecoder
-        if options.round_block_sizes and drafter is not None:
-            self._decoder = MultiRoundDecoder(target, drafter, options)
-        else:
-            block_size = options.block_size or (drafter.block_size if drafter else 1)
-            self._decoder = Decoder(target, drafter, options, block_size)
+        self._loop = make_loop(target, drafter, options)
         return self._facts(threads, drafted, companion, drafter)
 
     def _facts(
@@ -173,7 +167,7 @@ class DFlashBackend(Backend):
         if any(not request.prompt_ids for request in batch):
             raise BackendError("the prompt has no tokens")
         self._is_single = len(batch) == 1
-        return self._decoder.generate(batch)
+        return self._loop.generate(batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with one forward pass of the target."""
@@ -184,12 +178,11 @@ class DFlashBackend(Backend):
 
         A batch of several prompts has no published figures: the published scripts decode one at a time.
         """
-        from .decoder import Decoder
-
-        figures = dict(self._decoder.times.take()) if isinstance(self._decoder, Decoder) and self._is_single else {}
+        times = self._loop.times
+        figures = dict(times.take()) if times and self._is_single else {}
         return {**figures, **take_peak_bytes(self._device)}
 
     def close(self) -> None:
         """Free networks and caches."""
-        del self._decoder, self._target
+        del self._loop, self._target
         free_device_memory(self._device)

@@ -38,8 +38,8 @@ class CudaClock(Clock):
         """Record an event."""
         import torch
 
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
         return event
 
     def seconds(self, start: Any, end: Any) -> float:  # noqa: ANN401

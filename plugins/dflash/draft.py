@@ -117,22 +117,3 @@ def _context_projection(read: Callable[[int, str], Tensor | None], layers: int, 
     weights = [weight for index, name in names if (weight := read(index, f"{name}.weight")) is not None]
     biases = [bias for index, name in names if (bias := read(index, f"{name}.bias")) is not None]
     return Matrix(torch.cat(weights), torch.cat(biases) if len(biases) == len(names) else None, is_packed=is_packed)
-
-
-def save_draft(folder: Path, config: dict[str, object], tensors: dict[str, Tensor]) -> None:
-    """Write a DFlash checkpoint: ``config.json`` and ``model.safetensors`` under the published names.
-
-    Args:
-        folder: made if needed.
-        config: the whole ``config.json``.
-        tensors: by published name (``fc.weight``, ``layers.0.self_attn.q_proj.weight``, ...).
-    """
-    import json
-
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)  # safetensors leaves it readable by its owner alone

@@ -32,15 +32,6 @@ _PROFILE = (
     "target_prefill_s", "target_decode_s", "draft_decode_s", "cycle_decode_s_sum", "decode_wall_s", "profiled_cycles",
     "draft_share_decode", "target_share_decode",
 )  # fmt: skip
-_ROUND_TRACE = ("proposal_prob", "residual_prob", "accept_prob", "u")
-_PROFILE = (
-    "target_prefill_s", "target_decode_s", "draft_decode_s", "cycle_decode_s_sum", "decode_wall_s", "profiled_cycles",
-    "draft_share_decode", "target_share_decode",
-)  # fmt: skip
-_PROFILE = (
-    "target_prefill_s", "target_decode_s", "draft_decode_s", "cycle_decode_s_sum", "decode_wall_s", "profiled_cycles",
-    "draft_share_decode", "target_share_decode",
-)  # fmt: skip
 _WHERE = ("rank", "dataset_row_idx", "turn_index")
 
 

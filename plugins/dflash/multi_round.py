@@ -48,16 +48,13 @@ class Round:
 
 
 class MultiRoundDecoder:
-    """A target, a drafter and the block sizes of the rounds; batch size 1.
+    """A target, a drafter and the block sizes of the rounds; batch size 1."""
 
-    With ``compat=published`` the draft sees one position only, the target's features of the last token, one place
-    before it; by default it sees the whole context.
-    """
+    times = None  # nothing was published by rules of its own
 
     def __init__(self, target: Target, drafter: Drafter, options: DFlashOptions) -> None:
         self._target, self._drafter = target, drafter
         self._sizes = options.round_block_sizes
-        self._is_published = options.compat == "published"
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch, a step per token."""
@@ -84,6 +81,7 @@ class MultiRoundDecoder:
                 logits, features = self._target.evaluate(
                     torch.tensor([[token]], device=self._target.device), Span(start, 1), self._drafter.taps
                 )
+                assert features is not None
                 found = self._token(sampler, sampler.probabilities(logits[0]), token, start, features)
             token, start = found.token, start + 1
             rounds = len(self._sizes)
@@ -96,11 +94,14 @@ class MultiRoundDecoder:
                 trace=found.trace(rounds),
             )
 
-    def _token(self, sampler: Sampler, target: Tensor, anchor: int, start: int, features: Tensor | None) -> Round:
+    def _token(self, sampler: Sampler, target: Tensor, anchor: int, start: int, features: Tensor) -> Round:
         """Find the token behind position ``start`` from the target's distribution [1, V]."""
         residual = target
         for number, size in enumerate(self._sizes, 1):
-            proposal = target if size == 1 else self._proposal(sampler, anchor, start, size, features)
+            proposal = target
+            if size > 1:
+                place = Span(start, size, self._first_seen(start, features))
+                proposal = self._proposal(sampler, anchor, place)
             token = sampler.draw(proposal)
             p, q = residual[0, token], proposal[0, token]
             chance = (p / q.clamp_min(1e-12)).clamp_max(1.0)
@@ -112,14 +113,19 @@ class MultiRoundDecoder:
         left = float(residual[0, token])
         return Round(len(self._sizes) + 1, 1, int(token), left, left, 1.0, 0.0)
 
-    def _proposal(self, sampler: Sampler, anchor: int, start: int, size: int, features: Tensor | None) -> Tensor:
+    def _first_seen(self, start: int, features: Tensor) -> int:
+        """Return the first position that the draft sees: all of the context.
+
+        Args:
+            start: position of the anchor.
+            features: the target's, of the anchor.
+        """
+        return 0
+
+    def _proposal(self, sampler: Sampler, anchor: int, place: Span) -> Tensor:
         """Return the draft's distribution for the position behind the anchor, [1, V]."""
         import torch
 
-        first = 0
-        if self._is_published and features is not None:
-            self._drafter.absorb(features, Span(start - 1, 1))
-            first = start - 1
-        ids = [[anchor] + [self._drafter.mask_token_id] * (size - 1)]
+        ids = [[anchor] + [self._drafter.mask_token_id] * (place.n - 1)]
         blocks = torch.tensor(ids, device=self._target.device)
-        return sampler.probabilities(self._drafter.logits(blocks, Span(start, size, first))[0, :1])
+        return sampler.probabilities(self._drafter.logits(blocks, place)[0, :1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ...core.contract.generation import Request
 from .candidates.budget import AdaptiveBudget
@@ -12,6 +12,7 @@ from .options import DFlashOptions
 from .sampler import Sampler
 from .schedulers import Scheduler, make_scheduler
 from .seeding import SuffixSeeder
+from .target import Target
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,20 +52,26 @@ class Row:
 
     @classmethod
     def begin(
-        cls, index: int, request: Request, sampler: Sampler, first: int, options: DFlashOptions, block_size: int
+        cls, target: Target, index: int, request: Request, taps: Sequence[int], options: DFlashOptions, block_size: int
     ) -> Row:
-        """Start a row behind its prefill, which gave the token ``first``; its rules are new."""
-        alignment: Literal["published", "positional"] = "published" if options.compat == "published" else "positional"
+        """Prefill a row of the target's cache, which gives the first token; the row's rules are new."""
+        import torch
+
+        prompt = torch.tensor([request.prompt_ids], device=target.device)
+        sampler = Sampler(request, target.device)
+        logits, features = target.prefill_row(prompt, index, taps)
+        first = int(sampler.choose(logits[0]))
         return cls(
             index=index,
             request=request,
             sampler=sampler,
             scheduler=make_scheduler(options, block_size),
-            seeder=SuffixSeeder(options.seed_mode, options.seed_max_tokens, alignment),
+            seeder=SuffixSeeder(options.seed_mode, options.seed_max_tokens),
             budget=AdaptiveBudget(options),
             anchor=first,
             start=len(request.prompt_ids),
             is_stopped=request.is_stop(first),
+            prompt_features=features,
         )
 
     @property
@@ -76,6 +83,11 @@ class Row:
     def remaining(self) -> int:
         """Tokens that may still be committed."""
         return self.request.max_new_tokens - self.committed
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more may be committed."""
+        return self.is_stopped or self.remaining == 0
 
     def block(self, n: int, size: int, mask: int) -> list[int]:
         """Return the ids to draft from, n long: the anchor, hints within the first ``size`` positions, masks."""

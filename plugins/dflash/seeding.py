@@ -1,8 +1,6 @@
 """Suffix seeding: tokens that were drafted behind the first rejected one come back as hints in the next block.
 
-The draft overwrites them all; a hint only stands where a mask would. The published implementation puts the first
-rejected token behind the anchor, although it was drafted for what is now the anchor's own position, so that every hint
-stands one position too late or more (``published``); here a token stands where it was drafted for (``positional``).
+The draft overwrites them all; a hint only stands where a mask would, at the position that it was drafted for.
 """
 
 from __future__ import annotations
@@ -19,13 +17,10 @@ class SuffixSeeder:
     Args:
         mode: ``dense`` fills positions 1, 2, 3 ..., ``sparse`` every second one from 2 on; ``none`` gives no hints.
         max_tokens: at most so many hints per cycle; -1: all.
-        alignment: where the tokens stand.
     """
 
-    def __init__(
-        self, mode: Literal["none", "sparse", "dense"], max_tokens: int, alignment: Literal["positional", "published"]
-    ) -> None:
-        self._mode, self._max_tokens, self._alignment = mode, max_tokens, alignment
+    def __init__(self, mode: Literal["none", "sparse", "dense"], max_tokens: int) -> None:
+        self._mode, self._max_tokens = mode, max_tokens
         self._rejected: list[int] = []
         self._available = self._seeded = 0
 
@@ -35,14 +30,15 @@ class SuffixSeeder:
         hints: dict[int, int] = {}
         if self._mode != "none":
             positions = range(1, block_size) if self._mode == "dense" else range(2, block_size, 2)
-            if self._alignment == "published":
-                hints = dict(zip(positions, self._rejected, strict=False))
-            else:
-                hints = {at: self._rejected[at] for at in positions if at < len(self._rejected)}
+            hints = self._placed(positions, self._rejected)
             if self._max_tokens >= 0:
                 hints = dict(list(hints.items())[: self._max_tokens])
         self._seeded = len(hints)
         return hints
+
+    def _placed(self, positions: range, rejected: Sequence[int]) -> dict[int, int]:
+        """Put tokens where they were drafted for: the first one's place is now the anchor's own."""
+        return {at: rejected[at] for at in positions if at < len(rejected)}
 
     def observe(self, block: Sequence[int], tau: int) -> None:
         """Keep what a cycle drafted and did not gain: entry p was drafted for position p of the next block."""

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from ...core.sdk.torch_layers.place import Place, Span
 from ...core.sdk.torch_layers.token_tree import TokenTree, build_tree, side_by_side
 from ...core.sdk.torch_layers.tree_place import Tree
+from .acceptance import count_accepted
 from .candidates import CandidateRule, DraftRanks, Proposal, choose
 from .clock import Clock
 from .row import Row
@@ -50,25 +51,29 @@ class Verification:
     ended: Any
 
 
-def verify_blocks(
-    target: Target,
-    judge: Judge,
-    blocks: Tensor,
-    place: Place,
-    sizes: Sequence[int],
-    taps: Sequence[int],
-    clock: Clock,
-) -> Verification:
-    """Verify one block per row, [R, n], of which the first ``sizes[r]`` positions count."""
-    began = clock.mark()
-    logits, features = target.evaluate(blocks, place, taps)
-    judged = judge(blocks, logits)
-    ended = clock.mark()
-    verdicts = [
-        Verdict(block[:size], [*block[1 : 1 + accepted], last][:size])
-        for (accepted, block, last), size in zip(judged, sizes, strict=True)
-    ]
-    return Verification(verdicts, features, began, ended)
+class BlockVerifier:
+    """Verifies one block per row.
+
+    Args:
+        target: the model that verifies.
+        taps: layers whose outputs the drafter wants to see.
+        clock: of the device.
+    """
+
+    def __init__(self, target: Target, taps: Sequence[int], clock: Clock) -> None:
+        self._target, self._taps, self._clock = target, taps, clock
+
+    def verify(self, judge: Judge, blocks: Tensor, place: Place, sizes: Sequence[int]) -> Verification:
+        """Verify blocks [R, n], of which the first ``sizes[r]`` positions count."""
+        began = self._clock.mark()
+        logits, features = self._target.evaluate(blocks, place, self._taps)
+        judged = judge(blocks, logits)
+        ended = self._clock.mark()
+        verdicts = [
+            Verdict(block[:size], [*block[1 : 1 + accepted], last][:size])
+            for (accepted, block, last), size in zip(judged, sizes, strict=True)
+        ]
+        return Verification(verdicts, features, began, ended)
 
 
 class CandidateVerifier:
@@ -77,31 +82,30 @@ class CandidateVerifier:
     Args:
         rule: builds the candidates.
         target: the model that verifies.
+        taps: layers whose outputs the drafter wants to see.
         clock: of the device.
-        layout: ``tree`` evaluates each distinct prefix once, ``batch`` every block whole, ``published`` likewise, after
-            the cache was cloned for each candidate, which is not counted as verification.
+        is_tree: evaluate each distinct prefix once, instead of every block whole.
     """
 
-    def __init__(self, rule: CandidateRule, target: Target, clock: Clock, layout: str) -> None:
-        self._rule, self._target, self._clock, self._layout = rule, target, clock, layout
+    def __init__(
+        self, rule: CandidateRule, target: Target, taps: Sequence[int], clock: Clock, *, is_tree: bool
+    ) -> None:
+        self._rule, self._target, self._taps, self._clock = rule, target, taps, clock
+        self._lay_out = build_tree if is_tree else side_by_side
 
     def propose(self, logits: Tensor, row: Row) -> Proposal:
         """Build candidates from the draft's logits [1, b - 1, V]; waits for the device, once."""
         budget = row.budget.budget(row.cycle, row.previous_ratio)
         return self._rule.propose(ranks_of(logits[0], self._rule.ranks_needed), budget)
 
-    def verify(self, row: Row, proposal: Proposal, taps: Sequence[int]) -> Verification:
+    def verify(self, row: Row, proposal: Proposal) -> Verification:
         """Verify, choose the candidate that gains most, and leave its keys and values in the cache."""
-        if len(proposal.candidates) > 1 and self._layout == "published":
-            return self._verify_clones(row, proposal, taps)
-        candidates = [candidate.tokens for candidate in proposal.candidates]
-        tree = (build_tree if self._layout == "tree" else side_by_side)(row.anchor, candidates)
+        tree = self._lay_out(row.anchor, [candidate.tokens for candidate in proposal.candidates])
         began = self._clock.mark()
-        place = self._place(row.start, tree)
-        logits, features = self._target.evaluate(self._tokens([tree.tokens]), place, taps)
+        logits, features = self._target.evaluate(self._tokens([tree.tokens]), _place(row.start, tree), self._taps)
         own = logits[0].argmax(-1).tolist()
         ended = self._clock.mark()
-        found = [_accept([tree.tokens[n] for n in path], [own[n] for n in path]) for path in tree.paths]
+        found = [gained_by([tree.tokens[n] for n in path], [own[n] for n in path]) for path in tree.paths]
         chosen = choose([len(tokens) for tokens in found], [c.score for c in proposal.candidates])
         path = tree.paths[chosen][: len(found[chosen])]
         if path != list(range(len(path))):
@@ -110,31 +114,10 @@ class CandidateVerifier:
         verdict = self._verdict(row, proposal, found, chosen, len(tree.tokens))
         return Verification([verdict], features, began, ended)
 
-    def _place(self, start: int, tree: TokenTree) -> Place:
-        import torch
-
-        if len(tree.paths) == 1:
-            return Span(start, len(tree.tokens))
-        return Tree(start, tree.depths, torch.from_numpy(tree.ancestors))
-
     def _tokens(self, ids: Sequence[Sequence[int]]) -> Tensor:
         import torch
 
         return torch.tensor(ids, device=self._target.device)
-
-    def _verify_clones(self, row: Row, proposal: Proposal, taps: Sequence[int]) -> Verification:
-        blocks = [[row.anchor, *candidate.tokens] for candidate in proposal.candidates]
-        clones = self._target.cache.rows(1).repeat(1, 1, len(blocks), 1, 1, 1)
-        began = self._clock.mark()
-        logits, features = self._target.forward(self._tokens(blocks), Span(row.start, len(blocks[0])), clones, taps)
-        own = logits.argmax(-1).tolist()
-        ended = self._clock.mark()
-        found = [_accept(block, after) for block, after in zip(blocks, own, strict=True)]
-        chosen = _choose_as_published([len(tokens) for tokens in found], [c.score for c in proposal.candidates])
-        self._target.cache.rows(1)[:] = clones[:, :, chosen : chosen + 1]
-        features = None if features is None else features[chosen : chosen + 1]
-        verdict = self._verdict(row, proposal, found, chosen, len(blocks) * len(blocks[0]))
-        return Verification([verdict], features, began, ended)
 
     def _verdict(self, row: Row, proposal: Proposal, found: Sequence[list[int]], chosen: int, verified: int) -> Verdict:
         candidates = proposal.candidates
@@ -148,6 +131,20 @@ class CandidateVerifier:
             "verified_tokens": verified,
         }
         return Verdict([row.anchor, *candidates[chosen].tokens], found[chosen], len(candidates), trace)
+
+
+def _place(start: int, tree: TokenTree) -> Place:
+    import torch
+
+    if len(tree.paths) == 1:
+        return Span(start, len(tree.tokens))
+    return Tree(start, tree.depths, torch.from_numpy(tree.ancestors))
+
+
+def gained_by(block: Sequence[int], own: Sequence[int]) -> list[int]:
+    """Return the tokens that a block gains when the target's choice behind each of its ids is ``own``."""
+    accepted = count_accepted(block, own)
+    return [*block[1 : 1 + accepted], own[accepted]]
 
 
 def ranks_of(logits: Tensor, k: int) -> DraftRanks:
@@ -172,20 +169,3 @@ def _argmax_first(ids: list[int], best: int) -> list[int]:
     if ids[0] != best:
         ids = [best, *[i for i in ids if i != best]][: len(ids)]
     return ids
-
-
-def _accept(block: Sequence[int], own: Sequence[int]) -> list[int]:
-    """Return the tokens that a block gains when the target's choice behind each of its ids is ``own``."""
-    accepted = 0
-    while accepted < len(block) - 1 and block[accepted + 1] == own[accepted]:
-        accepted += 1
-    return [*block[1 : 1 + accepted], own[accepted]]
-
-
-def _choose_as_published(taus: Sequence[int], scores: Sequence[float]) -> int:
-    """Choose by one float32 sum, in which small differences of the score are lost."""
-    import numpy as np
-
-    order = np.arange(len(taus), dtype=np.float32)
-    total = np.asarray(taus, np.float32) * np.float32(1e6) + np.asarray(scores, np.float32) - np.float32(1e-3) * order
-    return int(total.argmax())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
-from ...core.sdk.cores import cores
+from ...core.sdk.batches import only_request
+from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_rows
-from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
 from .check import NAME, check_cell, inert_options, needs_draft
 from .console import line
 from .draft_length import DraftLength
@@ -26,12 +27,7 @@ if TYPE_CHECKING:
     from .models import CausalModel
     from .verifier import Verifier
 
-_FIX = (
-    'pip install "decodebench[draft-target]"  '
-    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
-)
 _NEEDED = ("torch", "transformers", "grpcio", "grpcio-health-checking")
-
 
 _SCORE_READS = ("target_backend", "dtype", "compile", "n_threads", "server")
 
@@ -46,15 +42,13 @@ class DraftTargetBackend(Backend):
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
     Options: ClassVar[type[BackendOptions]] = DraftTargetOptions
+    colour: ClassVar[str | None] = "#7A3FC4"
+    marker: ClassVar[str | None] = "X"
 
     @classmethod
     def probe(cls) -> Availability:
         """Look the versions up; nothing is imported."""
-        try:
-            torch, transformers, *_ = (version(name) for name in _NEEDED)
-        except PackageNotFoundError as error:
-            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
-        return Availability(True, version=f"torch {torch} (transformers {transformers})")
+        return probe_packages("torch {torch} (transformers {transformers})", *_NEEDED, fix=torch_fix("draft-target"))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -98,15 +92,7 @@ class DraftTargetBackend(Backend):
         assert isinstance(options, DraftTargetOptions)
         draft = model.companions.get(NAME) if needs_draft(options) else None
         companion = {} if draft is None else {NAME: super().prepare(draft, quantisation, device, options, cache)}
-        return PreparedModel(
-            path=model.path,
-            format="safetensors",
-            weight_bytes=None,
-            bits_per_weight=None,
-            source=model,
-            quantisation=quantisation,
-            companions=companion,
-        )
+        return replace(super().prepare(model, quantisation, device, options, cache), companions=companion)
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
         """Load the draft, and the target or the connection to it.
@@ -115,13 +101,8 @@ class DraftTargetBackend(Backend):
             ModelError: a checkpoint cannot be opened, or the server has another tokenizer.
             BackendError: the device does not exist, or the server cannot be reached.
         """
-        import torch
-
         assert isinstance(options, DraftTargetOptions)
-        threads = options.n_threads or cores()
-        torch.set_num_threads(threads)
-        if device not in self.devices():
-            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        threads = start_torch(device, options.n_threads, self.devices())
         self._device, self._options = device, options
         self._told: list[tuple[list[Step], float]] = []
         self._prompts = 0
@@ -230,12 +211,7 @@ class DraftTargetBackend(Backend):
         Raises:
             SampleError: the server cannot be reached any more.
         """
-        if len(batch) != 1:
-            raise BackendError(f"{NAME} takes one request at a time, not {len(batch)}")
-        (request,) = batch
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
-        return self._followed(request)
+        return self._followed(only_request(self.name, batch))
 
     def _followed(self, request: Request) -> Iterator[Step]:
         """Generate, and remember what the line of the classic log needs."""

@@ -91,12 +91,13 @@ class RemoteVerifier(Verifier):
     def _ask_info(self) -> pb.InfoResponse:
         where = self._options.server
         try:
-            info = self._stub.Info(pb.InfoRequest(), timeout=_CONNECT_S, metadata=self._metadata, wait_for_ready=True)
+            answer = self._stub.Info(pb.InfoRequest(), timeout=_CONNECT_S, metadata=self._metadata, wait_for_ready=True)
         except grpc.RpcError as error:
             hint = "start one with `decodebench serve-target --model MODEL`"
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 hint = "give its token with --set draft-target.auth_token_file=FILE"
             raise BackendError(f"no verification server answers at {where} ({_words(error)}); {hint}") from error
+        info: pb.InfoResponse = answer
         if info.protocol_version != PROTOCOL_VERSION:
             raise BackendError(
                 f"the server at {where} speaks version {info.protocol_version} of the protocol, this is version "
@@ -128,8 +129,12 @@ class RemoteVerifier(Verifier):
 
     def _send(self, proposal: Proposal) -> Awaited:
         self._rounds += 1
-        fields = self._fields | {"prefix_start": self._seen, "prefix_token_ids": self._tokens[self._seen :]}
-        fields["request_id"] = f"{self._session[:8]}-{self._rounds}"
+        fields: dict[str, Any] = {
+            "request_id": f"{self._session[:8]}-{self._rounds}",
+            "prefix_start": self._seen,
+            "prefix_token_ids": self._tokens[self._seen :],
+            **self._fields,
+        }
         drafts = drafts_of(proposal, with_distributions=self._with_distributions)
         requests = [pb.VerificationRequest(**fields, **draft) for draft in drafts]
         if self._stream is None:

@@ -46,7 +46,7 @@ class VerificationStream:
         return awaited
 
     def _receive(self) -> pb.BatchVerificationResponse:
-        response = next(self._answers, None)
+        response: pb.BatchVerificationResponse | None = next(self._answers, None)
         self._deadline.stop()
         if response is None:
             raise SampleError("the target server ended the stream without an answer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .proposal import Proposal
 from .proto import verification_pb2 as pb
@@ -17,14 +17,14 @@ _FLOAT_BYTES = 4
 _ROUNDING = 1e-3
 _PAIR_BYTES = 7  # a probability, and an id as a varint of three bytes
 
-_RULES: dict[RuleName, int] = {
+_RULES: dict[RuleName, pb.Rule] = {
     "deterministic": pb.RULE_DETERMINISTIC,
     "probabilistic": pb.RULE_PROBABILISTIC,
     "probabilistic-approx": pb.RULE_PROBABILISTIC_APPROX,
 }
 
 
-def rule_number(name: RuleName | None) -> int:
+def rule_number(name: RuleName | None) -> pb.Rule:
     """Return a rule as the protocol numbers it; None is left to the other side."""
     return pb.RULE_UNSPECIFIED if name is None else _RULES[name]
 
@@ -35,7 +35,7 @@ def rule_name(number: int) -> RuleName | None:
     Raises:
         ValueError: there is no such rule.
     """
-    names = {number: name for name, number in _RULES.items()}
+    names: dict[int, RuleName] = {rule: name for name, rule in _RULES.items()}
     if number and number not in names:
         raise ValueError(f"rule = {number} is none; known: {', '.join(names.values())}")
     return names.get(number)
@@ -90,10 +90,10 @@ def _bytes(values: Tensor) -> bytes:
     return values.numpy().astype("<f4").tobytes()
 
 
-def drafts_of(proposal: Proposal, *, with_distributions: bool) -> Iterable[dict[str, object]]:
+def drafts_of(proposal: Proposal, *, with_distributions: bool) -> Iterable[dict[str, Any]]:
     """Return each candidate's fields of a ``VerificationRequest``."""
     for index, ids in enumerate(proposal.candidates):
-        fields: dict[str, object] = {"draft_token_ids": ids}
+        fields: dict[str, Any] = {"draft_token_ids": ids}
         if proposal.logprobs is not None:
             fields["draft_logprobs"] = proposal.logprobs[index]
         if with_distributions and proposal.distributions is not None:

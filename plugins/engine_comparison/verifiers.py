@@ -17,6 +17,7 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Status, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_array_with, read_objects
+from ...core.sdk.logs.runs import bare_run
 
 _KNOWN = frozenset(
     {"quantization", "size", "environment", "num_examples", "max_tokens", "metrics", "elapsed_seconds", "returncode"}
@@ -56,20 +57,15 @@ def _run(run_id: str, entry: Fields) -> Run:
     asked, done = entry.count("num_examples"), _done(entry)
     status, reason = _outcome(entry, has_metric=metric is not None)
     is_ok = status == "ok"
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
+    return bare_run(
+        run_id,
+        _backend(entry),
         started_at=entry.text("timestamp") if entry.has("timestamp") else "",
-        backend=_backend(entry),
         model=entry.text("size") if entry.has("size") else "unknown",
         size=entry.text("size") if entry.has("size") else None,
         quantisation=entry.text("quantization"),
-        device="unknown",
         task=entry.text("environment"),
         samples=asked,
-        warmup=0,
         max_new_tokens=entry.count("max_tokens", least=1, most=MOST_TOKENS) if entry.has("max_tokens") else 1,
         status=status,
         reason=reason,

@@ -8,8 +8,6 @@ lines; they are not read.
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +19,14 @@ from pydantic import JsonValue
 from ...core.contract.log_parser import LogParser
 from ...core.records.raw_log import RawLogError
 from ...core.records.schema import Environment, RecordedStep, Run, Sample
-from ...core.sdk.gguf_names import format_of, size_of
+from ...core.sdk.gguf.names import format_of, size_of
 from ...core.sdk.logs.fields import MOST_TOKENS, count, number
+from ...core.sdk.logs.runs import UNKNOWN, digest_of
+from ...core.sdk.logs.tables import read_table
 from ...core.sdk.logs.text import head_text, malformed, read_text
 from ...core.sdk.logs.workflow_header import HEADER, STEP_COLUMNS, Facts
 
+_NO_MODEL = "the rows name no model: `model` is the size label"
 _LLAMA = ("build_commit", "model_type", "n_gen", "n_batch", "n_threads", "gpu_info", "backends")
 
 
@@ -66,16 +67,17 @@ class WorkflowCsv(LogParser):
             RawLogError: it is an export of decodebench, or a value is damaged; names line and field.
         """
         text = read_text(path)
-        names, rows = _read(path, text)
+        names, table = read_table(path, text)
         kind = _kind(names)
+        if kind is None:
+            raise malformed(path, 1, "columns", "not those of the workflow")
         if kind == "export":
             raise RawLogError(f"{path}: an export of decodebench, which has less in it than its logs: import those")
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        groups = _groups(rows)
+        groups = _groups([_Row(path, line, values) for line, values in table])
         seen: dict[str, int] = {}
         for at, group in enumerate(groups):
             facts = Facts({name: group[0].values[name] for name in HEADER}, path)
-            base = facts.get("uuid") or f"sha256-{digest}-{at}"
+            base = facts.get("uuid") or f"sha256-{digest_of(text)}-{at}"
             seen[base] = seen.get(base, -1) + 1
             run_id = f"{base}-{seen[base]}" if seen[base] else base
             yield from (_tokens if kind == "tokens" else _repetitions)(run_id, group, facts)
@@ -89,25 +91,6 @@ def _kind(names: Sequence[str]) -> Literal["tokens", "repetitions", "export"] | 
     if others in ((), _LLAMA):
         return "repetitions" if others else "tokens"
     return "export" if "cell_id" in others else None
-
-
-def _read(path: Path, text: str) -> tuple[tuple[str, ...], list[_Row]]:
-    lines = csv.reader(text.split("\n"), strict=True)
-    rows = []
-    try:
-        names = tuple(next(lines))
-        for values in lines:
-            if len(values) not in (0, len(names)):
-                raise malformed(path, lines.line_num, "row", f"{len(values)} values for {len(names)} columns")
-            if values:
-                rows.append(_Row(path, lines.line_num, dict(zip(names, values, strict=True))))
-    except csv.Error as error:
-        raise malformed(path, lines.line_num, "row", f"no CSV: {error}") from error
-    if _kind(names) is None:
-        raise malformed(path, 1, "columns", "not those of the workflow")
-    if not rows:
-        raise malformed(path, 2, "row", "no row below the column names")
-    return names, rows
 
 
 def _groups(rows: Sequence[_Row]) -> list[list[_Row]]:
@@ -132,17 +115,19 @@ def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | S
     seconds = [row.seconds() for row in rows]
     rates = [row.number("param_throughput_gb_s") for row in rows]
     weights = [rate * 1e9 * time for rate, time in zip(rates, seconds, strict=True) if rate]
-    yield _run(
+    yield facts.run(
         run_id,
-        facts,
-        backend="tinygrad",
+        "tinygrad",
+        seed=facts.seed(),
         samples=1,
         max_new_tokens=len(rows),
         weight_bytes=round(statistics.median(weights)) if weights else None,
         notes=(
+            *facts.notes(),
             "step 0 is the engine's warm-up, not a prefill: ttft_s is no time to first token here",
             "the quantisation is the workflow's word, not the format of the weights",
             "texts are left out: the workflow's parser puts them one step late and drops lines; figures are rounded",
+            _NO_MODEL,
         ),
     )
     yield Sample(run_id=run_id, index=0, output_tokens=len(rows), duration_s=sum(seconds))
@@ -178,34 +163,32 @@ def _repetitions(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Ru
     options: dict[str, JsonValue] = {
         name: rows[0].count(name) for name in ("n_gen", "n_batch", "n_threads") if first[name]
     }
-    yield _run(
+    environment = facts.environment() or Environment()
+    published = {"published_quantize": str(facts.get("quantize"))} if facts.get("quantize") else {}
+    yield facts.run(
         run_id,
-        facts,
-        backend="llama-cpp",
+        "llama-cpp",
+        backend_version=first["build_commit"] or None,
+        seed=facts.seed(),
         samples=len(rows),
         max_new_tokens=tokens,
         weight_bytes=size,
         notes=(
+            *facts.notes(),
             "the quantisation is the engine's word for the model; the device column is a constant and not read",
             "a row is one repetition of a test without a prompt; step 0, an average, is left out",
             "weight_bytes and parameters follow from the throughput columns, which are in GiB/s, not in GB/s",
+            _NO_MODEL,
         ),
         options=options | {"n_prompt": 0},
-    ).model_copy(
-        update={
-            "backend_version": first["build_commit"] or None,
-            "parameters": parameters,
-            "bits_per_weight": 8 * size / parameters if size and parameters else None,
-            "ignore_eos": True,
-            "quantisation": format_of(first["model_type"]) or facts.get("quantize") or "unknown",
-            "size": size_of(first["model_type"]) or facts.get("size"),
-            "device": _device(first["backends"], first["gpu_info"]),
-            "environment": (facts.environment() or Environment()).model_copy(
-                update={"gpu": (first["gpu_info"],) if first["gpu_info"] else ()}
-            ),
-            "settings": {name: first[name] for name in ("model_type", "gpu_info", "backends") if first[name]}
-            | ({"published_quantize": str(facts.get("quantize"))} if facts.get("quantize") else {}),
-        }
+        parameters=parameters,
+        bits_per_weight=8 * size / parameters if size and parameters else None,
+        ignore_eos=True,
+        quantisation=format_of(first["model_type"]) or facts.get("quantize") or UNKNOWN,
+        size=size_of(first["model_type"]) or facts.get("size"),
+        device=_device(first["backends"], first["gpu_info"]),
+        environment=environment.model_copy(update={"gpu": (first["gpu_info"],) if first["gpu_info"] else ()}),
+        settings={name: first[name] for name in ("model_type", "gpu_info", "backends") if first[name]} | published,
     )
     for index, row in enumerate(rows):
         yield Sample(
@@ -234,41 +217,3 @@ def _per_token(rows: Sequence[_Row], tokens: int, name: str, bytes_each: int) ->
     told = [(rate, row.seconds()) for row in rows if (rate := row.number(name))]
     amounts = [rate * 2**30 * seconds / tokens / bytes_each for rate, seconds in told]
     return round(statistics.median(amounts)) if amounts else None
-
-
-def _run(
-    run_id: str,
-    facts: Facts,
-    *,
-    backend: str,
-    samples: int,
-    max_new_tokens: int,
-    weight_bytes: int | None,
-    notes: tuple[str, ...],
-    options: dict[str, JsonValue] | None = None,
-) -> Run:
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend=backend,
-        kind="autoregressive",
-        model=facts.get("size") or "unknown",
-        size=facts.get("size"),
-        quantisation=facts.get("quantize") or "unknown",
-        device=facts.device() or "unknown",
-        options=options or {},
-        seed=facts.seed(),
-        samples=samples,
-        warmup=0,
-        max_new_tokens=max_new_tokens,
-        environment=facts.environment(),
-        weight_bytes=weight_bytes,
-        notes=(
-            *facts.notes(),
-            *notes,
-            "the rows name no model: `model` is the size label",
-        ),
-    )

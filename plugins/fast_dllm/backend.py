@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
-from ... import BackendError, ModelError
+from ... import ModelError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
-from ...core.sdk.cores import cores
+from ...core.sdk.batches import check_prompts
+from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_rows
-from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
 from .check import check_cell, inert_options
 from .options import FastDllmOptions
 from .variant import Variant
 
 if TYPE_CHECKING:
     from ...core.records.workload import Workload
-
-_FIX = (
-    'pip install "decodebench[fast-dllm]"  '
-    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
-)
 
 
 _SCORE_READS = ("dtype", "compile", "n_threads", "block_length", "mask_id", "scoring")
@@ -38,14 +33,13 @@ class FastDllmBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     max_batch_size: ClassVar[int] = 64
     Options: ClassVar[type[BackendOptions]] = FastDllmOptions
+    colour: ClassVar[str | None] = "#4F93C8"
+    marker: ClassVar[str | None] = "P"
 
     @classmethod
     def probe(cls) -> Availability:
         """Look torch's version up; it stays unimported."""
-        try:
-            return Availability(True, version=f"torch {version('torch')}")
-        except PackageNotFoundError as error:
-            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+        return probe_packages("torch {torch}", "torch", fix=torch_fix("fast-dllm"))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -82,10 +76,7 @@ class FastDllmBackend(Backend):
         from .network import Network
 
         assert isinstance(options, FastDllmOptions)
-        threads = options.n_threads or cores()
-        torch.set_num_threads(threads)
-        if device not in self.devices():
-            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        threads = start_torch(device, options.n_threads, self.devices())
         self._device = device
         self._variant = variant = Variant.read(model.path)
         mask_id = variant.mask(options.mask_id, model.path)
@@ -116,8 +107,7 @@ class FastDllmBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue every request of the batch; a step per forward and row that commits tokens."""
-        if any(not request.prompt_ids for request in batch):
-            raise BackendError("the prompt has no tokens")
+        check_prompts(batch)
         for request in batch:
             if self._network.mask_id in request.prompt_ids:
                 raise ModelError(f"the prompt holds the mask token, id {self._network.mask_id}")

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from ... import BackendError
 from ...core.contract.generation import Request, Step
+from ...core.sdk.torch_layers.place import Place
 from .accounts import Accounts, block_causal_tokens, full_attention_tokens
 from .block_causal import BlockCausalPlan, generate
 from .canvas import Canvas
@@ -135,7 +136,7 @@ class Decoder:
             self.memory.begin(forwards[0])
         if len(rows) == 1:
             cache = self._network.cache.rows(1, rows[0].index)
-            place = BlockCausal(n, self._block) if forwards[0].kind == "prefill" else _window(forwards[0])
+            place: Place = BlockCausal(n, self._block) if forwards[0].kind == "prefill" else _window(forwards[0])
         else:
             cache = self._network.cache.data
             extents = [forward.extent for forward in forwards]
@@ -157,7 +158,7 @@ class Decoder:
             return split(plain(logits), sizes)
         return [
             row.proposer(own) if len(own) else Proposals((), ())
-            for row, own in zip(rows, logits.split(sizes), strict=True)
+            for row, own in zip(rows, torch.split(logits, sizes), strict=True)
         ]
 
     def _padded(self, tokens: list[int], forward: Forward, n: int) -> list[int]:

@@ -115,7 +115,7 @@ def _arguments(row: Mapping[str, Any]) -> dict[str, Any]:
     options = _resolved(row)
     known = {name: options.get(name) for name in ("threshold", "small_block_size", "reuse_k", "layer_subset")}
     cache = options.get("cache")
-    known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(cache)}
+    known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(str(cache))}
     arguments = {name: value for name, value in known.items() if value is not None}
     return {"model_path": row["model"], **arguments, "max_new_tokens": row["max_new_tokens"]}
 

@@ -165,4 +165,5 @@ def _mask_id(folder: Path, ids: Mapping[str, int]) -> int | None:
     file = folder / "tokenizer_config.json"
     stated: Any = read_json(file).get("mask_token") if file.is_file() else None
     text = stated.get("content") if isinstance(stated, dict) else stated
-    return next((ids[token] for token in (text, *_MASK_TOKENS) if token in ids), None)
+    named = (text, *_MASK_TOKENS) if isinstance(text, str) else _MASK_TOKENS
+    return next((ids[token] for token in named if token in ids), None)

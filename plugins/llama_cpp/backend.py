@@ -5,20 +5,22 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, UsageError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.sdk.batches import only_request
+from ...core.sdk.gguf.formats import QUANTISATIONS
+from ...core.sdk.packages import probe_packages
 from .options import LlamaCppOptions
-from .quantisations import QUANTISATIONS
 from .sampling import new_chain
 
 if TYPE_CHECKING:
     import numpy as np
 
+_FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
 _SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
 
@@ -32,6 +34,8 @@ class LlamaCppBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = LlamaCppOptions
+    colour: ClassVar[str | None] = "#D55E00"
+    marker: ClassVar[str | None] = "s"
 
     _model: Any = None
     _context: Any = None
@@ -39,16 +43,7 @@ class LlamaCppBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         """Say whether llama-cpp-python and gguf are installed."""
-        fix = (
-            'pip install "decodebench[llama-cpp]"'
-            "  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes"
-        )
-        for package in ("llama-cpp-python", "gguf"):
-            try:
-                version(package)
-            except PackageNotFoundError:
-                return Availability(False, reason=f"the package {package} is not installed", fix=fix)
-        return Availability(True, version=version("llama-cpp-python"))
+        return probe_packages("{llama-cpp-python}", "llama-cpp-python", "gguf", fix=_FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -77,8 +72,8 @@ class LlamaCppBackend(Backend):
         cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert and quantise to GGUF, and find out whether this machine bears repacked weights."""
+        from ...core.sdk.gguf.preparation import prepare_gguf
         from .extra_buffers import use_extra_buffers
-        from .prepare import prepare_gguf
 
         assert isinstance(options, LlamaCppOptions)
         prepared = prepare_gguf(model, quantisation, cache)
@@ -171,12 +166,7 @@ class LlamaCppBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Prefill, then one token per step."""
-        if len(batch) != 1:
-            raise BackendError(f"llama-cpp takes one request at a time, not {len(batch)}")
-        request = batch[0]
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
-        return self._continue(request)
+        return self._continue(only_request(self.name, batch))
 
     def _prefill(self, request: Request) -> int:
         """Evaluate the prompt; only the last position's logits are computed. Return the number of calls."""

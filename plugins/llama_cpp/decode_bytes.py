@@ -38,7 +38,8 @@ def kv_bytes_per_token(model: Any, kv_cache_type: str) -> int | None:  # noqa: A
     head = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
     keys, values = (_number(model, f"attention.{what}_length") or head for what in ("key", "value"))
     per_block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kv_cache_type.upper()]]
-    return llama_cpp.llama_model_n_layer(model) * kv_heads * (keys + values) * block_bytes // per_block
+    per_layer: int = kv_heads * (keys + values) * block_bytes
+    return int(llama_cpp.llama_model_n_layer(model)) * per_layer // per_block
 
 
 def _number(model: Any, key: str) -> int | None:  # noqa: ANN401 - a C pointer

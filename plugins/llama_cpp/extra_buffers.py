@@ -127,7 +127,7 @@ def _prefill(path: Path) -> bool:
 
 
 def _main(folder: Path) -> int:
-    from .quantise import quantise
+    from ...core.sdk.gguf.quantise import quantise
 
     source = folder / "tiny.gguf"
     _write_tiny_model(source)

@@ -20,7 +20,7 @@ NAME = "decodebench"
 _SCORED_TOGETHER = 16  # requests between two entries of the cache and two steps of the progress bar
 
 
-class DecodebenchLM(LM):
+class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
     """Any backend of decodebench as a model of the harness.
 
     Args:
@@ -68,7 +68,8 @@ class DecodebenchLM(LM):
         stands among the model arguments.
         """
         size = (additional_config or {}).get("batch_size")
-        return cls(**({"batch_size": size} | arg_dict))
+        arguments: dict[str, Any] = {"batch_size": size} | arg_dict
+        return cls(**arguments)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return log-probability and whether greedy decoding gives it, for each (context, continuation)."""

@@ -141,14 +141,13 @@ class Leaf:
             yield self._sample(number, doc, requests), requests
 
     def _sample(self, number: int, doc: Mapping[str, Any], requests: Sequence[Instance]) -> TaskSample:
-        about = {"id": f"{self.label}/{number}", "reference": str(self.task.doc_to_target(doc))}
+        name, reference = f"{self.label}/{number}", str(self.task.doc_to_target(doc))
         contexts = tuple(str(request.args[0]) for request in requests)
         if self.task.OUTPUT_TYPE == "generate_until":
-            return TaskSample(prompt=contexts[0], **about)
+            return TaskSample(name, contexts[0], reference)
         choices = tuple(str(request.args[1]) for request in requests)
-        return TaskSample(
-            prompt=contexts[0], choices=choices, contexts=contexts if len(set(contexts)) > 1 else (), **about
-        )
+        differing = contexts if len(set(contexts)) > 1 else ()
+        return TaskSample(name, contexts[0], reference, choices=choices, contexts=differing)
 
     def measures(self, requests: Sequence[Instance], answers: Sequence[Any]) -> tuple[dict[str, float], str | None]:
         """Return every figure of one problem by metric and filter, and what the main filter took from the answer."""
@@ -231,7 +230,7 @@ def _settings(leaves: Sequence[Leaf]) -> Mapping[str, Any]:
     """Return stop strings and limit of the answers, which a group's tasks must agree on."""
     from lm_eval.models.utils import normalize_gen_kwargs
 
-    found = [normalize_gen_kwargs(leaf.task.config.generation_kwargs or {}) for leaf in leaves]
+    found: list[Mapping[str, Any]] = [normalize_gen_kwargs(leaf.task.config.generation_kwargs or {}) for leaf in leaves]
     if any((one["until"], one["max_gen_toks"]) != (found[0]["until"], found[0]["max_gen_toks"]) for one in found):
         raise UsageError("the tasks of this group end their answers in different ways: run them one by one")
     return found[0]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.sdk.batches import only_request
 from ...core.sdk.cores import cores
+from ...core.sdk.packages import probe_packages
 from . import stock
 from .options import MlcOptions
 from .quantisations import QUANTISATIONS
+
+if TYPE_CHECKING:
+    from .config import Model
 
 _LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
 _FIX = 'pip install "decodebench[mlc]"'
@@ -30,16 +34,15 @@ class MlcBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = MlcOptions
+    colour: ClassVar[str | None] = "#CC79A7"
+    marker: ClassVar[str | None] = "^"
 
     @classmethod
     def probe(cls) -> Availability:
         """Look versions up; no engine is imported."""
         if stock.is_installed():
             return Availability(True, version="mlc_llm")
-        try:
-            return Availability(True, version=f"tvm {version('apache-tvm')} (own cpu schedule)")
-        except PackageNotFoundError:
-            return Availability(False, reason="apache-tvm is not installed", fix=_FIX)
+        return probe_packages("tvm {apache-tvm} (own cpu schedule)", "apache-tvm", fix=_FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -132,12 +135,7 @@ class MlcBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
-        if len(batch) != 1:
-            raise BackendError(f"mlc takes one request at a time, not {len(batch)}")
-        (request,) = batch
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
-        return self._engine.generate(request)
+        return self._engine.generate(only_request(self.name, batch))
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time."""
@@ -153,7 +151,7 @@ class MlcBackend(Backend):
         gc.collect()
 
 
-def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, object]:
+def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, Model]:
     from ...core.sdk.checkpoint import Checkpoint
     from .config import from_checkpoint
     from .convert import CONVERTER_VERSION, write_folder

@@ -10,7 +10,7 @@ from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint, read_json
 from ...core.sdk.decoder_config import DecoderConfig, rope_divisors, rope_type
 from .quantisations import FORMATS
-from .relax.attention import PAGE, Heads
+from .relax.heads import PAGE, Heads
 from .relax.layout import GROUP
 from .relax.model import Decoder
 

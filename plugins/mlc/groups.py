@@ -31,13 +31,3 @@ def quantise(matrix: np.ndarray, form: WeightFormat) -> tuple[np.ndarray, np.nda
     parts = stored.reshape(n, k // form.per_word, form.per_word)
     shifts = np.arange(form.per_word, dtype=np.uint32) * np.uint32(form.bits)
     return np.bitwise_or.reduce(parts << shifts, axis=-1), scales
-
-
-def dequantise(words: np.ndarray, scales: np.ndarray, form: WeightFormat) -> np.ndarray:
-    """Return the float32 matrix [N, K] that words and scales stand for."""
-    import numpy as np
-
-    shifts = np.arange(form.per_word, dtype=np.uint32) * np.uint32(form.bits)
-    stored = (words[..., None] >> shifts) & np.uint32(2**form.bits - 1)
-    steps = stored.reshape(*scales.shape, GROUP).astype(np.float32) - form.max_int
-    return (steps * scales.astype(np.float32)[..., None]).reshape(words.shape[0], -1)

@@ -136,7 +136,7 @@ def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], parameters: i
             _Tensor(
                 name=name,
                 shape=array.shape,
-                dtype=str(array.dtype),  # type: ignore[arg-type]
+                dtype=str(array.dtype),
                 format="raw",
                 nbytes=array.nbytes,
                 byteOffset=len(content),

@@ -9,8 +9,8 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.model_source import ModelSource
 from ...core.contract.task import Score, Task, TaskSample
 from ...core.sdk.answers import final_number
+from .family import DFLASH, WEIGHTS_FOLDER
 from .random_models import RANDOM_MODELS, build
-from .recipes import DFLASH, WEIGHTS_FOLDER
 from .task import tiny_choice_samples, tiny_gsm_samples
 
 decodebench_api = ">=2,<3"

@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import unknown_name
-from .dflash_network import DraftShape
-from .diffusion_network import BlockDiffusionShape
-from .network import Shape
-from .recipes import WEIGHTS_FOLDER
-from .tokenizer import END_ID, PAD_ID
+from .family import END_ID, PAD_ID, WEIGHTS_FOLDER
+from .shapes import BlockDiffusionShape, DraftShape, Shape, without_head_norms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +40,7 @@ class RandomModel:
         """Name every weight with its dimensions."""
         sizes = self.shape.tensors()
         if not self.has_head_norms:
-            sizes = {name: size for name, size in sizes.items() if "q_norm" not in name and "k_norm" not in name}
+            sizes = without_head_norms(sizes)
         if self.has_biases:
             projections = [(name, size) for name, size in sizes.items() if name.endswith(_BIASED)]
             sizes |= {name.removesuffix("weight") + "bias": size[:1] for name, size in projections}

@@ -11,6 +11,7 @@ from ... import BackendError, ModelCache, ModelError, UsageError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.sdk.batches import only_request
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -34,6 +35,8 @@ class TinygradBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = TinygradOptions
+    colour: ClassVar[str | None] = "#009E73"
+    marker: ClassVar[str | None] = "D"
 
     _metadata: Mapping[str, Any] | None = None
     _read_vocabulary: Vocabulary | None = None
@@ -81,7 +84,7 @@ class TinygradBackend(Backend):
                 f"quantisation {quantisation!r} is made by llama.cpp, and {missing[0]} is not installed: "
                 'pip install "decodebench[llama-cpp]"'
             )
-        from ..llama_cpp.prepare import prepare_gguf
+        from ...core.sdk.gguf.preparation import prepare_gguf
 
         return prepare_gguf(model, quantisation, cache)
 
@@ -167,11 +170,7 @@ class TinygradBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
-        if len(batch) != 1:
-            raise BackendError(f"tinygrad takes one request at a time, not {len(batch)}")
-        (request,) = batch
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
+        request = only_request(self.name, batch)
         self._check_room(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
         trace: list[Step] = []
         self._samples.append((request.seed, trace))
@@ -264,7 +263,7 @@ def _prepared_file(model: ResolvedModel) -> PreparedModel:
     path = find_gguf(model.path)
     facts = None
     if find_spec("gguf") is not None:
-        from ..llama_cpp.gguf_facts import inspect_gguf
+        from ...core.sdk.gguf.facts import inspect_gguf
 
         facts = inspect_gguf(path)
     return PreparedModel(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint, StoredTensor
 from ...core.sdk.decoder_config import rope_divisors, rope_type
-from ..llama_cpp.architecture import Shape, Target
+from ...core.sdk.gguf.architecture import Shape, Target
 from .matrices import FORMATS, Embedding, Linear, Matrix
 
 if TYPE_CHECKING:

@@ -117,10 +117,13 @@ class _Input:
     def write(self, ids: Sequence[int]) -> None:
         """Write ``ids`` and zeros behind them."""
         import numpy as np
+        from tinygrad.device import Buffer
 
         row = np.zeros(self._size, dtype=np.int32)
         row[: len(ids)] = ids
-        self.tensor.uop.base.buffer.copyin(row.data)
+        buffer = self.tensor.uop.base.buffer
+        assert isinstance(buffer, Buffer)  # of one device
+        buffer.copyin(row.data)
 
 
 def _picker(request: Request) -> Callable[[Tensor, Tensor], int]:

@@ -92,7 +92,8 @@ def cached_kernels() -> int | None:
         return 0
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as cache:
         tables = [name for (name,) in cache.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return sum(cache.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables)
+        counts = [cache.execute(f'SELECT count(*) FROM "{table}"').fetchone() for table in tables]
+    return sum(int(found) for (found,) in counts)
 
 
 def free_memory(device: str) -> None:
@@ -100,6 +101,9 @@ def free_memory(device: str) -> None:
     import gc
 
     from tinygrad import Device
+    from tinygrad.device import LRUAllocator
 
     gc.collect()
-    Device[device.upper()].allocator.free_cache()
+    allocator = Device[device.upper()].allocator
+    if isinstance(allocator, LRUAllocator):
+        allocator.free_cache()  # type: ignore[no-untyped-call]

@@ -244,7 +244,8 @@ def _e4m3(values: np.ndarray) -> np.ndarray:
     exponents = np.where(magnitudes < 2.0**-6, -6, np.frexp(magnitudes)[1] - 1)  # subnormal numbers have the least
     eighths = np.rint(np.ldexp(magnitudes, 3 - exponents))  # 8 to 16, below 8 for subnormal numbers
     codes = (exponents + 7) * 8 + eighths.astype(np.int32) - 8
-    return (codes | np.where(np.signbit(values), 0x80, 0)).astype(np.uint8)
+    signs = np.where(np.signbit(values), 0x80, 0)
+    return np.asarray(codes | signs, dtype=np.uint8)
 
 
 def _halves(values: np.ndarray) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,8 @@ class Network:
         config = model.blk[0].config
         angles = Tensor(rotary_table(config.rope_dim, capacity, config.rope_theta, divisors)).realize()
         size = (2, 1, config.n_kv_heads, capacity, config.head_dim)
-        for block in model.blk:
+        blocks: list[Any] = model.blk  # their class sets these two only when it is first called
+        for block in blocks:
             block.freqs_cis = angles
             block.cache_kv = Tensor.zeros(*size).contiguous().realize()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...core.contract.model import Quantisation
-from ..llama_cpp.quantisations import QUANTISATIONS as GGUF_QUANTISATIONS
+from ...core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
 
 AS_STORED = "gguf"
 

@@ -14,7 +14,6 @@ end, or not at all.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import statistics
@@ -88,7 +87,7 @@ class TinygradTextLog(LogParser):
         text = read_text(path)
         log = _parse(path, text)
         facts = Facts(log.facts, path)
-        run_id = facts.get("uuid") or f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        run_id = facts.run_id(text)
         seconds, weight_bytes = _agreeing(path, log.steps)
         pieces, rewritten = _pieces([step.text for step in log.steps])
         yield _run(run_id, log, facts, weight_bytes, rewritten)
@@ -112,7 +111,8 @@ def _parse(path: Path, text: str) -> _Log:
         elif found := _TOTAL.fullmatch(line):
             if not enqueue:
                 raise malformed(path, number, "total", "no 'enqueue' line comes before it")
-            log.steps.append(_LogStep(number, enqueue[1], *map(float, found.groups())))
+            total_ms, rate, moved, moved_weights = map(float, found.groups())
+            log.steps.append(_LogStep(number, enqueue[1], total_ms, rate, moved, moved_weights))
             enqueue = None
         elif log.steps and not enqueue:
             log.steps[-1].text.append(line)
@@ -240,23 +240,12 @@ def _pieces(texts: Sequence[Sequence[str]]) -> tuple[list[str | None], int]:
 
 
 def _run(run_id: str, log: _Log, facts: Facts, weight_bytes: int | None, rewritten: int) -> Run:
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="tinygrad",
-        kind="autoregressive",
-        model=facts.get("size") or UNKNOWN,
-        size=facts.get("size"),
-        quantisation=facts.get("quantize") or UNKNOWN,
-        device=facts.device() or UNKNOWN,
+    return facts.run(
+        run_id,
+        "tinygrad",
         seed=facts.seed(),
         samples=1,
-        warmup=0,
         max_new_tokens=max(1, len(log.steps)),
-        environment=facts.environment(),
         load_s=log.load_s,
         parameters=_parameters(log, facts),
         weight_bytes=weight_bytes,

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar
 
-from ... import BackendError, ModelCache, ModelError
+from ... import ModelCache, ModelError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
-from ...core.sdk.cores import cores
+from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import context_length, count_weights, open_model
-from ...core.sdk.torch_device import free_device_memory, take_peak_bytes
+from ...core.sdk.packages import probe_packages, torch_fix
+from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
 from .quantise import QUANTISATIONS, check_available, quantise, weight_bytes
 
-_FIX = (
-    'pip install "decodebench[transformers]"  '
-    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
-)
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
 
 _SCORE_READS = ("dtype", "attention", "n_threads")
 
@@ -38,14 +33,13 @@ class TransformersBackend(Backend):
     first_step_is_prefill: ClassVar[bool] = True
     is_reference: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = TransformersOptions
+    colour: ClassVar[str | None] = "#0072B2"
+    marker: ClassVar[str | None] = "o"
 
     @classmethod
     def probe(cls) -> Availability:
         """Look the versions up; torch and transformers stay unimported."""
-        try:
-            return Availability(True, version=f"{version('transformers')} (torch {version('torch')})")
-        except PackageNotFoundError as error:
-            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+        return probe_packages("{transformers} (torch {torch})", "transformers", "torch", fix=torch_fix("transformers"))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -57,8 +51,8 @@ class TransformersBackend(Backend):
         """List the CPU and what CUDA and Metal offer."""
         import torch
 
-        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-        return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+        *cuda, cpu = torch_devices()
+        return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), cpu]
 
     @classmethod
     def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
@@ -102,13 +96,8 @@ class TransformersBackend(Backend):
             ModelError: transformers cannot load the folder.
             BackendError: the device does not exist.
         """
-        import torch
-
         assert isinstance(options, TransformersOptions)
-        threads = options.n_threads or cores()
-        torch.set_num_threads(threads)
-        if device not in self.devices():
-            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        threads = start_torch(device, options.n_threads, self.devices())
         self._device = device
         self._model = open_model(model.path, options.dtype, device, options.attention)
         parameters = sum(parameter.numel() for parameter in self._model.parameters())
@@ -128,12 +117,7 @@ class TransformersBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
-        if len(batch) != 1:
-            raise BackendError(f"transformers takes one request at a time, not {len(batch)}")
-        (request,) = batch
-        if not request.prompt_ids:
-            raise BackendError("the prompt has no tokens")
-        return self._decoder.generate(request)
+        return self._decoder.generate(only_request(self.name, batch))
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with one forward pass; log-probabilities in float32."""

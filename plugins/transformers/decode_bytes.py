@@ -41,4 +41,4 @@ def kv_bytes_per_token(model: PreTrainedModel) -> int | None:
     ]
     if len(widths) != 2 * config.num_hidden_layers or any(type(layer) is not DynamicLayer for layer in layers):
         return None
-    return sum(widths) * model.dtype.itemsize
+    return sum(widths) * int(model.dtype.itemsize)

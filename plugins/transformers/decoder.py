@@ -64,7 +64,8 @@ class Decoder:
         import torch
 
         with torch.inference_mode():
-            return self._model.forward(input_ids=tokens, use_cache=False).logits[0].float()
+            logits: torch.Tensor = self._model.forward(input_ids=tokens, use_cache=False).logits
+        return logits[0].float()
 
     def _empty_cache(self, length: int) -> Cache:
         from transformers import DynamicCache, StaticCache

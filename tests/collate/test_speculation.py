@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
-from decodebench.collate.collate import collate
-from decodebench.collate.speculation import analyse, pair
+from decodebench.collate.speculation import pair
 from decodebench.core.errors import UsageError
-from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
-from decodebench.viz.terminal.speculation import bars, cell_names, speculation_view
+from decodebench.viz.terminal.speculation import bars, cell_names
 
-
-def analysis(logs, experiment="exp", **arguments):
-    collate(logs.folder, all_plugins())
-    with Store.open(logs.folder) as store:
-        return analyse(store, experiment, **arguments)
-
-
-def steps(cycles, ttft=0.5):
-    """A prefill step of one token after ``ttft`` seconds, then one step per cycle.
-
-    A cycle is (block, tokens, seconds) or that with a dict of further fields.
-    """
-    made = [{"index": 0, "t_s": ttft, "step_s": ttft, "tokens": 1, "token_ids": [1]}]
-    for index, (block, tokens, seconds, *more) in enumerate(cycles, start=1):
-        made.append({
-            "index": index, "t_s": made[-1]["t_s"] + seconds, "step_s": seconds, "tokens": tokens,
-            "token_ids": [1] * tokens, "block_size": block, "drafted": block - 1, "accepted": tokens - 1,
-            "forwards": 1, **(more[0] if more else {}),
-        })  # fmt: skip
-    return made
-
-
-TWO_SAMPLES = (
-    [(4, 4, 0.2), (4, 1, 0.1), (4, 2, 0.1)],
-    [(4, 1, 0.1), (4, 1, 0.1)],
-)
+from .verify_cycles import analysis, baseline_cycles, shown, steps, three_ways, writer
 
 
 @pytest.fixture
 def write(logs, make_sample):
-    """Write one round: ``write(cell, samples)`` with the cycles of each sample."""
-
-    def write_round(cell, samples=TWO_SAMPLES, round=0, finish="stop", sample=(), **run):
-        content = [
-            make_sample(i, steps(cycles), finish=finish, **dict(sample)) for i, cycles in enumerate(samples)
-        ]  # fmt: skip
-        options = run.pop("options", {"block_size": 4})
-        run = {"backend": "spec", "kind": "speculative", "options": options, **run}
-        return logs.write(cell, round, content, samples=len(samples), **run)
-
-    return write_round
+    return writer(logs, make_sample)
 
 
 def test_acceptance_by_hand(write, logs):
@@ -112,22 +73,18 @@ def test_a_single_sample_has_no_interval(write, logs):
     assert (tau.value, tau.low, tau.high, tau.unit) == (2.0, None, None, None)
 
 
-def test_the_cycle_that_the_limit_cuts_counts_in_the_published_figures_only(write, logs):
+def test_the_cycle_that_the_limit_cuts_does_not_count(write, logs):
     write("a", [[(4, 4, 0.2), (4, 3, 0.2), (1, 1, 0.1)]], finish="length")
     cell = analysis(logs).cells[0]
     assert (cell.acceptance.cycles, cell.acceptance.tau.value) == (2, 3.5)
-    assert (cell.published.cycles, cell.published.tau) == (3, pytest.approx(8 / 3))
-    assert cell.published.block_counts == {1: 1, 4: 2} and [use.block_size for use in cell.blocks.sizes] == [4]
+    assert [use.block_size for use in cell.blocks.sizes] == [4]
     assert (cell.blocks.switches, cell.blocks.transitions) == (0, 1)
-    assert (cell.published.switches, cell.published.transitions) == (1, 2)
-    assert cell.published.tau_shares == pytest.approx((0, 1 / 3, 0, 1 / 3, 1 / 3))
     assert (cell.hit_cap, cell.hit_cap_share, cell.output_tokens_mean) == (1, 1.0, 9.0)
 
 
-def test_a_cycle_that_a_stop_cuts_counts_what_it_committed_and_published_what_it_verified(write, logs):
+def test_a_cycle_that_a_stop_cuts_counts_what_it_committed(write, logs):
     write("a", [[(4, 2, 0.2), (4, 2, 0.2, {"accepted": 3, "trace": {"tau": 4}})]])
-    cell = analysis(logs).cells[0]
-    assert (cell.acceptance.tau.value, cell.published.tau) == (2.0, 3.0)
+    assert analysis(logs).cells[0].acceptance.tau.value == 2.0
 
 
 def test_limit_is_told_by_the_token_count_where_the_log_has_no_reason(write, logs):
@@ -150,14 +107,11 @@ def test_cycle_times_by_hand(write, logs):
     first = {"draft_s": 0.02, "verify_s": 0.1, "engine_s": 0.15}
     second = {"draft_s": 0.04, "verify_s": 0.1, "engine_s": 0.25}
     write("a", [[(4, 4, 0.2, first), (4, 2, 0.3, second)]])
-    cell = analysis(logs).cells[0]
-    time = cell.time
+    time = analysis(logs).cells[0].time
     assert (time.clock, time.cycle_s, time.engine_cycle_s) == ("runner", pytest.approx(0.25), pytest.approx(0.2))
     assert (time.draft_s, time.verify_s) == (pytest.approx(0.03), pytest.approx(0.1))
     assert time.draft_share_of_cycle == pytest.approx(0.06 / 0.5)
     assert time.verify_share_of_cycle == pytest.approx(0.2 / 0.5)
-    assert cell.published.draft_share == pytest.approx(0.06 / 0.26)
-    assert cell.published.verify_s_per_cycle == pytest.approx(0.1)
 
 
 def test_a_log_without_step_times_falls_back_on_the_engines_clock(logs, make_sample):
@@ -179,7 +133,7 @@ def test_a_log_without_any_cycle_time_has_none(logs, make_sample):
     logs.write("a", 0, [make_sample(0, made, duration_s=None)], kind="speculative")
     cell = analysis(logs).cells[0]
     assert cell.time is None and cell.blocks.sizes[0].tokens_per_s is None and cell.acceptance.tau.value == 4
-    assert cell.e2e_tokens_per_s.value is None and cell.published.draft_share is None
+    assert cell.e2e_tokens_per_s.value is None
 
 
 def test_block_usage_by_hand(write, logs):
@@ -197,64 +151,6 @@ def test_block_usage_by_hand(write, logs):
 def test_a_backend_without_block_sizes_is_read_by_what_it_drafted(write, logs):
     write("a", [[(6, 3, 0.1, {"block_size": None})]])
     assert analysis(logs).cells[0].blocks.sizes[0].block_size == 6  # five drafts and the anchor
-
-
-def candidate(count, chosen, taus, **trace):
-    more = {"chosen_candidate_idx": chosen, "candidate_taus": taus, "candidate_rank_variants": [1, 2, 3, 4][:count]}
-    return {"candidates": count, "trace": more | trace}
-
-
-def test_candidates_by_hand(write, logs):
-    samples = [
-        [
-            (4, 2, 0.1, candidate(4, 1, [1, 2, 1, 1], cycle_max_candidates=4)),
-            (4, 3, 0.1, candidate(2, 0, [3, 1], cycle_max_candidates=8)),
-            (4, 4, 0.1, candidate(4, 3, [1, 1, 1, 4], cycle_max_candidates=4)),
-        ],
-        [(4, 1, 0.1, candidate(1, 0, [1], cycle_max_candidates=1))],
-    ]
-    write("a", samples)
-    use = analysis(logs).cells[0].candidates
-    assert use.candidates_per_cycle == pytest.approx(11 / 4)
-    assert use.candidates_per_cycle_mean == pytest.approx((10 / 3 + 1) / 2)
-    assert use.verify_calls_per_sample == 2.0  # three and one
-    assert use.most_candidates == 4
-    assert use.budget_counts == {1: 1, 4: 2, 8: 1}
-    assert use.chosen_counts == {0: 2, 1: 1, 3: 1} and use.rank_counts == {1: 2, 2: 1, 4: 1}
-    assert use.not_greedy_share == 0.5
-    assert use.gained_tokens_per_cycle == pytest.approx((1 + 0 + 3 + 0) / 4)
-
-
-def test_candidates_are_absent_without_the_machinery(write, logs):
-    write("a")
-    cell = analysis(logs).cells[0]
-    assert cell.candidates is None and cell.seeding is None
-
-
-def test_seeding_by_hand(write, logs):
-    def seeds(available, seeded, left):
-        return {"trace": {"recycled_available": available, "seeded_count": seeded, "recycled_next": left}}
-
-    write("a", [[(4, 2, 0.1, seeds(0, 0, 2)), (4, 1, 0.1, seeds(2, 2, 3)), (4, 3, 0.1, seeds(3, 0, 1))]])
-    use = analysis(logs).cells[0].seeding
-    assert (use.cycles, use.attempted_cycles, use.seeded_cycles, use.seeded_tokens, use.recycled_tokens) == (
-        3, 2, 1, 2, 6,
-    )  # fmt: skip
-    assert (use.seeded_share, use.seeded_tokens_per_cycle) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
-
-
-def test_ranks_that_are_no_numbers_are_left_out(write, logs):
-    ranks = {"candidate_rank_variants": [None, 3]}
-    write("a", [[(4, 2, 0.1, candidate(2, 1, [1, 2], **ranks)), (4, 2, 0.1, candidate(2, 0, [2, 1], **ranks))]])
-    use = analysis(logs).cells[0].candidates
-    assert (use.rank_counts, use.chosen_counts, use.gained_tokens_per_cycle) == ({3: 1}, {0: 1, 1: 1}, 0.5)
-
-
-def test_multi_round_sampling_counts_its_rounds_and_has_no_positions(write, logs):
-    cycles = [(16, 1, 0.1, {"drafted": n, "accepted": 1, "trace": {"round_idx": n}}) for n in (1, 1, 2, 3)]
-    write("a", [cycles])
-    found = analysis(logs).cells[0].acceptance
-    assert (found.round_counts, found.round_mean, found.positions) == ({1: 2, 2: 1, 3: 1}, 7 / 4, ())
 
 
 def test_aggregates_of_an_imported_log_are_handed_on(logs):
@@ -282,19 +178,6 @@ def test_start_up_has_no_total_where_a_part_is_unknown(write, logs):
     assert (found.load_s, found.import_s, found.first_sample_excess_s, found.total_s) == (1.5, None, None, None)
 
 
-def test_published_figures_stand_beside_ours(logs, make_sample):
-    engine = [
-        {"published_tpot_s": 0.1, "published_ttft_s": 0.3, "published_wall_s": 1.0, "published_output_tokens": 6.0},
-        {"published_tpot_s": 0.3, "published_ttft_s": 0.5, "published_wall_s": 3.0, "published_output_tokens": 10.0},
-    ]
-    content = [make_sample(i, steps([(4, 4, 0.4)]), engine=engine[i]) for i in range(2)]
-    logs.write("a", 0, content, kind="speculative")
-    cell = analysis(logs).cells[0]
-    assert (cell.published.tpot_s, cell.published.ttft_s) == (pytest.approx(0.2), pytest.approx(0.4))
-    assert cell.published.tokens_per_s == pytest.approx(16 / 4)
-    assert cell.tpot_s.value == pytest.approx(0.1)  # 4 tokens in 0.4 s
-
-
 def test_steady_state_leaves_out_the_first_measured_sample_only(logs, make_sample):
     content = [
         make_sample(0, steps([(4, 4, 9.0)]), is_warmup=True),
@@ -307,11 +190,6 @@ def test_steady_state_leaves_out_the_first_measured_sample_only(logs, make_sampl
     assert (whole.samples, whole.decode_tokens_per_s.value) == (3, pytest.approx(8 / 4.4))
     assert (steady.samples, steady.decode_tokens_per_s.value) == (2, pytest.approx(10.0))
     assert steady.acceptance.tau.value == 2.0 and steady.start_up == whole.start_up
-
-
-def baseline_cycles(tokens, seconds):
-    """What the same loop does with a block of one: a token a cycle."""
-    return [(1, 1, seconds)] * tokens
 
 
 def test_a_pair_by_hand(write, logs):
@@ -338,8 +216,9 @@ def test_a_pair_by_hand(write, logs):
     assert found.decomposition.cycle_ratio == pytest.approx((2.2 / 12) / (1.8 / 4))
     assert found.decomposition.is_exact and found.decomposition.rest == pytest.approx(1.0)
     assert found.warnings == ()
-    assert pair(result, "spec f16 block_size=4", "spec f16 block_size=1") == found
-    back = pair(result, "spec f16 block_size=1", "cell-b")
+    one, four = result.observed
+    assert pair(four, one) == found
+    back = pair(one, four)
     assert back.tpot.value == pytest.approx(1 / 1.5) and back.tau_delta.value == pytest.approx(-2)
 
 
@@ -395,42 +274,6 @@ def test_without_a_common_prompt_nothing_is_compared(write, logs):
     assert any("no prompt in common" in text for text in found.warnings)
 
 
-def three_ways(write):
-    off, on = ({"candidates": n, "trace": {"chosen_candidate_idx": 0}} for n in (1, 4))
-    common = {"block_size": 4, "candidate_mode": "none", "max_candidates": 4}
-    mode = {"candidate_mode": "branch_beam"}
-    write("a", [baseline_cycles(6, 0.1)], options={**common, "block_size": 1}, cell_index=0)
-    write("b", [[(4, 2, 0.1)] * 3], options=common, cell_index=1)
-    write("c", [[(4, 2, 0.125, off)] * 3], options={**common, **mode, "max_candidates": 1}, cell_index=2)
-    write("d", [[(4, 3, 0.15, on)] * 2], options={**common, **mode}, cell_index=3)
-
-
-def test_three_ways_take_candidates_apart(write, logs):
-    three_ways(write)
-    (design,) = analysis(logs).designs
-    assert "max_candidates=1" in design.off and "candidate_mode=none" in design.vanilla
-    assert "block_size=4" in design.vanilla
-    # six tokens take 0.3 s without, 0.375 s with the machinery alone, 0.3 s with candidates
-    assert design.machinery.tpot.value == pytest.approx(0.3 / 0.375)
-    assert design.candidates.tpot.value == pytest.approx(0.375 / 0.3)
-    assert design.whole.tpot.value == pytest.approx(1.0)
-    assert (design.machinery.tau_delta.value, design.candidates.tau_delta.value) == (0.0, 1.0)
-    assert design.candidates.cycle_time == pytest.approx(0.125 / 0.15)
-
-
-def test_no_design_without_all_three(write, logs):
-    write("a", [[(4, 2, 0.1, {"candidates": 4})]], options={"candidate_mode": "branch_beam"})
-    write("b", [[(4, 2, 0.1)]], options={"candidate_mode": "none"})
-    assert analysis(logs).designs == ()
-
-
-def test_candidates_that_a_log_without_traces_hides_are_not_taken_for_vanilla(write, logs):
-    three_ways(write)
-    options = {"block_size": 4, "candidate_mode": "branch_beam", "max_candidates": 4, "branch_depth": 6}
-    write("b", [[(4, 2, 0.1)] * 3], options=options, cell_index=1)
-    assert analysis(logs).designs == ()
-
-
 def test_a_baseline_out_of_another_log_is_no_silent_one(write, logs):
     write("a", options={"block_size": 1}, source_format="other")
     write("b", source_format="other")
@@ -476,15 +319,8 @@ def test_nothing_that_drafts_is_a_clear_error_that_names_what_does(write, logs):
 def test_a_speculative_log_without_steps_has_what_it_supports(logs):
     logs.write("a", 0, [], kind="speculative", load={"import_s": 4.4})
     cell = analysis(logs).cells[0]
-    assert (cell.acceptance, cell.time, cell.published, cell.samples) == (None, None, None, 0)
+    assert (cell.acceptance, cell.time, cell.samples) == (None, None, 0)
     assert cell.start_up.import_s == 4.4 and cell.output_tokens_mean is None
-
-
-def test_an_unknown_cell_of_a_pair_is_suggested(write, logs):
-    write("a")
-    result = analysis(logs)
-    with pytest.raises(UsageError, match="unknown cell 'spec f17'; did you mean 'spec f16'"):
-        pair(result, "spec f17", "spec f16")
 
 
 CYCLES = st.lists(
@@ -503,9 +339,7 @@ def test_identities(samples, other, finish, tmp_path_factory, make_logs, make_sa
         logs.write(cell, 0, made, kind="speculative")
     result = analysis(logs)
     for cell, content in zip(result.cells, (samples, other), strict=True):
-        every, published = sum(map(len, content)), cell.published
-        assert published.cycles == every == sum(published.block_counts.values())
-        assert published.transitions == every - len(content)
+        every = sum(map(len, content))
         if cell.acceptance is None:
             assert finish == "length" and every == len(content)
             continue
@@ -537,20 +371,14 @@ def test_the_decomposition_is_exact_where_cycles_make_all_tokens(samples, tmp_pa
     assert found.throughput.value == pytest.approx(found.decomposition.tau_ratio * found.decomposition.cycle_ratio)
 
 
-def shown(result, width=80):
-    output = io.StringIO()
-    Console(file=output, width=width).print(speculation_view(result))
-    return output.getvalue()
-
-
 def test_everything_stands_within_80_columns(write, logs):
     three_ways(write)
     text = shown(analysis(logs))
     assert "\x1b" not in text and "…" not in text and max(map(len, text.splitlines())) <= 80
     headers = [line for line in text.splitlines() if line.startswith(" cell ")]
-    ends = ("b/2", "rounds", "cycles by tau", "rate", "chosen rank", "outputs", "time", "start-up")
+    ends = ("b/2", "rounds", "cycles by tau", "rate", "outputs", "start-up")
     assert all(header.rstrip().endswith(end) for header, end in zip(headers, ends, strict=True)), headers
-    for word in ("machinery: 3 against 2", "0.80", "1:2", "3.00 x", "+1.00"):
+    for word in ("3.00 x", "+1.00"):
         assert word in text, word
 
 
@@ -577,7 +405,7 @@ def test_the_command_shows_tables_in_a_pipe(write, logs, cli):
     three_ways(write)
     ended = cli("speculation", logs.folder, "--baseline", "cell-b")
     assert ended.code == 0 and "\x1b" not in ended.out and ended.err == ""
-    for text in ("exp: speculative decoding", "max_candidates=4, the baseline", "machinery: 3 against 2"):
+    for text in ("exp: speculative decoding", "max_candidates=4, the baseline"):
         assert text in ended.out, text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 from dataclasses import replace
 
@@ -342,8 +343,9 @@ class Burst(Twin):
     name = "twin-burst"
 
     def row(self, row, request):
-        steps = list(super().row(row, request))
-        time.sleep(0.03)
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + 0.03:
+            steps = list(super().row(row, request))
         yield from steps
 
 
@@ -381,7 +383,7 @@ class HangsWhenClosed(Twin):
         try:
             yield from super().row(row, request)
         except GeneratorExit:
-            time.sleep(3600)
+            threading.Event().wait()
 
 
 class Unseeded(Twin):

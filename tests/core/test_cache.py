@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from decodebench import ModelCache
 
 BUILDER = """
-import sys, time
+import sys
 from pathlib import Path
 from decodebench import ModelCache
 
 def build(folder):
-    with open(sys.argv[2], "a") as log:
-        log.write("built\\n")
-    time.sleep(0.5)
+    print("building", flush=True)
+    sys.stdin.readline()
     (folder / "model").write_text("weights")
 
+print("asking", flush=True)
 print(ModelCache(Path(sys.argv[1])).entry("m", "key", build=build))
 """
 
 
-def test_two_processes_that_ask_at_once_build_once(tmp_path):
-    log = tmp_path / "log"
-    command = [sys.executable, "-c", BUILDER, str(tmp_path / "cache"), str(log)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    answers = {process.communicate(timeout=60)[0] for process in processes}
-    assert len(answers) == 1
-    assert log.read_text() == "built\n"
+def test_processes_that_ask_while_one_builds_wait_for_it(tmp_path):
+    command = [sys.executable, "-c", BUILDER, str(tmp_path)]
+
+    def start():
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "asking\n"
+        return process
+
+    first = start()
+    assert first.stdout.readline() == "building\n"
+    others = [start() for _ in range(2)]
+    answer, _ = first.communicate("go on\n", timeout=60)
+    assert Path(answer.strip(), "model").read_text() == "weights"
+    assert [other.communicate(timeout=60)[0] for other in others] == [answer, answer]
 
 
 def test_a_failed_build_leaves_nothing_behind(tmp_path):

@@ -34,7 +34,7 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
     commands = re.findall(r"^  (\w+)  +(.+)$", overview.split("Commands:")[1], re.MULTILINE)
     assert len(commands) >= 17
     for name, promise in commands:
-        own = " ".join(cli(name, "--help").out.split())
+        own = " ".join(cli.cold(name, "--help").out.split())
         assert promise.removesuffix("...")[:40] in own, name
 
 

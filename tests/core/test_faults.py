@@ -8,10 +8,11 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+
+from ..waiting import still_alive, until
 
 BASE = ["run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 6]
 
@@ -104,7 +105,7 @@ def test_a_write_that_fails_stops_the_run_and_loses_nothing_finished(cli, tmp_pa
     def small_files_only():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
 
-    ended = cli(*BASE, "--rounds", 2, "-o", folder, preexec_fn=small_files_only)
+    ended = cli.cold(*BASE, "--rounds", 2, "-o", folder, preexec_fn=small_files_only)
     assert ended.code == 1
     assert "cannot write the log" in ended.err
     assert "Traceback" not in ended.err
@@ -117,67 +118,66 @@ def test_a_write_that_fails_stops_the_run_and_loses_nothing_finished(cli, tmp_pa
     assert rows == [[0, 1], [1, 1]]
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "what was waited for did not happen"
-        time.sleep(0.05)
-
-
-def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, tmp_path):
+def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, gate, tmp_path):
     folder = tmp_path / "o"
-    arguments = [*BASE, "--rounds", 3, "-o", folder, "--set", "step_s=0.08"]
-    process = cli.start(*arguments)
-    wait_for(lambda: len(raw_logs(folder)) >= 1)
+    arguments = [*BASE, "--rounds", 3, "-o", folder]
+    process = cli.start(*arguments, env=gate.environment)
+    gate.hold_when(lambda: raw_logs(folder))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in err and "Traceback" not in err
-    kept = query(cli, folder, "select count(*) from runs where status = 'ok'")[0][0]
-    assert kept >= 1
+    assert query(cli, folder, "select count(*) from runs where status = 'ok'") == [[1]]
 
     resumed = cli(*arguments)
     assert resumed.code == 0
-    assert f"{kept} rounds are there already" in resumed.err
+    assert "1 rounds are there already" in resumed.err
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
     assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
 
 
-def test_two_runs_into_one_folder_do_not_disturb_each_other(cli, tmp_path):
+def test_a_run_in_the_background_goes_on_at_ctrl_c(cli, gate, tmp_path):
     folder = tmp_path / "o"
-    first = cli.start(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
-    wait_for(lambda: (folder / ".run.lock").exists() and list(folder.glob("raw/faulty/*.part")))
-    second = cli(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
+    process = cli.start(*BASE, "--rounds", 1, "-o", folder, env=gate.environment, interruptible=False)
+    gate.hold()
+    os.killpg(process.pid, signal.SIGINT)
+    gate.open()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert len(raw_logs(folder)) == 1
+
+
+def test_two_runs_into_one_folder_do_not_disturb_each_other(cli, gate, tmp_path):
+    folder = tmp_path / "o"
+    first = cli.start(*BASE, "--rounds", 1, "-o", folder, env=gate.environment)
+    gate.hold()
+    second = cli(*BASE, "--rounds", 1, "-o", folder)
     assert second.code == 2
     assert f"another run (process {first.pid})" in second.err
+    gate.open()
     first.communicate(timeout=120)
     assert first.returncode == 0
     assert len(raw_logs(folder)) == 1
 
 
-def test_a_killed_parent_leaves_no_worker_and_a_readable_part(cli, tmp_path):
+def test_a_killed_parent_leaves_no_worker_and_a_readable_part(cli, gate, tmp_path):
     folder = tmp_path / "o"
-    process = cli.start(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3")
-    wait_for(lambda: any('"type": "sample"' in f.read_text() for f in folder.glob("raw/faulty/*.part")))
+    process = cli.start(*BASE, "--rounds", 1, "--warmup", 0, "-o", folder, env=gate.environment)
+    for _ in range(7):  # the second sample's first step
+        gate.hold()
+    until(lambda: any('"type": "sample"' in f.read_text() for f in folder.glob("raw/faulty/*.part")), process)
     workers = children(process.pid)
     assert workers
     process.kill()
     process.communicate(timeout=30)
-    wait_for(lambda: not any(is_alive(pid) for pid in workers), 10)
+    assert still_alive(workers, seconds=10) == []
     rows = query(cli, folder, "select r.status, count(s.index) from runs r join samples s using (run_id) group by 1")
     assert rows == [["incomplete", 1]]
-    assert cli(*BASE, "--rounds", 1, "-o", folder, "--set", "step_s=0.3").code == 0
+    assert cli(*BASE, "--rounds", 1, "--warmup", 0, "-o", folder).code == 0
 
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])

@@ -21,6 +21,7 @@ from decodebench.core.records.store import Store
 
 from ..plugin_folder import decoder, distribution
 
+HOOKS = ("backends", "models", "tasks", "figures", "log_parsers", "exporters", "sweeps", "findings", "commands")
 SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 1, "--rounds", 1, "--max-new-tokens", 4]
 
 
@@ -244,7 +245,7 @@ def test_thirty_plugins_cost_a_listing_little(cli, thirty, tmp_path):
     for _ in range(4):
         for path, times in seconds.items():
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            found = cli("backends", "--json", env={"PYTHONPATH": path}).json
+            found = cli.cold("backends", "--json", env={"PYTHONPATH": path}).json
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
             assert sum(entry["name"].startswith("many") for entry in found) in (0, 30)
@@ -266,7 +267,7 @@ def test_core_names_no_plugin():
 
 
 def test_a_hook_asked_for_alone_finds_the_same(tmp_path, monkeypatch):
-    """Plugins that cannot have it are not imported; one whose source hides what it has is."""
+    """In whatever order hooks are asked for, names and clashes are the same; a source may hide what it has."""
     parts = """
 from decodebench import FindingCheck, hookimpl
 @hookimpl
@@ -274,20 +275,29 @@ def decodebench_findings():
     return [FindingCheck("hidden-check", "finds nothing", lambda cells: ())]
 """
     (tmp_path / "hidden_parts.py").write_text(parts)
-    distribution(tmp_path, "hiding", "1", hidden="from hidden_parts import *")
+    hidden, alien = "from hidden_parts import *", decoder("llama-cpp")
+    distribution(tmp_path, "hiding", "1", hidden=hidden, alien=alien)
     monkeypatch.syspath_prepend(tmp_path)
     whole = all_plugins()
     _ = whole.plugins  # loads them all
-    for hook in (
-        "backends",
-        "models",
-        "tasks",
-        "figures",
-        "log_parsers",
-        "exporters",
-        "sweeps",
-        "findings",
-        "commands",
-    ):
-        assert list(getattr(all_plugins(), hook)) == list(getattr(whole, hook))
-    assert "hidden-check" in whole.findings
+    assert "hidden-check" in whole.findings and "hiding:llama-cpp" in whole.backends
+    clashes = {plugin.address: plugin.clashes for plugin in whole.plugins if plugin.clashes}
+    assert set(clashes) == {"hiding:alien"}
+    for first in HOOKS:
+        registry = all_plugins()
+        for hook in (first, *reversed(HOOKS)):
+            assert list(getattr(registry, hook)) == list(getattr(whole, hook))
+        assert {plugin.address: plugin.clashes for plugin in registry.plugins if plugin.clashes} == clashes
+
+
+@pytest.mark.parametrize("hook", ["findings", "sweeps", "backends"])
+def test_a_hook_asked_for_alone_imports_no_plugin_that_cannot_have_it(hook):
+    code = (
+        "import sys; from decodebench.core.isolation.plugins import all_plugins\n"
+        "list(getattr(all_plugins(), sys.argv[1])); print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, hook], capture_output=True, text=True, check=True)
+    ours = [plugin for plugin in all_plugins().plugins if plugin.distribution == "decodebench"]
+    having = {plugin.module for plugin in ours if f"decodebench_{hook}" in plugin.hooks}
+    assert having
+    assert {plugin.module for plugin in ours} & set(ended.stdout.split()) == having

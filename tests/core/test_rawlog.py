@@ -1,4 +1,3 @@
-import contextlib
 import json
 
 import pytest
@@ -66,8 +65,12 @@ def test_mutated_bytes_raise_nothing_but_a_raw_log_error(whole, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = whole.with_name("mutated.jsonl")
     path.write_bytes(content)
-    with contextlib.suppress(RawLogError):
-        rawlog.read(path)
+    try:
+        log = rawlog.read(path)
+    except RawLogError as error:
+        assert str(error).startswith(f"{path}:")
+    else:
+        assert len(log.samples) <= len(rawlog.read(whole).samples), "a sample was invented"
 
 
 @pytest.mark.parametrize(

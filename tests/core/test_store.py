@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -144,19 +145,22 @@ def test_facts_are_those_of_the_steps_that_are_there(tmp_path):
 
 
 HOLD = (
-    "import sys, pathlib, time; from decodebench.core.records.store import Store\n"
+    "import sys, pathlib; from decodebench.core.records.store import Store\n"
     "s = Store.open(pathlib.Path(sys.argv[1]), read_only=False); print('open', flush=True); "
 )
 
 
 def test_a_lock_that_is_let_go_is_waited_for(tmp_path):
-    code = HOLD + "sys.stdin.readline(); time.sleep(0.3); s.close()"
+    code = HOLD + "sys.stdin.readline(); s.close()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "open\n"
-        print(file=other.stdin, flush=True)
-        Store.open(tmp_path).close()
+        with ThreadPoolExecutor() as pool:
+            opening = pool.submit(Store.open, tmp_path)
+            assert not wait([opening], timeout=0.3).done
+            print(file=other.stdin, flush=True)
+            opening.result(timeout=20).close()
 
 
 def test_a_locked_store_says_so(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from decodebench import ModelError
 from decodebench.core.sdk.tokenizer import Codec, ids_hash, pieces
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
-from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
+from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
 
 def decode_bytes(ids: Sequence[int]) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import Field
@@ -44,7 +48,7 @@ Fault = Literal[
 
 class FaultyOptions(BackendOptions):
     fault: Fault = Field("none", description="what goes wrong, from the second sample on")
-    step_s: float = Field(0.0, ge=0, le=60, description="time every step takes")
+    step_s: float = Field(0.0, ge=0, le=60, description="time every step computes for")
 
 
 class Faulty(Backend):
@@ -87,7 +91,7 @@ class Faulty(Backend):
                 print("about to touch memory that is not ours", file=sys.stderr, flush=True)
                 ctypes.string_at(0)
             case "hang":
-                time.sleep(3600)
+                threading.Event().wait()
             case "allocate":
                 self.hoard = [bytearray(64 * 2**20) for _ in range(1000)]
             case "raise-generate":
@@ -98,12 +102,26 @@ class Faulty(Backend):
         fault = self.options.fault if self.calls > 1 else "none"
         count = {"too-many": limit + 1, "too-few": limit - 1}.get(fault, limit)
         for index in range(count):
-            if self.options.step_s:
-                time.sleep(self.options.step_s)
+            _wait_at_the_gate()
+            _compute(self.options.step_s)
             token = 20 + (request.prompt_ids[-1] + index) % 300
             if fault == "after-stop" and index == 1:
                 token = request.stop_token_ids[0]
             yield Step((token,), row=row, forwards=1)
+
+
+def _wait_at_the_gate() -> None:
+    """Wait until the test lets this step through, where it has put a gate (``tests/waiting.py``)."""
+    if gate := os.environ.get("FAULTY_GATE"):
+        with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):  # it is open
+            connection.connect(gate)
+            connection.recv(1)
+
+
+def _compute(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
 class NoProblems(Task):

@@ -5,21 +5,86 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import decodebench.plugins.reference.problems as problems
-from decodebench import ResolvedModel
+from decodebench import Backend, ModelCache, Request, ResolvedModel, Step
 
 TINY = Path(problems.__file__).parent / "weights" / "target"
 
 
 def resolve(path: Path) -> ResolvedModel:
     """Describe a model as the host does."""
-    files = sorted(f for f in (path.iterdir() if path.is_dir() else [path]) if f.is_file())
+    files = sorted(f for f in (path.rglob("*") if path.is_dir() else [path]) if f.is_file())
     digest = hashlib.sha256(b"".join(f.name.encode() + f.read_bytes() for f in files)).hexdigest()
-    config = path / "config.json"
-    architecture = json.loads(config.read_text()).get("architectures", [None])[0] if config.is_file() else None
+    architecture = None
+    if (path / "config.json").is_file():
+        try:
+            architecture = json.loads((path / "config.json").read_text()).get("architectures", [None])[0]
+        except ValueError:
+            architecture = "unreadable"
     return ResolvedModel(str(path), path, digest, architecture)
+
+
+class Loaded:
+    """A loaded backend and shorthands for what tests ask of it."""
+
+    def __init__(
+        self, kind: type[Backend], path: Path, quantisation: str, cache: ModelCache | None, /, **options
+    ) -> None:
+        chosen = kind.Options(**{"n_threads": 1, **options})
+        self.prepared = kind.prepare(resolve(path), quantisation, "cpu", chosen, cache)
+        self.backend = kind()
+        self.facts = self.backend.load(self.prepared, "cpu", chosen)
+
+    def steps(self, prompt, limit: int = 16, **changes) -> list[Step]:
+        return list(self.backend.generate([Request(tuple(prompt), limit, **changes)]))
+
+    def tokens(self, prompt, limit: int = 16, **changes) -> list[int]:
+        return [token for step in self.steps(prompt, limit, **changes) for token in step.token_ids]
+
+
+class Engine:
+    """One backend that tests load with this and that: once each, and all are closed at the end.
+
+    Args:
+        kind: the backend.
+        plain: its quantisation that leaves weights as they are, for tests that name none.
+        cache: of prepared models; None for a backend that prepares none.
+        loaded: what to return, where tests need further shorthands.
+    """
+
+    def __init__(
+        self, kind: type[Backend], plain: str, cache: ModelCache | None = None, loaded: type[Loaded] = Loaded
+    ) -> None:
+        self._kind, self._plain, self._cache, self._class = kind, plain, cache, loaded
+        self._loaded: dict[tuple, Loaded] = {}
+
+    def __call__(self, path: Path, quantisation: str | None = None, /, **options) -> Loaded:
+        """Return what was loaded with the same arguments before, or load it."""
+        key = (path, quantisation or self._plain, *sorted(options.items()))
+        if key not in self._loaded:
+            self._loaded[key] = self.anew(path, quantisation, **options)
+        return self._loaded[key]
+
+    def anew(self, path: Path, quantisation: str | None = None, /, **options) -> Loaded:
+        """Load for one test alone, which may spoil it."""
+        return self._class(self._kind, path, quantisation or self._plain, self._cache, **options)
+
+    def close(self) -> None:
+        for loaded in self._loaded.values():
+            loaded.backend.close()
+
+
+def problem_ids(count: int, seed: int = 5) -> list[tuple[int, ...]]:
+    """Return problems that the trained models have not seen, as ids."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+    texts = [problem.prompt for problem in islice(problems.held_out_problems(seed), count)]
+    return [tuple(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
 
 
 def torch_model(path: Path):
@@ -64,7 +129,16 @@ LLAMA3 = {
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
 
 
-def save_checkpoint(folder: Path, family: str, **changes) -> Path:
+def save_checkpoint(folder: Path, family: str, *, tokenizer=None, shard: str | None = None, **changes) -> Path:
+    """Write an untrained checkpoint of a family of transformers, float32.
+
+    Args:
+        folder: where.
+        family: Qwen2, Qwen3, Llama, ...
+        tokenizer: its own, where tests need one.
+        shard: largest file, as transformers writes sizes.
+        changes: keys of the configuration that are not as in ``SHAPE``.
+    """
     import torch
     import transformers
 
@@ -75,5 +149,19 @@ def save_checkpoint(folder: Path, family: str, **changes) -> Path:
         for parameter in model.parameters():
             if parameter.ndim == 1:  # biases are zero and norms one unless trained
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    if tokenizer is not None:
+        tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+def random_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int, scale: float) -> dict:
+    """Draw a checkpoint's tensors: norms near one, all else around zero."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        tensors[name] = 1 + 0.1 * noise if len(shape) == 1 and "bias" not in name else scale * noise
+    return tensors

@@ -7,93 +7,41 @@ import pytest
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.testing import BackendConformance
 
-ONE_THREAD = {"n_threads": 1}  # threads that spin beside other work make everything slow, and nothing more correct
+FURTHER = {  # beside every backend as it is without options
+    "llama-cpp in float32": {
+        "backend": "llama-cpp",
+        "quantisation": "f32",
+        "options": {"kv_cache_type": "f32", "flash_attention": "off"},
+    },
+    "llama-cpp in 4 bits": {"backend": "llama-cpp", "quantisation": "q4_k_m"},
+    "draft-target, adaptive": {"backend": "draft-target", "options": {"adaptive": True, "drafter": "prompt-lookup"}},
+    "dflash with candidates": {"backend": "dflash", "options": {"candidate_mode": "branch_beam"}},
+    "dflash, scheduled": {"backend": "dflash", "options": {"scheduler": "adl_ewma"}},
+    "fast-dllm, full attention": {"backend": "fast-dllm", "model": "tiny:llada"},
+}
+IN_CI = "llama-cpp in float32"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DECODEBENCH_CACHE", str(cache))
-        yield
+def cases() -> list:
+    """Every backend of ours that is registered, and what is further tried with some."""
+    plugins = [plugin for plugin in all_plugins().plugins if plugin.distribution == "decodebench"]
+    names = [name for plugin in plugins for name in plugin.provides.get("decodebench_backends", ())]
+    named = {name: {"backend": name} for name in names} | FURTHER
+    return [
+        pytest.param(case, id=name, marks=() if name == IN_CI else pytest.mark.nightly) for name, case in named.items()
+    ]
 
 
-class TestLlamaCpp(BackendConformance):
-    backend = "llama-cpp"
-    quantisation = "f32"
-    options = {**ONE_THREAD, "kv_cache_type": "f32", "flash_attention": "off"}
-
-
-@pytest.mark.nightly
-class TestDFlash(BackendConformance):
-    backend = "dflash"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestLlamaCppQuantised(BackendConformance):
-    backend = "llama-cpp"
-    quantisation = "q4_k_m"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestTransformers(BackendConformance):
-    backend = "transformers"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestTinygrad(BackendConformance):
-    backend = "tinygrad"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestMlc(BackendConformance):
-    backend = "mlc"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestDraftTarget(BackendConformance):
-    backend = "draft-target"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestDraftTargetAdaptive(BackendConformance):
-    backend = "draft-target"
-    options = {**ONE_THREAD, "adaptive": True, "drafter": "prompt-lookup"}
-
-
-@pytest.mark.nightly
-class TestDFlashWithCandidates(BackendConformance):
-    backend = "dflash"
-    options = {**ONE_THREAD, "candidate_mode": "branch_beam"}
-
-
-@pytest.mark.nightly
-class TestDFlashScheduled(BackendConformance):
-    backend = "dflash"
-    options = {**ONE_THREAD, "scheduler": "adl_ewma"}
-
-
-@pytest.mark.nightly
-class TestFastDllm(BackendConformance):
-    backend = "fast-dllm"
-    options = ONE_THREAD
-
-
-@pytest.mark.nightly
-class TestFastDllmFullAttention(BackendConformance):
-    backend = "fast-dllm"
-    model = "tiny:llada"
-    options = ONE_THREAD
-
-
-def test_every_built_in_backend_is_held_to_the_contract():
-    suites = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, BackendConformance)]
-    held = {suite.backend for suite in suites if suite is not BackendConformance}
-    registry = all_plugins()
-    ours = [p for p in registry.plugins if p.distribution == "decodebench"]
-    assert held >= {name for plugin in ours for name in plugin.provides.get("decodebench_backends", ())}
+class TestBuiltInBackends(BackendConformance):
+    @pytest.fixture(scope="class", autouse=True, params=cases())
+    def case(self, request, cache):
+        """Hold one case against every rule before the next one, so that it is measured once."""
+        suite, case = request.cls, {"model": None, "quantisation": None, "options": {}, **request.param}
+        for name, value in case.items():
+            setattr(suite, name, value)
+        # threads that spin beside other work make everything slow, and nothing more correct
+        suite.options = {"n_threads": 1, **case["options"]}
+        suite._subject = None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DECODEBENCH_CACHE", str(cache))
+            yield

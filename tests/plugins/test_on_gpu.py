@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import time
 import warnings
 from importlib.util import find_spec
 
@@ -17,6 +16,8 @@ from decodebench.core.measure.cells import with_companion
 from decodebench.core.measure.timed_loop import measure
 from decodebench.core.sdk.models import resolve
 from decodebench.core.sdk.tokenizer import Codec
+
+from ..waiting import until
 
 torch = pytest.importorskip("torch")
 GPU = "cuda:0"
@@ -187,9 +188,7 @@ def test_an_interrupted_run_leaves_nothing_on_the_device(cli, tmp_path):
     process = cli.start("run", "-b", "transformers", "-d", GPU, *workload)
     logs = tmp_path / "o" / "raw" / "transformers"
     try:
-        while process.poll() is None and not any('"sample"' in log.read_text() for log in logs.glob("*.part")):
-            time.sleep(0.1)
-        assert process.poll() is None, process.communicate()
+        until(lambda: any('"sample"' in log.read_text() for log in logs.glob("*.part")), process)
         before = used_mib()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

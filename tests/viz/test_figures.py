@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from decodebench import UsageError
 from decodebench.collate.comparison.compare import compare
 from decodebench.collate.comparison.result import Comparison
+from decodebench.core.contract.look import contrast, fault_of
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.schema import Run, Sample, Totals
 from decodebench.core.records.store import Store
+from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.series import cells, looks
 from decodebench.viz.figures import (
@@ -143,11 +145,47 @@ def test_two_backends_of_one_colour_differ_in_their_hatch():
     assert len({look.hatch for look in looks(cells(rows)).values()}) == 2
 
 
-def test_built_in_backends_have_colours_of_their_own():
-    engines = {name for name in all_plugins().backends if name != "faulty"}
-    assert engines <= style.BACKENDS.keys()
-    colours = [colour for colour, _ in style.BACKENDS.values()] + list(style.OTHERS)
-    assert len(set(colours)) == len(colours)
+def colours_in_use() -> list[str]:
+    declared = [kind.colour for kind in all_plugins().backends.values() if kind.colour is not None]
+    return declared + list(style.BY_HASH)
+
+
+def test_no_colour_is_in_use_twice():
+    colours = colours_in_use()
+    assert len(set(colours)) == len(colours) > len(style.BY_HASH) + 6
+
+
+def test_a_backend_is_drawn_as_it_declares_and_others_by_name():
+    class Declared(FastDllmBackend):
+        name, colour, marker = "engine", "#3366CC", "X"
+
+    by_name, other = style.look_of("engine"), style.look_of("other")
+    with style.declared_looks({"engine": Declared}):
+        assert style.look_of("engine") == ("#3366CC", "X") != by_name
+        assert style.look_of("other") == other
+    assert style.look_of("engine") == by_name
+
+
+@given(NAMES)
+def test_every_name_has_a_colour_that_is_seen_on_white_and_on_black(name):
+    colour, marker = style.look_of(name)
+    assert fault_of(colour, marker) is None
+    assert min(contrast(colour, "#ffffff"), contrast(colour, "#000000")) >= 3
+
+
+@pytest.mark.parametrize(
+    ("colour", "marker", "fault"),
+    [("#FFEE00", None, "1.2 on white"), ("#000080", None, "1.3 on black"), ("red", None, "#rrggbb"),
+     (None, "*", "must be one of o s D"), ("#0072B2", "o", None), (None, None, None)],
+)  # fmt: skip
+def test_a_look_that_cannot_be_seen_is_a_fault(colour, marker, fault):
+    assert fault_of(colour, marker) is None if fault is None else fault in fault_of(colour, marker)
+
+
+def test_contrast_is_that_of_the_guideline():
+    assert contrast("#000000", "#ffffff") == contrast("#ffffff", "#000000") == 21
+    assert contrast("#777777", "#777777") == 1
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)  # the guideline's palest grey for text
 
 
 # Machado, Oliveira and Fernandes (2009): what people without one kind of cone see, as linear RGB to linear RGB
@@ -169,8 +207,7 @@ def test_colours_are_told_apart_by_everybody(sight):
         x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])
         return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])  # CIELAB
 
-    colours = [colour for colour, _ in style.BACKENDS.values()] + list(style.OTHERS)
-    nearest = min(float(np.linalg.norm(seen(a) - seen(b))) for a, b in combinations(colours, 2))
+    nearest = min(float(np.linalg.norm(seen(a) - seen(b))) for a, b in combinations(colours_in_use(), 2))
     assert nearest > 8, "2.3 is just noticeable"
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decodebench.collate.comparison.result import Estimate
-from decodebench.viz.numbers import by_unit, digits, interval, percent, seconds, size, with_margin
+from decodebench.viz.drawing.numbers import by_unit, digits, interval, percent, seconds, size, with_margin
 
 
 @given(st.floats(1e-6, 1e12))

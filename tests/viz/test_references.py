@@ -11,10 +11,13 @@ import pytest
 from matplotlib.image import imread
 
 from decodebench.collate.comparison.compare import compare
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.plugins import dflash
 from decodebench.viz.drawing import style
 from decodebench.viz.figures import backend_comparison, decodebench_figures
 from decodebench.viz.plot import image, read
 
+FIGURES = [*decodebench_figures(), *dflash.decodebench_figures()]
 REFERENCES = Path(__file__).parent / "references"
 LOOK = replace(style.STYLES["page"], dpi=50)
 TOLERANCE = 0.04  # root mean square over all pixels, of 1; another matplotlib moves text by a pixel
@@ -27,7 +30,7 @@ def experiment_of(figure) -> str:
 
 @pytest.fixture(scope="module")
 def comparisons(reference_store):
-    names = {experiment_of(figure) for figure in decodebench_figures()}
+    names = {experiment_of(figure) for figure in FIGURES}
     return {name: compare(reference_store, experiment=name) for name in names}
 
 
@@ -37,9 +40,11 @@ def distance(ours: bytes, theirs: bytes) -> float:
     return float(np.sqrt(np.mean((a[..., :3] - b[..., :3]) ** 2)))
 
 
-@pytest.mark.parametrize("figure", decodebench_figures(), ids=lambda figure: figure.id)
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.id)
 def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestconfig):
-    drawn = image(figure, read(reference_store, figure, comparisons[experiment_of(figure)]), "png", look=LOOK)
+    rows = read(reference_store, figure, comparisons[experiment_of(figure)])
+    with style.declared_looks(all_plugins().backends):
+        drawn = image(figure, rows, "png", look=LOOK)
     stored = REFERENCES / f"{figure.id}.png"
     if pytestconfig.getoption("--write-references"):
         stored.parent.mkdir(exist_ok=True)
@@ -48,7 +53,7 @@ def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestco
 
 
 def test_no_reference_is_left_over():
-    assert {path.stem for path in REFERENCES.glob("*.png")} == {figure.id for figure in decodebench_figures()}
+    assert {path.stem for path in REFERENCES.glob("*.png")} == {figure.id for figure in FIGURES}
 
 
 def test_another_figure_would_be_noticed(reference_store, comparisons):
@@ -57,4 +62,5 @@ def test_another_figure_would_be_noticed(reference_store, comparisons):
     stored = (REFERENCES / f"{figure.id}.png").read_bytes()
     slower = [row | {"decode_tokens_per_s": row["decode_tokens_per_s"] * 0.7} if row["backend"] == "tinygrad" else row
               for row in rows]  # fmt: skip
-    assert distance(image(figure, slower, "png", look=LOOK), stored) > TOLERANCE
+    with style.declared_looks(all_plugins().backends):
+        assert distance(image(figure, slower, "png", look=LOOK), stored) > TOLERANCE

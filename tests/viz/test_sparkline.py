@@ -70,7 +70,7 @@ def test_fewer_rounds_show_how_answers_slow_down(tmp_path):
 
 def test_show_prints_it_in_a_pipe_with_and_without_unicode(cli, tmp_path):
     Logs(tmp_path).speeds("a", (0.1, 0.2, 0.1))
-    assert "▇▁▇" in cli("show", tmp_path, env={"PYTHONIOENCODING": "utf-8"}).out
-    plain = cli("show", tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    assert "▇▁▇" in cli.cold("show", tmp_path, env={"PYTHONIOENCODING": "utf-8"}).out
+    plain = cli.cold("show", tmp_path, env={"PYTHONIOENCODING": "ascii"})
     assert plain.code == 0 and plain.out.isascii()
     assert "717" in plain.out and "\x1b" not in plain.out

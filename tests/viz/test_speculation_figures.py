@@ -10,11 +10,11 @@ from decodebench.collate.comparison.result import Comparison
 from decodebench.core.errors import UsageError
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
+from decodebench.plugins.dflash.analysis import candidate_counts
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.cycles import NEEDS, TOPIC, block_colour, modes
 from decodebench.viz.figures import (
     block_size_tau,
-    candidate_counts,
     cycle_tau_cdf,
     cycle_tau_histogram,
     cycle_tau_trace,
@@ -28,7 +28,7 @@ from decodebench.viz.figures import (
 from decodebench.viz.plot import MissingDataError, draw, image, plot, read
 
 EMPTY = Comparison(experiment="e", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
-PACK = [figure for figure in decodebench_figures() if figure.topic == TOPIC]
+PACK = [*(figure for figure in decodebench_figures() if figure.topic == TOPIC), candidate_counts.FIGURE]
 TAUS = ([4, 1, 3], [2, 2])  # tokens of the cycles of two samples
 
 
@@ -173,8 +173,8 @@ def test_counts_of_tau_make_histogram_and_cumulated_curve(store):
     assert list(rising.get_ydata()) == pytest.approx([0, 0.2, 0.6, 0.8, 1.0])
 
 
-def test_a_published_tau_beats_the_visible_tokens(tmp_path):
-    """A stop token cuts the last cycle: the trace keeps what it gained."""
+def test_what_a_stop_token_cut_off_a_cycle_is_not_in_its_tau(tmp_path):
+    """As in the metric; by the published rule, in the trace, the cycle gained 5."""
     with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
         run = Run(
             run_id="r", experiment="e", cell_id="c", round=0, backend="spec", model="m", started_at="2026",
@@ -188,7 +188,7 @@ def test_a_published_tau_beats_the_visible_tokens(tmp_path):
         ]
         writer.add(run, [Sample(run_id="r", index=0, output_tokens=3)], steps)
     with Store.open(tmp_path) as store:
-        assert [row["tau"] for row in rows_of(store, cycle_tau_trace.FIGURE)] == [5]
+        assert [row["tau"] for row in rows_of(store, cycle_tau_trace.FIGURE)] == [2]
 
 
 def test_candidates_are_counted_per_mode(store):

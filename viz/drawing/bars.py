@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...collate.statistics.ratios import scale_mean
 from ...core.contract.figure import Axes
-from ..numbers import digits
 from . import style
+from .numbers import digits
 from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
 
 _BAR = 0.8

@@ -28,23 +28,22 @@ _FROM = """
 FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample JOIN runs r ON r.run_id = t.run_id
 """
 _CELL = f"{CELL_COLUMNS}, r.cell_index"
-_TAU = "coalesce(CAST(t.trace->>'tau' AS BIGINT), t.tokens)"
 
 CYCLES_SQL = f"""
-SELECT {_CELL}, r.run_id, r.round, t.sample, t."index" AS cycle, t.block_size, t.candidates, {_TAU} AS tau,
+SELECT {_CELL}, r.run_id, r.round, t.sample, t."index" AS cycle, t.block_size, t.candidates, t.tokens AS tau,
     coalesce(t.step_s, t.engine_s) AS cycle_s
 {_FROM}{_WHERE} ORDER BY r.cell_index, r.cell_id, r.round, r.run_id, t.sample, t."index"
 """
 """A row per verify cycle; the time of one is our clock's, or the engine's where a log has no other."""
 
 COUNTS_SQL = f"""
-SELECT {_CELL}, {_TAU} AS tau, t.candidates, count(*) AS cycles
+SELECT {_CELL}, t.tokens AS tau, t.candidates, count(*) AS cycles
 {_FROM}{_WHERE} GROUP BY ALL ORDER BY r.cell_index, r.cell_id, tau, t.candidates
 """
 """How many cycles of a cell had each tau and number of candidates."""
 
 SAMPLES_SQL = f"""
-SELECT {_CELL}, r.run_id, r.round, t.sample, count(*) AS cycles, sum({_TAU}) / count(*) AS tau,
+SELECT {_CELL}, r.run_id, r.round, t.sample, count(*) AS cycles, sum(t.tokens) / count(*) AS tau,
     any_value(s.duration_s) AS wall_s, sum(coalesce(t.step_s, t.engine_s)) AS decode_s, sum(t.draft_s) AS draft_s,
     sum(t.verify_s) AS verify_s, max(t.block_size) AS block_size
 {_FROM}{_WHERE} GROUP BY ALL ORDER BY r.cell_index, r.cell_id, r.round, r.run_id, t.sample

@@ -5,38 +5,30 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from ...core.contract.look import MARKERS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
+    from ...core.contract.backend import Backend
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 """Okabe and Ito's colours, told apart with any colour vision; black is the ink and yellow is too pale on white."""
 
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-"""Shapes, so that series are told apart in black and white too."""
+BY_HASH = ("#993D77", "#4F6638", "#909954", "#6130F2", "#C666FF")
+"""Colours of backends that declare none, or whose plugin is not installed, by their name's hash.
 
-BACKENDS = {
-    "transformers": (PALETTE[0], "o"),
-    "llama-cpp": (PALETTE[1], "s"),
-    "tinygrad": (PALETTE[2], "D"),
-    "mlc": (PALETTE[3], "^"),
-    "dflash": (PALETTE[4], "v"),
-    "fast-dllm": (PALETTE[5], "P"),
-    "draft-target": ("#1B1F8A", "X"),
-    "reference": (PALETTE[6], "o"),
-}
-"""Colour and marker of the built-in backends, the same in every figure of every experiment."""
-
-OTHERS = ("#4D2C00", "#5E0B3C", "#DDCC77", "#B3E2CD", "#7F3B08")
-"""Colours of all other backends, which take theirs by their name's hash; none is one of a built-in backend."""
+They have a contrast of at least 3 on white and on black, and none is near one that a built-in backend declares.
+"""
 
 INK = "#1b1f24"
 MUTED = "#5a6470"
@@ -94,6 +86,8 @@ _BESIDE_AXES_PT = 58.0  # what labels and margins take of a figure's width
 _LEGEND_LINES = 6  # more of them are smaller
 _CAPTION_WIDTH = 140  # characters of a line below them
 _current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
+_NONE: Mapping[str, type[Backend]] = {}
+_backends: ContextVar[Mapping[str, type[Backend]]] = ContextVar("backends", default=_NONE)
 
 
 def current() -> Style:
@@ -101,15 +95,25 @@ def current() -> Style:
     return _current.get()
 
 
-def look_of(backend: str) -> tuple[str, str]:
-    """Return a backend's colour and marker, which depend on its name alone.
+@contextmanager
+def declared_looks(backends: Mapping[str, type[Backend]]) -> Iterator[None]:
+    """Let figures use the colours and markers that backends declare; without it, and for others, names decide."""
+    token = _backends.set(backends)
+    try:
+        yield
+    finally:
+        _backends.reset(token)
 
-    Two backends that are not built in may meet in one colour; see ``series.looks`` for what tells them apart.
+
+def look_of(backend: str) -> tuple[str, str]:
+    """Return a backend's colour and marker: as it declares them, else by its name's hash.
+
+    Two backends may meet in one colour; see ``series.looks`` for what distinguishes them.
     """
-    if backend in BACKENDS:
-        return BACKENDS[backend]
     digest = hashlib.sha256(backend.encode()).digest()
-    return OTHERS[digest[0] % len(OTHERS)], MARKERS[digest[1] % len(MARKERS)]
+    known = _backends.get().get(backend)
+    colour = (known and known.colour) or BY_HASH[digest[0] % len(BY_HASH)]
+    return colour, (known and known.marker) or MARKERS[digest[1] % len(MARKERS)]
 
 
 def shade(colour: str, share: float) -> str:

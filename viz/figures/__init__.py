@@ -12,7 +12,7 @@ _IN_ORDER = """
 backend_comparison speedup_comparison summary_stats latency_distribution quantization_impact device_comparison
 parity_heatmap roofline memory_throughput param_throughput
 block_size_tau block_size_decode_cost throughput_tpot_bars cycle_tau_trace rolling_tau sample_tau_box
-cycle_tau_histogram cycle_tau_cdf candidate_counts wall_time_tau decode_breakdown startup_overhead
+cycle_tau_histogram cycle_tau_cdf wall_time_tau decode_breakdown startup_overhead
 block_sweep step_sweep
 """
 

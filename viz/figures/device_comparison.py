@@ -8,8 +8,8 @@ from ...collate.statistics.ratios import scale_mean
 from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
+from ..drawing.numbers import digits
 from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, rounds_note, speed_label, speed_note, speed_of
-from ..numbers import digits
 
 SQL = f"""
 SELECT {CELL_COLUMNS}, r.round, r.environment->'gpu'->>0 AS gpu, {SPEED_COLUMNS}

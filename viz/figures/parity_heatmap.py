@@ -9,8 +9,8 @@ from ...collate.parity.matrix import tokens_identical
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
+from ..drawing.numbers import divergence_text, percent
 from ..drawing.series import CELL_COLUMNS, Cell, cells
-from ..numbers import divergence_text, percent
 
 # The reference is that of the last `decodebench parity`, else the plan's first cell. Outputs are held against its own
 # where both decoded greedily with the same model and prompt.

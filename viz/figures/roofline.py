@@ -13,8 +13,8 @@ from ...core.errors import UsageError
 from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
+from ..drawing.numbers import percent
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
-from ..numbers import percent
 
 SQL = f"""
 WITH reads AS (

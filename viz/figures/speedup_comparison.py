@@ -8,8 +8,8 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
 from ..drawing import style
+from ..drawing.numbers import ratio_text
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
-from ..numbers import ratio_text
 
 SQL = f"SELECT DISTINCT {CELL_COLUMNS} FROM runs r WHERE r.experiment = $experiment AND r.status = 'ok' ORDER BY ALL"
 SAME_BITS = 0.1  # q8_0 (8.5) and int8 (8.0) stand beside each other; f16 and q8_0 do not

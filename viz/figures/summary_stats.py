@@ -9,8 +9,8 @@ from ...collate.statistics.ratios import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import ROOM
+from ..drawing.numbers import digits
 from ..drawing.series import Cell, Look, cells, looks, rounds_note, speed_label, speed_note, speed_of
-from ..numbers import digits
 from .backend_comparison import SQL
 
 

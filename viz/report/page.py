@@ -18,7 +18,7 @@ from ...core.errors import UsageError
 from ...core.files import write_whole
 from ...core.records.metrics import METRICS
 from ...core.records.store import Store
-from ..numbers import by_unit, interval, percent, with_margin
+from ..drawing.numbers import by_unit, interval, percent, with_margin
 from ..plot import image, read
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data

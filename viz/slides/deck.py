@@ -12,7 +12,7 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..numbers import by_unit, digits, interval, percent, with_margin
+from ..drawing.numbers import by_unit, digits, interval, percent, with_margin
 from ..report.page import headline
 
 _MEASURED = (

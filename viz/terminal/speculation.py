@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...collate.comparison.result import Estimate
 from ...collate.speculation.figures import (
     Acceptance,
     Blocks,
     BlockUse,
-    CandidateDesign,
     Pair,
     Replicated,
     Speculation,
 )
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
-from ..numbers import digits, interval, percent, seconds, with_margin
+from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from ...core.contract.analysis import AnalysisTable
 
 _NONE = "n/a"
 _LEAST_SHARE = 0.05  # block sizes used in fewer cycles, such as clamped tails, stand in one line
@@ -39,8 +39,8 @@ def speculation_view(analysis: Speculation) -> RenderableType:
     from rich.console import Group
 
     parts = (
-        _headline, _overview, _spread, _predictions, _positions, _rounds, _blocks, _candidates, _seeding, _pairs,
-        _designs, _published, _printed, _start_up, _warnings,
+        _headline, _overview, _spread, _predictions, _positions, _blocks, _pairs, _sections, _printed, _start_up,
+        _warnings,
     )  # fmt: skip
     names = cell_names(analysis)
     return Group(*(line for part in parts for line in part(analysis, names)))
@@ -85,9 +85,9 @@ def _overview(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             table,
             names[cell.cell.label],
             str(cell.samples),
-            _two_lines(interval(acceptance.tau)) if acceptance else _NONE,
-            _two_lines(with_margin(cell.decode_tokens_per_s)),
-            _two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
+            on_two_lines(interval(acceptance.tau)) if acceptance else _NONE,
+            on_two_lines(with_margin(cell.decode_tokens_per_s)),
+            on_two_lines(interval(speedups[cell.cell.label])) if cell.cell.label in speedups else "baseline",
             _milliseconds(time.draft_s if time else None),
             _milliseconds(time.verify_s if time else None),
             *([_milliseconds(time.wire_s if time else None)] if has_wire else []),
@@ -136,7 +136,7 @@ def _spread(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     for cell, spread in cells:
         rate = "" if spread.rate.value is None else f"{percent(spread.rate.value)}\n{spread.reading}"
         counts = (f"{bucket.samples}\n{percent(bucket.share)}" for bucket in spread.buckets)
-        _add(table, names[cell.cell.label], rate, *counts, _optional(spread.verify_rounds_per_sample))
+        _add(table, names[cell.cell.label], rate, *counts, known(spread.verify_rounds_per_sample))
     yield table
     yield _note("accepted / drafted tokens, pooled, and samples by their own rate; rounds: verify cycles of a sample")
 
@@ -155,7 +155,7 @@ def _predictions(analysis: Speculation, names: Names) -> Iterator[RenderableType
             told.measured_cost,
             told.leviathan,
         )
-        _add(table, names[pair.cell], *map("{:.2f}".format, costs), _optional(told.measured, "{:.2f}".format))
+        _add(table, names[pair.cell], *map("{:.2f}".format, costs), known(told.measured, "{:.2f}".format))
     yield table
     yield _note(
         "speed-up: expected = tau / (K x draft + verify + overhead), costs in decode steps of the baseline; Leviathan: "
@@ -175,13 +175,6 @@ def _positions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
         f"{'full height' if _is_unicode() else 'digits are tenths, which'}: 100 % for positions, from 1; the likeliest "
         "for tau, from 0"
     )
-
-
-def _rounds(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    for cell in analysis.cells:
-        if cell.acceptance and cell.acceptance.round_counts:
-            found = _counted(cell.acceptance.round_counts)
-            yield _note(f"{names[cell.cell.label]}: tokens by the round that found them {found}")
 
 
 def _position_bars(acceptance: Acceptance) -> str:
@@ -232,7 +225,7 @@ def _block_rows(blocks: Blocks) -> Iterator[tuple[str, ...]]:
             yield (
                 str(use.block_size),
                 *_block_figures([use]),
-                _optional(use.tokens_per_s),
+                known(use.tokens_per_s),
                 percent(use.below_half_share),
             )
     if rare:
@@ -246,56 +239,6 @@ def _block_figures(uses: Sequence[BlockUse]) -> tuple[str, str, str]:
     return str(cycles), percent(sum(use.share for use in uses)), f"{tau:.2f}"
 
 
-def _candidates(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    cells = [(cell, cell.candidates) for cell in analysis.cells if cell.candidates]
-    if not cells:
-        return
-    table = _table("per cycle\npooled", "per cycle\nsamples", "verify\ncalls", "not\ngreedy", "gained\ntau")
-    table.add_column("chosen rank", overflow="fold")
-    for cell, use in cells:
-        ranks = use.rank_counts or {index + 1: count for index, count in use.chosen_counts.items()}
-        _add(
-            table,
-            names[cell.cell.label],
-            f"{use.candidates_per_cycle:.2f}",
-            f"{use.candidates_per_cycle_mean:.2f}",
-            digits(use.verify_calls_per_sample),
-            _optional(use.not_greedy_share, percent),
-            _optional(use.gained_tokens_per_cycle, "{:+.2f}".format),
-            _counted(ranks),
-        )
-    yield table
-    for cell, use in cells:
-        if use.budget_counts:
-            yield _note(f"{names[cell.cell.label]}: cycles by budget {_counted(use.budget_counts)}")
-    yield _note(
-        "candidates per cycle, verify calls per sample; not greedy: cycles won by another candidate than the greedy "
-        "block; gained: its tau over that of the greedy block, mean of all cycles; chosen rank, budget: value:cycles"
-    )
-
-
-def _counted(counts: dict[int, int]) -> str:
-    return " ".join(f"{value}:{count}" for value, count in counts.items()) or _NONE
-
-
-def _seeding(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    cells = [(cell, cell.seeding) for cell in analysis.cells if cell.seeding]
-    if not cells:
-        return
-    table = _table("seeded tokens\nper cycle", "seeded\ncycles", "attempted", "seeded\ntokens", "rejected\ntokens")
-    for cell, use in cells:
-        _add(
-            table,
-            names[cell.cell.label],
-            f"{use.seeded_tokens_per_cycle:.2f}",
-            f"{use.seeded_cycles} ({percent(use.seeded_share)})",
-            str(use.attempted_cycles),
-            str(use.seeded_tokens),
-            str(use.recycled_tokens),
-        )
-    yield table
-
-
 def _pairs(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     if not analysis.pairs:
         return
@@ -304,26 +247,18 @@ def _pairs(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
         _add(
             table,
             names[pair.cell],
-            _two_lines(interval(pair.throughput)),
-            _two_lines(interval(pair.wall)),
-            _signed(pair.tau_delta),
+            on_two_lines(interval(pair.throughput)),
+            on_two_lines(interval(pair.wall)),
+            signed(pair.tau_delta),
             _product(pair),
             f"{pair.identical_outputs}/{pair.compared_outputs}" if pair.compared_outputs else _NONE,
         )
     yield table
     yield _note(
         "ratios to the baseline on the same prompts, above 1 is better; throughput is the wall speed-up, normalised by "
-        "tokens; it is the ratio of tau times that of cycles per wall time, ~ where tokens outside the cycles (of the "
-        "prefill, behind a stop) make up the rest"
+        "tokens; it is the ratio of tau times that of cycles per wall time, ~ where tokens outside the cycles, of the "
+        "prefill, make up the rest"
     )
-
-
-def _signed(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return _NONE
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.2f}"
-    return f"{estimate.value:+.2f}\n[{estimate.low:+.2f}, {estimate.high:+.2f}]"
 
 
 def _product(pair: Pair) -> str:
@@ -334,54 +269,22 @@ def _product(pair: Pair) -> str:
     return f"{found.throughput_ratio:.2f} {sign}\n{found.tau_ratio:.2f} x {found.cycle_ratio:.2f}"
 
 
-def _designs(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    if not analysis.designs:
-        return
-    table = _table("effect of", "time per\ntoken", "through-\nput", "tau\ndelta", "cycle\ntime")
-    for design in analysis.designs:
-        for number, (effect, pair) in enumerate(_effects(design)):
-            _add(
-                table,
-                names[design.on] if number == 0 else "",
-                effect,
-                _two_lines(interval(pair.tpot)),
-                _two_lines(interval(pair.throughput)),
-                _signed(pair.tau_delta),
-                _optional(pair.cycle_time, "{:.2f}".format),
-            )
-    yield table
-    for design in analysis.designs:
-        on, off, vanilla = (names[label] for label in (design.on, design.off, design.vanilla))
-        yield _note(f"machinery: {off} against {vanilla}; candidates: {on} against {off}; both: {on} against {vanilla}")
+def _sections(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
+    """Show what plugins add."""
+    for section in analysis.sections.values():
+        for found in section.tables(names):
+            if found.rows:
+                yield _filled(found)
+            yield from map(_note, found.notes)
 
 
-def _effects(design: CandidateDesign) -> tuple[tuple[str, Pair], ...]:
-    return ("machinery", design.machinery), ("candidates", design.candidates), ("both", design.whole)
-
-
-def _published(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    cells = [(cell, cell.published) for cell in analysis.cells if cell.published and cell.published.tpot_s is not None]
-    if not cells:
-        return
-    speedups = {pair.cell: pair.published_tpot for pair in analysis.pairs}
-    table = _table(
-        "tau mean\npublished", "tau mean\nours", "per token\npublished", "per token\nours", "speed-up\npublished"
-    )
-    for cell, published in cells:
-        _add(
-            table,
-            names[cell.cell.label],
-            _optional(published.tau_mean, "{:.2f}".format),
-            _optional(cell.acceptance.tau_mean.value if cell.acceptance else None, "{:.2f}".format),
-            _optional(published.tpot_s, seconds),
-            _optional(cell.tpot_s.value, seconds),
-            _optional(speedups.get(cell.cell.label), "{:.2f}".format),
-        )
-    yield table
-    yield _note(
-        "published: every cycle counts, the one cut by the token limit included; time per token without the first "
-        "draft, over all output tokens, mean of samples"
-    )
+def _filled(found: AnalysisTable) -> Table:
+    table = _table(*found.columns[:-1] if found.ends_in_text else found.columns)
+    if found.ends_in_text:
+        table.add_column(found.columns[-1], overflow="fold")
+    for row in found.rows:
+        _add(table, *row)
+    return table
 
 
 def _printed(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
@@ -398,7 +301,7 @@ def _start_up(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     table = _table("import", "load", "first sample\nexcess", "start-up")
     for cell, cost in cells:
         parts = (cost.import_s, cost.load_s, cost.first_sample_excess_s, cost.total_s)
-        _add(table, names[cell.cell.label], *(_optional(value, seconds) for value in parts))
+        _add(table, names[cell.cell.label], *(known(value, seconds) for value in parts))
     yield table
     yield _note("mean over rounds; excess: beyond what the first sample's tokens take at the pace of the others")
 
@@ -406,8 +309,9 @@ def _start_up(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
 def _warnings(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    pairs = [*analysis.pairs, *(pair for design in analysis.designs for _, pair in _effects(design))]
-    lines = list(dict.fromkeys(line for pair in pairs for line in pair.warnings))
+    of_pairs = (line for pair in analysis.pairs for line in pair.warnings)
+    of_sections = (line for section in analysis.sections.values() for line in section.warnings())
+    lines = list(dict.fromkeys([*of_pairs, *of_sections]))
     lines += [f"{cell.cell.label}: {cell.failed} rounds did not finish" for cell in analysis.cells if cell.failed]
     for line in lines[:_MOST_WARNINGS]:
         yield Text(f"warning: {line}", style="yellow")
@@ -440,13 +344,5 @@ def _note(text: str) -> RenderableType:
     return Text(text, style="dim")
 
 
-def _two_lines(parts: tuple[str, str]) -> str:
-    return "\n".join(part for part in parts if part)
-
-
 def _milliseconds(value: float | None) -> str:
     return _NONE if value is None else digits(1e3 * value)
-
-
-def _optional(value: float | None, show: Callable[[float], str] = digits) -> str:
-    return _NONE if value is None else show(value)

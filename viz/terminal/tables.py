@@ -14,8 +14,8 @@ from rich.text import Text
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.records.metrics import METRICS
+from ..drawing.numbers import by_unit, digits, divergence_text, interval, percent, with_margin
 from ..drawing.series import name_few
-from ..numbers import by_unit, digits, divergence_text, interval, percent, with_margin
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -125,6 +126,10 @@ class Fields:
     def number(self, name: str) -> float:
         """Return a finite number, zero or more."""
         return self._number(name, self.content.get(name), least=0)
+
+    def unix_time(self, name: str) -> str:
+        """Return a time in whole seconds since 1970 as ISO 8601; empty where there is none."""
+        return datetime.fromtimestamp(self.count(name, most=2**33), UTC).isoformat() if self.has(name) else ""
 
     def signed(self, name: str) -> float:
         """Return a finite number."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from ...records.raw_log import RawLogError
 from .fields import Fields, check_plain
-from .text import head_text, malformed, read_text
+from .runs import digest_of
+from .text import head_text, malformed, read_text, tail_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> Rows:
         OSError: it cannot be read.
     """
     text = _text(path)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = digest_of(text)
     *lines, last = text.split("\n")
     rows = [parse_object(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     cut = None
@@ -70,7 +70,7 @@ def read_object(path: Path) -> tuple[Fields, str]:
         OSError: it cannot be read.
     """
     text = read_text(path)
-    return parse_object(path, 1, text), hashlib.sha256(text.encode()).hexdigest()[:16]
+    return parse_object(path, 1, text), digest_of(text)
 
 
 def read_objects(path: Path) -> tuple[list[Fields], str]:
@@ -87,7 +87,14 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
         raise _no_json(path, 1, error) from error
     whole = Fields(path, 1, {"": content})
     check_plain(whole)
-    return whole.rows(""), hashlib.sha256(text.encode()).hexdigest()[:16]
+    return whole.rows(""), digest_of(text)
+
+
+def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
+    """Say whether a file is of answers as ``read_answers`` takes them, with these figures at its beginning or end."""
+    text = head_text(head)
+    is_json = text.lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":"))
+    return is_json and any(figures.search(part) for part in (text, tail_text(path)))
 
 
 def read_answers(path: Path) -> Rows:
@@ -125,7 +132,7 @@ def _events(path: Path, text: str, lines: list[str]) -> Rows:
             if number < len(lines):
                 raise
             cut = f"the file ends inside its line {number}, which is left out: it was cut"
-    return Rows(rows, cut, hashlib.sha256(text.encode()).hexdigest()[:16])
+    return Rows(rows, cut, digest_of(text))
 
 
 def _is_object(line: str) -> bool:

@@ -7,10 +7,12 @@ where its parser turned the log into rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Self
 
-from ...records.schema import Environment
+from ...records.schema import Environment, Run
+from .runs import UNKNOWN, bare_run, digest_of
 
 HEADER = ("platform", "release", "device", "username", "hostname", "size", "quantize", "seed", "uuid")
 STEP_COLUMNS = (
@@ -35,6 +37,27 @@ class Facts:
         found = named.groupdict() if named else {}
         self._told = {key: value for key, value in told.items() if value}
         self._named = {key: value for key, value in found.items() if key not in self._told}
+
+    @classmethod
+    def read(cls, path: Path, lines: Iterable[str]) -> Self:
+        """Read what the header lines among these tell."""
+        return cls({found[1]: found[2].strip() for line in lines if (found := HEADER_LINE.fullmatch(line))}, path)
+
+    def run_id(self, text: str) -> str:
+        """Return the workflow's id of the run, or one by the content of its log."""
+        return self.get("uuid") or f"sha256-{digest_of(text)}"
+
+    def run(self, run_id: str, backend: str, **known: Any) -> Run:  # noqa: ANN401 - fields of Run, which checks them
+        """Return the run as the header tells it; what is known besides counts first."""
+        told: dict[str, Any] = {
+            "kind": "autoregressive",
+            "model": self.get("size") or UNKNOWN,
+            "size": self.get("size"),
+            "quantisation": self.get("quantize") or UNKNOWN,
+            "device": self.device() or UNKNOWN,
+            "environment": self.environment(),
+        }
+        return bare_run(run_id, backend, **{**told, **known})
 
     def get(self, key: str) -> str | None:
         """Return the value of one of ``HEADER``; None where neither tells it."""

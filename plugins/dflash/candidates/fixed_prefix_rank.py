@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from . import Candidate, CandidateRule, DraftRanks, Proposal
+from .rule import Candidate, CandidateRule, DraftRanks, Proposal
 
 
 class FixedPrefixRank(CandidateRule):

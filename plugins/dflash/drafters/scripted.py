@@ -29,7 +29,7 @@ class ScriptedDrafter(Drafter):
         vocabulary: number of ids.
         seed: of the errors.
         inner: a drafter whose work is done and whose answer is dropped.
-        taps, mask_token_id, block_size: as for any drafter; the inner one's where there is one.
+        taps: as for any drafter; the inner one's where there is one.
     """
 
     def __init__(
@@ -41,14 +41,12 @@ class ScriptedDrafter(Drafter):
         seed: int = 0,
         inner: Drafter | None = None,
         taps: Sequence[int] = (),
-        mask_token_id: int = 0,
-        block_size: int = 16,
     ) -> None:
         self._script, self._acceptance, self._vocabulary = list(script), acceptance, vocabulary
         self._seed, self._inner = seed, inner
         self.taps = inner.taps if inner else taps
-        self.mask_token_id = inner.mask_token_id if inner else mask_token_id
-        self.block_size = inner.block_size if inner else block_size
+        self.mask_token_id = inner.mask_token_id if inner else 0
+        self.block_size = inner.block_size if inner else 16
 
     def reserve(self, rows: int, positions: int) -> None:
         """Let the inner drafter make room."""

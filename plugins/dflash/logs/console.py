@@ -30,7 +30,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.text import head_text, read_text
 from .console_lines import DRAFT_STEPS, LINES, MEAN_TAU, SPEEDUP, read_count, read_number
-from .runs import BASELINE, UNKNOWN, environment, make_run
+from .runs import BASELINE, UNKNOWN, environment, make_run, missing_note
 
 _FIGURES = ("total_wall_s", "avg_wall_s", "TTFT", "TPOT", "tokens_per_sec")
 _METHODS = ("Speculative", "Dynamic", "Multiround")
@@ -261,8 +261,7 @@ def _run(run_id: str, path: Path, log: _Log, once: Mapping[str, str], block: _Bl
         options,
         cut=_lacking(log, block),
         settings=settings,
-        notes=notes,
-        missing=_MISSING,
+        notes=[*notes, missing_note(_MISSING)],
         model=log.models.get("model", UNKNOWN),
         environment=environment(*(once.get(f"Hardware {name}") for name in ("GPU", "CUDA", "Torch"))),
         **known,

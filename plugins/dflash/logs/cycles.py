@@ -25,7 +25,7 @@ from ....core.records.schema import RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import has_keys, read_rows
 from .cycle import Cycle
-from .runs import BASELINE, make_run
+from .runs import BASELINE, make_run, missing_note
 
 _WHERE = ("rank", "dataset_row_idx", "turn_index", "local_batch_idx")
 _MISSING = (
@@ -188,8 +188,7 @@ def _run(run_id: str, traced: _Traced, limit: int | None, cut: str | None) -> Ru
         traced.mode,
         {**traced.options, "block_size": traced.block_size},
         cut=cut,
-        notes=notes,
-        missing=_MISSING,
+        notes=[*notes, missing_note(_MISSING)],
         task=traced.dataset,
         samples=len(traced.traces),
         max_new_tokens=max(longest, limit or 0),

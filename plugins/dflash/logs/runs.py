@@ -24,7 +24,6 @@ def make_run(
     cut: str | None = None,
     settings: Mapping[str, str] | None = None,
     notes: Iterable[str] = (),
-    missing: Sequence[str] = (),
     **known: Any,  # noqa: ANN401 - fields of Run
 ) -> Run:
     """Return a run of the published DFlash loop.
@@ -35,12 +34,10 @@ def make_run(
         options: those that the file tells, by the backend's own names.
         cut: what is missing at the end of the file; makes the run incomplete.
         settings: aggregates, keys ``published_*``, values as printed or JSON.
-        notes: what was inferred.
-        missing: what the file does not tell; said in one note.
+        notes: what was inferred, and what is missing.
         known: further fields that the file does tell.
     """
     outcome = {"status": "incomplete", "reason": cut} if cut else {}
-    told = "not in the file: {}; those fields are unknown or hold defaults".format(", ".join(missing))
     fields = {"model": UNKNOWN, "samples": 0, "max_new_tokens": 1, **outcome, **known}
     return Run(
         run_id=run_id,
@@ -55,9 +52,14 @@ def make_run(
         options=dict(options),
         warmup=0,
         settings={MODE: mode, **(settings or {})},
-        notes=(*notes, *([told] if missing else [])),
+        notes=tuple(notes),
         **fields,
     )
+
+
+def missing_note(names: Sequence[str]) -> str:
+    """Say what a file does not tell."""
+    return f"not in the file: {', '.join(names)}; those fields are unknown or hold defaults"
 
 
 def environment(gpu: str | None, cuda: str | None, torch: str | None) -> Environment | None:

@@ -27,7 +27,7 @@ from ....core.records.schema import RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import has_keys, read_rows
 from .cycle import Cycle
-from .runs import BASELINE, make_run
+from .runs import BASELINE, make_run, missing_note
 
 _Readers = Mapping[str, Callable[[Fields, str], Any]]
 
@@ -263,8 +263,7 @@ def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | 
         first.mode,
         first.options,
         cut=cut,
-        notes=_notes(first, limit),
-        missing=_MISSING,
+        notes=[*_notes(first, limit), missing_note(_MISSING)],
         task=first.dataset,
         samples=len(members),
         max_new_tokens=max(longest, limit or 0),

@@ -28,7 +28,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import count, number, percentages
 from ....core.sdk.logs.text import head_text, malformed, read_text
-from .runs import BASELINE, environment, make_run
+from .runs import BASELINE, environment, make_run, missing_note
 
 _HEADER = {"dataset", "max_samples", "block_size", "tau", "log_path"}
 _MULTI_BLOCK = _HEADER - {"log_path"} | {"world_size"}
@@ -64,6 +64,7 @@ _OTHERS = ("baseline", "vanilla")  # runs whose figures stand beside a row's own
 _NA = ("NA", "N/A", "")
 _MARKS = {"ERROR": "failed", "DRY_RUN": "skipped"}
 _MISSING = ("model", "draft", "samples", "token limit", "sampling", "device", "number format")
+_NO_SAMPLE = "aggregates of a sweep's table: the figures are settings, there is no sample"
 _HISTOGRAM = re.compile(r'"?(\[[^\]]*\])"?')
 
 
@@ -198,8 +199,11 @@ def _fields(row: _Row, settings: Mapping[str, str], cut: str | None, notes: Sequ
     return {
         "cut": cut,
         "settings": settings,
-        "notes": ("aggregates of a sweep's table: the figures are settings, there is no sample", *notes),
-        "missing": _MISSING,
+        "notes": (
+            "aggregates of a sweep's table: the figures are settings, there is no sample",
+            *notes,
+            missing_note(_MISSING),
+        ),
         "task": row.values.get("dataset"),
         "samples": int(samples) if re.fullmatch("[0-9]{1,9}", samples) else 0,
         "environment": environment(*(row.values.get(name) for name in ("gpu_name", "cuda_version", "torch_version"))),

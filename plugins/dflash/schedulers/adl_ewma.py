@@ -9,8 +9,8 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ..options import DFlashOptions
-from . import Observation
 from .ewma import EwmaScheduler, averaged
+from .scheduler import Observation
 
 
 class AdlEwmaScheduler(EwmaScheduler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..options import DFlashOptions
-from . import Observation, Scheduler
+from .scheduler import Observation, Scheduler
 
 
 class FixedScheduler(Scheduler):

@@ -12,7 +12,7 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ..options import DFlashOptions
-from . import Observation, Scheduler
+from .scheduler import Observation, Scheduler
 from .switch import Switch
 
 

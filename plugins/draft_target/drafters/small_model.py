@@ -40,7 +40,7 @@ class SmallModel(Drafter):
     ) -> None:
         self._model, self._vocabulary = model, min(vocabulary, model.vocabulary)
         self._candidates, self._needs_logprobs = candidates, needs_logprobs
-        self._drawn = {"temperature": temperature, "top_p": top_p}
+        self._temperature, self._top_p = temperature, top_p
         self._sequence: TokenSequence | None = None
 
     def begin(self, request: Request) -> None:
@@ -50,7 +50,8 @@ class SmallModel(Drafter):
         self._fed: list[int] = []
         self._lengths = (0, 0)  # of the contexts of the last two calls
         self._request, self._draws = request, Draws(request.seed)
-        self._sampling = replace(request, **self._drawn) if self._candidates > 1 else request
+        drawn = replace(request, temperature=self._temperature, top_p=self._top_p)
+        self._sampling = drawn if self._candidates > 1 else request
 
     def draft(self, context: Sequence[int], count: int) -> Proposal:
         """Draft each candidate behind the common context."""

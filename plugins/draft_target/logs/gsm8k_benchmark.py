@@ -19,6 +19,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Sampling
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.runs import bare_run
 
 EXTRA = "published_extra"
 """Key of ``Run.settings``: JSON of the keys that are not known here, by the object that they stand in."""
@@ -68,22 +69,16 @@ def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list
     temperature = config.number("temperature")
     options: dict[str, JsonValue] = {"draft": config.text("draft_model")}
     options |= {ours: config.anything(theirs) for theirs, ours in _OPTIONS.items() if config.has(theirs)}
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
+    return bare_run(
+        run_id,
+        "draft-target",
         started_at=_started(path),
-        backend="draft-target",
         kind="speculative",
         model=config.text("target_model"),
-        quantisation="unknown",
-        device="unknown",
         options=options,
         changed_options=tuple(sorted(options)),
         task=str(config.content.get("dataset") or "gsm8k"),
         samples=len(samples),
-        warmup=0,
         max_new_tokens=config.count("max_tokens", least=1, most=MOST_TOKENS),
         sampling=Sampling(temperature=temperature),
         status="failed" if is_lost else "ok",

@@ -59,7 +59,8 @@ class HuggingFace(CausalModel):
 
     def forward(self, ids: Tensor, cache: Cache, logits: int) -> Tensor:
         """Evaluate [R, n] tokens and return the logits of the last ones, [R, logits, V] (0: of all)."""
-        found = self._forward(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=logits).logits
+        output = self._forward(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=logits)
+        found: Tensor = output.logits
         return found if found.itemsize == 8 else found.float()
 
     def begin(self, positions: int = 0) -> TokenSequence:

@@ -9,7 +9,7 @@ from ....core.contract.generation import Request
 from ....core.sdk import torch_sampling
 from ..draws import Draws, Purpose, pick
 from ..proposal import Judgement, Proposal
-from . import Rule, RuleName
+from .rule import Rule, RuleName
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ....core.contract.generation import Request
 from ..draws import Draws
 from ..proposal import Judgement, Proposal
-from . import Rule, RuleName
+from .rule import Rule, RuleName
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -15,6 +16,9 @@ from ..proto import verification_pb2 as pb
 from ..rules import Rule, RuleName, rule_for
 from ..wire import rule_name, unpacked
 from .refusal import Refused, invalid
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_CANDIDATES = 64
 MOST_DRAFTED = 512
@@ -100,7 +104,7 @@ def _frame(request: pb.VerificationRequest) -> pb.VerificationRequest:
     return frame
 
 
-def _distributions(requests: Sequence[pb.VerificationRequest], length: int, model: CausalModel):  # noqa: ANN202
+def _distributions(requests: Sequence[pb.VerificationRequest], length: int, model: CausalModel) -> Tensor | None:
     import torch
 
     given = [len(request.draft_distributions) for request in requests]

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 
-class ParseStreams(grpc.ServerInterceptor):
+class ParseStreams(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc states no types
     """Has grpcio hand over the bytes of streams; refuses what they are not."""
 
     def intercept_service(

@@ -20,7 +20,7 @@ _HANDLERS = {  # by whether requests and whether responses come as a stream
 _FREE = "/grpc.health.v1.Health/"  # a load balancer asks without a token
 
 
-class TokenCheck(grpc.ServerInterceptor):
+class TokenCheck(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc states no types
     """Refuses calls without the token."""
 
     def __init__(self, token: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc import ServicerContext
 
 from ....core.contract.generation import Request, Step
 from ....core.sdk.tokenizer import Codec, pieces, vocabulary_hash
@@ -32,8 +33,6 @@ from .log import Log
 from .refusal import Refused, invalid
 from .sessions import Sessions
 from .streams import Streams
-
-Context = grpc.ServicerContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +76,19 @@ class TargetService(VerificationServicer):
         self._stop_ids = self._codec.stop_ids()
         self._vocabulary_hash = vocabulary_hash(served.folder)
 
-    def VerifyDraft(self, request: pb.VerificationRequest, context: Context) -> pb.VerificationResponse:
+    def VerifyDraft(self, request: pb.VerificationRequest, context: ServicerContext) -> pb.VerificationResponse:
         """Verify one draft of one session."""
         with self._answering("verify", request.request_id, context):
             return self._verify([request], context)[0]
 
-    def BatchVerify(self, request: pb.BatchVerificationRequest, context: Context) -> pb.BatchVerificationResponse:
+    def BatchVerify(
+        self, request: pb.BatchVerificationRequest, context: ServicerContext
+    ) -> pb.BatchVerificationResponse:
         """Verify the drafts of several sessions, one session after the other."""
         return self._batch(request, context)
 
     def VerifyStream(
-        self, requests: Iterator[pb.BatchVerificationRequest], context: Context
+        self, requests: Iterator[pb.BatchVerificationRequest], context: ServicerContext
     ) -> Iterator[pb.BatchVerificationResponse]:
         """Verify what comes, one answer for each request."""
         with self._answering("verify-stream", "", context):
@@ -100,7 +101,7 @@ class TargetService(VerificationServicer):
         finally:
             self.streams.leave(stream)
 
-    def _batch(self, request: pb.BatchVerificationRequest, context: Context) -> pb.BatchVerificationResponse:
+    def _batch(self, request: pb.BatchVerificationRequest, context: ServicerContext) -> pb.BatchVerificationResponse:
         began = time.perf_counter()
         request_id = request.requests[0].request_id if request.requests else ""
         with self._answering("batch-verify", request_id, context):
@@ -110,7 +111,9 @@ class TargetService(VerificationServicer):
             responses=responses, total_batch_time_ms=1e3 * (time.perf_counter() - began)
         )
 
-    def _verify(self, requests: Sequence[pb.VerificationRequest], context: Context) -> list[pb.VerificationResponse]:
+    def _verify(
+        self, requests: Sequence[pb.VerificationRequest], context: ServicerContext
+    ) -> list[pb.VerificationResponse]:
         """Verify the candidates of one session."""
         first = requests[0]
         drafted = len(first.draft_token_ids)
@@ -137,7 +140,7 @@ class TargetService(VerificationServicer):
         )
         return [_response(request, index, proposal, found, seconds) for index, request in enumerate(requests)]
 
-    def CloseSession(self, request: pb.CloseSessionRequest, context: Context) -> pb.CloseSessionResponse:
+    def CloseSession(self, request: pb.CloseSessionRequest, context: ServicerContext) -> pb.CloseSessionResponse:
         """End a session."""
         with self._answering("close", "", context), self._turn_for(context):
             is_closed = self.sessions.drop(request.session_id)
@@ -145,7 +148,7 @@ class TargetService(VerificationServicer):
             self._log.detail("session closed", session=request.session_id, open=len(self.sessions))
         return pb.CloseSessionResponse()
 
-    def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
+    def Generate(self, request: pb.GenerateRequest, context: ServicerContext) -> pb.GenerateResponse:
         """Decode with the target alone."""
         with self._answering("generate", request.request_id, context), self.sessions.generation():
             began = time.perf_counter()
@@ -158,7 +161,7 @@ class TargetService(VerificationServicer):
                 metrics=_metrics(steps, time.perf_counter() - began),
             )
 
-    def StreamInference(self, request: pb.GenerateRequest, context: Context) -> Iterator[pb.InferenceChunk]:
+    def StreamInference(self, request: pb.GenerateRequest, context: ServicerContext) -> Iterator[pb.InferenceChunk]:
         """Decode with looked-up drafts and send each round's tokens."""
         with self._answering("stream", request.request_id, context), self.sessions.generation():
             began = time.perf_counter()
@@ -188,14 +191,14 @@ class TargetService(VerificationServicer):
             ignore_eos=request.ignore_eos,
         )
 
-    def _decode(self, request: Request, context: Context, *, drafts: bool) -> Iterator[Step]:
+    def _decode(self, request: Request, context: ServicerContext, *, drafts: bool) -> Iterator[Step]:
         verifier = EmbeddedVerifier(
             self._model, partial(rule_for, None), is_concurrent=False, turn=lambda: self._turn_for(context)
         )
         drafter = PromptLookup(longest=3, shortest=1) if drafts else None
         return Decoder(drafter, verifier, partial(DraftLength, self._served.draft_tokens)).generate(request)
 
-    def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoResponse:
+    def Info(self, request: pb.InfoRequest, context: ServicerContext) -> pb.InfoResponse:
         """Say what is served."""
         model, served = self._model, self._served
         return pb.InfoResponse(
@@ -218,7 +221,7 @@ class TargetService(VerificationServicer):
         )
 
     @contextmanager
-    def _turn_for(self, context: Context) -> Iterator[None]:
+    def _turn_for(self, context: ServicerContext) -> Iterator[None]:
         """Wait for the model, no longer than the client does."""
         left = context.time_remaining()
         if not self._turn.acquire(timeout=_longest_wait(left)):
@@ -231,7 +234,7 @@ class TargetService(VerificationServicer):
             self._turn.release()
 
     @contextmanager
-    def _answering(self, what: str, request_id: str, context: Context) -> Iterator[None]:
+    def _answering(self, what: str, request_id: str, context: ServicerContext) -> Iterator[None]:
         """Turn a refusal into its status, and what goes wrong here into INTERNAL without telling of our insides."""
         try:
             yield
@@ -263,7 +266,7 @@ def _response(
         num_accepted_tokens=found.accepted,
         acceptance_mask=[True] * found.accepted + [False] * (not is_whole),
         corrected_token_ids=[] if is_whole else [found.next_id],
-        corrected_logprobs=[] if is_whole else [found.logprob],
+        corrected_logprobs=[] if is_whole or found.logprob is None else [found.logprob],
         next_token_id=found.next_id,
         next_token_logprob=found.logprob,
         has_bonus=is_whole,

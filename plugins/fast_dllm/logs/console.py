@@ -16,7 +16,6 @@ Dream prints `Generated token num: N`, `Time taken: T seconds` and `Generated to
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,8 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Totals
 from ....core.sdk.logs.fields import count, number
+from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
-from .published import make_run
 
 _LINES = {
     "output_tokens": re.compile(r"(?:Total number of tokens generated|Generated token num): (\S+)"),
@@ -71,9 +70,10 @@ class Console(LogParser):
                     found[name] = (count if name in _COUNTS else number)(path, at, name, match[1])
         missing = [name for name in ("output_tokens", "wall_s", "tokens_per_s") if name not in found]
         outcome = {"status": "incomplete", "reason": f"no line with {', '.join(missing)}"} if missing else {}
-        yield make_run(
-            f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}",
-            options={},
+        yield bare_run(
+            f"sha256-{digest_of(text)}",
+            "fast-dllm",
+            kind="diffusion",
             samples=answers,
             totals=Totals.model_validate({**found, "wall_s": found.get("wall_s") or None, "samples": answers or None}),
             notes=("console output: model, options, task and machine are not in it",),

@@ -8,7 +8,7 @@ run without samples. What was not written on the command line had the defaults o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,8 +18,8 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Totals
 from ....core.sdk.logs.fields import Fields, check_plain
 from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import head_text
-from .published import make_run
 
 _DEFAULTS: dict[str, JsonValue] = {
     "threshold": 0.9,
@@ -76,8 +76,10 @@ def _current(run_id: str, content: Fields) -> Run:
     # A limit below 1 is a share of the task's problems: their number is not in the file.
     limit = evaluation.number("limit") if evaluation.has("limit") else 0
     settings = {"published_config": content.text("config")} | _git(content) | _groups(content)
-    return make_run(
+    return bare_run(
         run_id,
+        "fast-dllm",
+        kind="diffusion",
         options=_options(told),
         changed_options=tuple(sorted(_options(told, only_told=True))),
         model=str(told.get("model_path") or "unknown"),
@@ -96,9 +98,10 @@ def _current(run_id: str, content: Fields) -> Run:
 
 def _older(run_id: str, content: Fields) -> Run:
     has_task = content.has("task")
-    return make_run(
+    return bare_run(
         run_id,
-        options={},
+        "fast-dllm",
+        kind="diffusion",
         task=content.text("task") if has_task else None,
         started_at=_started(content),
         settings={"published_config": content.text("tag")} if has_task else {},
@@ -173,6 +176,6 @@ def _groups(content: Fields) -> dict[str, str]:
     """Return the accuracy of each part of a task that is a group."""
     if not content.has("group_results"):
         return {}
-    groups: dict[str, Any] = content.inner("group_results").content
+    groups: Mapping[str, Any] = content.inner("group_results").content
     found = {name: part.get("acc,none") for name, part in groups.items() if isinstance(part, dict)}
     return {f"published_accuracy_{name}": repr(value) for name, value in found.items() if isinstance(value, float)}

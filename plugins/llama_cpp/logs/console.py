@@ -11,7 +11,6 @@ and llama-server's with `slot print_timing:`; there `eval time` counts tokens, t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
-from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
 from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label
 
@@ -85,7 +85,7 @@ class Console(LogParser):
         lines = text.split("\n")
         blocks = _blocks(path, lines)
         told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
-        run_id = f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        run_id = f"sha256-{digest_of(text)}"
         samples = [_sample(run_id, index, block) for index, block in enumerate(blocks)]
         if not samples:
             raise malformed(path, 1, "eval time", "no block of timings is whole")
@@ -159,13 +159,9 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
     build = told.get("build")
     named = f"{texts.get('type', '')} {texts.get('format', '')}".strip()
     load_ms = blocks[0].ms.get("load")
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="llama-cpp",
+    return bare_run(
+        run_id,
+        "llama-cpp",
         backend_version=f"b{build[1]} {build[2]}" if build else None,
         kind="speculative" if any("draft_tokens" in sample.engine for sample in samples) else "autoregressive",
         model=model_of("", texts.get("file", "")) or texts.get("name") or "unknown",
@@ -174,8 +170,7 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
         bits_per_weight=float(size[3]) or None if size else None,
         device=_device(told),
         samples=len(samples),
-        warmup=0,
-        max_new_tokens=max(1, *(sample.output_tokens for sample in samples)),
+        max_new_tokens=longest_output(samples),
         load_s=load_ms / 1e3 if load_ms else None,
         parameters=round(float(parameters[1]) * _UNITS[parameters[2]]) if parameters else None,
         weight_bytes=round(float(size[1]) * {"M": 2**20, "G": 2**30}[size[2]]) if size else None,

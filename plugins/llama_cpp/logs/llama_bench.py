@@ -6,7 +6,6 @@ repetitions are samples of that one launch. Rates are not read: they are compute
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Sample, Status
-from ....core.sdk.gguf_names import format_of, model_of, size_of
+from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
@@ -54,9 +54,8 @@ class LlamaBench(LogParser):
         text = read_text(path)
         lines = text.split("\n")
         tests = read_tests(path, lines)
-        told = {found[1]: found[2].strip() for line in split_errors(lines)[0] if (found := HEADER_LINE.fullmatch(line))}
-        facts = Facts(told, path)
-        base = facts.get("uuid") or f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        facts = Facts.read(path, split_errors(lines)[0])
+        base = facts.run_id(text)
         for at, row in enumerate(tests.rows):
             run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
             samples = [] if row.is_cut else list(_samples(run_id, row))
@@ -78,21 +77,14 @@ def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:
     last = tests.rows[-1].values if tests.rows else {}
     names = last.get("model_type", ""), last.get("model_filename", "")
     reason = tests.cut or "no test in the log: llama-bench died before its first one ended"
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="llama-cpp",
+    return bare_run(
+        run_id,
+        "llama-cpp",
         kind="autoregressive",
         model=model_of(*names) or facts.get("size") or "unknown",
         size=size_of(names[0]) or facts.get("size"),
         quantisation=format_of(*names) or facts.get("quantize") or "unknown",
         device=_device(tests.rows[-1]) if tests.rows else "unknown",
-        samples=0,
-        warmup=0,
-        max_new_tokens=1,
         environment=facts.environment(),
         status="incomplete" if tests.rows else "failed",
         reason=f"{reason}; its last words: {tests.errors}" if tests.errors else reason,
@@ -108,13 +100,10 @@ def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: 
     type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
     size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
     status: Status = "incomplete" if row.is_cut else "ok"
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
+    return bare_run(
+        run_id,
+        "llama-cpp",
         started_at=values.get("test_time", ""),
-        backend="llama-cpp",
         backend_version=_version(values.get("build_number"), values.get("build_commit")),
         kind="autoregressive",
         model=model_of(type_name, file_name) or "unknown",
@@ -124,7 +113,6 @@ def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: 
         device=_device(row),
         options=_options(row),
         samples=len(samples),
-        warmup=0,
         max_new_tokens=max(1, _tokens(row, "n_gen")),
         depth=_tokens(row, "n_depth"),
         ignore_eos=True,

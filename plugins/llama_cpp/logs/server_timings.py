@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Sampling
-from ....core.sdk.gguf_names import format_of, model_of
+from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.json_files import read_answers
-from ....core.sdk.logs.text import head_text, malformed, tail_text
+from ....core.sdk.logs.json_files import has_answers, read_answers
+from ....core.sdk.logs.runs import bare_run, longest_output
+from ....core.sdk.logs.text import malformed
 
 _TIMINGS = re.compile(r'"timings"\s*:\s*\{[^{}]*"predicted_ms"\s*:')
 _ENDS: dict[str, Literal["stop", "length", "stop-string"]] = {
@@ -36,9 +36,7 @@ class ServerTimings(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the timings, which stand at the end of an answer."""
-        text = head_text(head)
-        is_json = text.lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":"))
-        return is_json and any(_TIMINGS.search(part) for part in (text, tail_text(path)))
+        return has_answers(path, head, _TIMINGS)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run per model and its answers.
@@ -76,21 +74,16 @@ def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[S
     limits = {told.count("n_predict") for told in settings if _is_count(told, "n_predict")}
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = len(failed) == len(samples)
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at=min(filter(None, map(_created, answers)), default=""),
-        backend="llama-cpp",
+    return bare_run(
+        run_id,
+        "llama-cpp",
+        started_at=min(filter(None, (answer.unix_time("created") for answer in answers)), default=""),
         backend_version=_version(answers),
         kind="speculative" if any("draft_tokens" in sample.engine for sample in samples) else "autoregressive",
         model=model_of("", model) or "unknown",
         quantisation=format_of("", model) or "unknown",
-        device="unknown",
         samples=len(samples),
-        warmup=0,
-        max_new_tokens=max([1, *(limits or {sample.output_tokens for sample in samples})]),
+        max_new_tokens=max(limits) if limits else longest_output(samples),
         sampling=_sampling(first),
         status="failed" if is_lost else "incomplete" if cut else "ok",
         reason=failed[0].reason if is_lost else cut,
@@ -187,12 +180,6 @@ def _finish(answer: Fields) -> Literal["stop", "length", "stop-string"] | None:
 def _error(answer: Fields) -> object:
     error = answer.content["error"]
     return error.get("message", error) if isinstance(error, dict) else error
-
-
-def _created(answer: Fields) -> str:
-    if not answer.has("created"):
-        return ""
-    return datetime.fromtimestamp(answer.count("created", most=2**33), UTC).isoformat()
 
 
 def _version(answers: Sequence[Fields]) -> str | None:

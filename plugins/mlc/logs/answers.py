@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.json_files import read_answers
-from ....core.sdk.logs.text import head_text, malformed, tail_text
+from ....core.sdk.logs.json_files import has_answers, read_answers
+from ....core.sdk.logs.runs import bare_run, longest_output
+from ....core.sdk.logs.text import malformed
 from .model_names import split_name
 
 _EXTRA = re.compile(r'"extra"\s*:\s*\{[^{}]*"end_to_end_latency_s"\s*:')
@@ -33,9 +33,7 @@ class Answers(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the figures in the usage, which stands at the end of an answer."""
-        text = head_text(head)
-        is_json = text.lstrip().startswith(("{", "[{", "[\n", "data:"))
-        return is_json and any(_EXTRA.search(part) for part in (text, tail_text(path)))
+        return has_answers(path, head, _EXTRA)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run per model and its answers.
@@ -105,19 +103,14 @@ def _sample(run_id: str, index: int, answer: Fields, texts: dict[str, str]) -> S
 
 def _run(run_id: str, name: str, answers: Sequence[Fields], samples: Sequence[Sample], cut: str | None) -> Run:
     model, quantisation = split_name(name)
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at=min(filter(None, map(_created, answers)), default=""),
-        backend="mlc",
+    return bare_run(
+        run_id,
+        "mlc",
+        started_at=min(filter(None, (answer.unix_time("created") for answer in answers)), default=""),
         model=model,
         quantisation=quantisation,
-        device="unknown",
         samples=len(samples),
-        warmup=0,
-        max_new_tokens=max(1, *(sample.output_tokens for sample in samples)),
+        max_new_tokens=longest_output(samples),
         status="incomplete" if cut else "ok",
         reason=cut,
         settings={"model": name} if name else {},
@@ -133,9 +126,3 @@ def _notes(samples: Sequence[Sample]) -> Iterator[str]:
     yield "device, machine, sampling and token limit are not in an answer; max_new_tokens is the longest answer"
     if any(sample.decode_tokens and sample.decode_forwards is None for sample in samples):
         yield "the engine decoded another number of tokens than it gave out: speculation, or several answers at once"
-
-
-def _created(answer: Fields) -> str:
-    if not answer.has("created"):
-        return ""
-    return datetime.fromtimestamp(answer.count("created", most=2**33), UTC).isoformat()

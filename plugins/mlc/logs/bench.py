@@ -6,8 +6,6 @@ The table (`mlc_benchmark.csv`) has a row per setting, `exec_feature`, with quan
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +15,17 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample, Sampling, Status, Totals
+from ....core.records.schema import Run, Sample, Sampling, Totals
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, number
 from ....core.sdk.logs.json_files import read_object
+from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
+from ....core.sdk.logs.tables import read_table
 from ....core.sdk.logs.text import head_text, malformed, read_text
 from .model_names import split_name
 
 _COLUMNS = ("num_gpus", "duration", "num_total_requests", "num_completed_requests", "total_output_tokens")
 _FEATURE = "exec_feature"
+_NO_SERVER = "the server's device and machine are not in the file; the tool can ask servers other than MLC's"
 
 
 class BenchTable(LogParser):
@@ -46,28 +47,11 @@ class BenchTable(LogParser):
             RawLogError: a row is cut or a value is no number; names line and field.
         """
         text = read_text(path)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        rows = list(_table(path, text))
-        if not rows:
-            raise malformed(path, 2, "row", "no row below the column names")
-        for at, (line, row) in enumerate(rows):
-            yield _row_run(f"sha256-{digest}-{at}", path, line, row)
-
-
-def _table(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader(text.split("\n"), strict=True)
-    try:
-        names = next(reader)
-        missing = [name for name in _COLUMNS if name not in names]
-        if missing:
+        names, rows = read_table(path, text)
+        if missing := [name for name in _COLUMNS if name not in names]:
             raise malformed(path, 1, "columns", f"no {', '.join(missing)}")
-        for values in reader:
-            if len(values) not in (0, len(names)):
-                raise malformed(path, reader.line_num, "row", f"{len(values)} values for {len(names)} columns")
-            if values:
-                yield reader.line_num, dict(zip(names, values, strict=True))
-    except csv.Error as error:
-        raise malformed(path, reader.line_num, "row", f"no CSV: {error}") from error
+        for at, (line, row) in enumerate(rows):
+            yield _row_run(f"sha256-{digest_of(text)}-{at}", path, line, row)
 
 
 def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
@@ -78,9 +62,10 @@ def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
         name.removeprefix(f"{_FEATURE}."): value for name, value in row.items() if name.startswith(_FEATURE) and value
     }
     means = {name: value for name, value in row.items() if name.endswith(".mean") and value}
-    return _bench_run(
+    return bare_run(
         run_id,
-        options | {"num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
+        "mlc",
+        options=options | {"num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
         samples=requests,
         status="ok" if done else "failed",
         reason=None if done else f"none of {requests} requests ended",
@@ -94,6 +79,7 @@ def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
             "averages over requests that ran at the same time: the speed is the server's throughput, and latencies of "
             "single requests are in the debug dump alone",
             *([f"{requests - done} of {requests} requests did not end"] if done < requests else []),
+            _NO_SERVER,
         ),
     )
 
@@ -131,27 +117,24 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
     asked = records[0].inner("chat_cmpl")
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = len(failed) == len(samples)
-    limits = [asked.count("max_tokens", most=MOST_TOKENS) for asked in [asked] if asked.has("max_tokens")]
+    limit = asked.count("max_tokens", most=MOST_TOKENS) if asked.has("max_tokens") else None
     model, quantisation = split_name(asked.text("model")) if asked.has("model") else ("unknown", "unknown")
-    return _bench_run(
+    return bare_run(
         run_id,
-        _feature(setting),
+        "mlc",
+        model=model,
+        quantisation=quantisation,
+        options=_feature(setting),
         samples=len(samples),
         status="failed" if is_lost else "ok",
         reason=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
-        settings={},
-        totals=None,
+        max_new_tokens=limit or longest_output(samples),
+        sampling=Sampling(temperature=asked.number("temperature") if asked.has("temperature") else 0.0),
         notes=(
             "the client's clock; requests that ran at the same time wait for one another",
             *([f"{len(failed)} requests failed"] if failed and not is_lost else []),
+            _NO_SERVER,
         ),
-    ).model_copy(
-        update={
-            "model": model,
-            "quantisation": quantisation,
-            "max_new_tokens": max([1, *(limits or [sample.output_tokens for sample in samples])]),
-            "sampling": Sampling(temperature=asked.number("temperature") if asked.has("temperature") else 0.0),
-        }
     )
 
 
@@ -191,39 +174,3 @@ def _feature(setting: str) -> dict[str, JsonValue]:
     if not isinstance(found, dict):
         return {_FEATURE: setting}
     return {name: value for name, value in found.items() if isinstance(value, str | int | float | bool)}
-
-
-def _bench_run(
-    run_id: str,
-    options: dict[str, JsonValue],
-    *,
-    samples: int,
-    status: Status,
-    reason: str | None,
-    settings: dict[str, str],
-    totals: Totals | None,
-    notes: tuple[str, ...],
-) -> Run:
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="mlc",
-        model="unknown",
-        quantisation="unknown",
-        device="unknown",
-        options=options,
-        samples=samples,
-        warmup=0,
-        max_new_tokens=1,
-        status=status,
-        reason=reason,
-        settings=settings,
-        totals=totals,
-        notes=(
-            *notes,
-            "the server's device and machine are not in the file; the tool can ask servers other than MLC's",
-        ),
-    )

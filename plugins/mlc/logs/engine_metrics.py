@@ -15,6 +15,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.runs import bare_run
 
 _BATCH = re.compile(r"count\{batch_size=([0-9]{1,6})\}")
 
@@ -86,20 +87,10 @@ def _run(run_id: str, content: Fields, largest: int | None, *, is_speculative: b
         notes.append("whether sequences were decoded together is not in the file; taken for one at a time")
     elif largest > 1:
         notes.append(f"up to {largest} sequences were decoded together: the rate is a throughput of the engine's time")
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="mlc",
+    return bare_run(
+        run_id,
+        "mlc",
         kind="speculative" if is_speculative else None,
-        model="unknown",
-        quantisation="unknown",
-        device="unknown",
-        samples=0,
-        warmup=0,
-        max_new_tokens=1,
         batch_size=max(1, largest or 1),
         totals=Totals(output_tokens=tokens, wall_s=seconds or None) if (largest or 1) > 1 else None,
         notes=tuple(notes),

@@ -14,7 +14,6 @@ Nine header lines come first. A time is the wall time of a whole call, prefill i
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,8 +24,9 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run, Sample, Status
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import parse_object
+from ....core.sdk.logs.runs import longest_output
 from ....core.sdk.logs.text import head_text, read_text
-from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
+from ....core.sdk.logs.workflow_header import Facts
 
 _FRAMEWORK = "framework: mlc_llm"
 _AVERAGE = re.compile(r"avg_tok_per_sec: [0-9.]+")
@@ -52,9 +52,8 @@ class MlcTextLog(LogParser):
         """
         text = read_text(path)
         lines = text.split("\n")
-        header = {found[1]: found[2].strip() for line in lines if (found := HEADER_LINE.fullmatch(line))}
-        facts = Facts(header, path)
-        run_id = facts.get("uuid") or f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        facts = Facts.read(path, lines)
+        run_id = facts.run_id(text)
         calls = list(_calls(path, lines))
         samples = [_sample(run_id, index, call) for index, call in enumerate(calls)]
         yield _run(run_id, facts, samples, is_whole=any(_AVERAGE.fullmatch(line) for line in lines))
@@ -94,22 +93,11 @@ def _run(run_id: str, facts: Facts, samples: Sequence[Sample], *, is_whole: bool
         "failed": "no call in the log: the run crashed before its first one ended",
         "incomplete": "the log ends before its average: it was cut, or the run died",
     }
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="mlc",
-        kind="autoregressive",
-        model=facts.get("size") or "unknown",
-        size=facts.get("size"),
-        quantisation=facts.get("quantize") or "unknown",
-        device=facts.device() or "unknown",
+    return facts.run(
+        run_id,
+        "mlc",
         samples=len(samples),
-        warmup=0,
-        max_new_tokens=max([1, *(sample.output_tokens for sample in samples)]),
-        environment=facts.environment(),
+        max_new_tokens=longest_output(samples),
         status=status,
         reason=reasons.get(status),
         notes=(

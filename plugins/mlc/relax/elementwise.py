@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .attention import Heads
 from .expressions import silu
+from .heads import Heads
 from .layout import GROUP, WeightFormat
 from .matmul import weight
 

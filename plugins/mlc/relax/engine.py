@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....core.contract.generation import Request, Step
 from ....core.sdk.sampling import chooser
-from .attention import PAGE
+from .heads import PAGE
 from .layout import tiled
 from .model import Decoder
 

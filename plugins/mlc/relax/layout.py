@@ -48,7 +48,7 @@ class WeightFormat:
     @property
     def max_int(self) -> int:
         """Largest magnitude of a quantised weight; stored values are shifted up by it."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits - 1)) - 1
 
     def shapes(self, n: int, k: int) -> tuple[tuple[int, ...], ...]:
         """Return the shapes of the stored arrays of a matrix [n, k]: weights, then scales if there are any."""

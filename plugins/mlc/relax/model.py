@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import attention, elementwise
-from .attention import Heads
+from . import decode_attention, elementwise, paged_cache, prefill_attention
+from .heads import Heads
 from .layout import WeightFormat, lanes_of
 from .matmul import matmul
 
@@ -267,7 +267,7 @@ def _emit_cache(builder: relax.BlockBuilder, decoder: Decoder) -> None:
     def kernel(function: Any, name: str) -> relax.Tuple:
         return relax.Tuple([tvm.ir.StringImm("tirx"), builder.add_func(function, name)])
 
-    append = builder.add_func(attention.append(heads), "append")
+    append = builder.add_func(paged_cache.append(heads), "append")
     # Sliding windows, trees, forks and latent attention are not used: their places take an empty tuple where the cache
     # allows it, else a function that is never called.
     nothing = relax.Tuple([])
@@ -289,16 +289,16 @@ def _emit_cache(builder: relax.BlockBuilder, decoder: Decoder) -> None:
             relax.const(0.0, "float32"),  # of the dtype that the cache has
             append,
             append,
-            kernel(attention.prefill(heads), "attention_prefill"),
-            kernel(attention.cached_prefill(heads), "attention_cached_prefill"),
-            kernel(attention.decode(heads), "attention_decode"),
+            kernel(prefill_attention.prefill(heads), "attention_prefill"),
+            kernel(prefill_attention.cached_prefill(heads), "attention_cached_prefill"),
+            kernel(decode_attention.decode(heads), "attention_decode"),
             nothing,
             nothing,
             nothing,
             nothing,
             nothing,
             relax.Tuple([builder.add_func(_merge_state_inplace_cpu("float32"), "merge_state")]),
-            builder.add_func(attention.split(heads), "split"),
+            builder.add_func(paged_cache.split(heads), "split"),
             append,
             append,
             append,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..models import random_tensors, save_checkpoint
+
 SHAPE = dict(
     vocab_size=64,
     hidden_size=32,
@@ -14,27 +16,13 @@ SHAPE = dict(
     num_key_value_heads=2,
     max_position_embeddings=512,
     initializer_range=0.3,
-    bos_token_id=None,
-    eos_token_id=2,
-    pad_token_id=0,
 )
 MASK = 63
 
 
 def save_target(folder: Path, family: str = "Qwen3", **changes) -> Path:
-    import torch
-    import transformers
-
-    torch.manual_seed(11)
     extra = {"head_dim": 8} if family == "Qwen3" else {}
-    config = getattr(transformers, f"{family}Config")(**{**SHAPE, **extra, **changes})
-    model = getattr(transformers, f"{family}ForCausalLM")(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:  # biases are zero and norms one unless trained
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(folder)
-    return folder
+    return save_checkpoint(folder, family, **{**SHAPE, **extra, **changes})
 
 
 def draft_config(**changes) -> dict:
@@ -87,20 +75,20 @@ def draft_shapes(config: dict) -> dict[str, tuple[int, ...]]:
 
 
 def draft_tensors(config: dict, seed: int = 5) -> dict:
-    import torch
+    return random_tensors(draft_shapes(config), seed, scale=0.3)
 
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for name, shape in draft_shapes(config).items():
-        noise = torch.randn(shape, generator=generator)
-        tensors[name] = 1 + 0.1 * noise if len(shape) == 1 and "bias" not in name else 0.3 * noise
-    return tensors
+
+def save_draft(folder: Path, config: dict, tensors: dict) -> None:
+    """Write ``config.json`` and ``model.safetensors``; tensors by published name."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
 
 
 def save_random_draft(folder: Path, prefix: str = "", **changes) -> Path:
     """Write a draft; ``dflash_config={"mask_token_id": None}`` and the like make broken ones."""
-    from decodebench.plugins.dflash.draft import save_draft
-
     config = draft_config(**changes)
     save_draft(folder, config, {prefix + name: tensor for name, tensor in draft_tensors(config).items()})
     return folder

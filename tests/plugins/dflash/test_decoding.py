@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decodebench import Request
-from decodebench.plugins.dflash.decoder import Decoder
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter
 from decodebench.plugins.dflash.drafters.scripted import ScriptedDrafter
+from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.target import Target
 
@@ -40,9 +40,7 @@ class Lab:
         self.target, self.draft = target, BlockDiffusionDrafter(draft, target)
 
     def steps(self, requests, drafter=None, **options):
-        settings = DFlashOptions.model_validate(options)
-        block_size = settings.block_size or 8
-        return list(Decoder(self.target, drafter, settings, block_size).generate(requests))
+        return list(make_loop(self.target, drafter, DFlashOptions.model_validate(options)).generate(requests))
 
     def outputs(self, requests, drafter=None, **options):
         found: list[list[int]] = [[] for _ in requests]
@@ -173,7 +171,7 @@ def test_each_prompt_of_a_batch_has_the_acceptance_that_it_has_alone(lab):
 def test_a_closed_generation_leaves_a_usable_decoder(lab):
     request = request_for(5)
     truth = lab.alone(request)
-    decoder = Decoder(lab.target, lab.draft, DFlashOptions(block_size=4), 4)
+    decoder = make_loop(lab.target, lab.draft, DFlashOptions(block_size=4))
     stream = decoder.generate([request])
     for _ in range(3):
         next(stream)

@@ -13,7 +13,7 @@ from decodebench.core.sdk.torch_layers.place import Span
 from decodebench.plugins.dflash.acceptance import Equality, Rejection
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter
-from decodebench.plugins.dflash.multi_round import MultiRoundDecoder
+from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.sampler import Sampler
 from decodebench.plugins.dflash.target import Target
@@ -115,7 +115,7 @@ def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, comp
     draft_folder = save_random_draft(tmp_path / "draft", vocab_size=6, dflash_config={"mask_token_id": 5})
     drafter = BlockDiffusionDrafter(Draft(draft_folder, torch.float64, "cpu"), target)
     options = DFlashOptions(round_block_sizes=(8, 4, 1) if compat == "none" else (8, 4), compat=compat)
-    decoder = MultiRoundDecoder(target, drafter, options)
+    decoder = make_loop(target, drafter, options)
     sampler = Sampler(Request((1,), 1, temperature=1.0, seed=9), "cpu")
     prompt = [1, 4, 2]
     with torch.inference_mode():
@@ -125,10 +125,11 @@ def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, comp
         drafter.absorb(features, Span(0, 3))
         logits, more = target.evaluate(torch.tensor([[3]]), Span(3, 1), drafter.taps)
         p = sampler.probabilities(logits[0])
+        first = decoder._first_seen(3, more)
         proposals = {
-            size: decoder._proposal(sampler, 3, 3, size, more) for size in options.round_block_sizes if size > 1
+            size: decoder._proposal(sampler, 3, Span(3, size, first)) for size in options.round_block_sizes if size > 1
         }
-        decoder._proposal = lambda sampler, anchor, start, size, features: proposals[size]
+        decoder._proposal = lambda sampler, anchor, place: proposals[place.n]
         found = [decoder._token(sampler, p, 3, 3, more) for _ in range(draws)]
     counts = Counter(one.token for one in found)
     observed = [counts[token] for token in range(6)]

@@ -246,16 +246,6 @@ def test_a_store_without_such_runs_is_refused(export):
         export(logs_of(DATA / "dynamic.log")[:1])
 
 
-def test_a_failed_write_leaves_the_old_files(export, monkeypatch, tmp_path):
-    logs = logs_of(DATA / "benchmark_samples.jsonl")
-    (file,) = export(logs)["_samples.jsonl"]
-    before = file.read_bytes()
-    monkeypatch.setattr("decodebench.core.contract.exporter.os.replace", lambda *_: 1 / 0)
-    with Store.open(file.parents[1]) as store, pytest.raises(ZeroDivisionError):
-        EXPORTER.write(store, None, file.parent)
-    assert file.read_bytes() == before and not list(file.parent.glob(".*"))
-
-
 def test_every_format_is_imported_by_collate(tmp_path):
     files = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
     report = collate(tmp_path, all_plugins(), intake=Intake(files))

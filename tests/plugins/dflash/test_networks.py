@@ -17,7 +17,15 @@ from decodebench.plugins.dflash.draft_config import published_layer_ids
 from decodebench.plugins.dflash.target import Target
 
 from ..models import LINEAR, LLAMA3, torch_model
-from .checkpoints import draft_shapes, draft_tensors, edit_config, save_random_draft, save_target
+from .checkpoints import (
+    draft_config,
+    draft_shapes,
+    draft_tensors,
+    edit_config,
+    save_draft,
+    save_random_draft,
+    save_target,
+)
 
 TOLERANCE = dict(atol=2e-4, rtol=2e-4)
 IDS = torch.tensor([[5, 9, 33, 61, 7, 7, 12, 40, 3, 28, 50, 1]])
@@ -282,10 +290,6 @@ def test_layers_are_never_guessed_but_the_published_guess_is_told(tmp_path, targ
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):
-    from decodebench.plugins.dflash.draft import save_draft
-
-    from .checkpoints import draft_config
-
     config = draft_config()
     whole = draft_tensors(config)
     cases = {

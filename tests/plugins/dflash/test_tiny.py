@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from decodebench import Request
-from decodebench.plugins.dflash.decoder import Decoder
 from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter
+from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.target import Target
+from decodebench.plugins.reference.family import END_ID
 from decodebench.plugins.reference.problems import held_out_problems
-from decodebench.plugins.reference.tokenizer import END_ID
 
 from ..models import TINY, torch_model
 
@@ -47,7 +47,7 @@ class Tiny:
     def steps(self, prompts, drafter=None, **options):
         settings = DFlashOptions.model_validate(options)
         requests = [Request(prompt, LIMIT, stop_token_ids=(END_ID,)) for prompt in prompts]
-        return list(Decoder(self.target, drafter, settings, settings.block_size or 16).generate(requests))
+        return list(make_loop(self.target, drafter, settings).generate(requests))
 
     def output(self, prompt, **options):
         return [token for step in self.steps([prompt], self.drafter, **options) for token in step.token_ids]

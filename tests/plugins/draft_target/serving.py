@@ -16,6 +16,7 @@ class Server:
     def __init__(self, cli, flags, address="localhost:0") -> None:
         self._cli, self._flags = cli, flags
         self.log: list[dict] = []
+        self._grown = threading.Condition()
         self._start(address)
 
     def _start(self, address) -> None:
@@ -34,10 +35,17 @@ class Server:
 
     def _read(self) -> None:
         for line in self.process.stderr:
-            self.log.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
+            with self._grown:
+                self.log.append(json.loads(line) if line.startswith("{") else {"event": "text", "text": line})
+                self._grown.notify_all()
 
     def events(self, name):
         return [event for event in self.log if event["event"] == name]
+
+    def wait_for(self, name, timeout=60) -> None:
+        """Wait until the log tells of an event."""
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.events(name), timeout), self.log
 
     def signal(self, number=signal.SIGTERM) -> None:
         self.process.send_signal(number)

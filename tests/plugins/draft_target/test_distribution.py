@@ -140,8 +140,9 @@ def expectations(target, sampling):
 
 
 @pytest.mark.timeout(900)
-def test_rejection_sampling_keeps_the_targets_distribution(models):
-    p, rate = p_value(models, DRAWS)
+@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
+def test_rejection_sampling_keeps_the_targets_distribution(models, draws):
+    p, rate = p_value(models, draws)
     assert p > 1e-3
     assert 0.2 < rate < 0.9
 

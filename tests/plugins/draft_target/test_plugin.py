@@ -109,10 +109,11 @@ def test_the_generated_code_is_that_of_the_definition(tmp_path):
     pytest.importorskip("grpc_tools")
     folder = Path(proto.__file__).parent
     shutil.copy(folder / "verification.proto", tmp_path)
-    out = [f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
+    out = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{tmp_path}", *out, "verification.proto"]
     subprocess.run(command, check=True, cwd=tmp_path)
-    assert (tmp_path / "verification_pb2.py").read_text() == (folder / "verification_pb2.py").read_text()
+    for name in ("verification_pb2.py", "verification_pb2.pyi"):
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
     stubs = (tmp_path / "verification_pb2_grpc.py").read_text()
     stubs = stubs.replace("\nimport verification_pb2", "\nfrom . import verification_pb2")
     assert stubs == (folder / "verification_pb2_grpc.py").read_text()

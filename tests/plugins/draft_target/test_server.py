@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from decodebench.core.errors import BackendError, ModelError, SampleError
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
-from decodebench.plugins.reference.tokenizer import END_ID
+from decodebench.plugins.reference.family import END_ID
 
 from .serving import Cuttable
 
@@ -86,8 +86,7 @@ def test_a_connection_that_is_cut_at_random_costs_time_and_no_token(tiny, server
     stopped, rng = threading.Event(), random.Random(3)
 
     def cut_now_and_then():
-        while relay.cuts < 20 and not stopped.is_set():
-            time.sleep(rng.uniform(0.02, 0.25))
+        while relay.cuts < 20 and not stopped.wait(rng.uniform(0.02, 0.25)):
             relay.cut()
 
     cutter = threading.Thread(target=cut_now_and_then)
@@ -115,10 +114,9 @@ def test_a_forgotten_session_is_sent_again(tiny, serve):
         output += step.token_ids
         resent += (step.trace or {}).get("resent_tokens", 0)
         if number == 2:
-            time.sleep(2.5)  # longer than the server remembers
+            forgetful.wait_for("session expired")
     tiny.assert_greedy(prompt, output)
     assert resent > len(prompt)
-    assert forgetful.events("session expired")
     backend.close()
 
 
@@ -348,8 +346,8 @@ def test_a_signal_lets_open_sessions_end_and_opens_none(serve):
         assert health.Check(check).status == health_pb2.HealthCheckResponse.SERVING
         stub.VerifyDraft(asked("open"))
         ending.signal(signal.SIGTERM)
-        while health.Check(check).status == health_pb2.HealthCheckResponse.SERVING:
-            time.sleep(0.05)
+        states = (answer.status for answer in health.Watch(check, timeout=20))
+        assert next(state for state in states if state != health_pb2.HealthCheckResponse.SERVING)
         assert code_of(stub.VerifyDraft, asked("new")) == Code.UNAVAILABLE
         assert stub.VerifyDraft(asked("open", (8,), start=4)).next_token_id >= 0
         stub.CloseSession(pb.CloseSessionRequest(session_id="open"))
@@ -375,8 +373,7 @@ def test_a_second_signal_does_not_wait(serve):
     with grpc.insecure_channel(busy.address) as channel:
         VerificationStub(channel).VerifyDraft(asked("open"))
         busy.signal(signal.SIGTERM)
-        while not busy.events("draining"):
-            time.sleep(0.05)
+        busy.wait_for("draining")
         busy.signal(signal.SIGTERM)
         assert busy.wait(timeout=20) == 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import torch
 
 from decodebench import ModelCache, PreparedModel, Request
@@ -11,10 +9,9 @@ from decodebench.core.host.registry import Registry
 from decodebench.core.sdk.models import resolve
 from decodebench.plugins.draft_target.backend import DraftTargetBackend
 from decodebench.plugins.draft_target.models.own_layers import OwnLayers
-from decodebench.plugins.reference.problems import held_out_problems
-from decodebench.plugins.reference.tokenizer import END_ID
+from decodebench.plugins.reference.family import END_ID
 
-from ..models import TINY, torch_logits, torch_model
+from ..models import TINY, problem_ids, torch_logits, torch_model
 
 MARGIN = 1e-4
 """Below this gap between the two best logits float32 does not say which token is the best."""
@@ -29,13 +26,9 @@ def prepared(name: str, draft: str | None = None) -> PreparedModel:
 
 class TinyPair:
     def __init__(self) -> None:
-        from tokenizers import Tokenizer
-
         self.target = OwnLayers(TINY, torch.float32, "cpu")
         self.draft = OwnLayers(TINY.parent / "draft", torch.float32, "cpu")
-        tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
-        problems = islice(held_out_problems(777), 200)
-        self.prompts = [tuple(tokenizer.encode(p.prompt, add_special_tokens=False).ids) for p in problems]
+        self.prompts = problem_ids(200, seed=777)
         self._judge = None
         self._alone: dict[tuple[int, ...], list[int]] = {}
         self._baseline = self.backend(num_draft_tokens=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..models import random_tensors
+
 VOCAB, MASK, STOP = 64, 63, 2
 WIDTH, FFN, LAYERS, HEADS, KV_HEADS = 32, 48, 4, 4, 2
 HEAD_DIM = WIDTH // HEADS
@@ -104,15 +106,9 @@ def llada_shapes() -> dict[str, tuple[int, ...]]:
 
 def save(folder: Path, family: str, seed: int = 5, **changes) -> Path:
     """Write a checkpoint; ``changes`` replace keys of its configuration."""
-    import torch
     from safetensors.torch import save_file
 
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for name, shape in (llada_shapes() if family == "llada" else qwen_shapes()).items():
-        noise = torch.randn(shape, generator=generator)
-        is_norm = len(shape) == 1 and "bias" not in name
-        tensors[name] = 1 + 0.1 * noise if is_norm else 0.35 * noise
+    tensors = random_tensors(llada_shapes() if family == "llada" else qwen_shapes(), seed, scale=0.35)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIGS[family] | changes))

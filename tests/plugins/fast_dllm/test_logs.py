@@ -64,7 +64,7 @@ def test_the_nine_runs_have_the_printed_figures(tmp_path):
 
 def test_the_tool_says_what_is_wrong_with_them(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
-        found = [str(finding) for finding in findings(store, "imported")]
+        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
     slow = [text for text in found if "took 2.18 times as long" in text]
     assert len(slow) == 1 and re.match("'fast-dllm unknown on .* reuse_k=1 layer_subset=first' took", slow[0])
     assert "436484 tokens" in slow[0] and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow[0]
@@ -79,7 +79,7 @@ def test_the_tool_says_what_is_wrong_with_them(tmp_path):
 
 def test_nine_identical_accuracies_are_an_option_that_did_nothing(tmp_path):
     with imported(tmp_path, "mmlu") as store:
-        found = [str(finding) for finding in findings(store, "imported")]
+        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
         accuracies = store.query("SELECT DISTINCT accuracy, e2e_tokens_per_s FROM run_metrics")[1]
     assert accuracies == [(0.6652898447514599, None)]
     assert any("9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in t for t in found)
@@ -94,7 +94,7 @@ def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
     source.write_text(json.dumps(content))
     collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
-        found = [str(finding) for finding in findings(store, "imported")]
+        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
     assert any("40.51 tokens/s, the log says 45.01" in text for text in found)
 
 
@@ -169,7 +169,7 @@ def test_like_accuracies_of_different_texts_are_no_finding(tmp_path):
         (tmp_path / str(at) / "summary.json").write_text(json.dumps(content))
     collate(tmp_path / "out", all_plugins(), intake=Intake([tmp_path / str(at) for at in range(3)]))
     with Store.open(tmp_path / "out") as store:
-        found = [str(finding) for finding in findings(store, "imported")]
+        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
     assert not any("one and the same accuracy" in text or "times as long" in text for text in found)
 
 

@@ -10,7 +10,7 @@ import pytest
 from decodebench import UsageError
 from decodebench.core.measure.plan import build
 from decodebench.plugins.fast_dllm.sweeps import blocks, steps
-from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
+from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
 from ..models import resolve
 from .checkpoints import save

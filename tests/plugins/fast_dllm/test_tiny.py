@@ -10,9 +10,8 @@ from decodebench import Request
 from decodebench.core.measure.timed_loop import measure
 from decodebench.core.sdk.answers import final_number
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
+from decodebench.plugins.reference.family import END_ID, WEIGHTS_FOLDER
 from decodebench.plugins.reference.problems import held_out_problems
-from decodebench.plugins.reference.recipes import WEIGHTS_FOLDER
-from decodebench.plugins.reference.tokenizer import END_ID
 
 from ..models import resolve
 

@@ -17,7 +17,7 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.raw_log import RawLogError
 from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
-from decodebench.core.sdk.gguf_names import format_of, model_of
+from decodebench.core.sdk.gguf.names import format_of, model_of
 from decodebench.plugins.llama_cpp.logs import LOG_PARSERS
 
 DATA = Path(__file__).parents[2] / "data" / "llama_cpp"

@@ -10,11 +10,15 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from pydantic import ValidationError
 
+from decodebench import PreparedModel
 from decodebench.core.errors import UsageError
+from decodebench.core.sdk import packages
 from decodebench.plugins import llama_cpp as plugin
 from decodebench.plugins.llama_cpp import backend as backend_module
 from decodebench.plugins.llama_cpp import devices, extra_buffers
 from decodebench.plugins.llama_cpp.options import LlamaCppOptions
+
+from .. import models
 
 ENGINES = ("llama_cpp", "gguf", "numpy", "torch", "transformers", "tokenizers")
 
@@ -33,7 +37,7 @@ def test_probe_names_what_is_missing_and_the_remedy(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(backend_module, "version", absent)
+    monkeypatch.setattr(packages, "version", absent)
     found = backend_module.LlamaCppBackend.probe()
     assert not found.available and found.version is None
     assert "llama-cpp-python" in found.reason
@@ -136,5 +140,12 @@ def test_file_without_tokenizer_generates_and_refuses_text(load, tmp_path):
         loaded.backend.encode("x")
 
 
-def test_close_after_a_failed_load_is_harmless():
-    backend_module.LlamaCppBackend().close()
+def test_close_after_a_failed_load_is_harmless(load, tmp_path):
+    from decodebench.core.errors import ModelError
+
+    path = tmp_path / "nothing.gguf"
+    path.write_bytes(b"GGUF nothing")
+    backend, model = backend_module.LlamaCppBackend(), models.resolve(path)
+    with pytest.raises(ModelError, match="nothing.gguf"):
+        backend.load(PreparedModel(path, "gguf", None, None, model, "f32"), "cpu", LlamaCppOptions())
+    assert backend.close() is None

@@ -12,7 +12,8 @@ from decodebench.core.errors import ModelError
 from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
 from decodebench.plugins.llama_cpp.options import LlamaCppOptions
 
-from .conftest import byte_level_tokenizer, resolve, save_checkpoint
+from ..models import resolve
+from .conftest import byte_level_tokenizer, save_checkpoint
 
 PROMPT = tuple(range(40, 80))
 OPTIONS = LlamaCppOptions(extra_buffers="off")
@@ -75,7 +76,7 @@ def test_second_prepare_takes_the_cached_file(checkpoints, tmp_path, monkeypatch
     cache = ModelCache(tmp_path)
     first = prepare(checkpoints["qwen2"], "q4_0", cache)
     stamp = first.path.stat().st_mtime_ns
-    monkeypatch.setattr("decodebench.plugins.llama_cpp.convert.write_gguf", None)
+    monkeypatch.setattr("decodebench.core.sdk.gguf.conversion.write_gguf", None)
     assert prepare(checkpoints["qwen2"], "q4_0", cache) == first
     assert first.path.stat().st_mtime_ns == stamp
 

@@ -131,7 +131,7 @@ def test_an_interrupted_run_goes_on_from_the_request_cache_and_a_dead_engine_is_
     caching = CachingLM(lm, str(tmp_path / "answers.db"))
     pairs = asked("loglikelihood", ("Answer:", " 12"), ("Answer:", " 13"))
     before = caching.loglikelihood(pairs)
-    os.kill(lm._served._worker.pid, signal.SIGKILL)
+    os.kill(lm._opened._served._worker.pid, signal.SIGKILL)
     assert caching.loglikelihood(pairs) == before
     with pytest.raises(BackendError, match="died of SIGKILL"):
         caching.loglikelihood(asked("loglikelihood", ("Answer:", " 14")))

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from decodebench import ModelCache, Request
+from decodebench import ModelCache
 
-from ..models import LLAMA3, TINY, resolve, save_checkpoint, torch_model
+from ..models import LLAMA3, TINY, Engine, Loaded, save_checkpoint
 
 _NEEDED = ("tvm", "torch", "transformers")
 _WITH_ENGINE = ["test_parity.py", "test_generate.py", "test_prepare.py"]
 collect_ignore_glob = _WITH_ENGINE if any(find_spec(name) is None for name in _NEEDED) else []
 
 
-class Loaded:
-    """A loaded backend and shorthands for what tests ask of it."""
-
-    def __init__(self, path: Path, quantisation: str, cache: ModelCache, **options) -> None:
-        from decodebench.plugins.mlc.backend import MlcBackend
-
-        chosen = MlcBackend.Options(**{"n_threads": 1, **options})
-        self.prepared = MlcBackend.prepare(resolve(path), quantisation, "cpu", chosen, cache)
-        self.backend = MlcBackend()
-        self.facts = self.backend.load(self.prepared, "cpu", chosen)
-
-    def steps(self, prompt, limit: int, **changes):
-        return list(self.backend.generate([Request(tuple(prompt), limit, **changes)]))
-
-    def tokens(self, prompt, limit: int = 16, **changes) -> list[int]:
-        steps = self.steps(prompt, limit, **{"ignore_eos": True, **changes})
-        return [token for step in steps for token in step.token_ids]
-
+class WithLogits(Loaded):
     def logits(self, ids):
         """Return the logits after each of ``ids``, [T, V]."""
         import numpy as np
@@ -52,36 +34,16 @@ def model_cache(tmp_path_factory) -> ModelCache:
 
 @pytest.fixture(scope="session")
 def load(model_cache):
-    made: dict[tuple, Loaded] = {}
+    from decodebench.plugins.mlc.backend import MlcBackend
 
-    def get(path: Path, quantisation: str = "q0f32", **options) -> Loaded:
-        key = (path, quantisation, *sorted(options.items()))
-        if key not in made:
-            made[key] = Loaded(path, quantisation, model_cache, **options)
-        return made[key]
-
-    return get
+    engine = Engine(MlcBackend, "q0f32", model_cache, WithLogits)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")
 def tiny(load) -> Loaded:
     return load(TINY)
-
-
-@pytest.fixture(scope="session")
-def reference():
-    return torch_model(TINY)
-
-
-@pytest.fixture(scope="session")
-def prompts() -> list[tuple[int, ...]]:
-    from tokenizers import Tokenizer
-
-    import decodebench.plugins.reference.problems as problems
-
-    tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
-    texts = [problem.prompt for problem in islice(problems.held_out_problems(5), 16)]
-    return [tuple(tokenizer.encode(text).ids) for text in texts]
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,19 @@ from hypothesis.extra.numpy import arrays
 from decodebench import ModelError
 from decodebench.plugins.mlc import tensor_cache
 from decodebench.plugins.mlc.config import from_mlc
-from decodebench.plugins.mlc.groups import dequantise, quantise
+from decodebench.plugins.mlc.groups import quantise
 from decodebench.plugins.mlc.quantisations import FORMATS
 
 REAL = Path(__file__).parents[2] / "data" / "mlc"
 GROUPED = [name for name, form in FORMATS.items() if form.is_grouped]
+
+
+def dequantise(words, scales, form):
+    """The float32 matrix [N, K] that words and scales stand for."""
+    shifts = np.arange(form.per_word, dtype=np.uint32) * np.uint32(form.bits)
+    stored = (words[..., None] >> shifts) & np.uint32(2**form.bits - 1)
+    steps = stored.reshape(*scales.shape, -1).astype(np.float32) - form.max_int
+    return (steps * scales.astype(np.float32)[..., None]).reshape(words.shape[0], -1)
 
 
 @pytest.mark.parametrize("name", GROUPED)

@@ -8,11 +8,11 @@ import pytest
 
 from decodebench.core.errors import UsageError
 from decodebench.plugins.reference import decodebench_models
-from decodebench.plugins.reference.dflash_network import draft_block
-from decodebench.plugins.reference.evaluate import load_weights
-from decodebench.plugins.reference.network import EMBEDDING
+from decodebench.plugins.reference.family import MASK_ID
 from decodebench.plugins.reference.random_models import RANDOM_MODELS, build
-from decodebench.plugins.reference.tokenizer import MASK_ID
+from decodebench.plugins.reference.shapes import EMBEDDING
+from examples.tiny_models.dflash_network import draft_block
+from examples.tiny_models.evaluate import load_weights
 
 BLOCK_DRAFTS = sorted(name for name in RANDOM_MODELS if name.endswith("-dflash"))
 

@@ -8,10 +8,13 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from decodebench import UsageError
 from decodebench.plugins.tasks import sandbox
+
+from ...waiting import until
 
 TESTS = Path(__file__).parents[2]
 RUN = ["run", "-b", "scripted", "-m", "tiny:draft", "--rounds", 1, "--warmup", 0, "--json"]
@@ -143,14 +146,9 @@ def test_ctrl_c_while_programs_run_ends_them_and_keeps_what_was_finished(cli, sc
     script = [(f"def {name}(", "    while True: pass\n") for name in HUMANEVAL]
     command = scripted(script, "--task", "humaneval", "--samples", 4, "--allow-code-execution")
     with cli.start(*command) as process:
-        deadline = time.monotonic() + 60
-        while not list((tmp_path / "out").rglob("*.jsonl.part")) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        (part,) = (tmp_path / "out").rglob("*.jsonl.part")
-        while '"finish"' not in part.read_text() or part.read_text().count('"sample_id"') < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        time.sleep(1)
+        host, out = psutil.Process(process.pid), tmp_path / "out"
+        until(lambda: any(part.read_text().count('"sample_id"') == 4 for part in out.rglob("*.jsonl.part")), process)
+        until(lambda: any(child.name() == "bwrap" for child in host.children()), process)
         begin = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -13,7 +13,6 @@ from decodebench.core.records.schema import RecordedStep
 from decodebench.plugins.tinygrad.text_log import TinygradTextLog
 
 from ..models import TINY
-from .conftest import Loaded
 
 CHUNK = 32
 ENQUEUE = re.compile(r"^enqueue in\s+([\d.]+) ms$")
@@ -124,9 +123,9 @@ def test_the_context_can_be_filled_to_its_last_position(load, checkpoints):
 
 
 @pytest.fixture(scope="module")
-def logged(model_cache, prompts, tmp_path_factory):
+def logged(load, prompts, tmp_path_factory):
     """A run of two samples in a chunk size of its own: the backend, its steps and the log after each sample."""
-    loaded = Loaded(TINY, "float32", model_cache, prefill_chunk=48)
+    loaded = load.anew(TINY, "float32", prefill_chunk=48)
     steps = [loaded.steps(prompts[at], 6, seed=42, ignore_eos=True) for at in (0, 3)]
     assert len(loaded.backend._samples) == 2
     return loaded, steps, loaded.backend.classic_log()

@@ -10,7 +10,6 @@ import pytest
 from decodebench import BackendError, ModelError
 
 from ..models import TINY, save_checkpoint
-from .conftest import Loaded
 
 pytestmark = pytest.mark.skipif(
     find_spec("gguf") is None or find_spec("llama_cpp") is None, reason="needs llama-cpp-python and gguf"
@@ -111,7 +110,7 @@ def write_gguf(folder, path, checkpoint):
     import json
     import shutil
 
-    from decodebench.plugins.llama_cpp import convert
+    from decodebench.core.sdk.gguf import conversion
 
     tokenizer = json.loads((TINY / "tokenizer.json").read_text())
     shutil.copytree(folder, path.with_suffix(""))
@@ -120,13 +119,13 @@ def write_gguf(folder, path, checkpoint):
     tokenizer["model"]["merges"] = []
     tokenizer["added_tokens"] = []
     (path.with_suffix("") / "tokenizer.json").write_text(json.dumps(tokenizer))
-    convert.write_gguf(type(checkpoint)(path.with_suffix("")), path, "f32", "test")
+    conversion.write_gguf(type(checkpoint)(path.with_suffix("")), path, "f32", "test")
     return path
 
 
-def refused(path, model_cache, quantisation="gguf") -> str:
+def refused(path, load, quantisation="gguf") -> str:
     with pytest.raises(ModelError) as caught:
-        Loaded(path, quantisation, model_cache)
+        load.anew(path, quantisation)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -138,47 +137,47 @@ def copied(q8_0, path, change):
     return path
 
 
-def test_a_cut_file_is_named(q8_0, tmp_path, model_cache):
+def test_a_cut_file_is_named(q8_0, tmp_path, load):
     path = copied(q8_0, tmp_path / "cut.gguf", lambda content: content[:-5000])
-    assert "cut.gguf: cannot be read as GGUF, or is cut off" in refused(path, model_cache)
+    assert "cut.gguf: cannot be read as GGUF, or is cut off" in refused(path, load)
 
 
 @pytest.mark.parametrize("keep", [3, 20, 3000, -5000])
-def test_without_the_gguf_package_a_cut_file_is_named_as_well(q8_0, tmp_path, model_cache, monkeypatch, keep):
+def test_without_the_gguf_package_a_cut_file_is_named_as_well(q8_0, tmp_path, load, monkeypatch, keep):
     from decodebench.plugins.tinygrad import backend
 
     monkeypatch.setattr(backend, "find_spec", lambda _: None)
     path = copied(q8_0, tmp_path / "cut.gguf", lambda content: content[:keep])
-    text = refused(path, model_cache)
+    text = refused(path, load)
     assert "cut.gguf: tinygrad cannot" in text
 
 
-def test_an_unsupported_architecture_is_named(q8_0, tmp_path, model_cache):
+def test_an_unsupported_architecture_is_named(q8_0, tmp_path, load):
     path = copied(q8_0, tmp_path / "other.gguf", lambda content: content.replace(b"qwen3", b"mamba"))
-    text = refused(path, model_cache)
+    text = refused(path, load)
     assert "other.gguf: general.architecture = 'mamba' is not supported with tinygrad; known: llama, qwen2" in text
 
 
-def test_tensors_that_would_be_left_out_are_named(q8_0, tmp_path, model_cache):
+def test_tensors_that_would_be_left_out_are_named(q8_0, tmp_path, load):
     path = copied(q8_0, tmp_path / "extra.gguf", lambda content: content.replace(b"blk.3.ffn_norm", b"blk.3.xxx_norm"))
-    text = refused(path, model_cache)
+    text = refused(path, load)
     assert "extra.gguf: tinygrad" in text and "ffn_norm" in text
 
 
-def test_a_file_is_no_folder(q8_0, model_cache):
-    text = refused(q8_0.prepared.path, model_cache, "float32")
+def test_a_file_is_no_folder(q8_0, load):
+    text = refused(q8_0.prepared.path, load, "float32")
     assert "no Hugging Face folder" in text and "run with quantisation 'gguf'" in text
 
 
-def test_a_folder_is_no_file(model_cache):
-    assert "quantisation 'gguf' needs one .gguf file; found 0" in refused(TINY, model_cache)
+def test_a_folder_is_no_file(load):
+    assert "quantisation 'gguf' needs one .gguf file; found 0" in refused(TINY, load)
 
 
-def test_without_the_converter_the_command_that_installs_it_is_told(model_cache, monkeypatch):
+def test_without_the_converter_the_command_that_installs_it_is_told(load, monkeypatch):
     from decodebench.plugins.tinygrad import backend
 
     monkeypatch.setattr(backend, "find_spec", lambda _: None)
-    text = refused(TINY, model_cache, "q4_0")
+    text = refused(TINY, load, "q4_0")
     assert "'q4_0' is made by llama.cpp" in text and 'pip install "decodebench[llama-cpp]"' in text
 
 

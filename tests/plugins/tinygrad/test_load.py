@@ -16,7 +16,6 @@ from decodebench import BackendError, ModelError
 from decodebench.core.errors import UsageError
 
 from ..models import TINY
-from .conftest import Loaded
 
 
 def test_facts_of_the_trained_model(tiny):
@@ -71,14 +70,14 @@ def test_options_take_effect(load, checkpoints, options, name, value):
     assert run["tokens"] == load(path).tokens(range(20, 60), 5)
 
 
-def test_a_second_thread_count_in_one_process_is_refused(tiny, model_cache):
+def test_a_second_thread_count_in_one_process_is_refused(tiny, load):
     with pytest.raises(BackendError, match="n_threads=7: tinygrad runs with 1 threads in this process already"):
-        Loaded(TINY, "float32", model_cache, n_threads=7)
+        load.anew(TINY, "float32", n_threads=7)
 
 
-def test_an_unknown_renderer_is_named(tiny, model_cache):
+def test_an_unknown_renderer_is_named(tiny, load):
     with pytest.raises(BackendError, match="device 'cpu' with renderer 'NOSUCH': RuntimeError: CPU has no renderer"):
-        Loaded(TINY, "float32", model_cache, renderer="nosuch")
+        load.anew(TINY, "float32", renderer="nosuch")
 
 
 def test_an_unknown_device_is_named(tiny):
@@ -87,9 +86,9 @@ def test_an_unknown_device_is_named(tiny):
         tiny.backend.__class__().load(tiny.prepared, "nosuch", options)
 
 
-def test_a_context_beyond_the_models_is_refused(tiny, model_cache):
+def test_a_context_beyond_the_models_is_refused(tiny, load):
     with pytest.raises(UsageError, match="n_ctx=4096 exceeds the model's context length of 2048"):
-        Loaded(TINY, "float32", model_cache, n_ctx=4096)
+        load.anew(TINY, "float32", n_ctx=4096)
 
 
 @pytest.mark.nightly
@@ -104,48 +103,48 @@ def test_a_beam_search_finds_kernels_that_compute_the_same(load, checkpoints):
         helpers.BEAM.value = 0  # of the process, which other tests share
 
 
-def test_close_gives_the_memory_back(checkpoints, model_cache):
+def test_close_gives_the_memory_back(checkpoints, load):
     from tinygrad import GlobalCounters
 
     gc.collect()
     before = GlobalCounters.mem_used
-    loaded = Loaded(checkpoints["qwen2"], "float32", model_cache, prefill_chunk=8)
+    loaded = load.anew(checkpoints["qwen2"], "float32", prefill_chunk=8)
     loaded.tokens(range(20, 40), 4)
     assert GlobalCounters.mem_used - before > loaded.facts.weight_bytes
     loaded.backend.close()
     assert GlobalCounters.mem_used - before < 1000
 
 
-def broken(tmp_path, model_cache, change, quantisation="float32"):
+def broken(tmp_path, load, change, quantisation="float32"):
     """Change a copy of the trained model and return the one line that refuses it."""
     folder = shutil.copytree(TINY, tmp_path / "broken")
     change(folder)
     with pytest.raises(ModelError) as caught:
-        Loaded(folder, quantisation, model_cache)
+        load.anew(folder, quantisation)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
-def test_a_truncated_weight_file_is_named(tmp_path, model_cache):
+def test_a_truncated_weight_file_is_named(tmp_path, load):
     def cut(folder):
         file = folder / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
 
-    assert "broken/model.safetensors: cut off" in broken(tmp_path, model_cache, cut)
+    assert "broken/model.safetensors: cut off" in broken(tmp_path, load, cut)
 
 
-def test_a_missing_weight_file_is_told(tmp_path, model_cache):
-    text = broken(tmp_path, model_cache, lambda folder: (folder / "model.safetensors").unlink())
+def test_a_missing_weight_file_is_told(tmp_path, load):
+    text = broken(tmp_path, load, lambda folder: (folder / "model.safetensors").unlink())
     assert "broken: no *.safetensors here" in text
 
 
-def test_a_missing_tensor_is_named(tmp_path, model_cache):
+def test_a_missing_tensor_is_named(tmp_path, load):
     def drop(folder):
         weights = load_file(folder / "model.safetensors")
         del weights["model.layers.1.mlp.up_proj.weight"]
         save_file(weights, folder / "model.safetensors")
 
-    assert "tensor 'model.layers.1.mlp.up_proj.weight' is missing" in broken(tmp_path, model_cache, drop)
+    assert "tensor 'model.layers.1.mlp.up_proj.weight' is missing" in broken(tmp_path, load, drop)
 
 
 def configured(**changes):
@@ -156,22 +155,22 @@ def configured(**changes):
     return change
 
 
-def test_a_tensor_of_another_shape_is_named(tmp_path, model_cache):
-    text = broken(tmp_path, model_cache, configured(vocab_size=513))
+def test_a_tensor_of_another_shape_is_named(tmp_path, load):
+    text = broken(tmp_path, load, configured(vocab_size=513))
     assert "model.safetensors: tensor 'model.embed_tokens.weight' has shape (512, 256)" in text
 
 
-def test_an_unknown_architecture_is_named(tmp_path, model_cache):
-    text = broken(tmp_path, model_cache, configured(architectures=["NoSuchForCausalLM"]))
+def test_an_unknown_architecture_is_named(tmp_path, load):
+    text = broken(tmp_path, load, configured(architectures=["NoSuchForCausalLM"]))
     assert "config.json: architecture 'NoSuchForCausalLM' is not supported" in text
 
 
-def test_a_rotary_scaling_that_is_not_computed_is_named(tmp_path, model_cache):
-    text = broken(tmp_path, model_cache, configured(rope_scaling={"rope_type": "yarn", "factor": 4.0}))
+def test_a_rotary_scaling_that_is_not_computed_is_named(tmp_path, load):
+    text = broken(tmp_path, load, configured(rope_scaling={"rope_type": "yarn", "factor": 4.0}))
     assert "config.json: rotary scaling of rope_type = 'yarn' is not supported" in text
 
 
-def test_rows_that_fill_no_block_are_named(tmp_path, model_cache):
+def test_rows_that_fill_no_block_are_named(tmp_path, load):
     def narrow(folder):
         weights = load_file(folder / "model.safetensors")
         for layer in range(4):
@@ -182,15 +181,15 @@ def test_rows_that_fill_no_block_are_named(tmp_path, model_cache):
         save_file(weights, folder / "model.safetensors")
         configured(intermediate_size=700)(folder)
 
-    text = broken(tmp_path, model_cache, narrow, "nf4")
+    text = broken(tmp_path, load, narrow, "nf4")
     assert "tensor 'model.layers.0.mlp.down_proj.weight' has rows of 700 weights; nf4 packs blocks of 64" in text
 
 
-def test_weights_beyond_half_precision_are_named(tmp_path, model_cache):
+def test_weights_beyond_half_precision_are_named(tmp_path, load):
     def inflate(folder):
         weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
         weights["model.layers.0.self_attn.o_proj.weight"][3, 3] = 1e6
         save_file(weights, folder / "model.safetensors")
 
-    text = broken(tmp_path, model_cache, inflate, "float16")
+    text = broken(tmp_path, load, inflate, "float16")
     assert "tensor 'model.layers.0.self_attn.o_proj.weight' holds 1e+06, beyond float16" in text

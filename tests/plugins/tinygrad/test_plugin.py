@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from decodebench.plugins.llama_cpp.quantisations import QUANTISATIONS as LLAMA_CPP
+from decodebench.core.sdk.gguf.formats import QUANTISATIONS as LLAMA_CPP
 from decodebench.plugins.tinygrad import availability
 from decodebench.plugins.tinygrad.backend import TinygradBackend
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from decodebench.plugins.transformers.decode_bytes import kv_bytes_per_token, read_weight_bytes
 
-from .conftest import Loaded, save_checkpoint
+from ..models import save_checkpoint
 
 EMBEDDING = 160 * 64  # weights of the token table
 
@@ -19,8 +19,8 @@ def test_a_tied_table_is_read_as_the_output_layer(load, checkpoints, dtype):
     assert facts.read_weight_bytes == facts.weight_bytes
 
 
-def test_a_table_of_its_own_is_only_looked_up_in(tmp_path):
-    facts = Loaded(save_checkpoint(tmp_path / "m", "Qwen2", tie_word_embeddings=False)).facts
+def test_a_table_of_its_own_is_only_looked_up_in(load, tmp_path):
+    facts = load.anew(save_checkpoint(tmp_path / "m", "Qwen2", tie_word_embeddings=False)).facts
     assert "lm_head.weight" in load_file(tmp_path / "m" / "model.safetensors")
     assert facts.read_weight_bytes == facts.weight_bytes - 4 * EMBEDDING
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from decodebench import BackendError, ModelCache, ModelError, Request, ResolvedModel
 from decodebench.plugins.transformers.backend import TransformersBackend
 
-from .conftest import Loaded, save_checkpoint
+from ..models import save_checkpoint
 
 PROMPT = tuple(range(40, 61))
 
@@ -87,45 +87,45 @@ def test_an_unknown_device_is_named(checkpoints):
         TransformersBackend().load(prepared, "cuda:7", options)
 
 
-def broken(checkpoints, tmp_path, change) -> str:
-    folder = shutil.copytree(checkpoints["Qwen3"], tmp_path / "broken", ignore=shutil.ignore_patterns("cache"))
+def broken(load, checkpoints, tmp_path, change) -> str:
+    folder = shutil.copytree(checkpoints["Qwen3"], tmp_path / "broken")
     change(folder)
     with pytest.raises(ModelError) as caught:
-        Loaded(folder)
+        load.anew(folder)
     text = str(caught.value)
     assert str(folder) in text and len(text.splitlines()) <= 2
     return text
 
 
-def test_missing_weight_files_are_named(checkpoints, tmp_path):
+def test_missing_weight_files_are_named(load, checkpoints, tmp_path):
     assert "no .safetensors weights" in broken(
-        checkpoints, tmp_path, lambda folder: (folder / "model.safetensors").unlink()
+        load, checkpoints, tmp_path, lambda folder: (folder / "model.safetensors").unlink()
     )
 
 
-def test_a_truncated_weight_file_is_named(checkpoints, tmp_path):
+def test_a_truncated_weight_file_is_named(load, checkpoints, tmp_path):
     def cut(folder):
         file = folder / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
 
-    assert "model.safetensors: damaged or cut off" in broken(checkpoints, tmp_path, cut)
+    assert "model.safetensors: damaged or cut off" in broken(load, checkpoints, tmp_path, cut)
 
 
-def test_a_missing_tensor_is_never_filled_with_noise(checkpoints, tmp_path):
+def test_a_missing_tensor_is_never_filled_with_noise(load, checkpoints, tmp_path):
     def drop(folder):
         weights = load_file(folder / "model.safetensors")
         del weights["model.layers.1.mlp.up_proj.weight"]
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
-    text = broken(checkpoints, tmp_path, drop)
+    text = broken(load, checkpoints, tmp_path, drop)
     assert "1 weights are missing, such as 'model.layers.1.mlp.up_proj.weight'" in text
 
 
-def test_an_unknown_architecture_is_refused(checkpoints, tmp_path):
+def test_an_unknown_architecture_is_refused(load, checkpoints, tmp_path):
     def rename(folder):
         (folder / "config.json").write_text('{"model_type": "no-such-model", "architectures": ["NoSuch"]}')
 
-    assert "transformers cannot load it" in broken(checkpoints, tmp_path, rename)
+    assert "transformers cannot load it" in broken(load, checkpoints, tmp_path, rename)
 
 
 def bloom(folder):
@@ -135,17 +135,17 @@ def bloom(folder):
     return folder
 
 
-def test_a_model_without_fused_attention_names_the_option_that_helps(tmp_path):
+def test_a_model_without_fused_attention_names_the_option_that_helps(load, tmp_path):
     with pytest.raises(ModelError, match="BloomForCausalLM has no fused attention; use the option attention=eager"):
-        Loaded(bloom(tmp_path))
+        load.anew(bloom(tmp_path))
 
 
-def test_a_model_without_a_context_length_says_what_to_add(tmp_path):
+def test_a_model_without_a_context_length_says_what_to_add(load, tmp_path):
     with pytest.raises(ModelError, match="BloomConfig states no context length; .* max_position_embeddings"):
-        Loaded(bloom(tmp_path), attention="eager")
+        load.anew(bloom(tmp_path), attention="eager")
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": 256}))
-    loaded = Loaded(tmp_path, attention="eager")
+    loaded = load.anew(tmp_path, attention="eager")
     assert loaded.facts.context_length == 256
     assert len(loaded.tokens(PROMPT, 5, ignore_eos=True)) == 5
 
@@ -167,8 +167,8 @@ def test_a_gguf_file_is_no_folder(tmp_path):
         )
 
 
-def test_close_frees_the_model(tmp_path):
-    loaded = Loaded(save_checkpoint(tmp_path, "Qwen3"), cache="static")
+def test_close_frees_the_model(load, tmp_path):
+    loaded = load.anew(save_checkpoint(tmp_path, "Qwen3"), cache="static")
     loaded.tokens(PROMPT, 4)
     weights = weakref.ref(loaded.backend._model.get_input_embeddings().weight)
     loaded.backend.close()

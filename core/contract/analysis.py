@@ -1,0 +1,52 @@
+"""What a plugin adds to ``decodebench speculation``: figures of what its own decoder records of verify cycles."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from ..records.schema import Record
+
+
+class AnalysisTable(Record):
+    """A table of the terminal, at most 80 columns wide, and notes below it."""
+
+    columns: tuple[str, ...] = Field((), description="headers behind that of the cell; lines are parted by newlines")
+    rows: tuple[tuple[str, ...], ...] = Field((), description="the cell's name, then an entry per column")
+    notes: tuple[str, ...] = Field((), description="lines below; shown without a table where there are no rows")
+    ends_in_text: bool = Field(False, description="whether the last column may wrap, as the others must not")
+
+
+class Section(Record, ABC):
+    """What an analysis found; its fields are what ``--json`` prints of it."""
+
+    @abstractmethod
+    def tables(self, names: Mapping[str, str]) -> Iterable[AnalysisTable]:
+        """Return what the terminal shows.
+
+        Args:
+            names: what a cell is called in the tables, by its label.
+        """
+
+    def warnings(self) -> Iterable[str]:
+        """Return what the reader must know before trusting the figures."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """An analysis that a plugin adds to ``decodebench speculation``.
+
+    Attributes:
+        name: key of its figures in ``--json``.
+        summary: one line on what it shows.
+        analyse: gets the host's own analysis, a ``decodebench.collate.speculation.Speculation`` with the verify cycles
+            of every cell; None where no cell records what it is about.
+    """
+
+    name: str
+    summary: str
+    analyse: Callable[[Record], Section | None]

@@ -1,0 +1,96 @@
+"""Which of the engine's pre-tokenizers does what a ``tokenizer.json`` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import ModelError
+
+SPACE = "\u2581"
+"""What SentencePiece writes for a space."""
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _TAIL
+_LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _TAIL
+_QWEN35 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_DIGITS = r"\p{N}"
+
+# the steps of the pre-tokenizer, by the name that the engine has for them
+_KNOWN: dict[tuple[str, ...], str] = {
+    (_QWEN2,): "qwen2",
+    (_QWEN35,): "qwen35",
+    (_GPT2,): "gpt-2",
+    (_DIGITS, _GPT2): "smollm",
+}
+
+
+def engine_name(path: Path, source: dict[str, Any]) -> str:
+    """Return the value for ``tokenizer.ggml.pre``.
+
+    Args:
+        path: the ``tokenizer.json``, for messages.
+        source: its content.
+
+    Raises:
+        ModelError: the engine has no such pre-tokenizer; the message holds the expression.
+    """
+    for part in _flat(source.get("normalizer"), "normalizers"):
+        if part["type"] != "NFC":  # the engine has none; composed text, which is nearly all text, is not changed
+            raise ModelError(f"{path}: normalizer {part['type']!r} is not one that llama.cpp has")
+    steps = tuple(_steps(path, source.get("pre_tokenizer")))
+    if steps == (_LLAMA3,):
+        # the same expression under two names; only the first looks whole words up before merging
+        return "llama-bpe" if source["model"].get("ignore_merges") else "smaug-bpe"
+    if steps not in _KNOWN:
+        raise ModelError(f"{path}: pre_tokenizer {list(steps)} is not one that llama.cpp has")
+    return _KNOWN[steps]
+
+
+def adds_space_prefix(path: Path, source: dict[str, Any]) -> bool:
+    """Say whether a SentencePiece-style tokenizer puts a space before the text.
+
+    Raises:
+        ModelError: the text is changed in other ways than SentencePiece would.
+    """
+    prefix = False
+    for part in _flat(source.get("normalizer"), "normalizers"):
+        if part["type"] == "Prepend" and part.get("prepend") == SPACE:
+            prefix = True
+        elif part["type"] != "Replace" or part.get("content") != SPACE:
+            raise ModelError(f"{path}: normalizer {part['type']!r} is not one that llama.cpp has")
+    for part in _flat(source.get("pre_tokenizer"), "pretokenizers"):
+        if part["type"] != "Metaspace":
+            raise ModelError(f"{path}: pre_tokenizer {part['type']!r} with byte_fallback is not supported")
+        prefix = prefix or part.get("prepend_scheme", "always") != "never"
+    return prefix
+
+
+def _flat(part: dict[str, Any] | None, children: str) -> list[dict[str, Any]]:
+    if not part:
+        return []
+    if part["type"] == "Sequence":
+        return [leaf for child in part[children] for leaf in _flat(child, children)]
+    return [part]
+
+
+def _steps(path: Path, pre_tokenizer: dict[str, Any] | None) -> list[str]:
+    """Return the regular expressions by which the text is cut, in order."""
+    steps = []
+    for part in _flat(pre_tokenizer, "pretokenizers"):
+        kind = part["type"]
+        if kind == "Split" and part.get("behavior") == "Isolated" and not part.get("invert"):
+            pattern = part["pattern"]
+            steps.append(pattern.get("Regex", pattern.get("String")))
+        elif kind == "Digits" and part.get("individual_digits"):
+            steps.append(_DIGITS)
+        elif kind == "ByteLevel" and not part.get("add_prefix_space"):
+            if part.get("use_regex", True):
+                steps.append(_GPT2)
+        else:
+            raise ModelError(f"{path}: pre_tokenizer step {part} is not one that llama.cpp has")
+    return steps

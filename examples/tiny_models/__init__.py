@@ -1,0 +1,1 @@
+"""How the models that the plugin `reference` ships were trained and measured; see README.md here."""

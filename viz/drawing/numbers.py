@@ -1,0 +1,101 @@
+"""Numbers as people read them: three significant digits, with the unit that suits their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...collate.comparison.result import Estimate
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """Return a number with so many significant digits, never in exponent form: ``0.00123``, ``12.3``, ``1230``."""
+    if value == 0:
+        return "0"
+    shown = float(f"{value:.{significant - 1}e}")
+    whole = len(str(int(abs(shown)))) if abs(shown) >= 1 else 0
+    decimals = max(significant - whole, 0)
+    if whole == 0:
+        decimals = significant - 1 - int(f"{shown:e}".rpartition("e")[2])
+    return f"{shown:.{decimals}f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in s, ms or µs."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if abs(value) * factor >= 1 or value == 0:
+            return f"{digits(value * factor)} {unit}"
+    return f"{digits(value * 1e6)} µs"
+
+
+def size(value: float) -> str:
+    """Return a number of bytes in MiB or GiB."""
+    if abs(value) >= 2**30:
+        return f"{digits(value / 2**30)} GiB"
+    return f"{digits(value / 2**20)} MiB"
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage without decimals, or with one where it would read 0 or 100 wrongly."""
+    scaled = value * 100
+    return f"{scaled:.1f} %" if 0 < scaled < 1 or 99 < scaled < 100 else f"{scaled:.0f} %"
+
+
+def by_unit(value: float, unit: str) -> str:
+    """Return a value with its unit; seconds and bytes take the unit that suits their size."""
+    if unit == "s":
+        return seconds(value)
+    return size(value) if unit == "bytes" else digits(value)
+
+
+def half_width(estimate: Estimate) -> float | None:
+    """Return the larger distance from the estimate to an end of its interval; None without an interval."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+    return max(estimate.high - estimate.value, estimate.value - estimate.low)
+
+
+def with_margin(estimate: Estimate, unit: str = "") -> tuple[str, str]:
+    """Return the value and its ``± margin`` apart, so that they may stand on two lines; the margin may be empty."""
+    if estimate.value is None:
+        return "n/a", ""
+    margin = half_width(estimate)
+    return by_unit(estimate.value, unit), "" if margin is None else f"± {by_unit(margin, unit)}"
+
+
+def interval(estimate: Estimate) -> tuple[str, str]:
+    """Return a ratio and its ``[low, high]`` apart; the interval may be empty."""
+    if estimate.value is None:
+        return "n/a", ""
+    if estimate.low is None or estimate.high is None:
+        return ratio_text(estimate.value), ""
+    return ratio_text(estimate.value), f"[{ratio_text(estimate.low)}, {ratio_text(estimate.high)}]"
+
+
+def ratio_text(value: float) -> str:
+    """Show two decimals; two digits where a ratio is so small that they would be lost."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+def divergence_text(value: float | None, *, is_exact: bool | None = True) -> str:
+    """Return a divergence, which may be tiny: three digits, in exponent form below a thousandth; ``≥`` for a bound."""
+    if value is None:
+        return "n/a"
+    text = digits(value) if value == 0 or value >= 1e-3 else f"{value:.1e}"
+    return text if is_exact else f"≥ {text}"
+
+
+def signed(estimate: Estimate) -> str:
+    """Return a difference with its sign; the interval, where there is one, on a second line."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return known(estimate.value, "{:+.2f}".format)
+    return f"{estimate.value:+.2f}\n[{estimate.low:+.2f}, {estimate.high:+.2f}]"
+
+
+def known(value: float | None, show: Callable[[float], str] = digits) -> str:
+    """Return a number, or ``n/a`` where it is not known."""
+    return "n/a" if value is None else show(value)
+
+
+def on_two_lines(parts: tuple[str, str]) -> str:
+    """Put the second part, where there is one, below the first."""
+    return "\n".join(part for part in parts if part)
