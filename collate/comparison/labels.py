@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import unknown_name
-from ...core.records.cell_names import DIMENSIONS, CellFacts, as_text, differing_options, name_cells
+from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells
 from .observations import Cell
 from .result import CellLabel
 
@@ -29,7 +29,7 @@ def option_values(cell: Cell) -> dict[str, str]:
 
 def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
     """Return the label of every cell by its id."""
-    names = name_cells([CellFacts.of(cell.run) for cell in cells])
+    names = name_cells([CellTraits.of(cell.run) for cell in cells])
     return {
         cell.cell_id: CellLabel(
             cell_id=cell.cell_id,
@@ -48,7 +48,7 @@ def infer_by(cells: Sequence[Cell]) -> str:
     for name in DIMENSIONS:
         if len({cell.run[name] for cell in cells}) > 1:
             return name
-    facts = [CellFacts.of(cell.run) for cell in cells]
+    facts = [CellTraits.of(cell.run) for cell in cells]
     return next((name for each in facts for name in differing_options(each, facts)), "cell")
 
 

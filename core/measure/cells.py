@@ -19,7 +19,7 @@ from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
-from ..records.cell_names import DIMENSIONS, CellFacts, as_text, name_cells
+from ..records.cell_names import DIMENSIONS, CellTraits, as_text, name_cells
 from ..records.workload import Workload
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
@@ -65,11 +65,11 @@ class Cell:
         return dumped
 
     @property
-    def facts(self) -> CellFacts:
+    def traits(self) -> CellTraits:
         """What its name can say."""
         values = (self.backend.name, self.model.name, self.quantisation, self.device)
         options = {name: as_text(value) for name, value in self.expanded_options.items()}
-        return CellFacts(self.id, dict(zip(DIMENSIONS, values, strict=True)), None, options, self.changed_options)
+        return CellTraits(self.id, dict(zip(DIMENSIONS, values, strict=True)), None, options, self.changed_options)
 
 
 def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Matrix:
     @cached_property
     def labels(self) -> Mapping[str, str]:
         """What each cell is called, by its id."""
-        return {cell_id: name.label for cell_id, name in name_cells([cell.facts for cell in self.cells]).items()}
+        return {cell_id: name.label for cell_id, name in name_cells([cell.traits for cell in self.cells]).items()}
 
 
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:

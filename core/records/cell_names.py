@@ -13,7 +13,7 @@ DIMENSIONS = ("backend", "model", "quantisation", "device")
 
 
 @dataclass(frozen=True, slots=True)
-class CellFacts:
+class CellTraits:
     """What a name can say of a cell.
 
     Attributes:
@@ -31,7 +31,7 @@ class CellFacts:
     changed: Collection[str] | None
 
     @classmethod
-    def of(cls, run: Mapping[str, Any]) -> CellFacts:
+    def of(cls, run: Mapping[str, Any]) -> CellTraits:
         """Return what a row of ``runs`` says; its options may be JSON text, and columns may be missing."""
         options = run.get("options") or {}
         options = json.loads(options) if isinstance(options, str) else options
@@ -68,7 +68,7 @@ def as_text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def name_cells(cells: Sequence[CellFacts], *, without: Collection[str] = ()) -> dict[str, CellName]:
+def name_cells(cells: Sequence[CellTraits], *, without: Collection[str] = ()) -> dict[str, CellName]:
     """Return the name of every cell by its id.
 
     Args:
@@ -82,7 +82,7 @@ def name_cells(cells: Sequence[CellFacts], *, without: Collection[str] = ()) -> 
 
 
 def _name(
-    cell: CellFacts, cells: Iterable[CellFacts], differing: Collection[str], has_hosts: bool, without: Collection[str]
+    cell: CellTraits, cells: Iterable[CellTraits], differing: Collection[str], has_hosts: bool, without: Collection[str]
 ) -> CellName:
     options = {name: value for name, value in differing_options(cell, cells).items() if name not in without}
     # an option at its default is not named: it is the other cell that has it in its name
@@ -100,7 +100,7 @@ def _name(
     )
 
 
-def differing_options(cell: CellFacts, cells: Iterable[CellFacts]) -> dict[str, str]:
+def differing_options(cell: CellTraits, cells: Iterable[CellTraits]) -> dict[str, str]:
     """Return the options in which a cell differs from another of its backend; other backends have their own.
 
     A log that does not have an option says nothing of a difference.

@@ -8,7 +8,7 @@ from math import log2
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
-from ...core.records.cell_names import CellFacts, name_cells
+from ...core.records.cell_names import CellTraits, name_cells
 from . import style
 from .series import CELL_COLUMNS
 
@@ -113,7 +113,7 @@ def _colour(name: str, at: int) -> Colour:
 def _names(rows: Sequence[Row], without: Collection[str]) -> dict[str, str]:
     """Name every cell by what differs between cells, the backend where nothing does."""
     heads = {row["cell_id"]: row for row in rows}
-    names = name_cells([CellFacts.of(head) for head in heads.values()], without=without)
+    names = name_cells([CellTraits.of(head) for head in heads.values()], without=without)
     return {cell_id: name.short or str(heads[cell_id]["backend"]) for cell_id, name in names.items()}
 
 

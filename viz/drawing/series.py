@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
-from ...core.records.cell_names import CellFacts, name_cells
+from ...core.records.cell_names import CellTraits, name_cells
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
 
@@ -73,7 +73,7 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(str(row.get("cell_id") or f"{row['backend']}/{row['quantisation']}"), []).append(row)
-    names = name_cells([CellFacts.of(part[0] | {"cell_id": cell_id}) for cell_id, part in parts.items()])
+    names = name_cells([CellTraits.of(part[0] | {"cell_id": cell_id}) for cell_id, part in parts.items()])
     found = [
         Cell(
             cell_id,

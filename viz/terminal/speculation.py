@@ -14,7 +14,7 @@ from ...collate.speculation.figures import (
     Replicated,
     Speculation,
 )
-from ...core.records.cell_names import DIMENSIONS, CellFacts, name_cells
+from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
 from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_interval
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def cell_names(analysis: Speculation) -> dict[str, str]:
     cells = [cell.cell for cell in analysis.cells]
     dimensions = [{name: getattr(cell, name) for name in DIMENSIONS} for cell in cells]
     facts = [
-        CellFacts(cell.cell_id, values, None, cell.options, cell.told)
+        CellTraits(cell.cell_id, values, None, cell.options, cell.told)
         for cell, values in zip(cells, dimensions, strict=True)
     ]
     short = [name.short for name in name_cells(facts).values()]
