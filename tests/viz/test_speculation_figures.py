@@ -38,7 +38,7 @@ def store(tmp_path):
     opened = []
 
     def make(*cells, rounds=2, timed=True):
-        unset = dict.fromkeys({name for cell in cells for name in cell} - {"candidates", "taus"})
+        unset = dict.fromkeys(name for cell in cells for name in cell if name not in ("candidates", "taus"))
         with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
             for (index, cell), number in itertools.product(enumerate(cells), range(rounds)):
                 add(writer, index, dict(cell), number, timed, unset)
