@@ -74,7 +74,7 @@ def test_a_speed_up_is_the_ratio_of_the_comparison(reference_store):
         f"{row.ratio.value:.2f}×" for row in sorted(comparison.rows[1:], key=lambda row: -row.cell.bits_per_weight)
     ]
     ends = {tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2}
-    assert {(row.ratio.low, row.ratio.high) for row in comparison.rows[1:]} <= ends
+    assert {(row.ratio_simultaneous.low, row.ratio_simultaneous.high) for row in comparison.rows[1:]} <= ends
 
 
 def test_first_steps_are_drawn_apart(step_rows):

@@ -138,11 +138,11 @@ def test_filters_act_on_tables_charts_and_samples(page):
 
 
 def test_tables_sort_by_mouse_and_keyboard(page):
-    page.click("#comparison th:nth-child(5) button")
+    page.click("#comparison th:nth-child(6) button")
     assert page.rows() == ["llama-cpp q8_0", "llama-cpp f16", "transformers f16", "draft-target f16"]
-    page.find("#comparison th:nth-child(5) button").send_keys("\n")
+    page.find("#comparison th:nth-child(6) button").send_keys("\n")
     assert page.rows() == ["draft-target f16", "transformers f16", "llama-cpp f16", "llama-cpp q8_0"]
-    assert page.find("#comparison th:nth-child(5)").get_attribute("aria-sort") == "ascending"
+    assert page.find("#comparison th:nth-child(6)").get_attribute("aria-sort") == "ascending"
 
 
 def hovered(page, name, dataset=0):
