@@ -14,11 +14,11 @@ demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
 
 test: lint types clang chromium bubblewrap
-	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --no-loadscope-reorder
 
 # While one works: what needs no engine, in a minute and a half.
 fast: lint types
-	$(BIN)/python -m pytest -m "not nightly and not engine" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m pytest -m "not nightly and not engine" -n $(WORKERS) --no-loadscope-reorder \
 		tests/core tests/collate tests/viz tests/test_architecture.py
 
 lint: $(VENV)/.dev-ready

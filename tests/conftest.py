@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -19,8 +19,12 @@ from .warm_process import WarmProcess
 TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_four_engines.py")
 SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
-ROOMS = ("core", "collate", "viz")
-LONG = ("core/test_choices.py", "core/test_conformance.py", "core/test_faults.py", "viz/test_report_browser.py")
+LONG = {  # of the rooms, what starts many processes or a browser, or measures this machine
+    "collate": ("test_store_life.py",),
+    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_faults.py")
+    + ("test_plugins.py", "test_task_settings.py"),
+    "viz": ("test_references.py", "test_report_browser.py", "test_report_command.py", "test_slides.py"),
+}
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -41,24 +45,35 @@ def pytest_configure(config):
         os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(config, items):
-    """Mark what `make fast` leaves out, keep together what shares loaded engines, begin with what takes longest.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep together what shares loaded engines: the tests of a file, and of some folders all.
 
-    That would run alone at the end otherwise.
+    Groups of xdist's own (`--dist loadgroup`) have no effect with pytest 9.2, which says nothing of it.
     """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = PurePosixPath(nodeid.partition("::")[0])
+            return str(path.parent if path.parent.name in SHARING else path)
+
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what `make fast` leaves out, and begin with what takes longest: it would run alone at the end otherwise."""
     for item in items:
-        path = item.path.relative_to(TESTS)
-        if needs_engine(path):
+        if needs_engine(item.path.relative_to(TESTS)):
             item.add_marker(pytest.mark.engine)
-        item.add_marker(pytest.mark.xdist_group(str(path.parent if path.parent.name in SHARING else path)))
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def needs_engine(path: Path) -> bool:
     """Whether a file of tests loads engines, or takes as long: all but those of the rooms, and of these a few."""
-    return path.parts[0] not in (*ROOMS, "test_architecture.py") or path.as_posix() in LONG
+    room = path.parts[0]
+    return room != "test_architecture.py" and (room not in LONG or path.name in LONG[room])
 
 
 @pytest.fixture
