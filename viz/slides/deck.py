@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
+from ...core.contract.finding import SEVERITIES
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
@@ -27,7 +28,6 @@ _IMPORTED = (
     "Rounds of imports ran at different times: ratios have Welch's interval; a single round supports none.",
     "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
 )
-_SEVERITIES = ("error", "warning", "note")
 
 
 class Row(Record):
@@ -205,7 +205,7 @@ def _points(difference: Estimate) -> str:
 def _notes(comparison: Comparison) -> tuple[Note, ...]:
     found = [Note(kind="warning", text=text) for text in comparison.warnings]
     found += [Note(kind=one.severity, text=one.text, advice=one.advice) for one in comparison.findings]
-    return tuple(sorted(found, key=lambda note: _SEVERITIES.index(note.kind)))
+    return tuple(sorted(found, key=lambda note: SEVERITIES.index(note.kind)))
 
 
 def _environment(store: Store, experiment: str) -> tuple[Fact, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from rich import box
@@ -228,11 +228,14 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
         if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, comparison.baseline)):
             style = "yellow" if row.accuracy.verdict == "lower" else "dim"
             yield Text(f"{row.cell.label}: {text}", style=style)
-    for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
-        for line in lines[:_MOST_NOTES]:
-            yield Text(f"{kind}: {line}", style="yellow")
-        if len(lines) > _MOST_NOTES:
-            yield Text(f"{kind}: {len(lines) - _MOST_NOTES} more, in --json", style="yellow")
+    yield from _few([f"warning: {text}" for text in comparison.warnings])
+    yield from _few([f"finding ({found.severity}): {found}" for found in comparison.findings])
+
+
+def _few(lines: Sequence[str]) -> Iterator[RenderableType]:
+    yield from (Text(line, style="yellow") for line in lines[:_MOST_NOTES])
+    if len(lines) > _MOST_NOTES:
+        yield Text(f"{len(lines) - _MOST_NOTES} more, in --json", style="yellow")
 
 
 def _divergence(divergence: Divergence) -> str:
