@@ -86,10 +86,8 @@ def scatter_p_value(values: ArrayLike, deviation: float) -> float | None:
 def _scaled(values: ArrayLike) -> NDArray[np.float64]:
     """Logarithms of positive values, others relative to their mean."""
     x = np.asarray(values, dtype=float)
-    if bool((x > 0).all()):
-        return np.log(x)
-    relative: NDArray[np.float64] = x / (abs(float(x.mean())) or 1.0)
-    return relative
+    scaled: NDArray[np.float64] = np.log(x) if bool((x > 0).all()) else x / (abs(float(x.mean())) or 1.0)
+    return scaled
 
 
 def slope(x: ArrayLike, y: ArrayLike, confidence: float = defaults.CONFIDENCE) -> Interval:
