@@ -129,7 +129,8 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
     rows = subject.store.dicts(
         """
         WITH seen AS (
-            SELECT s.run_id, s."index", s.is_warmup, r.attempts, row_number() OVER earlier AS nth
+            SELECT s.run_id, s."index", s.is_warmup, coalesce(r.attempts, 1) AS attempts,
+                row_number() OVER earlier AS nth
             FROM samples s JOIN runs r ON r.run_id = s.run_id
             WHERE r.experiment = ? AND r.status = 'ok' AND s.prompt_hash IS NOT NULL
             WINDOW earlier AS (PARTITION BY s.run_id, s.prompt_hash ORDER BY s."index")

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from ...core.contract.finding import Doubt, Place
 from ..comparison.observations import Cell, Row
+from ..parsers.columns import TIMES_OF_TOTALS, seconds_of
 from .subject import Subject, rounds_of
 
 _TELLING = 0.25  # answers, by which an accuracy may be rounded and still be distinguished from its neighbours
-_UNITS_S = (1.0, 60.0, 3600.0)
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d.:-]+\d")
 
 
@@ -24,7 +24,7 @@ def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
             tokens, wall_s, printed = (totals.get(name) for name in ("output_tokens", "wall_s", "tokens_per_s"))
             if not tokens or not wall_s or not printed:
                 continue
-            shortest_s, longest_s = wall_s - _half_of_time(wall_s), wall_s + _half_of_time(wall_s)
+            shortest_s, longest_s = wall_s - _half_of_time(run), wall_s + _half_of_time(run)
             low, high = tokens / longest_s, tokens / shortest_s if shortest_s > 0 else float("inf")
             if printed + _half(printed) < low or printed - _half(printed) > high:
                 text = (
@@ -103,9 +103,10 @@ def _half(value: float) -> float:
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
-def _half_of_time(seconds: float) -> float:
-    """Half a unit of a time's last digit, in whichever unit it has the fewest: 2.79 h is known to 18 s."""
-    found = [(len(Decimal(f"{seconds / unit:.9g}").normalize().as_tuple().digits), unit) for unit in _UNITS_S]
-    _, unit = min(found)
-    exponent = int(Decimal(f"{seconds / unit:.9g}").normalize().as_tuple().exponent)
-    return float(0.5 * 10.0 ** min(exponent, 0) * unit)
+def _half_of_time(run: Row) -> float:
+    """Half a unit of the last digit of a wall time, in the unit in which the log has it: 2.79 h is known to 18 s."""
+    printed = {target: (run["settings"] or {}).get(f"published_{target}") for target in TIMES_OF_TOTALS}
+    found = next(((target, text) for target, text in printed.items() if text), None)
+    if found is None:
+        return _half(run["totals"]["wall_s"])
+    return _half(float(found[1])) * float(seconds_of(found[0]))
