@@ -64,7 +64,7 @@ class Environment(Record):
 
 
 class Totals(Record):
-    """What a log without samples says of all of them together."""
+    """What a log says of all samples together."""
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
@@ -143,7 +143,7 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
-    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
+    totals: Totals | None = Field(None, description="what the log says of all samples together; figures come from it where there are no samples")
     # provenance
     source_format: str = Field("decodebench", description="log format that this came from")
     source_file: str | None = Field(None, description="the file, relative to the output folder")

@@ -15,7 +15,8 @@ from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
 
-LM_EVAL = Path(__file__).parents[1] / "data" / "lm_eval"
+DATA = Path(__file__).parents[1] / "data"
+LM_EVAL = DATA / "lm_eval"
 COLUMNS = (
     "backend=engine,option.config=configuration,total_accuracy=accuracy,total_output_tokens=tokens,"
     "total_tokens_per_s=tokens/s,total_wall_h=total time (h)"
@@ -105,3 +106,12 @@ def test_an_accuracy_that_its_own_samples_do_not_give(tmp_path, share, is_found)
     if is_found:
         assert found["unlike-samples"].severity == "error" and "0.123 as an accuracy" in found["unlike-samples"].text
         assert len(found["unlike-samples"].rows) == 2
+
+
+@pytest.mark.parametrize(("tokens", "completed", "is_found"), [(0, 0, False), (7, 0, True), (0, -1, True)])
+def test_printed_sums_are_those_of_the_requests(tmp_path, tokens, completed, is_found):
+    content = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
+    content["total_output_tokens"] += tokens
+    content["completed"] += completed
+    (tmp_path / "serve.json").write_text(json.dumps(content))
+    assert ("unlike-samples" in found_in(tmp_path / "out", tmp_path / "serve.json")) is is_found
