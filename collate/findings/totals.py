@@ -60,7 +60,9 @@ def unlike_samples(subject: Subject) -> Iterator[Doubt]:
     for cell in _with_totals(subject):
         for r in cell.rounds:
             totals, done = r.run["totals"], [sample for sample in r.samples if sample["status"] == "ok"]
-            pairs = [("samples", totals["samples"], len(done), 0.0)] if done else []
+            pairs: list[tuple[str, float | None, float, float]] = []
+            if done:
+                pairs.append(("samples", totals["samples"], len(done), 0.0))
             if done and all(sample["output_tokens"] is not None for sample in done):
                 pairs.append(("output tokens", totals["output_tokens"], sum(s["output_tokens"] for s in done), 0.0))
             own = done and all(sample["score"] is not None for sample in done)
