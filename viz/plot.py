@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..core.contract.figure import Figure, Row
-from ..core.errors import UsageError, unknown_name
+from ..core.errors import UsageError, plugin_code, unknown_name
 from ..core.files import write_whole
 from .drawing import style
 
@@ -98,7 +98,8 @@ def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
     """Draw a figure from rows; ``subtitle`` names the experiment. Call it within ``style.applied``."""
     title = f"{figure.title} · {subtitle}" if subtitle else figure.title
     canvas, axes = style.canvas(title, figure.panels)
-    figure.draw(axes[0] if figure.panels == 1 else axes, rows)
+    with plugin_code(f"figure {figure.id!r}"):
+        figure.draw(axes[0] if figure.panels == 1 else axes, rows)
     return canvas
 
 

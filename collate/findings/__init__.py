@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 
 from pydantic import Field
 
 from ... import defaults
-from ...core.contract.finding import Doubt, Finding, FindingCheck
-from ...core.errors import unknown_name
+from ...core.contract.finding import CellFacts, Doubt, Finding, FindingCheck
+from ...core.errors import described, unknown_name
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
@@ -72,8 +72,16 @@ def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
         {**cell.run, "label": subject.names[cell.cell_id], "measured": cell.rounds[0].samples}
         for cell in subject.finished
     ]
-    found += [doubt.found_by(check.name) for check in further() for doubt in check.check(facts)]
+    found += [doubt.found_by(check.name) for check in further() for doubt in _of_plugin(check, facts)]
     return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
+
+
+def _of_plugin(check: FindingCheck, facts: Sequence[CellFacts]) -> Sequence[Doubt]:
+    """Return what a plugin's check doubts; one that fails must not cost the others."""
+    try:
+        return list(check.check(facts))
+    except Exception as error:  # noqa: BLE001 - the plugin boundary
+        return [Doubt(f"the check {check.name!r} failed: {described(error)}", "mend the plugin", severity="error")]
 
 
 class CheckSummary(Record):

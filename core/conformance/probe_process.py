@@ -21,7 +21,7 @@ from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.packed_models import ModelJob
 from ..host.registry import Registry
-from ..host.sources import PluginSource, sources
+from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
 from ..measure.timed_loop import Row, measure
 from ..measure.wire import Wire
@@ -94,7 +94,7 @@ def _registry(job: ProbeJob) -> Registry:
 
 
 def _source(job: ProbeJob) -> PluginSource:
-    return next(source for source, _ in sources([job.plugin], _files(job)))
+    return next(source for source, _ in sources([job.plugin], map(from_file, _files(job))))
 
 
 def _files(job: ProbeJob) -> list[Path]:
