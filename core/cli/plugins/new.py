@@ -21,10 +21,10 @@ _TEMPLATES = Path(__file__).parent / "template"
 
 # kind -> what it does, and what a plugin of it needs installed
 _KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "ngram": ("n-gram decoder: repeats what followed the same tokens before", ("decodebench", "pydantic>=2.9")),
+    "ngram": ("n-gram decoder: repeats what followed the same tokens before", ("decodebench", "pydantic>=2.12")),
     "prompt-lookup": (
         "prompt-lookup decoding: drafts from the prompt, verifies with the model",
-        ("decodebench[transformers]", "pydantic>=2.9"),
+        ("decodebench[transformers]", "pydantic>=2.12"),
     ),
 }
 
