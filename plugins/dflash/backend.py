@@ -29,6 +29,8 @@ _FIX = (
 _NAME = "dflash"
 
 
+_PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
+"""Whose loop a value of ``compat`` is."""
 _SCORE_READS = ("dtype", "compile", "n_threads")
 
 
@@ -141,6 +143,7 @@ class DFlashBackend(Backend):
                 draft.compile()
         if options.compile:
             target.compile()
+        self._published = _PUBLISHED.get(options.compat)
         self._loop = make_loop(target, drafter, options)
         return self._facts(threads, drafted, companion, drafter)
 
@@ -152,6 +155,8 @@ class DFlashBackend(Backend):
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
+        if self._published is not None:
+            settings["published_loop"] = self._published
         return ModelFacts(
             parameters=target.parameters + drafted,
             weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
