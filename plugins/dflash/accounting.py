@@ -31,7 +31,7 @@ def check_sample(taus: Sequence[int], committed: int, limit: int, is_stopped: bo
 
 
 def check_published_sample(
-    taus: Sequence[int], committed: int, limit: int, is_stopped: bool, *, has_whole_blocks: bool
+    taus: Sequence[int], committed: int, limit: int, is_stopped: bool, *, has_whole_blocks: bool = False
 ) -> None:
     """Do the same for a published loop, which runs one cycle more or lets its last block reach too far.
 

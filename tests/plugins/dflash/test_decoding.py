@@ -138,9 +138,13 @@ def test_limits_and_stop_tokens_hold_for_any_draft(lab, seed, block_size, limit,
     assert not set(output[:-1]) & set(stops)
 
 
-@pytest.mark.parametrize("family", ["Qwen2", "Llama"])
-def test_other_families_of_targets(tmp_path, draft_folder, family):
-    lab = Lab(Target(save_target(tmp_path, family), torch.float64, "cpu"), Draft(draft_folder, torch.float64, "cpu"))
+EXPERTS = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True}
+
+
+@pytest.mark.parametrize(("family", "changes"), [("Qwen2", {}), ("Llama", {}), ("Qwen3Moe", EXPERTS)])
+def test_other_families_of_targets(tmp_path, draft_folder, family, changes):
+    folder = save_target(tmp_path, family, **changes)
+    lab = Lab(Target(folder, torch.float64, "cpu"), Draft(draft_folder, torch.float64, "cpu"))
     for seed, block_size in itertools.product(range(3), (2, 8, 15)):
         request = request_for(seed)
         truth = lab.alone(request)
