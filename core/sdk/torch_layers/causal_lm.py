@@ -47,18 +47,17 @@ def read_config(folder: Path) -> DecoderConfig:
 
 def _refuse_hybrid(checkpoint: Checkpoint) -> None:
     """Refuse layers that keep a running state (Qwen3-Next, Qwen3.5, Qwen3.6): it has no earlier end to go back to."""
-    for config in (checkpoint.config, checkpoint.config.get("text_config") or {}):
-        types = config.get("layer_types") or []
-        named = next(
-            (name for name in config if name.startswith("linear_num_") or name == "full_attention_interval"), None
-        )
-        if "linear_attention" in types or named:
-            field = (
-                "layer_types names linear_attention" if "linear_attention" in types else f"{named} = {config[named]!r}"
-            )
-            architecture = (checkpoint.config.get("architectures") or [None])[0]
+    inner = checkpoint.config.get("text_config")
+    for config in (checkpoint.config, inner if isinstance(inner, dict) else {}):
+        fields = [name for name in config if name.startswith("linear_num_") or name == "full_attention_interval"]
+        said = [f"{name} = {config[name]!r}" for name in fields]
+        types = config.get("layer_types")
+        if isinstance(types, list) and "linear_attention" in types:
+            said.insert(0, "layer_types names linear_attention")
+        if said:
+            name = checkpoint.config.get("architectures")
             raise ModelError(
-                f"{checkpoint.folder / 'config.json'}: {field}: a hybrid model ({architecture}) is not supported: the "
+                f"{checkpoint.folder / 'config.json'}: {said[0]}: a hybrid model ({name}) is not supported: the "
                 "state of its Gated DeltaNet layers cannot be taken back to the last accepted token; only models "
                 "whose every layer is attention are"
             )

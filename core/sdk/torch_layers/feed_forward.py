@@ -113,7 +113,7 @@ class Experts:
             weights = weights / weights.sum(-1, keepdim=True)
         weights = weights.to(logits.dtype)
         mixed = torch.zeros_like(tokens)
-        for at in chosen.unique().tolist():
+        for at in sorted({*chosen.flatten().tolist()}):
             token, rank = torch.where(chosen == at)
             mixed.index_add_(0, token, self._units[at](tokens[token]) * weights[token, rank, None])
         return mixed.view_as(hidden)
