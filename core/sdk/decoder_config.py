@@ -35,12 +35,15 @@ class DecoderConfig:
     rope: Mapping[str, Any]
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES) -> Self:
+    def read(
+        cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES, *, has_windows: bool = False
+    ) -> Self:
         """Read and check the configuration.
 
         Args:
             checkpoint: the opened folder.
             architectures: accepted ``architectures[0]`` -> the family whose layers it has.
+            has_windows: the caller reads sliding windows itself; else a model that has them is refused.
 
         Raises:
             ModelError: an unsupported architecture or feature; names field and value.
@@ -50,7 +53,7 @@ class DecoderConfig:
         if names[0] not in architectures:
             raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
         arch = architectures[names[0]]
-        _reject_unsupported(checkpoint, arch)
+        _reject_unsupported(checkpoint, arch, has_windows=has_windows)
         field = checkpoint.field
         heads = field("num_attention_heads", int)
         width = field("hidden_size", int)
@@ -103,7 +106,7 @@ _ROPE_FIELDS = {
 }
 
 
-def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
+def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool) -> None:
     config, path = checkpoint.config, checkpoint.folder / "config.json"
 
     def reject(field: str, why: str) -> None:
@@ -113,7 +116,7 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
         reject("quantization_config", "the weights must be f32, f16 or bf16")
     if config.get("hidden_act", "silu") != "silu":
         reject("hidden_act", f"only 'silu' is known for {arch}")
-    if config.get("use_sliding_window"):
+    if config.get("use_sliding_window") and not has_windows:
         reject("use_sliding_window", "attention would span the whole context")
     if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
         reject("attention_bias", "qwen3 has none here")

@@ -38,14 +38,14 @@ KINDS: Mapping[str, Kind] = {
         "n-gram decoder: repeats what followed the same tokens before",
         *_BACKEND,
         part="backend",
-        requirements=("pydantic>=2.9",),
+        requirements=("pydantic>=2.12",),
     ),
     "prompt-lookup": Kind(
         "prompt-lookup decoding: drafts from the prompt, verifies with the model",
         *_BACKEND,
         part="backend",
         runs_models=True,
-        requirements=("pydantic>=2.9",),
+        requirements=("pydantic>=2.12",),
     ),
     "task": Kind(
         "task: seeded sums, and how an answer is scored",
