@@ -30,6 +30,7 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.environment import capture
 from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import request, run_worker
+from decodebench.core.measure.processes.messages import Prepared
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 
@@ -105,7 +106,7 @@ def prepared(backend: str, model: ResolvedModel, options: dict, quantisation: st
         model=ModelJob.of(model),
         cache_root=ModelCache().root,
     )
-    return PreparedJob.model_validate(request(job, "prepared", _TIMEOUT_S)["model"])
+    return request(job, Prepared, _TIMEOUT_S).model
 
 
 def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> float:

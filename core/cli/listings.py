@@ -42,9 +42,10 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
     devices: list[str] = []
     if with_devices and available.available:
         from ..measure.launcher import request
+        from ..measure.processes.messages import Devices
 
         job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
-        devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
+        devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
     return {
         "name": backend.name,
         "summary": backend.summary,

@@ -19,8 +19,9 @@ from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, Line, Outcome, run_worker
+from ..measure.launcher import WORKER, Outcome, run_worker
 from ..measure.plan import build
+from ..measure.processes.messages import Line
 from ..records.workload import Workload
 from ..sdk.models import example_model
 from .answers import Answers

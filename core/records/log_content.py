@@ -1,0 +1,136 @@
+"""What a round's log may hold: each line is checked before it is written, as it will be when it is read.
+
+What passes here is what ``raw_log`` reads and the store takes. It is stricter in one thing: a number that is written
+as a text, or a count as ``true``, is refused, since whoever sent it meant something else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ... import defaults
+from ..errors import DecodebenchError
+from .schema import Record, RecordedStep, Run, Sample
+
+R = TypeVar("R", bound=Record)
+
+
+class LineError(DecodebenchError):
+    """A line that is none, or that cannot be recorded; the text says what it is and what is wrong with it."""
+
+
+class SampleLine(Sample):
+    """A sample as it is written: the log's first line has the run's id."""
+
+    run_id: str = ""
+
+
+class StepLine(RecordedStep):
+    """A step as it is written."""
+
+    run_id: str = ""
+
+
+class LogContent:
+    """What the lines of one log hold so far.
+
+    Attributes:
+        samples: how many there are.
+    """
+
+    def __init__(self) -> None:
+        self._run: dict[str, Any] = {}
+        self._steps: dict[int, set[int]] = {}  # by sample
+        self._scored: set[int] = set()
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._steps)
+
+    def accept(self, kind: str, content: Mapping[str, Any]) -> Record:
+        """Return the record that a line makes, after every check; ``run``, ``load`` and ``end`` make one together.
+
+        Args:
+            kind: its type.
+            content: its other fields.
+
+        Raises:
+            LineError: it cannot be recorded; names sample, step and field.
+        """
+        try:
+            match kind:
+                case "run" | "load" | "end":
+                    run = {**self._run, **{name: value for name, value in content.items() if name != "schema"}}
+                    record = _checked(Run, run)
+                    self._run = run
+                    return record
+                case "sample":
+                    sample = _checked(SampleLine, content)
+                    _once(sample.index, self._steps)
+                    self._steps[sample.index] = set()
+                    return sample
+                case "step":
+                    step = _checked(StepLine, content)
+                    steps = self._steps.get(step.sample)
+                    if steps is None:
+                        raise LineError("its sample is not in the log")
+                    _once(step.index, steps)
+                    steps.add(step.index)
+                    return step
+                case "score":
+                    scored = _checked(SampleLine, {"output_tokens": None, **content})
+                    _once(scored.index, self._scored)
+                    self._scored.add(scored.index)
+                    return scored
+        except LineError as error:
+            raise LineError(f"{_described(kind, content)} that cannot be recorded: {error}") from error
+        raise LineError(f"a line of unknown type {kind!r}")
+
+
+def _described(kind: str, content: Mapping[str, Any]) -> str:
+    words = {"sample": "of sample", "index": "number"}
+    place = [f"{words[name]} {content[name]}" for name in words if isinstance(content.get(name), int)]
+    return " ".join([f"a {kind!r}", *reversed(place)])
+
+
+def _once(index: int, known: Mapping[int, object] | set[int]) -> None:
+    if index in known:
+        raise LineError("it came twice")
+
+
+def _checked(model: type[R], content: Mapping[str, Any]) -> R:
+    data = _encoded(content)
+    if len(data) > defaults.LOG_LINE_BYTES:
+        raise LineError(f"it has {len(data)} bytes; at most {defaults.LOG_LINE_BYTES} are recorded")
+    try:
+        record = model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise LineError(fault_of(error)) from error
+    for name, value in content.items():
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, int) and one.bit_length() > 63 for one in values):
+            raise LineError(f"field {name!r}: an integer beyond 64 bits with its sign")
+    return record
+
+
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    """Return the content as JSON; what JSON has not, such as NaN, is refused wherever it is."""
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        if len(content) > 1:
+            for name, value in content.items():
+                _encoded({name: value})
+        raise LineError(f"field {next(iter(content), '')!r}: {error}") from error
+
+
+def fault_of(error: ValidationError) -> str:
+    """Word what is wrong with a record: the field and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"field {where!r}: {first['msg']}" if where else first["msg"]
