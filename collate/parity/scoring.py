@@ -48,7 +48,10 @@ def compare_scored(
     """
     left = None
     while True:
-        collate(runner.output, runner.registry, announce=runner.progress.say)
+        report = collate(runner.output, runner.registry, announce=runner.progress.say)
+        for problem in report.problems:
+            if problem.file in report.unread:
+                runner.progress.say(f"{problem.file}: {problem.text}")
         with Store.open(runner.output) as store:
             comparison = compare(store, experiment=experiment, baseline=baseline, further=further)
             unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)

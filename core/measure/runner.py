@@ -27,7 +27,7 @@ from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, workload_identity
 from .device_monitor import DeviceMonitor
 from .environment import capture
-from .folder import finished_rounds, latest_name, locked, next_name, writable
+from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, writable
 from .job import ContinuationJob, Job
 from .launcher import Outcome, request, run_worker
 from .plan import Plan
@@ -118,6 +118,7 @@ class Runner:
             name = self.plan.name or default_name(self.plan, self.registry)
             experiment = next_name(self.output, name) if fresh else latest_name(self.output, name)
             report = RunReport(experiment)
+            finish_parts(self.output)
             complete = finished_rounds(self.output, experiment)
             wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.rounds)}
             report.kept = len(wanted & complete)

@@ -44,6 +44,7 @@ class LogContent:
 
     def __init__(self) -> None:
         self._run: dict[str, Any] = {}
+        self._parts: set[str] = set()  # of the run
         self._steps: dict[int, set[int]] = {}  # by sample
         self._scored: set[int] = set()
 
@@ -67,6 +68,9 @@ class LogContent:
                 case "run" | "load" | "end":
                     run = {**self._run, **{name: value for name, value in content.items() if name != "schema"}}
                     record = _checked(Run, run)
+                    if kind in self._parts:
+                        raise LineError("it came twice")
+                    self._parts.add(kind)
                     self._run = run
                     return record
                 case "sample":

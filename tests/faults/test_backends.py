@@ -1,0 +1,69 @@
+"""Backends that misbehave, each in a process of its own: the round fails with a reason, the others are measured."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from . import misbehaving
+from .processes import left_behind
+
+PLUGIN = Path(misbehaving.__file__)
+SEED = 20261130
+CHOSEN = [*random.Random(SEED).sample(sorted(set(misbehaving.FAULTS) - misbehaving.SLOW - {"none"}), 10), "none"]
+BASE = ["-b", "misbehaving", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--warmup", 0, "--rounds", 1]
+
+
+def run(cli, folder, faults, timeout_s):
+    mark = {"FAULTS_MARK": str(folder)}
+    options = ["--max-new-tokens", 4, "--timeout", timeout_s, "--set", f"fault={','.join(faults)}", "-o", folder]
+    ended = cli("--plugin", PLUGIN, "run", *BASE, *options, env=mark, timeout=3000, cwd=folder)
+    assert "Traceback" not in ended.err + ended.out
+    assert left_behind(mark) == []
+    return ended
+
+
+def outcomes(folder):
+    """Return the end lines of each fault's finished logs."""
+    found = defaultdict(list)
+    for file in sorted(folder.glob("raw/misbehaving/*.jsonl")):
+        lines = file.read_bytes().splitlines()
+        found[json.loads(lines[0])["options"]["fault"]].append(json.loads(lines[-1]))
+    return found
+
+
+def check(cli, folder, faults, timeout_s):
+    assert run(cli, folder, faults, timeout_s).code == 1
+    found = outcomes(folder)
+    assert not list(folder.glob("raw/*/*.part"))
+    assert {fault: len(ends) for fault, ends in found.items()} == dict.fromkeys(faults, 1)
+    for fault, (end,) in found.items():
+        if fault in misbehaving.HARMLESS:
+            assert (end["status"], end["reason"]) == ("ok", None), fault
+        else:
+            assert end["status"] in ("failed", "crashed", "timeout") and end["reason"], fault
+    collated = cli("collate", folder, "--rebuild", "--json")
+    assert collated.code == 0 and collated.json["problems"] == []
+    sql = (
+        "select options->>'fault', count(*), sum(n) from runs join (select run_id, count(*) as n from samples group by "
+    )
+    rows = cli("query", sql + "1) using (run_id) where status = 'ok' group by 1", folder, "--json").json["rows"]
+    assert sorted(rows) == sorted([fault, 1, 2] for fault in faults if fault in misbehaving.HARMLESS)
+
+
+def test_some_bad_backends_fail_alone_and_are_tried_again(cli, tmp_path):
+    check(cli, tmp_path, CHOSEN, 20)
+    again = [fault for fault in CHOSEN if fault not in misbehaving.HARMLESS][:2]
+    assert len(again) == 2 and "1 rounds are there already, 2 to run" in run(cli, tmp_path, [*again, "none"], 20).err
+    found = outcomes(tmp_path)
+    assert [len(found[fault]) for fault in (*again, "none")] == [2, 2, 1]
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_every_bad_backend_fails_alone(cli, tmp_path):
+    check(cli, tmp_path, misbehaving.FAULTS, 10)
