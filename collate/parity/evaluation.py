@@ -9,10 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
 from ...core.measure.job import ContinuationJob
 from ...core.measure.launcher import run_worker
-from ...core.measure.processes.messages import Evaluation, message
 from ...core.measure.runner import Runner
 from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed

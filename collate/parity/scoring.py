@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...core.errors import BackendError
+from ...core.isolation.processes.messages import Score
 from ...core.measure.job import ContinuationJob
 from ...core.measure.launcher import request_all
-from ...core.measure.processes.messages import Score
 from ...core.measure.runner import Runner
 from ...core.records.store import Store
 from ..collate import collate

@@ -263,8 +263,9 @@ class _Adding:
                 FROM runs JOIN (SELECT unnest(?) AS experiment, unnest(?) AS cell_id, unnest(?) AS round)
                 USING (experiment, cell_id, round) WHERE status = 'ok' AND source_format = 'decodebench'
             """
-            for *slot, run_id, file in self.store.query(sql, [list(column) for column in zip(*slots, strict=True)])[1]:
-                self.slots[slot[0], slot[1], slot[2]] = run_id
+            columns = [list(column) for column in zip(*slots, strict=True)]
+            for experiment, cell_id, index, run_id, file in self.store.query(sql, columns)[1]:
+                self.slots[experiment, cell_id, index] = run_id
                 self.holders[run_id] = file
 
     def _add_runs(self, fresh: _Fresh, logs: Sequence[RawLog]) -> _Source:

@@ -13,11 +13,11 @@ from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
 from ..errors import UsageError
 from ..host.packed_models import ModelJob
+from ..isolation.processes.messages import Prepared
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import Job
 from ..measure.launcher import Served, request
 from ..measure.plan import build
-from ..measure.processes.messages import Prepared
 from ..records.serving import ServeRequest
 from ..sdk.models import resolve
 from .plugins import installed_plugins

@@ -41,8 +41,8 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
     provider = registry.provider("decodebench_backends", backend.name)
     devices: list[str] = []
     if with_devices and available.available:
+        from ..isolation.processes.messages import Devices
         from ..measure.launcher import request
-        from ..measure.processes.messages import Devices
 
         job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
         devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)

@@ -162,10 +162,11 @@ def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
 
 
 @cli.result_callback()
-@click.pass_context
-def _finish(ctx: click.Context, code: object, **_: object) -> int:
+def _finish(code: object, **_: object) -> int:
     """Return the exit code of a command that has run."""
-    found: int = code if isinstance(code, int) and code else ctx.meta.get(exit_codes.KEY, exit_codes.DONE)
+    if isinstance(code, int) and code:
+        return code
+    found: int = click.get_current_context().meta.get(exit_codes.KEY, exit_codes.DONE)
     return found
 
 

@@ -15,13 +15,13 @@ from typing import IO, Any, BinaryIO, TypeVar
 
 from ..errors import BackendError
 from ..isolation import worker_part
+from ..isolation.processes.channel import Channel, DeadlineError
+from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import cores
 from .job import Job
-from .processes.channel import Channel, DeadlineError
-from .processes.messages import Answer, Finish, Line, Serving, message, parse
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for

@@ -16,13 +16,13 @@ from ..contract.backend import Backend
 from ..contract.task import Likelihood
 from ..host.availability import availability
 from ..host.registry import Registry
+from ..isolation.processes.messages import Line, Text, message
 from ..isolation.remote_backend import RemoteBackend
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
 from ..records.schema import SCHEMA_VERSION, Environment, Record, Sample, Sampling
 from .cells import Cell
 from .plan import Plan
-from .processes.messages import Line, Text, message
 from .progress import Progress
 from .prompts import Prompts
 

@@ -21,6 +21,7 @@ from ..errors import BackendError, DecodebenchError
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
+from ..isolation.processes.messages import Prepared
 from ..records.log_content import LineError
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
@@ -31,7 +32,6 @@ from .folder import finish_parts, finished_rounds, latest_name, locked, next_nam
 from .job import ContinuationJob, Job
 from .launcher import Outcome, request, run_worker
 from .plan import Plan
-from .processes.messages import Prepared
 from .progress import Progress
 from .prompts import Prompts
 from .round_log import Listener, Round, RoundLog, beside, head, sampling_of, slug

@@ -2,7 +2,7 @@
 
 ``python -m decodebench.core.measure.worker`` reads a ``Job`` as one JSON line from standard input and streams JSON
 lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. The parent
-goes by the ``finish`` line, and by its absence. The worker dies with its parent (``processes/keeper.py``).
+goes by the ``finish`` line, and by its absence. The worker dies with its parent (``isolation/processes/keeper.py``).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from decodebench import defaults
-from decodebench.core.measure.processes.channel import Channel, DeadlineError
-from decodebench.core.measure.processes.messages import parse
+from decodebench.core.isolation.processes.channel import Channel, DeadlineError
+from decodebench.core.isolation.processes.messages import parse
 from decodebench.core.records.log_content import LineError
 
 from ..waiting import still_alive
@@ -168,7 +168,7 @@ def test_a_worker_that_kills_its_keeper_dies_with_its_children(tmp_path):
 
 PARENT = """
 import os, signal, subprocess, sys
-from decodebench.core.measure.processes.channel import Channel
+from decodebench.core.isolation.processes.channel import Channel
 channel = Channel([sys.executable, "-c", {program!r}], os.environ, subprocess.DEVNULL)
 if {waits}: channel.next_line(float("inf"))
 os.kill(os.getpid(), signal.SIGKILL)
