@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from ..waiting import until
 from . import misbehaving
-from .processes import left_behind
+from .processes import MARK, all_gone, left_behind
 
 PLUGIN = Path(misbehaving.__file__)
 SEED = 20261130
-CHOSEN = [*random.Random(SEED).sample(sorted(set(misbehaving.FAULTS) - misbehaving.SLOW - {"none"}), 10), "none"]
+CHOSEN = [*random.Random(SEED).sample(sorted(set(misbehaving.FAULTS) - misbehaving.SLOW - {"none"}), 7), "none"]
 BASE = ["-b", "misbehaving", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--warmup", 0, "--rounds", 1]
 
 
 def run(cli, folder, faults, timeout_s):
-    mark = {"FAULTS_MARK": str(folder)}
     options = ["--max-new-tokens", 4, "--timeout", timeout_s, "--set", f"fault={','.join(faults)}", "-o", folder]
-    ended = cli("--plugin", PLUGIN, "run", *BASE, *options, env=mark, timeout=3000, cwd=folder)
+    ended = cli("--plugin", PLUGIN, "run", *BASE, *options, env={MARK: str(folder)}, timeout=3000, cwd=folder)
     assert "Traceback" not in ended.err + ended.out
-    assert left_behind(mark) == []
+    assert left_behind(folder) == []
     return ended
 
 
@@ -67,3 +68,25 @@ def test_some_bad_backends_fail_alone_and_are_tried_again(cli, tmp_path):
 @pytest.mark.timeout(3600)
 def test_every_bad_backend_fails_alone(cli, tmp_path):
     check(cli, tmp_path, misbehaving.FAULTS, 10)
+
+
+def killed_early(cli, folder, delay_s):
+    """Kill decodebench so soon after its worker was started; that then loads for ever, if it still does."""
+    options = ["--max-new-tokens", 4, "--set", "fault=hang-load", "-o", folder]
+    process = cli.start("--plugin", PLUGIN, "run", *BASE, *options, env={MARK: str(folder)})
+    until(lambda: list(folder.glob("raw/*/*.part")) and len(left_behind(folder)) > 1, process)
+    time.sleep(delay_s)
+    process.kill()
+    process.communicate(timeout=30)
+    assert all_gone(folder)
+
+
+def test_a_worker_whose_parent_dies_as_it_starts_does_not_outlive_it(cli, tmp_path):
+    killed_early(cli, tmp_path / "o", 0.02)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_no_worker_outlives_a_parent_that_dies_early(cli, tmp_path):
+    for attempt in range(20):
+        killed_early(cli, tmp_path / str(attempt), 0.015 * attempt)

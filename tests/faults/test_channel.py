@@ -14,8 +14,7 @@ from decodebench.core.isolation.processes.channel import Channel, DeadlineError
 from decodebench.core.isolation.processes.messages import parse
 from decodebench.core.records.log_content import LineError
 
-from ..waiting import still_alive
-from .processes import left_behind
+from .processes import MARK, all_gone, left_behind
 
 FAR = 60.0
 
@@ -24,7 +23,7 @@ class Started:
     """A channel to a Python program."""
 
     def __init__(self, program, mark="-"):
-        environment = {**os.environ, "FAULTS_MARK": mark}
+        environment = {**os.environ, MARK: mark}
         self.channel = Channel([sys.executable, "-c", program], environment, subprocess.DEVNULL)
 
     def __enter__(self):
@@ -110,7 +109,7 @@ def test_a_crash_is_noticed_although_a_child_holds_the_pipe():
 def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(tmp_path):
     with Started("import os, time; os.close(1); time.sleep(600)", str(tmp_path)) as channel:
         assert lines(channel) == [] and channel.exit_code() is None
-    assert left_behind({"FAULTS_MARK": str(tmp_path)}) == []
+    assert all_gone(tmp_path)
 
 
 @pytest.mark.parametrize("code", [0, 3, 255, -6, -9, -15, -40])
@@ -151,19 +150,18 @@ time.sleep({seconds})
 @pytest.mark.parametrize("seconds", [0, 600])
 def test_nothing_that_a_worker_started_outlives_it(tmp_path, seconds):
     """Forked twice, in a session of its own, deaf to signals; its parent has ended, or is ended."""
-    mark = {"FAULTS_MARK": str(tmp_path)}
     with Started(DAEMON.format(seconds=seconds), str(tmp_path)) as channel:
         assert channel.next_line(time.monotonic() + FAR) == b"there"
         if not seconds:
             assert channel.next_line(time.monotonic() + FAR) is None
-    assert left_behind(mark) == []
+    assert left_behind(tmp_path) == []
 
 
 def test_a_worker_that_kills_its_keeper_dies_with_its_children(tmp_path):
     program = "import os, time\nif os.fork() == 0: time.sleep(600)\nos.kill(os.getppid(), 9)\ntime.sleep(600)"
     with Started(program, str(tmp_path)) as channel:
         assert lines(channel) == [] and channel.exit_code() == -9
-    assert still_alive(left_behind({"FAULTS_MARK": str(tmp_path)}), seconds=10) == []
+    assert all_gone(tmp_path)
 
 
 PARENT = """
@@ -177,9 +175,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.parametrize("waits", [True, False], ids=["at work", "before it has begun"])
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path, waits):
-    mark = {"FAULTS_MARK": str(tmp_path)}
     program = PARENT.format(program=DAEMON.format(seconds=600), waits=waits)
-    ended = subprocess.run([sys.executable, "-c", program], env={**os.environ, **mark}, timeout=FAR)
+    ended = subprocess.run([sys.executable, "-c", program], env={**os.environ, MARK: str(tmp_path)}, timeout=FAR)
     assert ended.returncode == -9
-    assert still_alive(left_behind(mark), seconds=10) == []
-    assert left_behind(mark) == []
+    assert all_gone(tmp_path)

@@ -16,7 +16,7 @@ import pytest
 from decodebench.core.records.log_content import LineError, LogContent
 
 from ..waiting import until
-from .processes import left_behind
+from .processes import MARK, all_gone
 
 SEED = 7
 ROUNDS = 2
@@ -33,7 +33,7 @@ def counted(cli, folder):
 
 def start_on_failing_disk(cli, tmp_path, call, how):
     command = [sys.executable, Path(__file__).with_name("failing_disk.py"), call, how, *RUN, tmp_path / "o"]
-    environment = {**cli.environment, "FAILING_DISK": str(tmp_path / "held"), "FAULTS_MARK": str(tmp_path)}
+    environment = {**cli.environment, "FAILING_DISK": str(tmp_path / "held"), MARK: str(tmp_path)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
         list(map(str, command)),
@@ -79,7 +79,7 @@ def killed_at(cli, tmp_path, call, how, name):
     process.send_signal(signal.Signals[f"SIG{name}"])
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0 and "Traceback" not in err
-    assert left_behind({"FAULTS_MARK": str(tmp_path)}) == []
+    assert all_gone(tmp_path)
     before = finished(tmp_path / "o")
     assert len(before) == 1
     resume(cli, tmp_path / "o", before)
@@ -178,15 +178,14 @@ def test_logs_damaged_at_random_are_measured_again(cli, measured, tmp_path, kind
 
 
 def killed_at_random(cli, folder, delay_s, kill):
-    mark = {"FAULTS_MARK": str(folder)}
-    process = cli.start(*RUN, folder, "--set", "step_s=0.01", env=mark)
+    process = cli.start(*RUN, folder, "--set", "step_s=0.01", env={MARK: str(folder)})
     try:
         process.wait(delay_s)
     except subprocess.TimeoutExpired:
         process.send_signal(kill)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert left_behind(mark) == []
+    assert all_gone(folder)
     before = {file.name: file.read_bytes() for file in folder.glob("raw/*/*.jsonl")}
     resumed = cli(*RUN, folder, "--set", "step_s=0.01")
     assert resumed.code == 0
