@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import UsageError
-from ..records import raw_log
-from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError
+from ..records.log_content import finished_run
+from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines
 
 _LOCK = ".run.lock"
 _PART = PART_SUFFIX.removeprefix(SUFFIX)
@@ -60,8 +60,8 @@ def finish_parts(output: Path) -> None:
     """
     for part in (output / "raw").glob(f"*/*{PART_SUFFIX}"):
         final = part.with_name(part.name.removesuffix(_PART))
-        with suppress(RawLogError, OSError):
-            if not final.exists() and raw_log.read(part).problem is None:
+        with suppress(OSError):
+            if not final.exists() and finished_run(part) is not None:
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
                 part.rename(final)
@@ -78,10 +78,10 @@ def finished_rounds(output: Path, experiment: str) -> set[tuple[str, int]]:
     found = set()
     for file, head in _heads(output):
         if head.get("experiment") == experiment:
-            with suppress(RawLogError), _readable(file):  # collate reports what it cannot read
-                log = raw_log.read(file)
-                if log.run.status == "ok":
-                    found.add((log.run.cell_id, log.run.round))
+            with _readable(file):
+                run = finished_run(file)
+            if run is not None and run.status == "ok":
+                found.add((run.cell_id, run.round))
     return found
 
 
@@ -114,7 +114,7 @@ def _heads(output: Path) -> Iterator[tuple[Path, Line]]:
     for file in sorted((output / "raw").glob(f"*/*{SUFFIX}*")):
         if file.name.endswith((SUFFIX, PART_SUFFIX)) and file.is_file():
             with suppress(RawLogError), _readable(file):
-                head = next((line for _, line in raw_log.lines(file)), None)
+                head = next((line for _, line in lines(file)), None)
                 if head is not None and head["type"] == "run":
                     yield file, head
 

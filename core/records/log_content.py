@@ -1,6 +1,6 @@
-"""What a round's log may hold: each line is checked before it is written, as it will be when it is read.
+"""What a round's log may hold, checked line by line: before a line is written, and where it is asked what is finished.
 
-What passes here is what ``raw_log`` reads and the store takes. It is stricter in one thing: a number that is written
+What may be written is what ``raw_log`` reads and the store takes. It is stricter in one thing: a number that is written
 as a text, or a count as ``true``, is refused, since whoever sent it meant something else.
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from ... import defaults
 from ..errors import DecodebenchError
+from .raw_log import RawLogError, checked_head, lines
 from .schema import Record, RecordedStep, Run, Sample
 
 R = TypeVar("R", bound=Record)
@@ -35,17 +37,35 @@ class StepLine(RecordedStep):
     run_id: str = ""
 
 
+def finished_run(path: Path) -> Run | None:
+    """Return the run of a log that holds its ``end`` line, in memory that does not grow with its steps; else None.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = LogContent(is_strict=False)
+    last = None
+    try:
+        for number, line in lines(path):
+            last = line.pop("type")
+            record = content.accept(last, line if number > 1 else checked_head(path, last, line))
+    except (RawLogError, LineError):
+        return None  # `collate` says what is wrong with it
+    return record if last == "end" and isinstance(record, Run) else None
+
+
 class LogContent:
     """What the lines of one log hold so far.
 
-    Attributes:
-        samples: how many there are.
+    Args:
+        is_strict: whether to refuse what a reader would put up with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_strict: bool = True) -> None:
+        self._is_strict = is_strict
         self._run: dict[str, Any] = {}
         self._parts: set[str] = set()  # of the run
-        self._steps: dict[int, set[int]] = {}  # by sample
+        self._steps: dict[int, int] = {}  # how many, by sample
         self._scored: set[int] = set()
 
     @property
@@ -67,33 +87,43 @@ class LogContent:
             match kind:
                 case "run" | "load" | "end":
                     run = {**self._run, **{name: value for name, value in content.items() if name != "schema"}}
-                    record = _checked(Run, run)
+                    record = self._checked(Run, run)
                     if kind in self._parts:
                         raise LineError("it came twice")
                     self._parts.add(kind)
                     self._run = run
                     return record
                 case "sample":
-                    sample = _checked(SampleLine, content)
-                    _once(sample.index, self._steps)
-                    self._steps[sample.index] = set()
+                    sample = self._checked(SampleLine, content)
+                    if sample.index in self._steps:
+                        raise LineError("it came twice")
+                    self._steps[sample.index] = 0
                     return sample
                 case "step":
-                    step = _checked(StepLine, content)
-                    steps = self._steps.get(step.sample)
-                    if steps is None:
-                        raise LineError("its sample is not in the log")
-                    _once(step.index, steps)
-                    steps.add(step.index)
+                    step = self._checked(StepLine, content)
+                    if step.index != self._steps.get(step.sample):
+                        raise LineError("it is not the next step of a sample in the log")
+                    self._steps[step.sample] += 1
                     return step
                 case "score":
-                    scored = _checked(SampleLine, {"output_tokens": None, **content})
-                    _once(scored.index, self._scored)
+                    scored = self._checked(SampleLine, {"output_tokens": None, **content})
+                    if scored.index in self._scored:
+                        raise LineError("it came twice")
                     self._scored.add(scored.index)
                     return scored
         except LineError as error:
             raise LineError(f"{_described(kind, content)} that cannot be recorded: {error}") from error
         raise LineError(f"a line of unknown type {kind!r}")
+
+    def _checked(self, model: type[R], content: Mapping[str, Any]) -> R:
+        try:
+            if not self._is_strict:
+                return model.model_validate(content)
+            data = _encoded(content)
+            _check_size(data, content)
+            return model.model_validate_json(data, strict=True)
+        except ValidationError as error:
+            raise LineError(fault_of(error)) from error
 
 
 def _described(kind: str, content: Mapping[str, Any]) -> str:
@@ -102,24 +132,13 @@ def _described(kind: str, content: Mapping[str, Any]) -> str:
     return " ".join([f"a {kind!r}", *reversed(place)])
 
 
-def _once(index: int, known: Mapping[int, object] | set[int]) -> None:
-    if index in known:
-        raise LineError("it came twice")
-
-
-def _checked(model: type[R], content: Mapping[str, Any]) -> R:
-    data = _encoded(content)
+def _check_size(data: bytes, content: Mapping[str, Any]) -> None:
     if len(data) > defaults.LOG_LINE_BYTES:
         raise LineError(f"it has {len(data)} bytes; at most {defaults.LOG_LINE_BYTES} are recorded")
-    try:
-        record = model.model_validate_json(data, strict=True)
-    except ValidationError as error:
-        raise LineError(fault_of(error)) from error
     for name, value in content.items():
         values = value if isinstance(value, list) else [value]
         if any(isinstance(one, int) and one.bit_length() > 63 for one in values):
             raise LineError(f"field {name!r}: an integer beyond 64 bits with its sign")
-    return record
 
 
 def _encoded(content: Mapping[str, Any]) -> bytes:

@@ -94,7 +94,7 @@ def test_a_run_does_not_measure_again_what_it_cannot_read_now(cli, folder):
     assert len(list(folder.glob("raw/faulty/*.jsonl"))) == 2
 
 
-@pytest.mark.parametrize("room", [4096, 30_000, 100_000])
+@pytest.mark.parametrize("room", [4096, *(pytest.param(n, marks=pytest.mark.nightly) for n in (30_000, 100_000))])
 def test_a_disk_without_room_for_the_store_is_no_verdict(cli, folder, room):
     before = {path: path.read_bytes() for path in folder.glob("raw/*/*")}
     ended = limited(cli, "collate", folder, size=room)
@@ -106,6 +106,7 @@ def test_a_disk_without_room_for_the_store_is_no_verdict(cli, folder, room):
     assert rows(folder) == whole(folder)
 
 
+@pytest.mark.nightly
 def test_no_room_for_what_is_loaded_is_no_verdict(cli, folder):
     ended = cli.cold("collate", folder, env={"TMPDIR": "/proc"})  # where nobody can write
     if ended.code:

@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from .... import defaults
 from ...errors import DecodebenchError
 from ...records.log_content import LineError
-from . import keeper
 
+_KEEPER = str(Path(__file__).with_name("keeper.py"))
 _PIECE_BYTES = 2**16
 _LOOK_S = 1.0  # until the process is looked at, where something else may hold its pipe open
 _END_GRACE_S = 5.0
@@ -46,7 +47,7 @@ class Channel:
         theirs, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(theirs), *command],
+                [sys.executable, "-I", "-S", _KEEPER, str(theirs), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
