@@ -12,7 +12,8 @@ from ..cache import ModelCache
 from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
 from ..errors import UsageError
-from ..host.packed_models import ModelJob, PreparedJob
+from ..host.packed_models import ModelJob
+from ..isolation.processes.messages import Prepared
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import Job
 from ..measure.launcher import Served, request
@@ -92,7 +93,7 @@ def open_backend(
     if not available.available:
         raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
     job = _job(cells[0])
-    prepared = PreparedJob.model_validate(request(job, "prepared", defaults.TIMEOUT_S)["model"])
+    prepared = request(job, Prepared, defaults.TIMEOUT_S).model
     serving = job.model_copy(update={"action": "serve", "model": None, "prepared": prepared})
     return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))
 
@@ -120,8 +121,9 @@ def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device:
     plan = build({"workload": {"model": model}, "cells": [spec]}, "prepare")
     done = []
     for cell in expand(plan, installed_plugins(), ModelCache()).cells:
-        answer = request(_job(cell), "prepared", defaults.TIMEOUT_S)
-        done.append({"quantisation": cell.quantisation, "prepare_s": answer["prepare_s"], **answer["model"]})
+        answer = request(_job(cell), Prepared, defaults.TIMEOUT_S)
+        about = {"quantisation": cell.quantisation, "prepare_s": answer.prepare_s}
+        done.append({**about, **answer.model.model_dump(mode="json")})
     return done
 
 

@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 
 
 def open_results(folder: Path) -> Results:
-    """Open the results of a folder; what is wrong with its logs goes to the error output."""
+    """Open the results of a folder; what is wrong with its logs goes to the error output.
+
+    Where a log could not be read now, the command ends as failed whatever it shows: the figures lack that log.
+    """
     from ..api.results import open as open_folder
 
     with FilesRead() as progress:
         results = open_folder(folder, progress=progress, announce=announce)
     for problem in results.problems:
         click.echo(f"{problem.file}: {problem.text}", err=True)
+    if results.unread:
+        click.get_current_context().meta[exit_codes.KEY] = exit_codes.FAILED
     return results
 
 
@@ -89,7 +94,7 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
             click.echo(f"{problem.file}: {problem.text}", err=True)
         names = ("added", "updated", "unchanged", "removed", "problems")
         click.echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
-    return exit_codes.FAILED if report.failed_imports else exit_codes.DONE
+    return exit_codes.FAILED if report.failed_imports or report.unread else exit_codes.DONE
 
 
 @click.command(context_settings=CONTEXT)

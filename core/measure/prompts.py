@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract.task import Likelihood, Score, Task, TaskSample
-from ..errors import UsageError
+from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.registry import Registry
 from .job import PromptJob
 from .plan import Plan
@@ -58,7 +59,11 @@ class Prompts:
         return self.task.version if self.task else None
 
     def scores(self, answers: Iterable[tuple[int, str, str]]) -> Iterator[dict[str, Any]]:
-        """Score answers given as (sample index, sample id, text); warm-up ones are left out."""
+        """Score answers given as (sample index, sample id, text); warm-up ones are left out.
+
+        Raises:
+            PluginError: the task failed.
+        """
         if self.task is None:
             return
         asked: deque[tuple[int, TaskSample]] = deque()
@@ -69,17 +74,35 @@ class Prompts:
                     asked.append((index, sample))
                     yield sample, text
 
-        for score in self.task.score_all(answered()):
-            index, sample = asked.popleft()
-            if score is not None:
-                yield _score_line(index, score, sample)
+        with _scoring(self.task):
+            for score in self.task.score_all(answered()):
+                index, sample = asked.popleft()
+                if score is not None:
+                    yield _score_line(index, score, sample)
 
     def choice_scores(self, answers: Iterable[tuple[int, str, Sequence[Likelihood]]]) -> Iterator[dict[str, Any]]:
-        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out."""
+        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out.
+
+        Raises:
+            PluginError: the task failed.
+        """
         for index, sample_id, likelihoods in answers:
             sample = self.samples.get(sample_id)
             if self.task is not None and sample is not None:
-                yield _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+                with _scoring(self.task):
+                    line = _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+                yield line
+
+
+@contextmanager
+def _scoring(task: Task) -> Iterator[None]:
+    """Turn whatever a task raises into one error that names it; what is raised on purpose stays as it is worded."""
+    try:
+        yield
+    except DecodebenchError as error:
+        raise PluginError(f"task {task.name!r} cannot score: {error}") from error
+    except Exception as error:
+        raise PluginError(f"task {task.name!r} cannot score: {type(error).__name__}: {error}") from error
 
 
 def _score_line(index: int, score: Score, sample: TaskSample) -> dict[str, Any]:

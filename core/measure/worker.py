@@ -1,17 +1,15 @@
 """The worker process: loads one backend, does one job, dies.
 
 ``python -m decodebench.core.measure.worker`` reads a ``Job`` as one JSON line from standard input and streams JSON
-lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. Exit
-codes do not matter: the parent goes by the ``finish`` line, and by its absence.
+lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. The parent
+goes by the ``finish`` line, and by its absence. The worker dies with its parent (``isolation/processes/keeper.py``).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -47,15 +45,15 @@ def main() -> None:
 def work(kind: type[J], run: Callable[[J, Wire], None]) -> None:
     """Read a job from standard input, run it, send how it ended and end the process."""
     wire = Wire.over_stdout()
-    _die_with_parent()
     job = kind.model_validate_json(sys.stdin.readline())
-    status, reason = "ok", None
+    status, reason = "ok", ""
     try:
         _limit_memory(job.memory_limit_bytes)
         run(job, wire)
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the round's reason
         status, reason = "failed", reason_of(job, error)
-    wire.send("finish", {"status": status, "reason": reason, "peak_rss_bytes": _peak_rss_bytes()})
+    reason = reason.encode(errors="backslashreplace").decode()  # it may name a file whose name is no text
+    wire.send("finish", {"status": status, "reason": reason or None, "peak_rss_bytes": _peak_rss_bytes()})
     # An engine's own exit handlers may hang or crash after the work is done; they have nothing to add.
     sys.stderr.flush()
     os._exit(0)
@@ -129,13 +127,6 @@ def reason_of(job: Job, error: Exception) -> str:
 
     traceback.print_exc()  # to the engine's text file, for whoever mends the backend
     return f"backend {job.backend!r}: {type(error).__name__}: {text}"
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, so that a killed run leaves no engine behind."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _limit_memory(limit_bytes: int | None) -> None:

@@ -149,7 +149,7 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     for number, content in content_lines:
         kind = content.pop("type")
         if head is None:
-            head = _checked_head(path, kind, content)
+            head = checked_head(path, kind, content)
         elif kind in ("load", "end"):
             head.update(content)
             ended = kind == "end"
@@ -174,7 +174,12 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     return log
 
 
-def _checked_head(path: Path, kind: str, content: Line) -> Line:
+def checked_head(path: Path, kind: str, content: Line) -> Line:
+    """Return the fields of the run that the first line of a log has.
+
+    Raises:
+        RawLogError: it is the first line of something else, or of an unknown version.
+    """
     version = content.pop("schema", None)
     if kind != "run" or version is None:
         raise RawLogError(f"{path}:1: not a decodebench raw log (the first line must be a 'run' with a 'schema')")
