@@ -13,7 +13,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from .files import safe_name, whole_folder
+from .files import whole_folder
+from .foreign_text import path_part
 
 CHECKSUMS = "SHA256SUMS"
 """The file of an entry that lists its other files, as ``sha256sum --check`` reads it. Its time is that of last use."""
@@ -81,7 +82,7 @@ class ModelCache:
                     return _used(found)
                 self.notices.append(f"prepared model {found.name} is made again: {damage}")
                 shutil.rmtree(found)
-            final = self.root / f"{safe_name(label)}-{digest}"
+            final = self.root / f"{path_part(label)}-{digest}"
             with whole_folder(final, scratch=self.root / f".{digest}.part") as scratch:
                 build(scratch)
                 _write_checksums(scratch)

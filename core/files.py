@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -83,11 +82,6 @@ def whole_folder(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def safe_name(text: str) -> str:
-    """Return a name from outside as a part of a path: one that can neither leave its folder nor be too long for it."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-60:] or "unnamed"
 
 
 def _sync(path: Path) -> None:

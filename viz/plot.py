@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from ..core.contract.figure import Figure, Row
 from ..core.errors import UsageError, unknown_name
 from ..core.files import write_whole
+from ..core.foreign_text import own_path_part
 from .drawing import style
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def plot(
         except UsageError as error:
             missing.setdefault(str(error).removeprefix(f"figure {figure.id!r}: "), []).append(figure.id)
             continue
-        written.append(write_whole(out_folder / f"{_slug(experiment)}_{_slug(figure.id)}.{fmt}", content))
+        written.append(
+            write_whole(out_folder / f"{own_path_part(experiment)}_{own_path_part(figure.id)}.{fmt}", content)
+        )
     if missing:
         raise MissingDataError("\n".join(_not_drawn(reason, ids) for reason, ids in missing.items()), written)
     return written
@@ -155,8 +157,3 @@ def plot(
 def _not_drawn(reason: str, ids: Sequence[str]) -> str:
     names = ", ".join(repr(name) for name in ids)
     return f"figure{'s' if len(ids) > 1 else ''} {names}: {reason}"
-
-
-def _slug(name: str) -> str:
-    """Return a name that is safe as a file name."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"

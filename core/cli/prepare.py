@@ -11,7 +11,7 @@ import click
 
 from ..cache import Entry, default_root, entries, remove, sweep
 from ..sdk.sizes import Size
-from .output import CONTEXT, announce, json_option, print_json, print_table
+from .output import CONTEXT, announce, echo, json_option, print_json, print_table
 
 _DAY_S = 24 * 3600
 
@@ -64,7 +64,7 @@ def cache(prune: bool, name: str | None, older_than: float | None, keep: int | N
     ]
     print_table(["size", "made", "used", "name"], rows, empty=f"no such entries in the cache {root}")
     total = f"{len(chosen)} {'entry' if len(chosen) == 1 else 'entries'}, {_mib(chosen):.1f} MiB"
-    click.echo(f"deleted {total}" if prune else f"{total} in {root}")
+    echo(f"deleted {total}" if prune else f"{total} in {root}")
 
 
 def _is_meant(entry: Entry, name: str | None, older_than: float | None) -> bool:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from ..contract.backend import Backend
 from ..contract.task import Likelihood
-from ..files import safe_name
+from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation.remote_backend import RemoteBackend
@@ -52,8 +52,8 @@ class Round:
     def path(self, output: Path, environment: Environment, seed: int) -> Path:
         """Return its log's place in the output folder."""
         parts = (environment.hostname or "unknown", self.cell.model.name, self.cell.quantisation)
-        name = "_".join((*map(safe_name, parts), f"seed{seed}", self.run_id[:8]))
-        return output / "raw" / safe_name(self.cell.backend.name) / f"{name}{SUFFIX}"
+        name = "_".join((*map(path_part, parts), f"seed{seed}", self.run_id[:8]))
+        return output / "raw" / path_part(self.cell.backend.name) / f"{name}{SUFFIX}"
 
 
 def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environment: Environment) -> dict[str, Any]:

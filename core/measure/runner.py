@@ -18,7 +18,7 @@ from ... import defaults
 from ..cache import ModelCache, sweep
 from ..contract.model import PreparedModel
 from ..errors import BackendError
-from ..files import safe_name
+from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -280,7 +280,7 @@ def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
-    return f"{safe_name(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+    return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

@@ -14,7 +14,7 @@ import click
 
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
-from ..output import CONTEXT, json_option, print_json
+from ..output import CONTEXT, echo, json_option, print_json
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATES = Path(__file__).parent / "template"
@@ -55,8 +55,8 @@ def new(name: str, kind: str, as_json: bool) -> None:
         print_json({"folder": str(folder.absolute()), "files": list(files)})
         return
     for path in files:
-        click.echo(folder / path)
-    click.echo(f"next: cd {name} && pip install -e . && pytest")
+        echo(folder / path)
+    echo(f"next: cd {name} && pip install -e . && pytest")
 
 
 def _check_name(name: str, module: str) -> None:

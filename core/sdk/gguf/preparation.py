@@ -10,7 +10,7 @@ from pathlib import Path
 from ...cache import ModelCache
 from ...contract.model import PreparedModel, ResolvedModel
 from ...errors import ModelError
-from ...files import safe_name
+from ...foreign_text import path_part
 from ..models import file_hash
 from .facts import GgufFacts, fallback_notes, inspect_gguf
 from .formats import FILE_TYPES, UNQUANTISED
@@ -95,7 +95,7 @@ def _requantised(model: ResolvedModel, source: Path, quantisation: str, cache: M
 
 
 def _slug(model: ResolvedModel) -> str:
-    return safe_name(Path(model.name).name)
+    return path_part(Path(model.name).name)
 
 
 def _keep_facts(folder: Path) -> None:
