@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Format = Literal["png", "svg", "pdf"]
 
+_MOST_CELLS = 200  # drawing time grows with their square, and names no longer fit
+
 
 class Queryable(Protocol):
     """What a figure needs of the store."""
@@ -65,6 +67,11 @@ def read(store: Queryable, figure: Figure, comparison: Comparison) -> list[Row]:
     columns, values = store.query(figure.sql, {"experiment": comparison.experiment})
     if not values:
         raise MissingDataError(f"experiment {comparison.experiment!r} has no {figure.needs}")
+    if len(comparison.rows) > _MOST_CELLS:
+        raise MissingDataError(
+            f"experiment {comparison.experiment!r} has {len(comparison.rows)} cells, more than the {_MOST_CELLS} that a "
+            "figure can tell apart; `decodebench export` and `query` give their figures"
+        )
     said = {row.cell.cell_id: compared(row, comparison.metric) for row in comparison.rows}
     rows = [dict(zip(columns, row, strict=True)) for row in values]
     return [said.get(row.get("cell_id", ""), {}) | row for row in rows]
