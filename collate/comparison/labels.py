@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import unknown_name
-from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells
+from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells, varying_options
 from .observations import Cell
 from .result import CellLabel
 
@@ -49,7 +49,8 @@ def infer_by(cells: Sequence[Cell]) -> str:
         if len({cell.run[name] for cell in cells}) > 1:
             return name
     facts = [CellTraits.of(cell.run) for cell in cells]
-    return next((name for each in facts for name in differing_options(each, facts)), "cell")
+    varying = varying_options(facts)
+    return next((name for each in facts for name in differing_options(each, varying)), "cell")
 
 
 def value_of(cell: Cell, by: str) -> str | None:

@@ -15,6 +15,7 @@ import click
 from ..errors import BackendError, DecodebenchError
 from ..records.store_file import StoreTroubleError
 from . import exit_codes
+from .output import echo
 from .settings import defaults_from_config
 
 _RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
@@ -92,7 +93,7 @@ class Commands(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"decodebench {version('decodebench')}")
+        echo(f"decodebench {version('decodebench')}")
         ctx.exit()
 
 
@@ -180,16 +181,16 @@ def _run() -> int:
         error.show()
         return exit_codes.USAGE
     except BackendError as error:
-        click.echo(f"decodebench: {error}", err=True)
+        echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except StoreTroubleError as error:
         click.echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except DecodebenchError as error:
-        click.echo(f"decodebench: {error}", err=True)
+        echo(f"decodebench: {error}", err=True)
         return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("decodebench: interrupted; everything finished so far is kept", err=True)
+        echo("decodebench: interrupted; everything finished so far is kept", err=True)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, such as `| head`

@@ -133,8 +133,8 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
     _refuse_idle_sweeps(list(cells.values()), is_scoring)
-    notes = _notes(cells.values(), plan.workload, is_scoring)
-    return Matrix(list(cells.values()), [*(_generation_only(plan.workload) if is_scoring else ()), *notes])
+    notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
+    return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), plan.workload, is_scoring)])
 
 
 def scores_choices(plan: Plan, registry: Registry) -> bool:

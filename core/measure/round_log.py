@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pydantic import JsonValue
 
 from ..contract.backend import Backend
 from ..contract.task import Likelihood
+from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation.processes.messages import Line, Text, message
@@ -54,9 +54,9 @@ class Round:
 
     def path(self, output: Path, environment: Environment, seed: int) -> Path:
         """Return its log's place in the output folder."""
-        parts = (environment.hostname or "unknown", slug(self.cell.model.name), self.cell.quantisation)
-        name = "_".join((*map(slug, parts), f"seed{seed}", self.run_id[:8]))
-        return output / "raw" / slug(self.cell.backend.name) / f"{name}{SUFFIX}"
+        parts = (environment.hostname or "unknown", self.cell.model.name, self.cell.quantisation)
+        name = "_".join((*map(path_part, parts), f"seed{seed}", self.run_id[:8]))
+        return output / "raw" / path_part(self.cell.backend.name) / f"{name}{SUFFIX}"
 
 
 def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environment: Environment) -> dict[str, Any]:
@@ -123,11 +123,6 @@ def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
     if issubclass(backend, RemoteBackend):
         found |= {name: backend.description[name] for name in ("python", "packages")}
     return found
-
-
-def slug(text: str) -> str:
-    """Return a name that is safe as a part of a file's."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-")[-60:] or "unnamed"
 
 
 class RoundLog(RawLogWriter):

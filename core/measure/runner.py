@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 
 from ... import defaults
-from ..cache import ModelCache
+from ..cache import ModelCache, sweep
 from ..contract.model import PreparedModel
 from ..errors import BackendError, DecodebenchError
+from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -34,7 +35,7 @@ from .launcher import Outcome, request, run_worker
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head, sampling_of, slug
+from .round_log import Listener, Round, RoundLog, beside, head, sampling_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -177,6 +178,10 @@ class Runner:
             answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s)
         except BackendError as error:
             return _Prepared(None, None, f"cannot prepare the model: {error}")
+        finally:
+            sweep(self.cache.root)
+        for notice in answer.notices:
+            self.progress.say(notice)
         return _Prepared(answer.model.unpack(), answer.prepare_s)
 
     def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
@@ -286,7 +291,7 @@ def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
-    return f"{slug(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+    return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

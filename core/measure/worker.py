@@ -86,7 +86,8 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
     cache = ModelCache(job.cache_root)
     prepared = backend_class.prepare(job.model.unpack(), job.quantisation, job.device, options, cache)
     seconds = time.perf_counter() - start
-    wire.send("prepared", {"model": PreparedJob.of(prepared).model_dump(mode="json"), "prepare_s": seconds})
+    packed = PreparedJob.of(prepared).model_dump(mode="json")
+    wire.send("prepared", {"model": packed, "prepare_s": seconds, "notices": cache.notices})
 
 
 def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> ModelFacts:

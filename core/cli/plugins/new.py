@@ -14,7 +14,7 @@ import click
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
 from ...host.provenance import own_requirement
-from ..output import CONTEXT, json_option, print_json
+from ..output import CONTEXT, echo, json_option, print_json
 from .kinds import KINDS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -47,8 +47,8 @@ def new(name: str, kind: str, as_json: bool) -> None:
         print_json({"folder": str(folder.absolute()), "files": list(files)})
         return
     for path in files:
-        click.echo(folder / path)
-    click.echo(f"next: cd {name} && pip install -e '.[test]' && pytest")
+        echo(folder / path)
+    echo(f"next: cd {name} && pip install -e '.[test]' && pytest")
 
 
 def _check_name(name: str, module: str) -> None:

@@ -40,6 +40,7 @@ class Prepared(Record):
 
     model: PreparedJob
     prepare_s: float = Field(ge=0)
+    notices: tuple[str, ...] = ()
 
 
 class Score(Record):

@@ -10,6 +10,8 @@ from pathlib import Path
 from ...cache import ModelCache
 from ...contract.model import PreparedModel, ResolvedModel
 from ...errors import ModelError
+from ...foreign_text import path_part
+from ..models import file_hash
 from .facts import GgufFacts, fallback_notes, inspect_gguf
 from .formats import FILE_TYPES, UNQUANTISED
 
@@ -88,12 +90,12 @@ def _requantised(model: ResolvedModel, source: Path, quantisation: str, cache: M
         quantise(source, folder / _FILE, quantisation)
         _keep_facts(folder)
 
-    key = ("requantise", quantisation, model.content_hash, version("llama-cpp-python"))
+    key = ("requantise", quantisation, file_hash(source, cache), version("llama-cpp-python"))
     return cache.entry(f"gguf-{_slug(model)}-{quantisation}", *key, build=build)
 
 
 def _slug(model: ResolvedModel) -> str:
-    return Path(model.name).name.replace(":", "-") or "model"
+    return path_part(Path(model.name).name)
 
 
 def _keep_facts(folder: Path) -> None:
