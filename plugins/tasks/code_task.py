@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ...core.contract.task import Score, TaskSample
 from . import sandbox
 from .hub_task import HubTask
-from .sandbox import Tests
+from .sandbox import Checks
 from .scoring.code import score_programs
 
 
@@ -22,7 +22,7 @@ class CodeTask(HubTask):
         sandbox.check()
 
     @abstractmethod
-    def program(self, sample: TaskSample, text: str) -> tuple[str, Tests]:
+    def program(self, sample: TaskSample, text: str) -> tuple[str, Checks]:
         """Return the answer as a program, and its tests, which raise where one fails."""
 
     def score(self, sample: TaskSample, text: str) -> Score:

@@ -8,7 +8,7 @@ from ...core.contract.task import TaskSample
 from .code_task import CodeTask
 from .hub import HubData
 from .rows import Row
-from .sandbox import Tests
+from .sandbox import Checks
 from .scoring.code import code_blocks, cut_at
 
 # What follows a function at the left margin is no part of it.
@@ -43,7 +43,7 @@ class HumanEval(CodeTask):
         data = {"test": row["test"], "entry_point": row["entry_point"]}
         return TaskSample(name, prompt, row["entry_point"], (("user", asked),), data=data)
 
-    def program(self, sample: TaskSample, text: str) -> tuple[str, Tests]:
+    def program(self, sample: TaskSample, text: str) -> tuple[str, Checks]:
         """Put prompt and answer together; the tests get the prompt's own imports and functions, not the answer's."""
         entry = str(sample.data["entry_point"])
         head = _head(sample.prompt, entry)
@@ -52,7 +52,7 @@ class HumanEval(CodeTask):
         answer = next((f"{head}{block}" for block in blocks if whole.search(block)), None)
         if answer is None:
             answer = sample.prompt + cut_at(blocks[0] if blocks else text, _ENDS)
-        return answer, Tests(f"{head}\n\n{sample.data['test']}\n\ncheck({entry})\n", (entry,))
+        return answer, Checks(f"{head}\n\n{sample.data['test']}\n\ncheck({entry})\n", (entry,))
 
 
 def _head(prompt: str, entry: str) -> str:

@@ -9,7 +9,7 @@ from ...core.contract.task import TaskSample
 from .code_task import CodeTask
 from .hub import HubData
 from .rows import Row, listed
-from .sandbox import Tests
+from .sandbox import Checks
 from .scoring.code import code_blocks, cut_at
 
 _SHOTS = 3
@@ -46,12 +46,12 @@ class Mbpp(CodeTask):
         data = {"tests": "\n".join(tests), "setup": row.get("test_setup_code") or "", "code": _lines(row["code"])}
         return TaskSample(name, shots + _asked(row), data["tests"], (("user", asked),), data=data)
 
-    def program(self, sample: TaskSample, text: str) -> tuple[str, Tests]:
+    def program(self, sample: TaskSample, text: str) -> tuple[str, Checks]:
         """Give the answer and, with the set-up, the tests of what the reference defines as well."""
         blocks = code_blocks(text)
         answer = blocks[0] if blocks else cut_at(text, (_DONE,))
         tests = f"{sample.data['setup']}\n{sample.data['tests']}\n"
-        return answer, Tests(tests, *_defined(str(sample.data["code"])))
+        return answer, Checks(tests, *_defined(str(sample.data["code"])))
 
 
 def _defined(code: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

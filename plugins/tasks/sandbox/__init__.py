@@ -12,7 +12,7 @@ all of it holds on this machine; ``inside`` is what runs in the sandbox.
 from __future__ import annotations
 
 from .limits import LIMITS, Limits
-from .process import NO_TESTS, Outcome, Sandbox, Tests
+from .process import NO_CHECKS, Checks, Outcome, Sandbox
 from .trial import check
 
-__all__ = ["LIMITS", "NO_TESTS", "Limits", "Outcome", "Sandbox", "Tests", "check"]
+__all__ = ["LIMITS", "NO_CHECKS", "Limits", "Outcome", "Sandbox", "Checks", "check"]

@@ -24,10 +24,10 @@ _NOBODY = 65534
 _MOUNTED = Path("/mnt")  # where things are put for bubblewrap to take; nobody else sees it
 _ENTER = f"""
 mount -t tmpfs -o "$1" tmpfs {_MOUNTED} && mkdir -m 1777 {_MOUNTED}/tmp && mkdir {_MOUNTED}/place || exit
-[ -z "$2" ] || mount --rbind "$2" {_MOUNTED}/place || exit
+[ -z "$2" ] || mount --bind "$2" {_MOUNTED}/place || exit
 shift 2 && exec "$@"
 """
-_TMP_OVERHEAD = 4  # the file system's own root, /tmp itself, the place
+_TMP_OVERHEAD = 3  # the file system's own root, /tmp itself, the place
 
 # What a program gets for its first one: it loads the modules of the launcher, compiled, from standard input.
 _BOOT = """

@@ -27,7 +27,7 @@ _LONGEST_WORDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Checks:
     """What judges an answer.
 
     Attributes:
@@ -41,7 +41,7 @@ class Tests:
     classes: tuple[str, ...] = ()
 
 
-NO_TESTS = Tests()
+NO_CHECKS = Checks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._is_stopped = False
 
-    def run(self, answer: str, tests: Tests = NO_TESTS) -> Outcome:
+    def run(self, answer: str, tests: Checks = NO_CHECKS) -> Outcome:
         """Run an answer and, in a process of their own, its tests, to their end or their limits.
 
         Without tests it is the answer's own word that it ran to its end. The same holds where tests need objects in
@@ -82,10 +82,10 @@ class Sandbox:
         outcome, weakness = self._judged(answer, tests)
         if weakness != "one process":
             return _weaker(outcome, weakness)
-        outcome, _ = self._judged(f"{answer}\n\n{tests.source}\n", NO_TESTS)
+        outcome, _ = self._judged(f"{answer}\n\n{tests.source}\n", NO_CHECKS)
         return _weaker(outcome, "in one process with its tests")
 
-    def _judged(self, answer: str, tests: Tests) -> tuple[Outcome, str]:
+    def _judged(self, answer: str, tests: Checks) -> tuple[Outcome, str]:
         with ExitStack() as open_files, tempfile.TemporaryFile() as words:
             inside = _filled(_inside() + marshal.dumps(answer), open_files)
             content = _filled(marshal.dumps((tests.source, tests.functions, tests.classes)), open_files)

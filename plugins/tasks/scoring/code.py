@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from .... import DecodebenchError
 from ....core.contract.task import Score
-from ..sandbox import LIMITS, Limits, Outcome, Sandbox, Tests
+from ..sandbox import LIMITS, Checks, Limits, Outcome, Sandbox
 
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE | re.I)
 _AHEAD = 2  # programs that wait for each that runs, so that no answer is held longer than needed
@@ -26,7 +26,7 @@ def cut_at(text: str, markers: Iterable[str]) -> str:
     return text[: min(ends, default=len(text))]
 
 
-def score_programs(programs: Iterable[tuple[str, Tests]], limits: Limits = LIMITS) -> Iterator[Score]:
+def score_programs(programs: Iterable[tuple[str, Checks]], limits: Limits = LIMITS) -> Iterator[Score]:
     """Run answers on all cores and yield their scores in order: 1 where answer and tests ran without an exception.
 
     Args:

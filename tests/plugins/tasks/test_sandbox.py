@@ -15,7 +15,7 @@ import pytest
 
 from decodebench import UsageError
 from decodebench.plugins.tasks import sandbox
-from decodebench.plugins.tasks.sandbox import NO_TESTS, Limits, Sandbox
+from decodebench.plugins.tasks.sandbox import NO_CHECKS, Limits, Sandbox
 from decodebench.plugins.tasks.scoring.code import code_blocks, cut_at, score_programs
 
 from ...waiting import still_alive
@@ -160,7 +160,7 @@ def test_programs_run_side_by_side_and_come_back_in_order(holds):
     programs = [
         f"import time\nwhile time.process_time() < {0.4 if i % 2 else 0.0}: pass\nassert {i} % 3" for i in range(12)
     ]
-    scores = list(score_programs(((program, NO_TESTS) for program in programs), LIMITS))
+    scores = list(score_programs(((program, NO_CHECKS) for program in programs), LIMITS))
     assert [score.value for score in scores] == [float(i % 3 != 0) for i in range(12)]
     assert scores[0].extracted == "AssertionError" and scores[1].extracted == "passed"
 
@@ -171,7 +171,7 @@ def test_programs_are_taken_as_they_are_needed_and_ended_with_their_reader(holds
     def endless():
         while True:
             taken.append(1)
-            yield "pass" if len(taken) < 2 else "import signal\nsignal.pause()", NO_TESTS
+            yield "pass" if len(taken) < 2 else "import signal\nsignal.pause()", NO_CHECKS
 
     before, scores = sandboxed(), score_programs(endless(), Limits(wall_s=30))
     assert next(scores).value == 1.0
