@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from .bubblewrap import command
+from .inside.judge import ONE_PROCESS
 from .limits import LIMITS, Limits
 from .seccomp import filter_program
 
@@ -80,10 +81,9 @@ class Sandbox:
             OSError: the sandbox itself cannot be started.
         """
         outcome, weakness = self._judged(answer, tests)
-        if weakness != "one process":
-            return _weaker(outcome, weakness)
-        outcome, _ = self._judged(f"{answer}\n\n{tests.source}\n", NO_CHECKS)
-        return _weaker(outcome, "in one process with its tests")
+        if weakness == ONE_PROCESS:
+            outcome, _ = self._judged(f"{answer}\n\n{tests.source}\n", NO_CHECKS)
+        return Outcome(True, f"passed, {weakness}") if outcome.is_ok and weakness else outcome
 
     def _judged(self, answer: str, tests: Checks) -> tuple[Outcome, str]:
         with ExitStack() as open_files, tempfile.TemporaryFile() as words:
@@ -101,6 +101,8 @@ class Sandbox:
             try:
                 said = _read(verdict, self.limits.wall_s)
                 code = process.wait(_GRACE_S) if said == b"" else 0
+            except subprocess.TimeoutExpired:
+                code = -signal.SIGKILL
             finally:
                 self._end(process)
             if said is None:
@@ -141,10 +143,6 @@ class Sandbox:
             self._is_stopped = True
             for process in self._running:
                 process.kill()
-
-
-def _weaker(outcome: Outcome, weakness: str) -> Outcome:
-    return Outcome(True, f"passed, {weakness}") if outcome.is_ok and weakness else outcome
 
 
 @cache

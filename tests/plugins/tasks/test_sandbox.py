@@ -6,6 +6,8 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
+import sysconfig
 import threading
 import time
 from pathlib import Path
@@ -190,6 +192,25 @@ def test_stopping_ends_what_runs(holds):
     assert not one.run("while True: pass").is_ok
     assert time.perf_counter() - begin < 20
     assert one.run("pass").reason == "not run: stopped"
+
+
+def test_it_holds_for_a_user_who_is_not_root():
+    """Most users are not: the sandbox is entered in another way. Tried with the system's Python, which all may run."""
+    python = Path("/usr/bin/python3")
+    version = f"import sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    if os.geteuid() != 0 or not python.exists() or subprocess.run([python, "-c", version]).returncode:
+        pytest.skip("needs root, who becomes another, and a Python of this version in /usr/bin")
+    code = (
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+        "from decodebench.plugins.tasks.sandbox import Checks, Sandbox, check\ncheck()\n"
+        "assert Sandbox().run('def f(x): return [x]', Checks('assert f(1) == [1]')).reason == 'passed'\n"
+        "assert Sandbox().run('import os\\nos.listdir(\"/proc/1\")').reason.startswith('FileNotFoundError')"
+    )
+    entered = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", python, "-B", "-c", code]
+    ended = subprocess.run(
+        entered, capture_output=True, text=True, cwd="/", env={"PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_without_bubblewrap_it_says_what_to_install(monkeypatch):

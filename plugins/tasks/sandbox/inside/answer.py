@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import operator
 import os
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 from .reason import reason_of
-from .values import Encoder, Node
-from .wire import Gone, Peer
+from .values import Encoder, Node, Value, imported
+from .wire import MOST_BYTES, Gone, Peer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _getpid, _exit = os.getpid, os._exit
 
 # How a value of a class of the answer's own becomes one of the built-in class that it derives from.
-_PLAIN: dict[type, Callable[[Any], object]] = {
+_PLAIN: dict[type, Callable[[Value], object]] = {
     int: int.__pos__,
     float: float.__pos__,
     complex: complex.__pos__,
@@ -45,7 +46,7 @@ class Answer(Peer):
         operations: dict[str, Callable[..., object]] = {
             "global": self._global,
             "call": lambda function, *arguments, **named: function(*arguments, **named),
-            "run": lambda coroutine: importlib.import_module("asyncio").run(coroutine),
+            "run": lambda coroutine: imported("asyncio", "run")(coroutine),
             "isinstance": isinstance,
             "index": operator.index,
             "getitem": operator.getitem,
@@ -60,6 +61,10 @@ class Answer(Peer):
         if name not in self.program.__dict__:
             raise NameError(f"name {name!r} is not defined")
         return self.program.__dict__[name]
+
+    def too_long(self) -> BaseException:
+        """Refuse a result that is longer than a message may be."""
+        return MemoryError(f"a result of more than {MOST_BYTES // 2**20} MiB")
 
     def encode_object(self, value: object, message: Encoder) -> Node:
         """Make a plain value of one that derives from a built-in class; lend anything else."""

@@ -9,23 +9,27 @@ name without knowing what is expected; it cannot be compared.
 from __future__ import annotations
 
 import builtins
-import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
 
 from .reason import reason_of
 from .values import Encoder, Node
 from .wire import Gone, Peer, Unsendable
 
-Made = TypeVar("Made")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Literal, TypeVar
 
-# Found by its name, a function or a class; made by the tests from such a class; or anything that the answer returns.
-Role = Literal["function", "class", "made", "returned"]
+    Made = TypeVar("Made")
 
-_OWN_WORD = "on the word of its own objects"
-_ONE_PROCESS = "one process"
+    # Found by its name, a function or a class; made by the tests from such a class; or whatever the answer returns.
+    Role = Literal["function", "class", "made", "returned"]
+
+    Verdict = tuple[str | None, str]  # what went wrong, None for nothing; what makes the verdict weaker, "" for nothing
+
+OWN_WORD = "on the word of its own objects"
+ONE_PROCESS = "in one process with its tests"
 _LONGEST = 400
 
 # Functions of Python itself and of the tests, bound or not, and iterators: what may be lent to the answer.
@@ -91,7 +95,8 @@ class Judge(Peer):
 
     def _error_class(self, number: int, module: str, name: str, base: str) -> type[BaseException]:
         """Return what the tests catch: a class of the standard library that they have imported, else one made here."""
-        known = getattr(sys.modules.get(module), name, None) if module in sys.stdlib_module_names else None
+        is_standard = module.partition(".")[0] in sys.stdlib_module_names
+        known = getattr(sys.modules.get(module), name, None) if is_standard else None
         if isinstance(known, type) and issubclass(known, BaseException):
             return known
         if number not in self._errors:
@@ -101,14 +106,18 @@ class Judge(Peer):
             self._errors[number] = self._standing_in(type(str(name), (kind,), {}), int(number))
         return self._errors[number]
 
+    def too_long(self) -> BaseException:
+        """Refuse arguments that are longer than a message may be."""
+        return self.unsendable()
+
     def unsendable(self) -> Unsendable:
         """Note that the tests need the answer in their own process; return what to raise."""
-        self.weakness = _ONE_PROCESS
+        self.weakness = ONE_PROCESS
         return Unsendable()
 
     def note_own_word(self) -> None:
         """Note that the verdict may rest on what an object of the answer says of a value that it was shown."""
-        self.weakness = self.weakness or _OWN_WORD
+        self.weakness = self.weakness or OWN_WORD
 
 
 class Remote:
@@ -190,12 +199,18 @@ def _asking(operation: str) -> Callable[..., object]:
     return ask
 
 
+def _need_one_process(remote: Remote, *arguments: object) -> object:
+    raise remote._judge.unsendable()
+
+
 def _refuse(*operands: object) -> object:
     raise _refusal(*operands)
 
 
 for _name in "len bool iter next getitem setitem delitem str int float complex index".split():
     setattr(Remote, f"__{_name}__", _asking(_name))
+for _name in "enter exit aenter aexit aiter".split():  # what no plain value has: the tests ask for an object
+    setattr(Remote, f"__{_name}__", _need_one_process)
 for _name in "lt le gt ge".split():
     setattr(Remote, f"__{_name}__", _refuse)
 for _name in "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor".split():
@@ -229,11 +244,8 @@ class Namespace(dict[str, object]):
             raise KeyError(name)
         found = self._judge.ask("global", name)
         if not is_known and name in sys.stdlib_module_names:  # the answer has imported it; ours is genuine
-            return importlib.import_module(name)
+            return __import__(name)
         return found.as_role("class" if name in self._classes else "function") if isinstance(found, Remote) else found
-
-
-Verdict = tuple[str | None, str]  # what went wrong, None for nothing; what makes the verdict weaker, "" for nothing
 
 
 def verdict(tests: tuple[str, tuple[str, ...], tuple[str, ...]], source: int, sink: int, answer: int) -> Verdict:

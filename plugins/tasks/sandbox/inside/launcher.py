@@ -6,7 +6,6 @@ What the answer can do is end the judge, and without a verdict nothing has passe
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import resource
@@ -14,6 +13,7 @@ import sys
 
 from .answer import serve
 from .judge import verdict
+from .values import dump
 
 _OPEN_FILES = 64
 
@@ -43,7 +43,7 @@ def main(figures: list[str]) -> None:
     _limit(*limits)
     with os.fdopen(tests, "rb") as file:
         content = marshal.load(file)
-    os.write(report, json.dumps(verdict(content, told, ask, child)).encode())
+    os.write(report, dump(list(verdict(content, told, ask, child))).encode())
     os._exit(0)
 
 

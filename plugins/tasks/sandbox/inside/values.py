@@ -7,36 +7,47 @@ object that stands in two places arrives as one.
 from __future__ import annotations
 
 import builtins
-import importlib
-import json
 import math
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
-from typing import Any
+import sys
+from _json import encode_basestring_ascii, make_encoder, make_scanner
 
-Node = Any  # what JSON can hold
-Value = Any  # of a program
+TYPE_CHECKING = False  # typing itself takes as long to import as all of this
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-# Taken before a program can replace them.
-dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-load = json.JSONDecoder().decode
+    Node = Any  # what JSON can hold
+    Value = Any  # of a program
+else:
+    Node = Value = object
+
+
+class _Plainly:
+    """How JSON is read: what ``json.JSONDecoder`` tells the same scanner."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = float
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(value)
+
+
+# The C half of ``json``. Importing the other half, with ``re`` and ``enum``, would double the time that a sandbox takes
+# to start. What is used later is taken now, before a program can replace it.
+_encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
+_scan = make_scanner(_Plainly)  # type: ignore[arg-type]
 
 _WIDEST_BITS = 63  # an integer beyond is written in hexadecimal, which takes linear time both ways
 _ATOMS = {bool, str, type(None)}
 _BUILT_IN_TYPES = {kind for kind in vars(builtins).values() if type(kind) is type}
 
 # Containers that may change.
-_CONTAINERS: dict[str, type] = {
-    "list": list,
-    "dict": dict,
-    "set": set,
-    "bytearray": bytearray,
-    "deque": deque,
-    "Counter": Counter,
-    "OrderedDict": OrderedDict,
-    "defaultdict": defaultdict,
-}
-_CONTAINER_NAMES = {kind: name for name, kind in _CONTAINERS.items()}
+_BUILT_IN_CONTAINERS: dict[type, str] = {list: "list", dict: "dict", set: "set", bytearray: "bytearray"}
+_OTHER_CONTAINERS = ("deque", "Counter", "OrderedDict", "defaultdict")  # of collections
 
 # Values that never change: what each is made of again.
 _PARTS: dict[str, Callable[[Value], tuple[object, ...]]] = {
@@ -61,9 +72,39 @@ _MAKERS: dict[str, Callable[..., object]] = {
     "builtins.dict_keys": lambda items: dict.fromkeys(items).keys(),
     "builtins.dict_values": lambda items: dict(enumerate(items)).values(),
     "builtins.dict_items": lambda items: dict(items).items(),
-    "datetime.datetime": lambda text: importlib.import_module("datetime").datetime.fromisoformat(text),
-    "datetime.time": lambda text: importlib.import_module("datetime").time.fromisoformat(text),
+    "datetime.datetime": lambda text: imported("datetime", "datetime").fromisoformat(text),
+    "datetime.time": lambda text: imported("datetime", "time").fromisoformat(text),
 }
+
+
+def dump(node: Node) -> str:
+    """Return JSON."""
+    return "".join(_encode(node, 0))
+
+
+def load(text: str) -> Node:
+    """Return what JSON says.
+
+    Raises:
+        Exception: of several kinds, where it is none.
+    """
+    node, end = _scan(text, 0)
+    if end != len(text):
+        raise ValueError(end)
+    return node
+
+
+def imported(module: str, name: str) -> Value:
+    """Return an object of a module of the standard library, which is imported where it was not yet."""
+    __import__(module)
+    return getattr(sys.modules[module], name)
+
+
+def _container_name(kind: type) -> str | None:
+    name = _BUILT_IN_CONTAINERS.get(kind)
+    if name is None and kind.__module__ == "collections" and kind.__name__ in _OTHER_CONTAINERS:
+        name = kind.__name__
+    return name
 
 
 class Encoder:
@@ -88,7 +129,7 @@ class Encoder:
             return value if value.bit_length() <= _WIDEST_BITS else ["int", hex(value)]
         if kind is float:
             return value if math.isfinite(value) else ["float", repr(value)]
-        if kind in _CONTAINER_NAMES:
+        if _container_name(kind) is not None:
             return ["at", self._index(value)]
         if kind is tuple:
             return ["tuple", *map(self.encode, value)]
@@ -129,7 +170,7 @@ class Encoder:
         return entries
 
     def _entry(self, container: Value) -> Node:
-        name = _CONTAINER_NAMES[type(container)]
+        name = _container_name(type(container))
         extra: object = None
         if name == "bytearray":
             return [name, None, container.hex()]
@@ -161,7 +202,7 @@ class Decoder:
         for at, entry in enumerate(table):
             if at >= len(self.containers):
                 self.containers.append(self._made(entry))
-            elif entry is not None and _CONTAINERS[entry[0]] is not type(self.containers[at]):
+            elif entry is not None and entry[0] != _container_name(type(self.containers[at])):
                 raise TypeError(entry[0])
         for container, entry in zip(self.containers, table, strict=True):
             if entry is not None:
@@ -169,9 +210,10 @@ class Decoder:
 
     def _made(self, entry: Node) -> Value:
         name, extra = entry[0], self.decode(entry[1])
-        if name == "deque":
-            return deque(maxlen=extra)
-        return defaultdict(extra) if name == "defaultdict" else _CONTAINERS[name]()
+        if name in _OTHER_CONTAINERS:
+            kind = imported("collections", name)
+            return kind(maxlen=extra) if name == "deque" else kind(extra) if name == "defaultdict" else kind()
+        return next(kind for kind, own in _BUILT_IN_CONTAINERS.items() if own == name)()
 
     def _fill(self, container: Value, entry: Node) -> None:
         if isinstance(container, bytearray):
@@ -218,7 +260,10 @@ class Decoder:
         kind, arguments = map(self.decode, parts)
         if not issubclass(kind, BaseException):
             raise TypeError(kind)
-        error: BaseException = kind.__new__(kind, *arguments)  # its __init__ may want others
+        try:
+            error: BaseException = kind(*arguments)
+        except TypeError:  # it is made with others than it keeps
+            error = kind.__new__(kind, *arguments)
         return error
 
 
@@ -227,4 +272,4 @@ def _made_of(name: str, parts: list[Value]) -> object:
     if name in _MAKERS:
         return _MAKERS[name](*parts)
     module, _, kind = name.partition(".")
-    return getattr(importlib.import_module(module), kind)(*parts)
+    return imported(module, kind)(*parts)

@@ -8,7 +8,6 @@ they changed. Objects that are no values stay where they are and are lent: the o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 
 from .values import Decoder, Encoder, Node, dump, load
 
@@ -17,7 +16,11 @@ _LENGTH_BYTES = 8
 
 _getpid, _exit = os.getpid, os._exit  # taken before a program can replace them
 
-Operations = Mapping[str, Callable[..., object]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Operations = Mapping[str, Callable[..., object]]
 
 
 class Gone(BaseException):
@@ -101,11 +104,20 @@ class Peer:
             root = reply.encode_error(raised)
         if _getpid() != self._pid:  # the program forked: its child has nobody to reply to
             _exit(0)
-        self.send([verb, root, reply.changes(table)])
+        try:
+            self.send([verb, root, reply.changes(table)])
+        except MemoryError as error:
+            self.send(["raised", Encoder(self.encode_object).encode_error(error), [None] * len(table)])
 
     def send(self, message: Node) -> None:
-        """Write one message."""
+        """Write one message.
+
+        Raises:
+            BaseException: what ``too_long`` gives, where it is.
+        """
         data = dump(message).encode()
+        if len(data) > MOST_BYTES:
+            raise self.too_long()
         try:
             self._sink.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
             self._sink.flush()
@@ -142,6 +154,10 @@ class Peer:
         if number < 0:
             raise IndexError(number)
         return self._lent[number]
+
+    def too_long(self) -> BaseException:
+        """Return what to raise where a message would be longer than ``MOST_BYTES``."""
+        raise NotImplementedError
 
     def encode_object(self, value: object, message: Encoder) -> Node:
         """Encode what is no plain value."""
