@@ -23,7 +23,7 @@ _PACKAGES = {"bwrap": "bubblewrap", "unshare": "util-linux", "setpriv": "util-li
 _NOBODY = 65534
 _MOUNTED = Path("/mnt")  # where things are put for bubblewrap to take; nobody else sees it
 _ENTER = f"""
-mount -t tmpfs -o "$1" tmpfs {_MOUNTED} && mkdir -m 1777 {_MOUNTED}/tmp && mkdir {_MOUNTED}/place || exit
+mount -t tmpfs -o "$1" tmpfs {_MOUNTED} && mkdir -m 1777 {_MOUNTED}/tmp {_MOUNTED}/place || exit
 [ -z "$2" ] || mount --bind "$2" {_MOUNTED}/place || exit
 shift 2 && exec "$@"
 """

@@ -6,9 +6,11 @@ import json
 import marshal
 import os
 import platform
+import re
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ from .limits import LIMITS, Limits
 from .seccomp import filter_program
 
 _INSIDE = ("values", "wire", "reason", "answer", "judge", "launcher")  # in the order in which they import each other
+_IMPORT = re.compile(r"^(?:import|from)[ \t]+(\w+)", re.MULTILINE)
 _GRACE_S = 5.0
 _LONGEST_VERDICT = 8192
 _LONGEST_WORDS = 4096
@@ -87,7 +90,7 @@ class Sandbox:
 
     def _judged(self, answer: str, tests: Checks) -> tuple[Outcome, str]:
         with ExitStack() as open_files, tempfile.TemporaryFile() as words:
-            inside = _filled(_inside() + marshal.dumps(answer), open_files)
+            inside = _filled(_inside() + marshal.dumps(_shared(tests)) + marshal.dumps(answer), open_files)
             content = _filled(marshal.dumps((tests.source, tests.functions, tests.classes)), open_files)
             seccomp = _filled(filter_program(platform.machine()), open_files)
             verdict, its_end = os.pipe()
@@ -153,6 +156,11 @@ def _inside() -> bytes:
     return marshal.dumps(
         [(name, compile(path.read_text(encoding="utf-8"), name, "exec")) for name, path in sources.items()]
     )
+
+
+def _shared(tests: Checks) -> list[str]:
+    """Return the modules of the standard library that the tests import: most answers to them do, too."""
+    return [name for name in _IMPORT.findall(tests.source) if name in sys.stdlib_module_names]
 
 
 def _filled(data: bytes, open_files: ExitStack) -> int:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -254,7 +255,7 @@ def test_files_are_counted_from_an_empty_folder(run):
     assert run("import os\nassert os.listdir('/tmp') == []").reason == "passed"
 
 
-def test_no_process_of_the_sandbox_has_a_variable_of_ours(run, monkeypatch):
+def test_every_process_of_the_sandbox_is_filtered_and_none_has_a_variable_of_ours(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("LD_PRELOAD_OF_NOBODY", "x")
     one = Sandbox(Limits(wall_s=30))
@@ -266,9 +267,12 @@ def test_no_process_of_the_sandbox_has_a_variable_of_ours(run, monkeypatch):
         time.sleep(0.05)
         seen = [one for one in psutil.Process().children(recursive=True) if "module.main" in " ".join(one.cmdline())]
     variables = [process.environ() for process in seen]
+    states = [Path(f"/proc/{process.pid}/status").read_text().split() for process in seen]
     one.stop()
     thread.join()
     assert len(variables) >= 4
+    filtered = [state[state.index("Seccomp:") + 1] for state in states]
+    assert sorted(filtered) == ["0", "2", "2", "2"], "all but bubblewrap itself"
     ours = set(os.environ) - {"PATH", "HOME", "LC_ALL", "PWD", "SHLVL", "_"}
     assert not [name for found in variables for name in found if name in ours]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from decodebench import UsageError
+from decodebench.core.host.registry import Registry
 from decodebench.plugins.tasks import sandbox
 from decodebench.plugins.tasks.sandbox import Checks, Limits, Sandbox
 
@@ -217,3 +218,11 @@ def test_helpers_of_the_tests_are_the_tests_own(judge):
     answer = "def shift(s): return s\ndef back(s): return s"
     tests = "def shift(s): return s[1:] + s[:1]\nassert back(shift('abc')) == 'abc'"
     assert judge(answer, tests) == "AssertionError"
+
+
+@pytest.mark.parametrize(("name", "column"), [("humaneval", "canonical_solution"), ("mbpp", "code")])
+def test_the_reference_solutions_of_a_task_pass(judge, data_by_hand, name, column):
+    task = Registry(only=["tasks"]).task(name)
+    for at, row in enumerate(task.rows):
+        (sample,) = (one for one in task.samples(99, 1) if one.id == f"{name}/{task.identity(at)}")
+        assert task.score(sample, row[column].replace("\r", "")).extracted == "passed", sample.id

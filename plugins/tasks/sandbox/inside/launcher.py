@@ -27,6 +27,11 @@ def main(figures: list[str]) -> None:
     """
     tests, report, *limits = map(int, figures)
     sys.argv[1:] = []
+    for module in marshal.load(sys.stdin.buffer):  # once for both
+        try:
+            __import__(module)
+        except ImportError:  # the tests will say so
+            continue
     program = marshal.load(sys.stdin.buffer)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
