@@ -158,9 +158,8 @@ FAILS = {
     "an ending that the tests catch": (
         "import os\ndef f(): os._exit(0)", "try: f()\nexcept: pass", "ended early with code 0"
     ),
-    "a result of a hundred megabytes": (
-        "def f(): return 'x' * 10**8", "assert f()", "MemoryError: a result of more than 32 MiB"
-    ),
+    "a result of a hundred megabytes": ("def f(): return 'x' * 10**8", "assert f()", "MemoryError: more than 32 MiB"),
+    "an argument of a hundred megabytes": ("def f(x): return 1", "assert f('x' * 10**8)", "MemoryError: more than 32"),
     "an object where a value is needed": (
         "def f(): return object()", "assert f() == 1", "TypeError: the answer gave an object"
     ),
@@ -180,7 +179,6 @@ MARKED = {
     "a result of its own class": ("assert make(3) == Point(3)", ONE_PROCESS),
     "a copy": ("import copy\nassert copy.deepcopy(Point(2)).x == 2", ONE_PROCESS),
     "an object of the tests": ("class A:\n    x = 1\nassert make(A()).x.x == 1", ONE_PROCESS),
-    "an argument of many megabytes": ("assert len(make('x' * 2**26).x) == 2**26", ONE_PROCESS),
     "a context": ("with make(1).open() as x: assert x == 1", ONE_PROCESS),
     "a method": ("assert make(2).above(1)", OWN_WORD),
     "a function that it returns": ("assert adder(2)(3) == 5", OWN_WORD),

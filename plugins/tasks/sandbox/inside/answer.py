@@ -9,7 +9,7 @@ from types import ModuleType
 
 from .reason import reason_of
 from .values import Encoder, Node, Value, imported
-from .wire import MOST_BYTES, Gone, Peer
+from .wire import Gone, Peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +61,6 @@ class Answer(Peer):
         if name not in self.program.__dict__:
             raise NameError(f"name {name!r} is not defined")
         return self.program.__dict__[name]
-
-    def too_long(self) -> BaseException:
-        """Refuse a result that is longer than a message may be."""
-        return MemoryError(f"a result of more than {MOST_BYTES // 2**20} MiB")
 
     def encode_object(self, value: object, message: Encoder) -> Node:
         """Make a plain value of one that derives from a built-in class; lend anything else."""

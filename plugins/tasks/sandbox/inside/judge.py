@@ -106,10 +106,6 @@ class Judge(Peer):
             self._errors[number] = self._standing_in(type(str(name), (kind,), {}), int(number))
         return self._errors[number]
 
-    def too_long(self) -> BaseException:
-        """Refuse arguments that are longer than a message may be."""
-        return self.unsendable()
-
     def unsendable(self) -> Unsendable:
         """Note that the tests need the answer in their own process; return what to raise."""
         self.weakness = ONE_PROCESS
@@ -164,7 +160,7 @@ class Remote:
         return self._judge.ask("isinstance", instance, self) is True
 
     def __hash__(self) -> int:
-        return hash(self._number)
+        return hash((Remote, self._number))
 
     def __repr__(self) -> str:
         return f"<{self._kind} of the answer>"

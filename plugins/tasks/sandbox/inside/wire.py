@@ -113,11 +113,11 @@ class Peer:
         """Write one message.
 
         Raises:
-            BaseException: what ``too_long`` gives, where it is.
+            MemoryError: it is longer than the other end takes.
         """
         data = dump(message).encode()
         if len(data) > MOST_BYTES:
-            raise self.too_long()
+            raise MemoryError(f"more than {MOST_BYTES // 2**20} MiB in one call or result")
         try:
             self._sink.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
             self._sink.flush()
@@ -154,10 +154,6 @@ class Peer:
         if number < 0:
             raise IndexError(number)
         return self._lent[number]
-
-    def too_long(self) -> BaseException:
-        """Return what to raise where a message would be longer than ``MOST_BYTES``."""
-        raise NotImplementedError
 
     def encode_object(self, value: object, message: Encoder) -> Node:
         """Encode what is no plain value."""
