@@ -98,7 +98,7 @@ def _prompt_of(request: Request) -> dict[str, Any]:
 
 def _send(session: Session, about: dict[str, Any], request: Request, batch: Batch, row: Row) -> None:
     """Send one sample and its steps."""
-    ids, decode = row.ids, session.codec.decode
+    ids, decode = row.ids, session.codec.decode_behind
     sample = {
         **about,
         **_prompt_of(request),

@@ -42,7 +42,7 @@ class Session:
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end a generation."""
-        return self.facts.stop_token_ids or self.codec.stop_ids()
+        return tuple(sorted({*self.facts.stop_token_ids, *self.codec.stop_ids()}))
 
     def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
         """Return a prompt's text, None for random ids, and its ids."""
@@ -83,7 +83,7 @@ class Session:
     def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
         """Generate one batch, measured."""
         if stop:
-            return measure_with_stop(self.backend, requests, stop, self.codec.decode)
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind)
         return measure(self.backend, requests)
 
     def engine_figures(self) -> dict[str, float]:
