@@ -24,7 +24,9 @@ from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
 
-_OF_WORKLOAD = {"task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "stop"}
+_OF_WORKLOAD = {
+    *("task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ _SENTENCEPIECE = {"bos": 1, "eos": 2, "unknown": 0}  # where a file of that kind
 _ENDS = frozenset(
     {
         "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<|return|>",
-        "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<turn|>", "<eos>", "</s>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-        "<end_of_utterance>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+        "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>", "<turn|>", "<eos>", "</s>", "<EOT>", "_<EOT>", "[EOT]",
+        "[EOS]", "<end_of_utterance>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
     }
 )  # fmt: skip
 """Texts of control tokens that end a turn or a text: those of llama.cpp (src/llama-vocab.cpp)."""
@@ -77,7 +77,24 @@ class SpecialTokens:
         if path.is_file() and path.suffix != ".gguf":
             return cls()  # an engine's own format
         file = find_gguf(path)
-        return _of_folder(path, control) if file is None else _of_metadata(read_metadata(file))
+        return _of_folder(path, control) if file is None else cls.of_metadata(read_metadata(file))
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, Any]) -> SpecialTokens:
+        """Return what the key-value pairs of a GGUF file say."""
+        tokens = metadata.get("tokenizer.ggml.tokens") or []
+        usual = _SENTENCEPIECE if metadata.get("tokenizer.ggml.model") == "llama" else {}
+
+        def stated(name: str) -> Iterator[int]:
+            token = metadata.get(f"tokenizer.ggml.{name}_token_id", usual.get(name))
+            if isinstance(token, int) and 0 <= token < len(tokens):
+                yield token
+
+        ids = {role: tuple(stated(name)) for name, role in _GGUF_ROLES.items()}
+        kinds = metadata.get("tokenizer.ggml.token_type") or []
+        control = {text: i for i, (text, kind) in enumerate(zip(tokens, kinds, strict=False)) if kind == _GGUF_CONTROL}
+        texts = {role: tokens[found[0]] for role, found in ids.items() if found}
+        return cls(texts, ids, control, tuple(token for name in _GGUF_ENDS for token in stated(name)))
 
     def begin_id(self) -> int | None:
         """Return the id that stands where a prompt is empty: the begin token, else the end token."""
@@ -104,22 +121,6 @@ def _of_folder(folder: Path, control: Mapping[str, int]) -> SpecialTokens:
         stated = [token for content in contents for token in _ids(content.get(f"{role}_id"))]
         ids[role] = tuple(dict.fromkeys([*ids.get(role, ()), *stated]))
     return SpecialTokens(texts, ids, control)
-
-
-def _of_metadata(metadata: Mapping[str, Any]) -> SpecialTokens:
-    tokens = metadata.get("tokenizer.ggml.tokens") or []
-    usual = _SENTENCEPIECE if metadata.get("tokenizer.ggml.model") == "llama" else {}
-
-    def stated(name: str) -> Iterator[int]:
-        token = metadata.get(f"tokenizer.ggml.{name}_token_id", usual.get(name))
-        if isinstance(token, int) and 0 <= token < len(tokens):
-            yield token
-
-    ids = {role: tuple(stated(name)) for name, role in _GGUF_ROLES.items()}
-    kinds = metadata.get("tokenizer.ggml.token_type") or []
-    control = {text: i for i, (text, kind) in enumerate(zip(tokens, kinds, strict=False)) if kind == _GGUF_CONTROL}
-    texts = {role: tokens[found[0]] for role, found in ids.items() if found}
-    return SpecialTokens(texts, ids, control, tuple(token for name in _GGUF_ENDS for token in stated(name)))
 
 
 def text_of(token: object) -> str | None:

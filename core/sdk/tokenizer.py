@@ -18,6 +18,7 @@ from .special_tokens import ROLES, TOKENIZER_CONFIG, SpecialTokens, text_of
 if TYPE_CHECKING:
     import tokenizers
 
+
 class Codec:
     """Encodes prompts and decodes outputs of one model.
 

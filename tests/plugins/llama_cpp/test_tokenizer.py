@@ -20,7 +20,10 @@ COUNTS = [150, pytest.param(2000, marks=pytest.mark.nightly)]
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<tool>", "<s>", "</s>")
 BODIES = [
     ("def add(a, b):\n", "    return a + b\n"),
-    ('def fib(n):\n    """Count rabbits."""\n', "    if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)\n"),
+    (
+        'def fib(n):\n    """Count rabbits."""\n',
+        "    if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)\n",
+    ),
     ("def f(x):\n", "\tfor i in range(10):\n\t\tx += i  # tabs\n\treturn x\n"),
     ("class A:\n", "  def b(self): return {'é': [1, 22, 333]}\n"),
     ("x =", " 1"),
@@ -165,7 +168,12 @@ def _sentencepiece(load, tmp_path, adds_prefix):
     from .conftest import save_checkpoint, sentencepiece_tokenizer
 
     folder = save_checkpoint(
-        tmp_path / "model", "Llama", sentencepiece_tokenizer(), hidden_size=32, intermediate_size=32, num_hidden_layers=1
+        tmp_path / "model",
+        "Llama",
+        sentencepiece_tokenizer(),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
     )
     source = json.loads((folder / "tokenizer.json").read_text())
     if not adds_prefix:
