@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import BackendError
+from .engine import stated
 
 
 class Vocabulary:
@@ -26,15 +27,15 @@ class Vocabulary:
         kind = llama_cpp.llama_vocab_type(self._vocab)
         if kind == llama_cpp.LLAMA_VOCAB_TYPE_NONE:  # the engine would abort
             raise BackendError("the .gguf file has no tokenizer")
-        if kind == llama_cpp.LLAMA_VOCAB_TYPE_BPE and _stated(model, "model") == "gpt2":
-            pre = _stated(model, "pre")
+        if kind == llama_cpp.LLAMA_VOCAB_TYPE_BPE and stated(model, "tokenizer.ggml.model") == "gpt2":
+            pre = stated(model, "tokenizer.ggml.pre")
             if pre in (None, "default"):  # the engine would guess, and warn in its log that it does
                 raise BackendError(
                     f"the .gguf file does not say how its tokenizer cuts texts: tokenizer.ggml.pre = {pre!r}; "
                     "convert the model anew"
                 )
         is_scored = kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
-        self._adds_prefix = is_scored and _stated(model, "add_space_prefix") != "false"
+        self._adds_prefix = is_scored and stated(model, "tokenizer.ggml.add_space_prefix") != "false"
 
     def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
         """Tokenise ``text``; special tokens written in it become their ids.
@@ -72,12 +73,3 @@ class Vocabulary:
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
-
-
-def _stated(model: Any, key: str) -> str | None:  # noqa: ANN401 - a C pointer
-    """Return what the file says under ``tokenizer.ggml``; None for nothing."""
-    import llama_cpp
-
-    buffer = ctypes.create_string_buffer(256)
-    length = llama_cpp.llama_model_meta_val_str(model, f"tokenizer.ggml.{key}".encode(), buffer, len(buffer))
-    return None if length < 0 else buffer.value.decode(errors="replace")
