@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 WORDS = (
     "def return import self None True lambda value the quick brown fox HTTPServer snake_case camelCase it's they're "
-    "WE'LL I'd don't x2 a1b2 e.g. naïve café Grüße Zürich Straße Привет мир שלום مرحبا 東京 你好 日本語 한국어 हिन्दी ไทย Ⅷ ½ ٣٤ "
+    "WE'LL I'd don't x2 a1b2 e.g. naïve café Grüße Zürich Straße Привет мир שלום مرحبا 東京 你好 日本語 "
+    "한국어 हिन्दी ไทย Ⅷ ½ ٣٤ "
     "0x1F 3.14159 1,000.50 2024-11-30 007 1234567890 12345 99 100% C++ foo(bar) [i] {k: v} <tag> </div> \\n \\t ''' "
     '"""doc""" #### ... --- == != <= -> => ** // /* */ && || :: ;; ?! @x $y ~z `w` ^ | \\ _ __init__'
 ).split()

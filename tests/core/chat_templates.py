@@ -21,7 +21,8 @@ TEMPLATES = {
         "{% for message in messages %}{{ message.role ~ ': ' ~ message.content }}\n{% endfor %}"
     ),
     "system message in the first turn": (
-        "{% if messages[0]['role'] == 'system' %}{% set system = '<<SYS>>\n' + messages[0]['content'] + '\n<</SYS>>\n\n' %}"
+        "{% if messages[0]['role'] == 'system' %}"
+        "{% set system = '<<SYS>>\n' + messages[0]['content'] + '\n<</SYS>>\n\n' %}"
         "{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}"
         "{% for message in rest %}{% if loop.first %}{{ system }}{% endif %}{{ message['content'] }}|{% endfor %}"
     ),
@@ -30,23 +31,28 @@ TEMPLATES = {
         "{%- for m in messages %}\n    {{- m.role + ':' + m.content }}\n{%- endfor %}\n"
     ),
     "date of today": (
-        "{%- set today = strftime_now('%d %B %Y') -%}Today is {{ today }}.\n{% for m in messages %}{{ m.content }}{% endfor %}"
+        "{%- set today = strftime_now('%d %B %Y') -%}Today is {{ today }}.\n{% for m in messages %}"
+        "{{ m.content }}{% endfor %}"
     ),
     "date only where there is a clock": (
-        "{% if strftime_now is defined %}{% set d = strftime_now('%d %b %Y') %}{% else %}{% set d = '26 Jul 2024' %}{% endif %}"
+        "{% if strftime_now is defined %}{% set d = strftime_now('%d %b %Y') %}{% else %}"
+        "{% set d = '26 Jul 2024' %}{% endif %}"
         "{{ d }}: {{ messages[-1].content }}"
     ),
     "thinking switched off": (
         "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
         "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
-        "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}"
+        "{%- if enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}"
     ),
     "thinking taken out of earlier turns": (
         "{% for m in messages %}{% set content = m.content %}{% if '</think>' in content %}"
-        "{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}{{ m.role }}={{ content }};{% endfor %}"
+        "{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}{{ m.role }}="
+        "{{ content }};{% endfor %}"
     ),
     "generation blocks": (
-        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content + eos_token }}{% endgeneration %}"
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}"
+        "{{ m.content + eos_token }}{% endgeneration %}"
         "{% else %}{{ '>' + m.content }}{% endif %}{% endfor %}"
     ),
     "what is set in a generation block stays there": (
@@ -58,15 +64,20 @@ TEMPLATES = {
     ),
     "namespace": (
         "{%- set ns = namespace(found=false, last=-1) -%}{%- for m in messages -%}{%- if m.role == 'user' -%}"
-        "{%- set ns.found = true -%}{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}{{ ns.found }} {{ ns.last }}"
+        "{%- set ns.found = true -%}{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}"
+        "{{ ns.found }} {{ ns.last }}"
     ),
     "tojson without escapes": "{% for m in messages %}{{ m | tojson }}\n{% endfor %}",
     "tojson with an indent": "{{ messages | tojson(indent=4) }}",
     "tojson sorted and close": "{{ messages[0] | tojson(separators=(',', ':'), sort_keys=True) }}",
     "tojson in ASCII": "{{ messages[-1].content | tojson(ensure_ascii=True) }}",
-    "tools are none": "{% if tools is not none %}tools{% endif %}{% if not tools %}no tools {% endif %}{{ tools is defined }}",
+    "tools are none": (
+        "{% if tools is not none %}tools{% endif %}{% if not tools %}no tools {% endif %}{{ tools is defined }}"
+    ),
     "documents are none": "{% if documents %}documents{% else %}{{ documents is none }}{% endif %}",
-    "custom tools undefined": "{% if custom_tools is defined %}{{ custom_tools }}{% else %}undefined{% endif %}{{ nothing }}",
+    "custom tools undefined": (
+        "{% if custom_tools is defined %}{{ custom_tools }}{% else %}undefined{% endif %}{{ nothing }}"
+    ),
     "all the special tokens": "{{ bos_token }}|{{ eos_token }}|{{ unk_token }}|{{ pad_token }}|{{ sep_token }}",
     "trimmed blocks": "{% for m in messages %}\n    {% if true %}\n  {{ m.content }}\n    {% endif %}\n{% endfor %}\n",
     "macro": (
@@ -89,12 +100,16 @@ TEMPLATES = {
         "{{ messages is sequence }}{{ messages[0] is mapping }}{{ messages[0].content is iterable }}{{ 1 is number }}"
         "{{ true is boolean }}"
     ),
-    "a dictionary made": "{% set names = dict(user='U', assistant='A') %}{% for m in messages %}{{ names.get(m.role, '?') }}{% endfor %}",
+    "a dictionary made": (
+        "{% set names = dict(user='U', assistant='A') %}{% for m in messages %}{{ names.get(m.role, '?') }}{% endfor %}"
+    ),
     "loop variables": (
         "{% for m in messages %}{{ loop.index }}/{{ loop.length }}{{ ',' if not loop.last else '.' }}"
         "{{ loop.previtem.role if loop.previtem is defined else '-' }}{% endfor %}"
     ),
-    "filters in blocks": "{% filter upper %}{% for m in messages %}{{ m.role }}{% endfor %}{% endfilter %}{% raw %}{{ x }}{% endraw %}",
+    "filters in blocks": (
+        "{% filter upper %}{% for m in messages %}{{ m.role }}{% endfor %}{% endfilter %}{% raw %}{{ x }}{% endraw %}"
+    ),
     "calls": "{% call(x) f() %}{{ x }}{% endcall %}",
     "a missing message": "{{ messages[99]['content'] }}",
     "private namespace": "{% set ns = namespace(_x=1) %}{{ ns._x }}",
