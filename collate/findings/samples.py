@@ -40,13 +40,42 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
         if cell.run["ignore_eos"] or cell.run["task"] is None:
             continue
         samples = [sample for r in cell.rounds for sample in r.answers().values()]
-        capped = [sample for sample in samples if sample["finish"] == "length"]
+        capped = [s for s in samples if s["finish"] == "length" and s["token_limit"] is None]
         if capped:
             limit = cell.run["max_new_tokens"]
             yield Doubt(
                 f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit the limit of {limit} tokens",
                 "their answers may be cut; raise max_new_tokens",
                 samples_at(capped),
+            )
+
+
+def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
+    """Generations that the context left less room for than was asked."""
+    for cell in subject.cells:
+        samples = [sample for r in cell.rounds for sample in r.answers().values()]
+        clipped = [sample for sample in samples if sample["token_limit"] is not None]
+        if clipped:
+            fewest, asked = min(sample["token_limit"] for sample in clipped), cell.run["max_new_tokens"]
+            yield Doubt(
+                f"{subject.name(cell)}: {len(clipped)} of {len(samples)} generations were limited to fewer tokens than "
+                f"the {asked} asked for, down to {fewest}: the context of {cell.run['context_length']} holds no more",
+                "their answers may be cut; take a longer context or shorter prompts",
+                samples_at(clipped),
+            )
+
+
+def empty_answers(subject: Subject) -> Iterator[Doubt]:
+    """Answers that a stop string ended before they began."""
+    for cell in subject.cells:
+        samples = [sample for r in cell.rounds for sample in r.answers().values()]
+        empty = [s for s in samples if s["finish"] == "stop-string" and not (s["text"] or "").strip()]
+        if empty:
+            yield Doubt(
+                f"{subject.name(cell)}: {len(empty)} of {len(samples)} answers are empty: a stop string begins them "
+                f"({', '.join(map(repr, cell.run['stop']))})",
+                "they are scored as wrong; give other stop strings with --stop, or a prompt that ends otherwise",
+                samples_at(empty),
             )
 
 

@@ -40,17 +40,10 @@ class Scorer:
         self._reference = runner.matrix.cells[0]
         self.failed: list[str] = []
         """What could not be scored, one line each."""
-        prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs}
         answers = reference.rounds[0].answers() if reference.rounds else {}
-        outputs = [
-            ContinuationJob(prompt=prompts[sample_id], output_ids=row["output_ids"])
-            for (sample_id, _), row in sorted(answers.items())
-        ]
-        texts = [
-            ContinuationJob(prompt=prompts[sample_id], text=text)
-            for sample_id, text in _reference_texts(runner).items()
-        ]
-        self._continuations = (*outputs, *texts)
+        outputs = [(sample_id, {"output_ids": row["output_ids"]}) for (sample_id, _), row in sorted(answers.items())]
+        texts = [(sample_id, {"text": text}) for sample_id, text in _reference_texts(runner).items()]
+        self._continuations: list[tuple[str, dict[str, Any]]] = [*outputs, *texts]
         self._outputs = len(outputs)
 
     def scores(self, cell: Cell, previous: ParityCell | None) -> dict[str, Any]:
@@ -101,7 +94,9 @@ class Scorer:
         if problem is None:
             top_k = TOP_K if "score-top-k" in cell.backend.supports else 0
             changes = {"action": "evaluate", "top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
-            job = runner.scoring_job(cell, self._continuations).model_copy(update=changes)
+            prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
+            asked = (ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
+            job = runner.scoring_job(cell, tuple(asked)).model_copy(update=changes)
 
             expected = count()
 

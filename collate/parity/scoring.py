@@ -73,7 +73,7 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
     partings = list(_partings(store, comparison))
     if not partings:
         return False
-    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs}
+    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
     continuations = [
         ContinuationJob(prompt=prompts[parting.divergence.sample_id], output_ids=(*parting.common, token))
         for parting in partings

@@ -141,7 +141,7 @@ def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: Pr
     facts = backend.load(model, job.device, options)
     codec = Codec(model.source.path, backend)
     prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
-    return Loaded(backend, facts, prompts, facts.stop_token_ids or codec.stop_ids())
+    return Loaded(backend, facts, prompts, tuple(sorted({*facts.stop_token_ids, *codec.stop_ids()})))
 
 
 def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from ..contract.task import Likelihood, Score, Task, TaskSample
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.registry import Registry
+from .cells import Cell
+from .chats import Chats, render_chats
 from .job import PromptJob
 from .plan import Plan
 
@@ -25,18 +27,26 @@ class Prompts:
         jobs: the prompts as the worker gets them, warm-up first.
         task: scores the answers; None for fixed-length workloads.
         samples: the task's problems by id.
+        chats: the prompts of each cell where they are chats, which every model writes in its own way.
     """
 
     jobs: tuple[PromptJob, ...]
     task: Task | None = None
     samples: dict[str, TaskSample] = field(default_factory=dict)
+    chats: Chats = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, registry: Registry) -> Prompts:
+    def of(cls, plan: Plan, registry: Registry, cells: Iterable[Cell] = ()) -> Prompts:
         """Choose the prompts of a plan by its seed.
+
+        Args:
+            plan: the experiment.
+            registry: has its task.
+            cells: those whose chats are rendered.
 
         Raises:
             UsageError: the plan names neither a task nor a prompt length, or the task has no problems.
+            ModelError: a model's chat template is missing or cannot be rendered.
         """
         if plan.workload.is_fixed_length:
             return cls(tuple(_random_prompts(plan)))
@@ -51,7 +61,12 @@ class Prompts:
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
         jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]
-        return cls(tuple(jobs), task, {sample.id: sample for sample in measured})
+        chats = render_chats(plan.workload, jobs, cells) if plan.workload.chat else {}
+        return cls(tuple(jobs), task, {sample.id: sample for sample in measured}, chats)
+
+    def jobs_of(self, cell: Cell) -> tuple[PromptJob, ...]:
+        """Return the prompts as a cell's worker gets them."""
+        return self.chats.get(cell.id, self.jobs)
 
     @property
     def task_version(self) -> str | None:

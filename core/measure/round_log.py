@@ -27,7 +27,9 @@ from .progress import Progress
 from .prompts import Prompts
 
 _OF_WORKER = ("load", "sample", "step")
-_OF_WORKLOAD = {"task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "stop"}
+_OF_WORKLOAD = {
+    *("task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Runner:
     ) -> None:
         self.plan, self.matrix, self.registry = plan, matrix, registry
         self.cache, self.output, self.progress = cache, output, progress
-        self.prompts = Prompts.of(plan, registry)
+        self.prompts = Prompts.of(plan, registry, matrix.cells)
         self._prepared: dict[str, _Prepared] = {}
         self._environment: Environment | None = None
         self._order = 0
@@ -272,11 +272,12 @@ class Runner:
             prepared=None if prepared is None else PreparedJob.of(prepared),
             cache_root=self.cache.root,
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            prompts=self.prompts.jobs if action == "measure" else (),
+            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
             max_new_tokens=workload.token_limit,
             batch_size=workload.batch_size,
             ignore_eos=workload.ignore_eos,
             chat=workload.chat,
+            allow_clipped=workload.allow_clipped,
             stop=workload.stop,
             sampling=sampling_of(self.plan),
         )

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
@@ -71,11 +71,13 @@ def _run(job: Job, wire: Wire) -> None:
         _prepare(job, wire, backend_class, options)
     else:
         backend = backend_class()
-        facts = _load(job, wire, backend, options, import_s)
+        facts, load_s = _load(job, backend, options)
         try:
             assert job.prepared is not None
             codec = Codec(job.prepared.source.path, backend)
-            _ACTIONS[job.action](Session(job, wire, backend, facts, codec, _STARTED_NS))
+            session = Session(job, wire, backend, facts, codec, _STARTED_NS)
+            wire.send("load", {"import_s": import_s, "load_s": load_s, **_told(job, session)})
+            _ACTIONS[job.action](session)
         finally:
             backend.close()
 
@@ -90,23 +92,29 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
     wire.send("prepared", {"model": packed, "prepare_s": seconds, "notices": cache.notices})
 
 
-def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> ModelFacts:
+def _load(job: Job, backend: Backend, options: BackendOptions) -> tuple[ModelFacts, float]:
+    """Load the model; return what the engine says of it, and the seconds that it took."""
     assert job.prepared is not None
     start = time.perf_counter()
     facts = backend.load(job.prepared.unpack(), job.device, options)
-    content = {
-        "import_s": import_s,
-        "load_s": time.perf_counter() - start,
+    return facts, time.perf_counter() - start
+
+
+def _told(job: Job, session: Session) -> dict[str, Any]:
+    """Return what the log says of a loaded model."""
+    assert job.prepared is not None
+    facts = session.facts
+    return {
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
         "read_weight_bytes": facts.read_weight_bytes,
         "kv_bytes_per_token": facts.kv_bytes_per_token,
+        "context_length": facts.context_length or None,
+        "stop_token_ids": list(session.stop_ids),
         "settings": dict(facts.settings),
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
-    wire.send("load", content)
-    return facts
 
 
 def _bits_per_weight(facts: ModelFacts) -> float | None:

@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import JsonValue
 
 DIMENSIONS = ("backend", "model", "quantisation", "device")
+TEMPLATE = "template."
+"""Before the name of an argument of the chat template, which is recorded beside a backend's options."""
 
 Varying = Mapping[str, Collection[str]]
 """Names of options, by backend."""

@@ -21,7 +21,10 @@ class HumanEval(CodeTask):
     name = "humaneval"
     version = "2"
     summary = "HumanEval: Python functions from their docstrings; share that passes the tests, pass@k with --attempts"
-    template = "{prompt}: a signature with its docstring, continued; in a chat, a request to complete it"
+    template = (
+        "{prompt}: a signature with its docstring, continued, without the line end behind it; in a chat, a request to "
+        "complete it"
+    )
     extraction = (
         "the first fenced block with the function, else prompt and continuation up to the first line at the left "
         "margin; run with check({entry_point})"
@@ -38,8 +41,10 @@ class HumanEval(CodeTask):
 
     def sample(self, name: str, row: Row) -> TaskSample:
         """Give the function to complete; the tests travel with it."""
-        prompt = row["prompt"]
-        asked = f"Complete this function. Answer with the whole function in one code block.\n\n```python\n{prompt}```"
+        # A line end at the end of a prompt is half of what models know as one token with the indentation behind it:
+        # base models go on with an empty line and another definition, at which a stop string ends the answer.
+        prompt = row["prompt"].rstrip()
+        asked = f"Complete this function. Answer with the whole function in one code block.\n\n```python\n{prompt}\n```"
         data = {"test": row["test"], "entry_point": row["entry_point"]}
         return TaskSample(name, prompt, row["entry_point"], (("user", asked),), data=data)
 
@@ -51,7 +56,8 @@ class HumanEval(CodeTask):
         blocks = code_blocks(text)
         answer = next((f"{head}{block}" for block in blocks if whole.search(block)), None)
         if answer is None:
-            answer = sample.prompt + cut_at(blocks[0] if blocks else text, _ENDS)
+            body = cut_at(blocks[0] if blocks else text, _ENDS)
+            answer = sample.prompt + ("\n" if blocks or body[:1].isspace() else "") + body
         return answer, Checks(f"{head}\n\n{sample.data['test']}\n\ncheck({entry})\n", (entry,))
 
 
