@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from ... import defaults
 
@@ -12,6 +12,11 @@ from ... import defaults
 def _as_list(value: object) -> object:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
+
+LATER: dict[str, JsonValue] = {"is_later": True}
+"""``json_schema_extra`` of a setting, or of a backend's option, that came after cells had been stored without it.
+
+At its default it adds nothing to their identity."""
 
 OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
@@ -36,7 +41,9 @@ class Workload(PlanModel):
     ignore_eos: bool = Field(False, description="go on past the end token")
     chat: bool = Field(False, description="apply the model's chat template")
     stop: tuple[str, ...] = Field((), description="stop strings")
-    attempts: int = Field(1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0")
+    attempts: int = Field(
+        1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0", json_schema_extra=LATER
+    )
     batch_size: int = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
     temperature: float = Field(0.0, ge=0, description="0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass")

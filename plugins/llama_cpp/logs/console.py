@@ -21,7 +21,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
-from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
+from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label
 
@@ -170,7 +170,6 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
         bits_per_weight=float(size[3]) or None if size else None,
         device=_device(told),
         samples=len(samples),
-        max_new_tokens=longest_output(samples),
         load_s=load_ms / 1e3 if load_ms else None,
         parameters=round(float(parameters[1]) * _UNITS[parameters[2]]) if parameters else None,
         weight_bytes=round(float(size[1]) * {"M": 2**20, "G": 2**30}[size[2]]) if size else None,

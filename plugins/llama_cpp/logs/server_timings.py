@@ -18,7 +18,7 @@ from ....core.records.schema import Run, Sample, Sampling
 from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import has_answers, read_answers
-from ....core.sdk.logs.runs import bare_run, longest_output
+from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import malformed
 
 _TIMINGS = re.compile(r'"timings"\s*:\s*\{[^{}]*"predicted_ms"\s*:')
@@ -83,7 +83,7 @@ def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[S
         model=model_of("", model) or "unknown",
         quantisation=format_of("", model) or "unknown",
         samples=len(samples),
-        max_new_tokens=max(limits) if limits else longest_output(samples),
+        max_new_tokens=max(limits, default=None),
         sampling=_sampling(first),
         status="failed" if is_lost else "incomplete" if cut else "ok",
         reason=failed[0].reason if is_lost else cut,
@@ -99,7 +99,7 @@ def _notes(samples: Sequence[Sample], has_settings: bool) -> Iterator[str]:
     )
     yield "device, threads and machine are not in an answer; nor is whether answers were made at the same time"
     if not has_settings:
-        yield "sampling and token limit are not in the file; max_new_tokens is the longest answer"
+        yield "sampling and token limit are not in the file"
     if any(sample.engine.get("cached_prompt_tokens") for sample in samples):
         yield "parts of prompts came from the server's cache: prompt_tokens are those that were computed"
 

@@ -15,10 +15,10 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample, Sampling, Totals
+from ....core.records.schema import RecordedSampling, Run, Sample, Totals
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, number
 from ....core.sdk.logs.json_files import read_object
-from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
+from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.tables import read_table
 from ....core.sdk.logs.text import head_text, malformed, read_text
 from .model_names import split_name
@@ -128,8 +128,8 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
         samples=len(samples),
         status="failed" if is_lost else "ok",
         reason=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
-        max_new_tokens=limit or longest_output(samples),
-        sampling=Sampling(temperature=asked.number("temperature") if asked.has("temperature") else 0.0),
+        max_new_tokens=limit or None,
+        sampling=RecordedSampling(temperature=asked.optional(asked.number, "temperature")),
         notes=(
             "the client's clock; requests that ran at the same time wait for one another",
             *([f"{len(failed)} requests failed"] if failed and not is_lost else []),

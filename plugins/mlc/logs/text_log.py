@@ -24,7 +24,6 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run, Sample, Status
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import parse_object
-from ....core.sdk.logs.runs import longest_output
 from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import Facts
 
@@ -97,7 +96,6 @@ def _run(run_id: str, facts: Facts, samples: Sequence[Sample], *, is_whole: bool
         run_id,
         "mlc",
         samples=len(samples),
-        max_new_tokens=longest_output(samples),
         status=status,
         reason=reasons.get(status),
         notes=(
