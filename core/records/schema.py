@@ -227,6 +227,11 @@ class Sample(Record):
     decode_forwards: int | None = Field(
         None, ge=0, description="model evaluations in decode_s, where there are no steps"
     )
+    variation: float | None = Field(
+        None,
+        ge=0,
+        description="where the sample is the mean of repetitions: their standard deviation, divided by that mean",
+    )
     batch: int | None = Field(None, ge=0, description="index of the batch it was generated in")
     batch_s: float | None = Field(None, ge=0, description="wall time of that whole batch")
     reference: str | None = Field(None, description="the right answer, in the task's form")

@@ -67,7 +67,7 @@ class Console(LogParser):
 
     name: ClassVar[str] = "llama-cpp-console"
     summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings at the beginning or at the end."""
@@ -169,7 +169,6 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
         quantisation=format_of(named, texts.get("file", "")) or "unknown",
         bits_per_weight=float(size[3]) or None if size else None,
         device=_device(told),
-        samples=len(samples),
         load_s=load_ms / 1e3 if load_ms else None,
         parameters=round(float(parameters[1]) * _UNITS[parameters[2]]) if parameters else None,
         weight_bytes=round(float(size[1]) * {"M": 2**20, "G": 2**30}[size[2]]) if size else None,

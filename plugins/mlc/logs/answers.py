@@ -29,7 +29,7 @@ class Answers(LogParser):
 
     name: ClassVar[str] = "mlc-answers"
     summary: ClassVar[str] = "answers of MLC-LLM with usage.extra: JSON, JSON lines or a stream of events"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the figures in the usage, which stands at the end of an answer."""
@@ -109,7 +109,6 @@ def _run(run_id: str, name: str, answers: Sequence[Fields], samples: Sequence[Sa
         started_at=min(filter(None, (answer.unix_time("created") for answer in answers)), default=""),
         model=model,
         quantisation=quantisation,
-        samples=len(samples),
         status="incomplete" if cut else "ok",
         reason=cut,
         settings={"model": name} if name else {},

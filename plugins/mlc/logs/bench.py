@@ -33,7 +33,7 @@ class BenchTable(LogParser):
 
     name: ClassVar[str] = "mlc-bench"
     summary: ClassVar[str] = "mlc_benchmark.csv of mlc_llm.bench: averages"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the columns."""
@@ -89,7 +89,7 @@ class BenchDump(LogParser):
 
     name: ClassVar[str] = "mlc-bench-dump"
     summary: ClassVar[str] = "mlc_benchmark_debug_dump.log of mlc_llm.bench --debug-dump: every request"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the first request."""

@@ -37,7 +37,7 @@ class MlcTextLog(LogParser):
 
     name: ClassVar[str] = "mlc-text"
     summary: ClassVar[str] = "text log of MLC-LLM in an engine-comparison workflow"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the line that names the framework."""
@@ -95,7 +95,7 @@ def _run(run_id: str, facts: Facts, samples: Sequence[Sample], *, is_whole: bool
     return facts.run(
         run_id,
         "mlc",
-        samples=len(samples),
+        samples=len(samples) if is_whole else None,
         status=status,
         reason=reasons.get(status),
         notes=(
