@@ -43,9 +43,9 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
         capped = [sample for sample in samples if sample["finish"] == "length"]
         if capped:
             limit = cell.run["max_new_tokens"]
-            of = "" if limit is None else f" of {limit} tokens"
+            hit = "their token limit" if limit is None else f"the limit of {limit} tokens"
             yield Doubt(
-                f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit the token limit{of}",
+                f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit {hit}",
                 "their answers may be cut; raise max_new_tokens",
                 samples_at(capped),
             )

@@ -119,7 +119,7 @@ def _extra(content: Fields, task: str, metric: str) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {"metrics": results.inner(task).beyond(metric), "group_results": parts}
     shots = content.at("n-shot").content.get(task)
     found |= {"num_fewshot": shots} if shots is not None else {}
-    return {**content.beyond(*_READ), **{name: value for name, value in found.items() if value}}
+    return {**content.beyond(*_READ), **{name: value for name, value in found.items() if value != {}}}
 
 
 def _parts_of(content: Fields, task: str) -> list[str]:
