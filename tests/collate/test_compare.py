@@ -153,7 +153,10 @@ def test_labels_stay_unique(logs):
     logs.speeds("a", [0.1, 0.1], backend="x")
     logs.speeds("b", [0.1, 0.1], backend="x", max_new_tokens=32)
     labels = [row.cell.label for row in comparison(logs).rows]
-    assert len(set(labels)) == 2 and all("#cell" in label for label in labels)
+    assert [label.split()[-1] for label in labels] == ["max_new_tokens=64", "max_new_tokens=32"]
+    logs.speeds("c", [0.1, 0.1], backend="x")
+    labels = [row.cell.label for row in comparison(logs).rows]
+    assert len(set(labels)) == 3 and all("#cell" in label for label in labels if "=64" in label)
 
 
 def test_intervals_of_several_rows_hold_together(logs):
