@@ -90,7 +90,7 @@ def _current(run_id: str, content: Fields) -> Run:
         samples=int(limit) if limit is not None and limit >= 1 else None,
         max_new_tokens=_count(told.get("max_new_tokens")),
         batch_size=_count(batch),
-        device="cuda:0" if content.inner("gpu_info").content.get("gpu_available") is True else "unknown",
+        device=_device(content.inner("gpu_info")),
         environment=_environment(content),
         settings={"published_config": content.text("config")} | _groups(content),
         conditions=_conditions(content),
@@ -98,6 +98,12 @@ def _current(run_id: str, content: Fields) -> Run:
         totals=_totals(content.inner("throughput"), content, "accuracy"),
         notes=("options that were not written on the command line are not in the file: they are not known",),
     )
+
+
+def _device(gpu: Fields) -> str:
+    if gpu.content.get("gpu_available") is not True:
+        return "unknown"
+    return f"cuda:{gpu.count('cuda_device')}" if gpu.has("cuda_device") else "cuda"
 
 
 def _older(run_id: str, content: Fields) -> Run:

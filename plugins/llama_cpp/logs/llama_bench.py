@@ -22,6 +22,7 @@ from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
 from .bench_rows import Row, Tests, find_form, read_tests, split_errors
+from .console_settings import gpus_of
 
 _NOT_OPTIONS = frozenset(
     {"build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "model_size"}
@@ -29,13 +30,6 @@ _NOT_OPTIONS = frozenset(
 )
 _NOT_DEVICES = frozenset({"CPU", "BLAS", "RPC", "ZenDNN"})
 _OLD_BACKENDS = ("cuda", "metal", "vulkan", "kompute", "sycl", "opencl", "clblast")  # flags until late 2024
-_GPUS = (
-    re.compile(r"\s*Device \d+: (.+?), (?:compute capability|gfx|VMM)"),  # CUDA and ROCm
-    re.compile(r"ggml_vulkan: \d+ = (.+?) \("),
-    re.compile(r"ggml_metal\w*: GPU name: +(.+)"),
-)
-"""What the engine prints of its devices above a table, which does not have them."""
-
 _PRINTED = 1e-4
 """How far a printed rate may be from the printed time: rates have six digits."""
 
@@ -62,7 +56,7 @@ class LlamaBench(LogParser):
         lines = text.split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
-        gpus = tuple(found[1].strip() for line in lines for gpu in _GPUS if (found := gpu.match(line)))
+        gpus = gpus_of(lines)
         base = facts.run_id(text)
         for at, row in enumerate(tests.rows):
             run_id = base if len(tests.rows) == 1 else f"{base}-{at}"

@@ -177,9 +177,7 @@ def test_blocks_of_one_token_are_the_baseline_and_counted_once(written):
     rows = [{**row, "block_size": 1, "speculative": row["baseline"]} for row in rows_of("benchmark_samples.jsonl")]
     assert [run.options for run, _, _ in written(rows)] == [{"block_size": 1}]
     alone = [{**row, "baseline": None} for row in rows]
-    assert [(run.options, run.conditions["mode"]) for run, _, _ in written(alone)] == [
-        ({"block_size": 1}, "baseline")
-    ]
+    assert [(run.options, run.conditions["mode"]) for run, _, _ in written(alone)] == [({"block_size": 1}, "baseline")]
 
 
 def test_joined_files_are_runs_of_their_own(written):

@@ -316,3 +316,32 @@ def test_times_of_zero_that_a_program_prints_with_a_count_of_one_are_no_figures(
     ((_, (sample,)),) = read(write(tmp_path, "embedding.log", text))
     assert (sample.output_tokens, sample.decode_tokens, sample.decode_s) == (1, None, None)
     assert sample.prefill_s == pytest.approx(0.02513)
+
+
+def test_what_a_program_prints_of_how_it_runs_is_read():
+    ((run, _),) = read(DATA / "completion.log")
+    assert (run.max_new_tokens, run.sampling.temperature, run.sampling.top_k, run.sampling.seed) == (32, 0.0, 40, None)
+    assert run.conditions["n_batch"] == "2048" and run.conditions["n_threads"] == "1"
+    assert run.extra == {"sampler_seeds": [4221880890]} and (run.samples, run.warmup, run.batch_size) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cells"),
+    [
+        ("temp = 0.000", "temp = 0.800", 2), ("n_predict = 32", "n_predict = 64", 2),
+        ("n_threads = 1", "n_threads = 2", 2), ("n_ubatch              = 512", "n_ubatch              = 256", 2),
+        ("sampler seed: 4221880890", "sampler seed: 7", 1), ("temp = 0.000", "temp = hot", 2),
+    ],
+)  # fmt: skip
+def test_two_logs_are_rounds_unless_a_printed_setting_differs(tmp_path, old, new, cells):
+    text = (DATA / "completion.log").read_text()
+    assert old in text
+    paths = [write(tmp_path, "a.log", text), write(tmp_path, "b.log", text.replace(old, new).replace("76 ms", "77 ms"))]
+    found, problems = figures(tmp_path / "o", *paths)
+    assert (len({row["cell_id"] for row in found}), len(found), problems) == (cells, 2, ())
+
+
+def test_a_server_whose_requests_were_sampled_in_two_ways_has_no_single_temperature(tmp_path):
+    text = (DATA / "server.log").read_text().replace("temp = 0.000", "temp = 0.700", 1)
+    ((run, _),) = read(write(tmp_path, "server.log", text))
+    assert run.sampling.temperature is None and len(run.conditions["samplers"]) == 2
