@@ -21,6 +21,7 @@ from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import Fields, flat
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.text import head_text
 from .requests import Request, check_times, records
 
 _CUT_OFF = "incomplete: the benchmark ended before its answer"
@@ -41,7 +42,7 @@ class Guidellm(LogParser):
         """Look for the kind that each benchmark names, or for the version that a report begins with."""
         return (
             is_object_with(head, "benchmarks")
-            and (b'"generative_benchmark"' in head or is_object_with(head, "guidellm_version"))
+            and ('"generative_benchmark"' in head_text(head) or is_object_with(head, "guidellm_version"))
             or is_object_with(head, "metadata", "guidellm_version")
         )
 
