@@ -54,15 +54,17 @@ def infer_by(cells: Sequence[Cell]) -> str:
 
 
 def value_of(cell: Cell, by: str) -> str | None:
-    """Return a cell's value of a dimension or option; None where it has no such option."""
+    """Return a cell's value of a dimension, an option or another condition; None where it has no such."""
     if by in DIMENSIONS:
         return str(cell.run[by])
-    return option_values(cell).get(by)
+    if by in cell.run["options"]:
+        return option_values(cell)[by]
+    return as_text(cell.run["conditions"][by]) if by in cell.run["conditions"] else None
 
 
 def check_by(cells: Sequence[Cell], by: str) -> None:
-    """Raise ``UsageError`` where ``by`` is neither a dimension nor an option of any cell."""
-    known = {*DIMENSIONS, *(name for cell in cells for name in cell.run["options"])}
+    """Raise ``UsageError`` where ``by`` is neither a dimension, nor an option or condition of any cell."""
+    known = {*DIMENSIONS, *(name for cell in cells for name in (*cell.run["options"], *cell.run["conditions"]))}
     if by not in known:
         raise unknown_name("dimension", by, known, "--by takes one of these")
 

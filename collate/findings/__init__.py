@@ -14,11 +14,11 @@ from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..comparison.observations import load_cells, usual_metric
-from . import files, like_work, machines, options, outputs, rounds, samples, steps, units
+from . import files, like_work, machines, options, outputs, pooled, rounds, samples, steps, units
 from .subject import Subject
 
 _SEVERITIES = ("error", "warning", "note")
-_MODULES = (files, rounds, machines, samples, steps, options, outputs, units, like_work)
+_MODULES = (files, pooled, rounds, machines, samples, steps, options, outputs, units, like_work)
 
 Check = Callable[[Subject], Iterator[Doubt]]
 

@@ -54,7 +54,7 @@ def _named(cell: Cell, sample_ids: set[str]) -> list[Row]:
 def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
     """Cells whose greedy outputs differ from round to round."""
     for cell in subject.cells:
-        if cell.run["sampling"]["temperature"] > 0 or len(cell.rounds) < 2:
+        if cell.run["sampling"]["temperature"] != 0 or len(cell.rounds) < 2:
             continue
         outputs: dict[object, set[tuple[int, ...]]] = {}
         for r in cell.rounds:

@@ -43,8 +43,9 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
         capped = [s for s in samples if s["finish"] == "length" and s["token_limit"] is None]
         if capped:
             limit = cell.run["max_new_tokens"]
+            hit = "their token limit" if limit is None else f"the limit of {limit} tokens"
             yield Doubt(
-                f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit the limit of {limit} tokens",
+                f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit {hit}",
                 "their answers may be cut; raise max_new_tokens",
                 samples_at(capped),
             )
@@ -114,7 +115,8 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
     rows = subject.store.dicts(
         """
         WITH seen AS (
-            SELECT s.run_id, s."index", s.is_warmup, r.attempts, row_number() OVER earlier AS nth
+            SELECT s.run_id, s."index", s.is_warmup, coalesce(r.attempts, 1) AS attempts,
+                row_number() OVER earlier AS nth
             FROM samples s JOIN runs r ON r.run_id = s.run_id
             WHERE r.experiment = ? AND r.status = 'ok' AND s.prompt_hash IS NOT NULL
             WINDOW earlier AS (PARTITION BY s.run_id, s.prompt_hash ORDER BY s."index")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_origin
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
@@ -20,7 +20,7 @@ from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
-from ..records.workload import Workload
+from ..records.workload import LATER, Workload
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
 
@@ -101,18 +101,26 @@ class Matrix:
         return {cell_id: name.label for cell_id, name in name_cells([cell.traits for cell in self.cells]).items()}
 
 
-_LATER = ("attempts", "system", "allow_clipped")  # cells measured before there were these keep their identity
-
-
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
     """Return everything of the workload that can change the figures, as JSON; arguments of the template apart."""
-    workload = plan.workload
-    usual = {name for name in _LATER if getattr(workload, name) == type(workload).model_fields[name].default}
-    content: dict[str, JsonValue] = workload.model_dump(mode="json", exclude={"model", "template_args", *usual})
+    content = _identity_of(plan.workload)
+    for apart in ("model", "template_args"):
+        content.pop(apart, None)
     content["seed"] = plan.seed
     if plan.workload.task:
         content["task_version"] = registry.task(plan.workload.task).version
     return content
+
+
+def _identity_of(settings: BaseModel) -> dict[str, JsonValue]:
+    """Return settings as JSON, those that came later (``LATER``) only where they are not at their default."""
+    fields = type(settings).model_fields
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    return {
+        name: value
+        for name, value in settings.model_dump(mode="json").items()
+        if name in changed or fields[name].json_schema_extra != LATER
+    }
 
 
 def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
@@ -261,7 +269,7 @@ def _cells_of(
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
                 "backend": backend.name,
-                "options": options.model_dump(mode="json"),
+                "options": _identity_of(options),
                 "quantisation": quantisation,
                 "device": device,
                 "workload": asked.identity,

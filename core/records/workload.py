@@ -13,6 +13,11 @@ def _as_list(value: object) -> object:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+LATER: dict[str, JsonValue] = {"is_later": True}
+"""``json_schema_extra`` of a setting, or of a backend's option, that came after cells had been stored without it.
+
+At its default it adds nothing to their identity."""
+
 OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
 
@@ -35,13 +40,21 @@ class Workload(PlanModel):
     depth: int = Field(0, ge=0, description="context tokens before each fixed-length prompt")
     ignore_eos: bool = Field(False, description="go on past the end token")
     chat: bool = Field(False, description="apply the model's chat template")
-    system: str | None = Field(None, min_length=1, description="system message before each chat")
+    system: str | None = Field(
+        None, min_length=1, description="system message before each chat", json_schema_extra=LATER
+    )
     template_args: dict[str, JsonValue] = Field(
         {}, description="arguments of the chat template, such as enable_thinking; a list is swept"
     )
-    allow_clipped: bool = Field(False, description="generate fewer tokens where the context leaves no room for more")
+    allow_clipped: bool = Field(
+        False,
+        description="generate fewer tokens where the context leaves no room for more",
+        json_schema_extra=LATER,
+    )
     stop: tuple[str, ...] = Field((), description="stop strings")
-    attempts: int = Field(1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0")
+    attempts: int = Field(
+        1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0", json_schema_extra=LATER
+    )
     batch_size: int = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
     temperature: float = Field(0.0, ge=0, description="0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass")

@@ -95,8 +95,8 @@ class Run:
     @property
     def method(self) -> str:
         """Name of the method, which is the key of its result in a row."""
-        if self.settings.get("published_mode") in ("dynamic", "multiround"):
-            return str(self.settings["published_mode"])
+        if self.row["conditions"].get("mode") in ("dynamic", "multiround"):
+            return str(self.row["conditions"]["mode"])
         if self.options.get("round_block_sizes"):
             return "multiround"
         return "speculative" if self.options.get("scheduler", "fixed") == "fixed" else "dynamic"
@@ -170,7 +170,7 @@ def load_runs(store: Store, experiment: str | None) -> list[Run]:
 
 
 def _load_run(store: Store, row: Json) -> Run:
-    for name in ("options", "settings", "environment"):
+    for name in ("options", "settings", "environment", "conditions"):
         row[name] = json.loads(row[name]) if row[name] else {}
     steps: dict[int, list[Json]] = {}
     for step in store.dicts('SELECT * FROM steps WHERE run_id = ? ORDER BY sample, "index"', [row["run_id"]]):
