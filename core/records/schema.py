@@ -73,7 +73,7 @@ class Environment(Record):
 
 
 class Totals(Record):
-    """What a log without samples says of all of them together."""
+    """What a log says of all samples together."""
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
@@ -187,7 +187,10 @@ class Run(Record):
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
-    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
+    totals: Totals | None = Field(
+        None,
+        description="what the log says of all samples together; figures come from it where there are no samples",
+    )
     sessions: tuple[ServerSession, ...] = Field((), description="servers that answered, in the order of their starts")
     extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
     derived: tuple[str, ...] = Field(
