@@ -16,7 +16,7 @@ from .processes import MARK, all_gone, left_behind
 
 PLUGIN = Path(misbehaving.__file__)
 SEED = 20261130
-CHOSEN = [*random.Random(SEED).sample(sorted(set(misbehaving.FAULTS) - misbehaving.SLOW - {"none"}), 7), "none"]
+CHOSEN = [*random.Random(SEED).sample(sorted(set(misbehaving.FAULTS) - misbehaving.SLOW - {"none"}), 5), "none"]
 BASE = ["-b", "misbehaving", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--warmup", 0, "--rounds", 1]
 
 
@@ -58,10 +58,10 @@ def check(cli, folder, faults, timeout_s):
 
 def test_some_bad_backends_fail_alone_and_are_tried_again(cli, tmp_path):
     check(cli, tmp_path, CHOSEN, 20)
-    again = [fault for fault in CHOSEN if fault not in misbehaving.HARMLESS][:2]
-    assert len(again) == 2 and "1 rounds are there already, 2 to run" in run(cli, tmp_path, [*again, "none"], 20).err
+    again = [fault for fault in CHOSEN if fault not in misbehaving.HARMLESS][:1]
+    assert len(again) == 1 and "1 rounds are there already, 1 to run" in run(cli, tmp_path, [*again, "none"], 20).err
     found = outcomes(tmp_path)
-    assert [len(found[fault]) for fault in (*again, "none")] == [2, 2, 1]
+    assert [len(found[fault]) for fault in (*again, "none")] == [2, 1]
 
 
 @pytest.mark.nightly
