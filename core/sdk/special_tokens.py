@@ -98,7 +98,7 @@ class SpecialTokens:
 
     def begin_id(self) -> int | None:
         """Return the id that stands where a prompt is empty: the begin token, else the end token."""
-        named = [self.control[text] for role in _BEGINS if (text := self.texts.get(role)) in self.control]
+        named = [self.control[text] for role in _BEGINS if (text := self.texts.get(role, "")) in self.control]
         # the tokenizer's word comes before the model's, whose begin token may be one that no text begins with
         return next(iter([*named, *(token for role in _BEGINS for token in self.ids.get(role, ()))]), None)
 

@@ -28,12 +28,12 @@ class GgufVocabulary:
     """
 
     def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
-        self._field = lambda key, default=None: metadata.get(_PREFIX + key, default)
-        self._tokens: list[str] = list(self._field("tokens") or ())
+        self._stated = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if _PREFIX in key}
+        self._tokens: list[str] = list(self._stated.get("tokens") or ())
         if not self._tokens:
             raise ModelError(f"{name}: has no tokenizer ({_PREFIX}tokens)")
-        self._types: list[int] = list(self._field("token_type") or [_NORMAL] * len(self._tokens))
-        model, pre = self._field("model"), self._field("pre")
+        self._types: list[int] = list(self._stated.get("token_type") or [_NORMAL] * len(self._tokens))
+        model, pre = self._stated.get("model"), self._stated.get("pre")
         self._is_scored = model == "llama"
         if self._is_scored:
             self._plain = self._scored()
@@ -45,7 +45,7 @@ class GgufVocabulary:
             raise ModelError(f"{name}: {_PREFIX}pre = {pre!r} is not a kind that is known; known: {', '.join(KINDS)}")
         else:
             raise ModelError(f"{name}: {_PREFIX}model = {model!r} is not supported; known: 'gpt2', 'llama'")
-        self._adds_prefix = self._is_scored and bool(self._field("add_space_prefix", True))
+        self._adds_prefix = self._is_scored and bool(self._stated.get("add_space_prefix", True))
         self._first = self._ends("add_bos_token", adds_bos, "bos_token_id", 1)
         self._last = self._ends("add_eos_token", False, "eos_token_id", 2)
         special = (_CONTROL, _USER_DEFINED, _UNKNOWN)
@@ -83,8 +83,8 @@ class GgufVocabulary:
 
     def _ends(self, flag: str, default: bool, key: str, usual: int) -> list[int]:
         """Return the id that encoding adds at an end, if any; only SentencePiece files may leave it to be guessed."""
-        token = self._field(key, usual if self._is_scored else None)
-        return [token] if self._field(flag, default) and token is not None else []
+        token = self._stated.get(key, usual if self._is_scored else None)
+        return [token] if self._stated.get(flag, default) and token is not None else []
 
     def _bytes_of(self, token: int) -> bytes:
         text, kind = self._tokens[token], self._types[token]
@@ -101,13 +101,13 @@ class GgufVocabulary:
     def _scored(self) -> Callable[[str], list[int]]:
         ids = {text: i for i, text in enumerate(self._tokens)}
         byte_ids = {int(self._tokens[i][3:5], 16): i for i, kind in enumerate(self._types) if kind == _BYTE}
-        return ScoredPieces(ids, self._field("scores") or [0.0] * len(self._tokens), byte_ids).encode
+        return ScoredPieces(ids, self._stated.get("scores") or [0.0] * len(self._tokens), byte_ids).encode
 
     def _merged(self, kind: Kind) -> Callable[[str], list[int]]:
         from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
         ids = {text: i for i, text in enumerate(self._tokens)}
-        pairs = (merge.split(" ", 1) for merge in self._field("merges") or ())
+        pairs = (merge.split(" ", 1) for merge in self._stated.get("merges") or ())
         merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and {*pair, "".join(pair)} <= ids.keys()]
         tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=kind.ignores_merges))
         steps = [pre_tokenizers.Split(Regex(step), "isolated") for step in kind.steps]
