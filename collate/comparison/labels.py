@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import unknown_name
-from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells
+from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells, varying_options
 from .observations import Cell
 from .result import CellLabel
 
@@ -55,19 +55,22 @@ def infer_by(cells: Sequence[Cell]) -> str:
         if len({cell.run[name] for cell in cells}) > 1:
             return name
     facts = [CellTraits.of(cell.run) for cell in cells]
-    return next((name for each in facts for name in differing_options(each, facts)), "cell")
+    varying = varying_options(facts)
+    return next((name for each in facts for name in differing_options(each, varying)), "cell")
 
 
 def value_of(cell: Cell, by: str) -> str | None:
-    """Return a cell's value of a dimension or option; None where it has no such option."""
+    """Return a cell's value of a dimension, an option or another condition; None where it has no such."""
     if by in DIMENSIONS:
         return str(cell.run[by])
-    return option_values(cell).get(by)
+    if by in cell.run["options"]:
+        return option_values(cell)[by]
+    return as_text(cell.run["conditions"][by]) if by in cell.run["conditions"] else None
 
 
 def check_by(cells: Sequence[Cell], by: str) -> None:
-    """Raise ``UsageError`` where ``by`` is neither a dimension nor an option of any cell."""
-    known = {*DIMENSIONS, *(name for cell in cells for name in cell.run["options"])}
+    """Raise ``UsageError`` where ``by`` is neither a dimension, nor an option or condition of any cell."""
+    known = {*DIMENSIONS, *(name for cell in cells for name in (*cell.run["options"], *cell.run["conditions"]))}
     if by not in known:
         raise unknown_name("dimension", by, known, "--by takes one of these")
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 
 from pydantic import Field
 
 from ... import defaults
-from ...core.contract.finding import SEVERITIES, Doubt, Finding, FindingCheck
-from ...core.errors import unknown_name
+from ...core.contract.finding import SEVERITIES, CellFacts, Doubt, Finding, FindingCheck
+from ...core.errors import described, unknown_name
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..comparison.observations import load_cells, usual_metric
-from . import files, like_work, machines, options, outputs, rounds, samples, steps, totals, units
+from . import files, like_work, machines, options, outputs, pooled, rounds, samples, steps, totals, units
 from .merging import merged
 from .subject import Subject
 
-_MODULES = (files, rounds, machines, samples, steps, options, outputs, units, totals, like_work)
+_MODULES = (files, pooled, rounds, machines, samples, steps, options, outputs, units, totals, like_work)
 
 Check = Callable[[Subject], Iterator[Doubt]]
 
@@ -77,8 +77,16 @@ def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
         {**cell.run, "label": subject.names[cell.cell_id], "measured": cell.rounds[0].samples}
         for cell in subject.finished
     ]
-    found += [merged(check.name, check.check(facts), names) for check in further()]
+    found += [merged(check.name, _of_plugin(check, facts), names) for check in further()]
     return tuple(sorted(filter(None, found), key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _of_plugin(check: FindingCheck, facts: Sequence[CellFacts]) -> Sequence[Doubt]:
+    """Return what a plugin's check doubts; one that fails must not cost the others."""
+    try:
+        return list(check.check(facts))
+    except Exception as error:  # noqa: BLE001 - the plugin boundary
+        return [Doubt(f"the check {check.name!r} failed: {described(error)}", "mend the plugin", severity="error")]
 
 
 class CheckSummary(Record):

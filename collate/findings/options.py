@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
-from ..statistics.intervals import t_interval
+from ..statistics.intervals import means
 from .subject import Subject, rounds_of
 
 
@@ -23,12 +22,12 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
         first, *others = cells
         if not all(_same_outputs(first, other) and _same_work(first, other, work) for other in others):
             continue
-        apart = [_differ_in_speed(a, b, subject.metric) for a, b in itertools.combinations(cells, 2)]
-        if any(apart):
+        apart = _differ_in_speed(cells, subject.metric)
+        if apart:
             continue
         values = [option_values(cell)[name] for cell in cells]
         over = f"between {values[0]} and {values[1]}" if len(values) == 2 else f"over {', '.join(values)}"
-        is_told = None not in apart
+        is_told = apart is not None
         speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
         yield Doubt(
             f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
@@ -105,14 +104,27 @@ def _kind(cell: Cell) -> str:
     return "outputs" if sample["output_ids"] else "log-probabilities of every choice"
 
 
-def _differ_in_speed(a: Cell, b: Cell, metric: str) -> bool | None:
-    """Whether a difference in speed is shown; None where fewer than two rounds of both have it."""
-    theirs = {r.key: r.run[metric] for r in b.rounds}
-    logs = [float(np.log(r.run[metric] / theirs[r.key])) for r in a.rounds if r.run[metric] and theirs.get(r.key)]
-    interval = t_interval(logs)
-    if interval.low is None or interval.high is None:
-        return None
-    return not interval.low <= 0 <= interval.high
+def _differ_in_speed(cells: list[Cell], metric: str) -> bool | None:
+    """Whether any two cells are shown to differ in speed; None where none are and some share fewer than two rounds."""
+    keys = {key: at for at, key in enumerate(dict.fromkeys(r.key for cell in cells for r in cell.rounds))}
+    logs = np.full((len(cells), len(keys)), np.nan)  # [cells, rounds]
+    for row, cell in zip(logs, cells, strict=True):
+        for r in cell.rounds:
+            if r.run[metric]:
+                row[keys[r.key]] = np.log(r.run[metric])
+    is_told = True
+    for at in range(len(cells) - 1):
+        apart = logs[at + 1 :] - logs[at]  # all pairs of a cell at once: there are as many as cells squared
+        present = ~np.isnan(apart)
+        for rounds in np.unique(present, axis=0):
+            pairs = apart[(present == rounds).all(axis=1)][:, rounds]
+            if pairs.shape[1] < 2:
+                is_told = False
+                continue
+            low, high = means(pairs).bounds()
+            if bool(((low > 0) | (high < 0)).any()):
+                return True
+    return False if is_told else None
 
 
 def _untold(cells: list[Cell], metric: str) -> str:

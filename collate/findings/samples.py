@@ -51,16 +51,17 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
 
 
 def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
-    """Generations that ended before the token limit because prompt and output fill the context."""
+    """Generations that the context left less room for than was asked."""
     for cell in subject.finished:
         answers, limit = _answers(cell), cell.run["max_new_tokens"]
         clipped = [sample for sample in answers if _is_clipped(sample, limit)]
         if clipped:
-            first = clipped[0]
-            context = "" if first["prompt_tokens"] is None else f" behind a prompt of {first['prompt_tokens']} tokens"
+            first, context = clipped[0], cell.run["context_length"]
+            prompt = "" if first["prompt_tokens"] is None else f" behind a prompt of {first['prompt_tokens']} tokens"
+            of = "" if context is None else f" of {context} tokens"
             yield Doubt(
-                f"{subject.name(cell)}: {len(clipped)} of {len(answers)} generations were clipped by the context, such "
-                f"as one of {first['output_tokens']} tokens{context}, where {limit} were allowed",
+                f"{subject.name(cell)}: {len(clipped)} of {len(answers)} generations were clipped by the context{of}, "
+                f"such as one of {first['output_tokens']} tokens{prompt}, where {limit} were allowed",
                 "they are shorter than other cells' for no reason of their own; take a longer context or shorter "
                 "prompts",
                 samples_at(clipped),
@@ -68,19 +69,25 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
 
 
 def _is_clipped(sample: Row, limit: int | None) -> bool:
+    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked."""
+    if sample["token_limit"] is not None:
+        return True
     tokens = sample["output_tokens"]
     return sample["finish"] == "length" and None not in (tokens, limit) and tokens < limit
 
 
 def empty_answers(subject: Subject) -> Iterator[Doubt]:
-    """Many answers without a visible character: the prompt is of the wrong form, or the end token came at once."""
+    """Answers without a visible character: many, or any that a stop string ended before they began."""
     for cell in subject.finished:
         answers = [sample for sample in _answers(cell) if sample["text"] is not None]
         empty = [sample for sample in answers if not sample["text"].strip()]
-        if len(empty) >= _FEWEST_EMPTY and len(empty) >= _MANY_EMPTY * len(answers):
+        stopped = sum(sample["finish"] == "stop-string" for sample in empty)
+        if stopped or (len(empty) >= _FEWEST_EMPTY and len(empty) >= _MANY_EMPTY * len(answers)):
+            strings = ", ".join(map(repr, cell.run["stop"] or ()))
+            why = f", {stopped} of them as a stop string begins them ({strings})" if stopped else ""
             yield Doubt(
-                f"{subject.name(cell)}: {len(empty)} of {len(answers)} answers are empty",
-                "look at the prompt's template and at the stop strings; speed and accuracy of nothing mean nothing",
+                f"{subject.name(cell)}: {len(empty)} of {len(answers)} answers are empty{why}",
+                "they count as wrong and their speed means nothing; look at the prompt's end, its template, --stop",
                 samples_at(empty),
             )
 

@@ -72,7 +72,7 @@ class ColumnsCsv(LogParser):
 
     name: ClassVar[str] = "csv"
     summary: ClassVar[str] = "any CSV, with a first line that says what its columns are (collate --columns)"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for that line."""
@@ -171,7 +171,7 @@ def _run(path: Path, run_id: str, rows: list[_Row], columns: Columns) -> Run:
     machine = rows[0].of(OF_MACHINE)
     values: dict[str, Any] = {
         **{"backend": UNKNOWN, "model": UNKNOWN, "quantisation": UNKNOWN, "device": UNKNOWN, "started_at": ""},
-        **{"samples": 0, "warmup": 0, "max_new_tokens": 1, "round": 0},
+        "round": 0,
         **_values(
             path,
             rows[0],

@@ -18,7 +18,7 @@ CellFacts = Mapping[str, Any]
 """A cell that has a finished round. Its keys are the columns of ``run_metrics`` of the first one (JSON columns as
 objects), ``label``, the cell's name in tables, and ``measured``, a row for each measured sample of that round with
 ``index``, ``sample_id``, ``prompt_tokens``, ``output_tokens``, ``output_ids``, ``text``, ``finish``, ``status``,
-``duration_s``, ``ttft_s``, ``score``, ``scores``, ``choice_logprobs`` and ``engine``."""
+``token_limit``, ``duration_s``, ``ttft_s``, ``score``, ``scores``, ``choice_logprobs`` and ``engine``."""
 
 
 class Place(Record):

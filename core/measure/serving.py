@@ -91,4 +91,4 @@ def _generated(session: Session, asked: ServeRequest) -> list[str]:
         for row, prompt in enumerate(asked.prompts)
     ]
     rows = session.generate(requests, asked.stop).rows
-    return [answer_of(request, row, codec.decode) for request, row in zip(requests, rows, strict=True)]
+    return [answer_of(request, row, codec.decode_behind) for request, row in zip(requests, rows, strict=True)]

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ... import UsageError
+from ... import UsageError, printable
 from .check import Finding, check
 from .shipped import find, shipped
 
@@ -65,8 +65,9 @@ def _print(findings: list[Finding]) -> None:
         return
     table = Table("verdict", "claim", "row", "printed", "recomputed", "note", box=box.SIMPLE_HEAD, pad_edge=False)
     for f in sorted(findings, key=lambda finding: _ORDER[finding.verdict]):
-        table.add_row(f.verdict, f.claim, f.row or "", f.printed or "", f"{f.recomputed:.6g}", f.note)
-    console = Console(markup=False, highlight=False)
+        texts = (f.verdict, f.claim, f.row or "", f.printed or "", f"{f.recomputed:.6g}", f.note)
+        table.add_row(*map(printable, texts))
+    console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 160)  # whole lines for other programs
     console.print(table)

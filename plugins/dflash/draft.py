@@ -47,7 +47,7 @@ class Draft:
         checkpoint = Checkpoint(folder)
         prefix = "model." if "model.fc.weight" in checkpoint.tensors else ""
         weights = Weights(checkpoint, dtype, device, prefix)
-        shape = StackShape.of(config, is_causal=False, windows=self.config.windows)
+        shape = StackShape.of(config, is_causal=self.config.causal, windows=self.config.windows)
         taps = len(self.config.target_layer_ids)
         self._fc = Matrix(weights.read("fc.weight", (config.width, taps * config.width)), is_packed=is_packed)
         self._context_norm = Norm(weights.read("hidden_norm.weight", (config.width,)), config.norm_eps)

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
-from ...core.records.cell_names import CellTraits, name_cells
+from ...core.records.cell_names import FURTHER, CellTraits, name_cells
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
 
-CELL_COLUMNS = (
-    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "
-    "CAST(r.options AS VARCHAR) AS options, r.changed_options"
+_AS_TEXT = ("options", "conditions", "sampling")
+CELL_COLUMNS = ", ".join(
+    [
+        "r.backend, r.quantisation, r.cell_id, r.model, r.device, r.hostname, r.changed_options",
+        *(f"CAST(r.{name} AS VARCHAR) AS {name}" for name in _AS_TEXT),
+        *(f"r.{name}" for name in FURTHER),
+        "array_to_string(CAST(r.environment->'gpu' AS VARCHAR[]), ', ') AS gpu, r.cpu_model",
+        *(f"r.environment->>'{name}' AS {name}" for name in ("gpu_driver", "git_commit")),
+    ]
 )
 """What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
 

@@ -97,7 +97,7 @@ class SampleRows(LogParser):
 
     name: ClassVar[str] = "dflash-samples"
     summary: ClassVar[str] = "result rows of the DFlash scripts: JSONL, one line per prompt"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of a row."""
@@ -256,8 +256,8 @@ def _limit(results: Sequence[_Result]) -> int | None:
 
 def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | None) -> Run:
     first = members[0]
-    longest = max(1, *(result.tokens for result in members))
-    inputs = [result.row.content for result in members]
+    pairs = [(row.get("input_text"), row.get("prompt_text")) for row in (result.row.content for result in members)]
+    known = [(given, prompt) for given, prompt in pairs if None not in (given, prompt)]
     return make_run(
         run_id,
         first.mode,
@@ -265,9 +265,9 @@ def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | 
         cut=cut,
         notes=[*_notes(first, limit), missing_note(_MISSING)],
         task=first.dataset,
-        samples=len(members),
-        max_new_tokens=max(longest, limit or 0),
-        chat=any(row.get("input_text") != row.get("prompt_text") for row in inputs),
+        samples=None if cut else len(members),
+        max_new_tokens=limit,
+        chat=any(given != prompt for given, prompt in known) if known else None,
         first_step_is_prefill=True,
     )
 
@@ -275,7 +275,7 @@ def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | 
 def _notes(first: _Result, limit: int | None) -> Iterator[str]:
     yield "duration_s is wall_time_s: it ends behind the clean-up of the output, and holds the first draft forward"
     if limit is None:
-        yield "the token limit is not in the file: max_new_tokens is the longest output"
+        yield "the token limit is not in the file"
     else:
         yield f"the token limit is not in the file: {limit} is where outputs end that no stop token ended"
     if first.mode == "baseline" and not first.fields.has("acceptance_lengths"):

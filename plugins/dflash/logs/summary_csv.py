@@ -65,7 +65,7 @@ _NA = ("NA", "N/A", "")
 _MARKS = {"ERROR": "failed", "DRY_RUN": "skipped"}
 _MISSING = ("model", "draft", "samples", "token limit", "sampling", "device", "number format")
 _NO_SAMPLE = "aggregates of a sweep's table: the figures are settings, there is no sample"
-_HISTOGRAM = re.compile(r'"?(\[[^\]]*\])"?')
+_HISTOGRAM = re.compile(r'"?(\[[^\[\]]*\])"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class SummaryTable(LogParser):
 
     name: ClassVar[str] = "dflash-summary"
     summary: ClassVar[str] = "summary.csv of a DFlash sweep: block sizes, fixed prefixes"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look at the column names."""
@@ -116,7 +116,7 @@ def _rows(path: Path, text: str) -> tuple[list[_Row], str | None]:
     rows = [
         _row(path, number, header, fields)
         for number, line in enumerate(lines[1:], start=2)
-        if (fields := _split(path, number, line))
+        if line.strip() and (fields := _split(path, number, line))
     ]
     if not rest or not lines:
         return rows, None
@@ -205,6 +205,6 @@ def _fields(row: _Row, settings: Mapping[str, str], cut: str | None, notes: Sequ
             missing_note(_MISSING),
         ),
         "task": row.values.get("dataset"),
-        "samples": int(samples) if re.fullmatch("[0-9]{1,9}", samples) else 0,
+        "samples": int(samples) if re.fullmatch("[0-9]{1,9}", samples) else None,
         "environment": environment(*(row.values.get(name) for name in ("gpu_name", "cuda_version", "torch_version"))),
     }

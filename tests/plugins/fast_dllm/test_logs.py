@@ -124,24 +124,20 @@ def test_ratios_of_totals_are_compared_and_unlike_hosts_warned_of(tmp_path):
     assert re.search(
         r"^#### 2026-01-19 - imported: fast-dllm unknown on \S+ reuse_k=2 layer_subset=last$", entries, re.M
     )
-    assert "  - threshold: 0.9\n" in entries and "  - Accuracy: 73.77%\n" in entries
+    assert "threshold" not in entries and "  - Accuracy: 73.77%\n" in entries
     assert "  - Throughput: 40.51 tokens/s\n" in entries and "0.82x in e2e_tokens_per_s" in entries
 
 
-def test_defaults_that_were_not_written_are_filled_in():
+def test_what_was_not_written_on_the_command_line_is_not_known():
     path = DATA / "gsm8k" / "k2_middle" / "summary.json"
     run = next(iter(parser_of(path).read(path)))
-    assert run.options == {
-        "threshold": 0.9,
-        "small_block_size": 8,
-        "block_length": 32,
-        "reuse_k": 2,
-        "layer_subset": "middle",
-        "cache": "sub-block",
-        "reuse": "published",
-    }
-    assert run.changed_options == ("cache", "layer_subset", "reuse_k")
-    assert (run.task, run.max_new_tokens, run.batch_size, run.device) == ("gsm8k", 2048, 1, "cuda:0")
+    assert run.options == {"reuse_k": 2, "layer_subset": "middle", "cache": "sub-block", "reuse": "published"}
+    assert run.changed_options == ("cache", "layer_subset", "reuse", "reuse_k")
+    assert (run.task, run.max_new_tokens, run.batch_size, run.device) == ("gsm8k", None, 1, "cuda:0")
+    assert (run.samples, run.seed, run.sampling.temperature, run.warmup) == (None,) * 4
+    assert run.conditions["config"] == "k2_middle" and run.conditions["num_fewshot"] == 0
+    assert run.extra["gpu_info"]["gpu_total_vram_gb"] == 23.46
+    assert list(run.extra["environment"]) == ["slurm_job_id"] and run.extra["environment"]["slurm_job_id"].isdigit()
     assert run.environment.gpu == ("Quadro RTX 6000",) and run.started_at == "2026-01-19T00:53:49"
 
 
@@ -153,7 +149,8 @@ def test_older_shapes_and_console_output_are_read(tmp_path):
         assert f"{by_file[name]['e2e_tokens_per_s']:.2f}" == "34.11"
     assert by_file["summary_2025.json"]["accuracy"] == 0.6
     assert by_file["runtime_metrics_20251118-231502.json"]["accuracy"] is None
-    assert by_file["llada.log"]["samples"] == 2 and f"{by_file['llada.log']['tokens_per_forward']:.3f}" == "0.786"
+    assert by_file["llada.log"]["samples"] is None and json.loads(by_file["llada.log"]["totals"])["samples"] == 2
+    assert f"{by_file['llada.log']['tokens_per_forward']:.3f}" == "0.786"
     assert by_file["dream.log"]["e2e_tokens_per_s"] == 25.0
 
 
@@ -195,7 +192,10 @@ def test_what_is_exported_is_read_back_alike(tmp_path, cli):
     written = json.loads((tmp_path / "files" / "gsm8k" / "k3_last" / "summary.json").read_text())
     assert list(written)[:5] == ["task", "config", "timestamp", "accuracy", "throughput"]
     assert written["throughput"] == {"tokens_generated": 441934, "total_time_s": 12980.48, "tokens_per_s": 34.05}
-    assert written["resolved_args"]["threshold"] == 0.9
+    assert "threshold" not in written["resolved_args"] and "max_new_tokens" not in written["model_args"]
+    original = json.loads((DATA / "gsm8k" / "k3_last" / "summary.json").read_text())
+    for name in ("gpu_info", "git", "environment", "eval_params"):
+        assert written[name] == original[name], name
     collate(tmp_path / "b", all_plugins(), intake=Intake([tmp_path / "files"]))
     with Store.open(tmp_path / "b") as store:
         again = store.query("SELECT settings->>'published_config', totals, options FROM runs ORDER BY 1")[1]
