@@ -90,7 +90,8 @@ def _further(run: Mapping[str, Any]) -> dict[str, str]:
     found |= {name: value for name, value in _object(run.get("sampling")).items() if name != "seed"}
     machine = _object(run.get("environment"))
     found |= {name: machine.get(name, run.get(name)) for name in OF_MACHINE}
-    found = {name: ", ".join(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
+    if isinstance(found["gpu"], list | tuple):
+        found["gpu"] = ", ".join(found["gpu"])
     return {name: as_text(value) for name, value in found.items() if value not in (None, "")}
 
 
