@@ -16,8 +16,9 @@ from .subject import Subject, rounds_of
 
 def inert_options(subject: Subject) -> Iterator[Doubt]:
     """Swept options over all of whose values outputs, work and, as far as shown, speed are the same."""
-    work = _work(subject)
-    for name, cells in _swept(subject.finished):
+    swept = list(_swept(subject.finished))
+    work = _work(subject) if swept else {}
+    for name, cells in swept:
         first, *others = cells
         if not all(_same_outputs(first, other) and _same_work(first, other, work) for other in others):
             continue
@@ -30,7 +31,7 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
         speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
         yield Doubt(
             f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
-            f"same {_kind(first)}, same steps and forwards, {speed}",
+            f"same {_kind(first)}, {'same steps, ' if _has_steps(first, work) else ''}{speed}",
             "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
             "reaches an option of the decoding loop",
             rounds_of(*cells),
@@ -84,6 +85,12 @@ def _same_work(a: Cell, b: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
         return work.get((sample["run_id"], sample["index"]))
 
     return all(done(ours[key]) == done(theirs[key]) for key in ours)
+
+
+def _has_steps(cell: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
+    """Whether the log counts any work, as one of scored choices does not."""
+    samples = cell.rounds[0].answers().values()
+    return any(value is not None for s in samples for value in work.get((s["run_id"], s["index"]), ()))
 
 
 def _said(sample: Row) -> list[int] | list[float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -107,7 +107,7 @@ def copied_rounds(subject: Subject) -> Iterator[Doubt]:
     for cell in subject.finished:
         for r in cell.rounds:
             times = _times(r)
-            if sum(digits for digits in map(_digits, times) if digits >= _MEASURED_DIGITS) >= _TELLING_DIGITS:
+            if _is_telling(times):
                 twins.setdefault(times, []).append((cell, r.run))
     for found in twins.values():
         if len(found) > 1:
@@ -125,6 +125,17 @@ def _times(r: Round) -> tuple[float, ...]:
     """Every time that a round has: of its samples, else over all of them."""
     times = [sample[name] for sample in r.samples for name in ("duration_s", "ttft_s") if sample[name]]
     return tuple(times) or tuple(filter(None, [(r.run["totals"] or {}).get("wall_s")]))
+
+
+def _is_telling(times: Iterable[float]) -> bool:
+    """Whether times have so many measured digits that two rounds do not agree in all of them by chance."""
+    digits = 0
+    for seconds in times:
+        own = _digits(seconds)
+        digits += own if own >= _MEASURED_DIGITS else 0
+        if digits >= _TELLING_DIGITS:
+            return True
+    return False
 
 
 def _digits(seconds: float) -> int:
@@ -150,7 +161,8 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
     short = [cell for cell in subject.cells if cell.cell_id in longest]
     if short:
         first = min(short, key=lambda cell: longest[cell.cell_id])
-        others = f" and of {len(short) - 1} other cells less than {_SHORT_S:g} s" if len(short) > 1 else ""
+        cells = "1 other cell" if len(short) == 2 else f"{len(short) - 1} other cells"
+        others = f" and of {cells} less than {_SHORT_S:g} s" if len(short) > 1 else ""
         yield Doubt(
             f"a round of {subject.name(first)} times {longest[first.cell_id]:.2f} s of work at most{others}",
             f"take samples or tokens for {_SHORT_S:g} s and more",
