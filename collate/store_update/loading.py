@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import DecodebenchError
-from ...core.records.raw_log import PART_SUFFIX, RawLog, RawLogError
+from ...core.records.raw_log import LARGE_BYTES, PART_SUFFIX, AnyLog, RawLog, RawLogError
 from ...core.records.store import Store
 from ..parsers import decodebench, parity
 from . import bulk
@@ -149,7 +149,8 @@ def _digest(file: LogFile) -> str | None:
 def _ingest(store: Store, fresh: Sequence[_Fresh], reader: Reader) -> None:
     """Read files into the store, together if that can be done, else one by one."""
     own = [one.file for one in fresh if one.file.parser == decodebench.NAME]
-    staged = bulk.stage(store, [file.path for file in own if not file.name.endswith(PART_SUFFIX)])
+    whole = (file for file in own if not file.name.endswith(PART_SUFFIX) and file.size <= LARGE_BYTES)
+    staged = bulk.stage(store, [file.path for file in whole])
     try:
         with store.transaction():
             _Adding(store, reader, staged).add(fresh)
@@ -228,7 +229,7 @@ class _Adding:
             sql = "SELECT run_id, source_file FROM runs WHERE run_id IN (SELECT unnest(?))"
             self.holders.update(self.store.query(sql, [unknown])[1])
 
-    def _add_runs(self, fresh: _Fresh, logs: Sequence[RawLog]) -> _Source:
+    def _add_runs(self, fresh: _Fresh, logs: Sequence[AnyLog]) -> _Source:
         """Add the runs of one file that no file of lower rank holds."""
         problems = []
         for log in logs:
