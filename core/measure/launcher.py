@@ -110,6 +110,7 @@ class Served:
 
     Attributes:
         context_length: of the model, in tokens.
+        clipped: prompts so far that lost their beginning, since the context holds no more.
 
     Raises:
         BackendError: the model cannot be loaded, or loading took too long.
@@ -117,6 +118,7 @@ class Served:
 
     def __init__(self, job: Job, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
+        self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
         self._worker = _start(job, WORKER, self._engine_text)
         try:
@@ -136,6 +138,7 @@ class Served:
         answer = self._next("answer")
         if "error" in answer:
             raise BackendError(answer["error"])
+        self.clipped += answer["clipped"]
         values: list[Any] = answer["values"]
         return values
 
