@@ -218,6 +218,17 @@ def test_a_label_against_what_a_log_has_is_refused_and_one_for_what_it_has_not_f
     assert rows(tmp_path / "b", "SELECT model, conditions FROM runs") == [{"model": "llama", "conditions": "{}"}]
 
 
+@pytest.mark.parametrize(("name", "value", "is_refused"), [("gpu", "H100", False), ("cpu_model", "H100", True)])
+def test_a_label_of_the_machine_is_held_against_the_log_and_named(tmp_path, name, value, is_refused):
+    problems = stored(tmp_path / "o", [bench(tmp_path, "a.json", {"cpu_info": "EPYC"})], **{name: value}).problems
+    assert bool(problems) is is_refused
+    if not is_refused:
+        stored(tmp_path / "o", [bench(tmp_path, "b.json", {"cpu_info": "EPYC", "test_time": "2"})], gpu="A100")
+        with Store.open(tmp_path / "o") as store:
+            labels = sorted(row.cell.label for row in compare(store).rows)
+        assert [label.split()[-1] for label in labels] == ["gpu=A100", "gpu=H100"]
+
+
 def test_logs_of_unknown_models_are_kept_apart_unless_they_are_labelled(tmp_path):
     log = json.loads((DATA / "vllm" / "latency.json").read_text())
     for at in range(2):
