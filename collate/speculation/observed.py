@@ -105,9 +105,10 @@ class ObservedSample:
         return [cycle for cycle in self.cycles if cycle.is_counted]
 
     @property
-    def tokens(self) -> int:
-        """Output tokens."""
-        return int(self.row["output_tokens"])
+    def tokens(self) -> int | None:
+        """Output tokens; None where the log does not count them."""
+        tokens: int | None = self.row["output_tokens"]
+        return tokens
 
     @property
     def wall_s(self) -> float | None:

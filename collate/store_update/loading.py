@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import DecodebenchError
-from ...core.records.raw_log import PART_SUFFIX, RawLog, RawLogError
+from ...core.records.raw_log import LARGE_BYTES, PART_SUFFIX, AnyLog, RawLog, RawLogError
 from ...core.records.schema import Run
 from ...core.records.store import Store
 from ...core.records.store_file import StoreTroubleError
@@ -170,7 +170,8 @@ def _digest(file: LogFile) -> str:
 def _ingest(store: Store, fresh: Sequence[_Fresh], reader: Reader, loaded: Loaded) -> None:
     """Read files into the store, together if that can be done, else one by one."""
     own = [one.file for one in fresh if one.file.parser == decodebench.NAME]
-    staged = bulk.stage(store, [file.path for file in own if not file.name.endswith(PART_SUFFIX)])
+    whole = (file for file in own if not file.name.endswith(PART_SUFFIX) and file.size <= LARGE_BYTES)
+    staged = bulk.stage(store, [file.path for file in whole])
     try:
         with store.transaction():
             _Adding(store, reader, staged).add(fresh)
@@ -268,7 +269,7 @@ class _Adding:
                 self.slots[experiment, cell_id, index] = run_id
                 self.holders[run_id] = file
 
-    def _add_runs(self, fresh: _Fresh, logs: Sequence[RawLog]) -> _Source:
+    def _add_runs(self, fresh: _Fresh, logs: Sequence[AnyLog]) -> _Source:
         """Add the runs of one file that no file of lower rank holds, nor others in their place."""
         problems, run_ids = [], []
         for log in logs:

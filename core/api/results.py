@@ -262,7 +262,7 @@ class Results:
         if not steady_state:
             yield self.store
             return
-        with Store.open(self.folder) as store:
+        with Store.open(self.store.path.parent) as store:
             store.leave_out_first_samples()
             yield store
 

@@ -189,6 +189,9 @@ def _run() -> int:
     except DecodebenchError as error:
         echo(f"decodebench: {error}", err=True)
         return exit_codes.USAGE
+    except RecursionError:
+        echo("decodebench: something that was read nests too deep to be taken in: simplify it", err=True)
+        return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
         echo("decodebench: interrupted; everything finished so far is kept", err=True)
         return exit_codes.INTERRUPTED

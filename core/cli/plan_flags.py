@@ -142,3 +142,5 @@ def _value(text: str) -> Any:  # noqa: ANN401 - any TOML scalar
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except RecursionError as error:
+        raise UsageError(f"--set: a value of {len(text)} characters nests too deep") from error

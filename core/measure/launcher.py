@@ -127,6 +127,7 @@ class Served:
 
     Attributes:
         context_length: of the model, in tokens.
+        clipped: prompts so far that lost their beginning, since the context holds no more.
 
     Raises:
         BackendError: the model cannot be loaded, or loading took too long.
@@ -134,6 +135,7 @@ class Served:
 
     def __init__(self, job: Job, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
+        self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
         try:
             self._channel = _start(job, WORKER, self._engine_text)
@@ -157,6 +159,7 @@ class Served:
         answer = self._next(Answer)
         if answer.error is not None:
             raise BackendError(answer.error)
+        self.clipped += answer.clipped
         return answer.values
 
     def _next(self, kind: type[M]) -> M:

@@ -11,8 +11,9 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     import duckdb
 
 STORE_VERSION = 3
-_WAITING_ROWS = 100_000  # added rows that are loaded together; bounds the memory of a large log
+# Of added rows that are loaded together. It bounds the memory of a large log, and keeps below the 32 MiB at which
+# DuckDB, whose buffer ends there, takes a file of JSON lines for malformed.
+_WAITING_BYTES = 8 * 2**20
 _FILL_FACTS = f"""
 INSERT INTO sample_facts BY NAME
 WITH runs AS (SELECT * FROM main.runs WHERE run_id IN (SELECT unnest($runs))),
@@ -44,6 +47,27 @@ def _literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+@dataclass(slots=True)
+class _Places:
+    """The indices of a sample's steps, of which there may be millions: those from 0 on without a gap are a number."""
+
+    first: int = 0
+    others: set[int] = field(default_factory=set)
+
+    def take(self, index: int) -> bool:
+        """Note an index; False where it was there."""
+        if index < self.first or index in self.others:
+            return False
+        if index != self.first:
+            self.others.add(index)
+            return True
+        self.first += 1
+        while self.others and self.first in self.others:
+            self.others.remove(self.first)
+            self.first += 1
+        return True
+
+
 class Store:
     """An open store; a context manager. ``Store.open`` is the way to get one."""
 
@@ -52,7 +76,9 @@ class Store:
         self.read_only = read_only
         self._connection = connection
         self._waiting: dict[str, list[str]] = defaultdict(list)  # JSON lines by table
+        self._waiting_bytes = 0
         self._fresh: list[str] = []  # runs without facts
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def open(cls, folder: Path, *, read_only: bool = True, file_name: str = FILE_NAME) -> Store:
@@ -121,9 +147,15 @@ class Store:
                 self.path, f"an older decodebench made it (store version {version} ({fingerprint}), {known})"
             )
 
+    def owns(self, scratch: tempfile.TemporaryDirectory[str]) -> None:
+        """Delete the folder that the file is in when it is closed."""
+        self._scratch = scratch
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def __enter__(self) -> Store:
         return self
@@ -159,6 +191,7 @@ class Store:
         finally:
             self._fresh.clear()
             self._waiting.clear()
+            self._waiting_bytes = 0
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> tuple[list[str], Rows]:
         """Run one statement and return its column names and rows.
@@ -237,34 +270,45 @@ class Store:
         except duckdb.Error as error:
             raise UsageError(f"cannot write {path}: {error}") from error
 
-    def add(self, run: Run, samples: Sequence[Sample], steps: Sequence[RecordedStep]) -> None:
-        """Add one run with everything below it; call it inside ``transaction``.
+    def add(self, run: Run, samples: Iterable[Sample], steps: Iterable[RecordedStep]) -> None:
+        """Add one run with everything below it, as it comes; call it inside ``transaction``.
 
         Raises:
             UsageError: a step or sample twice, one of another run, or a value that its column cannot
                 hold; the latter may be told by a later call, or as the transaction ends.
         """
-        indices = {sample.index for sample in samples}
-        keys = {(step.sample, step.index) for step in steps}
-        if len(indices) != len(samples) or len(keys) != len(steps):
-            raise UsageError(f"run {run.run_id}: a sample or step stands in the log twice")
-        if any(step.sample not in indices for step in steps):
-            raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
         environment = run.environment
         flat = {name: getattr(environment, name) if environment else None for name in FLATTENED}
+        places: dict[int, _Places] = {}
+        twice = UsageError(f"run {run.run_id}: a sample or step stands in the log twice")
         try:
-            self._waiting["runs"].append(json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
-            self._waiting["samples"] += [sample.model_dump_json() for sample in samples]
-            self._waiting["steps"] += [step.model_dump_json() for step in steps]
+            self._wait("runs", json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
+            for sample in samples:
+                if sample.index in places:
+                    raise twice
+                places[sample.index] = _Places()
+                self._wait("samples", sample.model_dump_json())
+            for step in steps:
+                if step.sample not in places:
+                    raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
+                if not places[step.sample].take(step.index):
+                    raise twice
+                self._wait("steps", step.model_dump_json())
         except ValueError as error:  # half a surrogate pair, or a number that JSON has not
             raise UsageError(f"run {run.run_id!a}: a value that cannot be stored: {error}") from error
         self._fresh.append(run.run_id)
-        if sum(map(len, self._waiting.values())) > _WAITING_ROWS:
+
+    def _wait(self, table: str, line: str) -> None:
+        """Keep a row until there are enough of them to be loaded together."""
+        self._waiting[table].append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes > _WAITING_BYTES:
             self._load_waiting()
 
     def _load_waiting(self) -> None:
         waiting = [(table, lines) for table, lines in self._waiting.items() if lines]
         self._waiting.clear()
+        self._waiting_bytes = 0
         for table, lines in waiting:
             self._load(table, lines)
 

@@ -45,6 +45,13 @@ _HARMLESS = _TRAINING | {
     "num_experts", "num_local_experts", "num_experts_per_tok", "experts_per_token", "moe_intermediate_size",
     "norm_topk_prob", "decoder_sparse_step", "mlp_only_layers", "router_aux_loss_coef", "output_router_logits",
 }  # fmt: skip
+_ROPE = {
+    "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "original_max_position_embeddings",
+    "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate", "low_freq_factor",
+    "high_freq_factor",
+    # positions of images: those of text are the same in every section
+    "mrope_section", "mrope_interleaved",
+}  # fmt: skip
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "projector_type": ("dflash",),
     "attention_mode": ("gqa",),
@@ -62,9 +69,10 @@ def check_fields(config: Mapping[str, Any], file: Path) -> None:
         ModelError: another kind of draft, or a field that is not known; names it with its value.
     """
     _check_kind(config, file)
-    nested = config.get("dflash_config") or {}
-    for place, fields, known in (("", config, _READ | _HARMLESS), ("dflash_config.", nested, _DRAFT | _TRAINING)):
-        for name, value in fields.items():
+    places = {"": (config, _READ | _HARMLESS), "dflash_config.": (config.get("dflash_config"), _DRAFT | _TRAINING)}
+    places |= {f"{name}.": (config.get(name), _ROPE) for name in ("rope_parameters", "rope_scaling")}
+    for place, (fields, known) in places.items():
+        for name, value in fields.items() if isinstance(fields, Mapping) else ():
             is_known = name in known or name.startswith("_") or _is_neutral(name, value)
             if not is_known and not (name == "v_head_dim" and value == config.get("head_dim")):
                 raise ModelError(

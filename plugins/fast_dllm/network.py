@@ -102,7 +102,8 @@ class Network:
         logits = self._head(self._final_norm(states))
         logits = logits if logits.dtype == torch.float64 else logits.float()
         logits = guided(logits, scale) if scale else logits
-        logits[:, [self.mask_id, *never]] = -torch.inf
+        for token in (self.mask_id, *never):
+            logits[:, token] = -torch.inf
         return logits
 
 

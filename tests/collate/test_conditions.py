@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import decodebench
 from decodebench.collate.collate import collate
 from decodebench.collate.comparison.compare import compare
 from decodebench.collate.findings import findings
@@ -217,6 +218,17 @@ def test_a_label_against_what_a_log_has_is_refused_and_one_for_what_it_has_not_f
     assert rows(tmp_path / "b", "SELECT model, conditions FROM runs") == [{"model": "llama", "conditions": "{}"}]
 
 
+@pytest.mark.parametrize(("name", "value", "is_refused"), [("gpu", "H100", False), ("cpu_model", "H100", True)])
+def test_a_label_of_the_machine_is_held_against_the_log_and_named(tmp_path, name, value, is_refused):
+    problems = stored(tmp_path / "o", [bench(tmp_path, "a.json", {"cpu_info": "EPYC"})], **{name: value}).problems
+    assert bool(problems) is is_refused
+    if not is_refused:
+        stored(tmp_path / "o", [bench(tmp_path, "b.json", {"cpu_info": "EPYC", "test_time": "2"})], gpu="A100")
+        with Store.open(tmp_path / "o") as store:
+            labels = sorted(row.cell.label for row in compare(store).rows)
+        assert [label.split()[-1] for label in labels] == ["gpu=A100", "gpu=H100"]
+
+
 def test_logs_of_unknown_models_are_kept_apart_unless_they_are_labelled(tmp_path):
     log = json.loads((DATA / "vllm" / "latency.json").read_text())
     for at in range(2):
@@ -325,3 +337,47 @@ def test_what_a_log_has_besides_comes_back_in_exports(cli, tmp_path):
     silent = ("seed", "warmup", "max_new_tokens", "attempts", "depth", "chat", "stop")
     assert {runs["arc_easy"][name] for name in silent} == {None}
     assert {value for value in runs["arc_easy"]["sampling"].values()} == {None}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Logs of every tool in one experiment, each of which is silent about something."""
+    tools = (
+        "aiperf",
+        "draft_target",
+        "guidellm",
+        "hyperfine",
+        "lm_eval",
+        "mlc_logs",
+        "optimum_benchmark",
+        "spec_bench",
+    )
+    tools += ("tinygrad", "verifiers", "vllm", "workflow_csv", "fast_dllm/console", "fast_dllm/older", "fast_dllm/mmlu")
+    files = ("dflash/suffix_samples.jsonl", "dflash/block_sweep.csv", "dflash/dynamic.log", "llama_cpp/llama_bench.md")
+    files += ("llama_cpp/completion.log", "llama_cpp/server.log", "llama_cpp/server_answers.jsonl")
+    folders = [DATA / name for name in (*tools, *files)]
+    folder = tmp_path_factory.mktemp("everything")
+    collate(folder, all_plugins(), intake=Intake(folders))
+    return folder
+
+
+def test_nothing_that_reads_results_needs_what_a_log_does_not_have(everything):
+    with decodebench.open(everything) as results:
+        comparison = results.compare()
+        assert len(comparison.rows) > 50 and results.findings() and results.speculation().cells
+        assert any("not recorded of" in warning for warning in comparison.warnings)
+        assert results.log_entry(comparison)
+        for name in ("csv", "parquet", "json", "dflash", "fast-dllm-summary", "diffusion-sweep", "gsm8k-benchmark"):
+            assert all(path.stat().st_size for path in results.export(name, to=everything / name))
+        rows = results.query(
+            "SELECT parser, first_step_is_prefill, ttft_s FROM run_metrics WHERE ttft_s IS NOT NULL"
+        ).rows
+    assert not [row for row in rows if row[0].startswith(("tinygrad", "workflow"))], "their first step is a warm-up"
+
+
+def test_a_value_that_no_log_has_is_empty_in_every_row(everything):
+    silent = {"seed": "llama-bench", "warmup": "spec-bench", "max_new_tokens": "tinygrad", "samples": "llama-server"}
+    with Store.open(everything) as store:
+        for name, parser in silent.items():
+            (found,) = store.query(f"SELECT count({name}), count(*) FROM runs WHERE source_format = ?", [parser])[1]
+            assert found[0] == 0 < found[1], (name, parser)

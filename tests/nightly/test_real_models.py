@@ -80,7 +80,8 @@ class Engine:
 
 def test_ids_and_texts_are_those_of_the_engine(tokenizers):
     theirs, ours, _ = tokenizers
-    for text in texts(2000, 6, ("<|im_start|>", "<|im_end|>", "<bos>", "<end_of_turn>", "</s>")):
+    # without </s>, a word of Gemma that llama.cpp takes for an end token
+    for text in texts(2000, 6, ("<|im_start|>", "<|im_end|>", "<bos>", "<end_of_turn>")):
         ids = theirs.encode(text)
         assert ours.encode(text) == ids
         assert ours.decode(ids) == theirs.decode(ids)

@@ -146,7 +146,10 @@ def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
                 raise malformed(path, line, "line", "no JSON") from error
             _take_cut(path, line, text[at:], tests)
             return
-        tests.rows.append(_row_of(parse_object(path, line, text[at:end])))
+        fields = parse_object(path, line, text[at:end])
+        if not fields.content:
+            raise malformed(path, line, "line", "an object without fields is no test")
+        tests.rows.append(_row_of(fields))
         line += text.count("\n", at, end)
         at = end
     if is_open and not text.startswith("]", at):

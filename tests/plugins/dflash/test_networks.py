@@ -327,6 +327,8 @@ def test_keys_are_read_from_where_either_generation_of_checkpoints_keeps_them(tm
         ({"dflash_config": [1]}, ["dflash_config = [1]"]),
         ({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}, ["longrope"]),
         ({"rope_scaling": {"rope_type": "yarn", "factor": -4.0}}, ["factor = -4.0"]),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, ["rope_parameters.full_attention"]),
+        ({"rope_scaling": {"rope_type": "default", "interleaved": True}}, ["rope_scaling.interleaved = True"]),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": "32"}}, ["beta_fast = '32'"]),
         *(
             ({name: value}, [f"{name} = {value!r}"])

@@ -1,13 +1,9 @@
-"""Programs that try to get out of the sandbox: each attempt is refused, and what it takes is bounded.
-
-A sample runs every time, drawn by a seed; the rest runs at night.
-"""
+"""Programs that try to get out of the sandbox: each attempt is refused, and what they take is bounded."""
 
 from __future__ import annotations
 
 import os
 import platform
-import random
 import socket
 import subprocess
 import threading
@@ -21,8 +17,9 @@ from decodebench import UsageError
 from decodebench.plugins.tasks import sandbox
 from decodebench.plugins.tasks.sandbox import Limits, Sandbox
 
+from ...seeded_sample import seeded_sample
+
 LIMITS = Limits(wall_s=4.0, cpu_s=4)
-SEED, SAMPLE = 7, 24
 
 # Each raises OSError where it is refused; where it gets through, what follows it is an AssertionError.
 REFUSED = {
@@ -156,13 +153,6 @@ def numbers():
     return {row[0]: int(row[at]) for row in rows if row[at] != "-"}
 
 
-def drawn(names):
-    """The names as parameters; those that no sample holds run at night."""
-    names = list(names)
-    kept = set(random.Random(SEED).sample(names, min(SAMPLE, len(names)))) - SLOW
-    return [pytest.param(name, marks=[pytest.mark.nightly] * (name not in kept)) for name in names]
-
-
 @pytest.fixture(scope="module")
 def run():
     try:
@@ -206,7 +196,7 @@ def surroundings(tmp_path_factory):
         victim.kill()
 
 
-@pytest.mark.parametrize("name", drawn(REFUSED))
+@pytest.mark.parametrize("name", seeded_sample(REFUSED, 24))
 def test_an_attempt_is_refused(run, surroundings, name):
     attempt = REFUSED[name]
     for word, value in surroundings.items():
@@ -238,7 +228,7 @@ def test_calls_of_another_abi_end_the_program(run, call):
     assert run(f"import mmap\n{HEAD.format(numbers={})}{call}").reason == "killed: SIGSYS"
 
 
-@pytest.mark.parametrize("name", drawn(BOUNDED))
+@pytest.mark.parametrize("name", seeded_sample(BOUNDED, 16, SLOW))
 def test_what_a_program_takes_is_bounded(run, name):
     program, reasons = BOUNDED[name]
     begin = time.perf_counter()
@@ -255,7 +245,7 @@ def test_files_are_counted_from_an_empty_folder(run):
     assert run("import os\nassert os.listdir('/tmp') == []").reason == "passed"
 
 
-def test_every_process_of_the_sandbox_is_filtered_and_none_has_a_variable_of_ours(run, monkeypatch):
+def test_no_process_of_the_sandbox_has_rights_or_a_variable_of_ours(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("LD_PRELOAD_OF_NOBODY", "x")
     one = Sandbox(Limits(wall_s=30))
@@ -273,6 +263,8 @@ def test_every_process_of_the_sandbox_is_filtered_and_none_has_a_variable_of_our
     assert len(variables) >= 4
     filtered = [state[state.index("Seccomp:") + 1] for state in states]
     assert sorted(filtered) == ["0", "2", "2", "2"], "all but bubblewrap itself"
+    assert {state[state.index("CapEff:") + 1] for state in states} == {"0" * 16}
+    assert {state[state.index("NoNewPrivs:") + 1] for state in states} == {"1"}
     ours = set(os.environ) - {"PATH", "HOME", "LC_ALL", "PWD", "SHLVL", "_"}
     assert not [name for found in variables for name in found if name in ours]
 

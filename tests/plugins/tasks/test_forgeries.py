@@ -9,6 +9,8 @@ from decodebench.core.host.registry import Registry
 from decodebench.plugins.tasks import sandbox
 from decodebench.plugins.tasks.sandbox import Checks, Sandbox
 
+from ...seeded_sample import seeded_sample
+
 # The problem: add_all([1, 2, 3]) == 6 and add_all([]) == 0.
 WRONG = "def add_all(numbers):\n    return 1\n"
 
@@ -98,6 +100,11 @@ FORGERIES = {
     "    try: os.write(fd, bytes(8) * 9)\n    except OSError: pass",
     "a length without end": WRONG + "import os\nfor fd in range(3, 64):\n"
     "    try: os.write(fd, b'\\xff' * 8)\n    except OSError: pass",
+    "every descriptor cut off": WRONG + "import os\nfor fd in range(64):\n"
+    "    try: os.ftruncate(fd, 0)\n    except OSError: pass\nos._exit(0)",
+    "every descriptor closed": WRONG + "import os\nos.closerange(0, 64)",
+    "every descriptor duplicated": WRONG + "import os\nfor fd in range(3, 6):\n    for other in range(3, 6):\n"
+    "        try: os.dup2(fd, other)\n        except OSError: pass",
     "one result for every call": PEER + "reply(function, 6)",
     "results ahead of the calls": PEER + "peer.send(['ran', None, []])\n"
     "for node, table in ((function, []), (6, [None]), (6, [None])): peer.send(['value', node, table])",
@@ -161,9 +168,7 @@ def score(task, data_by_hand):
     return scored
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in SLOW)) for name in FORGERIES]
-)
+@pytest.mark.parametrize("name", seeded_sample(FORGERIES, 40, SLOW))
 def test_a_forged_verdict_is_none(score, name):
     found = score(FORGERIES[name])
     assert found.value == 0.0 and not found.extracted.startswith("passed"), found.extracted

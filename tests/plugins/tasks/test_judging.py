@@ -79,6 +79,11 @@ PASSES = {
     "arguments by name": (
         "def f(a, *b, c=0, **d): return [a, b, c, d]", "assert f(1, 2, c=3, e=4) == [1, (2,), 3, {'e': 4}]"
     ),
+    "arguments with any name": (
+        "def f(**names): return names\ndef g(h): return h(self=1, function=2)",
+        "names = {'self': 1, 'operation': 2, 'function': 3, 'judge': 4, 'arguments': 5}\nassert f(**names) == names\n"
+        "assert g(lambda **names: names) == {'self': 1, 'function': 2}",
+    ),
     "arguments that are changed in place": (
         "def turn(x, y, z, w):\n    x.sort()\n    y['b'] = x\n    z.discard(1)\n    w.clear()\n    return x",
         "x, y, z, w = [3, 1], {}, {1, 2}, bytearray(b'x')\nassert turn(x, y, z, w) is x and x == [1, 3]\n"
@@ -172,6 +177,7 @@ POINT = (
     "    def __add__(self, other): return Point(self.x + other.x)\n"
     "    def __eq__(self, other): return self.x == other.x\n    def above(self, x): return self.x > x\n"
     "    def open(self):\n        import contextlib\n        return contextlib.nullcontext(self.x)\n"
+    "class Stack(list):\n    def push(self, x): self.append(x)\ndef Pair(a, b): return a, b\n"
     "def make(x): return Point(x)\ndef adder(n): return lambda x: x + n\n"
 )
 MARKED = {
@@ -183,6 +189,8 @@ MARKED = {
     "a method": ("assert make(2).above(1)", OWN_WORD),
     "a function that it returns": ("assert adder(2)(3) == 5", OWN_WORD),
     "its class": ("assert isinstance(make(1), Point)", OWN_WORD),
+    "a class of its own that is a list": ("s = Stack([1])\ns.push(2)\nassert s.pop() == 2 and len(s) == 1", OWN_WORD),
+    "a function in place of a class": ("assert Pair(1, 2) == (1, 2)", "passed"),
     "attributes alone": ("assert Point(2).x == 2", "passed"),
 }
 
@@ -202,8 +210,11 @@ def test_a_wrong_answer_fails_with_its_reason(judge, name):
 @pytest.mark.parametrize("name", MARKED)
 def test_what_tests_need_beyond_values_is_marked(judge, name):
     tests, mark = MARKED[name]
-    assert judge(POINT, tests, ("make", "adder"), ("Point",)) == mark
-    assert judge(POINT, f"{tests}\nassert make(1).x == 2", ("make", "adder"), ("Point",)) == "AssertionError"
+    assert judge(POINT, tests, ("make", "adder"), ("Point", "Stack", "Pair")) == mark
+    assert (
+        judge(POINT, f"{tests}\nassert make(1).x == 2", ("make", "adder"), ("Point", "Stack", "Pair"))
+        == "AssertionError"
+    )
 
 
 def test_a_name_that_python_has_too_is_the_answers_where_the_tests_say_so(judge):

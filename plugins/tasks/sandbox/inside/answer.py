@@ -45,7 +45,8 @@ class Answer(Peer):
         self._borrowed: dict[int, Borrowed] = {}
         operations: dict[str, Callable[..., object]] = {
             "global": self._global,
-            "call": lambda function, *arguments, **named: function(*arguments, **named),
+            "call": lambda function, /, *arguments, **named: function(*arguments, **named),
+            "make": self._make,
             "run": lambda coroutine: imported("asyncio", "run")(coroutine),
             "isinstance": isinstance,
             "index": operator.index,
@@ -62,12 +63,18 @@ class Answer(Peer):
             raise NameError(f"name {name!r} is not defined")
         return self.program.__dict__[name]
 
+    def _make(self, kind: Callable[..., object], /, *arguments: object, **named: object) -> object:
+        """Make an object that the tests want as such, whatever it derives from."""
+        made = kind(*arguments, **named)
+        self.lend(made)
+        return made
+
     def encode_object(self, value: object, message: Encoder) -> Node:
-        """Make a plain value of one that derives from a built-in class; lend anything else."""
+        """Make a plain value of one that derives from a built-in class and is not lent yet; lend anything else."""
         if isinstance(value, Borrowed):
             return ["yours", value.number]
         for base, plain in _PLAIN.items():
-            if isinstance(value, base):
+            if isinstance(value, base) and not self.has_lent(value):
                 return message.encode(plain(value))
         number = self.lend(value)
         if isinstance(value, type) and issubclass(value, BaseException):
@@ -96,7 +103,7 @@ class Borrowed:
         self.number = number
         self.__name__ = name
 
-    def __call__(self, *arguments: object, **named: object) -> object:  # noqa: D102
+    def __call__(self, /, *arguments: object, **named: object) -> object:  # noqa: D102
         return self._peer.ask("call", self, *arguments, **named)
 
     def __iter__(self) -> Borrowed:

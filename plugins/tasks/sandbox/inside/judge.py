@@ -54,7 +54,7 @@ class Judge(Peer):
         self._errors: dict[int, type[BaseException]] = {}
         self._stand_ins: dict[int, tuple[object, int]] = {}  # what is made here for an object of the answer, by its id
 
-    def _call(self, function: Callable[..., object], *arguments: object, **named: object) -> object:
+    def _call(self, function: Callable[..., object], /, *arguments: object, **named: object) -> object:
         self._check_lent(function)
         return function(*arguments, **named)
 
@@ -140,11 +140,13 @@ class Remote:
         """Return the same object, come by in another way."""
         return Remote(self._judge, self._number, self._kind, role)
 
-    def __call__(self, *arguments: object, **named: object) -> object:  # noqa: D102
+    def __call__(self, /, *arguments: object, **named: object) -> object:  # noqa: D102
         if self._role in ("returned", "made") and (arguments or named):
             self._judge.note_own_word()
-        result = self._judge.ask("call", self, *arguments, **named)
-        return result.as_role("made") if self._role == "class" and isinstance(result, Remote) else result
+        if self._role != "class":
+            return self._judge.ask("call", self, *arguments, **named)
+        made = self._judge.ask("make", self, *arguments, **named)
+        return made.as_role("made") if isinstance(made, Remote) else made
 
     def __getattr__(self, name: str) -> object:
         return self._judge.ask("getattr", self, name)

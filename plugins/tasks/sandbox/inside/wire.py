@@ -52,7 +52,7 @@ class Peer:
         self._pid = _getpid()
         self.fault = ""
 
-    def ask(self, operation: str, *arguments: object, **named: object) -> object:
+    def ask(self, operation: str, /, *arguments: object, **named: object) -> object:
         """Have the other end do something; return its result, or raise what it raised.
 
         Raises:
