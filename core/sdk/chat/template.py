@@ -31,7 +31,7 @@ class ChatTemplate:
     Args:
         path: the model's, for messages.
         source: Jinja source.
-        tokens: text of each special token that has a role, by its name in ``ROLES``.
+        tokens: text of each special token that has a name, such as ``bos_token``, by it.
     """
 
     def __init__(self, path: Path, source: str, tokens: Mapping[str, str]) -> None:
