@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         unknown_name,
     )
     from .core.files import write_whole
+    from .core.foreign_text import csv_cell, own_path_part, printable
 
 _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
@@ -56,6 +57,7 @@ _HOME = {
         "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name"
     ),
     "files": "write_whole",
+    "foreign_text": "csv_cell own_path_part printable",
     "contract.exporter": "Exporter",
     "contract.figure": "Figure",
     "contract.finding": "Doubt FindingCheck",
@@ -109,10 +111,13 @@ __all__ = [
     "TaskSample",
     "UsageError",
     "compare",
+    "csv_cell",
     "find_model",
     "hookimpl",
     "open",
     "open_backend",
+    "own_path_part",
+    "printable",
     "run",
     "unknown_name",
     "write_whole",

@@ -11,6 +11,8 @@ SAMPLES = 16
 MAX_NEW_TOKENS = 128
 BATCH_SIZE = 1
 TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
+WORKER_LINE_BYTES = 2**28  # that a worker may send at once: whole distributions over a long text
+LOG_LINE_BYTES = 2**24  # of a raw log: the text of a prompt of some million tokens
 
 MIN_EFFECT = 0.02  # differences below this are called equivalent, however certain
 CONFIDENCE = 0.95

@@ -8,6 +8,7 @@ before ``.part``, path) counts. A store of an older layout is built anew beside 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +51,24 @@ class CollateReport(Record):
     removed: tuple[str, ...] = Field(default=(), description="files that are gone, and their runs with them")
     problems: tuple[Problem, ...] = Field(default=(), description="every file with a problem, old ones included")
     failed_imports: tuple[str, ...] = Field(default=(), description="those of them that this call was to import")
+    unread: tuple[str, ...] = Field(
+        default=(), description="those of them that the system did not let us read now; the next call tries again"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store open for reading, and what is wrong with the files behind it."""
+    """A store open for reading, and what is wrong with the files behind it.
+
+    Attributes:
+        store: the store.
+        problems: every file with a problem.
+        unread: those of them that the system did not let us read now.
+    """
 
     store: Store
     problems: tuple[Problem, ...]
+    unread: tuple[str, ...] = ()
 
 
 def collate(
@@ -107,14 +118,28 @@ def open_current(
 ) -> Opened:
     """Open the store for reading, brought up to date first; only where a log has changed is it opened for writing.
 
+    Where the folder cannot be written to, a store of its logs is made for this time and deleted when it is closed.
+
     Raises:
         UsageError: there is none, or it cannot be opened.
     """
     store = _open_if_current(folder, registry)
-    if store is None:
-        collate(folder, registry, progress=progress, announce=announce)
-        store = Store.open(folder)
+    if store is None and not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        store = _open_elsewhere(folder, registry, progress)
+    elif store is None:
+        report = collate(folder, registry, progress=progress, announce=announce)
+        return Opened(Store.open(folder), report.problems, report.unread)
     return Opened(store, _problems(store))
+
+
+def _open_elsewhere(folder: Path, registry: Registry, progress: Progress | None) -> Store:
+    reader = Reader(registry)
+    scratch = tempfile.TemporaryDirectory(prefix="decodebench-")
+    with Store.open(Path(scratch.name), read_only=False) as store:
+        _bring_in(store, log_files(folder, reader), reader, progress)
+    made = Store.open(Path(scratch.name))
+    made.owns(scratch)
+    return made
 
 
 def _open_if_current(folder: Path, registry: Registry) -> Store | None:
@@ -166,9 +191,12 @@ def _check_logs_are_there(folder: Path, files: list[LogFile], outdated: Outdated
 
 
 def _bring_in(store: Store, files: list[LogFile], reader: Reader, progress: Progress | None) -> CollateReport:
-    done = load(store, files, reader, progress)
-    words = {word: tuple(name for name in done if done[name] == word) for word in set(done.values())}
-    return CollateReport(problems=_problems(store), **words)
+    loaded = load(store, files, reader, progress)
+    order = {file.name: place for place, file in enumerate(files)}  # after those that were removed
+    names = sorted(loaded.words, key=lambda name: order.get(name, -1))
+    words = {word: tuple(name for name in names if loaded.words[name] == word) for word in set(loaded.words.values())}
+    unread = [Problem(file=name, text=text) for name, text in loaded.unread.items()]
+    return CollateReport(problems=(*_problems(store), *unread), unread=tuple(loaded.unread), **words)
 
 
 def _problems(store: Store) -> tuple[Problem, ...]:

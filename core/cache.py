@@ -1,15 +1,26 @@
-"""The cache of prepared models: content-addressed folders, written atomically, safe between processes."""
+"""The cache of prepared models: content-addressed folders, complete and as they were written, or made again."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from .files import whole_folder
+from .foreign_text import path_part
+
+CHECKSUMS = "SHA256SUMS"
+"""The file of an entry that lists its other files, as ``sha256sum --check`` reads it. Its time is that of last use."""
+
+_ENTRY = re.compile(r"^[^.].*-(?P<digest>[0-9a-f]{16})$")
+_SCRATCH = re.compile(r"^\.(?P<digest>[0-9a-f]{16})\.part$")
 
 
 def default_root() -> Path:
@@ -18,16 +29,40 @@ def default_root() -> Path:
     return Path(override) if override else user_cache_path("decodebench", appauthor=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One prepared model.
+
+    Attributes:
+        path: its folder.
+        size_bytes: of its files.
+        made: when it was written, in seconds since 1970.
+        used: when it was last asked for, in seconds since 1970.
+    """
+
+    path: Path
+    size_bytes: int
+    made: float
+    used: float
+
+
 class ModelCache:
-    """Folders by key below one root; an entry appears whole or not at all."""
+    """Folders by key below one root; an entry appears whole or not at all, and is checked whenever it is asked for.
+
+    Attributes:
+        root: the folder.
+        notices: what was found damaged and made again, a line each, for the user.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
+        self.notices: list[str] = []
 
     def entry(self, label: str, *key: str, build: Callable[[Path], None]) -> Path:
-        """Return the folder for ``key``, built now unless it is there.
+        """Return the folder for ``key``, built now unless it is there with the content that it was built with.
 
-        Two processes that ask for one key at once build it once: the second waits for the first.
+        Two processes that ask for one key at once build it once: the second waits for the first. A key has one entry,
+        whatever the labels under which it is asked for.
 
         Args:
             label: readable start of the folder's name, e.g. ``"gguf-tiny-target-q8_0"``.
@@ -35,15 +70,107 @@ class ModelCache:
             build: fills the empty folder that it is given; on an exception nothing is kept.
         """
         digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:16]
-        safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in label)
-        final = self.root / f"{safe}-{digest}"
-        if final.is_dir():
-            return final
-        from filelock import FileLock  # here, since most commands build nothing
-
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f".{final.name}.lock"):
-            if not final.is_dir():
-                with whole_folder(final) as scratch:
-                    build(scratch)
+        found = self._find(digest)
+        if found is not None and _damage(found) is None:
+            return _used(found)
+        sweep(self.root)
+        with _lock(self.root, digest):
+            found = self._find(digest)
+            damage = None if found is None else _damage(found)
+            if found is not None:
+                if damage is None:
+                    return _used(found)
+                self.notices.append(f"prepared model {found.name} is made again: {damage}")
+                shutil.rmtree(found)
+            final = self.root / f"{path_part(label)}-{digest}"
+            with whole_folder(final, scratch=self.root / f".{digest}.part") as scratch:
+                build(scratch)
+                _write_checksums(scratch)
         return final
+
+    def _find(self, digest: str) -> Path | None:
+        """Return the entry of a key, whatever its label was."""
+        return next(iter(sorted(self.root.glob(f"[!.]*-{digest}"))), None)
+
+
+def entries(root: Path) -> list[Entry]:
+    """Return every entry of the cache at ``root``, by name."""
+    folders = sorted(path for path in _listed(root) if _ENTRY.match(path.name) and path.is_dir())
+    return [_described(folder) for folder in folders]
+
+
+def remove(entry: Entry) -> None:
+    """Delete an entry, unless another process is making it: then once it is made."""
+    found = _ENTRY.match(entry.path.name)
+    assert found is not None
+    with _lock(entry.path.parent, found["digest"]):
+        shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def sweep(root: Path) -> None:
+    """Delete from the cache at ``root`` what preparations that were killed have left."""
+    from filelock import Timeout
+
+    for path in _listed(root):
+        if found := _SCRATCH.match(path.name):
+            with suppress(Timeout, OSError), _lock(root, found["digest"], blocking=False):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _lock(root: Path, digest: str, *, blocking: bool = True) -> Iterator[None]:
+    from filelock import FileLock  # here, since most commands build nothing
+
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{digest}.lock", blocking=blocking):
+        yield
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS)
+
+
+def _write_checksums(folder: Path) -> None:
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def _damage(folder: Path) -> str | None:
+    """Say in what an entry is not as it was written; None where it is."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        listed = {name: checksum for checksum, name in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError:
+        return f"it has no {CHECKSUMS}"
+    except (OSError, ValueError) as error:
+        return f"{CHECKSUMS} cannot be read ({error})"
+    try:
+        present = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+        if different := sorted(listed.keys() ^ present.keys()):
+            return f"{different[0]} is {'missing' if different[0] in listed else f'not in {CHECKSUMS}'}"
+        damaged = next((name for name, path in present.items() if sha256(path) != listed[name]), None)
+    except OSError as error:
+        return str(error)
+    return None if damaged is None else f"{damaged} has changed since it was written"
+
+
+def _used(folder: Path) -> Path:
+    with suppress(OSError):  # a cache that is shared for reading
+        os.utime(folder / CHECKSUMS)
+    return folder
+
+
+def _described(folder: Path) -> Entry:
+    size = sum(path.stat().st_size for path in _files(folder))
+    made, checksums = folder.stat().st_mtime, folder / CHECKSUMS
+    return Entry(folder, size, made, checksums.stat().st_mtime if checksums.is_file() else made)
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's content, hex."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

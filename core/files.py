@@ -26,7 +26,9 @@ def whole_file(path: Path, scratch_folder: Path | None = None) -> Iterator[Path]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
+        _sync(scratch)
         scratch.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise DecodebenchError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -54,26 +56,43 @@ def write_whole(path: Path, content: str | bytes, scratch_folder: Path | None = 
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
     """Give an empty scratch folder that takes the name ``path`` at the end, unless another process was quicker.
 
     Args:
         path: the folder to make; those above it are made if needed.
+        scratch: a name beside it that nobody else uses meanwhile; what a killed process left there is deleted. None:
+            a name of its own.
 
     Raises:
         OSError: it cannot be made; nothing is left behind.
     """
-    scratch = _scratch(path.parent)
+    scratch = scratch or _scratch(path.parent)
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         yield scratch
+        for written in (*scratch.rglob("*"), scratch):
+            _sync(written)
         try:
             scratch.rename(path)
+            _sync(path.parent)
         except OSError:
             if not path.is_dir():
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file's or folder's content to the disk; a rename could otherwise come before it."""
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _scratch(folder: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ... import defaults
 from ...core.records.schema import Totals
@@ -14,7 +16,7 @@ from .observations import Cell, Row
 from .result import Accuracy, Estimate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Scored:
     """The scores of a round.
 
@@ -33,7 +35,7 @@ class _Scored:
         """Whether a problem was answered more than once."""
         return any(len(scores) > 1 for scores in self.scores.values())
 
-    @property
+    @cached_property  # asked for problem by problem
     def means(self) -> dict[str, float]:
         """The mean over a problem's attempts, by problem."""
         return _means(self.scores)
@@ -70,17 +72,28 @@ def _task_of(run: Row) -> str:
 
 def accuracies(pairs: list[tuple[Cell, Cell]]) -> list[Accuracy | None]:
     """Return the accuracy of every (cell, baseline) pair; intervals of differences hold for all, as verdicts do."""
+    scored = {cell.cell_id: _scored(cell) for pair in pairs for cell in pair}
+    alone = {cell.cell_id: _alone(scored[cell.cell_id]) for cell, _ in pairs}
     tested = sum(
-        accuracy is not None and accuracy.p_value is not None for accuracy in _each(pairs, defaults.CONFIDENCE)
+        accuracy is not None and accuracy.p_value is not None
+        for accuracy in _each(pairs, scored, alone, defaults.CONFIDENCE)
     )
     return [
         accuracy if accuracy is None or accuracy.p_value is None else _judged(accuracy, accuracy.p_value, tested)
-        for accuracy in _each(pairs, confidence_of_each(tested))
+        for accuracy in _each(pairs, scored, alone, confidence_of_each(tested))
     ]
 
 
-def _each(pairs: list[tuple[Cell, Cell]], confidence: float) -> list[Accuracy | None]:
-    return [_accuracy(cell, baseline, confidence) for cell, baseline in pairs]
+def _each(
+    pairs: list[tuple[Cell, Cell]],
+    scored: Mapping[str, _Scored | None],
+    alone: Mapping[str, Accuracy | None],
+    confidence: float,
+) -> list[Accuracy | None]:
+    return [
+        _against(cell, baseline, (scored[cell.cell_id], scored[baseline.cell_id]), alone[cell.cell_id], confidence)
+        for cell, baseline in pairs
+    ]
 
 
 def _judged(accuracy: Accuracy, p_value: float, comparisons: int) -> Accuracy:
@@ -91,19 +104,30 @@ def _judged(accuracy: Accuracy, p_value: float, comparisons: int) -> Accuracy:
     return accuracy.model_copy(update=changed)
 
 
-def _accuracy(cell: Cell, baseline: Cell, confidence: float) -> Accuracy | None:
-    ours = _scored(cell)
+def _alone(ours: _Scored | None) -> Accuracy | None:
+    """The accuracy of a cell that has scores, not yet compared."""
     if ours is None:
-        return _of_totals(cell, baseline, confidence)
-    made = Accuracy(
+        return None
+    return Accuracy(
         task=ours.task,
         value=estimate(_value(ours.scores)),
         pass_at_k=_pass_at_k(ours),
         further={name: estimate(_value(scores)) for name, scores in sorted(ours.further.items())},
     )
+
+
+def _against(
+    cell: Cell,
+    baseline: Cell,
+    scored: tuple[_Scored | None, _Scored | None],
+    made: Accuracy | None,
+    confidence: float,
+) -> Accuracy | None:
+    ours, theirs = scored
+    if ours is None or made is None:
+        return _of_totals(cell, baseline, confidence)
     if cell is baseline:
         return made.model_copy(update={"verdict": "baseline"})
-    theirs = _scored(baseline)
     if theirs is None or theirs.task != ours.task:
         return made
     common = sorted(ours.scores.keys() & theirs.scores.keys())

@@ -16,6 +16,8 @@ from ... import defaults
 from ..statistics.intervals import Interval, t_interval
 from ..statistics.proportions import wilson
 
+_LEVELS = 1024
+
 
 def pass_at_k(n: int, right: int, k: int) -> float:
     """Unbiased estimate of the chance that one of ``k`` answers is right.
@@ -65,9 +67,13 @@ def mean_over_problems(
     n = len(x)
     if n == 0 or float(np.ptp(x)) == 0:
         return wilson(float(x.sum()), n, confidence)
-    generator = np.random.default_rng(seed)
-    means = [float(x[generator.integers(n, size=n)].mean()) for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    # A resample is told by how often it has each value. There are few where answers are right or wrong; of more than
+    # _LEVELS, neighbours are drawn as their mean, which keeps the mean and loses 1 / _LEVELS**2 of the range squared.
+    place = np.floor((x - x.min()) / np.ptp(x) * _LEVELS)
+    _, level, counts = np.unique(place, return_inverse=True, return_counts=True)
+    levels = np.bincount(level, weights=x) / counts
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)  # [resamples, levels]
+    low, high = np.quantile(draws @ levels / n, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(x.mean()), float(low), float(high), n)
 
 

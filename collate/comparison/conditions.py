@@ -8,7 +8,7 @@ from .observations import Cell, Row
 
 _FIELDS = (
     "task", "task_version", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
-    "ignore_eos", "chat", "stop", "hostname", "cpu_model",
+    "ignore_eos", "chat", "system", "stop", "hostname", "cpu_model",
 )  # fmt: skip
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
 _THREADS = ("n_threads", "threads", "num_threads")
@@ -64,6 +64,8 @@ def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object,
         pairs.append(("threads", _threads(ours), _threads(theirs)))
     for key in ("gpu", "gpu_driver", "governor", "cores_used"):
         pairs.append((key, (ours["environment"] or {}).get(key), (theirs["environment"] or {}).get(key)))
+    if None not in (ours["stop_token_ids"], theirs["stop_token_ids"]):
+        pairs.append(("stop_token_ids", ours["stop_token_ids"], theirs["stop_token_ids"]))
     if ours["backend"] == theirs["backend"]:
         pairs.append(("backend_version", ours["backend_version"], theirs["backend_version"]))
     if ours["model"] == theirs["model"]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import unknown_name
-from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells
+from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells, varying_options
 from .observations import Cell
 from .result import CellLabel
 
@@ -43,13 +43,20 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
     }
 
 
+def whole_bits(cell: Cell) -> int | None:
+    """Return the bits of a weight without what its scales take, 8 of q8_0 and of int8; None where not measured."""
+    bits = cell.run["bits_per_weight"]
+    return None if bits is None else int(bits + _VECTORS)
+
+
 def infer_by(cells: Sequence[Cell]) -> str:
     """Return the first dimension in which cells differ, an option's name where only options do."""
     for name in DIMENSIONS:
         if len({cell.run[name] for cell in cells}) > 1:
             return name
     facts = [CellTraits.of(cell.run) for cell in cells]
-    return next((name for each in facts for name in differing_options(each, facts)), "cell")
+    varying = varying_options(facts)
+    return next((name for each in facts for name in differing_options(each, varying)), "cell")
 
 
 def value_of(cell: Cell, by: str) -> str | None:
@@ -126,7 +133,7 @@ def _apart_from(cell: Cell, by: str) -> tuple[str, ...]:
     """
     run = cell.run
     if by == "backend":
-        bits = run["bits_per_weight"]
-        return run["model"], run["device"], run["quantisation"] if bits is None else f"{int(bits + _VECTORS)} bits"
+        bits = whole_bits(cell)
+        return run["model"], run["device"], run["quantisation"] if bits is None else f"{bits} bits"
     options = {name: value for name, value in option_values(cell).items() if name != by}
     return (*(str(run[name]) for name in DIMENSIONS if name != by), json.dumps(options, sort_keys=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,8 @@ from typing import Any
 from ...core.contract.exporter import Exporter
 from ...core.contract.hookspecs import hookimpl
 from ...core.files import whole_file
+from ...core.foreign_text import csv_cell, own_path_part
 from ...core.records.store import Store
-
-_TEXT = frozenset(
-    {"generated_text", "platform", "release", "device", "username", "hostname", "size", "quantize", "uuid"}
-    | {"backend", "model", "experiment", "cell_id", "status", "sample_id"}
-)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 
 _SQL = """
 SELECT t."index" AS step, 1e3 * t.enqueue_s AS enqueue_latency_ms, 1e3 * t.step_s AS total_latency_ms,
@@ -55,7 +49,7 @@ def export_csv(
     written = []
     for (backend,) in store.query(_BACKENDS, {"experiment": experiment})[1]:
         columns, rows = store.query(_SQL, {"backend": backend, "experiment": experiment})
-        path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', backend).lstrip('.') or '_'}.csv"
+        path = folder / f"{own_path_part(backend)}.csv"
         _write(path, columns, _cumulated(columns, rows) if cumulative_text else rows)
         written.append(path)
     return written
@@ -79,16 +73,11 @@ def _cumulated(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Itera
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]] | Iterator[tuple[Any, ...]]) -> None:
-    is_text = [name in _TEXT for name in columns]
     with whole_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([_safe(v) if t else v for v, t in zip(row, is_text, strict=True)])
-
-
-def _safe(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+            writer.writerow(map(csv_cell, row))
 
 
 @hookimpl

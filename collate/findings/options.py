@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
-from ..statistics.intervals import t_interval
+from ..statistics.intervals import means
 from .subject import Subject, rounds_of
 
 
 def inert_options(subject: Subject) -> Iterator[Doubt]:
-    """Swept options over all of whose values outputs are the same and no difference in speed is shown."""
-    for name, cells in _swept(subject.finished):
+    """Swept options over all of whose values outputs, work and, as far as shown, speed are the same."""
+    swept = list(_swept(subject.finished))
+    work = _work(subject) if swept else {}
+    for name, cells in swept:
         first, *others = cells
-        if not all(_same_outputs(first, other) for other in others):
+        if not all(_same_outputs(first, other) and _same_work(first, other, work) for other in others):
             continue
-        apart = [_differ_in_speed(a, b, subject.metric) for a, b in itertools.combinations(cells, 2)]
-        if any(apart):
+        apart = _differ_in_speed(cells, subject.metric)
+        if apart:
             continue
         values = [option_values(cell)[name] for cell in cells]
         over = f"between {values[0]} and {values[1]}" if len(values) == 2 else f"over {', '.join(values)}"
-        is_told = None not in apart
+        is_told = apart is not None
         speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
         yield Doubt(
             f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
-            f"same {_kind(first)}, {speed}",
+            f"same {_kind(first)}, {'same steps, ' if _has_steps(first, work) else ''}{speed}",
             "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
             "reaches an option of the decoding loop",
             rounds_of(*cells),
@@ -60,8 +62,39 @@ def _same_outputs(a: Cell, b: Cell) -> bool:
     )
 
 
+Work = tuple[Any, ...]
+"""What a sample took: steps, tokens of the largest and the smallest, forwards, verify cycles, drafts, bytes read."""
+
+
+def _work(subject: Subject) -> dict[tuple[str, int], Work]:
+    """Return what was done for each measured sample, by run and index, as far as a log counts it."""
+    rows = subject.store.query(
+        "SELECT f.run_id, f.sample, f.steps, f.largest_step, f.smallest_step, f.decode_forwards, f.cycles, "
+        "f.cycle_accepted, f.all_drafted, f.bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
+        "WHERE r.experiment = ? AND NOT f.is_warmup",
+        [subject.experiment],
+    )[1]
+    return {(run_id, sample): tuple(done) for run_id, sample, *done in rows}
+
+
+def _same_work(a: Cell, b: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
+    """Whether two cells took the same steps with the same drafts and forwards, as far as their logs count them."""
+    ours, theirs = a.rounds[0].answers(), b.rounds[0].answers()
+
+    def done(sample: Row) -> Work | None:
+        return work.get((sample["run_id"], sample["index"]))
+
+    return all(done(ours[key]) == done(theirs[key]) for key in ours)
+
+
+def _has_steps(cell: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
+    """Whether the log counts any work, as one of scored choices does not."""
+    samples = cell.rounds[0].answers().values()
+    return any(value is not None for s in samples for value in work.get((s["run_id"], s["index"]), ()))
+
+
 def _said(sample: Row) -> list[int] | list[float] | None:
-    """What a sample's answer is told by: its ids, or the log-probabilities of its choices."""
+    """What identifies a sample's answer: its ids, or the log-probabilities of its choices."""
     said: list[int] | list[float] | None = sample["output_ids"] or sample["choice_logprobs"]
     return said
 
@@ -71,17 +104,30 @@ def _kind(cell: Cell) -> str:
     return "outputs" if sample["output_ids"] else "log-probabilities of every choice"
 
 
-def _differ_in_speed(a: Cell, b: Cell, metric: str) -> bool | None:
-    """Whether a difference in speed is shown; None where fewer than two rounds of both tell it."""
-    theirs = {r.key: r.run[metric] for r in b.rounds}
-    logs = [float(np.log(r.run[metric] / theirs[r.key])) for r in a.rounds if r.run[metric] and theirs.get(r.key)]
-    interval = t_interval(logs)
-    if interval.low is None or interval.high is None:
-        return None
-    return not interval.low <= 0 <= interval.high
+def _differ_in_speed(cells: list[Cell], metric: str) -> bool | None:
+    """Whether any two cells are shown to differ in speed; None where none are and some share fewer than two rounds."""
+    keys = {key: at for at, key in enumerate(dict.fromkeys(r.key for cell in cells for r in cell.rounds))}
+    logs = np.full((len(cells), len(keys)), np.nan)  # [cells, rounds]
+    for row, cell in zip(logs, cells, strict=True):
+        for r in cell.rounds:
+            if r.run[metric]:
+                row[keys[r.key]] = np.log(r.run[metric])
+    is_told = True
+    for at in range(len(cells) - 1):
+        apart = logs[at + 1 :] - logs[at]  # all pairs of a cell at once: there are as many as cells squared
+        present = ~np.isnan(apart)
+        for rounds in np.unique(present, axis=0):
+            pairs = apart[(present == rounds).all(axis=1)][:, rounds]
+            if pairs.shape[1] < 2:
+                is_told = False
+                continue
+            low, high = means(pairs).bounds()
+            if bool(((low > 0) | (high < 0)).any()):
+                return True
+    return False if is_told else None
 
 
 def _untold(cells: list[Cell], metric: str) -> str:
     if any(cell.values(metric) for cell in cells):
-        return f"and one round does not tell whether {metric} differs"
-    return f"and no log tells {metric}"
+        return f"and with one round it is unknown whether {metric} differs"
+    return f"and no log has {metric}"

@@ -44,17 +44,14 @@ def pooled_runs(subject: Subject) -> Iterator[Doubt]:
     imported = [cell for cell in subject.finished if cell.run["source_format"] != "decodebench"]
     found = [spread for cell in imported if (spread := _spread(subject, cell)) is not None]
     far = [spread for spread in found if spread.between > max(_LEAST, _TIMES * spread.within)]
-    if not far:
-        return
-    worst = max(far, key=lambda spread: spread.between)
-    others = f"; {len(far) - 1} other cells likewise" if len(far) > 1 else ""
-    yield Doubt(
-        f"{len(worst.cell.rounds)} runs of {subject.name(worst.cell)} differ by {worst.between:.1%} in {worst.metric}, "
-        f"what each of them repeated by {worst.within:.1%}: something was varied that the logs do not have{others}",
-        "import them again with it as a label, such as --label stack=rocm6 or --label stack={folder}",
-        rounds_of(*(spread.cell for spread in far)),
-        "error",
-    )
+    for one in sorted(far, key=lambda spread: -spread.between):
+        yield Doubt(
+            f"{len(one.cell.rounds)} runs of {subject.name(one.cell)} differ by {one.between:.1%} in {one.metric}, "
+            f"what each of them repeated by {one.within:.1%}: something was varied that the logs do not have",
+            "import them again with it as a label, such as --label stack=rocm6 or --label stack={folder}",
+            rounds_of(one.cell),
+            "error",
+        )
 
 
 def _spread(subject: Subject, cell: Cell) -> _Spread | None:

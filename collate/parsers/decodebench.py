@@ -5,16 +5,19 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from ...core.contract.hookspecs import PROJECT
 from ...core.host.provenance import revision
 from ...core.records import raw_log as rawlog
 from ...core.records.schema import SCHEMA_VERSION
 
+L = TypeVar("L", rawlog.RawLog, rawlog.AnyLog)
+
 NAME = f"decodebench/{SCHEMA_VERSION}"
 
 
-def read(path: Path, source: str) -> rawlog.RawLog:
+def read(path: Path, source: str) -> rawlog.AnyLog:
     """Read one raw log.
 
     Args:
@@ -27,7 +30,7 @@ def read(path: Path, source: str) -> rawlog.RawLog:
     return placed(rawlog.read(path), source)
 
 
-def placed(log: rawlog.RawLog, source: str) -> rawlog.RawLog:
+def placed(log: L, source: str) -> L:
     """Give a log its provenance."""
     own = {"parser_plugin": _own_version(), "parser_plugin_revision": revision(PROJECT, None)}
     log.run = log.run.model_copy(update={"source_file": source, "parser": NAME, **own})

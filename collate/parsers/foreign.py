@@ -204,7 +204,7 @@ def read(
             else:
                 log = logs[record.run_id]
                 (log.samples if isinstance(record, Sample) else log.steps).append(record)  # type: ignore[arg-type]
-    except (DecodebenchError, OSError):
+    except (DecodebenchError, OSError, MemoryError):
         raise
     except Exception as error:  # the plugin boundary: a bad parser becomes the problem of the file
         raise RawLogError(f"{path}: parser {label(parser)} failed: {type(error).__name__}: {error}") from error

@@ -81,7 +81,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
         status="incomplete" if cut else "ok",
         reason=cut,
         wall_s=wall_s,
-        totals=None if requests else _totals(row, total, wall_s),
+        totals=_totals(row, total, None if requests else wall_s),
         notes=tuple(_notes(row, requests)),
     )
     yield run
@@ -128,7 +128,8 @@ def _extra(row: Fields) -> dict[str, JsonValue]:
     }
 
 
-def _totals(row: Fields, tokens: int, wall_s: float) -> Totals:
+def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
+    """Return the printed sums; without a time, beside requests, they are there to be checked."""
     return Totals(
         samples=row.count("completed") or None,
         output_tokens=tokens,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.records.raw_log import PART_SUFFIX, SUFFIX, RawLog, RawLogError
+from ...core.records.raw_log import PART_SUFFIX, SUFFIX, AnyLog, RawLogError
 from ..parsers import decodebench, foreign, parity
 from ..parsers.labels import place_of
 
@@ -78,7 +78,7 @@ class Reader:
         parser = foreign.part_of_copy(name, "parser")
         return foreign.label(self.foreign[parser]) if parser in self.foreign else parser
 
-    def read(self, file: LogFile) -> list[RawLog]:
+    def read(self, file: LogFile) -> Sequence[AnyLog]:
         """Read the runs of one file, not of a parity file."""
         if file.parser == decodebench.NAME:
             return [decodebench.read(file.path, file.name)]
@@ -96,7 +96,7 @@ def log_files(folder: Path, reader: Reader) -> list[LogFile]:
     for path in _paths(folder):
         try:
             stat = path.stat()
-        except FileNotFoundError:  # a .part that was renamed a moment ago; the next collate finds it
+        except OSError:  # a .part that was renamed a moment ago, which the next collate finds; a link to nowhere
             continue
         if path.is_file():
             name = path.relative_to(folder).as_posix()

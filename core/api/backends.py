@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import JsonValue
 
 from ... import defaults
-from ..cache import ModelCache
+from ..cache import ModelCache, sweep
 from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
 from ..errors import UsageError
-from ..host.packed_models import ModelJob, PreparedJob
+from ..host.packed_models import ModelJob
+from ..isolation.processes.messages import Prepared
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import Job
 from ..measure.launcher import Served, request
@@ -38,6 +39,11 @@ class OpenBackend:
         self.quantisation = cell.quantisation
         self.context_length = served.context_length
         self._served = served
+
+    @property
+    def clipped(self) -> int:
+        """Prompts so far that lost their beginning, since the context holds no more."""
+        return self._served.clipped
 
     def ask(self, asked: ServeRequest) -> list[Any]:
         """Return a value for each prompt of a request, see ``ServeRequest``.
@@ -92,7 +98,7 @@ def open_backend(
     if not available.available:
         raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
     job = _job(cells[0])
-    prepared = PreparedJob.model_validate(request(job, "prepared", defaults.TIMEOUT_S)["model"])
+    prepared = request(job, Prepared, defaults.TIMEOUT_S).model
     serving = job.model_copy(update={"action": "serve", "model": None, "prepared": prepared})
     return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))
 
@@ -111,17 +117,22 @@ def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device:
     """Convert or quantise a model for a backend, into the cache.
 
     Returns:
-        For each quantisation the prepared model's fields, and ``prepare_s``, which is about 0 where it was there.
+        For each quantisation the prepared model's fields, ``prepare_s``, which is the time of a check where it was
+        there, and ``notices`` of what was damaged and made again.
 
     Raises:
         UsageError, ModelError, BackendError: as ``open_backend``.
     """
     spec = {"backend": backend, "device": device} | ({"quantisation": list(quantisations)} if quantisations else {})
     plan = build({"workload": {"model": model}, "cells": [spec]}, "prepare")
-    done = []
-    for cell in expand(plan, installed_plugins(), ModelCache()).cells:
-        answer = request(_job(cell), "prepared", defaults.TIMEOUT_S)
-        done.append({"quantisation": cell.quantisation, "prepare_s": answer["prepare_s"], **answer["model"]})
+    done, cache = [], ModelCache()
+    for cell in expand(plan, installed_plugins(), cache).cells:
+        try:
+            answer = request(_job(cell), Prepared, defaults.TIMEOUT_S)
+        finally:
+            sweep(cache.root)
+        made = {"prepare_s": answer.prepare_s, "notices": [*cache.notices, *answer.notices]}
+        done.append({"quantisation": cell.quantisation, **made, **answer.model.model_dump(mode="json")})
     return done
 
 

@@ -66,10 +66,13 @@ class Results:
         folder: the output folder.
         store: its store, brought up to date; closed with ``close``, which a run into the same folder needs.
         problems: raw logs that could not be read, and why.
+        unread: those of them that the system did not let us read now, such as on an I/O error.
     """
 
-    def __init__(self, folder: Path, store: Store, problems: Sequence[Problem] = ()) -> None:
-        self.folder, self.store, self.problems = folder, store, problems
+    def __init__(
+        self, folder: Path, store: Store, problems: Sequence[Problem] = (), unread: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.store, self.problems, self.unread = folder, store, problems, unread
 
     @property
     def experiments(self) -> list[str]:
@@ -259,7 +262,7 @@ class Results:
         if not steady_state:
             yield self.store
             return
-        with Store.open(self.folder) as store:
+        with Store.open(self.store.path.parent) as store:
             store.leave_out_first_samples()
             yield store
 
@@ -296,7 +299,7 @@ def open(
     if not (path / "raw").is_dir():
         return Results(path, Store.open(path))
     opened = open_current(path, installed_plugins(), progress=progress, announce=announce)
-    return Results(path, opened.store, opened.problems)
+    return Results(path, opened.store, opened.problems, opened.unread)
 
 
 def compare(source: Results | str | Path = defaults.OUTPUT, **chosen: Unpack[Choices]) -> Comparison:

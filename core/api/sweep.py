@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ..cache import ModelCache
 from ..contract.sweep import Sweep
 from ..errors import unknown_name
+from ..foreign_text import path_part
 from ..measure.plan import build
 from ..sdk.models import resolve
 from .experiment import Measurement, measurement
@@ -48,8 +48,8 @@ def planned_sweep(
     content: dict[str, Any] = {"cells": cells}
     source = f"sweep {preset.name!r}"
     merge_settings(content, {**settings, "model": model}, fallbacks or {}, source)
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(model).name if "/" in model else model)
-    content.setdefault("name", f"{preset.name}-{slug.strip('-.')}")
+    part = path_part(Path(model).name if "/" in model else model)
+    content.setdefault("name", f"{preset.name}-{part}")
     return measurement(build(content, source), [*made.notes, *span.left_out])
 
 

@@ -13,6 +13,7 @@ from . import exit_codes
 from .output import (
     CONTEXT,
     console,
+    echo,
     experiment_option,
     folder_argument,
     json_option,
@@ -104,7 +105,7 @@ def compare(
         console().print(comparison_view(comparison))
     tripped = Gates(fail_if_slower, fail_if_accuracy_drops, fail_if_outputs_differ).tripped(comparison)
     for line in tripped:
-        click.echo(f"decodebench: gate: {line}", err=True)
+        echo(f"decodebench: gate: {line}", err=True)
     return exit_codes.GATE if tripped else exit_codes.DONE
 
 
@@ -133,8 +134,9 @@ def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - 
 @folder_argument
 @experiment_option
 @click.option("--list", "only_list", is_flag=True, help="List the checks.")
+@click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
 @json_option
-def findings(folder: Path, experiment: str | None, only_list: bool, as_json: bool) -> None:
+def findings(folder: Path, experiment: str | None, only_list: bool, details: bool, as_json: bool) -> None:
     """Say what is wrong or doubtful in the measurements of an experiment."""
     if only_list:
         _list_checks(as_json)
@@ -146,9 +148,11 @@ def findings(folder: Path, experiment: str | None, only_list: bool, as_json: boo
         print_json({"experiment": name, "findings": [finding.model_dump(mode="json") for finding in found]})
         return
     for finding in found:
-        click.echo(f"{finding.severity}: {finding}")
+        echo(f"{finding.severity}: {finding}")
+        for text in finding.details if details else ():
+            echo(f"  {text}")
     if not found:
-        click.echo(f"nothing doubtful in experiment {name!r}")
+        echo(f"nothing doubtful in experiment {name!r}")
 
 
 def _list_checks(as_json: bool) -> None:

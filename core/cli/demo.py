@@ -19,7 +19,7 @@ from ..measure.plan import Plan, build
 from ..measure.progress import Progress
 from ..measure.runner import Budget
 from ..sdk.models import example_model
-from .output import CONTEXT, console, json_option
+from .output import CONTEXT, console, echo, json_option
 from .run import conclude
 from .settings import check_config
 
@@ -50,16 +50,16 @@ def demo(ctx: click.Context, budget: float, output: Path, as_json: bool) -> int:
     registry = installed_plugins()
     plan = demo_plan(registry)
     if not as_json:
-        click.echo(_announcement(plan, budget))
+        echo(_announcement(plan, budget))
     progress = Progress(console(stderr=True))
     limit = Budget(budget, defaults.DEMO_MIN_ROUNDS)
     experiment = measurement(plan).run(output, fresh=True, budget=limit, progress=progress)
     code = conclude(experiment, as_json=as_json)
     if experiment.report.done and not experiment.report.interrupted:
         for line in _files(experiment):
-            click.echo(line, err=as_json)
+            echo(line, err=as_json)
     for line in missing_backends(registry):
-        click.echo(line, err=as_json)
+        echo(line, err=as_json)
     return code
 
 

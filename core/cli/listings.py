@@ -11,7 +11,7 @@ from ..contract.backend import Backend
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..measure.job import Job
-from .output import CONTEXT, json_option, print_json, print_table
+from .output import CONTEXT, echo, json_option, print_json, print_table
 
 _PROBE_TIMEOUT_S = 120.0
 
@@ -41,10 +41,11 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
     provider = registry.provider("decodebench_backends", backend.name)
     devices: list[str] = []
     if with_devices and available.available:
+        from ..isolation.processes.messages import Devices
         from ..measure.launcher import request
 
         job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
-        devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
+        devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
     return {
         "name": backend.name,
         "summary": backend.summary,
@@ -72,9 +73,9 @@ def _status(entry: dict[str, Any]) -> str:
 def _warn_of_skipped(registry: Registry) -> None:
     for plugin in registry.plugins:
         if plugin.status == "failed":
-            click.echo(f"plugin {plugin.name!r} is failed: {plugin.reason}", err=True)
+            echo(f"plugin {plugin.name!r} is failed: {plugin.reason}", err=True)
         for clash in plugin.clashes:
-            click.echo(f"plugin {plugin.name!r}: {clash}", err=True)
+            echo(f"plugin {plugin.name!r}: {clash}", err=True)
 
 
 @click.command(context_settings=CONTEXT)

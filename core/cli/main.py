@@ -13,7 +13,9 @@ from importlib.metadata import version
 import click
 
 from ..errors import BackendError, DecodebenchError
+from ..records.store_file import StoreTroubleError
 from . import exit_codes
+from .output import echo
 from .settings import defaults_from_config
 
 _RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
@@ -91,7 +93,7 @@ class Commands(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"decodebench {version('decodebench')}")
+        echo(f"decodebench {version('decodebench')}")
         ctx.exit()
 
 
@@ -160,6 +162,15 @@ def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN_SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
+@cli.result_callback()
+def _finish(code: object, **_: object) -> int:
+    """Return the exit code of a command that has run."""
+    if isinstance(code, int) and code:
+        return code
+    found: int = click.get_current_context().meta.get(exit_codes.KEY, exit_codes.DONE)
+    return found
+
+
 def _run() -> int:
     try:
         code = cli.main(prog_name="decodebench", standalone_mode=False)
@@ -170,14 +181,24 @@ def _run() -> int:
         error.show()
         return exit_codes.USAGE
     except BackendError as error:
+        echo(f"decodebench: {error}", err=True)
+        return exit_codes.FAILED
+    except StoreTroubleError as error:
         click.echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except DecodebenchError as error:
-        click.echo(f"decodebench: {error}", err=True)
+        echo(f"decodebench: {error}", err=True)
+        return exit_codes.USAGE
+    except RecursionError:
+        echo("decodebench: something that was read nests too deep to be taken in: simplify it", err=True)
         return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("decodebench: interrupted; everything finished so far is kept", err=True)
+        echo("decodebench: interrupted; everything finished so far is kept", err=True)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, such as `| head`
         return exit_codes.DONE
+    except OSError as error:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        click.echo(f"decodebench: {place}{error.strerror or error}", err=True)
+        return exit_codes.FAILED

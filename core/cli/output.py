@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
+from ..foreign_text import printable, printable_json
 from .settings import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
@@ -44,9 +45,14 @@ def options(*decorators: Decorator) -> Decorator:
     return add
 
 
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, with names from logs in it made printable; every command prints through here or ``console``."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
 def announce(text: str) -> None:
     """Say one line on the error output, before something that takes its time."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 class FilesRead:
@@ -73,10 +79,10 @@ class FilesRead:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that keeps whole lines when its output is no terminal."""
-    from rich.console import Console
+    """Return a console that keeps whole lines when its output is no terminal; what it prints is text, never markup."""
+    from .printing_console import PrintingConsole
 
-    made = Console(stderr=stderr, highlight=False)
+    made = PrintingConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         made.width = max(made.width, 160)
     return made
@@ -84,13 +90,13 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(content: object) -> None:
     """Print JSON for other programs."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    click.echo(printable_json(json.dumps(content, indent=2, ensure_ascii=False)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
     """Print a table, or the sentence ``empty`` where there is no row."""
     if not rows:
-        click.echo(empty)
+        echo(empty)
         return
     from rich import box
     from rich.table import Table
@@ -98,9 +104,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(printable(column), overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row))
     console().print(table)
 
 

@@ -9,7 +9,7 @@ import click
 from ..measure.progress import Progress
 from ..measure.runner import describe_failures
 from . import exit_codes
-from .output import CONTEXT, console, print_json
+from .output import CONTEXT, console, echo, print_json
 from .plan_flags import matrix_options, model_option, run_options, settings_of, span_of, task_options
 from .run import exit_code_of
 from .settings import check_config
@@ -46,12 +46,12 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     own = {"model": flags["model"], "samples": flags["samples"]}
     planned = planned_parity(own | fallbacks | given | span_of(flags), flags["reference"])
     for note in planned.notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     progress = Progress(console(stderr=True))
     report, matrix = measure_parity(planned, flags["output"], fresh=not flags["resume"], progress=progress)
     if matrix is None:
         for line in describe_failures(report.failed):
-            click.echo(f"decodebench: {line}", err=True)
+            echo(f"decodebench: {line}", err=True)
         return exit_code_of(report)
     if flags["as_json"]:
         print_json(matrix.model_dump(mode="json"))
@@ -60,9 +60,9 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
 
         console().print(parity_view(matrix))
     for line in matrix.failed:
-        click.echo(f"decodebench: {line}", err=True)
+        echo(f"decodebench: {line}", err=True)
     for line in matrix.broken:
-        click.echo(f"decodebench: parity is broken: {line}", err=True)
+        echo(f"decodebench: parity is broken: {line}", err=True)
     if matrix.broken:
         return exit_codes.GATE
     return exit_codes.FAILED if matrix.failed else exit_codes.DONE

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import fnmatch
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
-from ..cache import ModelCache
-from .output import CONTEXT, json_option, print_json, print_table
+from ..cache import Entry, default_root, entries, remove, sweep
+from ..sdk.sizes import Size
+from .output import CONTEXT, announce, echo, json_option, print_json, print_table
+
+_DAY_S = 24 * 3600
 
 
 @click.command(context_settings=CONTEXT)
@@ -26,6 +30,9 @@ def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: st
     if as_json:
         print_json(done)
         return
+    for entry in done:
+        for notice in entry["notices"]:
+            announce(notice)
     rows = [
         [entry["quantisation"], f"{entry['prepare_s']:.1f} s", entry["path"], "; ".join(entry["notes"])]
         for entry in done
@@ -34,32 +41,69 @@ def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: st
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--prune", is_flag=True, help="Delete every prepared model.")
+@click.option("--prune", is_flag=True, help="Delete prepared models: all, or those that the options below name.")
+@click.option("--name", metavar="PATTERN", help="Only entries whose name matches, e.g. 'gguf-*-q8_0*'.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only entries not used for so many days.")
+@click.option("--keep", type=Size(), metavar="SIZE", help="Of these, keep the latest used up to so much, e.g. 20GB.")
 @json_option
-def cache(prune: bool, as_json: bool) -> None:
-    """List or prune prepared models."""
-    root = ModelCache().root
-    entries = sorted(path for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
-    sizes = {path: _size(path) for path in entries}
-    found = [{"path": str(path), "bytes": size, "made": _made(path)} for path, size in sizes.items()]
+def cache(prune: bool, name: str | None, older_than: float | None, keep: int | None, as_json: bool) -> None:
+    """List or prune prepared models, with their sizes and ages."""
+    root = default_root()
+    sweep(root)
+    chosen = _beyond(keep, [entry for entry in entries(root) if _is_meant(entry, name, older_than)])
     if prune:
-        for path in entries:
-            shutil.rmtree(path)
+        for entry in chosen:
+            remove(entry)
     if as_json:
-        print_json({"pruned" if prune else "entries": found})
+        print_json({"pruned" if prune else "entries": [_as_json(entry) for entry in chosen]})
         return
+    now = time.time()
     rows = [
-        [f"{size / 2**20:.1f} MiB", entry["made"], path]
-        for (path, size), entry in zip(sizes.items(), found, strict=True)
+        [f"{entry.size_bytes / 2**20:.1f} MiB", _age(now - entry.made), _age(now - entry.used), entry.path.name]
+        for entry in chosen
     ]
-    print_table(["size", "made", "path"], rows, empty=f"the cache {root} is empty")
-    if prune:
-        click.echo(f"deleted {len(found)} entries")
+    print_table(["size", "made", "used", "name"], rows, empty=f"no such entries in the cache {root}")
+    total = f"{len(chosen)} {'entry' if len(chosen) == 1 else 'entries'}, {_mib(chosen):.1f} MiB"
+    echo(f"deleted {total}" if prune else f"{total} in {root}")
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _is_meant(entry: Entry, name: str | None, older_than: float | None) -> bool:
+    is_old = older_than is None or time.time() - entry.used > older_than * _DAY_S
+    return is_old and (name is None or fnmatch.fnmatchcase(entry.path.name, name))
 
 
-def _made(folder: Path) -> str:
-    return datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
+def _beyond(keep: int | None, chosen: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that do not fit into so many bytes, the latest used being kept; None: all."""
+    if keep is None:
+        return list(chosen)
+    room, rest = keep, set[Entry]()
+    for entry in sorted(chosen, key=lambda entry: entry.used, reverse=True):
+        room -= entry.size_bytes
+        if room < 0:
+            rest.add(entry)
+    return [entry for entry in chosen if entry in rest]
+
+
+def _as_json(entry: Entry) -> dict[str, object]:
+    return {
+        "name": entry.path.name,
+        "path": str(entry.path),
+        "bytes": entry.size_bytes,
+        "made": _time(entry.made),
+        "used": _time(entry.used),
+    }
+
+
+def _mib(chosen: Sequence[Entry]) -> float:
+    return sum(entry.size_bytes for entry in chosen) / 2**20
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _age(seconds: float) -> str:
+    hours = max(seconds, 0.0) / 3600
+    if hours < 1:
+        return f"{hours * 60:.0f} min ago"
+    return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} d ago"

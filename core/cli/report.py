@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from .compare import comparison_options
-from .output import CONTEXT, Decorator, json_option, print_json
+from .output import CONTEXT, Decorator, echo, json_option, print_json
 from .results import open_results
 
 _PAGE, _SLIDES = "report.html", "report.pdf"
@@ -46,18 +46,18 @@ def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 -
     with open_results(folder) as results:
         comparison = results.compare(**flags)
         if log_entry:
-            click.echo(results.log_entry(comparison), nl=False)
+            echo(results.log_entry(comparison), nl=False)
             return
         if html is not None or slides is None:
             written["report"] = str(results.report(comparison, to=page))
         if slides is not None:
             for path in written.values():  # the page is there even where the slides fail
-                click.echo(path, err=as_json)
+                echo(path, err=as_json)
             written["slides"] = str(results.slides(comparison, to=deck, template=template))
     if as_json:
         print_json(written)
         return
-    click.echo(list(written.values())[-1])
+    echo(list(written.values())[-1])
 
 
 def _target(folder: Path, flag: str, given: str, name: str) -> Path:

@@ -15,6 +15,7 @@ from .output import (
     CONTEXT,
     FilesRead,
     announce,
+    echo,
     experiment_option,
     folder_argument,
     json_option,
@@ -28,13 +29,18 @@ if TYPE_CHECKING:
 
 
 def open_results(folder: Path) -> Results:
-    """Open the results of a folder; what is wrong with its logs goes to the error output."""
+    """Open the results of a folder; what is wrong with its logs goes to the error output.
+
+    Where a log could not be read now, the command ends as failed whatever it shows: the figures lack that log.
+    """
     from ..api.results import open as open_folder
 
     with FilesRead() as progress:
         results = open_folder(folder, progress=progress, announce=announce)
     for problem in results.problems:
-        click.echo(f"{problem.file}: {problem.text}", err=True)
+        echo(f"{problem.file}: {problem.text}", err=True)
+    if results.unread:
+        click.get_current_context().meta[exit_codes.KEY] = exit_codes.FAILED
     return results
 
 
@@ -98,10 +104,10 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
         print_json(report.model_dump(mode="json"))
     else:
         for problem in report.problems:
-            click.echo(f"{problem.file}: {problem.text}", err=True)
+            echo(f"{problem.file}: {problem.text}", err=True)
         names = ("added", "updated", "unchanged", "removed", "problems")
-        click.echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
-    return exit_codes.FAILED if report.failed_imports else exit_codes.DONE
+        echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
+    return exit_codes.FAILED if report.failed_imports or report.unread else exit_codes.DONE
 
 
 @click.command(context_settings=CONTEXT)
@@ -136,7 +142,7 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     if drawn.missing and (ids or not drawn.files):
         raise UsageError(drawn.missing)
     if drawn.missing:
-        click.echo(f"not drawn: {drawn.missing}", err=True)
+        echo(f"not drawn: {drawn.missing}", err=True)
     print_paths(drawn.files, as_json=as_json)
 
 
@@ -190,7 +196,7 @@ def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
         print_json([str(path) for path in paths])
         return
     for path in paths:
-        click.echo(path)
+        echo(path)
 
 
 def _plain(value: object) -> object:

@@ -11,12 +11,14 @@ import click
 from ..measure.progress import Progress
 from ..measure.runner import RunReport, describe_failures
 from . import exit_codes
-from .output import CONTEXT, console, print_json, print_table
+from .output import CONTEXT, console, echo, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of
 from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
     from ..api.experiment import Experiment, Measurement
+    from ..measure.prompts import Prompts
+    from ..records.workload import Workload
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
@@ -54,7 +56,7 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
         flags: those of ``measure_options``, by name.
     """
     for note in found.notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     if flags["dry_run"]:
         _show_matrix(found, flags["as_json"])
         return None
@@ -74,7 +76,7 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
 
         console().print(comparison_view(comparison))
     for line in describe_failures(report.failed):
-        click.echo(f"decodebench: {line}", err=True)
+        echo(f"decodebench: {line}", err=True)
     return exit_code_of(report)
 
 
@@ -82,7 +84,7 @@ def exit_code_of(report: RunReport) -> int:
     """Say why a run ended early, where it did; return the exit code."""
     if report.stopped or report.interrupted:
         why = report.stopped or "interrupted"
-        click.echo(f"decodebench: {why}; finished rounds are kept, run again to complete", err=True)
+        echo(f"decodebench: {why}; finished rounds are kept, run again to complete", err=True)
     if report.interrupted and not report.stopped:
         return exit_codes.INTERRUPTED
     return exit_codes.FAILED if report.stopped or report.failed else exit_codes.DONE
@@ -90,7 +92,7 @@ def exit_code_of(report: RunReport) -> int:
 
 def _show_matrix(found: Measurement, as_json: bool) -> None:
     plan, cells = found.plan, found.matrix.cells
-    version = found.prompts.task_version
+    prompts = found.prompts
     if as_json:
         rows = [
             {
@@ -103,18 +105,17 @@ def _show_matrix(found: Measurement, as_json: bool) -> None:
             }
             for cell in cells
         ]
-        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": version}
+        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
         print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
         return
     shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
     print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
-    click.echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
-    click.echo(_each_round(found))
+    echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
+    echo(_each_round(plan.workload, prompts))
 
 
-def _each_round(found: Measurement) -> str:
+def _each_round(workload: Workload, prompts: Prompts) -> str:
     """Say in one line what every round is asked."""
-    workload, prompts = found.plan.workload, found.prompts
     measured = sum(not job.is_warmup for job in prompts.jobs)
     what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
     attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""

@@ -10,7 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.sweep import Sweep
 from ..errors import UsageError
 from . import exit_codes
-from .output import CONTEXT, print_listing
+from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
 from .run import conclude, measure
 from .settings import check_config
@@ -61,13 +61,13 @@ def _write(preset: Sweep, experiment: Experiment, *, is_quiet: bool) -> None:
         drawn = results.draw(preset.figures, results.compare(experiment=experiment.name)) if preset.figures else None
         lines = [str(path) for path in drawn.files] if drawn else []
         if drawn and drawn.missing:
-            click.echo(f"not drawn: {drawn.missing}", err=True)
+            echo(f"not drawn: {drawn.missing}", err=True)
         if preset.exporter is not None:
             target = results.folder / preset.name
             tables = results.export(preset.exporter, experiment.name, to=target)
             lines.append(f"{target} ({len(tables)} files, format {preset.exporter})")
     for line in lines:
-        click.echo(line, err=is_quiet)
+        echo(line, err=is_quiet)
 
 
 def _show_presets(as_json: bool) -> None:

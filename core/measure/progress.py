@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..foreign_text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -110,10 +112,10 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line that stays."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, text: str) -> None:
-        self._display.update(self._task, description=text)
+        self._display.update(self._task, description=printable(text))
 
     def _rate(self) -> str:
         return f"{self._tokens / self._seconds:.1f} tokens/s" if self._seconds else "no tokens yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,16 @@ from typing import Any
 from pydantic import JsonValue
 
 DIMENSIONS = ("backend", "model", "quantisation", "device")
+TEMPLATE = "template."
+"""Before the name of an argument of the chat template, which is recorded beside a backend's options."""
+
+Varying = Mapping[str, Collection[str]]
+"""Names of options, by backend."""
+
 FURTHER = (
     "size", "backend_version", "task", "task_version", "max_new_tokens", "depth", "batch_size", "ignore_eos", "chat",
-    "attempts", "seed", "samples", "warmup", "bits_per_weight", "weight_bytes", "parameters", "source_format",
+    "system", "allow_clipped", "attempts", "seed", "samples", "warmup", "bits_per_weight", "weight_bytes", "parameters",
+    "source_format",
 )  # fmt: skip
 """Columns of ``runs`` that tell cells apart where their dimensions and options do not."""
 
@@ -103,14 +111,15 @@ def name_cells(cells: Sequence[CellTraits], *, without: Collection[str] = ()) ->
     """
     differing = [name for name in DIMENSIONS if len({cell.dimensions[name] for cell in cells}) > 1]
     has_hosts = len({cell.hostname for cell in cells}) > 1
-    made = {cell.cell_id: _name(cell, cells, differing, has_hosts, without) for cell in cells}
+    varying = varying_options(cells)
+    made = {cell.cell_id: _name(cell, varying, differing, has_hosts, without) for cell in cells}
     return made if without else _unique(_with_further(made, cells))
 
 
 def _name(
-    cell: CellTraits, cells: Iterable[CellTraits], differing: Collection[str], has_hosts: bool, without: Collection[str]
+    cell: CellTraits, varying: Varying, differing: Collection[str], has_hosts: bool, without: Collection[str]
 ) -> CellName:
-    options = {name: value for name, value in differing_options(cell, cells).items() if name not in without}
+    options = {name: value for name, value in differing_options(cell, varying).items() if name not in without}
     # an option at its default is not named: it is the other cell that has it in its name
     told = tuple(name for name in options if cell.changed is None or name in cell.changed)
     host = [f"on {cell.hostname}"] if has_hosts and cell.hostname else []
@@ -126,17 +135,26 @@ def _name(
     )
 
 
-def differing_options(cell: CellTraits, cells: Iterable[CellTraits]) -> dict[str, str]:
-    """Return the options in which a cell differs from another of its backend; other backends have their own.
+def varying_options(cells: Iterable[CellTraits]) -> Varying:
+    """Return, by backend, the options that have more than one value; other backends have their own.
 
     A log that does not have an option says nothing of a difference.
     """
-    twins = [other for other in cells if other.dimensions["backend"] == cell.dimensions["backend"]]
-    return {
-        name: value
-        for name, value in cell.options.items()
-        if any(twin.options.get(name, value) != value for twin in twins)
-    }
+    values: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        for name, value in cell.options.items():
+            values.setdefault((cell.dimensions["backend"], name), set()).add(value)
+    varying: dict[str, set[str]] = {}
+    for (backend, name), found in values.items():
+        if len(found) > 1:
+            varying.setdefault(backend, set()).add(name)
+    return varying
+
+
+def differing_options(cell: CellTraits, varying: Varying) -> dict[str, str]:
+    """Return a cell's options that vary among the cells of its backend."""
+    names = varying.get(cell.dimensions["backend"], frozenset())
+    return {name: value for name, value in cell.options.items() if name in names}
 
 
 def _with_further(made: dict[str, CellName], cells: Iterable[CellTraits]) -> dict[str, CellName]:
@@ -170,10 +188,10 @@ def _telling(alike: Collection[CellTraits]) -> list[str]:
 
 def _unique(made: dict[str, CellName]) -> dict[str, CellName]:
     """Tell cells apart that differ in nothing that a name says, such as a token limit, by their ids."""
-    labels = [name.label for name in made.values()]
+    labels = Counter(name.label for name in made.values())
 
     def apart(cell_id: str, name: CellName) -> CellName:
-        if labels.count(name.label) == 1:
+        if labels[name.label] == 1:
             return name
         label, series, short = (f"{text} #{cell_id[:8]}".strip() for text in (name.label, name.series, name.short))
         return CellName(label, series, short, name.options, name.told)

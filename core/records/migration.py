@@ -13,6 +13,7 @@ _RUN_1: dict[str, Any] = {
     "depth": 0,
     "ignore_eos": False,
     "chat": False,
+    "allow_clipped": False,
     "stop": [],
     "first_step_is_prefill": False,
 }

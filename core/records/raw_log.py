@@ -33,6 +33,8 @@ from .schema import RecordedStep, Run, Sample
 
 SUFFIX = ".jsonl"
 PART_SUFFIX = ".jsonl.part"
+LONGEST_LINE_BYTES = 64 * 2**20  # of a sample with millions of ids; reading one takes some ten times as much memory
+LARGE_BYTES = 64 * 2**20  # a log beyond is read record by record
 
 Line = dict[str, Any]
 R = TypeVar("R", Run, Sample, RecordedStep)
@@ -99,14 +101,62 @@ class RawLog:
     problem: str | None = None
 
 
+@dataclass(slots=True)
+class StreamedLog:
+    """A raw log that is too large to hold: its records are read again whenever they are asked for.
+
+    Attributes:
+        run, problem: as of ``RawLog``.
+        samples: in file order, scores joined.
+        steps: in file order.
+    """
+
+    run: Run
+    samples: Records[Sample]
+    steps: Records[RecordedStep]
+    problem: str | None = None
+
+
+AnyLog = RawLog | StreamedLog
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Iterable[R]):
+    """The records of one kind in a file.
+
+    Attributes:
+        path: the file.
+        run: what they belong to.
+        kind: type of their lines.
+        scores: by sample.
+    """
+
+    path: Path
+    run: Run
+    kind: type[R]
+    scores: Mapping[int, Line]
+
+    def __iter__(self) -> Iterator[R]:
+        """Yield them; raises ``RawLogError`` at one that breaks the schema."""
+        name = "sample" if self.kind is Sample else "step"
+        for number, content in lines(self.path):
+            if content["type"] == name:
+                one = RawLog(self.run)
+                _add(self.path, number, one, content, self.scores)
+                yield from one.samples or one.steps  # type: ignore[misc]
+
+
 def lines(path: Path) -> Iterator[tuple[int, Line]]:
     """Yield (line number, object) of every whole line; a cut last line is left out.
 
     Raises:
-        RawLogError: a line before the last is no JSON object.
+        RawLogError: a line before the last is no JSON object, or one is longer than ``LONGEST_LINE_BYTES``.
     """
     with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+            if len(raw) > LONGEST_LINE_BYTES:
+                limit = LONGEST_LINE_BYTES // 2**20
+                raise RawLogError(f"{path}:{number}: a line of more than {limit} MiB, which no round writes")
             if not raw.endswith(b"\n"):
                 return
             yield number, parse_line(path, number, raw)
@@ -130,13 +180,13 @@ def parse_line(path: Path, number: int, raw: bytes | str) -> Line:
     return content
 
 
-def read(path: Path) -> RawLog:
-    """Read one raw log, whole or cut at any byte.
+def read(path: Path) -> AnyLog:
+    """Read one raw log, whole or cut at any byte; of a large one what is wrong with a record shows as it is taken.
 
     Raises:
         RawLogError: it is no raw log of a known version, or a line breaks the schema; names file, line and field.
     """
-    return assemble(path, lines(path))
+    return _streamed(path) if path.stat().st_size > LARGE_BYTES else assemble(path, lines(path))
 
 
 def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
@@ -152,7 +202,7 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     for number, content in content_lines:
         kind = content.pop("type")
         if head is None:
-            head = _checked_head(path, kind, content)
+            head = checked_head(path, kind, content)
         elif kind in ("load", "end"):
             head.update(content)
             ended = kind == "end"
@@ -178,7 +228,12 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     return log
 
 
-def _checked_head(path: Path, kind: str, content: Line) -> Line:
+def checked_head(path: Path, kind: str, content: Line) -> Line:
+    """Return the fields of the run that the first line of a log has.
+
+    Raises:
+        RawLogError: it is the first line of something else, or of an unknown version.
+    """
     version = content.pop("schema", None)
     if kind != "run" or version is None:
         raise RawLogError(f"{path}:1: not a decodebench raw log (the first line must be a 'run' with a 'schema')")
@@ -206,3 +261,19 @@ def _build(path: Path, number: int, model: type[R], content: Line) -> R:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RawLogError(f"{path}:{number}: field {where!r}: {first['msg']}") from error
+
+
+def _streamed(path: Path) -> StreamedLog:
+    """Read everything of a log but its samples and steps."""
+    scores: dict[int, Line] = {}
+
+    def others() -> Iterator[tuple[int, Line]]:
+        for number, content in lines(path):
+            if content["type"] == "score" and isinstance(content.get("index"), int):
+                scores[content["index"]] = {name: v for name, v in content.items() if name not in ("type", "index")}
+            elif content["type"] not in ("sample", "step"):
+                yield number, content
+
+    log = assemble(path, others())
+    kinds = Records(path, log.run, Sample, scores), Records(path, log.run, RecordedStep, scores)
+    return StreamedLog(log.run, *kinds, log.problem)

@@ -73,7 +73,7 @@ class Environment(Record):
 
 
 class Totals(Record):
-    """What a log without samples says of all of them together."""
+    """What a log says of all samples together."""
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
@@ -128,7 +128,9 @@ class Run(Record):
     quantisation: str = Field(description="weight format in the backend's own words")
     bits_per_weight: float | None = Field(None, gt=0, description="measured bits per weight, scales included")
     device: str = Field(description="cpu, cuda:0, metal, ...")
-    options: dict[str, JsonValue] = Field({}, description="every option of the backend, fully expanded")
+    options: dict[str, JsonValue] = Field(
+        {}, description="every option of the backend, fully expanded; template.NAME is an argument of the chat template"
+    )
     changed_options: tuple[str, ...] | None = Field(
         None, description="names of the options that are not at their default"
     )
@@ -148,6 +150,10 @@ class Run(Record):
     )
     ignore_eos: bool | None = Field(None, description="whether generation goes on past the end token")
     chat: bool | None = Field(None, description="whether the chat template was applied")
+    system: str | None = Field(None, description="system message before each chat; None: the task's own, or none")
+    allow_clipped: bool | None = Field(
+        None, description="whether outputs may be shorter for want of room in the context"
+    )
     stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
     sampling: RecordedSampling = Field(RecordedSampling(), description="how the next token is chosen")
     first_step_is_prefill: bool | None = Field(
@@ -177,9 +183,14 @@ class Run(Record):
     device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
     device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
+    context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
+    stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
-    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
+    totals: Totals | None = Field(
+        None,
+        description="what the log says of all samples together; figures come from it where there are no samples",
+    )
     sessions: tuple[ServerSession, ...] = Field((), description="servers that answered, in the order of their starts")
     extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
     derived: tuple[str, ...] = Field(
@@ -208,6 +219,9 @@ class Sample(Record):
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
+    token_limit: int | None = Field(
+        None, ge=1, description="token limit of this sample, where the context left less room than the run's"
+    )
     text: str | None = Field(
         None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
     )

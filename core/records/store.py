@@ -8,24 +8,28 @@ adds it commits, so that no reader sums up steps again. DuckDB is imported when 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DecodebenchError, UsageError
 from .facts import FACTS_SQL
 from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
-from .store_file import FILE_NAME, OutdatedStoreError, connect
+from .store_file import FILE_NAME, OutdatedStoreError, StoreTroubleError, connect
 from .tables import FLATTENED, VIEWS, columns_of, ddl, layout, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
 STORE_VERSION = 3
-_WAITING_ROWS = 100_000  # added rows that are loaded together; bounds the memory of a large log
+# Of added rows that are loaded together. It bounds the memory of a large log, and keeps below the 32 MiB at which
+# DuckDB, whose buffer ends there, takes a file of JSON lines for malformed.
+_WAITING_BYTES = 8 * 2**20
 _FILL_FACTS = f"""
 INSERT INTO sample_facts BY NAME
 WITH runs AS (SELECT * FROM main.runs WHERE run_id IN (SELECT unnest($runs))),
@@ -43,6 +47,27 @@ def _literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+@dataclass(slots=True)
+class _Places:
+    """The indices of a sample's steps, of which there may be millions: those from 0 on without a gap are a number."""
+
+    first: int = 0
+    others: set[int] = field(default_factory=set)
+
+    def take(self, index: int) -> bool:
+        """Note an index; False where it was there."""
+        if index < self.first or index in self.others:
+            return False
+        if index != self.first:
+            self.others.add(index)
+            return True
+        self.first += 1
+        while self.others and self.first in self.others:
+            self.others.remove(self.first)
+            self.first += 1
+        return True
+
+
 class Store:
     """An open store; a context manager. ``Store.open`` is the way to get one."""
 
@@ -51,7 +76,9 @@ class Store:
         self.read_only = read_only
         self._connection = connection
         self._waiting: dict[str, list[str]] = defaultdict(list)  # JSON lines by table
+        self._waiting_bytes = 0
         self._fresh: list[str] = []  # runs without facts
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def open(cls, folder: Path, *, read_only: bool = True, file_name: str = FILE_NAME) -> Store:
@@ -71,8 +98,9 @@ class Store:
         path = folder / file_name
         if read_only and not path.exists():
             raise UsageError(f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`")
-        if not read_only:
+        if not read_only and not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
+            cls._create(path)
         store = cls(path, connect(path, read_only=read_only), read_only=read_only)
         try:
             store._check_version()
@@ -81,15 +109,28 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def _create(cls, path: Path) -> None:
+        """Make an empty store under another name first: half of one could be neither opened nor gone on with."""
+        import duckdb
+
+        scratch = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+        try:
+            with closing(connect(scratch, read_only=False)) as connection:
+                connection.execute(ddl())
+                connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
+            if not path.exists():  # nobody was quicker
+                scratch.rename(path)
+        except (duckdb.Error, UsageError, OSError) as error:
+            first = str(error).splitlines()[0]
+            raise StoreTroubleError(f"cannot write {path}: {first}") from error
+        finally:
+            for left in path.parent.glob(f"{scratch.name}*"):
+                left.unlink(missing_ok=True)
+
     def _check_version(self) -> None:
         import duckdb
 
-        tables = {name for (name,) in self.query("SELECT table_name FROM information_schema.tables")[1]}
-        if not tables and not self.read_only:
-            with self.transaction():
-                self._connection.execute(ddl())
-                self._connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
-            return
         try:
             versions = self._connection.execute("SELECT store_version, layout FROM meta").fetchall()
         except duckdb.Error:
@@ -106,9 +147,15 @@ class Store:
                 self.path, f"an older decodebench made it (store version {version} ({fingerprint}), {known})"
             )
 
+    def owns(self, scratch: tempfile.TemporaryDirectory[str]) -> None:
+        """Delete the folder that the file is in when it is closed."""
+        self._scratch = scratch
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def __enter__(self) -> Store:
         return self
@@ -121,12 +168,13 @@ class Store:
         """Commit everything inside, or nothing.
 
         Raises:
-            DecodebenchError: the file cannot be written, such as on a full disk.
+            StoreTroubleError: the file cannot be written, such as on a full disk.
+            UsageError: DuckDB refuses what was added.
         """
         import duckdb
 
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
             self._load_waiting()
             if self._fresh:
@@ -135,14 +183,15 @@ class Store:
         except duckdb.Error as error:
             with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction by itself
                 self._connection.execute("ROLLBACK")
-            first = str(error).splitlines()[0]
-            raise DecodebenchError(f"cannot write {self.path}: {first}; the raw logs are untouched") from error
+            raise self._refused(error) from error
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a store that its disk has failed takes no statement any more
+                self._connection.execute("ROLLBACK")
             raise
         finally:
             self._fresh.clear()
             self._waiting.clear()
+            self._waiting_bytes = 0
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> tuple[list[str], Rows]:
         """Run one statement and return its column names and rows.
@@ -153,6 +202,7 @@ class Store:
 
         Raises:
             UsageError: DuckDB refuses it; its own message.
+            StoreTroubleError: the file, open for writing, cannot be written or read.
         """
         import duckdb
 
@@ -161,7 +211,17 @@ class Store:
             cursor = self._connection.execute(sql, params)
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
         except duckdb.Error as error:
-            raise UsageError(f"query: {error}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: duckdb.Error) -> DecodebenchError:
+        """Tell what the system does not give a writer from what DuckDB does not take."""
+        import duckdb
+
+        of_content = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
+        if not self.read_only and not isinstance(error, of_content):
+            first = str(error).splitlines()[0]
+            return StoreTroubleError(f"cannot write {self.path}: {first}; the raw logs are untouched")
+        return UsageError(f"query: {error}")
 
     def dicts(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run one statement and return a dict per row."""
@@ -210,34 +270,45 @@ class Store:
         except duckdb.Error as error:
             raise UsageError(f"cannot write {path}: {error}") from error
 
-    def add(self, run: Run, samples: Sequence[Sample], steps: Sequence[RecordedStep]) -> None:
-        """Add one run with everything below it; call it inside ``transaction``.
+    def add(self, run: Run, samples: Iterable[Sample], steps: Iterable[RecordedStep]) -> None:
+        """Add one run with everything below it, as it comes; call it inside ``transaction``.
 
         Raises:
             UsageError: a step or sample twice, one of another run, or a value that its column cannot
                 hold; the latter may be told by a later call, or as the transaction ends.
         """
-        indices = {sample.index for sample in samples}
-        keys = {(step.sample, step.index) for step in steps}
-        if len(indices) != len(samples) or len(keys) != len(steps):
-            raise UsageError(f"run {run.run_id}: a sample or step stands in the log twice")
-        if any(step.sample not in indices for step in steps):
-            raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
         environment = run.environment
         flat = {name: getattr(environment, name) if environment else None for name in FLATTENED}
+        places: dict[int, _Places] = {}
+        twice = UsageError(f"run {run.run_id}: a sample or step stands in the log twice")
         try:
-            self._waiting["runs"].append(json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
-            self._waiting["samples"] += [sample.model_dump_json() for sample in samples]
-            self._waiting["steps"] += [step.model_dump_json() for step in steps]
+            self._wait("runs", json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
+            for sample in samples:
+                if sample.index in places:
+                    raise twice
+                places[sample.index] = _Places()
+                self._wait("samples", sample.model_dump_json())
+            for step in steps:
+                if step.sample not in places:
+                    raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
+                if not places[step.sample].take(step.index):
+                    raise twice
+                self._wait("steps", step.model_dump_json())
         except ValueError as error:  # half a surrogate pair, or a number that JSON has not
             raise UsageError(f"run {run.run_id!a}: a value that cannot be stored: {error}") from error
         self._fresh.append(run.run_id)
-        if sum(map(len, self._waiting.values())) > _WAITING_ROWS:
+
+    def _wait(self, table: str, line: str) -> None:
+        """Keep a row until there are enough of them to be loaded together."""
+        self._waiting[table].append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes > _WAITING_BYTES:
             self._load_waiting()
 
     def _load_waiting(self) -> None:
         waiting = [(table, lines) for table, lines in self._waiting.items() if lines]
         self._waiting.clear()
+        self._waiting_bytes = 0
         for table, lines in waiting:
             self._load(table, lines)
 

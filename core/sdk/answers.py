@@ -8,9 +8,11 @@ from fractions import Fraction
 _NUMBER = r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3}(?![0-9A-Za-z]))?"
 _BARE_DECIMAL = r"(?:(?<=[\s=(:])|^)-?\.[0-9]+"
 _ANY = re.compile(f"{_BARE_DECIMAL}|{_NUMBER}")
-_MARKED = re.compile(rf"####[\s*]*\$?\s*({_BARE_DECIMAL}|{_NUMBER})")
+_MARKED = re.compile(rf"####[\s*]*(?:\$\s*)?({_BARE_DECIMAL}|{_NUMBER})")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\?[{}]")
-_FRACTION = re.compile(r"(-?)\\[dt]?frac\s*\{?\s*(-?[0-9]+)\s*\}?\s*\{?\s*([0-9]+)\s*\}?|(-?)([0-9]+)\s*/\s*([0-9]+)")
+_FRACTION = re.compile(
+    r"(-?)\\[dt]?frac\s*(?:\{\s*)?(-?[0-9]+)\s*(?:\}\s*)?(?:\{\s*)?([0-9]+)\s*\}?|(-?)([0-9]+)\s*/\s*([0-9]+)"
+)
 
 # An exponent of a unit is no number: 18 m2, 18 cm^2, 18 ft**3, 18 m^{2}.
 _POWER_OF_UNIT = re.compile(

@@ -64,6 +64,7 @@ def open_model(folder: Path, dtype: str, device: str, attention: str | None = No
             attn_implementation=attention,
             local_files_only=True,
             trust_remote_code=False,
+            use_safetensors=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ... import defaults
-from ..cache import ModelCache
+from ..cache import ModelCache, sha256
 from ..contract.model import ResolvedModel
 from ..contract.model_source import ModelSource
 from ..errors import ModelError, unknown_name
 from ..files import write_whole
+from .pickled_weights import PICKLES, refuse_pickles
 
-_MODEL_FILES = ("*.json", "*.safetensors", "*.gguf", "*.jinja", "*.model", "*.txt")
+_FETCHED = ("*.json", "*.safetensors", "*.gguf", "*.jinja", "*.model", "*.txt")
+_MODEL_FILES = (*_FETCHED, *PICKLES)
+_IS_SHA256 = re.compile("[0-9a-f]{64}")
 _HASH_CACHE_FROM_BYTES = 32 * 2**20  # below, hashing costs less than looking the hash up
 
 
@@ -59,7 +63,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(_FETCHED)))
     except GatedRepoError as error:
         raise ModelError(
             f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
@@ -75,6 +79,7 @@ def _from_hub(name: str) -> Path:
 
 def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     files = _files_of(name, path)
+    refuse_pickles(name, path)
     config = path / "config.json" if path.is_dir() else None
     architecture = None
     if config is not None and config.is_file():
@@ -97,7 +102,7 @@ def _files_of(name: str, path: Path) -> list[Path]:
 def _architecture(config: Path) -> str | None:
     try:
         listed = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [None]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{config}: not a model configuration ({error})") from error
     return str(listed[0]) if listed[0] else None
 
@@ -107,28 +112,29 @@ def content_hash(files: Iterable[Path], cache: ModelCache) -> str:
     total = hashlib.sha256()
     for file in files:
         try:
-            total.update(f"{file.name}\0{_file_hash(file, cache)}\n".encode())
+            total.update(f"{file.name}\0{file_hash(file, cache)}\n".encode())
         except OSError as error:
             raise ModelError(f"cannot read {file}: {error.strerror}") from error
     return total.hexdigest()
 
 
-def _file_hash(file: Path, cache: ModelCache) -> str:
+def file_hash(file: Path, cache: ModelCache) -> str:
+    """Return the SHA-256 of a file, hex; that of a large one is kept until the file changes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     status = file.stat()
     if status.st_size < _HASH_CACHE_FROM_BYTES:
-        return _sha256(file)
-    identity = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
-    known = cache.root / "hashes" / hashlib.sha256(identity.encode()).hexdigest()
-    if known.is_file():
-        return known.read_text()
-    digest = _sha256(file)
+        return sha256(file)
+    # The time of the last change of status cannot be set back, as that of the content can.
+    seen = (file.resolve(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    known = cache.root / "hashes" / hashlib.sha256("\0".join(map(str, seen)).encode()).hexdigest()
+    if known.is_file() and _IS_SHA256.fullmatch(digest := known.read_text(errors="replace")):
+        return digest
+    digest = sha256(file)
     write_whole(known, digest)
     return digest
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def model_bytes(model: ResolvedModel) -> int:

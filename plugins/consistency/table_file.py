@@ -71,6 +71,8 @@ class Claim(_Closed):
 class TableFile(_Closed):
     """Everything of a file."""
 
+    title: str = Field("", description="what the tables are of")
+    source: str = Field("", description="where and when they were published")
     tables: dict[str, Table]
     claims: list[Claim] = Field(min_length=1)
 
@@ -88,7 +90,7 @@ def read(file: Path) -> TableFile:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: not UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ... import UsageError, write_whole
+from ... import UsageError, csv_cell, write_whole
 from ...core.contract.exporter import Exporter
 from ...core.records.store import Store
 from .export_rows import result_rows, trace_rows
@@ -55,7 +55,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
             written += _write_run(run, run, folder, summary)
     if summary:
         table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([SUMMARY_COLUMNS, *summary])
+        csv.writer(table, lineterminator="\n").writerows([SUMMARY_COLUMNS, *(map(csv_cell, row) for row in summary)])
         written.append(write_whole(folder / "summary.csv", table.getvalue()))
     if not written:
         raise UsageError("no run of backend 'dflash' has times, cycles or a fixed block size to write")

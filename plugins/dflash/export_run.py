@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ... import UsageError
+from ... import UsageError, own_path_part
 from ...core.records.store import Store
 
 Json = dict[str, Any]
@@ -150,7 +149,7 @@ class Run:
             extras = [self.options[f"{name}_mode"] for name in ("candidate", "seed") if getattr(self, f"has_{name}s")]
             label = "_".join([f"bs{self.block_size or 'auto'}", *extras])
         digest = hashlib.sha256(str(self.row["run_id"]).encode()).hexdigest()[:8]
-        return re.sub(r"[^A-Za-z0-9._-]", "-", f"{self.row['task'] or 'prompts'}_{label}_{digest}").lstrip(".")
+        return f"{own_path_part(self.row['task'] or 'prompts')}_{own_path_part(str(label))}_{digest}"
 
 
 def load_runs(store: Store, experiment: str | None) -> list[Run]:

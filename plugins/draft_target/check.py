@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ... import ModelError, UsageError
 from ...core.contract.model import ResolvedModel
 from ...core.sdk.tokenizer import vocabulary_hash
+from .address import is_loopback
 from .options import DraftTargetOptions
 from .rules import rule_for
 
@@ -37,6 +38,7 @@ def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Work
         file = getattr(options, name)
         if file is not None and not Path(file).expanduser().is_file():
             raise UsageError(f"{name} = {file!r} is no file")
+    check_token_is_safe(options)
     if options.server == "embedded" or options.rule is not None:
         rule_for(options.rule, workload.temperature)
     if not needs_draft(options):
@@ -54,6 +56,20 @@ def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Work
             "another token"
         )
     return list(_mixed_candidates(options, workload.temperature))
+
+
+def check_token_is_safe(options: DraftTargetOptions) -> None:
+    """Refuse to send a token where others could read it.
+
+    Raises:
+        UsageError: the server is another machine, and there is no TLS.
+    """
+    is_local = options.server == "embedded" or is_loopback(options.server)
+    if options.auth_token_file and options.tls_ca is None and not is_local:
+        raise UsageError(
+            f"{NAME}: server {options.server} is another machine, and without TLS anybody on the way could read the "
+            f"token: give its certificate's authority with --set {NAME}.tls_ca=PEM"
+        )
 
 
 def needs_draft(options: DraftTargetOptions) -> bool:

@@ -13,6 +13,8 @@ from ... import BackendError, ModelError, SampleError, UsageError
 from ...core.contract.generation import Request
 from ...core.contract.model import ResolvedModel
 from ...core.sdk.tokenizer import vocabulary_hash
+from .address import speaks_tls
+from .check import check_token_is_safe
 from .deadline import Deadline
 from .options import DraftTargetOptions
 from .proposal import Judgement, Proposal, Verdict
@@ -57,6 +59,7 @@ class RemoteVerifier(Verifier):
     """
 
     def __init__(self, options: DraftTargetOptions, target: ResolvedModel) -> None:
+        check_token_is_safe(options)
         self._options = options
         self._channel = _open_channel(options)
         token = read_token(options.auth_token_file) if options.auth_token_file else None
@@ -94,7 +97,14 @@ class RemoteVerifier(Verifier):
             answer = self._stub.Info(pb.InfoRequest(), timeout=_CONNECT_S, metadata=self._metadata, wait_for_ready=True)
         except grpc.RpcError as error:
             hint = "start one with `decodebench serve-target --model MODEL`"
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            tls = speaks_tls(where, _GOODBYE_S)
+            if tls is not None and tls != (self._options.tls_ca is not None):
+                hint = (
+                    "it speaks TLS: give its certificate's authority with --set draft-target.tls_ca=PEM"
+                    if tls
+                    else "it speaks no TLS: start it with --tls-cert and --tls-key, or leave tls_ca out"
+                )
+            elif error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 hint = "give its token with --set draft-target.auth_token_file=FILE"
             raise BackendError(f"no verification server answers at {where} ({_words(error)}); {hint}") from error
         info: pb.InfoResponse = answer

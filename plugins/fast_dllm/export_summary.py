@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ... import UsageError, write_whole
+from ... import UsageError, own_path_part, write_whole
 from ...core.contract.exporter import Exporter
 from ...core.records.store import Store
 from .options import DEFAULT_THRESHOLD
@@ -51,7 +51,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     for row in rows:
         row = {**row, **{key: json.loads(row[key] or "{}") for key in _JSON}}
         config = _config(row)
-        place = f"{_slug(row['task'] or _NO_TASK)}/{_slug(config)}"
+        place = f"{own_path_part(row['task'] or _NO_TASK)}/{own_path_part(config)}"
         used[place] = used.get(place, 0) + 1
         target = folder / (place if used[place] == 1 else f"{place}_{used[place]}") / "summary.json"
         written.append(write_whole(target, json.dumps(summary(row, config), indent=2)))
@@ -160,10 +160,6 @@ def _config(row: Mapping[str, Any]) -> str:
 def _timestamp(started_at: str) -> str:
     digits = re.sub(r"\D", "", started_at)
     return f"{digits[:8]}_{digits[8:14]}"
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "unnamed"
 
 
 EXPORTER = Exporter("fast-dllm-summary", "summary.json per run, as the public Fast-dLLM experiments write it", write)

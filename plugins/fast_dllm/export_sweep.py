@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from ... import UsageError, write_whole
+from ... import UsageError, csv_cell, own_path_part, write_whole
 from ...core.contract.exporter import Exporter
 from ...core.records.store import Store
 
@@ -43,12 +43,12 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         name = "_".join(f"{letter}{value}" for letter, value in (("B", block), ("S", steps)) if value is not None)
         line = [name, block, steps, row["accuracy"], row["throughput"]]
         tables.setdefault(row["experiment"], []).append(["" if value is None else value for value in line])
-    return [write_whole(folder / f"{name}.csv", _csv(lines)) for name, lines in tables.items()]
+    return [write_whole(folder / f"{own_path_part(name)}.csv", _csv(lines)) for name, lines in tables.items()]
 
 
 def _csv(lines: list[list[object]]) -> str:
     table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *lines])
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *(map(csv_cell, line) for line in lines)])
     return table.getvalue()
 
 

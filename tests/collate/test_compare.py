@@ -103,7 +103,7 @@ def test_warm_up_failed_and_unfinished_never_count(logs, make_sample, make_steps
     assert rows["b"].metrics["decode_tokens_per_s"].value == pytest.approx(10.0)
     assert (rows["c"].verdict, rows["c"].failed, rows["c"].rounds) == ("not comparable", 1, 0)
     assert rows["c"].metrics == {} and rows["c"].parity.verdict == "not comparable"
-    assert any("timeout" in finding.text for finding in result.findings)
+    assert any("timeout" in text for finding in result.findings for text in finding.details)
 
 
 def test_unequal_sample_counts_are_never_significant_by_themselves(logs, make_sample, make_steps):

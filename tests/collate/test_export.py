@@ -58,7 +58,7 @@ def test_text_is_each_steps_own_or_cumulative_and_never_a_formula(logs, export, 
 def test_a_failed_write_leaves_the_old_file(logs, export, tmp_path, monkeypatch):
     logs.write("a")
     before = export()
-    monkeypatch.setattr("decodebench.collate.exporters.csv_tables._safe", lambda value: 1 / 0)
+    monkeypatch.setattr("decodebench.collate.exporters.csv_tables.csv_cell", lambda value: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export()
     assert [path.name for path in (tmp_path / "csv").iterdir()] == ["a.csv"]

@@ -179,6 +179,15 @@ def group_ticks(ax: Axes, found: Sequence[Cell], places: Sequence[float]) -> Non
     ax.set_xlim(min(places) - 0.8, max(places) + 0.8)
 
 
+def means_note(counts: Iterable[int]) -> str:
+    """Say what a mark and its whisker are, which prompts the interval speaks of, and what n counts."""
+    known = list(counts)
+    if set(known) <= {1}:
+        return f"one round each, which supports no interval ({rounds_note(known)})"
+    few = " (of two rounds it is of little use)" if 2 in known else ""
+    return f"geometric mean over rounds; whisker: its 95 % t interval for these prompts{few}; {rounds_note(known)}"
+
+
 def rounds_note(counts: Iterable[int]) -> str:
     """Return ``n = 3 rounds``, or the range where cells differ."""
     known = sorted(set(counts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,7 @@ _BESIDE_AXES_PT = 58.0  # what labels and margins take of a figure's width
 _LEGEND_LINES = 6  # more of them are smaller
 _CAPTION_WIDTH = 140  # characters of a line below them
 _current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
+_NOT_IN_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # matplotlib writes names into an SVG as they are
 _NONE: Mapping[str, type[Backend]] = {}
 _backends: ContextVar[Mapping[str, type[Backend]]] = ContextVar("backends", default=_NONE)
 
@@ -196,7 +198,8 @@ def to_bytes(figure: Canvas, fmt: str) -> bytes:
     }
     buffer = io.BytesIO()
     figure.savefig(buffer, format=fmt, metadata=metadata[fmt])
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    return content if fmt != "svg" else _NOT_IN_XML.sub("\ufffd".encode(), content)
 
 
 def panels(axes: Axes | Sequence[Axes]) -> list[Axes]:

@@ -158,7 +158,7 @@ function rows(cells, sets, x, width, plugins) {
 }
 
 const chosen = (name) => document.querySelector(`[data-chart=${name}] select`).value;
-const shownCells = () => visible.map((i) => data.cells[i]);
+const shownCells = () => visible.slice(0, MOST_DRAWN).map((i) => data.cells[i]);
 
 function figuresChart(width) {
   const metric = chosen("figures");

@@ -1,6 +1,7 @@
 // What all parts of the page share: the data, how numbers read, sorting, and which cells are shown.
 "use strict";
 const LEAST_CONTRAST = 2.2;
+const MOST_DRAWN = 100; // cells in the charts: a canvas has a largest height, and drawing takes time
 const data = JSON.parse(document.getElementById("chart-data").textContent);
 
 // An element with its content; text stays text, whatever a model wrote.
@@ -57,6 +58,12 @@ const filters = document.querySelector("#filters form");
 let visible = data.cells.map((_, i) => i);
 const whenFiltered = [];
 
+function sayShown() {
+  const all = data.cells.length;
+  const drawn = visible.length > MOST_DRAWN ? `, the first ${MOST_DRAWN} of them in the charts` : "";
+  document.getElementById("shown").textContent = (visible.length === all ? `${all} cells` : `${visible.length} of ${all} cells`) + drawn;
+}
+
 function applyFilters() {
   const wanted = filters.querySelector("#find-cell").value.trim().toLowerCase();
   const refused = [...filters.querySelectorAll("fieldset[data-dimension]")].map((group) => [
@@ -65,9 +72,9 @@ function applyFilters() {
   ]);
   visible = data.cells.flatMap((cell, i) =>
     cell.label.toLowerCase().includes(wanted) && refused.every(([name, values]) => !values.has(cell.dimensions[name])) ? [i] : []);
-  for (const part of document.querySelectorAll("[data-cell]")) part.hidden = !visible.includes(Number(part.dataset.cell));
-  const all = data.cells.length;
-  document.getElementById("shown").textContent = visible.length === all ? `${all} cells` : `${visible.length} of ${all} cells`;
+  const shown = new Set(visible);
+  for (const part of document.querySelectorAll("[data-cell]")) part.hidden = !shown.has(Number(part.dataset.cell));
+  sayShown();
   whenFiltered.forEach((follow) => follow());
 }
 

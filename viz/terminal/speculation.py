@@ -14,6 +14,7 @@ from ...collate.speculation.figures import (
     Replicated,
     Speculation,
 )
+from ...core.foreign_text import printable
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
 from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_interval
 
@@ -335,7 +336,7 @@ def _add(table: Table, *cells: str) -> None:
     """Add a row of plain texts: brackets in a label are no markup."""
     from rich.text import Text
 
-    table.add_row(*(Text(cell) for cell in cells))
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _note(text: str) -> RenderableType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Divergence, Estimate, Parity
 from ...collate.parity.matrix import ParityMatrix, ParityRow
+from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
 from ..drawing.numbers import by_unit, digits, divergence_text, interval, percent, with_interval
 from ..drawing.series import name_few
@@ -55,7 +56,7 @@ def parity_view(matrix: ParityMatrix) -> RenderableType:
     table.add_column("verdict", min_width=10)
     for row in matrix.rows:
         table.add_row(
-            row.cell.label,
+            _plain(row.cell.label),
             "n/a" if row.cell.bits_per_weight is None else f"{row.cell.bits_per_weight:.3g}",
             f"{row.identical}/{row.compared}" if row.compared else "n/a",
             "n/a" if row.tokens_identical is None else percent(row.tokens_identical),
@@ -73,6 +74,11 @@ def _empty_table() -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold", min_width=12)
     return table
+
+
+def _plain(name: str) -> Text:
+    """Return a name from a log as text, whose brackets are no markup."""
+    return Text(printable(name))
 
 
 def _parity_notes(matrix: ParityMatrix) -> Iterator[RenderableType]:
@@ -118,7 +124,7 @@ def _table(comparison: Comparison) -> Table:
         value = with_interval(row.metrics.get(comparison.metric, Estimate(value=None)), metric.unit)
         is_baseline = row.verdict == "baseline"
         table.add_row(
-            row.cell.label,
+            _plain(row.cell.label),
             "\n".join(part for part in value if part),
             "" if is_baseline else _ratio(row, comparison.comparisons),
             Text(_verdict(row), style=_VERDICT_STYLE.get(row.verdict, "")),
@@ -176,7 +182,7 @@ def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
     for k in ks:
         table.add_column(f"pass@{k}", justify="right", no_wrap=True)
     for label, estimates in found.items():
-        table.add_row(label, *(_share(estimates[k]) if k in estimates else "n/a" for k in ks))
+        table.add_row(_plain(label), *(_share(estimates[k]) if k in estimates else "n/a" for k in ks))
     yield table
 
 
@@ -189,7 +195,8 @@ def _details(comparison: Comparison) -> Table:
         table.add_column(label + ("" if unit in ("s", "bytes") else f"\n{unit}"), justify="right")
     for row in comparison.rows:
         told = {name: row.metrics.get(name, Estimate(value=None)) for name in shown}
-        table.add_row(row.cell.label, *(with_interval(value, METRICS[name].unit)[0] for name, value in told.items()))
+        values = (with_interval(value, METRICS[name].unit)[0] for name, value in told.items())
+        table.add_row(_plain(row.cell.label), *values)
     return table
 
 
@@ -212,6 +219,23 @@ def _about_intervals(comparison: Comparison) -> Iterator[RenderableType]:
         )
     if any(row.ratio.n == 2 and row.ratio.low is not None for row in comparison.rows):
         yield Text("two rounds: their intervals are of little use; measure five and more", style="dim")
+    if any(row.verdict == "not tested" for row in comparison.rows):
+        yield Text("not tested: one round has no interval", style="dim")
+    if needed := sorted({row.rounds_needed for row in comparison.rows if _is_open(row) and row.rounds_needed}):
+        count = f"{needed[0]}" if len(needed) == 1 else f"{needed[0]} to {needed[-1]}"
+        yield Text(
+            f"no difference shown: about {count} rounds, by the ratios' own scatter, would narrow a 95 % interval down "
+            f"to {percent(comparison.min_effect)}",
+            style="dim",
+        )
+    problems = sorted({row.accuracy.value.n for row in comparison.rows if row.accuracy and row.accuracy.value.n})
+    if problems:
+        count = f"{problems[0]}" if len(problems) == 1 else f"{problems[0]} to {problems[-1]}"
+        yield Text(f"accuracy: its 95 % interval is over n = {count} problems, each counted once", style="dim")
+
+
+def _is_open(row: ComparisonRow) -> bool:
+    return row.verdict == "no difference shown"
 
 
 def _notes(comparison: Comparison) -> Iterator[RenderableType]:
@@ -228,11 +252,14 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
         if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, comparison.baseline)):
             style = "yellow" if row.accuracy.verdict == "lower" else "dim"
             yield Text(f"{row.cell.label}: {text}", style=style)
-    for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
-        for line in lines[:_MOST_NOTES]:
-            yield Text(f"{kind}: {line}", style="yellow")
-        if len(lines) > _MOST_NOTES:
-            yield Text(f"{kind}: {len(lines) - _MOST_NOTES} more, in --json", style="yellow")
+    yield from _few([f"warning: {text}" for text in comparison.warnings])
+    yield from _few([f"finding ({found.severity}): {found}" for found in comparison.findings])
+
+
+def _few(lines: Sequence[str]) -> Iterator[RenderableType]:
+    yield from (Text(line, style="yellow") for line in lines[:_MOST_NOTES])
+    if len(lines) > _MOST_NOTES:
+        yield Text(f"{len(lines) - _MOST_NOTES} more, in --json", style="yellow")
 
 
 def _divergence(divergence: Divergence) -> str:
@@ -269,13 +296,13 @@ def _bars(comparison: Comparison, courses: Courses, *, has_unicode: bool) -> Ite
     table.add_column(no_wrap=True)
     for row, estimate in zip(comparison.rows, estimates, strict=True):
         if estimate is None or estimate.value is None:
-            table.add_row(row.cell.label, Text("not measured", style="dim"), "", "")
+            table.add_row(_plain(row.cell.label), Text("not measured", style="dim"), "", "")
             continue
         certain = round(_BAR_WIDTH * (estimate.low if estimate.low is not None else estimate.value) / longest)
         reach = round(_BAR_WIDTH * (estimate.high if estimate.high is not None else estimate.value) / longest)
         bar = full * max(certain, 0) + line * max(reach - max(certain, 0), 0)
         course = sparkline(courses.values.get(row.cell.cell_id, []), has_unicode=has_unicode)
-        table.add_row(row.cell.label, bar, _rate(estimate.value, metric.unit), course)
+        table.add_row(_plain(row.cell.label), bar, _rate(estimate.value, metric.unit), course)
     yield table
     if any(len(values) > 1 for values in courses.values.values()):
         what = "round by round" if courses.over == "rounds" else "decode speed from an answer's second step to its last"

@@ -11,7 +11,7 @@ from .... import defaults
 from ...api.plan_content import set_options
 from ...api.plugins import installed_plugins
 from .. import exit_codes
-from ..output import CONTEXT, console, json_option, print_json, print_table
+from ..output import CONTEXT, console, echo, json_option, print_json, print_table
 from ..plan_flags import parse_options
 
 if TYPE_CHECKING:
@@ -76,21 +76,23 @@ def _report(subject: Subject, checks: Sequence[Check], *, is_shown: bool) -> Con
 
     report = ConformanceReport.of(subject, list(_results(subject, checks)))
     if is_shown:
-        click.echo(f"{report.backend} with {report.model}, {report.quantisation}, {report.device}")
+        echo(f"{report.backend} with {report.model}, {report.quantisation}, {report.device}")
         print_table(["check", "verdict", "seen"], [_row(result) for result in report.results], empty="no check")
-        click.echo(_summary(report))
+        echo(_summary(report))
     return report
 
 
 def _results(subject: Subject, checks: Sequence[Check]) -> Iterator[CheckResult]:
     """Run the checks one after the other and tell on the error output how each went."""
+    from rich.text import Text
+
     out = console(stderr=True)
     with out.status("") as status:
         for number, check in enumerate(checks, 1):
             place = f"{subject.backend.name} {number}/{len(checks)}"
             status.update(f"{place} {check.name}")
             result = check.run(subject)
-            out.print(f"{place} {check.name}: [{_STYLES[result.verdict]}]{result.verdict}[/]")
+            out.print(Text.assemble(f"{place} {check.name}: ", (result.verdict, _STYLES[result.verdict])))
             yield result
 
 

@@ -21,7 +21,7 @@ from ...errors import UsageError
 from ...host.registry import PluginRecord
 from ...isolation.installers import Command, Specs, install_command
 from .. import exit_codes
-from ..output import CONTEXT, announce, json_option, print_json
+from ..output import CONTEXT, announce, echo, json_option, print_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -56,11 +56,11 @@ def install(
         raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR")
     command = install_command(wanted)
     if dry_run:
-        print_json({"command": command}) if as_json else click.echo(shlex.join(command))
+        print_json({"command": command}) if as_json else echo(shlex.join(command))
         return exit_codes.DONE
     before = {plugin.address: plugin for plugin in installed_plugins().plugins}
     if run(command) != 0:
-        click.echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
+        echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
         return exit_codes.FAILED
     found = [plugin for plugin in listed_anew() if _is_news(plugin, before)]
     broken = list(_broken_requirements())
@@ -69,7 +69,7 @@ def install(
     else:
         _say(found)
     for line in broken:
-        click.echo(f"decodebench: {line}", err=True)
+        echo(f"decodebench: {line}", err=True)
     return exit_codes.FAILED if broken or any(plugin["status"] == "failed" for plugin in found) else exit_codes.DONE
 
 
@@ -83,7 +83,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
     wanted = specs if specs.plain or specs.editable else Specs((name,))
     if dry_run:
         lines = commands(name, wanted, base)
-        print_json({"commands": lines}) if as_json else click.echo("\n".join(map(shlex.join, lines)))
+        print_json({"commands": lines}) if as_json else echo("\n".join(map(shlex.join, lines)))
         return exit_codes.DONE
     found = create(name, wanted, base, partial(run, environment=bare_environment()))
     interpreter = python_in(folder_of(name))
@@ -91,7 +91,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
         print_json({"python": str(interpreter), "plugins": found})
     else:
         _say(found)
-        click.echo(f"they run in {interpreter}")
+        echo(f"they run in {interpreter}")
     return exit_codes.FAILED if any(plugin["status"] == "failed" for plugin in found) else exit_codes.DONE
 
 
@@ -121,14 +121,14 @@ def _is_news(plugin: Mapping[str, Any], before: Mapping[str, PluginRecord]) -> b
 
 def _say(found: Sequence[Mapping[str, Any]]) -> None:
     if not found:
-        click.echo("no plugin came with it: it was there already, or has no entry point of the group 'decodebench'")
+        echo("no plugin came with it: it was there already, or has no entry point of the group 'decodebench'")
     for plugin in found:
         provided = "; ".join(
             f"{hook.removeprefix('decodebench_')}: {', '.join(names)}" for hook, names in plugin["provides"].items()
         )
-        click.echo(f"{plugin['name']} ({plugin['distribution']} {plugin['version']}): {plugin['reason'] or provided}")
+        echo(f"{plugin['name']} ({plugin['distribution']} {plugin['version']}): {plugin['reason'] or provided}")
         for clash in plugin["clashes"]:
-            click.echo(f"  {clash}")
+            echo(f"  {clash}")
 
 
 def _broken_requirements() -> Iterator[str]:

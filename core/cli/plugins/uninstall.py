@@ -14,7 +14,7 @@ from ...host.registry import PluginRecord
 from ...host.user_files import config_file
 from ...isolation.installers import normalised, uninstall_command
 from .. import exit_codes
-from ..output import CONTEXT, json_option, print_json
+from ..output import CONTEXT, echo, json_option, print_json
 from .install import run
 
 
@@ -31,15 +31,15 @@ def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
     command = uninstall_command(distribution)
     content = {"command": command, "distribution": distribution, "plugins": [plugin.name for plugin in found]}
     if dry_run:
-        print_json(content) if as_json else click.echo(shlex.join(command))
+        print_json(content) if as_json else echo(shlex.join(command))
         return exit_codes.DONE
     if run(command) != 0:
-        click.echo(f"decodebench: nothing was removed: `{shlex.join(command)}` failed", err=True)
+        echo(f"decodebench: nothing was removed: `{shlex.join(command)}` failed", err=True)
         return exit_codes.FAILED
     if as_json:
         print_json(content)
     else:
-        click.echo(f"removed {distribution} with {', '.join(plugin.name for plugin in found)}")
+        echo(f"removed {distribution} with {', '.join(plugin.name for plugin in found)}")
     return exit_codes.DONE
 
 
@@ -56,7 +56,7 @@ def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: 
     if as_json:
         print_json({"environment": str(folder), "plugins": names})
     else:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {folder} with {', '.join(names)}")
+        echo(f"{'would remove' if dry_run else 'removed'} {folder} with {', '.join(names)}")
     return exit_codes.DONE
 
 

@@ -42,7 +42,7 @@ _MISSING = ("samples", "token limit", "sampling", "device", "number format")
 _WIDTH = 80
 """Columns to which rich wraps what is no terminal."""
 
-_BAR = re.compile(r"^.*?(?:[0-9]+%\|[^|]*\|\s*[0-9]+/[0-9]+|\b[0-9]+it) \[[^\]]*\]")
+_BAR = re.compile(r"^.*?(?:(?<![0-9])[0-9]+%\|[^|]*\|\s*[0-9]+/[0-9]+|\b[0-9]+it) \[[^\]]{0,200}\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _START_UP = re.compile(r"((?:\[[^\[\]]+\])*)\s*\+([0-9]{1,9}\.[0-9]{2})s (.*)")
 _OWN_START_UP = re.compile(r"\[(?:boot|setup)\].*|.*(?:entering benchmark\w*\.py pid=|pid=[0-9]+ starting; model=).*")

@@ -65,7 +65,7 @@ _NA = ("NA", "N/A", "")
 _MARKS = {"ERROR": "failed", "DRY_RUN": "skipped"}
 _MISSING = ("model", "draft", "samples", "token limit", "sampling", "device", "number format")
 _NO_SAMPLE = "aggregates of a sweep's table: the figures are settings, there is no sample"
-_HISTOGRAM = re.compile(r'"?(\[[^\]]*\])"?')
+_HISTOGRAM = re.compile(r'"?(\[[^\[\]]*\])"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _rows(path: Path, text: str) -> tuple[list[_Row], str | None]:
     rows = [
         _row(path, number, header, fields)
         for number, line in enumerate(lines[1:], start=2)
-        if (fields := _split(path, number, line))
+        if line.strip() and (fields := _split(path, number, line))
     ]
     if not rest or not lines:
         return rows, None

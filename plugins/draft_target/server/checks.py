@@ -23,8 +23,20 @@ if TYPE_CHECKING:
 MOST_CANDIDATES = 64
 MOST_DRAFTED = 512
 _MOST_LOGITS = 2**27  # numbers of float32: half a gigabyte, and twice that while a rule works on them
+_MOST_CHARACTERS_PER_TOKEN = 32  # on average over a prompt; text has about 4, blanks in code more
 _LEAST_TEMPERATURE = 1e-3
 _LEAST_LOGPROB = -700.0  # below, a float64 probability is 0
+
+
+def check_length(characters: int, ids: int, model: CausalModel) -> None:
+    """Refuse a prompt beyond any that the context holds, before anything is made of it: tokenising takes memory."""
+    most = model.context * _MOST_CHARACTERS_PER_TOKEN
+    if characters > most:
+        raise invalid(
+            f"prompt has {characters} characters; a context of {model.context} tokens is asked for at most {most}"
+        )
+    if ids > model.context:
+        raise invalid(f"prompt_token_ids has {ids} ids; the context holds {model.context}")
 
 
 def check_ids(name: str, ids: Sequence[int], model: CausalModel) -> None:

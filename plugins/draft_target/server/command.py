@@ -10,8 +10,9 @@ import click
 from .... import BackendError, UsageError, find_model
 from ....core.sdk.cores import cores
 from ....core.sdk.sizes import Size
+from ..address import is_loopback
 from ..backend import DraftTargetBackend
-from .security import is_loopback, read_pem, read_token
+from .security import read_pem, read_token
 
 _FILE = click.Path(path_type=Path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,14 +75,3 @@ def read_pem(option: str, file: str | Path) -> bytes:
     if b"-----BEGIN" not in content:
         raise UsageError(f"{option} {file}: no PEM file")
     return content
-
-
-def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT can be reached from this machine alone."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -28,7 +28,7 @@ from ..proto.verification_pb2_grpc import VerificationServicer
 from ..rules import RuleName, rule_for
 from ..verifier import EmbeddedVerifier
 from ..wire import PROTOCOL_VERSION, rule_number
-from .checks import check_ids, check_room, proposal_of, rule_of, sampling_of
+from .checks import check_ids, check_length, check_room, proposal_of, rule_of, sampling_of
 from .log import Log
 from .refusal import Refused, invalid
 from .sessions import Sessions
@@ -157,7 +157,7 @@ class TargetService(VerificationServicer):
             return pb.GenerateResponse(
                 request_id=request.request_id,
                 token_ids=ids,
-                text=self._codec.decode(ids),
+                text=self._codec.decode_behind(ids),
                 metrics=_metrics(steps, time.perf_counter() - began),
             )
 
@@ -172,7 +172,7 @@ class TargetService(VerificationServicer):
                     steps.append(step)
                     yield step.token_ids
 
-            for text in pieces(self._codec.decode, committed()):
+            for text in pieces(self._codec.decode_behind, committed()):
                 yield pb.InferenceChunk(request_id=request.request_id, token_ids=steps[-1].token_ids, text=text)
             metrics = _metrics(steps, time.perf_counter() - began)
             yield pb.InferenceChunk(request_id=request.request_id, is_final=True, metrics=metrics)
@@ -180,6 +180,7 @@ class TargetService(VerificationServicer):
     def _request(self, request: pb.GenerateRequest) -> Request:
         if bool(request.prompt) == bool(request.prompt_token_ids):
             raise invalid("give either prompt or prompt_token_ids")
+        check_length(len(request.prompt), len(request.prompt_token_ids), self._model)
         ids = self._codec.encode(request.prompt) if request.prompt else list(request.prompt_token_ids)
         check_ids("prompt_token_ids", ids, self._model)
         if not ids or request.max_new_tokens < 1:

@@ -24,7 +24,7 @@ _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VAL
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
 _TABLE = re.compile(r"\|\s*model\s*\|.*\|\s*test\s*\|\s*t/s\s*\|")
 _BUILD = re.compile(r"build: ([0-9a-f]{5,40}|unknown) \(([0-9]{1,9})\)")
-_JSON_START = re.compile(r"^\s*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
+_JSON_START = re.compile(r"^[^\S\n]*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
 _BETWEEN = re.compile(r"[\s,\[]*(?:(?![\s{\]])[^\n]*(?:\n|\Z)\s*)*")
 _TEST = re.compile(r"(?:pp ?(?P<n_prompt>\d{1,9}))?\+?(?:tg ?(?P<n_gen>\d{1,9}))?(?: @ d(?P<n_depth>\d{1,9}))?")
 _SHORT = {
@@ -132,11 +132,12 @@ def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
     start = _JSON_START.search(text)
     assert start is not None
     at, is_open = start.end() - 1, text[start.end() - 1] == "["
+    line = text.count("\n", 0, at) + 1
     while begun := _BETWEEN.match(text, at):
+        line += text.count("\n", at, begun.end())
         at = begun.end()
         if at == len(text) or text[at] == "]":
             break
-        line = text.count("\n", 0, at) + 1
         try:
             end = json.JSONDecoder().raw_decode(text, at)[1]
         except (ValueError, RecursionError) as error:
@@ -145,7 +146,11 @@ def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
                 raise malformed(path, line, "line", "no JSON") from error
             _take_cut(path, line, text[at:], tests)
             return
-        tests.rows.append(_row_of(parse_object(path, line, text[at:end])))
+        fields = parse_object(path, line, text[at:end])
+        if not fields.content:
+            raise malformed(path, line, "line", "an object without fields is no test")
+        tests.rows.append(_row_of(fields))
+        line += text.count("\n", at, end)
         at = end
     if is_open and not text.startswith("]", at):
         tests.cut = "the list is not closed: llama-bench did not end, or the file was cut"

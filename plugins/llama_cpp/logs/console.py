@@ -26,20 +26,21 @@ from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label
 from .console_settings import gpus_of, settings_of
 
-_PRINTER = r"(?:llama_perf_context_print|llama_print_timings|common_perf_print|slot +print_timings?)\b[^=]*?:?"
+# What is between the two is bounded, as a path is below: a line of a million blanks would else be tried from each.
+_PRINTER = r"(?:llama_perf_context_print|llama_print_timings|common_perf_print|slot +print_timings?)\b[^=]{0,200}?"
 _TIME = re.compile(
-    rf"{_PRINTER}\s+(?P<what>load|prompt eval|eval|total|sample|sampling) time\s*=\s*(?P<ms>\S+) ms"
+    rf"{_PRINTER}(?<=\s)(?P<what>load|prompt eval|eval|total|sample|sampling) time\s*=\s*(?P<ms>\S+) ms"
     r"(?:\s*/\s*(?P<count>\S+) (?P<unit>runs|tokens))?"
 )
 _BARE = re.compile(
     r"\s*(?P<what>prompt eval|eval|total) time\s*=\s*(?P<ms>\S+) ms\s*/\s*(?P<count>\S+) (?P<unit>tokens)"
 )
-_SLOT = re.compile(r"slot +print_timing.*\|\s*$")
+_SLOT = re.compile(r"slot +print_timing")
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
 _INFO = r"(?:print_info|llm_load_print_meta):"
 _MODEL = {
-    "file": re.compile(r"llama_model_loader: loaded meta data with .* from (.+) \(version "),
+    "file": re.compile(r"llama_model_loader: loaded meta data with .{1,80}? from (.{1,1024}?) \(version "),
     "name": re.compile(rf"{_INFO} general\.name\s*= (.+)"),
     "type": re.compile(rf"{_INFO} model type\s*= (.+)"),
     "format": re.compile(rf"{_INFO} (?:file type|model ftype)\s*= (.+)"),
@@ -100,7 +101,7 @@ def _blocks(path: Path, lines: Sequence[str]) -> list[_Block]:
     load_ms: float | None = None
     is_slot = False
     for at, line in enumerate(lines, start=1):
-        is_slot = is_slot or bool(_SLOT.search(line))
+        is_slot = is_slot or bool(line.rstrip().endswith("|") and _SLOT.search(line))
         found = _TIME.search(line) or (_BARE.match(line) if is_slot else None)
         if not found:
             if (draft := _DRAFT.search(line)) and blocks:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import random
 import signal
+import subprocess
 import threading
 import time
 import uuid
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from decodebench.core.errors import BackendError, ModelError, SampleError
+from decodebench.core.errors import BackendError, ModelError, SampleError, UsageError
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
 from decodebench.plugins.reference.family import END_ID
@@ -397,16 +399,21 @@ def test_no_server_is_said(tiny):
         tiny.backend(server=f"localhost:{port}")
 
 
-def test_tokens_and_tls(tiny, serve, tmp_path):
-    import subprocess
-
-    token, key, certificate = (tmp_path / name for name in ("token", "key.pem", "cert.pem"))
-    token.write_text("s3cret\n")
+def made_certificate(folder):
+    """Return a key and a certificate of localhost, signed by itself."""
+    key, certificate = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
         check=True, capture_output=True,
     )  # fmt: skip
+    return key, certificate
+
+
+def test_tokens_and_tls(tiny, serve, tmp_path):
+    key, certificate = made_certificate(tmp_path)
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
     closed = serve(
         "-m", "tiny:target", "--threads", 1, "--tls-cert", certificate, "--tls-key", key, "--auth-token-file", token
     )
@@ -417,12 +424,40 @@ def test_tokens_and_tls(tiny, serve, tmp_path):
     backend.close()
     with pytest.raises(BackendError, match="auth_token_file"):
         tiny.backend(**known)
-    with pytest.raises(BackendError, match="no verification server answers"):
+    with pytest.raises(BackendError, match="no verification server answers.*speaks TLS: .*tls_ca"):
         tiny.backend(server=known["server"], auth_token_file=str(token))
     credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
     with grpc.secure_channel(known["server"], credentials) as channel:
         status = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
         assert status == health_pb2.HealthCheckResponse.SERVING  # load balancers have no token
+
+
+def test_a_client_with_tls_says_that_a_server_has_none(tiny, server, tmp_path):
+    _, certificate = made_certificate(tmp_path)
+    with pytest.raises(BackendError, match="it speaks no TLS"):
+        tiny.backend(server=server.address, tls_ca=str(certificate))
+
+
+@pytest.mark.parametrize("server", ["example.org:50051", "10.0.0.7:50051", "[2001:db8::1]:50051", "localhost.evil:1"])
+def test_without_tls_no_token_leaves_the_machine(cli, tiny, tmp_path, server):
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    with pytest.raises(UsageError, match="without TLS"):
+        tiny.backend(server=server, auth_token_file=str(token))
+    sets = (f"draft-target.server={server}", f"draft-target.auth_token_file={token}")
+    flags = [flag for each in sets for flag in ("--set", each)]
+    result = cli("run", "-b", "draft-target", "-m", "tiny:target", "-o", tmp_path / "out", *flags)
+    assert result.code == 2 and "without TLS" in result.err
+
+
+def test_a_prompt_beyond_the_context_is_refused_before_it_is_tokenised(stub, server):
+    before = psutil.Process(server.process.pid).memory_info().rss
+    for prompt in ({"prompt": "a b " * 4_000_000}, {"prompt_token_ids": [1] * 3_000_000}):
+        start = time.perf_counter()
+        request = pb.GenerateRequest(max_new_tokens=1, **prompt)
+        assert code_of(stub.Generate, request, timeout=60) is Code.INVALID_ARGUMENT
+        assert time.perf_counter() - start < 20
+    assert psutil.Process(server.process.pid).memory_info().rss - before < 300 * 10**6
 
 
 @pytest.mark.parametrize(

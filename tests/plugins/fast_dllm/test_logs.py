@@ -50,6 +50,10 @@ def imported(folder, *sources):
     return Store.open(folder)
 
 
+def by_check(store):
+    return {found.check: found for found in findings(store, "imported", further=all_plugins().findings.values)}
+
+
 def test_the_nine_runs_have_the_printed_figures(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
         rows = store.dicts("SELECT settings->>'published_config' AS config, * FROM run_metrics")
@@ -64,26 +68,27 @@ def test_the_nine_runs_have_the_printed_figures(tmp_path):
 
 def test_the_tool_says_what_is_wrong_with_them(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
-        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
-    slow = [text for text in found if "took 2.18 times as long" in text]
-    assert len(slow) == 1 and re.match("'fast-dllm unknown on .* reuse_k=1 layer_subset=first' took", slow[0])
-    assert "436484 tokens" in slow[0] and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow[0]
-    assert "before layer_subset is blamed" in slow[0]
-    assert any("9 cells ran on 3 hosts" in text for text in found)
-    assert any("'layer_subset' shows no effect on accuracy: in 3 groups" in text and "0.53" in text for text in found)
-    assert sum("the layers cannot matter" in text for text in found) == 2
-    assert any("3 repeats of one experiment" in text for text in found)
-    assert not any("one and the same accuracy" in text for text in found)
-    assert not any("one of the three is wrong" in text for text in found)
+        found = by_check(store)
+    slow = str(found["slow-hosts"])
+    assert re.match("'fast-dllm unknown on .* reuse_k=1 layer_subset=first' took 2.18 times as long", slow)
+    assert "436484 tokens" in slow and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow
+    assert "before layer_subset is blamed" in slow
+    assert "9 cells ran on 3 hosts" in found["several-hosts"].text
+    idle = found["idle-layers"]
+    assert len(idle.cells) == 9 and sum("the layers cannot matter" in text for text in idle.details) == 2
+    assert any("3 repeats of one experiment" in text for text in idle.details)
+    assert found.keys() == {"slow-hosts", "several-hosts", "idle-layers", "single-rounds"}
 
 
 def test_nine_identical_accuracies_are_an_option_that_did_nothing(tmp_path):
     with imported(tmp_path, "mmlu") as store:
-        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
+        found = by_check(store)
         accuracies = store.query("SELECT DISTINCT accuracy, e2e_tokens_per_s FROM run_metrics")[1]
     assert accuracies == [(0.6652898447514599, None)]
-    assert any("9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in t for t in found)
-    assert sum("never applied" in text for text in found) == 3
+    one = found["one-accuracy"].text
+    assert "9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in one
+    assert sum("never applied" in text for text in found["idle-layers"].details) == 3
+    assert "several-hosts" not in found  # nothing was timed
 
 
 def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
@@ -95,7 +100,7 @@ def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
     collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
         found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
-    assert any("40.51 tokens/s, the log says 45.01" in text for text in found)
+    assert any("40.51 tokens/s, the log has 45.01" in text for text in found)
 
 
 def _ending(ratios, end):

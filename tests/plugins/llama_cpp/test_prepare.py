@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from decodebench.core.cache import ModelCache
 from decodebench.core.errors import ModelError
+from decodebench.core.sdk.tokenizer import Codec
 from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
 from decodebench.plugins.llama_cpp.options import LlamaCppOptions
+from decodebench.plugins.reference import WEIGHTS_FOLDER
 
 from ..models import resolve
 from .conftest import byte_level_tokenizer, save_checkpoint
@@ -90,7 +93,7 @@ def test_gguf_file_and_folder_with_one_are_taken_as_they_are(load, checkpoints, 
         loaded = load(path, "q4_k_m")
         assert loaded.prepared.path == lone
         assert loaded.prepared.bits_per_weight == made.bits_per_weight
-        assert set(loaded.facts.stop_token_ids) >= {0, 2}
+        assert set(Codec(path, loaded.backend).stop_ids()) == {0, 2}
 
 
 def test_quantised_gguf_is_not_quantised_again(checkpoints, cache, tmp_path):
@@ -225,3 +228,40 @@ def test_cut_gguf_is_refused(checkpoints, cache, tmp_path):
     path.write_bytes(prepare(checkpoints["qwen3"], "f16", cache).path.read_bytes()[:-100_000])
     with pytest.raises(ModelError, match=r"cut.gguf: cannot be read as GGUF, or is cut off"):
         prepare(path, "f16", cache)
+
+
+def test_a_damaged_file_is_made_again_and_answers_alike(cli, tmp_path):
+    environment = {"DECODEBENCH_CACHE": str(tmp_path / "own")}
+    ask = ("run", "-b", "llama-cpp", "-m", "tiny:target", "-q", "q8_0", "--task", "tiny-gsm", "--samples", 2)
+    ask = (*ask, "--rounds", 1, "--warmup", 0, "--max-new-tokens", 16)
+
+    def answers(folder):
+        result = cli(*ask, "-o", tmp_path / folder, env=environment)
+        assert result.code == 0, result.err
+        query = "select text from samples order by sample_id"
+        return result.err, cli("query", query, tmp_path / folder, "--json").json["rows"]
+
+    _, whole = answers("whole")
+    (file,) = (tmp_path / "own").glob("*q8_0*/model.gguf")
+    content = file.read_bytes()
+    changed = bytearray(content)
+    for place in range(len(changed) // 2, len(changed), len(changed) // 400):
+        changed[place] ^= 0x10
+    file.write_bytes(bytes(changed))
+    told, again = answers("again")
+    assert told.count("is made again") == 1 and again == whole and file.read_bytes() == content
+    assert answers("after")[0].count("is made again") == 0
+
+
+def test_equal_content_under_two_names_is_stored_once(cli, tmp_path):
+    environment = {"DECODEBENCH_CACHE": str(tmp_path / "own")}
+    paths = []
+    for name in ("one", "other"):
+        shutil.copytree(WEIGHTS_FOLDER / "target", tmp_path / name)
+        made = cli("prepare", "-b", "llama-cpp", tmp_path / name, "-q", "f16", "--json", env=environment)
+        gguf = Path(made.json[0]["path"])
+        shutil.copy(gguf, tmp_path / f"{name}.gguf")
+        again = cli("prepare", "-b", "llama-cpp", tmp_path / f"{name}.gguf", "-q", "q8_0", "--json", env=environment)
+        paths.append((gguf, Path(again.json[0]["path"])))
+    assert paths[0] == paths[1]
+    assert len(cli("cache", "--json", env=environment).json["entries"]) == 2
