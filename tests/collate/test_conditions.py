@@ -66,7 +66,9 @@ VALUES = {
     "seed": [None, 0, 1], "samples": [None, 4, 8], "attempts": [None, 1, 2], "warmup": [None, 0, 1],
     "max_new_tokens": [None, 64, 128], "batch_size": [None, 1, 4], "depth": [None, 0, 512],
     "ignore_eos": [None, False, True], "chat": [None, False, True], "stop": [None, (), ("a",)],
-    "first_step_is_prefill": [None, False, True], "conditions": [{}, {"stack": "rocm6"}, {"stack": "rocm7"}],
+    "system": [None, "Be brief."], "allow_clipped": [None, False, True], "stop_token_ids": [None, (2,), (2, 3)],
+    "context_length": [None, 2048, 4096], "first_step_is_prefill": [None, False, True],
+    "conditions": [{}, {"stack": "rocm6"}, {"stack": "rocm7"}],
     "sampling": [
         RecordedSampling(),
         RecordedSampling(temperature=0.0),
