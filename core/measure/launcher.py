@@ -11,15 +11,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from ..errors import BackendError
 from ..isolation import worker_part
 from ..records.schema import Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import cores
+from .engine_text import engine_text_file
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -57,7 +59,7 @@ def run_worker(
 
     Args:
         job: what to do.
-        engine_text: file that takes what the engine prints; None drops it.
+        engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
         timeout_s: the process is killed after so many seconds.
         on_line: called with each line the worker sends, ``finish`` left out.
         module: what the process runs; it speaks the worker's protocol.
@@ -66,18 +68,12 @@ def run_worker(
         KeyboardInterrupt: passed on after the worker was killed.
         OSError: from ``on_line`` (such as a full disk), after the worker was killed.
     """
-    text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
-    try:
+    with engine_text_file(engine_text) if engine_text else nullcontext(subprocess.DEVNULL) as text:
         worker = _start(job, module, text)
         try:
             return _converse(worker, job, timeout_s, on_line, engine_text)
         finally:
             _kill(worker)
-    finally:
-        if not isinstance(text, int):
-            text.close()
-        if engine_text is not None and engine_text.is_file() and engine_text.stat().st_size == 0:
-            engine_text.unlink()
 
 
 def request(job: Job, kind: str, timeout_s: float) -> Line:
