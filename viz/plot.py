@@ -69,8 +69,8 @@ def read(store: Queryable, figure: Figure, comparison: Comparison) -> list[Row]:
         raise MissingDataError(f"experiment {comparison.experiment!r} has no {figure.needs}")
     if len(comparison.rows) > _MOST_CELLS:
         raise MissingDataError(
-            f"experiment {comparison.experiment!r} has {len(comparison.rows)} cells, more than the {_MOST_CELLS} that a "
-            "figure can tell apart; `decodebench export` and `query` give their figures"
+            f"experiment {comparison.experiment!r} has {len(comparison.rows)} cells, more than the {_MOST_CELLS} that "
+            "a figure can tell apart; `decodebench export` and `query` give their figures"
         )
     said = {row.cell.cell_id: compared(row, comparison.metric) for row in comparison.rows}
     rows = [dict(zip(columns, row, strict=True)) for row in values]
