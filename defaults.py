@@ -5,12 +5,14 @@ from __future__ import annotations
 OUTPUT = "benchmark_output"
 SEED = 42
 
-ROUNDS = 3  # the fewest from which a t interval on per-round ratios says anything
+ROUNDS = 5  # three leave a half-width of 9 % under 3 % launch noise, five find a difference of 10 % in 96 % of cases
 WARMUP = 1  # fixed and declared; never "until stable": two runs would then differ in warm-up
 SAMPLES = 16
 MAX_NEW_TOKENS = 128
 BATCH_SIZE = 1
 TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
+WORKER_LINE_BYTES = 2**28  # that a worker may send at once: whole distributions over a long text
+LOG_LINE_BYTES = 2**24  # of a raw log: the text of a prompt of some million tokens
 ENGINE_TEXT_BYTES = 64 * 2**20  # of what an engine prints in a round; beyond, the middle is left out
 
 MIN_EFFECT = 0.02  # differences below this are called equivalent, however certain

@@ -3,6 +3,7 @@
 ``tinygrad`` stands against ``python -m tinygrad.llm --benchmark`` on the same GGUF file and the same context: one token
 after another from an empty cache; its first steps, which capture and compile, are left out on both sides. ``mlc`` (TVM
 with our CPU schedule) stands against the ``transformers`` backend in float32: decode and prefill of random prompts.
+``mlx`` stands against ``mlx_lm.benchmark`` on the same folder, which is stored in float32.
 Every figure comes from a process of its own; the ratio's 95 % t interval is over rounds.
 """
 
@@ -31,6 +32,7 @@ from decodebench.core.sdk.models import resolve
 _TIMEOUT_S = 900.0
 _WARM_UP_STEPS = 4  # of tinygrad's own tool: the first calls capture and compile
 _RATE = re.compile(r"([\d.]+) ms,\s+([\d.]+) tok/s")
+_MLX_RATES = re.compile(r"Averages: prompt_tps=([\d.]+), generation_tps=([\d.]+)")
 
 Rates = dict[str, float]
 """Tokens/s by phase: ``prefill`` and ``decode``."""
@@ -79,12 +81,24 @@ def tinygrad_tool_rates(name: str, quantisation: str, context: int, tokens: int,
     return {"decode": 1e3 * len(steady) / sum(steady)}
 
 
+def mlx_tool_rates(name: str, load: dict[str, int]) -> Rates:
+    """Return the rates that ``python -m mlx_lm.benchmark`` prints."""
+    folder = resolve(name, all_plugins().models, ModelCache()).path
+    command = [sys.executable, "-m", "mlx_lm.benchmark", "--model", str(folder), "-p", str(load["prompt"])]
+    command += ["-g", str(load["tokens"]), "-n", str(load["repetitions"])]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    found = _MLX_RATES.search(ended.stdout)
+    if ended.returncode != 0 or found is None:
+        raise UsageError(f"mlx_lm.benchmark failed: {ended.stderr[-500:] or ended.stdout[-500:]}")
+    return {"prefill": float(found[1]), "decode": float(found[2])}
+
+
 @click.command()
-@click.option("--model", default="random:qwen3-100m", show_default=True, help="For mlc against transformers.")
+@click.option("--model", default="random:qwen3-100m", show_default=True, help="For mlc and mlx.")
 @click.option("--tinygrad-model", default="random:qwen3-30m", show_default=True)
 @click.option("--rounds", type=click.IntRange(2), default=5, show_default=True)
 @click.option("--tokens", type=click.IntRange(8), default=64, show_default=True, help="Tokens per generation.")
-@click.option("--prompt", type=click.IntRange(1), default=128, show_default=True, help="Prompt tokens for mlc.")
+@click.option("--prompt", type=click.IntRange(1), default=128, show_default=True, help="Prompt tokens for mlc and mlx.")
 @click.option("--repetitions", type=click.IntRange(1), default=3, show_default=True, help="Generations per process.")
 @click.option("--threads", type=click.IntRange(1), default=cores(), show_default=True)
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write every rate there, too.")
@@ -98,7 +112,7 @@ def main(
     threads: int,
     file: Path | None,
 ) -> None:
-    """Compare tinygrad with its own tool, and mlc with transformers."""
+    """Compare tinygrad and mlx with their own tools, and mlc with transformers."""
     load = {"tokens": tokens, "prompt": prompt, "repetitions": repetitions}
     one = {**load, "prompt": 1}
     context = 128 if tokens + _WARM_UP_STEPS < 128 else tokens + _WARM_UP_STEPS
@@ -109,6 +123,8 @@ def main(
         "transformers float32": lambda: plugin_rates("transformers", model, "none", threaded, load),
         "mlc q0f32": lambda: plugin_rates("mlc", model, "q0f32", threaded, load),
         "mlc q4f16_1": lambda: plugin_rates("mlc", model, "q4f16_1", threaded, load),
+        "mlx none": lambda: plugin_rates("mlx", model, "none", {}, load),
+        "mlx_lm.benchmark": lambda: mlx_tool_rates(model, load),
     }
     pairs = [
         ("tinygrad f32", "tinygrad.llm f32", "decode", tinygrad_model, 0.97),
@@ -116,6 +132,8 @@ def main(
         ("mlc q4f16_1", "transformers float32", "decode", model, 1.8),
         ("mlc q0f32", "transformers float32", "prefill", model, 1.0),
         ("mlc q4f16_1", "transformers float32", "prefill", model, 1.0),
+        ("mlx none", "mlx_lm.benchmark", "decode", model, 0.97),
+        ("mlx none", "mlx_lm.benchmark", "prefill", model, 0.97),
     ]
     measured: dict[str, list[Rates]] = {name: [] for name in sides}
     try:

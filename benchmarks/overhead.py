@@ -27,6 +27,7 @@ from decodebench.collate.statistics.intervals import t_interval
 from decodebench.core.contract.model_source import ResolvedModel
 from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.isolation.processes.messages import Prepared
 from decodebench.core.measure.environment import capture
 from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import request, run_worker
@@ -105,7 +106,7 @@ def prepared(backend: str, model: ResolvedModel, options: dict, quantisation: st
         model=ModelJob.of(model),
         cache_root=ModelCache().root,
     )
-    return PreparedJob.model_validate(request(job, "prepared", _TIMEOUT_S)["model"])
+    return request(job, Prepared, _TIMEOUT_S).model
 
 
 def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> float:

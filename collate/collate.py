@@ -51,14 +51,24 @@ class CollateReport(Record):
     removed: tuple[str, ...] = Field(default=(), description="files that are gone, and their runs with them")
     problems: tuple[Problem, ...] = Field(default=(), description="every file with a problem, old ones included")
     failed_imports: tuple[str, ...] = Field(default=(), description="those of them that this call was to import")
+    unread: tuple[str, ...] = Field(
+        default=(), description="those of them that the system did not let us read now; the next call tries again"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store open for reading, and what is wrong with the files behind it."""
+    """A store open for reading, and what is wrong with the files behind it.
+
+    Attributes:
+        store: the store.
+        problems: every file with a problem.
+        unread: those of them that the system did not let us read now.
+    """
 
     store: Store
     problems: tuple[Problem, ...]
+    unread: tuple[str, ...] = ()
 
 
 def collate(
@@ -117,8 +127,8 @@ def open_current(
     if store is None and not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         store = _open_elsewhere(folder, registry, progress)
     elif store is None:
-        collate(folder, registry, progress=progress, announce=announce)
-        store = Store.open(folder)
+        report = collate(folder, registry, progress=progress, announce=announce)
+        return Opened(Store.open(folder), report.problems, report.unread)
     return Opened(store, _problems(store))
 
 
@@ -181,9 +191,12 @@ def _check_logs_are_there(folder: Path, files: list[LogFile], outdated: Outdated
 
 
 def _bring_in(store: Store, files: list[LogFile], reader: Reader, progress: Progress | None) -> CollateReport:
-    done = load(store, files, reader, progress)
-    words = {word: tuple(name for name in done if done[name] == word) for word in set(done.values())}
-    return CollateReport(problems=_problems(store), **words)
+    loaded = load(store, files, reader, progress)
+    order = {file.name: place for place, file in enumerate(files)}  # after those that were removed
+    names = sorted(loaded.words, key=lambda name: order.get(name, -1))
+    words = {word: tuple(name for name in names if loaded.words[name] == word) for word in set(loaded.words.values())}
+    unread = [Problem(file=name, text=text) for name, text in loaded.unread.items()]
+    return CollateReport(problems=(*_problems(store), *unread), unread=tuple(loaded.unread), **words)
 
 
 def _problems(store: Store) -> tuple[Problem, ...]:

@@ -143,7 +143,7 @@ def _damage(folder: Path) -> str | None:
     """Say in what an entry is not as it was written; None where it is."""
     try:
         lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-        listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        listed = {name: checksum for checksum, name in (line.split("  ", 1) for line in lines)}
     except FileNotFoundError:
         return f"it has no {CHECKSUMS}"
     except (OSError, ValueError) as error:

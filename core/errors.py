@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from traceback import walk_tb
 
 
 class DecodebenchError(Exception):
@@ -48,3 +51,32 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     suggestion = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else ""))
+
+
+def described(error: BaseException) -> str:
+    """Word an exception of a plugin's code: its type, its text on one line, and the plugin's line that led to it."""
+    text = " ".join(str(error).split())
+    places = [
+        (str(frame.f_globals.get("__name__")).partition(".")[0], f"{frame.f_code.co_filename}:{line}")
+        for frame, line in walk_tb(error.__traceback__)
+        if not _is_hosts(str(frame.f_globals.get("__name__")))
+    ]
+    place = next((place for top, place in reversed(places) if top == places[0][0]), None)
+    return type(error).__name__ + (f": {text}" if text else "") + (f" ({place})" if place else "")
+
+
+@contextmanager
+def plugin_code(what: str) -> Iterator[None]:
+    """Turn what a plugin's code raises into a ``PluginError`` that says of whom and where; our own errors pass."""
+    try:
+        yield
+    except DecodebenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what}: {described(error)}") from error
+
+
+def _is_hosts(module: str) -> bool:
+    """Whether a module is Python's or the host's; built-in plugins are neither."""
+    top, *rest = module.split(".")
+    return top in sys.stdlib_module_names or (top == "decodebench" and rest[:1] != ["plugins"])

@@ -17,7 +17,7 @@ from .waiting import Gate
 from .warm_process import WarmProcess
 
 TESTS = Path(__file__).parent
-LONGEST = ("test_demo.py", "test_four_engines.py")
+LONGEST = ("test_demo.py", "test_every_engine.py")
 SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
 LONG = {  # of the rooms, what starts many processes or a browser, or measures this machine
     "collate": ("test_store_life.py",),

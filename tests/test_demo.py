@@ -7,8 +7,8 @@ import pytest
 from decodebench.core.cli.demo import demo_plan
 from decodebench.core.isolation.plugins import all_plugins
 
-pytestmark = pytest.mark.timeout(900)  # seven engines, two rounds
-BITS = {"transformers": [32, 8], "llama-cpp": [32, 8, 4.5], "tinygrad": [32, 8, 4.5], "mlc": [32, 8, 4.5]}
+pytestmark = pytest.mark.timeout(900)  # eight engines, two rounds
+BITS = {"transformers": [32, 8], **dict.fromkeys(("llama-cpp", "tinygrad", "mlc", "mlx"), [32, 8, 4.5])}
 ONE_FORMAT = ("dflash", "fast-dllm", "draft-target")
 
 
@@ -26,7 +26,7 @@ def test_it_plans_every_engine_near_32_8_and_4_bits():
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(("tinygrad", "mlc"), id="without-compilers"), pytest.param((), marks=pytest.mark.nightly)],
+    params=[pytest.param(("tinygrad", "mlc", "mlx"), id="three-fewer"), pytest.param((), marks=pytest.mark.nightly)],
 )
 def demo(request, cli_for, tmp_path_factory):
     """The demo's folder, how it ended and the engines in it; those that compile first take most of the time."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .plugin_folder import decoder
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "plugins" / "reference" / "MODEL_CARD.md"]
 
@@ -22,7 +24,7 @@ TESTED = {
     ("conformance.md", "python", 1),  # below
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plugins.md", "python", 1),  # below
-    ("plugins.md", "toml", 1),  # below
+    ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
     ("slides.md", "typst", 1),  # tests/viz/test_slides.py
     ("tutorial.md", "python", 7),  # tests/test_tutorial.py
@@ -141,9 +143,12 @@ def test_the_versions_page_names_a_version_that_is_accepted(cli, tmp_path):
 
 
 def test_the_config_of_the_plugin_page_is_read(cli, tmp_path):
-    (table,) = blocks(ROOT / "docs" / "plugins.md", "toml")
-    (tmp_path / "config.toml").write_text(table)
-    assert "plugin 'my-engine' is failed: /path/to/venv/bin/python: No such file" in cli("backends").err
+    (tmp_path / "config.toml").write_text("\n".join(blocks(ROOT / "docs" / "plugins.md", "toml")))
+    (tmp_path / "my_decoder.py").write_text(decoder("mine"))
+    listed = cli("backends")
+    assert "plugin 'my-engine' is failed: /path/to/venv/bin/python: No such file" in listed.err
+    assert "plugin 'window_attention' is failed" in listed.err
+    assert "mine" in listed.out
 
 
 def test_every_block_of_code_has_a_test():

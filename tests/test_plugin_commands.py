@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from decodebench.core.cli.plugins import kinds
+from decodebench.core.host import provenance
 
 from .plugin_folder import decoder, distribution
 
 ROOT = Path(__file__).parent.parent
-KINDS = ("ngram", "prompt-lookup")
+KINDS = tuple(kinds.KINDS)
 
 
 def test_one_plugin_is_shown_whole(cli, tmp_path):
@@ -55,6 +60,53 @@ def test_a_new_plugin_is_typed(cli, tmp_path, kind):
     assert ended.returncode == 0, ended.stdout
 
 
+WITH_ENGINE = ("ngram", "prompt-lookup", "figure", "finding")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.nightly, pytest.mark.timeout(1500)]) if kind in WITH_ENGINE else kind
+        for kind in KINDS
+    ],
+)
+def test_what_is_written_is_green_as_written(cli, tmp_path, kind):
+    assert cli("plugins", "new", "my-first", "--kind", kind, cwd=tmp_path).code == 0
+    prefix = Prefix(tmp_path / "env")
+    folder, python = tmp_path / "my-first", prefix.folder / "bin" / "python"
+    content = tomllib.loads((folder / "pyproject.toml").read_text())
+    test = content["project"]["optional-dependencies"]["test"]
+    assert "pytest" in {Requirement(text).name for text in test}
+    needs = ["--no-deps", "--no-build-isolation", "--no-index"]  # all is there already
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *needs, "-e", str(folder)]
+    subprocess.run(pip, check=True, capture_output=True)
+    ended = subprocess.run([str(python), "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+    provided = json.loads(prefix("plugins", "show", "my-first", "--json").stdout)["provides"]
+    assert provided == {kinds.KINDS[kind].hook: ["my-first"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        (
+            {"url": "https://host/repo.git", "vcs_info": {"vcs": "git", "commit_id": "abc123"}},
+            "decodebench[mlx] @ git+https://host/repo.git@abc123",
+        ),
+        ({"url": "file:///downloads/decodebench-3.1.whl", "archive_info": {}}, None),
+        ({"url": "file:///checkouts/decodebench", "dir_info": {"editable": True}}, None),
+        (None, "decodebench[mlx]>=3.1"),
+    ],
+)
+def test_decodebench_is_asked_for_by_the_place_that_it_came_from(tmp_path, monkeypatch, source, asked):
+    """A name alone is answered by whoever has it on an index."""
+    distribution(tmp_path, "decodebench", "3.1")
+    if source is not None:
+        (tmp_path / "decodebench-3.1.dist-info" / "direct_url.json").write_text(json.dumps(source))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert provenance.own_requirement("mlx") == (asked or f"decodebench[mlx] @ {source['url']}")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -62,7 +114,8 @@ def test_a_new_plugin_is_typed(cli, tmp_path, kind):
         ("../elsewhere", "words of a-z and 0-9"),
         ("json", "Python has a word or module 'json'"),
         ("lambda", "Python has a word or module 'lambda'"),
-        ("llama-cpp", "there is a backend of this name already"),
+        ("llama-cpp", "provides something of this name"),
+        ("tiny-gsm", "provides something of this name"),
         ("pydantic", "a module 'pydantic' is installed already"),
         ("taken", "is not empty"),
     ],

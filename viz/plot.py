@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from ..core.contract.figure import Figure, Row
-from ..core.errors import UsageError, unknown_name
+from ..core.errors import UsageError, plugin_code, unknown_name
 from ..core.files import write_whole
 from ..core.foreign_text import own_path_part
 from .drawing import style
@@ -72,27 +72,29 @@ def read(store: Queryable, figure: Figure, comparison: Comparison) -> list[Row]:
             f"experiment {comparison.experiment!r} has {len(comparison.rows)} cells, more than the {_MOST_CELLS} that "
             "a figure can tell apart; `decodebench export` and `query` give their figures"
         )
-    said = {row.cell.cell_id: compared(row, comparison.metric) for row in comparison.rows}
+    said = {row.cell.cell_id: compared(row, comparison) for row in comparison.rows}
     rows = [dict(zip(columns, row, strict=True)) for row in values]
     return [said.get(row.get("cell_id", ""), {}) | row for row in rows]
 
 
-def compared(row: ComparisonRow, metric: str) -> Row:
+def compared(row: ComparisonRow, comparison: Comparison) -> Row:
     """Return what a comparison says of a cell as columns.
 
     ``compared_metric``, ``verdict``, ``is_baseline``; ``ratio`` with ``ratio_low``, ``ratio_high`` (the simultaneous
-    interval; None where the logs support none) and ``ratio_n`` rounds; where the task was scored ``accuracy_task``,
-    ``accuracy`` (a share) with ``accuracy_low``, ``accuracy_high`` and ``problems``, else None.
+    interval; None where the logs support none), ``ratio_n`` rounds and ``ratio_over``, what it speaks of; where the
+    task was scored ``accuracy_task``, ``accuracy`` (a share) with ``accuracy_low``, ``accuracy_high`` and ``problems``,
+    else None.
     """
     accuracy = row.accuracy.value if row.accuracy else None
     return {
-        "compared_metric": metric,
+        "compared_metric": comparison.metric,
         "verdict": row.verdict,
         "is_baseline": row.verdict == "baseline",
         "ratio": row.ratio.value,
         "ratio_low": row.ratio_simultaneous.low,
         "ratio_high": row.ratio_simultaneous.high,
         "ratio_n": row.ratio.n,
+        "ratio_over": comparison.over,
         "accuracy_task": row.accuracy.task if row.accuracy else None,
         "accuracy": accuracy.value if accuracy else None,
         "accuracy_low": accuracy.low if accuracy else None,
@@ -105,7 +107,8 @@ def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
     """Draw a figure from rows; ``subtitle`` names the experiment. Call it within ``style.applied``."""
     title = f"{figure.title} · {subtitle}" if subtitle else figure.title
     canvas, axes = style.canvas(title, figure.panels)
-    figure.draw(axes[0] if figure.panels == 1 else axes, rows)
+    with plugin_code(f"figure {figure.id!r}"):
+        figure.draw(axes[0] if figure.panels == 1 else axes, rows)
     return canvas
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypedDict, Unpack, cast
 
@@ -12,6 +13,7 @@ from ..findings import Further, found_of, no_further
 from ..findings.subject import Subject
 from ..parity.divergence import load_scores, parity_of
 from ..statistics.intervals import Interval, scale_mean, welch_interval
+from ..statistics.noise import rounds_needed
 from ..statistics.ratios import log_ratio_geomean, log_ratio_of_totals, over_prompts
 from ..statistics.verdicts import simultaneous, verdict_of
 from .accuracy import accuracies, estimate
@@ -105,8 +107,6 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         warnings += mixed_dimensions(grouped, by)
     warnings += _unlike(pairs, names, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect, over)
-    undecided = {row.cell.cell_id for row in rows if row.verdict in ("no difference shown", "not tested")}
-    subject = Subject(store, name, every, metric, min_effect, undecided)
     return Comparison(
         experiment=name,
         baseline=names[first.cell_id].label,
@@ -118,7 +118,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         comparisons=sum(row.p_value is not None for row in rows),
         rows=rows,
         warnings=tuple(dict.fromkeys(warnings)),
-        findings=found_of(subject, further),
+        findings=found_of(Subject(store, name, every, metric, min_effect), further),
     )
 
 
@@ -160,12 +160,24 @@ def _rows(
                 ratio_simultaneous=_of_itself(cell) if is_baseline else estimate(together.exp()),
                 ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean.exp()),
                 p_value=together.p_value,
+                rounds_needed=_rounds_needed(together, min_effect),
                 verdict="baseline" if is_baseline else cast(Verdict, verdict_of(together.exp(), min_effect)),
                 parity=parity_of(cell, base, scores),
                 accuracy=accurate,
             )
         )
     return tuple(rows)
+
+
+def _rounds_needed(logs: Interval, min_effect: float) -> int | None:
+    """Rounds with which the interval would be as narrow as the smallest effect, by the ratio's own scatter.
+
+    None where it already is, and where there is no interval.
+    """
+    if logs.low is None or logs.high is None or logs.error is None:
+        return None
+    needed = rounds_needed(logs.error * math.sqrt(logs.n), math.log1p(min_effect))
+    return needed if needed > logs.n else None
 
 
 def _of_itself(cell: Cell) -> Estimate:

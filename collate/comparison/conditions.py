@@ -8,7 +8,7 @@ from .observations import Cell, Row
 
 _FIELDS = (
     "task", "task_version", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
-    "ignore_eos", "chat", "stop", "hostname", "cpu_model",
+    "ignore_eos", "chat", "system", "stop", "hostname", "cpu_model",
 )  # fmt: skip
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
 _THREADS = ("n_threads", "threads", "num_threads")
@@ -28,13 +28,25 @@ def unlike_conditions(pairs: Iterable[tuple[Cell, Cell]], names: Mapping[str, st
     found: dict[str, list[str]] = {}
     for cell, baseline in pairs:
         name, base = names[cell.cell_id], names[baseline.cell_id]
-        for key, ours, theirs in _differences(cell.run, baseline.run, by):
-            if key != by:
+        differing = [found for found in _differences(cell.run, baseline.run, by) if found[0] != by]
+        for key, ours, theirs in differing:
+            if ours is not None and theirs is not None:
                 text = f"{key} differs: {_show(ours)} in {_CELLS}, {_show(theirs)} in {base!r}"
                 found.setdefault(text, []).append(name)
+        for text in _unrecorded(differing, base):
+            found.setdefault(text, []).append(name)
         for text in _unlike_samples(cell, baseline, base):
             found.setdefault(text, []).append(name)
     return [text.replace(_CELLS, _named(cells)) for text, cells in found.items()]
+
+
+def _unrecorded(differing: Iterable[tuple[str, object, object]], base: str) -> Iterator[str]:
+    """Word what only one of two logs has, each side in one line: nothing shows that they agree in it."""
+    for at, where in ((1, _CELLS), (2, repr(base))):
+        missing = [f"{found[0]} ({_show(found[3 - at])})" for found in differing if found[at] is None]
+        if missing:
+            other = repr(base) if at == 1 else _CELLS
+            yield f"not recorded of {where}, in brackets what {other} has: {', '.join(missing)}"
 
 
 def _named(cells: list[str]) -> str:
@@ -46,10 +58,14 @@ def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object,
     pairs: list[tuple[str, object, object]] = [(key, ours[key], theirs[key]) for key in _FIELDS]
     pairs += [("device", ours["device"], theirs["device"])]
     pairs += [(f"sampling.{key}", ours["sampling"].get(key), theirs["sampling"].get(key)) for key in ours["sampling"]]
+    named = dict.fromkeys((*ours["conditions"], *theirs["conditions"]))
+    pairs += [(key, ours["conditions"].get(key), theirs["conditions"].get(key)) for key in named]
     if by not in _THREADS:
         pairs.append(("threads", _threads(ours), _threads(theirs)))
-    for key in ("gpu", "governor", "cores_used"):
+    for key in ("gpu", "gpu_driver", "governor", "cores_used"):
         pairs.append((key, (ours["environment"] or {}).get(key), (theirs["environment"] or {}).get(key)))
+    if None not in (ours["stop_token_ids"], theirs["stop_token_ids"]):
+        pairs.append(("stop_token_ids", ours["stop_token_ids"], theirs["stop_token_ids"]))
     if ours["backend"] == theirs["backend"]:
         pairs.append(("backend_version", ours["backend_version"], theirs["backend_version"]))
     if ours["model"] == theirs["model"]:
@@ -100,6 +116,7 @@ def unlike_rounds(cell: Cell, name: str) -> list[str]:
 
 
 def _show(value: object) -> str:
+    """Word a value as a user would write it."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "unknown" if value is None else str(value)

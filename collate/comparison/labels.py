@@ -43,6 +43,12 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
     }
 
 
+def whole_bits(cell: Cell) -> int | None:
+    """Return the bits of a weight without what its scales take, 8 of q8_0 and of int8; None where not measured."""
+    bits = cell.run["bits_per_weight"]
+    return None if bits is None else int(bits + _VECTORS)
+
+
 def infer_by(cells: Sequence[Cell]) -> str:
     """Return the first dimension in which cells differ, an option's name where only options do."""
     for name in DIMENSIONS:
@@ -54,15 +60,17 @@ def infer_by(cells: Sequence[Cell]) -> str:
 
 
 def value_of(cell: Cell, by: str) -> str | None:
-    """Return a cell's value of a dimension or option; None where it has no such option."""
+    """Return a cell's value of a dimension, an option or another condition; None where it has no such."""
     if by in DIMENSIONS:
         return str(cell.run[by])
-    return option_values(cell).get(by)
+    if by in cell.run["options"]:
+        return option_values(cell)[by]
+    return as_text(cell.run["conditions"][by]) if by in cell.run["conditions"] else None
 
 
 def check_by(cells: Sequence[Cell], by: str) -> None:
-    """Raise ``UsageError`` where ``by`` is neither a dimension nor an option of any cell."""
-    known = {*DIMENSIONS, *(name for cell in cells for name in cell.run["options"])}
+    """Raise ``UsageError`` where ``by`` is neither a dimension, nor an option or condition of any cell."""
+    known = {*DIMENSIONS, *(name for cell in cells for name in (*cell.run["options"], *cell.run["conditions"]))}
     if by not in known:
         raise unknown_name("dimension", by, known, "--by takes one of these")
 
@@ -125,7 +133,7 @@ def _apart_from(cell: Cell, by: str) -> tuple[str, ...]:
     """
     run = cell.run
     if by == "backend":
-        bits = run["bits_per_weight"]
-        return run["model"], run["device"], run["quantisation"] if bits is None else f"{int(bits + _VECTORS)} bits"
+        bits = whole_bits(cell)
+        return run["model"], run["device"], run["quantisation"] if bits is None else f"{bits} bits"
     options = {name: value for name, value in option_values(cell).items() if name != by}
     return (*(str(run[name]) for name in DIMENSIONS if name != by), json.dumps(options, sort_keys=True))

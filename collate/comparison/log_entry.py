@@ -49,14 +49,16 @@ def _share(row: ComparisonRow) -> str:
         return "not scored"
     value = row.accuracy.value
     assert value.value is not None
-    interval = f" ({100 * value.low:.1f} to {100 * value.high:.1f})" if value.low is not None and value.high else ""
+    interval = (
+        f" [{100 * value.low:.1f}, {100 * value.high:.1f}]" if value.low is not None and value.high is not None else ""
+    )
     return f"{100 * value.value:.2f}%{interval}"
 
 
 def _rate(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "not measured"
-    interval = f" ({estimate.low:.2f} to {estimate.high:.2f})" if estimate.low is not None and estimate.high else ""
+    interval = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f} tokens/s{interval}"
 
 
@@ -66,13 +68,18 @@ def _speedup(row: ComparisonRow, comparison: Comparison) -> str:
     ratio = row.ratio_simultaneous
     if ratio.value is None:
         return "not comparable"
-    interval = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low is not None and ratio.high else ""
+    interval = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low is not None and ratio.high is not None else ""
     return f"{ratio.value:.2f}x{interval} in {comparison.metric} against {comparison.baseline}: {row.verdict}"
 
 
 def _notes(row: ComparisonRow, comparison: Comparison) -> str:
     """Return the findings that name the cell, and the warnings about it rather than about its baseline."""
     name = repr(row.cell.label)
-    told = [str(finding) for finding in comparison.findings if name in finding.text]
+    told = [
+        f"{finding.severity}: {text}"
+        for finding in comparison.findings
+        for text in finding.details or (finding.text,)
+        if name in text
+    ]
     told += [text for text in comparison.warnings if name in text and text.index("'") == text.index(name)]
     return "; ".join(told) or "none"

@@ -23,7 +23,7 @@ RoundKey = tuple[int, int]
 Parts = dict[PromptKey, tuple[float, float]]
 """Numerator and denominator of a metric, by prompt."""
 
-_JSON = ("options", "sampling", "environment", "settings", "totals")
+_JSON = ("options", "sampling", "environment", "settings", "totals", "conditions", "extra", "sessions")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
         'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, '
-        "s.finish, s.score, s.status, s.duration_s, s.ttft_s, s.engine, s.choice_logprobs, s.scores "
+        "s.finish, s.token_limit, s.score, s.status, s.duration_s, s.ttft_s, s.engine, s.choice_logprobs, s.scores "
         "FROM sample_metrics s JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],

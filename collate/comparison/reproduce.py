@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from ...core.records.cell_names import TEMPLATE
 from ...core.records.store import Store
 
-_WORKLOAD = ("task", "samples", "warmup", "batch_size", "depth", "ignore_eos", "chat", "stop")
+_WORKLOAD = (
+    *("task", "samples", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
+)
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 
@@ -31,15 +35,32 @@ def plan_toml(store: Store, experiment: str) -> str:
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
     lines = [f"name = {_value(experiment)}", f"seed = {first['seed']}", f"rounds = {rounds}", "", "[workload]"]
     lines += [f"{key} = {_value(value)}" for key, value in _workload(store, first).items()]
+    if template_args := _template_args(cells.values()):
+        told = ", ".join(f"{_value(name)} = {_value(values)}" for name, values in template_args.items())
+        lines.append(f"template_args = {{ {told} }}")
     for run in sorted(cells.values(), key=lambda run: run["cell_index"] or 0):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
-        options = {key: value for key, value in json.loads(run["options"]).items() if value is not None}
+        options = {key: value for key, value in _options(run).items() if not key.startswith(TEMPLATE)}
         if options:
             lines.append(
                 f"options = {{ {', '.join(f'{_key(key)} = {_value(value)}' for key, value in options.items())} }}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _options(run: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in json.loads(run["options"]).items() if value is not None}
+
+
+def _template_args(runs: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each argument of the chat template, over which every cell was swept."""
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        for key, value in _options(run).items():
+            if key.startswith(TEMPLATE) and value not in found.setdefault(key.removeprefix(TEMPLATE), []):
+                found[key.removeprefix(TEMPLATE)].append(value)
+    return found
 
 
 def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,11 @@ class ComparisonRow(Record):
     p_value: float | None = Field(
         default=None, description="two-sided, corrected over the rows as the simultaneous interval is"
     )
+    rounds_needed: int | None = Field(
+        default=None,
+        description="rounds after which the 95 % interval of the ratio would be as narrow as the smallest effect, by "
+        "the ratio's own scatter; None where it is, or cannot be known",
+    )
     verdict: Verdict = Field(description="of the simultaneous interval, given the smallest effect that counts")
     parity: Parity
     accuracy: Accuracy | None = None

@@ -2,7 +2,7 @@
 
 ::
 
-    {"format": "decodebench", "schema_version": 1, "decodebench_version": "0.1.0", "runs": [
+    {"format": "decodebench", "schema_version": 2, "decodebench_version": "0.1.0", "runs": [
     {"run": {"run_id": ..., ...}, "metrics": {"decode_tokens_per_s": ...}, "samples": [
       {"index": 0, ..., "metrics": {...}, "steps": [{"index": 0, "t_s": ..., "tokens": 1}, ...]}, ...]}, ...]}
 

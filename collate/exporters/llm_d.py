@@ -78,7 +78,12 @@ def _report(run: Json, samples: Sequence[Json]) -> Json:
         "scenario": {"stack": [_component(run)], **_load(run, samples)},
         "results": {
             "request_performance": {"aggregate": _aggregate(run, samples, totals)},
-            "profiling": {"decodebench": {name: run[name] for name in METRICS if run[name] is not None}},
+            "profiling": {
+                "decodebench": {
+                    **{name: run[name] for name in METRICS if run[name] is not None},
+                    **_known({name: json.loads(run[name]) for name in ("conditions", "extra")}),
+                }
+            },
         },
     }
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import isfunction
 
 from pydantic import Field
 
 from ... import defaults
-from ...core.contract.finding import Doubt, Finding, FindingCheck
-from ...core.errors import unknown_name
+from ...core.contract.finding import SEVERITIES, CellFacts, Doubt, Finding, FindingCheck
+from ...core.errors import described, unknown_name
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..comparison.observations import load_cells, usual_metric
-from . import files, like_work, machines, options, outputs, rounds, samples, steps, units
+from . import files, like_work, machines, options, outputs, pooled, rounds, samples, steps, totals, units
+from .merging import merged
 from .subject import Subject
 
-_SEVERITIES = ("error", "warning", "note")
-_MODULES = (files, rounds, machines, samples, steps, options, outputs, units, like_work)
+_MODULES = (files, pooled, rounds, machines, samples, steps, options, outputs, units, totals, like_work)
 
 Check = Callable[[Subject], Iterator[Doubt]]
 
@@ -67,13 +67,26 @@ def findings(
 
 def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
     """Return every finding on a subject, the gravest first; see ``findings``."""
-    found = [doubt.found_by(_name(check)) for check in _CHECKS for doubt in check(subject)]
+    names = {
+        run["run_id"]: subject.names[cell.cell_id]
+        for cell in subject.cells
+        for run in (*(r.run for r in cell.rounds), *cell.failed)
+    }
+    found = [merged(_name(check), check(subject), names) for check in _CHECKS]
     facts = [
         {**cell.run, "label": subject.names[cell.cell_id], "measured": cell.rounds[0].samples}
         for cell in subject.finished
     ]
-    found += [doubt.found_by(check.name) for check in further() for doubt in check.check(facts)]
-    return tuple(sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    found += [merged(check.name, _of_plugin(check, facts), names) for check in further()]
+    return tuple(sorted(filter(None, found), key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
+def _of_plugin(check: FindingCheck, facts: Sequence[CellFacts]) -> Sequence[Doubt]:
+    """Return what a plugin's check doubts; one that fails must not cost the others."""
+    try:
+        return list(check.check(facts))
+    except Exception as error:  # noqa: BLE001 - the plugin boundary
+        return [Doubt(f"the check {check.name!r} failed: {described(error)}", "mend the plugin", severity="error")]
 
 
 class CheckSummary(Record):
@@ -98,9 +111,11 @@ def markdown() -> str:
         "# Findings",
         "",
         "What `decodebench findings`, `compare` and the report doubt by themselves; this page is generated from the",
-        "checks. A finding has a severity (error: figures are wrong; warning: they may mislead; note: good to know), a",
-        "sentence with the figures, advice, and the rows behind it (`--json`). Plugins add checks of their own:",
-        "`decodebench findings --list` shows all.",
+        "checks. A check gives one finding at most: a severity (error: figures are wrong; warning: they may mislead;",
+        "note: good to know), a sentence with the figures, advice, and the cells and rows behind it. Where several",
+        "cells are behind it, `--details` shows what was found in each. Checks that test every round or cell are",
+        "corrected for their number (Holm), so that noise alone gives a finding in one experiment of twenty per check",
+        "at most. Plugins add checks of their own: `decodebench findings --list` shows all.",
         "",
         "| check | looks for |",
         "| --- | --- |",

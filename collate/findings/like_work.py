@@ -1,79 +1,49 @@
-"""Checks over logs that have totals only: what must agree with itself, and cells that must agree with one another."""
+"""Checks over logs that have totals only: cells that did the same work must agree with one another."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell
+from ..statistics.multiplicity import holm
+from ..statistics.proportions import unpaired_difference
 from .subject import Subject, grouped, rounds_of
 
 _SLOW = 1.1  # a machine that takes a tenth longer for the same work is worth a word
-_MOST_PROBLEMS = 100_000
-_TELLING = 0.25  # answers, by which an accuracy may be rounded and still be told from its neighbours
-
-
-def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
-    """A printed rate that is not tokens divided by time."""
-    for cell in _cells(subject):
-        totals = _totals(cell)
-        tokens, wall, printed = (totals[name] for name in ("output_tokens", "wall_s", "tokens_per_s"))
-        if None in (tokens, wall, printed):
-            continue
-        rounding = 0.005 + tokens / wall * 0.005 / wall  # both are printed with two decimals
-        if abs(printed - tokens / wall) > rounding + 1e-9:
-            yield Doubt(
-                f"{subject.name(cell)}: {tokens} tokens in {wall:g} s are {tokens / wall:.2f} tokens/s, "
-                f"the log says {printed:g}",
-                "one of the three is wrong or of another run",
-                rounds_of(cell),
-                "error",
-            )
-
-
-def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
-    """An accuracy that no count of right answers gives: it is of another run, or of partial points."""
-    for cell in _cells(subject):
-        share, samples = _totals(cell)["accuracy"], _totals(cell)["samples"]
-        if share is None or not samples:
-            continue
-        digits = -int(Decimal(repr(share)).as_tuple().exponent)
-        rounding = 0.5 * samples * 10.0**-digits
-        if rounding < _TELLING and abs(share * samples - round(share * samples)) > rounding + 1e-6:
-            yield Doubt(
-                f"{subject.name(cell)}: an accuracy of {share:g} among {samples} samples would be "
-                f"{share * samples:.2f} right answers",
-                "it belongs to another run, or counts parts of answers",
-                rounds_of(cell),
-            )
+_ALIKE, _SLOW_ALIKE = 0.02, 1.5  # tokens that differ by less than a fiftieth, and the ratio that is suspect then
 
 
 def slow_hosts(subject: Subject) -> Iterator[Doubt]:
-    """A cell that took longer than another for the very same work, on another host."""
+    """A cell that took longer than another for the same work, on another host."""
+    slower: dict[str, tuple[float, Cell, Cell]] = {}
     for cells in _comparable(subject):
-        for twins in grouped(cells, lambda cell: (_totals(cell)["output_tokens"], _totals(cell)["accuracy"])):
-            timed = [cell for cell in twins if _totals(cell)["wall_s"] and _totals(cell)["output_tokens"]]
-            if len(timed) < 2:
-                continue
-            fastest = min(timed, key=lambda cell: float(_totals(cell)["wall_s"]))
-            for cell in timed:
-                ratio = _totals(cell)["wall_s"] / _totals(fastest)["wall_s"]
-                slow, fast = ((one.run["environment"] or {}).get("hostname") for one in (cell, fastest))
-                if ratio > _SLOW and slow and fast and slow != fast:
-                    varied = _and(_varied([cell, fastest])) or "anything else"
-                    yield Doubt(
-                        f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(fastest)} for the same "
-                        f"{_totals(cell)['output_tokens']} tokens at the same accuracy, on {slow} instead of {fast}: "
-                        "a slow host looks like this",
-                        f"before {varied} is blamed, measure both on one",
-                        rounds_of(cell, fastest),
-                    )
+        timed = [cell for cell in cells if _totals(cell)["wall_s"] and _totals(cell)["output_tokens"] and _host(cell)]
+        for cell, other in itertools.permutations(timed, 2):
+            ratio = _seconds_per_token(cell) / _seconds_per_token(other)
+            if _host(cell) != _host(other) and ratio > _slow(cell, other) and ratio > slower.get(cell.cell_id, (0,))[0]:
+                slower[cell.cell_id] = ratio, cell, other
+    for ratio, cell, other in sorted(slower.values(), key=lambda found: -found[0]):
+        ours, theirs = (_totals(one)["output_tokens"] for one in (cell, other))
+        tokens = f"the same {ours} tokens" if ours == theirs else f"as good as the same tokens ({ours}, {theirs})"
+        yield Doubt(
+            f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(other)} for {tokens}, on "
+            f"{_host(cell)} instead of {_host(other)}: a slow host looks like this",
+            f"before {_and(_varied([cell, other])) or 'anything else'} is blamed, measure both on one",
+            rounds_of(cell, other),
+        )
+
+
+def _slow(cell: Cell, other: Cell) -> float:
+    """Return the ratio of times from which a host is suspect: what did not do exactly the same may differ itself."""
+    ours, theirs = (_totals(one)["output_tokens"] for one in (cell, other))
+    if ours == theirs:
+        return _SLOW
+    return _SLOW_ALIKE if abs(ours - theirs) < _ALIKE * max(ours, theirs) else math.inf
 
 
 def one_accuracy(subject: Subject) -> Iterator[Doubt]:
@@ -92,10 +62,33 @@ def one_accuracy(subject: Subject) -> Iterator[Doubt]:
             )
 
 
+def accuracies_of_other_runs(subject: Subject) -> Iterator[Doubt]:
+    """Cells with the same number of tokens to the last one, whose accuracies differ beyond chance."""
+    tests = []
+    for cells in _comparable(subject):
+        scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None and _totals(cell)["output_tokens"]]
+        for twins in grouped(scored, lambda cell: _totals(cell)["output_tokens"]):
+            worst, best = (choose(twins, key=lambda cell: _totals(cell)["accuracy"]) for choose in (min, max))
+            found = unpaired_difference(_share(best), _share(worst)) if _share(best)[1] and _share(worst)[1] else None
+            if found is not None and found.p_value is not None:
+                tests.append((found.p_value, twins))
+    for (_, twins), is_told in zip(tests, holm([p_value for p_value, _ in tests]), strict=True):
+        if is_told:
+            told = ", ".join(f"{_totals(cell)['accuracy']:g}" for cell in twins)
+            options = _and(_varied(twins)) or "nothing"
+            yield Doubt(
+                f"{len(twins)} cells that differ in {options} made {_totals(twins[0])['output_tokens']} tokens each, "
+                f"but have accuracies of {told}: the same texts cannot be right more or less often",
+                "accuracies were read from another run's file; score the texts again",
+                rounds_of(*twins),
+                "error",
+            )
+
+
 def options_without_effect(subject: Subject) -> Iterator[Doubt]:
     """An option whose values differ in accuracy by less than a standard error, wherever only it differs."""
     for cells in _comparable(subject):
-        scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None]
+        scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None and _share(cell)[1]]
         for name in _varied(scored):
             groups = [
                 group
@@ -139,15 +132,28 @@ def _varied(cells: list[Cell]) -> list[str]:
 
 def _span(cells: list[Cell]) -> tuple[float, float]:
     """Return the largest difference of accuracy, and the standard error of a difference of two such shares."""
-    shares = [float(_totals(cell)["accuracy"]) for cell in cells]
-    problems = min(_totals(cell)["samples"] or _problems(share) for cell, share in zip(cells, shares, strict=True))
+    shares = [_share(cell)[0] for cell in cells]
+    problems = min(_share(cell)[1] for cell in cells)
     middle = sum(shares) / len(shares)
     return max(shares) - min(shares), math.sqrt(2 * middle * (1 - middle) / problems)
 
 
-def _problems(share: float) -> int:
-    """Return the fewest problems of which a share with all its digits can be one."""
-    return Fraction(share).limit_denominator(_MOST_PROBLEMS).denominator
+def _share(cell: Cell) -> tuple[float, int]:
+    """Return a cell's accuracy and of how many answers at least it is; 0 where the log does not say.
+
+    A limit holds for each part of a task that is a group, so it is the fewest.
+    """
+    totals = _totals(cell)
+    return float(totals["accuracy"]), int(totals["samples"] or cell.run["samples"] or 0)
+
+
+def _seconds_per_token(cell: Cell) -> float:
+    return float(_totals(cell)["wall_s"]) / float(_totals(cell)["output_tokens"])
+
+
+def _host(cell: Cell) -> str | None:
+    host: str | None = (cell.run["environment"] or {}).get("hostname")
+    return host
 
 
 def _and(names: list[str]) -> str:

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
-from ...core.records.metrics import METRICS
+from ...core.records.metrics import METRICS, SPEEDS
+from ..comparison.labels import whole_bits
 from ..comparison.observations import Cell
-from .subject import Subject, grouped, rounds_of
+from .subject import Subject, by_model, rounds_of, word_of
 
 _SLOW_CLOCK = 0.9  # of the median round's
+_CLEAR = 1.1
+_BEYOND = 1.05  # both are measured
+_WITHIN_ONE = "the hosts make the difference; compare within one"
 
 
 def shared_devices(subject: Subject) -> Iterator[Doubt]:
@@ -59,22 +63,23 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
 
 
 def several_hosts(subject: Subject) -> Iterator[Doubt]:
-    """Cells of one model that ran on different machines, so that a difference between them may be the machines'."""
-    for cells in _by_model(subject):
-        counts = Counter(host for cell in cells if (host := _host(cell)) is not None)
+    """Timed cells of one model that ran on different machines, so that a difference may be the machines'."""
+    for cells in by_model(subject.finished):
+        timed = [cell for cell in cells if any(cell.values(name) for name in (*SPEEDS, "e2e_s"))]
+        counts = Counter(host for cell in timed if (host := _host(cell)) is not None)
         if len(counts) > 1:
             told = ", ".join(f"{host} ({count})" for host, count in sorted(counts.items()))
             yield Doubt(
                 f"{sum(counts.values())} cells ran on {len(counts)} hosts: {told}; a difference in speed between them "
                 "may be the hosts'",
                 "measure on one, or repeat each cell on each",
-                rounds_of(*cells),
+                rounds_of(*timed),
             )
 
 
 def several_gpus(subject: Subject) -> Iterator[Doubt]:
     """Cells of one model and device name that ran on different GPUs."""
-    for cells in _by_model(subject):
+    for cells in by_model(subject.finished):
         gpus: dict[str, dict[str, list[Cell]]] = {}
         for cell in cells:
             names = (cell.run["environment"] or {}).get("gpu")
@@ -92,35 +97,69 @@ def several_gpus(subject: Subject) -> Iterator[Doubt]:
 
 def reversed_by_hosts(subject: Subject) -> Iterator[Doubt]:
     """Two backends whose order over all hosts together is the reverse of that on a host which both ran on."""
+    for cells in by_model(subject.finished):
+        timed = [cell for cell in cells if _host(cell) is not None and cell.values(subject.metric)]
+        backends = sorted({cell.run["backend"] for cell in timed})
+        for a, b in itertools.combinations(backends, 2):
+            sides = [cell for cell in timed if cell.run["backend"] in (a, b)]
+            seen = set()
+            for word, alike in _formats(sides).items():
+                for host in sorted({str(_host(cell)) for cell in alike}):
+                    found = _reversal(subject, (a, b), alike, host)
+                    rows = frozenset(cell.cell_id for cell in alike)
+                    if found and (host, rows) not in seen:  # formats of one word may have the same bits, too
+                        seen.add((host, rows))
+                        yield Doubt(f"{a} against {b} at {word}: {found[0]}", _WITHIN_ONE, found[1], "error")
+
+
+def _formats(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """Group cells by the word that they were asked for with, and by the bits of their weights."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(word_of(cell), []).append(cell)
+        if (bits := whole_bits(cell)) is not None:
+            groups.setdefault(f"{bits} bits", []).append(cell)
+    return groups
+
+
+def _reversal(
+    subject: Subject, backends: tuple[str, str], cells: list[Cell], host: str
+) -> tuple[str, list[Place]] | None:
+    """Say how two backends stand over all hosts and on one, with the rows of the latter, where the order turns."""
+    here = [[cell for cell in cells if cell.run["backend"] == x and _host(cell) == host] for x in backends]
+    everywhere = [[cell for cell in cells if cell.run["backend"] == x] for x in backends]
+    if not all(here) or here == everywhere:
+        return None
+    pooled, own = [_mean(subject, side) for side in everywhere], [_mean(subject, side) for side in here]
+    if not (_is_clear(*pooled) and _is_clear(*own)) or (pooled[0] - pooled[1]) * (own[0] - own[1]) > 0:
+        return None
     show = METRICS[subject.metric].format
-    for cells in _by_model(subject):
-        figures: dict[str, dict[tuple[str, str], list[Cell]]] = {}
-        for cell in cells:
-            host = _host(cell)
-            if host is not None and cell.values(subject.metric):
-                key = host, str(cell.run["quantisation"])
-                figures.setdefault(cell.run["backend"], {}).setdefault(key, []).append(cell)
-        for a, b in itertools.combinations(sorted(figures), 2):
-            common = sorted(figures[a].keys() & figures[b].keys())
-            hosts = {host for host, _ in figures[a]} | {host for host, _ in figures[b]}
-            for quantisation in sorted({q for _, q in common}):
-                pooled = [_mean(subject, [c for (_, q), own in figures[x].items() if q == quantisation for c in own])
-                          for x in (a, b)]  # fmt: skip
-                for host in [h for h, q in common if q == quantisation]:
-                    here = [_mean(subject, figures[x][host, quantisation]) for x in (a, b)]
-                    if len(hosts) > 1 and (pooled[0] - pooled[1]) * (here[0] - here[1]) < 0:
-                        yield Doubt(
-                            f"{a} against {b} at {quantisation}: {subject.metric} {show(pooled[0])} against "
-                            f"{show(pooled[1])} over all hosts, but {show(here[0])} against {show(here[1])} on "
-                            f"{host}, where both ran",
-                            "the hosts make the difference; compare within one",
-                            rounds_of(*figures[a][host, quantisation], *figures[b][host, quantisation]),
-                            "error",
-                        )
+    text = (
+        f"{subject.metric} {show(pooled[0])} against {show(pooled[1])} over all hosts, but {show(own[0])} against "
+        f"{show(own[1])} on {host}, where both ran"
+    )
+    return text, rounds_of(*here[0], *here[1])
 
 
-def _by_model(subject: Subject) -> list[list[Cell]]:
-    return grouped(subject.finished, lambda cell: (cell.run["model"], cell.run["task"]))
+def _is_clear(a: float, b: float) -> bool:
+    """Whether two means lie further apart than machine noise moves them; one round has no interval."""
+    return max(a, b) > _CLEAR * min(a, b)
+
+
+def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
+    """Cells that read faster than the memory bandwidth that was measured on their host."""
+    above = [
+        (max(cell.values("bandwidth_utilisation")), cell)
+        for cell in subject.finished
+        if max(cell.values("bandwidth_utilisation"), default=0.0) > _BEYOND
+    ]
+    for use, cell in sorted(above, key=lambda found: -found[0]):
+        yield Doubt(
+            f"{subject.name(cell)} reads {use:.2f} times the memory bandwidth that was measured on its host, which "
+            "cannot be: bandwidth was measured while the machine was busy",
+            "measure it again on an idle machine; shares of the bandwidth are too high until then",
+            rounds_of(cell),
+        )
 
 
 def _host(cell: Cell) -> str | None:

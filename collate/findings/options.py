@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from .subject import Subject, rounds_of
 
 
 def inert_options(subject: Subject) -> Iterator[Doubt]:
-    """Swept options over all of whose values outputs are the same and no difference in speed is shown."""
-    for name, cells in _swept(subject.finished):
+    """Swept options over all of whose values outputs, work and, as far as shown, speed are the same."""
+    swept = list(_swept(subject.finished))
+    work = _work(subject) if swept else {}
+    for name, cells in swept:
         first, *others = cells
-        if not all(_same_outputs(first, other) for other in others):
+        if not all(_same_outputs(first, other) and _same_work(first, other, work) for other in others):
             continue
         apart = _differ_in_speed(cells, subject.metric)
         if apart:
@@ -28,7 +31,7 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
         speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
         yield Doubt(
             f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
-            f"same {_kind(first)}, {speed}",
+            f"same {_kind(first)}, {'same steps, ' if _has_steps(first, work) else ''}{speed}",
             "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
             "reaches an option of the decoding loop",
             rounds_of(*cells),
@@ -59,8 +62,39 @@ def _same_outputs(a: Cell, b: Cell) -> bool:
     )
 
 
+Work = tuple[Any, ...]
+"""What a sample took: steps, tokens of the largest and the smallest, forwards, verify cycles, drafts, bytes read."""
+
+
+def _work(subject: Subject) -> dict[tuple[str, int], Work]:
+    """Return what was done for each measured sample, by run and index, as far as a log counts it."""
+    rows = subject.store.query(
+        "SELECT f.run_id, f.sample, f.steps, f.largest_step, f.smallest_step, f.decode_forwards, f.cycles, "
+        "f.cycle_accepted, f.all_drafted, f.bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
+        "WHERE r.experiment = ? AND NOT f.is_warmup",
+        [subject.experiment],
+    )[1]
+    return {(run_id, sample): tuple(done) for run_id, sample, *done in rows}
+
+
+def _same_work(a: Cell, b: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
+    """Whether two cells took the same steps with the same drafts and forwards, as far as their logs count them."""
+    ours, theirs = a.rounds[0].answers(), b.rounds[0].answers()
+
+    def done(sample: Row) -> Work | None:
+        return work.get((sample["run_id"], sample["index"]))
+
+    return all(done(ours[key]) == done(theirs[key]) for key in ours)
+
+
+def _has_steps(cell: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
+    """Whether the log counts any work, as one of scored choices does not."""
+    samples = cell.rounds[0].answers().values()
+    return any(value is not None for s in samples for value in work.get((s["run_id"], s["index"]), ()))
+
+
 def _said(sample: Row) -> list[int] | list[float] | None:
-    """What a sample's answer is told by: its ids, or the log-probabilities of its choices."""
+    """What identifies a sample's answer: its ids, or the log-probabilities of its choices."""
     said: list[int] | list[float] | None = sample["output_ids"] or sample["choice_logprobs"]
     return said
 
@@ -95,5 +129,5 @@ def _differ_in_speed(cells: list[Cell], metric: str) -> bool | None:
 
 def _untold(cells: list[Cell], metric: str) -> str:
     if any(cell.values(metric) for cell in cells):
-        return f"and one round does not tell whether {metric} differs"
-    return f"and no log tells {metric}"
+        return f"and with one round it is unknown whether {metric} differs"
+    return f"and no log has {metric}"

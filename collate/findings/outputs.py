@@ -10,7 +10,7 @@ from ..comparison.labels import option_values
 from ..comparison.observations import Cell, PromptKey, Row
 from ..comparison.result import Divergence
 from ..parity.divergence import load_scores, parity_of
-from .subject import Subject, grouped, rounds_of, samples_at
+from .subject import Subject, grouped, rounds_of, samples_at, temperature_of
 
 
 def differing_outputs(subject: Subject) -> Iterator[Doubt]:
@@ -34,7 +34,7 @@ def differing_outputs(subject: Subject) -> Iterator[Doubt]:
 
 def _alike(subject: Subject) -> list[list[Cell]]:
     """Group the cells that should say the same: one model, one weight format, greedy; other formats may differ."""
-    greedy = [cell for cell in subject.finished if cell.run["sampling"]["temperature"] == 0]
+    greedy = [cell for cell in subject.finished if temperature_of(cell) == 0]
     names = ("model", "task", "bits_per_weight", "quantisation")
     return grouped(greedy, lambda cell: tuple(cell.run[name] for name in names))
 
@@ -54,7 +54,7 @@ def _named(cell: Cell, sample_ids: set[str]) -> list[Row]:
 def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
     """Cells whose greedy outputs differ from round to round."""
     for cell in subject.cells:
-        if cell.run["sampling"]["temperature"] > 0 or len(cell.rounds) < 2:
+        if temperature_of(cell) != 0 or len(cell.rounds) < 2:
             continue
         outputs: dict[object, set[tuple[int, ...]]] = {}
         for r in cell.rounds:

@@ -1,20 +1,24 @@
-"""Rounds that did not finish, stand apart from their twins, scatter or drift."""
+"""Rounds that did not finish, stand apart from their twins, scatter, drift, or are copies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS
-from ..statistics.noise import outliers, rounds_needed, slope, variation
+from ..comparison.observations import Cell, Round, Row
+from ..statistics.multiplicity import holm
+from ..statistics.noise import outlier_p_values, scatter_p_value, slope, variation
 from .subject import Subject, rounds_of
 
-_NOTABLE = 0.05  # an outlier by rank that is nearer than this to its twins does no harm
-_VARIATION = (0.05, 0.10)
-_MANY = 1000  # rounds beyond which the number says nothing but "find a quieter machine"
-_SHORT_S = 0.5  # the clock is fine enough for less; the machine's own unrest, which lasts longer, is not averaged out
+_NOTABLE = 0.05  # scatter or distance from the twins that does harm
+_FEWEST_OF_TREND = 5
+_MEASURED_DIGITS = 5  # of a time that a clock told, and no person
+_TELLING_DIGITS = 7  # equal ones; of fewer, two rounds may agree by chance
+_SHORT_S = 0.5  # the clock is fine enough for less; machine noise, which lasts longer, is not averaged out
 
 
 def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
@@ -30,7 +34,7 @@ def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
 
 
 def single_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells of one round: whether a difference is more than the unrest of the machine cannot be told."""
+    """Cells of one round: a difference cannot be distinguished from machine noise."""
     single = [cell for cell in subject.finished if len(cell.rounds) == 1]
     if single and len(subject.finished) > 1:
         yield Doubt(
@@ -42,52 +46,54 @@ def single_rounds(subject: Subject) -> Iterator[Doubt]:
 
 
 def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Rounds far from their twins (median absolute deviation)."""
+    """Rounds that stand apart from their twins by more than their scatter and the number of rounds explain."""
     show = METRICS[subject.metric].format
-    for cell in subject.cells:
-        rounds = [r for r in cell.rounds if r.run[subject.metric] is not None]
+    tests = []
+    for cell in subject.finished:
+        rounds = [r.run for r in cell.rounds if r.run[subject.metric] is not None]
         values = cell.values(subject.metric)
-        middle = float(np.median(values)) if values else 0.0
-        for i in outliers(values):
-            if abs(values[i] - middle) > _NOTABLE * abs(middle):
-                yield Doubt(
-                    f"round {rounds[i].run['round']} of {subject.name(cell)} is an outlier: {subject.metric} "
-                    f"{show(values[i])}, median of the cell {show(middle)}",
-                    "look for what else ran then; the figure counts",
-                    [Place(run_id=rounds[i].run["run_id"])],
-                )
+        tests += [(p, cell, run, values) for run, p in zip(rounds, outlier_p_values(values), strict=False)]
+    for _, cell, run, values in _rejected(tests):
+        middle = float(np.median(values))
+        if abs(run[subject.metric] - middle) > _NOTABLE * abs(middle):
+            yield Doubt(
+                f"round {run['round']} of {subject.name(cell)} is an outlier: {subject.metric} "
+                f"{show(run[subject.metric])}, median of the cell {show(middle)}",
+                "look for what else ran then; the figure counts",
+                [Place(run_id=run["run_id"])],
+            )
 
 
 def variable_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells whose rounds scatter widely, and the rounds that would be needed where the scatter hides the answer."""
-    for cell in subject.cells:
+    """Cells whose rounds scatter by more than 5 %, and not by chance."""
+    tests = []
+    for cell in subject.finished:
         values = cell.values(subject.metric)
-        spread = variation(values)
-        if spread is None:
-            continue
-        parts = []
-        if spread > _VARIATION[0]:
-            grade = "very noisy" if spread > _VARIATION[1] else "noisy"
-            parts.append(f"is {grade}: {subject.metric} varies by {spread:.1%} between rounds")
-        needed = rounds_needed(spread, subject.min_effect)
-        if needed > len(values) and (subject.undecided is None or cell.cell_id in subject.undecided):
-            count = f"about {needed}" if needed <= _MANY else f"more than {_MANY}"
-            parts.append(f"{count} rounds are needed to tell {subject.min_effect:.1%} apart, it has {len(values)}")
-        if parts:
-            verb = "" if spread > _VARIATION[0] else "is too noisy to tell: "
-            yield Doubt(f"{subject.name(cell)} {verb}{'; '.join(parts)}", rows=rounds_of(cell))
+        p_value, spread = scatter_p_value(values, _NOTABLE), variation(values)
+        if p_value is not None and spread is not None:
+            tests.append((p_value, cell, spread, len(values)))
+    for _, cell, spread, count in _rejected(tests):
+        yield Doubt(
+            f"{subject.name(cell)} is noisy (CV {spread:.0%}): {subject.metric} of {count} rounds",
+            "look for what else runs on the machine; intervals are as wide as this makes them",
+            rounds_of(cell),
+        )
 
 
 def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
     """Cells that get steadily faster or slower from round to round."""
-    for cell in subject.cells:
+    tests = []
+    for cell in subject.finished:
         found = [(r.run["round"], r.run[subject.metric]) for r in cell.rounds if r.run[subject.metric]]
-        if len(found) < 5:
+        if len(found) < _FEWEST_OF_TREND:
             continue
         x, y = zip(*found, strict=True)
         fit = slope(x, y)
         change = (fit.value or 0.0) * (max(x) - min(x)) / float(np.mean(y))
-        if fit.p_value is not None and fit.p_value < 0.05 and abs(change) > subject.min_effect:
+        if fit.p_value is not None:
+            tests.append((fit.p_value, cell, change))
+    for _, cell, change in _rejected(tests):
+        if abs(change) > subject.min_effect:
             yield Doubt(
                 f"{subject.name(cell)} drifts: {subject.metric} changes by {change:+.1%} from first to last round",
                 "let the machine reach a steady temperature, and interleave what is compared",
@@ -95,8 +101,58 @@ def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
             )
 
 
+def copied_rounds(subject: Subject) -> Iterator[Doubt]:
+    """Rounds whose times agree to the clock's last digit: one measurement, counted twice."""
+    twins: dict[tuple[float, ...], list[tuple[Cell, Row]]] = {}
+    for cell in subject.finished:
+        for r in cell.rounds:
+            times = _times(r)
+            if _is_telling(times):
+                twins.setdefault(times, []).append((cell, r.run))
+    for found in twins.values():
+        if len(found) > 1:
+            (cell, first), *others = found
+            told = ", ".join(f"round {run['round']} of {subject.name(own)}" for own, run in others)
+            yield Doubt(
+                f"round {first['round']} of {subject.name(cell)} has the times of {told} to the last digit",
+                "they are copies of one measurement; leave out all but one, for an interval takes them as independent",
+                [Place(run_id=run["run_id"]) for _, run in found],
+                "error",
+            )
+
+
+def _times(r: Round) -> tuple[float, ...]:
+    """Every time that a round has: of its samples, else over all of them."""
+    times = [sample[name] for sample in r.samples for name in ("duration_s", "ttft_s") if sample[name]]
+    return tuple(times) or tuple(filter(None, [(r.run["totals"] or {}).get("wall_s")]))
+
+
+def _is_telling(times: Iterable[float]) -> bool:
+    """Whether times have so many measured digits that two rounds do not agree in all of them by chance."""
+    digits = 0
+    for seconds in times:
+        own = _digits(seconds)
+        digits += own if own >= _MEASURED_DIGITS else 0
+        if digits >= _TELLING_DIGITS:
+            return True
+    return False
+
+
+def _digits(seconds: float) -> int:
+    """Count the digits that were measured, nanoseconds at best: 0.5 s has one, 0.48213 s five."""
+    return len(f"{seconds:.9f}".replace(".", "").strip("0"))
+
+
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+def _rejected(tests: Sequence[T]) -> list[T]:
+    """Return the tests, each beginning with its p-value, that reject when the number of all is counted."""
+    return [test for test, is_rejected in zip(tests, holm([test[0] for test in tests]), strict=True) if is_rejected]
+
+
 def short_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells whose rounds time so little work that the machine's unrest is not averaged out."""
+    """Cells whose rounds time so little work that machine noise is not averaged out."""
     longest = {}
     for cell in subject.cells:
         times = [sum(sample["duration_s"] or 0.0 for sample in r.samples) for r in cell.rounds]
@@ -105,7 +161,8 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
     short = [cell for cell in subject.cells if cell.cell_id in longest]
     if short:
         first = min(short, key=lambda cell: longest[cell.cell_id])
-        others = f" and of {len(short) - 1} other cells less than {_SHORT_S:g} s" if len(short) > 1 else ""
+        cells = "1 other cell" if len(short) == 2 else f"{len(short) - 1} other cells"
+        others = f" and of {cells} less than {_SHORT_S:g} s" if len(short) > 1 else ""
         yield Doubt(
             f"a round of {subject.name(first)} times {longest[first.cell_id]:.2f} s of work at most{others}",
             f"take samples or tokens for {_SHORT_S:g} s and more",

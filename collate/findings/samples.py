@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
+from ..comparison.observations import Cell, Row
 from .subject import Subject, rounds_of, samples_at
 
 _COLD = 1.5  # first sample's time to first token against the median of the others
 _MOST_PER_CHARACTER = 1.0  # tokens; text of one-character tokens has 1, English about 0.25
 _FEW_TOKENS = 64
 _FLOOR_SAMPLES = 10
+_FEWEST_EMPTY, _MANY_EMPTY = 3, 0.1
 
 
 def cold_starts(subject: Subject) -> Iterator[Doubt]:
@@ -36,18 +38,67 @@ def cold_starts(subject: Subject) -> Iterator[Doubt]:
 
 def capped_outputs(subject: Subject) -> Iterator[Doubt]:
     """Generations that ended at the token limit although the task has an end."""
-    for cell in subject.cells:
-        if cell.run["ignore_eos"] or cell.run["task"] is None:
-            continue
-        samples = [sample for r in cell.rounds for sample in r.answers().values()]
-        capped = [sample for sample in samples if sample["finish"] == "length"]
+    for cell in _ending(subject):
+        answers, limit = _answers(cell), cell.run["max_new_tokens"]
+        capped = [sample for sample in answers if sample["finish"] == "length" and not _is_clipped(sample, limit)]
         if capped:
-            limit = cell.run["max_new_tokens"]
+            of = "" if limit is None else f" of {limit} tokens"
             yield Doubt(
-                f"{subject.name(cell)}: {len(capped)} of {len(samples)} generations hit the limit of {limit} tokens",
+                f"{subject.name(cell)}: {len(capped)} of {len(answers)} generations hit the limit{of}",
                 "their answers may be cut; raise max_new_tokens",
                 samples_at(capped),
             )
+
+
+def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
+    """Generations that the context left less room for than was asked."""
+    for cell in subject.finished:
+        answers, limit = _answers(cell), cell.run["max_new_tokens"]
+        clipped = [sample for sample in answers if _is_clipped(sample, limit)]
+        if clipped:
+            first, context = clipped[0], cell.run["context_length"]
+            prompt = "" if first["prompt_tokens"] is None else f" behind a prompt of {first['prompt_tokens']} tokens"
+            of = "" if context is None else f" of {context} tokens"
+            yield Doubt(
+                f"{subject.name(cell)}: {len(clipped)} of {len(answers)} generations were clipped by the context{of}, "
+                f"such as one of {first['output_tokens']} tokens{prompt}, where {limit} were allowed",
+                "they are shorter than other cells' for no reason of their own; take a longer context or shorter "
+                "prompts",
+                samples_at(clipped),
+            )
+
+
+def _is_clipped(sample: Row, limit: int | None) -> bool:
+    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked."""
+    if sample["token_limit"] is not None:
+        return True
+    tokens = sample["output_tokens"]
+    return sample["finish"] == "length" and None not in (tokens, limit) and tokens < limit
+
+
+def empty_answers(subject: Subject) -> Iterator[Doubt]:
+    """Answers without a visible character: many, or any that a stop string ended before they began."""
+    for cell in subject.finished:
+        answers = [sample for sample in _answers(cell) if sample["text"] is not None]
+        empty = [sample for sample in answers if not sample["text"].strip()]
+        stopped = sum(sample["finish"] == "stop-string" for sample in empty)
+        if stopped or (len(empty) >= _FEWEST_EMPTY and len(empty) >= _MANY_EMPTY * len(answers)):
+            strings = ", ".join(map(repr, cell.run["stop"] or ()))
+            why = f", {stopped} of them as a stop string begins them ({strings})" if stopped else ""
+            yield Doubt(
+                f"{subject.name(cell)}: {len(empty)} of {len(answers)} answers are empty{why}",
+                "they count as wrong and their speed means nothing; look at the prompt's end, its template, --stop",
+                samples_at(empty),
+            )
+
+
+def _ending(subject: Subject) -> list[Cell]:
+    """Return the cells whose generations end by themselves."""
+    return [cell for cell in subject.finished if not cell.run["ignore_eos"] and cell.run["task"] is not None]
+
+
+def _answers(cell: Cell) -> list[Row]:
+    return [sample for r in cell.rounds for sample in r.answers().values()]
 
 
 def failed_samples(subject: Subject) -> Iterator[Doubt]:
@@ -58,7 +109,7 @@ def failed_samples(subject: Subject) -> Iterator[Doubt]:
             count = sum(len(r.samples) for r in cell.rounds)
             yield Doubt(
                 f"{subject.name(cell)}: {len(failed)} of {count} samples failed",
-                "they are in no figure; what is left may be the easier part",
+                "they are in no figure; the remaining samples may be easier",
                 samples_at(failed),
             )
 
@@ -85,7 +136,8 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
     rows = subject.store.dicts(
         """
         WITH seen AS (
-            SELECT s.run_id, s."index", s.is_warmup, r.attempts, row_number() OVER earlier AS nth
+            SELECT s.run_id, s."index", s.is_warmup, coalesce(r.attempts, 1) AS attempts,
+                row_number() OVER earlier AS nth
             FROM samples s JOIN runs r ON r.run_id = s.run_id
             WHERE r.experiment = ? AND r.status = 'ok' AND s.prompt_hash IS NOT NULL
             WINDOW earlier AS (PARTITION BY s.run_id, s.prompt_hash ORDER BY s."index")
@@ -99,9 +151,10 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
     for cell in subject.finished:
         found = [row for r in cell.rounds for row in by_run.get(r.run["run_id"], ())]
         if found:
+            what = "repeated prompt" if len(found) == 1 else "repeated prompts"
             yield Doubt(
-                f"{subject.name(cell)}: {len(found)} measured prompts had run before in the same process, as warm-up "
-                "or as another sample",
+                f"{subject.name(cell)}: {len(found)} {what} (possible prefix-cache hits), which the same process had "
+                "answered before, as warm-up or as another sample",
                 "an engine that keeps prefixes answers them faster; give each prompt once",
                 samples_at(found),
                 "note" if cell.run["source_format"] == "decodebench" else "warning",
@@ -111,8 +164,7 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
 def tokens_without_text(subject: Subject) -> Iterator[Doubt]:
     """Far more tokens than the text can hold: end tokens or padding were counted."""
     for cell in subject.finished:
-        answers = [s for r in cell.rounds for s in r.answers().values()]
-        samples = [s for s in answers if s["text"] is not None and s["output_tokens"] is not None]
+        samples = [s for s in _answers(cell) if s["text"] is not None and s["output_tokens"] is not None]
         hollow = [
             sample
             for sample in samples
@@ -132,9 +184,9 @@ def tokens_without_text(subject: Subject) -> Iterator[Doubt]:
 
 
 def floor_scores(subject: Subject) -> Iterator[Doubt]:
-    """An accuracy above zero although not one problem is solved: points for form."""
+    """An accuracy above zero although not one problem is solved: partial credit only."""
     for cell in subject.finished:
-        scores = [s["score"] for r in cell.rounds for s in r.answers().values() if s["score"] is not None]
+        scores = [sample["score"] for sample in _answers(cell) if sample["score"] is not None]
         if len(scores) >= _FLOOR_SAMPLES and max(scores) < 1 and sum(scores) > 0:
             yield Doubt(
                 f"{subject.name(cell)}: accuracy {sum(scores) / len(scores):.1%}, but none of {len(scores)} samples is "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,6 @@ class Subject:
         cells: in the order of the plan.
         metric: name in ``METRICS`` by which rounds are judged.
         min_effect: relative difference that the experiment is meant to tell.
-        undecided: ids of the cells whose comparison showed nothing; None where none was made.
     """
 
     store: Store
@@ -30,7 +29,6 @@ class Subject:
     cells: list[Cell]
     metric: str
     min_effect: float
-    undecided: Collection[str] | None = None
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -53,6 +51,46 @@ def grouped(cells: Iterable[Cell], key: Callable[[Cell], Hashable]) -> list[list
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return list(groups.values())
+
+
+def by_model(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Group the cells that ran one model on one task.
+
+    A log of a wrapper may have a size label in the place of the model's name: where one named model of that size
+    answered the same task, it is that one.
+    """
+    groups = grouped(cells, lambda cell: (cell.run["model"], cell.run["task"]))
+    named = [group for group in groups if not _is_size(group[0])]
+    for group in (group for group in groups if _is_size(group[0])):
+        alike = [other for other in named if _size_and_task(other[0]) == _size_and_task(group[0])]
+        if len(alike) == 1:
+            alike[0].extend(group)
+        else:
+            named.append(group)
+    return named
+
+
+def _is_size(cell: Cell) -> bool:
+    return cell.run["size"] is not None and cell.run["model"] == cell.run["size"]
+
+
+def _size_and_task(cell: Cell) -> tuple[object, object]:
+    return cell.run["size"], cell.run["task"]
+
+
+def word_of(cell: Cell) -> str:
+    """Return the word by which a format was asked for: what a wrapper's log has besides, else the format itself."""
+    for source in ("extra", "settings"):
+        word = (cell.run.get(source) or {}).get("published_quantize")
+        if word is not None:
+            return str(word)
+    return str(cell.run["quantisation"])
+
+
+def temperature_of(cell: Cell) -> float | None:
+    """Return the temperature, 0 being greedy; None where the log has none."""
+    temperature: float | None = (cell.run["sampling"] or {}).get("temperature")
+    return temperature
 
 
 def rounds_of(*cells: Cell) -> list[Place]:

@@ -40,14 +40,14 @@ def parity_of(cell: Cell, baseline: Cell, scores: Scores) -> Parity:
         return Parity(verdict="baseline")
     if not cell.rounds or not baseline.rounds:
         return _not_comparable("no finished round")
-    for side in (cell, baseline):
-        if side.run["sampling"]["temperature"] > 0:
-            return _not_comparable("sampled at a temperature above 0: outputs differ by design")
+    temperatures = [side.run["sampling"]["temperature"] for side in (cell, baseline)]
+    if any(temperature is not None and temperature > 0 for temperature in temperatures):
+        return _not_comparable("sampled at a temperature above 0: outputs differ by design")
     ours, theirs = cell.rounds[0].answers(), baseline.rounds[0].answers()
     pairs = [_Pair(key, ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
     if not pairs:
         return _not_comparable("no common problem")
-    asked = max(len(ours.keys() | theirs.keys()), cell.run["samples"], baseline.run["samples"])
+    asked = max(len(ours.keys() | theirs.keys()), *(side.run["samples"] or 0 for side in (cell, baseline)))
     field, reason = _comparable_field(cell, baseline, pairs)
     if field is None:
         return _not_comparable(reason)
@@ -56,6 +56,10 @@ def parity_of(cell: Cell, baseline: Cell, scores: Scores) -> Parity:
     divergences = (
         tuple(_divergence(pair, cell, baseline, scores) for pair in different) if field == "output_ids" else ()
     )
+    if different and None in temperatures:
+        return _not_comparable(
+            f"{len(different)} of {len(pairs)} outputs differ, and the temperature is not recorded: they may be sampled"
+        )
     if different:
         verdict: Literal["identical", "ties only", "differs", "not comparable"] = (
             "ties only" if divergences and all(d.is_tie for d in divergences) else "differs"

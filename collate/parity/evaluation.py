@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
 from ...core.measure.job import ContinuationJob
 from ...core.measure.launcher import run_worker
 from ...core.measure.runner import Runner
+from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed
 from ..parsers.parity import ParityCell
 from .matrix import TOP_K, WHOLE_VOCABULARY, Tally
@@ -37,17 +40,10 @@ class Scorer:
         self._reference = runner.matrix.cells[0]
         self.failed: list[str] = []
         """What could not be scored, one line each."""
-        prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs}
         answers = reference.rounds[0].answers() if reference.rounds else {}
-        outputs = [
-            ContinuationJob(prompt=prompts[sample_id], output_ids=row["output_ids"])
-            for (sample_id, _), row in sorted(answers.items())
-        ]
-        texts = [
-            ContinuationJob(prompt=prompts[sample_id], text=text)
-            for sample_id, text in _reference_texts(runner).items()
-        ]
-        self._continuations = (*outputs, *texts)
+        outputs = [(sample_id, {"output_ids": row["output_ids"]}) for (sample_id, _), row in sorted(answers.items())]
+        texts = [(sample_id, {"text": text}) for sample_id, text in _reference_texts(runner).items()]
+        self._continuations: list[tuple[str, dict[str, Any]]] = [*outputs, *texts]
         self._outputs = len(outputs)
 
     def scores(self, cell: Cell, previous: ParityCell | None) -> dict[str, Any]:
@@ -61,6 +57,9 @@ class Scorer:
         outputs, texts = Tally(), Tally()
 
         def add(own: dict[str, Any], theirs: dict[str, Any] | None) -> None:
+            if theirs is not None and len(own["logprobs"]) != len(theirs["logprobs"]):
+                scored, given = len(own["logprobs"]), len(theirs["logprobs"])
+                raise LineError(f"scores of {scored} positions of sequence {own['index']}; the reference has {given}")
             (outputs if own["index"] < self._outputs else texts).add(own, theirs)
 
         theirs = _lines(self._reference_file)
@@ -95,10 +94,16 @@ class Scorer:
         if problem is None:
             top_k = TOP_K if "score-top-k" in cell.backend.supports else 0
             changes = {"action": "evaluate", "top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
-            job = runner.scoring_job(cell, self._continuations).model_copy(update=changes)
+            prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
+            asked = (ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
+            job = runner.scoring_job(cell, tuple(asked)).model_copy(update=changes)
+
+            expected = count()
 
             def listen(line: dict[str, Any]) -> None:
                 if line["type"] == "evaluation":
+                    if message(Evaluation, line).index != next(expected):
+                        raise LineError(f"evaluation {line['index']} out of its turn")
                     take(line)
 
             outcome = run_worker(job, engine_text=None, timeout_s=runner.plan.timeout_s, on_line=listen)

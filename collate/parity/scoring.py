@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.errors import BackendError
+from ...core.isolation.processes.messages import Score
 from ...core.measure.job import ContinuationJob
 from ...core.measure.launcher import request_all
 from ...core.measure.runner import Runner
@@ -48,7 +48,10 @@ def compare_scored(
     """
     left = None
     while True:
-        collate(runner.output, runner.registry, announce=runner.progress.say)
+        report = collate(runner.output, runner.registry, announce=runner.progress.say)
+        for problem in report.problems:
+            if problem.file in report.unread:
+                runner.progress.say(f"{problem.file}: {problem.text}")
         with Store.open(runner.output) as store:
             comparison = compare(store, experiment=experiment, baseline=baseline, further=further)
             unscored = sum(d.logprob_gap is None for row in comparison.rows for d in row.parity.divergences)
@@ -70,7 +73,7 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
     partings = list(_partings(store, comparison))
     if not partings:
         return False
-    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs}
+    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
     continuations = [
         ContinuationJob(prompt=prompts[parting.divergence.sample_id], output_ids=(*parting.common, token))
         for parting in partings
@@ -78,7 +81,9 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
         if token is not None
     ]
     try:
-        answers = request_all(runner.scoring_job(cell, tuple(continuations)), "score", runner.plan.timeout_s)
+        answers = request_all(runner.scoring_job(cell, tuple(continuations)), Score, runner.plan.timeout_s)
+        if [answer.index for answer in answers] != list(range(len(continuations))):
+            raise BackendError(f"{len(answers)} scores came for {len(continuations)} continuations")
     except BackendError as error:
         runner.progress.say(f"divergences could not be scored: {error}")
         return False
@@ -106,13 +111,13 @@ def _outputs(store: Store, experiment: str, cell_id: str) -> Mapping[str, list[i
     return dict(store.query(sql, {"experiment": experiment, "cell": cell_id})[1])
 
 
-def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], answers: list[dict[str, Any]]) -> None:
+def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], answers: list[Score]) -> None:
     """Append a line per divergence; answers come in pairs: the baseline's token, then the other's."""
     folder = runner.output / "raw" / "parity"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{comparison.experiment}.jsonl").open("a", encoding="utf-8") as file:
         for parting, own, other in zip(partings, answers[::2], answers[1::2], strict=True):
-            first, second = own["top_logprobs"][:2]
+            first, second = own.top_logprobs[:2]
             line = {
                 "type": "parity",
                 "schema": 1,
@@ -123,7 +128,7 @@ def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], ans
                 "position": parting.divergence.position,
                 "baseline_token": parting.divergence.baseline_token,
                 "token": parting.divergence.token,
-                "logprob_gap": own["logprob"] - other["logprob"],
+                "logprob_gap": own.logprob - other.logprob,
                 "top2_margin": first - second,
             }
             file.write(json.dumps(line) + "\n")

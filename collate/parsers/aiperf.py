@@ -9,6 +9,7 @@ triton-inference-server/perf_analyzer (263c5f6), `genai-perf/genai_perf/export_d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,11 +19,11 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import has_keys, is_object_with, read_object, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.text import malformed
-from .requests import Request, check_times, gaps_note, of_this_file, records
+from .requests import Request, check_times, gaps_note, records
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts reasoning too
@@ -31,6 +32,9 @@ _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "ou
 _SPAN = ("request_start_ns", "request_end_ns")
 _MOST = 2**53  # whole numbers are exact below
 _LOAD = ("concurrency", "request_rate")
+_PLACES = re.compile(r"(?:file|path|directory|dir|prefix|model_names)$")
+"""Of the configuration: names of files and folders, and what is a field of the run."""
+_READ = ("input_config", "start_time")
 
 
 class AiperfRecords(LogParser):
@@ -38,7 +42,7 @@ class AiperfRecords(LogParser):
 
     name: ClassVar[str] = "aiperf-records"
     summary: ClassVar[str] = "profile_export.jsonl of AIPerf: a record per request"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a record's three parts and its times."""
@@ -56,9 +60,7 @@ class AiperfRecords(LogParser):
         yield bare_run(
             run_id,
             "aiperf",
-            options=of_this_file(path, found.digest),
-            samples=sum(not request.is_warmup for request in requests),
-            warmup=sum(request.is_warmup for request in requests),
+            warmup=_warm_ups(rows),
             status="incomplete" if found.cut else "ok",
             reason=found.cut,
             wall_s=wall_s,
@@ -70,6 +72,12 @@ class AiperfRecords(LogParser):
             ),
         )
         yield from records(run_id, requests, wall_s)
+
+
+def _warm_ups(rows: Sequence[Fields]) -> int | None:
+    """Return how many records are of the warm-up; None where the records do not say which phase they are of."""
+    phases = [row.inner("metadata").content.get("benchmark_phase") for row in rows]
+    return None if None in phases else phases.count("warmup")
 
 
 def _request(row: Fields) -> Request:
@@ -137,7 +145,7 @@ class AiperfSummary(LogParser):
 
     name: ClassVar[str] = "aiperf"
     summary: ClassVar[str] = "profile_export_aiperf.json of AIPerf, profile_export_genai_perf.json of genai-perf"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the two figures that any profile has, with a unit each."""
@@ -149,16 +157,17 @@ class AiperfSummary(LogParser):
         """Yield the run."""
         content, digest = read_object(path)
         config = content.at("input_config")
-        model = _model(config)
         totals, notes = _totals(content)
         yield bare_run(
             f"sha256-{digest}",
             _engine(config),
             started_at=content.text("start_time") if content.has("start_time") else "",
-            model=model,
-            options={**_load(config), **(of_this_file(path, digest) if model == UNKNOWN else {})},
-            samples=totals.samples or 0,
+            model=_model(config),
+            options=_load(config),
+            conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
+            samples=_asked(config),
             settings=_printed(content),
+            extra=content.beyond(*_READ, *_PRINTED),
             totals=totals,
             notes=notes,
         )
@@ -178,6 +187,12 @@ def _engine(config: Fields) -> str:
     endpoint = config.at("endpoint")
     named = [endpoint.content.get(name) for name in ("backend", "type")]
     return next((name for name in named if isinstance(name, str) and name), "aiperf")
+
+
+def _asked(config: Fields) -> int | None:
+    """Return how many requests were asked for; None where the benchmark ended with its time, or does not say."""
+    load = config.at("loadgen")
+    return load.count("request_count") if isinstance(load.content.get("request_count"), int) else None
 
 
 def _load(config: Fields) -> dict[str, JsonValue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from ...core.errors import UsageError, unknown_name
 
@@ -24,6 +25,12 @@ _OF_SAMPLE = (
     "first_token_s", "prefill_s", "decode_tokens", "decode_s", "decode_forwards", "batch", "batch_s", "reference",
     "extracted", "score", "status", "reason",
 )  # fmt: skip
+OF_TOTALS = {
+    "total_samples": "samples", "total_output_tokens": "output_tokens", "total_forwards": "forwards",
+    "total_wall_s": "wall_s", "total_tokens_per_s": "tokens_per_s", "total_accuracy": "accuracy",
+}  # fmt: skip
+"""The field of a run's totals that a column over all samples fills: in such a table a row is a whole run."""
+
 _SAME = {"ttft_s": "first_token_s", "e2e_s": "duration_s", "accuracy": "score"}  # metrics that are a field of a sample
 RATES = {
     "decode_tokens_per_s": ("decode_s", "decode_tokens"),
@@ -36,8 +43,14 @@ RATES = {
 INSTEAD = {"decode_tokens": "output_tokens"}
 """What tells some tokens where they are not told themselves: all but the first are decoded."""
 
-TARGETS = tuple(sorted({*OF_RUN, *OF_MACHINE, *_OF_SAMPLE, *_SAME, *RATES}))
-"""What a column can be; and ``option.NAME``, and ``_ms`` for what is in seconds."""
+TARGETS = tuple(sorted({*OF_RUN, *OF_MACHINE, *OF_TOTALS, *_OF_SAMPLE, *_SAME, *RATES}))
+"""What a column can be; and ``option.NAME``, and another unit, as ``_ms``, for what is in seconds."""
+
+_UNITS = {"_ms": Fraction(1, 1000), "_min": Fraction(60), "_h": Fraction(3600)}
+TIMES_OF_TOTALS = tuple(f"total_wall{unit}" for unit in _UNITS)
+"""The targets of a total time whose printed text a run keeps: its digits are those of another unit than seconds."""
+
+_UNIT = re.compile("(" + "|".join(_UNITS) + ")$")
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
@@ -80,9 +93,15 @@ def check_columns(columns: Columns) -> None:
 
 
 def in_seconds(target: str) -> str:
-    """Return the target in seconds of one in milliseconds, and any other as it is."""
-    name = re.sub("_ms$", "_s", target)
+    """Return the target in seconds of one in another unit, and any other as it is."""
+    name = _UNIT.sub("_s", target)
     return name if name in TARGETS else target
+
+
+def seconds_of(target: str) -> Fraction:
+    """Return how many seconds a unit of a target is, exactly; 1 where it is in seconds, or no time."""
+    found = _UNIT.search(target)
+    return _UNITS[found[0]] if found and in_seconds(target) != target else Fraction(1)
 
 
 def field_of(target: str) -> str:
@@ -97,4 +116,4 @@ def field_of(target: str) -> str:
 
 def is_of_run(target: str) -> bool:
     """Say whether a target belongs to a run, so that rows which differ in it are different runs."""
-    return target.startswith(OPTION) or in_seconds(target) in (*OF_RUN, *OF_MACHINE)
+    return target.startswith(OPTION) or in_seconds(target) in (*OF_RUN, *OF_MACHINE, *OF_TOTALS)

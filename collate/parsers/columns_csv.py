@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,15 +29,28 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.errors import UsageError, unknown_name
 from ...core.records.raw_log import RawLogError
-from ...core.records.schema import Environment, Run, Sample
+from ...core.records.schema import Environment, Run, Sample, Totals
 from ...core.sdk.logs.runs import UNKNOWN, digest_of
 from ...core.sdk.logs.text import head_text, malformed, read_text
-from .columns import INSTEAD, OF_MACHINE, OPTION, RATES, Columns, check_columns, field_of, in_seconds, is_of_run
+from .columns import (
+    INSTEAD,
+    OF_MACHINE,
+    OF_TOTALS,
+    OPTION,
+    RATES,
+    TIMES_OF_TOTALS,
+    Columns,
+    check_columns,
+    field_of,
+    in_seconds,
+    is_of_run,
+    seconds_of,
+)
 
 _MARK = "# decodebench-columns:"
 _DELIMITERS = ",;\t"
 
-R = TypeVar("R", Run, Sample)
+R = TypeVar("R", Run, Sample, Totals)
 
 
 def with_columns(path: Path, columns: Columns) -> bytes:
@@ -58,7 +72,7 @@ class ColumnsCsv(LogParser):
 
     name: ClassVar[str] = "csv"
     summary: ClassVar[str] = "any CSV, with a first line that says what its columns are (collate --columns)"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for that line."""
@@ -108,8 +122,9 @@ def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
     for at, rows in enumerate(sorted(by_run.values(), key=_round)):
         run_id = f"sha256-{digest}-{at:04d}"
         yield _run(path, run_id, rows, columns)
-        for index, row in enumerate(rows):
-            yield _sample(path, run_id, index, row, columns)
+        if not any(in_seconds(target) in OF_TOTALS for target in columns) or not all(map(is_of_run, columns)):
+            for index, row in enumerate(rows):
+                yield _sample(path, run_id, index, row, columns)
 
 
 def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[_Row]:
@@ -156,15 +171,33 @@ def _run(path: Path, run_id: str, rows: list[_Row], columns: Columns) -> Run:
     machine = rows[0].of(OF_MACHINE)
     values: dict[str, Any] = {
         **{"backend": UNKNOWN, "model": UNKNOWN, "quantisation": UNKNOWN, "device": UNKNOWN, "started_at": ""},
-        **{"samples": 0, "warmup": 0, "max_new_tokens": 1, "round": 0},
+        "round": 0,
         **_values(
-            path, rows[0], {t: cell for t, cell in cells.items() if t not in machine and not t.startswith(OPTION)}
+            path,
+            rows[0],
+            {
+                t: cell
+                for t, cell in cells.items()
+                if t not in machine and not t.startswith(OPTION) and in_seconds(t) not in OF_TOTALS
+            },
         ),
+        "totals": _totals(path, rows[0], columns),
+        "settings": {f"published_{target}": cell for target, cell in rows[0].of(TIMES_OF_TOTALS).items()},
         "options": {t.removeprefix(OPTION): _scalar(cell) for t, cell in cells.items() if t.startswith(OPTION)},
         "environment": Environment(**machine) if machine else None,
         "notes": tuple(_notes(columns)),
     }
     return _checked(Run, path, rows[0], {"run_id": run_id, "experiment": "", "cell_id": "", **values}, columns)
+
+
+def _totals(path: Path, row: _Row, columns: Columns) -> Totals | None:
+    """Return what a row says of all samples together, its digits kept; None where it says nothing."""
+    told = {target: cell for target, cell in row.cells.items() if in_seconds(target) in OF_TOTALS}
+    values = {
+        OF_TOTALS[in_seconds(target)]: float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
+        for target, cell in told.items()
+    }
+    return _checked(Totals, path, row, values, columns) if values else None
 
 
 def _scalar(cell: str) -> JsonValue:
@@ -205,7 +238,7 @@ def _values(path: Path, row: _Row, cells: Mapping[str, str]) -> dict[str, Any]:
         name = in_seconds(target)
         value: Any = cell
         if name != target or name in RATES:
-            value = _number(path, row, target, cell) / (1e3 if name != target else 1.0)
+            value = float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
         if name in RATES:
             tokens = _tokens(path, row, RATES[name][1])
             value = value * tokens if name == "tpot_s" else _over(path, row, target, tokens, value)

@@ -8,9 +8,8 @@ rebuilt from the output folder alone.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +18,14 @@ from ...core.contract.log_parser import HEAD_BYTES, LogParser
 from ...core.errors import DecodebenchError
 from ...core.files import write_whole
 from ...core.host.registry import PluginRecord
+from ...core.records.conditions import conditions_of, hash_of
 from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
 from ...core.records.store_file import FILE_NAME
+from ...core.sdk.logs.runs import UNKNOWN
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
+from .labels import Labels, labelled, labels_for, read_labels, write_labels
 
 IMPORTED = "imported"
 _COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
@@ -47,12 +49,14 @@ class Intake:
         experiment: its name in the store.
         log_format: name of the parser that all files are for; None asks every parser.
         columns: what the columns of the files are, which are CSV then; the copies say so in their first line.
+        labels: what is known of the runs beside what their logs have; see ``parse_labels``.
     """
 
     paths: Sequence[Path] = ()
     experiment: str = defaults.IMPORT_EXPERIMENT
     log_format: str | None = None
     columns: Columns | None = None
+    labels: Labels = field(default_factory=dict)
 
 
 def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[Path]:
@@ -67,7 +71,7 @@ def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> l
     Returns:
         The copies.
     """
-    taken = []
+    taken: dict[Path, Labels] = {}
     place = folder / "raw" / IMPORTED / intake.experiment
     for path in intake.paths:
         files = _files(path, folder)
@@ -80,10 +84,18 @@ def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> l
                     data, log_format = with_columns(file, intake.columns), ColumnsCsv.name
                 else:
                     data, log_format = file.read_bytes(), intake.log_format or recognise(file, parsers)
-                taken.append(_copy(data, file.name, place / log_format))
+                copy, labels = _copy(data, file.name, place / log_format), labels_for(file, intake.labels)
+                if taken.setdefault(copy, labels) != labels:
+                    raise RawLogError(f"the same content as a file that was labelled {_shown(taken[copy])}")
+                if labels:
+                    write_labels(copy, labels)
             except (DecodebenchError, OSError) as error:
                 refuse(file, str(error))
-    return taken
+    return list(taken)
+
+
+def _shown(labels: Labels) -> str:
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _files(path: Path, folder: Path) -> list[Path]:
@@ -177,19 +189,22 @@ def read(
     """
     by = {"parser_plugin": plugin.origin, "parser_plugin_revision": plugin.revision} if plugin else {}
     logs: dict[str, RawLog] = {}
+    labels = read_labels(path)
     try:
         for record in parser().read(path):
             if isinstance(record, Run):
                 if record.run_id in logs:
                     raise RawLogError(f"{path}: run {record.run_id} stands in the file twice")
-                run = _placed(record, source, parser, experiment).model_copy(update=by)
-                logs[record.run_id] = RawLog(run, problem=_problem(record))
+                about = {"source_format": parser.name, "source_file": source, "parser": label(parser), **by}
+                run = labelled(record, labels).model_copy(update={"experiment": experiment, **about})
+                apart_by = path.parent.name if run.model == UNKNOWN and not labels else None
+                logs[record.run_id] = RawLog(_placed(run, apart_by), problem=_problem(record))
             elif record.run_id not in logs:
                 raise RawLogError(f"{path}: a sample or step of run {record.run_id!r} comes before that run")
             else:
                 log = logs[record.run_id]
                 (log.samples if isinstance(record, Sample) else log.steps).append(record)  # type: ignore[arg-type]
-    except (DecodebenchError, OSError):
+    except (DecodebenchError, OSError, MemoryError):
         raise
     except Exception as error:  # the plugin boundary: a bad parser becomes the problem of the file
         raise RawLogError(f"{path}: parser {label(parser)} failed: {type(error).__name__}: {error}") from error
@@ -198,19 +213,15 @@ def read(
     return list(logs.values())
 
 
-def _placed(run: Run, source: str, parser: type[LogParser], experiment: str) -> Run:
-    """Give a run its provenance and its place among others: logs that differ in nothing are rounds of one cell."""
-    hostname = run.environment.hostname if run.environment else None
-    identity = [run.backend, run.model, run.quantisation, run.device, hostname, run.options, run.task, run.samples]
-    return run.model_copy(
-        update={
-            "experiment": experiment,
-            "cell_id": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
-            "source_format": parser.name,
-            "source_file": source,
-            "parser": label(parser),
-        }
-    )
+def _placed(run: Run, apart_by: str | None) -> Run:
+    """Give a run its place among others: runs that agree in every condition are rounds of one cell.
+
+    Logs of a model that nobody names are kept apart by their content, for nothing shows that they agree.
+    """
+    if apart_by is not None:
+        run = run.model_copy(update={"conditions": {**run.conditions, "log": apart_by}})
+    identity = hash_of(conditions_of(run))
+    return run.model_copy(update={"cell_id": identity, "conditions_hash": identity})
 
 
 def _problem(run: Run) -> str | None:

@@ -1,12 +1,13 @@
 """`benchmarks.json` of guidellm: a run per benchmark of its sweep, a sample per request.
 
-Every version since 0.4 writes, for each request that it keeps, computed figures beside the raw timings; only those are
+Every version since 0.3 writes, for each request that it keeps, computed figures beside the raw timings; only those are
 read. Layout as in vllm-project/guidellm, `src/guidellm/benchmark/schemas/` (ee7a774), and `benchmark/objects.py` of 0.4
-(414febe).
+(414febe); 0.3 names backend and model under `worker`, and the strategy under `args`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,16 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import Fields
+from ...core.sdk.logs.fields import Fields, flat
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from .requests import Request, check_times, of_this_file, records
+from ...core.sdk.logs.text import head_text
+from .requests import Request, check_times, records
 
 _CUT_OFF = "incomplete: the benchmark ended before its answer"
+_OF_RUN = re.compile(r"(?:\b|_)(?:id|run_id|run_index|model|kind|type_|strategy_index|start_time|path|file)_?$")
+"""Names of the configuration that say which run it is, or that are a field of the run."""
+_EXTRA = ("run_stats", "scheduler_metrics", "scheduler_state", "warmup_duration", "cooldown_duration")
 _STRATEGY = ("rate", "streams", "max_concurrency")
 
 
@@ -31,13 +36,13 @@ class Guidellm(LogParser):
 
     name: ClassVar[str] = "guidellm"
     summary: ClassVar[str] = "benchmarks.json of guidellm"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the kind that each benchmark names, or for the version that a report begins with."""
         return (
             is_object_with(head, "benchmarks")
-            and (b'"generative_benchmark"' in head or is_object_with(head, "guidellm_version"))
+            and ('"generative_benchmark"' in head_text(head) or is_object_with(head, "guidellm_version"))
             or is_object_with(head, "metadata", "guidellm_version")
         )
 
@@ -45,33 +50,58 @@ class Guidellm(LogParser):
         """Yield each benchmark's run and its requests."""
         content, digest = read_object(path)
         for at, benchmark in enumerate(content.rows("benchmarks")):
-            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"), path, digest)
+            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
 
 
-def _benchmark(
-    run_id: str, benchmark: Fields, about: Fields, path: Path, digest: str
-) -> Iterator[Run | Sample | RecordedStep]:
+def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:
     requests = _requests(benchmark)
     wall_s = _wall_s(benchmark)
     done = [request for request in requests if request.error is None]
     totals = _either(benchmark, ("metrics", "request_totals"), ("request_totals",))
     made = totals.optional(totals.count, "successful")
     is_whole = made is None or made == len(done)
-    backend = _either(benchmark, ("config", "backend"), ("benchmarker", "backend"))
-    model = backend.text("model") if backend.has("model") else UNKNOWN
+    backend, model = _engine(benchmark)
     yield bare_run(
         run_id,
-        str(backend.content.get("kind") or backend.content.get("type_") or "guidellm"),
+        backend,
         started_at=_utc(benchmark),
         model=model,
-        options={**_strategy(benchmark), **(of_this_file(path, digest) if model == UNKNOWN else {})},
-        samples=len(requests) or made or 0,
+        options=_strategy(benchmark),
+        conditions=_conditions(benchmark),
+        samples=_asked(benchmark),
+        extra={name: benchmark.anything(name) for name in _EXTRA if benchmark.has(name)},
         settings={"guidellm_version": about.text("guidellm_version")} if about.has("guidellm_version") else {},
         wall_s=wall_s,
         totals=None if requests else _totals(benchmark, made, wall_s),
         notes=tuple(_notes(requests, len(done), made, wall_s)),
     )
     yield from records(run_id, requests, wall_s if is_whole else None)
+
+
+def _engine(benchmark: Fields) -> tuple[str, str]:
+    """Return the client's way to the server, and the model: of 0.3 they stand under the worker, with longer names."""
+    backend, worker = _either(benchmark, ("config", "backend"), ("benchmarker", "backend")), benchmark.at("worker")
+    kinds = [backend.content.get("kind"), backend.content.get("type_"), worker.content.get("backend_type")]
+    models = [backend.content.get("model"), worker.content.get("backend_model")]
+    kind, model = (next((name for name in names if isinstance(name, str) and name), None) for names in (kinds, models))
+    return kind or "guidellm", model or UNKNOWN
+
+
+def _asked(benchmark: Fields) -> int | None:
+    """Return how many requests were asked for; None where the benchmark ended with its time, or does not say."""
+    for place in (benchmark.at("config", "constraints"), benchmark.at("args")):
+        for name in ("max_requests", "max_number"):
+            if isinstance(place.content.get(name), int):
+                return place.count(name)
+    return None
+
+
+def _conditions(benchmark: Fields) -> dict[str, JsonValue]:
+    """Return what else the report has of how the benchmark was run."""
+    found: dict[str, JsonValue] = {}
+    for part in ("config", "args", "worker", "request_loader", "extras"):
+        found |= flat(benchmark.at(part).content, f"{part}.")
+    return {name: value for name, value in found.items() if not _OF_RUN.search(name)}
 
 
 def _either(fields: Fields, first: Sequence[str], second: Sequence[str]) -> Fields:
@@ -99,6 +129,7 @@ def _utc(benchmark: Fields) -> str:
 
 def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
     strategy = _either(benchmark, ("config", "strategy"), ("scheduler", "strategy"))
+    strategy = strategy if strategy.content else benchmark.at("args", "strategy")
     kind = strategy.content.get("type_") or strategy.content.get("kind")
     told = {name: strategy.scalar(name) for name in _STRATEGY if strategy.has(name)}
     return {**({"strategy": str(kind)} if kind else {}), **told}

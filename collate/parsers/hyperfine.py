@@ -26,7 +26,7 @@ class Hyperfine(LogParser):
 
     name: ClassVar[str] = "hyperfine"
     summary: ClassVar[str] = "hyperfine --export-json: times of whole commands"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the first result's fields."""
@@ -54,6 +54,7 @@ def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
             "hyperfine",
             options={"command": result.text("command"), **{key: parameters.scalar(key) for key in parameters.content}},
             samples=1,
+            extra=result.beyond("command", "times", "exit_codes", "memory_usage_byte", "parameters"),
             status="failed" if has_failed else "ok",
             reason=reason if has_failed else None,
             wall_s=seconds,

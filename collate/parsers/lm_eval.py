@@ -7,16 +7,19 @@ scoring.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import JsonValue
+
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
-from ...core.records.schema import Run, Totals
+from ...core.records.schema import Environment, Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
-from ...core.sdk.logs.fields import Fields
+from ...core.sdk.logs.fields import Fields, flat
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from .lm_eval_samples import LmEvalSamples
@@ -24,6 +27,11 @@ from .lm_eval_samples import LmEvalSamples
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
 _OWN_MODEL = "decodebench"
 _CELL = ("backend", "model", "quantisation", "device", "batch_size")
+_NO_CONDITIONS = ("model", "model_args", "model_dtype", "device", "batch_size", "batch_sizes", "model_num_parameters")
+_READ = (
+    "results", "groups", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
+    "date", "model_name", "model_name_sanitized", "pretty_env_info",
+)  # fmt: skip
 _MODEL = ("pretrained", "model_path", "model", "path", "engine")
 
 
@@ -32,7 +40,7 @@ class LmEvalResults(LogParser):
 
     name: ClassVar[str] = "lm-eval"
     summary: ClassVar[str] = "results_*.json of lm-evaluation-harness"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tables that every version has."""
@@ -63,6 +71,8 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     arguments = _arguments(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
     settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
+    samples = _samples(content, task)
+    version = content.at("versions").content.get(task)
     named = next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
     return bare_run(
         run_id,
@@ -71,10 +81,62 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         model=str(named or UNKNOWN),
         quantisation=str(config.content.get("model_dtype") or UNKNOWN).removeprefix("torch."),
         task=task,
+        task_version=None if version is None else str(version),
+        samples=samples,
+        batch_size=_batch_size(config),
+        conditions=_conditions(content, task),
+        parameters=config.optional(config.count, "model_num_parameters") or None,
+        environment=_environment(content),
         settings=settings,
-        totals=Totals(accuracy=share, samples=_samples(content, task)),
+        totals=Totals(accuracy=share, samples=samples),
+        extra=_extra(content, task, metric),
         notes=("an lm-eval result has no times; its samples are in a file of its own",),
     )
+
+
+def _batch_size(config: Fields) -> int | None:
+    """Return the batch size; None where the harness chose it (`auto`)."""
+    text = str(config.content.get("batch_size") or "")
+    return int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else None
+
+
+def _conditions(content: Fields, task: str) -> dict[str, JsonValue]:
+    """Return what else the answers depend on: shots, how the task generates, seeds, the harness's commit, ..."""
+    told = flat(content.at("config").beyond(*_NO_CONDITIONS))
+    of_task = flat(content.at("configs", task).beyond("task", "metadata"), "task.")
+    shots = content.at("n-shot").content.get(task)
+    found = {"num_fewshot": shots, "git_hash": content.content.get("git_hash"), **told, **of_task}
+    names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
+    found |= {name: content.content.get(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _extra(content: Fields, task: str, metric: str) -> dict[str, JsonValue]:
+    """Return what else the file has: other metrics, the parts of a group, and how long the evaluation took."""
+    results = content.inner("results")
+    names = [name for name in _parts_of(content, task) if results.has(name)]
+    parts: dict[str, JsonValue] = {name: results.inner(name).beyond() for name in names}
+    found: dict[str, JsonValue] = {"metrics": results.inner(task).beyond(metric), "group_results": parts}
+    shots = content.at("n-shot").content.get(task)
+    found |= {"num_fewshot": shots} if shots is not None else {}
+    return {**content.beyond(*_READ), **{name: value for name, value in found.items() if value != {}}}
+
+
+def _parts_of(content: Fields, task: str) -> list[str]:
+    """Return the tasks of a group, and those of the groups within it."""
+    groups = content.at("group_subtasks").content
+    found, waiting = [], [task]
+    while waiting:
+        members = groups.get(waiting.pop(0))
+        new = [name for name in members if isinstance(name, str)] if isinstance(members, list) else []
+        waiting += [name for name in new if name not in found]
+        found += [name for name in new if name not in found]
+    return found
+
+
+def _environment(content: Fields) -> Environment | None:
+    told = content.content.get("transformers_version")
+    return Environment(packages={"transformers": str(told)}) if told is not None else None
 
 
 def _engine(arguments: dict[str, Any], config: Fields) -> dict[str, Any]:

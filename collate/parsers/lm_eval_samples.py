@@ -10,19 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...core.contract.log_parser import LogParser
-from ...core.records.schema import Run, Sample
+from ...core.records.schema import RecordedSampling, Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
-from ...core.sdk.logs.fields import Fields
+from ...core.sdk.logs.fields import Fields, flat
 from ...core.sdk.logs.json_files import has_keys, read_rows
 from ...core.sdk.logs.runs import bare_run
 from ...core.sdk.logs.text import malformed
-from .requests import of_this_file
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 _NO_FILTER = "none"
+_READ = ("doc_id", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc")
 
 
 class LmEvalSamples(LogParser):
@@ -30,7 +30,7 @@ class LmEvalSamples(LogParser):
 
     name: ClassVar[str] = "lm-eval-samples"
     summary: ClassVar[str] = "samples_*.jsonl of lm-evaluation-harness: a scored sample per document"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a document, its answers and its hash."""
@@ -49,8 +49,8 @@ class LmEvalSamples(LogParser):
             "lm-eval",
             started_at=_iso(named["date"]) if named else "",
             task=named["task"] if named else None,
-            options=of_this_file(path, found.digest),
-            samples=len(chosen),
+            samples=None if found.cut else len(chosen),
+            **_generation(chosen[0]),
             settings={"published_metric": metric},
             status="incomplete" if found.cut else "ok",
             reason=found.cut,
@@ -105,12 +105,36 @@ def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
         reference=str(row.content["target"]) if row.has("target") else None,
         extracted=_first_text(row.content.get("filtered_resps")),
         score=float(row.content[metric]),
+        extra=row.beyond(*_READ, metric, *_metrics(row)),
         scores={
             name: float(row.content[name])
             for name in _metrics(row)
             if name != metric and _is_share(row.content.get(name))
         },
     )
+
+
+def _generation(row: Fields) -> dict[str, Any]:
+    """Return how answers were generated, which every row of such a task has; nothing where choices were scored."""
+    told = row.at("arguments").at("gen_args_0").content.get("arg_1") if _has_arguments(row) else None
+    if not isinstance(told, dict):
+        return {}
+    settings = Fields(row.path, row.line, told, "arguments.gen_args_0.arg_1.")
+    is_greedy = told.get("do_sample") is False
+    temperature = 0.0 if is_greedy else settings.optional(settings.number, "temperature")
+    stop = told.get("until")
+    texts = [stop] if isinstance(stop, str) else stop
+    return {
+        "sampling": RecordedSampling(temperature=temperature),
+        "max_new_tokens": settings.optional(settings.count, "max_gen_toks") or None,
+        "stop": tuple(map(str, texts)) if isinstance(texts, list) else None,
+        "conditions": flat(settings.beyond("do_sample", "temperature", "max_gen_toks", "until")),
+    }
+
+
+def _has_arguments(row: Fields) -> bool:
+    arguments = row.content.get("arguments")
+    return isinstance(arguments, dict) and isinstance(arguments.get("gen_args_0"), dict)
 
 
 def _prompt(row: Fields) -> str | None:

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import is_object_with, read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 
@@ -30,6 +30,7 @@ _NO_OPTIONS = (
     "name", "version", "_target_", "model", "processor", "task", "library", "model_type", "device", "device_ids",
     "seed",
 )  # fmt: skip
+_OF_MACHINE = ("system", "machine", "cpu", "cpu_ram_mb", "gpu")
 _FORMATS = ("quantization_scheme", "torch_dtype", "dtype", "precision")
 
 
@@ -38,7 +39,7 @@ class OptimumBenchmark(LogParser):
 
     name: ClassVar[str] = "optimum-benchmark"
     summary: ClassVar[str] = "benchmark.json of optimum-benchmark: configuration and report"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the configuration's three parts; the report behind it may lie beyond the head."""
@@ -55,7 +56,7 @@ class OptimumReport(LogParser):
 
     name: ClassVar[str] = "optimum-report"  # behind optimum-benchmark in any order by name: that one has the model
     summary: ClassVar[str] = "benchmark_report.json of optimum-benchmark, without configuration"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the target that comes first and one of its measurements."""
@@ -72,16 +73,20 @@ class _Work:
     """What one generation made.
 
     Attributes:
-        rows: prompts side by side.
+        rows: prompts side by side; None where the report does not tell.
         tokens: generated per row; None where the report does not tell.
         prompt_tokens: of each row.
         note: where the figures come from, if not from the configuration.
+        limit: the most tokens that were asked for, per row.
+        is_fixed: whether as few tokens were asked for as many; None where the report does not tell.
     """
 
-    rows: int
+    rows: int | None
     tokens: int | None
     prompt_tokens: int | None
     note: str | None = None
+    limit: int | None = None
+    is_fixed: bool | None = None
 
 
 def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
@@ -93,17 +98,18 @@ def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
     times = _values(report, "generate")
     prefills, decodes = _values(report, "prefill"), _values(report, "decode")
     go_together = report.has("per_token") and len(prefills) == len(decodes) == len(times)
-    notes = ["each generation is a batch; its rows have its times"] if work.rows > 1 else []
+    notes = ["each generation is a batch; its rows have its times"] if (work.rows or 1) > 1 else []
     notes += [work.note] if work.note else []
     notes += _timing_notes(report, go_together)
     yield bare_run(
         run_id,
-        samples=len(times) * work.rows,
-        max_new_tokens=work.tokens or 1,
+        samples=None if work.rows is None else len(times) * work.rows,
+        max_new_tokens=work.limit,
         batch_size=work.rows,
-        ignore_eos=True,  # the scenario sets as few new tokens as many
+        ignore_eos=work.is_fixed,
         notes=tuple(notes),
-        **_about(config, run_id),
+        extra=_extra(report),
+        **_about(config),
         **_figures(report),
     )
     yield from _samples(run_id, work, times, prefills if go_together else None, decodes)
@@ -118,17 +124,18 @@ def _samples(
             timed = {"first_token_s": prefills[batch], "prefill_s": prefills[batch]}
         if work.tokens is not None and batch < len(decodes):
             timed |= {"decode_tokens": work.tokens - 1, "decode_s": decodes[batch]}
-        for row in range(work.rows):
-            index = batch * work.rows + row
+        rows = work.rows or 1
+        for row in range(rows):
+            index = batch * rows + row
             yield Sample(
                 run_id=run_id,
                 index=index,
                 prompt_tokens=work.prompt_tokens,
                 output_tokens=work.tokens,
-                finish="length",
+                finish="length" if work.is_fixed else None,
                 duration_s=seconds,
-                batch=batch,
-                batch_s=seconds,
+                batch=None if work.rows is None else batch,
+                batch_s=None if work.rows is None else seconds,
                 **timed,
             )
 
@@ -143,16 +150,20 @@ def _configured(config: Fields) -> _Work:
     shapes = scenario.inner("input_shapes")
     generated = scenario.at("generate_kwargs")
     prompt = shapes.optional(shapes.tokens, "sequence_length")
-    limit = generated.count("max_new_tokens", 1, MOST_TOKENS) if generated.has("max_new_tokens") else 100
-    note = None if generated.has("max_new_tokens") else "100 new tokens, the tool's default: none are configured"
-    return _Work(shapes.count("batch_size", 1, 10_000), limit, prompt, note)
+    limit = generated.count("max_new_tokens", 1, MOST_TOKENS) if generated.has("max_new_tokens") else None
+    is_fixed = None if limit is None else generated.content.get("min_new_tokens") == limit
+    note = "the number of new tokens is not in the configuration" if limit is None else None
+    if is_fixed is False:
+        note = "fewer tokens than max_new_tokens may have been generated: their number is not in the file"
+    rows = shapes.count("batch_size", 1, 10_000)
+    return _Work(rows, limit if is_fixed else None, prompt, note, limit, is_fixed)
 
 
 def _computed(report: Fields) -> _Work:
     """Return what throughput times mean latency tells: rows from the prefills, rows times tokens from decoding."""
     rows, decoded = _volume(report, "prefill"), _volume(report, "decode")
     if not rows:
-        return _Work(1, None, None, "the report tells neither batch size nor tokens; each generation is one sample")
+        return _Work(None, None, None, "the report tells neither batch size nor tokens; each generation is one sample")
     tokens = decoded // rows + 1 if decoded is not None and decoded % rows == 0 else None
     return _Work(rows, tokens, None, "batch size and tokens follow from the printed throughputs and latencies")
 
@@ -173,11 +184,11 @@ def _timing_notes(report: Fields, go_together: bool) -> Iterator[str]:
         yield "first_generate is not read: the tool times it after a generation that it does not time"
 
 
-def _about(config: Fields | None, run_id: str) -> dict[str, Any]:
+def _about(config: Fields | None) -> dict[str, Any]:
     """Return what the configuration tells of engine, model and machine."""
     if config is None:
-        return {"backend": "optimum-benchmark", "options": {"log": f"benchmark_report {run_id[-8:]}"}}
-    backend = config.inner("backend")
+        return {"backend": "optimum-benchmark"}
+    backend, scenario = config.inner("backend"), config.inner("scenario")
     return {
         "backend": backend.text("name"),
         "backend_version": backend.optional(backend.text, "version"),
@@ -185,10 +196,25 @@ def _about(config: Fields | None, run_id: str) -> dict[str, Any]:
         "quantisation": _format(backend),
         "device": backend.text("device") if backend.has("device") else UNKNOWN,
         "options": _options(backend),
-        "seed": backend.count("seed") if backend.has("seed") else 0,
-        "warmup": config.inner("scenario").count("warmup_runs") if config.inner("scenario").has("warmup_runs") else 0,
+        "seed": backend.optional(backend.count, "seed"),
+        "warmup": scenario.optional(scenario.count, "warmup_runs"),
         "environment": _environment(config),
+        "conditions": _conditions(config),
     }
+
+
+def _conditions(config: Fields) -> dict[str, JsonValue]:
+    """Return what else the configuration has: scenario, launcher, and of the machine what no field is for."""
+    found = flat(config.inner("scenario").content, "scenario.") | flat(config.inner("launcher").content, "launcher.")
+    machine = config.at("environment").beyond(*_OF_MACHINE)
+    others = {name: value for name, value in machine.items() if not name.endswith("_version")}
+    return found | flat(others)
+
+
+def _extra(report: Fields) -> dict[str, JsonValue]:
+    """Return what the tool measured of each target beside its latencies."""
+    parts = {name: report.inner(name).beyond("latency") for name in report.content if report.has(name)}
+    return {name: part for name, part in parts.items() if part}
 
 
 def _format(backend: Fields) -> str:

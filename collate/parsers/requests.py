@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import Any
-
-from pydantic import JsonValue
 
 from ...core.records.schema import RecordedStep, Sample
 from ...core.sdk.logs.fields import Fields
-
-
-def of_this_file(path: Path, digest: str) -> dict[str, JsonValue]:
-    """Return an option that keeps apart what nothing else does.
-
-    Logs that differ in nothing count as rounds of one cell, which those of unknown models must not.
-    """
-    return {"log": f"{path.name} {digest[:8]}"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from pydantic import JsonValue
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
-from ...core.records.schema import RecordedStep, Run, Sample, Sampling
+from ...core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import has_keys, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
@@ -32,7 +32,7 @@ _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
     r"(?:-(?P<rest>.+))?"
 )
-_TEMPERATURE = re.compile(r"temp-([0-9]+(?:\.[0-9]+)?)")
+_TEMPERATURE = re.compile(r"temp(?:erature)?[-_ =]?([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
 _FORMAT = re.compile(r"float16|float32|float64|bfloat16")
 _FAILED = "ERROR"
 
@@ -42,7 +42,7 @@ class SpecBench(LogParser):
 
     name: ClassVar[str] = "spec-bench"
     summary: ClassVar[str] = "answer files of Spec-Bench (JSONL)"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the fields of an answer."""
@@ -71,6 +71,7 @@ class _Turn:
         seconds: wall time, prefill included.
         text: the answer.
         lengths: tokens of each verify cycle; None where the file does not tell them for this turn.
+        extra: what else the file has of the answer.
     """
 
     sample_id: str
@@ -78,6 +79,7 @@ class _Turn:
     seconds: float
     text: str
     lengths: list[int] | None
+    extra: dict[str, JsonValue]
 
 
 def _turns(row: Fields) -> Iterator[_Turn]:
@@ -92,7 +94,8 @@ def _turns(row: Fields) -> Iterator[_Turn]:
         lengths = _by_turn(choice, len(tokens))
         for turn in range(len(tokens)):
             sample_id = f"{question}/turn {turn}" + (f"/choice {number}" if number else "")
-            yield _Turn(sample_id, tokens[turn], seconds[turn], str(texts[turn]), lengths[turn])
+            extra = row.beyond("question_id", "category", "model_id", "choices")
+            yield _Turn(sample_id, tokens[turn], seconds[turn], str(texts[turn]), lengths[turn], extra)
 
 
 def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
@@ -110,7 +113,7 @@ def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
 def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) -> Run:
     named = _METHOD.fullmatch(model_id)
     rest = (named["rest"] if named else None) or ""
-    warm = _TEMPERATURE.search(rest)
+    temperature = _TEMPERATURE.search(rest)
     weights = _FORMAT.search(rest)
     options: dict[str, JsonValue] = {"variant": rest} if rest else {}
     return bare_run(
@@ -121,9 +124,8 @@ def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) ->
         quantisation=weights[0] if weights else UNKNOWN,
         options=options,
         task="spec-bench",
-        samples=len(turns),
-        warmup=3,
-        sampling=Sampling(temperature=float(warm[1])) if warm else Sampling(),
+        samples=None if cut else len(turns),
+        sampling=RecordedSampling(temperature=float(temperature[1]) if temperature else None),
         status="incomplete" if cut else "ok",
         reason=cut,
         notes=tuple(_notes(turns, bool(named))),
@@ -136,7 +138,7 @@ def _has_cycles(turns: Sequence[_Turn]) -> bool:
 
 def _notes(turns: Sequence[_Turn], is_named: bool) -> Iterator[str]:
     yield "wall time holds the prefill: there is neither a first token nor a decode speed"
-    yield "the first question was generated three times as warm-up before it was measured"
+    yield "the published script answers the first question three times as warm-up; the file does not say so"
     yield "the prompt of a later turn holds the answers before it, which differ between methods"
     if is_named:
         yield "method, weights and temperature are read from model_id"
@@ -160,7 +162,7 @@ def _first_tokens(turn: _Turn) -> int | None:
 def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | RecordedStep]:
     has_cycles = _has_cycles(turns)
     for index, turn in enumerate(turns):
-        about: dict[str, Any] = {"run_id": run_id, "index": index, "sample_id": turn.sample_id}
+        about: dict[str, Any] = {"run_id": run_id, "index": index, "sample_id": turn.sample_id, "extra": turn.extra}
         if turn.text == _FAILED:
             reason = "the script caught an exception and wrote 'ERROR'"
             yield Sample(**about, output_tokens=0, finish="error", status="failed", reason=reason)

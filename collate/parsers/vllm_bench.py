@@ -23,12 +23,13 @@ from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.text import read_text
-from .requests import Request, check_times, gaps_note, of_this_file, records
+from .requests import Request, check_times, gaps_note, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
 _ABOUT = frozenset({"date", "backend", "endpoint_type", "label", "model_id", "tokenizer_id"})
 _QUANTISATION = ("quantisation", "quantization", "dtype")
 _DEVICE = ("device", "gpu")
+_SUMS = ("num_prompts", "duration", "completed", "total_output_tokens", "output_throughput")
 _PRINTED = ("ttft", "tpot", "itl", "e2el")
 
 
@@ -37,7 +38,7 @@ class VllmServe(LogParser):
 
     name: ClassVar[str] = "vllm-bench-serve"
     summary: ClassVar[str] = "JSON of `vllm bench serve`, with and without --save-detailed"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the settings that every version writes first; the lists after them may be long."""
@@ -76,10 +77,11 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
         options=_options(row),
         samples=row.count("num_prompts"),
         settings=_settings(row),
+        extra=_extra(row),
         status="incomplete" if cut else "ok",
         reason=cut,
         wall_s=wall_s,
-        totals=None if requests else _totals(row, total, wall_s),
+        totals=_totals(row, total, None if requests else wall_s),
         notes=tuple(_notes(row, requests)),
     )
     yield run
@@ -115,7 +117,19 @@ def _settings(row: Fields) -> dict[str, str]:
     return {f"published_{name}": json.dumps(row.anything(name)) for name in names if row.has(name)}
 
 
-def _totals(row: Fields, tokens: int, wall_s: float) -> Totals:
+def _extra(row: Fields) -> dict[str, JsonValue]:
+    """Return the figures that no field is for; lists have an entry per request, and are samples."""
+    others = row.beyond(*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE, *_SUMS)
+    taken = _settings(row)
+    return {
+        name: value
+        for name, value in others.items()
+        if not isinstance(value, str | list) and f"published_{name}" not in taken
+    }
+
+
+def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
+    """Return the printed sums; without a time, beside requests, they are there to be checked."""
     return Totals(
         samples=row.count("completed") or None,
         output_tokens=tokens,
@@ -190,7 +204,7 @@ class VllmLatency(LogParser):
 
     name: ClassVar[str] = "vllm-bench-latency"
     summary: ClassVar[str] = "JSON of `vllm bench latency`"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the mean that stands first."""
@@ -206,7 +220,6 @@ class VllmLatency(LogParser):
         yield bare_run(
             run_id,
             "vllm",
-            options=of_this_file(path, digest),
             samples=len(times),
             notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
         )
@@ -219,7 +232,7 @@ class VllmThroughput(LogParser):
 
     name: ClassVar[str] = "vllm-bench-throughput"
     summary: ClassVar[str] = "JSON of `vllm bench throughput`"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for its handful of fields."""
@@ -235,7 +248,6 @@ class VllmThroughput(LogParser):
         yield bare_run(
             f"sha256-{digest}",
             "vllm",
-            options=of_this_file(path, digest),
             samples=content.count("num_requests"),
             settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
             totals=Totals(

@@ -98,7 +98,8 @@ def _is_of_same(a: Observed, b: Observed) -> bool:
 
 def _cell(observed: Observed, baseline: Observed, durations: Durations) -> SpeculationCell:
     samples, settings = observed.samples, observed.cell.run["settings"] or {}
-    hit_cap = sum(sample.is_capped(observed.cell.run["max_new_tokens"]) for sample in samples)
+    capped = [sample.is_capped(observed.cell.run["max_new_tokens"]) for sample in samples]
+    hit_cap = None if None in capped else sum(map(bool, capped))
     return SpeculationCell(
         cell=observed.label,
         baseline=baseline.name,
@@ -107,7 +108,7 @@ def _cell(observed: Observed, baseline: Observed, durations: Durations) -> Specu
         samples=len(samples),
         output_tokens_mean=mean(sample.tokens for sample in samples),
         hit_cap=hit_cap,
-        hit_cap_share=quotient(hit_cap, len(samples)),
+        hit_cap_share=None if hit_cap is None else quotient(hit_cap, len(samples)),
         ttft_s=replicated(observed.rounds, "ttft_s"),
         tpot_s=replicated(observed.rounds, "tpot_s"),
         decode_tokens_per_s=replicated(observed.rounds, "decode_tokens_per_s"),

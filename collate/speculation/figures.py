@@ -137,7 +137,9 @@ class SpeculationCell(Record):
     failed: int = Field(ge=0, description="rounds that did not finish")
     samples: int = Field(ge=0, description="measured samples over all finished rounds")
     output_tokens_mean: float | None = Field(description="output tokens of a sample")
-    hit_cap: int = Field(description="samples that ended at the token limit")
+    hit_cap: int | None = Field(
+        description="samples that ended at the token limit; None where the log has neither the limit nor why they ended"
+    )
     hit_cap_share: float | None = Field(description="of all samples")
     ttft_s: Replicated = Field(description="as ttft_s of the metrics")
     tpot_s: Replicated = Field(description="as tpot_s of the metrics")

@@ -105,18 +105,24 @@ class ObservedSample:
         return [cycle for cycle in self.cycles if cycle.is_counted]
 
     @property
-    def tokens(self) -> int:
-        """Output tokens."""
-        return int(self.row["output_tokens"])
+    def tokens(self) -> int | None:
+        """Output tokens; None where the log does not count them."""
+        tokens: int | None = self.row["output_tokens"]
+        return tokens
 
     @property
     def wall_s(self) -> float | None:
         """Start until the last step."""
         return self.parts["e2e_tokens_per_s"][1] if "e2e_tokens_per_s" in self.parts else None
 
-    def is_capped(self, limit: int) -> bool:
-        """Whether it ended at the token limit; where the log does not say why it ended, by the number of tokens."""
-        return self.tokens == limit if self.row["finish"] is None else self.row["finish"] == "length"
+    def is_capped(self, limit: int | None) -> bool | None:
+        """Whether it ended at the token limit; where the log does not say why it ended, by the number of tokens.
+
+        None where the log has neither the reason nor the limit.
+        """
+        if self.row["finish"] is not None:
+            return bool(self.row["finish"] == "length")
+        return None if limit is None else self.tokens == limit
 
 
 @dataclass(frozen=True, slots=True)

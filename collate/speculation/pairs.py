@@ -29,6 +29,7 @@ def pair(ours: Observed, theirs: Observed) -> Pair:
     """Compare a cell with its baseline; figures that either cannot support are None."""
     rounds = common_samples(ours, theirs)
     both = [samples for found in rounds for samples in found]
+    counted = [(a.tokens, b.tokens) for a, b in both if a.tokens is not None and b.tokens is not None]
     decode = _parts(rounds, lambda sample: sample.parts.get("decode_tokens_per_s"))
     parity = parity_of(ours.cell, theirs.cell, {})
     found_pair = Pair(
@@ -40,7 +41,7 @@ def pair(ours: Observed, theirs: Observed) -> Pair:
         tpot_geomean=geomean(decode),
         throughput=ratio(_parts(rounds, lambda sample: sample.parts.get("e2e_tokens_per_s"))),
         wall=ratio(_parts(rounds, lambda sample: None if sample.wall_s is None else (1.0, sample.wall_s))),
-        token_ratio=quotient(sum(a.tokens for a, _ in both), sum(b.tokens for _, b in both)),
+        token_ratio=quotient(sum(a for a, _ in counted), sum(b for _, b in counted)),
         tau_delta=difference(_parts(rounds, lambda sample: sample.parts.get("tau"))),
         cycle_time=_cycle_time(both),
         decomposition=_decomposition(both),
@@ -105,7 +106,7 @@ def _cycle_time(both: Sequence[Samples]) -> float | None:
 
 def _decomposition(both: Sequence[Samples]) -> Decomposition | None:
     """Take the throughput ratio apart over the pairs that have wall times and verify cycles."""
-    whole = [samples for samples in both if all(sample.cycles and sample.wall_s for sample in samples)]
+    whole = [samples for samples in both if all(one.cycles and one.wall_s and one.tokens for one in samples)]
     if not whole:
         return None
     (tokens, wall_s, cycles, gained), base = (_sums([samples[side] for samples in whole]) for side in (0, 1))
@@ -126,7 +127,7 @@ def _sums(samples: Sequence[ObservedSample]) -> tuple[float, float, float, float
     """Output tokens, wall seconds, verify cycles and the tokens that these gained."""
     cycles = [cycle for sample in samples for cycle in sample.cycles]
     return (
-        sum(sample.tokens for sample in samples),
+        sum(sample.tokens or 0 for sample in samples),
         sum(sample.wall_s or 0.0 for sample in samples),
         len(cycles),
         sum(cycle.tokens for cycle in cycles),

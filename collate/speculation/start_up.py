@@ -14,11 +14,12 @@ Durations = dict[str, list[tuple[float, int]]]
 
 
 def load_durations(store: Store, experiment: str) -> Durations:
-    """Return the samples' durations of an experiment by run."""
+    """Return the samples' durations and tokens of an experiment by run; samples without either are left out."""
     found: Durations = {}
     for run_id, duration_s, tokens in store.query(
         "SELECT s.run_id, s.duration_s, s.output_tokens FROM samples s JOIN runs r ON r.run_id = s.run_id "
         "WHERE r.experiment = ? AND r.status = 'ok' AND s.status = 'ok' AND s.duration_s IS NOT NULL "
+        "AND s.output_tokens IS NOT NULL "
         'ORDER BY s.run_id, s."index"',
         [experiment],
     )[1]:

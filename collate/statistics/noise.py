@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ... import defaults
 from .intervals import Interval, normal_quantile, t_p_value, t_quantile
 
-OUTLIER_SCORE = 3.5  # B. Iglewicz, D. Hoaglin, "How to detect and handle outliers" (1993)
+_FEWEST_TWINS = 4  # of three, two that happen to agree make the third an outlier
 
 
 def supports_percentile(n: int, q: float, confidence: float = defaults.CONFIDENCE) -> bool:
@@ -45,27 +45,49 @@ def percentile(values: ArrayLike, q: float, confidence: float = defaults.CONFIDE
     return Interval(float(np.quantile(x, q)), float(x[low]), float(x[high]), n)
 
 
-def modified_z_scores(values: ArrayLike) -> NDArray[np.float64]:
-    """Distance from the median in units of the scaled median absolute deviation; 0 where that is 0 and equal.
+def outlier_p_values(values: ArrayLike) -> list[float]:
+    """Two-sided p-value of each value being of the others' kind, by their own scatter; none below four values.
 
-    Where more than half of the values are identical the deviation is 0; any other value is then infinitely far.
+    The deleted residual, Student's t with n - 2 degrees of freedom (R. D. Cook, S. Weisberg, "Residuals and Influence
+    in Regression", 1982, section 2.2.3): a value does not widen the scatter that it is compared with. A median absolute
+    deviation of so few values calls every second triple an outlier. Several p-values need a correction for their
+    number.
+
+    Args:
+        values: [n]; positive ones are compared on the log scale, where launch noise is symmetric.
     """
-    x = np.asarray(values, dtype=float)
-    distance = x - np.median(x) if len(x) else x
-    spread = 1.4826 * float(np.median(np.abs(distance))) if len(x) else 0.0
-    if spread == 0:
-        scores: NDArray[np.float64] = np.where(distance == 0, 0.0, np.copysign(np.inf, distance))
-        return scores
-    result: NDArray[np.float64] = distance / spread
-    return result
-
-
-def outliers(values: ArrayLike, score: float = OUTLIER_SCORE) -> list[int]:
-    """Return the indices of values whose modified z-score exceeds ``score``; needs at least three values."""
-    x = np.asarray(values, dtype=float)
-    if len(x) < 3:
+    x = _scaled(values)
+    n = len(x)
+    if n < _FEWEST_TWINS:
         return []
-    return [int(i) for i in np.flatnonzero(np.abs(modified_z_scores(x)) > score)]
+    found = []
+    for i in range(n):
+        others = np.delete(x, i)
+        error = float(others.std(ddof=1)) * math.sqrt(1 + 1 / len(others))
+        found.append(t_p_value(float(x[i] - others.mean()), error, n - 2))
+    return found
+
+
+def scatter_p_value(values: ArrayLike, deviation: float) -> float | None:
+    """One-sided p-value of a scatter of at most ``deviation``, by the chi-squared test of a variance.
+
+    Args:
+        values: [n]; None comes back below two.
+        deviation: relative standard deviation that is harmless.
+    """
+    from scipy import special
+
+    x = _scaled(values)
+    if len(x) < 2:
+        return None
+    return float(special.chdtrc(len(x) - 1, (len(x) - 1) * float(x.var(ddof=1)) / deviation**2))
+
+
+def _scaled(values: ArrayLike) -> NDArray[np.float64]:
+    """Logarithms of positive values, others relative to their mean."""
+    x = np.asarray(values, dtype=float)
+    scaled: NDArray[np.float64] = np.log(x) if bool((x > 0).all()) else x / (abs(float(x.mean())) or 1.0)
+    return scaled
 
 
 def slope(x: ArrayLike, y: ArrayLike, confidence: float = defaults.CONFIDENCE) -> Interval:

@@ -17,6 +17,7 @@ from ...core.records import raw_log as rawlog
 from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import RecordedStep
 from ...core.records.store import Store
+from ...core.records.store_file import StoreTroubleError
 from ...core.records.tables import column_type, columns_of
 
 _NOT_IN_LINE = ("run_id", "source_line")  # filled in by whoever reads the line
@@ -99,7 +100,7 @@ def stage(store: Store, paths: Sequence[Path]) -> dict[Path, RawLog]:
         return {}
     try:
         store.query(_stage_sql(list(by_name)))
-    except UsageError:  # such as one that is no UTF-8, or gone
+    except (UsageError, StoreTroubleError):  # such as one that is no UTF-8, or gone
         return {}
     samples = _samples_of_steps(store)
     rows = store.query("SELECT file, number, line FROM staged WHERE step IS NULL ORDER BY file, number")[1]

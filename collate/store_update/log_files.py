@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...core.records.raw_log import PART_SUFFIX, SUFFIX, AnyLog, RawLogError
 from ..parsers import decodebench, foreign, parity
+from ..parsers.labels import place_of
 
 if TYPE_CHECKING:
     from ...core.host.registry import Registry
@@ -26,7 +28,7 @@ class LogFile:
         name: relative to the folder, with forward slashes.
         size: in bytes.
         mtime_ns: of its last change.
-        parser: name and version of what reads it.
+        parser: name and version of what reads it, and what stands for its labels, where it has any.
     """
 
     path: Path
@@ -98,8 +100,17 @@ def log_files(folder: Path, reader: Reader) -> list[LogFile]:
             continue
         if path.is_file():
             name = path.relative_to(folder).as_posix()
-            found.append(LogFile(path, name, stat.st_size, stat.st_mtime_ns, reader.parser_of(name)))
+            parser = reader.parser_of(name) + _mark_of_labels(path)
+            found.append(LogFile(path, name, stat.st_size, stat.st_mtime_ns, parser))
     return sorted(found, key=lambda file: file.rank)
+
+
+def _mark_of_labels(path: Path) -> str:
+    """Return what changes with the labels of a copy, so that it is read again; empty for a log without."""
+    try:
+        return " " + hashlib.sha256(place_of(path).read_bytes()).hexdigest()[:8]
+    except OSError:
+        return ""
 
 
 def _paths(folder: Path) -> Iterator[Path]:

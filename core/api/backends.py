@@ -12,7 +12,8 @@ from ..cache import ModelCache, sweep
 from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
 from ..errors import UsageError
-from ..host.packed_models import ModelJob, PreparedJob
+from ..host.packed_models import ModelJob
+from ..isolation.processes.messages import Prepared
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import Job
 from ..measure.launcher import Served, request
@@ -38,6 +39,11 @@ class OpenBackend:
         self.quantisation = cell.quantisation
         self.context_length = served.context_length
         self._served = served
+
+    @property
+    def clipped(self) -> int:
+        """Prompts so far that lost their beginning, since the context holds no more."""
+        return self._served.clipped
 
     def ask(self, asked: ServeRequest) -> list[Any]:
         """Return a value for each prompt of a request, see ``ServeRequest``.
@@ -92,7 +98,7 @@ def open_backend(
     if not available.available:
         raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
     job = _job(cells[0])
-    prepared = PreparedJob.model_validate(request(job, "prepared", defaults.TIMEOUT_S)["model"])
+    prepared = request(job, Prepared, defaults.TIMEOUT_S).model
     serving = job.model_copy(update={"action": "serve", "model": None, "prepared": prepared})
     return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))
 
@@ -122,11 +128,11 @@ def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device:
     done, cache = [], ModelCache()
     for cell in expand(plan, installed_plugins(), cache).cells:
         try:
-            answer = request(_job(cell), "prepared", defaults.TIMEOUT_S)
+            answer = request(_job(cell), Prepared, defaults.TIMEOUT_S)
         finally:
             sweep(cache.root)
-        made = {"prepare_s": answer["prepare_s"], "notices": [*cache.notices, *answer["notices"]]}
-        done.append({"quantisation": cell.quantisation, **made, **answer["model"]})
+        made = {"prepare_s": answer.prepare_s, "notices": [*cache.notices, *answer.notices]}
+        done.append({"quantisation": cell.quantisation, **made, **answer.model.model_dump(mode="json")})
     return done
 
 

@@ -57,7 +57,8 @@ class Comparison(result.Comparison):
             ["cell", f"{metric.label}\n{metric.unit}", "ratio", "verdict", "same tokens", "accuracy", "rounds"],
             shown,
             title=f"{self.experiment}: {metric.label} against {self.baseline}",
-            notes=[f"warning: {text}" for text in self.warnings] + [f"finding: {found}" for found in self.findings],
+            notes=[f"warning: {text}" for text in self.warnings]
+            + [f"finding ({found.severity}): {found}" for found in self.findings],
             styles=[["", "", "", *words, "", ""] for words in verdicts],
         )
 

@@ -98,7 +98,7 @@ class Measurement:
     @property
     def prompts(self) -> Prompts:
         """What every round is asked."""
-        return Prompts.of(self.plan, self.registry)
+        return Prompts.of(self.plan, self.registry, self.matrix.cells)
 
     def runner(self, output: Path, progress: Reporter) -> Runner:
         """Return what measures it into a folder."""

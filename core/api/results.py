@@ -67,10 +67,13 @@ class Results:
         folder: the output folder.
         store: its store, brought up to date; closed with ``close``, which a run into the same folder needs.
         problems: raw logs that could not be read, and why.
+        unread: those of them that the system did not let us read now, such as on an I/O error.
     """
 
-    def __init__(self, folder: Path, store: Store, problems: Sequence[Problem] = ()) -> None:
-        self.folder, self.store, self.problems = folder, store, problems
+    def __init__(
+        self, folder: Path, store: Store, problems: Sequence[Problem] = (), unread: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.store, self.problems, self.unread = folder, store, problems, unread
 
     @property
     def experiments(self) -> list[str]:
@@ -297,7 +300,7 @@ def open(
     if not (path / "raw").is_dir():
         return Results(path, Store.open(path))
     opened = open_current(path, installed_plugins(), progress=progress, announce=announce)
-    return Results(path, opened.store, opened.problems)
+    return Results(path, opened.store, opened.problems, opened.unread)
 
 
 def compare(source: Results | str | Path = defaults.OUTPUT, **chosen: Unpack[Choices]) -> Comparison:

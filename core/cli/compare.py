@@ -134,8 +134,9 @@ def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - 
 @folder_argument
 @experiment_option
 @click.option("--list", "only_list", is_flag=True, help="List the checks.")
+@click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
 @json_option
-def findings(folder: Path, experiment: str | None, only_list: bool, as_json: bool) -> None:
+def findings(folder: Path, experiment: str | None, only_list: bool, details: bool, as_json: bool) -> None:
     """Say what is wrong or doubtful in the measurements of an experiment."""
     if only_list:
         _list_checks(as_json)
@@ -148,6 +149,8 @@ def findings(folder: Path, experiment: str | None, only_list: bool, as_json: boo
         return
     for finding in found:
         echo(f"{finding.severity}: {finding}")
+        for text in finding.details if details else ():
+            echo(f"  {text}")
     if not found:
         echo(f"nothing doubtful in experiment {name!r}")
 

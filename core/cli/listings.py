@@ -41,10 +41,11 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
     provider = registry.provider("decodebench_backends", backend.name)
     devices: list[str] = []
     if with_devices and available.available:
+        from ..isolation.processes.messages import Devices
         from ..measure.launcher import request
 
         job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
-        devices = request(job, "devices", _PROBE_TIMEOUT_S)["devices"]
+        devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
     return {
         "name": backend.name,
         "summary": backend.summary,

@@ -13,6 +13,7 @@ from importlib.metadata import version
 import click
 
 from ..errors import BackendError, DecodebenchError
+from ..records.store_file import StoreTroubleError
 from . import exit_codes
 from .output import echo
 from .settings import defaults_from_config
@@ -161,6 +162,15 @@ def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN_SIGNS.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
+@cli.result_callback()
+def _finish(code: object, **_: object) -> int:
+    """Return the exit code of a command that has run."""
+    if isinstance(code, int) and code:
+        return code
+    found: int = click.get_current_context().meta.get(exit_codes.KEY, exit_codes.DONE)
+    return found
+
+
 def _run() -> int:
     try:
         code = cli.main(prog_name="decodebench", standalone_mode=False)
@@ -172,6 +182,9 @@ def _run() -> int:
         return exit_codes.USAGE
     except BackendError as error:
         echo(f"decodebench: {error}", err=True)
+        return exit_codes.FAILED
+    except StoreTroubleError as error:
+        click.echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except DecodebenchError as error:
         echo(f"decodebench: {error}", err=True)
@@ -185,3 +198,7 @@ def _run() -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, such as `| head`
         return exit_codes.DONE
+    except OSError as error:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        click.echo(f"decodebench: {place}{error.strerror or error}", err=True)
+        return exit_codes.FAILED

@@ -66,6 +66,15 @@ measure_options = options(
     click.option("--depth", type=click.IntRange(0), default=0, help="Context tokens before each random prompt."),
     click.option("--ignore-eos", is_flag=True, help="Go on past the end token."),
     click.option("--chat", is_flag=True, help="Apply the model's chat template."),
+    click.option("--system", metavar="TEXT", help="System message before each chat."),
+    click.option(
+        "--template-arg",
+        "template_args",
+        multiple=True,
+        metavar="NAME=V1,V2",
+        help="Set or sweep an argument of the chat template; repeatable.",
+    ),
+    click.option("--allow-clipped", is_flag=True, help="Generate fewer tokens where the context has no room for more."),
     click.option("--stop", multiple=True, metavar="TEXT", help="Stop string, instead of the task's own; repeatable."),
     click.option("--batch-size", type=click.IntRange(1), default=defaults.BATCH_SIZE, help="Rows generated together."),
     click.option("--temperature", type=click.FloatRange(0), default=0.0, help="0 is greedy."),
@@ -86,7 +95,9 @@ def settings_of(ctx: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
     for name in (*WORKLOAD, *PLAN):
         flag = _FLAG_OF.get(name, name)
         if name != "model" and flag in ctx.params and is_set(ctx, flag):
-            (given if is_given(ctx, flag) else fallbacks)[name] = ctx.params[flag]
+            value = ctx.params[flag]
+            read = parse_values(value, "--template-arg") if name == "template_args" else value
+            (given if is_given(ctx, flag) else fallbacks)[name] = read
     return given, fallbacks
 
 
@@ -97,7 +108,17 @@ def span_of(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:
-    """Read ``[BACKEND.]OPTION=V1,V2`` texts: the value, or the list of values to sweep, by what is before ``=``.
+    """Read ``[BACKEND.]OPTION=V1,V2`` texts, see ``parse_values``."""
+    return parse_values(texts, "--set", "[BACKEND.]OPTION")
+
+
+def parse_values(texts: Iterable[str], flag: str, name: str = "NAME") -> dict[str, Any]:
+    """Read ``NAME=V1,V2`` texts: the value, or the list of values to sweep, by what is before ``=``.
+
+    Args:
+        texts: what the user gave.
+        flag: with which flag, for messages.
+        name: what the flag's help calls the name.
 
     Raises:
         UsageError: a text is malformed.
@@ -106,7 +127,7 @@ def parse_options(texts: Iterable[str]) -> dict[str, Any]:
     for text in texts:
         left, equals, right = text.partition("=")
         if not equals or not left or not right:
-            raise UsageError(f"--set {text!r}: write [BACKEND.]OPTION=VALUE or [BACKEND.]OPTION=V1,V2")
+            raise UsageError(f"{flag} {text!r}: write {name}=VALUE or {name}=V1,V2")
         values = [_value(value) for value in _VALUE.findall(right)]
         found.pop(left, None)  # of two texts the later one counts
         found[left] = values if len(values) > 1 or isinstance(values[0], list) else values[0]

@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 
 def open_results(folder: Path) -> Results:
-    """Open the results of a folder; what is wrong with its logs goes to the error output."""
+    """Open the results of a folder; what is wrong with its logs goes to the error output.
+
+    Where a log could not be read now, the command ends as failed whatever it shows: the figures lack that log.
+    """
     from ..api.results import open as open_folder
 
     with FilesRead() as progress:
         results = open_folder(folder, progress=progress, announce=announce)
     for problem in results.problems:
         echo(f"{problem.file}: {problem.text}", err=True)
+    if results.unread:
+        click.get_current_context().meta[exit_codes.KEY] = exit_codes.FAILED
     return results
 
 
@@ -60,18 +65,28 @@ def open_results(folder: Path) -> Results:
     metavar="TARGET=COLUMN,...",
     help="What is imported is CSV: what its columns are, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
 )
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What is known of the imported runs and is not in their logs, e.g. stack=rocm6; {folder} in the value is the "
+    "folder that a file lies in, {file} its name; may be repeated.",
+)
 @json_option
 def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - those of --import
     """Read the raw logs of a folder into its store."""
     from ...collate.parsers.columns import parse_columns
     from ...collate.parsers.foreign import Intake
+    from ...collate.parsers.labels import parse_labels
     from ..api.results import collate as read_logs
     from ..measure.plan import check_experiment_name
 
     imports, log_format, columns = flags["imports"], flags["log_format"], flags["columns"]
     experiment = flags["experiment"]
-    if (log_format or experiment or columns) and not imports:
-        flag = "--format" if log_format else "--experiment" if experiment else "--columns"
+    given = [name for name in ("log_format", "experiment", "columns", "labels") if flags[name]]
+    if given and not imports:
+        flag = {"log_format": "--format", "labels": "--label"}.get(given[0], f"--{given[0]}")
         raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
     if columns and log_format not in (None, "csv"):
         raise UsageError(f"--columns is about CSV; --format {log_format} says what its fields are by itself")
@@ -80,7 +95,9 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist")
     told = parse_columns(columns) if columns else None
-    intake = Intake(imports, experiment or defaults.IMPORT_EXPERIMENT, log_format, told) if imports else None
+    labels = parse_labels(flags["labels"])
+    name = experiment or defaults.IMPORT_EXPERIMENT
+    intake = Intake(imports, name, log_format, told, labels) if imports else None
     with FilesRead() as progress:
         report = read_logs(folder, rebuild=rebuild, progress=progress, intake=intake, announce=announce)
     if as_json:
@@ -90,7 +107,7 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
             echo(f"{problem.file}: {problem.text}", err=True)
         names = ("added", "updated", "unchanged", "removed", "problems")
         echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
-    return exit_codes.FAILED if report.failed_imports else exit_codes.DONE
+    return exit_codes.FAILED if report.failed_imports or report.unread else exit_codes.DONE
 
 
 @click.command(context_settings=CONTEXT)

@@ -17,6 +17,8 @@ from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
     from ..api.experiment import Experiment, Measurement
+    from ..measure.prompts import Prompts
+    from ..records.workload import Workload
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
@@ -90,7 +92,7 @@ def exit_code_of(report: RunReport) -> int:
 
 def _show_matrix(found: Measurement, as_json: bool) -> None:
     plan, cells = found.plan, found.matrix.cells
-    version = found.prompts.task_version
+    prompts = found.prompts
     if as_json:
         rows = [
             {
@@ -103,18 +105,17 @@ def _show_matrix(found: Measurement, as_json: bool) -> None:
             }
             for cell in cells
         ]
-        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": version}
+        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
         print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
         return
     shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
     print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
     echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
-    echo(_each_round(found))
+    echo(_each_round(plan.workload, prompts))
 
 
-def _each_round(found: Measurement) -> str:
+def _each_round(workload: Workload, prompts: Prompts) -> str:
     """Say in one line what every round is asked."""
-    workload, prompts = found.plan.workload, found.prompts
     measured = sum(not job.is_warmup for job in prompts.jobs)
     what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
     attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""

@@ -38,12 +38,14 @@ def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any
 
 
 def _flags(command: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a command's flags by parameter; tables within ``[backends]`` are about backends, see ``interpreters``."""
-    is_about_backends = command == interpreters.TABLE
+    """Return a command's flags by parameter.
+
+    Two tables hold more than flags: ``[backends.NAME]``, see ``interpreters``, and ``files`` of ``[plugins]``.
+    """
     return {
         key.replace("-", "_"): value
         for key, value in table.items()
-        if not (is_about_backends and isinstance(value, dict))
+        if not (command == interpreters.TABLE and isinstance(value, dict)) and (command, key) != ("plugins", "files")
     }
 
 

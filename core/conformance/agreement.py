@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ... import defaults
-from ..measure.launcher import Line
+from ..isolation.processes.messages import Line
 from .check import check
 from .outcome import Broken, NotApplicable
 from .outputs import Generation, first_difference

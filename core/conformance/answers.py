@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..contract.model import ModelFacts
-from ..measure.launcher import Line
+from ..isolation.processes.messages import Line
 from .probe_job import Generating
 
 

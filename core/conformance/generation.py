@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ... import defaults
-from ..measure.launcher import Line
+from ..isolation.processes.messages import Line
 from .check import check
 from .outcome import Broken, NotApplicable
 from .outputs import Generation, counted, parting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..measure.launcher import Line
+from ..isolation.processes.messages import Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.packed_models import ModelJob
 from ..host.registry import Registry
-from ..host.sources import PluginSource, sources
+from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
 from ..measure.timed_loop import Row, measure
 from ..measure.wire import Wire
@@ -94,7 +94,7 @@ def _registry(job: ProbeJob) -> Registry:
 
 
 def _source(job: ProbeJob) -> PluginSource:
-    return next(source for source, _ in sources([job.plugin], _files(job)))
+    return next(source for source, _ in sources([job.plugin], map(from_file, _files(job))))
 
 
 def _files(job: ProbeJob) -> list[Path]:
@@ -141,7 +141,7 @@ def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: Pr
     facts = backend.load(model, job.device, options)
     codec = Codec(model.source.path, backend)
     prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
-    return Loaded(backend, facts, prompts, facts.stop_token_ids or codec.stop_ids())
+    return Loaded(backend, facts, prompts, tuple(sorted({*facts.stop_token_ids, *codec.stop_ids()})))
 
 
 def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:

@@ -17,9 +17,10 @@ from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
+from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, Line, Outcome, run_worker
+from ..measure.launcher import WORKER, Outcome, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model

@@ -186,12 +186,18 @@ class Backend(ABC):
         start = len(prompt_ids)
         return Scores(scores.logprobs[start:], scores.is_greedy[start:])
 
-    def encode(self, text: str) -> list[int]:
-        """Tokenise; only called when ``supports`` holds ``"tokenizer"`` and the model folder has none of its own."""
+    def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
+        """Tokenise; only called when ``supports`` holds ``"tokenizer"`` and the model folder has none of its own.
+
+        Args:
+            text: special tokens written in it become their ids.
+            adds_special: whether begin and end token come as the model's tokenizer adds them; a rendered chat has its
+                own.
+        """
         raise PermissionError(f"backend {self.name!r} does not declare 'tokenizer'")
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into text; the inverse of ``encode``."""
+        """Turn the ids of a text into the text, special tokens left out: the inverse of ``encode``."""
         raise PermissionError(f"backend {self.name!r} does not declare 'tokenizer'")
 
     def counters(self) -> Mapping[str, float]:

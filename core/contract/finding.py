@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from ..records.schema import Record
 
 Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The gravest first."""
 
 CellFacts = Mapping[str, Any]
 """A cell that has a finished round. Its keys are the columns of ``run_metrics`` of the first one (JSON columns as
 objects), ``label``, the cell's name in tables, and ``measured``, a row for each measured sample of that round with
 ``index``, ``sample_id``, ``prompt_tokens``, ``output_tokens``, ``output_ids``, ``text``, ``finish``, ``status``,
-``duration_s``, ``ttft_s``, ``score``, ``scores``, ``choice_logprobs`` and ``engine``."""
+``token_limit``, ``duration_s``, ``ttft_s``, ``score``, ``scores``, ``choice_logprobs`` and ``engine``."""
 
 
 class Place(Record):
@@ -28,12 +30,14 @@ class Place(Record):
 
 
 class Finding(Record):
-    """One thing that is doubtful."""
+    """What one check found in one experiment: a line, whatever number of cells is behind it."""
 
     check: str = Field(description="name of the check that found it")
     severity: Severity = Field(description="error: figures are wrong; warning: they may mislead; note: good to know")
-    text: str = Field(description="what, where and with which figures")
+    text: str = Field(description="what, where and with which figures; of several cells the first of the gravest")
     advice: str = Field(default="", description="what to do about it")
+    cells: tuple[str, ...] = Field(default=(), description="labels of the cells behind it")
+    details: tuple[str, ...] = Field(default=(), description="where the check found several things, each in words")
     rows: tuple[Place, ...] = Field(default=(), description="the rows behind it")
 
     def __str__(self) -> str:
@@ -42,7 +46,7 @@ class Finding(Record):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What a check yields; a ``Finding`` that does not know its check's name yet.
+    """What a check yields, as a rule one a cell, the worst first; those of a check become one ``Finding``.
 
     Attributes:
         text: what is doubtful, naming the cells and the figures.
@@ -56,10 +60,6 @@ class Doubt:
     rows: Sequence[Place] = ()
     severity: Severity = "warning"
 
-    def found_by(self, check: str) -> Finding:
-        """Make the finding of a check."""
-        return Finding(check=check, severity=self.severity, text=self.text, advice=self.advice, rows=tuple(self.rows))
-
 
 @dataclass(frozen=True, slots=True)
 class FindingCheck:
@@ -68,7 +68,7 @@ class FindingCheck:
     Attributes:
         name: of the check.
         summary: one line on what it looks for.
-        check: gets the cells of one experiment and yields what it doubts.
+        check: gets the cells of one experiment and yields what it doubts, the worst first.
     """
 
     name: str

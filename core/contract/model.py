@@ -76,7 +76,7 @@ class ModelFacts:
         weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
         context_length: longest sequence in tokens.
         vocabulary_size: rows of the output layer.
-        stop_token_ids: ids that end a generation; empty where the model folder says it.
+        stop_token_ids: ids that end a generation besides those that the model's files name.
         settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
         read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
             from, such as an input embedding that is not the output layer too, and but idle experts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..contract.backend import Availability, Backend
+from ..errors import described
 from .trace import traced
 
 
@@ -12,4 +13,4 @@ def availability(backend: type[Backend]) -> Availability:
         with traced("probe", f"backend {backend.name}"):
             return backend.probe()
     except Exception as error:  # noqa: BLE001 - the plugin boundary
-        return Availability(False, reason=f"its probe failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        return Availability(False, reason=f"its probe failed: {described(error)}")

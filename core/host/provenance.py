@@ -7,9 +7,12 @@ import json
 import re
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
+
+from ..contract.hookspecs import PROJECT
 
 _GIT_TIMEOUT_S = 20.0
 _PACKAGES_THAT_MATTER = re.compile(
@@ -45,15 +48,35 @@ def _of_distribution(name: str) -> str | None:
     return f"{commit[:12]}+dirty" if changes else commit[:12]
 
 
+def own_requirement(extra: str = "") -> str:
+    """Return how a package is to ask for the decodebench that runs here, with an extra where one is named.
+
+    By version where an index gave it, else by the place that it came from: nobody else's package answers to that.
+    """
+    name = f"{PROJECT}[{extra}]" if extra else PROJECT
+    source = _direct_url(PROJECT)
+    if not source:
+        return f"{name}>={version(PROJECT)}"
+    url = str(source.get("url", ""))
+    revision = source.get("vcs_info", {})
+    return f"{name} @ " + (f"{revision['vcs']}+{url}@{revision['commit_id']}" if revision else url)
+
+
 def _editable_folder(name: str) -> Path | None:
+    source = _direct_url(name)
+    if not source.get("dir_info", {}).get("editable"):
+        return None
+    return Path(unquote(urlparse(source.get("url", "")).path))
+
+
+def _direct_url(name: str) -> dict[str, Any]:
+    """Return where a distribution came from, as PEP 610 records it; empty where an index gave it."""
     try:
         text = distribution(name).read_text("direct_url.json")
         content = json.loads(text) if text else {}
     except (PackageNotFoundError, OSError, ValueError):
-        return None
-    if not content.get("dir_info", {}).get("editable"):
-        return None
-    return Path(unquote(urlparse(content.get("url", "")).path))
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -16,12 +16,12 @@ import pluggy
 from pydantic import Field
 
 from ..contract import hookspecs
-from ..errors import PluginError, UsageError, unknown_name
+from ..errors import PluginError, UsageError, described, unknown_name
 from ..records.schema import Record
 from . import contributions
 from .contributions import name_of, noun, renamed
 from .provenance import revision
-from .sources import PluginSource, files_of_the_user, sources
+from .sources import PluginSource, from_file, sources, user_files
 from .trace import traced
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Registry:
         remote: Callable[[], Iterable[PluginSource]] = tuple,
     ) -> None:
         self._only = None if only is None else set(only)
-        self._files = list(files_of_the_user() if files is None else files)
+        self._files = user_files() if files is None else [from_file(file, is_asked_for=True) for file in files]
         self._remote = remote
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -238,9 +238,8 @@ class Registry:
         except (Exception, SystemExit) as error:  # the plugin boundary: a bad plugin becomes a listed reason
             if self._manager.has_plugin(registered):
                 self._manager.unregister(name=registered)
-            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            reason = " ".join(reason.split())
-            if source.file is not None:
+            reason = " ".join(str(error).split()) if isinstance(error, PluginError) else described(error)
+            if source.is_asked_for:
                 raise UsageError(f"--plugin {source.file}: {reason}") from error
             return _Plugin(about.model_copy(update={"status": "failed", "reason": reason}))
         notices = tuple(str(warning.message) for warning in said)

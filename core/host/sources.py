@@ -16,6 +16,7 @@ from types import ModuleType
 
 from ..contract import hookspecs
 from ..errors import PluginError, UsageError, unknown_name
+from .user_files import plugin_files
 
 DISABLE_VARIABLE = "DECODEBENCH_DISABLE_PLUGINS"
 LOAD_VARIABLE = "DECODEBENCH_LOAD_PLUGINS"
@@ -37,7 +38,8 @@ class PluginSource:
         distribution: what provides it; None for a file.
         version: of that distribution.
         point: the entry point; None for a file.
-        file: the file of ``--plugin``; None for an installed plugin.
+        file: of a one-off plugin; None for an installed one.
+        is_asked_for: whether this call names it with ``--plugin``, so that nothing goes on without it.
         python: the interpreter that it lives in; None for the host's own.
         plugin: gives the object with its hooks, where neither an entry point nor a file does.
         revision: says in which state that one's code is, likewise.
@@ -49,6 +51,7 @@ class PluginSource:
     version: str | None = None
     point: EntryPoint | None = None
     file: Path | None = None
+    is_asked_for: bool = False
     python: Path | None = None
     plugin: Callable[[], object] | None = None
     revision: Callable[[], str | None] | None = None
@@ -102,7 +105,7 @@ class PluginSource:
 
 
 def sources(
-    only: Iterable[str] | None, files: Iterable[Path], remote: Iterable[PluginSource] = ()
+    only: Iterable[str] | None, files: Iterable[PluginSource], remote: Iterable[PluginSource] = ()
 ) -> Iterator[tuple[PluginSource, str | None]]:
     """Yield every plugin in the order of loading, and why the user does not want it, or None.
 
@@ -118,7 +121,7 @@ def sources(
         UsageError: ``DECODEBENCH_LOAD_PLUGINS`` names what is not there.
     """
     points = sorted(entry_points(group=hookspecs.PROJECT), key=_own_first)
-    found = [*remote, *map(_installed, points)] + [PluginSource(file.stem, str(file), file=file) for file in files]
+    found = [*remote, *map(_installed, points), *files]
     if only is not None:
         wanted = set(only)
         yield from ((source, None) for source in found if {source.name, source.address} & wanted)
@@ -131,15 +134,25 @@ def sources(
     for source in found:
         if source.answers_to(disabled):
             yield source, f"named in {DISABLE_VARIABLE}"
-        elif chosen and source.file is None and not source.answers_to(chosen):
+        elif chosen and not source.is_asked_for and not source.answers_to(chosen):
             yield source, f"not named in {LOAD_VARIABLE}"
         else:
             yield source, None
 
 
-def files_of_the_user() -> list[Path]:
-    """Return the files that ``--plugin`` named, for this process and those that it starts."""
-    return [Path(file) for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
+def user_files() -> list[PluginSource]:
+    """Return the one-off plugins of the config file, then those that ``--plugin`` named for this process and its own.
+
+    Raises:
+        UsageError: the config file does not name files.
+    """
+    named = [Path(file) for file in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if file]
+    return [*map(from_file, plugin_files()), *(from_file(file, is_asked_for=True) for file in named)]
+
+
+def from_file(file: Path, *, is_asked_for: bool = False) -> PluginSource:
+    """Return the plugin that a file is."""
+    return PluginSource(file.stem, str(file), file=file, is_asked_for=is_asked_for)
 
 
 def _named_in(variable: str) -> list[str]:

@@ -44,3 +44,16 @@ def read_config() -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
+
+
+def plugin_files() -> list[Path]:
+    """Return the one-off plugins that are always loaded: ``files`` of the config's table ``[plugins]``.
+
+    Raises:
+        UsageError: they are no list of paths.
+    """
+    table = read_config().get("plugins", {})
+    files = table.get("files", []) if isinstance(table, dict) else []
+    if not isinstance(files, list) or not all(isinstance(file, str) and file for file in files):
+        raise UsageError(f"{config_file()}: [plugins]: files = {files!r}: must be a list of paths of Python files")
+    return [config_file().parent.absolute() / Path(file).expanduser() for file in files]

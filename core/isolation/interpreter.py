@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import atexit
 import json
-import select
 import subprocess
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...core import errors
+from .. import errors
 from ..errors import PluginError
+from ..records.log_content import LineError
 from . import worker_part
+from .processes.channel import Channel, DeadlineError
+from .processes.messages import parse
 
 _TIMEOUT_S = 60.0
 
@@ -34,7 +37,7 @@ class Interpreter:
 
     def __init__(self, python: Path) -> None:
         self.python = python
-        self._process: subprocess.Popen[str] | None = None
+        self._channel: Channel | None = None
 
     def ask(self, question: str, **content: Any) -> Any:  # noqa: ANN401 - JSON
         """Ask one question; see ``consultation`` for what there is to ask.
@@ -43,54 +46,41 @@ class Interpreter:
             DecodebenchError: the answer is an error, which keeps its class.
             PluginError: the interpreter is not there, is too old, lacks packages, or does not answer.
         """
-        if self._process is None:
-            self._process = self._start()
-        assert self._process.stdin is not None and self._process.stdout is not None
+        if self._channel is None:
+            self._channel = self._start()
+        self._channel.send(json.dumps({"ask": question, **content}).encode())
         try:
-            self._process.stdin.write(json.dumps({"ask": question, **content}) + "\n")
-            self._process.stdin.flush()
-            ready, _, _ = select.select([self._process.stdout], [], [], _TIMEOUT_S)
-            line = self._process.stdout.readline() if ready else None
-        except BrokenPipeError:
-            line = ""
-        if not line:
+            raw = self._channel.next_line(time.monotonic() + _TIMEOUT_S)
+            if raw is not None:
+                return _answer(parse(raw))
+        except DeadlineError as error:
             self.close()
-            late = f"{self.python} gave no answer within {_TIMEOUT_S:.0f} s"
-            raise PluginError(late if line is None else self._diagnosis())
-        return _answer(json.loads(line))
+            raise PluginError(f"{self.python} gave no answer within {_TIMEOUT_S:.0f} s") from error
+        except LineError as error:
+            self.close()
+            raise PluginError(f"{self.python} answered with {error}") from error
+        self.close()
+        raise PluginError(self._diagnosis())
 
     def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    try:
-                        pipe.close()
-                    except BrokenPipeError:
-                        pass
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.end()
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> Channel:
         atexit.register(self.close)
         try:
-            return subprocess.Popen(
-                [str(self.python), "-m", _MODULE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=worker_part.environment(),
-                text=True,
-                encoding="utf-8",
-                start_new_session=True,  # the terminal's Ctrl-C goes to the parent alone
-            )
+            return Channel([str(self.python), "-m", _MODULE], worker_part.environment(), subprocess.DEVNULL)
         except OSError as error:
-            raise PluginError(f"{self.python}: {error.strerror}; give the path of an interpreter") from error
+            raise PluginError(f"{self.python}: no process can be started: {error.strerror}") from error
 
     def _diagnosis(self) -> str:
         """Say why the process ended without an answer."""
-        found = self._run("-c", _DIAGNOSIS)
+        try:
+            found = self._run("-c", _DIAGNOSIS)
+        except OSError as error:
+            return f"{self.python}: {error.strerror}; give the path of an interpreter"
         if found.returncode != 0:
             return f"{self.python} does not run as Python: {_last_line(found.stderr)}"
         version, missing = json.loads(found.stdout)
@@ -114,10 +104,14 @@ def interpreter_at(python: Path) -> Interpreter:
 
 
 def _answer(line: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    if line["type"] == "answer":
-        return line["answer"]
-    kind = getattr(errors, line["kind"], PluginError)
-    raise kind(line["text"])
+    match line:
+        case {"type": "answer", "answer": answer}:
+            return answer
+        case {"type": "error", "kind": str(kind), "text": str(text)}:
+            found = vars(errors).get(kind)
+            known = found if isinstance(found, type) and issubclass(found, errors.DecodebenchError) else PluginError
+            raise known(text)
+    raise LineError(f"something that is no answer: {line['type']!r}")
 
 
 def _last_line(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_origin
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
@@ -19,8 +19,8 @@ from ..contract.model import ResolvedModel
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
-from ..records.cell_names import DIMENSIONS, CellTraits, as_text, name_cells
-from ..records.workload import Workload
+from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
+from ..records.workload import LATER, Workload
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
 
@@ -37,6 +37,7 @@ class Cell:
         quantisation: weight format in the backend's words.
         device: ``cpu``, ``cuda:0``, ...
         options: validated options.
+        template_args: what the chat template is given.
     """
 
     id: str
@@ -46,23 +47,26 @@ class Cell:
     quantisation: str
     device: str
     options: BackendOptions
+    template_args: Mapping[str, JsonValue] = field(default_factory=dict)
 
     @property
     def changed(self) -> str:
         """The options that differ from their defaults, as ``name=value`` words."""
-        options = self.options.model_dump(mode="json", include=set(self.changed_options))
-        return " ".join(f"{name}={value}" for name, value in options.items())
+        return " ".join(f"{name}={self.expanded_options[name]}" for name in self.changed_options)
 
     @property
     def changed_options(self) -> tuple[str, ...]:
-        """Names of the options that differ from their defaults."""
-        return tuple(self.options.model_dump(mode="json", exclude_defaults=True))
+        """Names of the options that differ from their defaults, arguments of the chat template last."""
+        return (*self.options.model_dump(mode="json", exclude_defaults=True), *self._named_template_args)
 
     @property
     def expanded_options(self) -> dict[str, JsonValue]:
-        """Every option with its value, as JSON."""
-        dumped: dict[str, JsonValue] = self.options.model_dump(mode="json")
-        return dumped
+        """Every option with its value, as JSON, and the arguments of the chat template: they are swept alike."""
+        return {**self.options.model_dump(mode="json"), **self._named_template_args}
+
+    @property
+    def _named_template_args(self) -> dict[str, JsonValue]:
+        return {f"{TEMPLATE}{name}": value for name, value in self.template_args.items()}
 
     @property
     def traits(self) -> CellTraits:
@@ -75,7 +79,7 @@ class Cell:
 def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
     where = {"device": cell.device, "quantisation": cell.quantisation}
-    what = {"backend": cell.backend.name, "options": cell.expanded_options}
+    what = {"backend": cell.backend.name, "options": cell.options.model_dump(mode="json")}
     return {**registry.place(cell.backend.name), **what, **where}
 
 
@@ -98,14 +102,25 @@ class Matrix:
 
 
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
-    """Return everything of the workload that can change the figures, as JSON."""
-    content: dict[str, JsonValue] = plan.workload.model_dump(mode="json", exclude={"model"})
-    if plan.workload.attempts == 1:
-        del content["attempts"]  # cells that were measured before there were attempts keep their identity
+    """Return everything of the workload that can change the figures, as JSON; arguments of the template apart."""
+    content = _identity_of(plan.workload)
+    for apart in ("model", "template_args"):
+        content.pop(apart, None)
     content["seed"] = plan.seed
     if plan.workload.task:
         content["task_version"] = registry.task(plan.workload.task).version
     return content
+
+
+def _identity_of(settings: BaseModel) -> dict[str, JsonValue]:
+    """Return settings as JSON, those that came later (``LATER``) only where they are not at their default."""
+    fields = type(settings).model_fields
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    return {
+        name: value
+        for name, value in settings.model_dump(mode="json").items()
+        if name in changed or fields[name].json_schema_extra != LATER
+    }
 
 
 def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
@@ -115,7 +130,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
         ModelError: a model cannot be found.
     """
-    workload = workload_identity(plan, registry)
+    workloads = list(_workloads(plan, registry))
     models: dict[str, ResolvedModel] = {}
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
@@ -127,7 +142,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         for name in names:
             if name not in models:
                 models[name] = resolve(name, registry.models, cache)
-            for cell in _cells_of(spec, backend, models[name], workload, registry, cache):
+            for cell in _cells_of(spec, backend, models[name], workloads, registry, cache):
                 cells.setdefault(cell.id, cell)
     is_scoring = scores_choices(plan, registry)
     if is_scoring:
@@ -135,6 +150,27 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     _refuse_idle_sweeps(list(cells.values()), is_scoring)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
     return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), plan.workload, is_scoring)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A workload with one value of each argument of the chat template, and its identity."""
+
+    template_args: Mapping[str, JsonValue]
+    identity: Mapping[str, JsonValue]
+
+
+def _workloads(plan: Plan, registry: Registry) -> Iterator[_Asked]:
+    """Yield the workload for every combination of the listed values of its template's arguments."""
+    swept = plan.workload.template_args
+    for name, value in swept.items():
+        if value == []:
+            raise UsageError(f"template argument {name}: an empty list sweeps nothing")
+    identity = workload_identity(plan, registry)
+    values = [value if isinstance(value, list) else [value] for value in swept.values()]
+    for combination in itertools.product(*values):
+        chosen = dict(zip(swept, combination, strict=True))
+        yield _Asked(chosen, {**identity, "template_args": chosen} if chosen else identity)
 
 
 def scores_choices(plan: Plan, registry: Registry) -> bool:
@@ -216,7 +252,7 @@ def _cells_of(
     spec: CellSpec,
     backend: type[Backend],
     model: ResolvedModel,
-    workload: Mapping[str, JsonValue],
+    workloads: Sequence[_Asked],
     registry: Registry,
     cache: ModelCache,
 ) -> Iterator[Cell]:
@@ -228,17 +264,17 @@ def _cells_of(
     plugin = registry.provider("decodebench_backends", backend.name).name
     for options in _swept(backend, spec.options):
         paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device in itertools.product(chosen, spec.device):
+        for quantisation, device, asked in itertools.product(chosen, spec.device, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
                 "backend": backend.name,
-                "options": options.model_dump(mode="json"),
+                "options": _identity_of(options),
                 "quantisation": quantisation,
                 "device": device,
-                "workload": workload,
+                "workload": asked.identity,
             }
-            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options)
+            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, asked.template_args)
 
 
 def with_companion(

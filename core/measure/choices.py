@@ -74,7 +74,7 @@ def encode_choices(prompt: PromptJob, text: str, codec: Codec, *, is_rendered: b
 
 def check_room(pairs: Sequence[Pair], context_length: int, sample_id: str) -> None:
     """Refuse a problem that is longer than the model's context."""
-    longest = max(len(pair) for pair in pairs)
+    longest = max((len(pair) for pair in pairs), default=0)
     if longest > context_length:
         raise ModelError(
             f"{sample_id}: prompt and choice have {longest} tokens; the model's context holds {context_length}"

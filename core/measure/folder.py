@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..errors import UsageError
-from ..records.raw_log import SUFFIX, RawLogError, lines
+from ..records.log_content import finished_run
+from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines
 
 _LOCK = ".run.lock"
+_PART = PART_SUFFIX.removeprefix(SUFFIX)
 
 
 def writable(output: Path) -> None:
@@ -51,14 +53,41 @@ def locked(output: Path) -> Iterator[None]:
         yield
 
 
+def finish_parts(output: Path) -> None:
+    """Give each log that holds its end line its final name: its run was stopped after the last word.
+
+    Where that fails, such as on a file system without room, ``finished_rounds`` counts it as it is.
+    """
+    for part in (output / "raw").glob(f"*/*{PART_SUFFIX}"):
+        final = part.with_name(part.name.removesuffix(_PART))
+        with suppress(OSError):
+            if not final.exists() and finished_run(part) is not None:
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
+                part.rename(final)
+
+
 def finished_rounds(output: Path, experiment: str) -> set[tuple[str, int]]:
-    """Return (cell id, round) of every round of ``experiment`` that ended with status ok."""
-    return {(cell, index) for name, cell, index, is_ok in _outcomes(output) if name == experiment and is_ok}
+    """Return (cell id, round) of every round of ``experiment`` that ended with status ok.
+
+    A log that cannot be read as ``collate`` reads it, whole, is not a finished round.
+
+    Raises:
+        UsageError: the system does not let one be read now; it may be a finished round.
+    """
+    found = set()
+    for file, head in _heads(output):
+        if head.get("experiment") == experiment:
+            with _readable(file):
+                run = finished_run(file)
+            if run is not None and run.status == "ok":
+                found.add((run.cell_id, run.round))
+    return found
 
 
 def next_name(output: Path, name: str) -> str:
     """Return ``name``, or ``name.2``, ``name.3``, ...: the first under which the folder holds no round."""
-    taken = {experiment for experiment, _, _, _ in _outcomes(output)}
+    taken = {head.get("experiment") for _, head in _heads(output)}
     number, candidate = 1, name
     while candidate in taken:
         number += 1
@@ -68,7 +97,7 @@ def next_name(output: Path, name: str) -> str:
 
 def latest_name(output: Path, name: str) -> str:
     """Return the last of ``name``, ``name.2``, ``name.3``, ... that the folder holds rounds of; else ``name``."""
-    taken = {experiment for experiment, _, _, _ in _outcomes(output)}
+    taken = {head.get("experiment") for _, head in _heads(output)}
     number, latest = 2, name
     while f"{name}.{number}" in taken:
         latest = f"{name}.{number}"
@@ -76,14 +105,24 @@ def latest_name(output: Path, name: str) -> str:
     return latest
 
 
-def _outcomes(output: Path) -> Iterator[tuple[str, str, int, bool]]:
-    """Yield experiment, cell id, round and whether it ended ok, of every raw log with a readable first line."""
-    for file in sorted((output / "raw").glob(f"*/*{SUFFIX}")):
-        try:
-            content = [line for _, line in lines(file)]
-        except (RawLogError, OSError):
-            continue  # collate reports it; a round that cannot be read is not a finished one
-        if content and content[0]["type"] == "run":
-            is_ok = content[-1]["type"] == "end" and content[-1].get("status") == "ok"
-            head = content[0]
-            yield head["experiment"], head["cell_id"], head["round"], is_ok
+def _heads(output: Path) -> Iterator[tuple[Path, Line]]:
+    """Yield every raw log with its first line, where that is one.
+
+    Raises:
+        UsageError: the system does not let one be read now.
+    """
+    for file in sorted((output / "raw").glob(f"*/*{SUFFIX}*")):
+        if file.name.endswith((SUFFIX, PART_SUFFIX)) and file.is_file():
+            with suppress(RawLogError), _readable(file):
+                head = next((line for _, line in lines(file)), None)
+                if head is not None and head["type"] == "run":
+                    yield file, head
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Refuse to go on without a log that may hold a finished round, which would be measured once more."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read {file}, which may be a finished round: {error.strerror}") from error

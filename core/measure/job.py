@@ -52,7 +52,8 @@ class Job(Record):
     max_new_tokens: int = 1
     batch_size: int = 1
     ignore_eos: bool = False
-    chat: bool = False
+    chat: bool = Field(False, description="prompts are rendered chats, which have their special tokens")
+    allow_clipped: bool = False
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     # score the last id of each continuation, or evaluate all of them

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ..errors import BackendError
 from ..isolation import worker_part
-from ..records.schema import Status
+from ..isolation.processes.channel import Channel, DeadlineError
+from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
+from ..records.log_content import LineError
+from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import cores
 from .engine_text import engine_text_file
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_KILL_GRACE_S = 5.0
+_LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for
 
 WORKER = "decodebench.core.measure.worker"
 
-Line = dict[str, Any]
+M = TypeVar("M", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,34 @@ def run_worker(
         job: what to do.
         engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
         timeout_s: the process is killed after so many seconds.
-        on_line: called with each line the worker sends, ``finish`` left out.
+        on_line: called with each line the worker sends, ``finish`` left out; raises ``LineError`` to refuse one.
         module: what the process runs; it speaks the worker's protocol.
+
+    Returns:
+        How it ended, whatever it sent and however it ended.
 
     Raises:
         KeyboardInterrupt: passed on after the worker was killed.
         OSError: from ``on_line`` (such as a full disk), after the worker was killed.
     """
     with engine_text_file(engine_text) if engine_text else nullcontext(subprocess.DEVNULL) as text:
-        worker = _start(job, module, text)
         try:
-            return _converse(worker, job, timeout_s, on_line, engine_text)
+            channel = _start(job, module, text)
+        except OSError as error:
+            return Outcome("failed", f"no process can be started: {error.strerror}")
+        try:
+            return _converse(channel, job, timeout_s, on_line, engine_text)
         finally:
-            _kill(worker)
+            channel.end()
 
 
-def request(job: Job, kind: str, timeout_s: float) -> Line:
-    """Run a job that answers with one line of type ``kind`` and return that line.
+def request(job: Job, kind: type[M], timeout_s: float) -> M:
+    """Run a job that answers with one line and return that line.
+
+    Args:
+        job: what to do.
+        kind: of the answer; lines of other types are not looked at.
+        timeout_s: the process is killed after so many seconds.
 
     Raises:
         BackendError: the worker failed, crashed or took too long; the text is its reason.
@@ -88,13 +100,18 @@ def request(job: Job, kind: str, timeout_s: float) -> Line:
     return answers[0]
 
 
-def request_all(job: Job, kind: str, timeout_s: float) -> list[Line]:
+def request_all(job: Job, kind: type[M], timeout_s: float) -> list[M]:
     """Like ``request``, for jobs that answer with any number of lines."""
-    answers: list[Line] = []
-    outcome = run_worker(job, engine_text=None, timeout_s=timeout_s, on_line=answers.append)
+    answers: list[M] = []
+
+    def take(line: Line) -> None:
+        if line["type"] == kind.__name__.lower():
+            answers.append(message(kind, line))
+
+    outcome = run_worker(job, engine_text=None, timeout_s=timeout_s, on_line=take)
     if outcome.status != "ok":
         raise BackendError(outcome.reason or outcome.status)
-    return [line for line in answers if line["type"] == kind]
+    return answers
 
 
 class Served:
@@ -106,6 +123,7 @@ class Served:
 
     Attributes:
         context_length: of the model, in tokens.
+        clipped: prompts so far that lost their beginning, since the context holds no more.
 
     Raises:
         BackendError: the model cannot be loaded, or loading took too long.
@@ -113,11 +131,16 @@ class Served:
 
     def __init__(self, job: Job, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
+        self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
-        self._worker = _start(job, WORKER, self._engine_text)
         try:
-            _send(self._worker, job.model_dump_json().encode() + b"\n")
-            self.context_length = int(self._next("serving")["context_length"])
+            self._channel = _start(job, WORKER, self._engine_text)
+        except OSError as error:
+            self._engine_text.close()
+            raise BackendError(f"no process can be started: {error.strerror}") from error
+        try:
+            self._channel.send(job.model_dump_json().encode())
+            self.context_length = self._next(Serving).context_length
         except BaseException:
             self.close()
             raise
@@ -128,29 +151,34 @@ class Served:
         Raises:
             BackendError: the request failed, took too long, or the process died of it; says which.
         """
-        _send(self._worker, asked.model_dump_json().encode() + b"\n")
-        answer = self._next("answer")
-        if "error" in answer:
-            raise BackendError(answer["error"])
-        values: list[Any] = answer["values"]
-        return values
+        self._channel.send(asked.model_dump_json().encode())
+        answer = self._next(Answer)
+        if answer.error is not None:
+            raise BackendError(answer.error)
+        self.clipped += answer.clipped
+        return answer.values
 
-    def _next(self, kind: str) -> Line:
-        """Wait for the next line of a kind; answers come one at a time, so that nothing is read too far."""
-        for line in _lines(self._worker, time.monotonic() + self._timeout_s):
-            if line is None:
-                raise BackendError(f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s")
-            if line["type"] == "finish":
-                raise BackendError(line["reason"] or "the worker ended")
-            if line["type"] == kind:
-                return line
-        self._worker.wait()
+    def _next(self, kind: type[M]) -> M:
+        """Wait for the next line of a kind."""
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            while (raw := self._channel.next_line(deadline)) is not None:
+                line = parse(raw)
+                if line["type"] == "finish":
+                    raise BackendError(message(Finish, line).reason or "the worker ended")
+                if line["type"] == kind.__name__.lower():
+                    return message(kind, line)
+        except DeadlineError as error:
+            late = f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s"
+            raise BackendError(late) from error
+        except LineError as error:
+            raise BackendError(f"backend {self._job.backend!r} sent {error}") from error
         self._engine_text.flush()
-        raise BackendError(_death(self._worker.returncode, self._job, Path(self._engine_text.name)))
+        raise BackendError(_death(self._channel.exit_code(), self._job, Path(self._engine_text.name)))
 
     def close(self) -> None:
         """End the process."""
-        _kill(self._worker)
+        self._channel.end()
         self._engine_text.close()
 
     def __enter__(self) -> Served:
@@ -160,87 +188,38 @@ class Served:
         self.close()
 
 
-def _start(job: Job, module: str, engine_text: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [str(job.python or sys.executable), "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=engine_text,
-        env=_environment(job),
-        start_new_session=True,  # the terminal's Ctrl-C goes to the parent alone, which decides
-    )
+def _start(job: Job, module: str, engine_text: IO[bytes] | int) -> Channel:
+    return Channel([str(job.python or sys.executable), "-m", module], _environment(job), engine_text)
 
 
 def _converse(
-    worker: subprocess.Popen[bytes],
-    job: Job,
-    timeout_s: float,
-    on_line: Callable[[Line], None],
-    engine_text: Path | None,
+    channel: Channel, job: Job, timeout_s: float, on_line: Callable[[Line], None], engine_text: Path | None
 ) -> Outcome:
     deadline = time.monotonic() + timeout_s
-    _send(worker, job.model_dump_json().encode() + b"\n")
-    for line in _lines(worker, deadline):
-        if line is None:
-            return Outcome("timeout", f"stopped after the time-out of {timeout_s:g} s")
-        if line["type"] == "finish":
-            return Outcome(line["status"], line["reason"], line["peak_rss_bytes"])
-        if line["type"] == "ready":
-            _send(worker, b"\n")
-        else:
-            on_line(line)
-    worker.wait()
-    return Outcome("crashed", _death(worker.returncode, job, engine_text))
-
-
-def _send(worker: subprocess.Popen[bytes], data: bytes) -> None:
-    assert worker.stdin is not None
+    channel.send(job.model_dump_json().encode())
     try:
-        worker.stdin.write(data)
-        worker.stdin.flush()
-    except BrokenPipeError:
-        pass  # it died before it listened; the end of its output says so
+        while (raw := channel.next_line(deadline)) is not None:
+            line = parse(raw)
+            if line["type"] == "finish":
+                finish = message(Finish, line)
+                return Outcome(finish.status, finish.reason, finish.peak_rss_bytes)
+            if line["type"] == "ready":
+                channel.send(b"")
+            else:
+                on_line(line)
+    except DeadlineError:
+        return Outcome("timeout", f"stopped after the time-out of {timeout_s:g} s")
+    except LineError as error:
+        return Outcome("failed", f"backend {job.backend!r} sent {error}")
+    return Outcome("crashed", _death(channel.exit_code(), job, engine_text))
 
 
-def _lines(worker: subprocess.Popen[bytes], deadline: float) -> Iterator[Line | None]:
-    """Yield the worker's lines until it closes its end; None once the deadline has passed."""
-    assert worker.stdout is not None
-    descriptor = worker.stdout.fileno()
-    buffer = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                yield None
-                return
-            chunk = os.read(descriptor, 2**16)
-            if not chunk:
-                return
-            *whole, buffer = (buffer + chunk).split(b"\n")
-            for line in whole:
-                yield json.loads(line)
-
-
-def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it has started."""
-    try:
-        os.killpg(worker.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    worker.wait(_KILL_GRACE_S)
-    for pipe in (worker.stdin, worker.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                pass
-
-
-def _death(code: int, job: Job, engine_text: Path | None) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        text = f"the process died of {name}"
-        if name == "SIGKILL":
+def _death(code: int | None, job: Job, engine_text: Path | None) -> str:
+    if code is None:
+        text = "the process closed its pipe before it was done"
+    elif code < 0:
+        text = f"the process died of {_signal_name(-code)}"
+        if code == -signal.SIGKILL:
             text += ", most likely ended by the system for want of memory"
     else:
         text = f"the process ended by itself with exit code {code}"
@@ -250,10 +229,20 @@ def _death(code: int, job: Job, engine_text: Path | None) -> str:
     return text + (f"; the engine's last words: {last}" if last else "")
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 def _last_line(file: Path | None) -> str:
     if file is None or not file.is_file():
         return ""
-    lines = [line.strip() for line in file.read_bytes()[-4000:].decode(errors="replace").splitlines() if line.strip()]
+    with file.open("rb") as printed:
+        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LAST_BYTES))
+        text = printed.read(_LAST_BYTES).decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:200] if lines else ""
 
 

@@ -12,9 +12,8 @@ from typing import Any
 from ..contract.generation import Request, Step
 from ..errors import BackendError, ModelError, SampleError
 from ..sdk.tokenizer import ids_hash, pieces
-from .choices import check_room, encode_choices, score_choices, told
-from .job import Job, PromptJob
-from .session import Session
+from .choices import check_room, score_choices, told
+from .session import Prompt, Session
 from .timed_loop import Batch, Row, answer_of
 
 _STEP_FIELDS = [one.name for one in fields(Step) if one.name not in ("token_ids", "row", "positions", "trace")]
@@ -24,44 +23,47 @@ def measure_all(session: Session) -> None:
     """Measure every prompt of the job.
 
     Raises:
+        ModelError: a prompt does not fit into the context; nothing was measured.
         BackendError: samples failed; each was sent with its reason.
     """
+    prompts = [session.prompt(job) for job in session.job.prompts]
+    session.check_room([prompt for prompt in prompts if not prompt.pairs])
+    for prompt in prompts:
+        check_room(prompt.pairs, session.facts.context_length, prompt.job.sample_id)
     index = 0
     failures: list[str] = []
-    for number, prompts in enumerate(_batches(session.job)):
-        if prompts[0].choices:
-            for row, prompt in enumerate(prompts):
+    for number, batch in enumerate(_batches(prompts, session.job.batch_size)):
+        if batch[0].pairs:
+            for row, prompt in enumerate(batch):
                 failures += _measure_choices(session, prompt, index + row)
         else:
-            failures += _measure_batch(session, prompts, index, number)
-        index += len(prompts)
+            failures += _measure_batch(session, batch, index, number)
+        index += len(batch)
     if failures:
         raise BackendError(f"{len(failures)} of {index} samples failed: {failures[0]}")
 
 
-def _batches(job: Job) -> Iterator[Sequence[PromptJob]]:
+def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
     """Yield the prompts in batches; warm-up and measured ones never share a batch."""
     for is_warmup in (True, False):
-        chosen = [prompt for prompt in job.prompts if prompt.is_warmup == is_warmup]
-        for start in range(0, len(chosen), job.batch_size):
-            yield chosen[start : start + job.batch_size]
+        chosen = [prompt for prompt in prompts if prompt.job.is_warmup == is_warmup]
+        for start in range(0, len(chosen), size):
+            yield chosen[start : start + size]
 
 
-def _about(prompt: PromptJob, index: int, text: str | None, batch: int) -> dict[str, Any]:
-    identity = {"index": index, "sample_id": prompt.sample_id, "is_warmup": prompt.is_warmup}
-    return {**identity, "prompt": text, "batch": batch}
+def _about(prompt: Prompt, index: int, batch: int) -> dict[str, Any]:
+    identity = {"index": index, "sample_id": prompt.job.sample_id, "is_warmup": prompt.job.is_warmup}
+    return {**identity, "prompt": prompt.text, "batch": batch}
 
 
-def _measure_choices(session: Session, prompt: PromptJob, index: int) -> list[str]:
+def _measure_choices(session: Session, prompt: Prompt, index: int) -> list[str]:
     """Score the choices of one problem and send it; return why it came to nothing, if it did."""
-    text, _ = session.encode(prompt)
-    pairs = encode_choices(prompt, text or "", session.codec, is_rendered=session.job.chat)
-    check_room(pairs, session.facts.context_length, prompt.sample_id)
-    about = _about(prompt, index, text, index)
+    pairs = prompt.pairs
+    about = _about(prompt, index, index)
     session.wire.wait_until_read()
     try:
         scored = score_choices(session.backend, pairs)
-        about |= told(prompt, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
+        about |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
     except SampleError as error:
         about |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
         session.wire.send("sample", {**about, "status": "failed", "reason": str(error)})
@@ -70,14 +72,13 @@ def _measure_choices(session: Session, prompt: PromptJob, index: int) -> list[st
     return []
 
 
-def _measure_batch(session: Session, prompts: Sequence[PromptJob], first: int, number: int) -> list[str]:
+def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, number: int) -> list[str]:
     """Generate one batch and send its samples; return why they came to nothing, if they did."""
-    encoded = [session.encode(prompt) for prompt in prompts]
-    requests = [session.request(ids, first + row) for row, (_, ids) in enumerate(encoded)]
-    about = [
-        _about(prompt, first + row, text, number)
-        for row, (prompt, (text, _)) in enumerate(zip(prompts, encoded, strict=True))
-    ]
+    requests = [session.request(prompt.ids, first + row) for row, prompt in enumerate(prompts)]
+    about = [_about(prompt, first + row, number) for row, prompt in enumerate(prompts)]
+    for one, request in zip(about, requests, strict=True):
+        if request.max_new_tokens < session.job.max_new_tokens:
+            one["token_limit"] = request.max_new_tokens
     session.wire.wait_until_read()
     try:
         batch = session.generate(requests, session.job.stop)
@@ -98,7 +99,7 @@ def _prompt_of(request: Request) -> dict[str, Any]:
 
 def _send(session: Session, about: dict[str, Any], request: Request, batch: Batch, row: Row) -> None:
     """Send one sample and its steps."""
-    ids, decode = row.ids, session.codec.decode
+    ids, decode = row.ids, session.codec.decode_behind
     sample = {
         **about,
         **_prompt_of(request),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract.task import Likelihood, Score, Task, TaskSample
-from ..errors import UsageError
+from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.registry import Registry
+from .cells import Cell
+from .chats import Chats, render_chats
 from .job import PromptJob
 from .plan import Plan
 
@@ -24,18 +27,26 @@ class Prompts:
         jobs: the prompts as the worker gets them, warm-up first.
         task: scores the answers; None for fixed-length workloads.
         samples: the task's problems by id.
+        chats: the prompts of each cell where they are chats, which every model writes in its own way.
     """
 
     jobs: tuple[PromptJob, ...]
     task: Task | None = None
     samples: dict[str, TaskSample] = field(default_factory=dict)
+    chats: Chats = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, registry: Registry) -> Prompts:
+    def of(cls, plan: Plan, registry: Registry, cells: Iterable[Cell] = ()) -> Prompts:
         """Choose the prompts of a plan by its seed.
+
+        Args:
+            plan: the experiment.
+            registry: has its task.
+            cells: those whose chats are rendered.
 
         Raises:
             UsageError: the plan names neither a task nor a prompt length, or the task has no problems.
+            ModelError: a model's chat template is missing or cannot be rendered.
         """
         if plan.workload.is_fixed_length:
             return cls(tuple(_random_prompts(plan)))
@@ -50,7 +61,12 @@ class Prompts:
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
         jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]
-        return cls(tuple(jobs), task, {sample.id: sample for sample in measured})
+        chats = render_chats(plan.workload, jobs, cells) if plan.workload.chat else {}
+        return cls(tuple(jobs), task, {sample.id: sample for sample in measured}, chats)
+
+    def jobs_of(self, cell: Cell) -> tuple[PromptJob, ...]:
+        """Return the prompts as a cell's worker gets them."""
+        return self.chats.get(cell.id, self.jobs)
 
     @property
     def task_version(self) -> str | None:
@@ -58,7 +74,11 @@ class Prompts:
         return self.task.version if self.task else None
 
     def scores(self, answers: Iterable[tuple[int, str, str]]) -> Iterator[dict[str, Any]]:
-        """Score answers given as (sample index, sample id, text); warm-up ones are left out."""
+        """Score answers given as (sample index, sample id, text); warm-up ones are left out.
+
+        Raises:
+            PluginError: the task failed.
+        """
         if self.task is None:
             return
         asked: deque[tuple[int, TaskSample]] = deque()
@@ -69,17 +89,35 @@ class Prompts:
                     asked.append((index, sample))
                     yield sample, text
 
-        for score in self.task.score_all(answered()):
-            index, sample = asked.popleft()
-            if score is not None:
-                yield _score_line(index, score, sample)
+        with _scoring(self.task):
+            for score in self.task.score_all(answered()):
+                index, sample = asked.popleft()
+                if score is not None:
+                    yield _score_line(index, score, sample)
 
     def choice_scores(self, answers: Iterable[tuple[int, str, Sequence[Likelihood]]]) -> Iterator[dict[str, Any]]:
-        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out."""
+        """Score choices given as (sample index, sample id, how likely each is); warm-up ones are left out.
+
+        Raises:
+            PluginError: the task failed.
+        """
         for index, sample_id, likelihoods in answers:
             sample = self.samples.get(sample_id)
             if self.task is not None and sample is not None:
-                yield _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+                with _scoring(self.task):
+                    line = _score_line(index, self.task.score_choices(sample, likelihoods), sample)
+                yield line
+
+
+@contextmanager
+def _scoring(task: Task) -> Iterator[None]:
+    """Turn whatever a task raises into one error that names it; what is raised on purpose stays as it is worded."""
+    try:
+        yield
+    except DecodebenchError as error:
+        raise PluginError(f"task {task.name!r} cannot score: {error}") from error
+    except Exception as error:
+        raise PluginError(f"task {task.name!r} cannot score: {type(error).__name__}: {error}") from error
 
 
 def _score_line(index: int, score: Score, sample: TaskSample) -> dict[str, Any]:

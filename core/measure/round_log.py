@@ -16,15 +16,20 @@ from ..contract.task import Likelihood
 from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
+from ..isolation.processes.messages import Line, Text, message
 from ..isolation.remote_backend import RemoteBackend
+from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Sampling
+from ..records.schema import SCHEMA_VERSION, Environment, Record, Sample, Sampling
 from .cells import Cell
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
 
-_OF_WORKLOAD = {"task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "stop"}
+_OF_WORKER = ("load", "sample", "step")
+_OF_WORKLOAD = {
+    *("task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,25 @@ def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
     return found
 
 
+class RoundLog(RawLogWriter):
+    """The log of a round while it is written: nothing gets in that could not be read again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.content = LogContent()
+
+    def add(self, kind: str, line: Mapping[str, Any]) -> Record:
+        """Check one line, append it and return the record that it makes.
+
+        Raises:
+            LineError: it cannot be recorded, and is not.
+            OSError: it cannot be written, such as on a full disk.
+        """
+        record = self.content.accept(kind, line)
+        self.write(kind, line)
+        return record
+
+
 class Listener:
     """Takes the worker's lines: appends them to the raw log and remembers what scoring and progress need.
 
@@ -131,31 +155,50 @@ class Listener:
         device_peak_bytes: most device memory by the engine's own count, where it has one.
     """
 
-    def __init__(self, log: RawLogWriter, progress: Progress) -> None:
+    def __init__(self, log: RoundLog, progress: Progress) -> None:
         self._log, self._progress = log, progress
         self.answers: list[tuple[int, str, str]] = []
         self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []
         self.device_peak_bytes: int | None = None
 
-    def take(self, line: dict[str, Any]) -> None:
-        """Take one line."""
-        kind = line.pop("type")
-        if kind == "text":
-            with beside(self._log.path, ".txt").open("a", encoding="utf-8") as file:
-                file.write(line["text"])
-            self._progress.classic_log(line["text"])
+    def take(self, line: Line) -> None:
+        """Take one line.
+
+        Raises:
+            LineError: it cannot be recorded.
+            OSError: it cannot be written.
+        """
+        if line["type"] == "text":
+            self._keep_text(message(Text, line).text)
             return
-        self._log.write(kind, line)
-        if kind == "sample" and line.get("status") != "failed":
-            if line.get("choices"):
-                pairs = zip(line["choice_logprobs"], line["choice_is_greedy"], strict=True)
-                self.likelihoods.append((line["index"], line["sample_id"], [Likelihood(*pair) for pair in pairs]))
-            else:
-                self.answers.append((line["index"], line["sample_id"], line["text"]))
-            peak = line["engine"].get("peak_device_bytes")
-            if peak is not None:
-                self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
-            self._progress.sample(line["output_tokens"] or line["scored_tokens"], line["duration_s"])
+        if line["type"] not in _OF_WORKER:
+            raise LineError(f"a line of unknown type {line['type']!r}")
+        record = self._log.add(line.pop("type"), line)
+        if isinstance(record, Sample) and record.status == "ok":
+            self._keep_sample(record)
+
+    def _keep_text(self, text: str) -> None:
+        with beside(self._log.path, ".txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+        self._progress.classic_log(text)
+
+    def _keep_sample(self, sample: Sample) -> None:
+        if sample.choices:
+            scored = zip(sample.choice_logprobs or (), sample.choice_is_greedy or (), strict=False)
+            likelihoods = [Likelihood(*one) for one in scored]
+            if len(likelihoods) != len(sample.choices):
+                raise LineError(f"{len(likelihoods)} log-probabilities for {len(sample.choices)} choices")
+            self.likelihoods.append((sample.index, sample.sample_id or "", likelihoods))
+        elif sample.text is None:
+            raise LineError(f"sample {sample.index} with neither a text nor choices")
+        else:
+            self.answers.append((sample.index, sample.sample_id or "", sample.text))
+        peak = sample.engine.get("peak_device_bytes")
+        if peak is not None:
+            if not 0 <= peak < 2**63:
+                raise LineError(f"a counter peak_device_bytes of {peak:g} in sample {sample.index}")
+            self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+        self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 
 def beside(log: Path, suffix: str) -> Path:

@@ -17,24 +17,25 @@ import psutil
 from ... import defaults
 from ..cache import ModelCache, sweep
 from ..contract.model import PreparedModel
-from ..errors import BackendError
+from ..errors import BackendError, DecodebenchError
 from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
-from ..records.raw_log import RawLogWriter
+from ..isolation.processes.messages import Prepared
+from ..records.log_content import LineError
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, workload_identity
 from .device_monitor import DeviceMonitor
 from .environment import capture
-from .folder import finished_rounds, latest_name, locked, next_name, writable
+from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, writable
 from .job import ContinuationJob, Job
 from .launcher import Outcome, request, run_worker
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, beside, head, sampling_of
+from .round_log import Listener, Round, RoundLog, beside, head, sampling_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -98,7 +99,7 @@ class Runner:
     ) -> None:
         self.plan, self.matrix, self.registry = plan, matrix, registry
         self.cache, self.output, self.progress = cache, output, progress
-        self.prompts = Prompts.of(plan, registry)
+        self.prompts = Prompts.of(plan, registry, matrix.cells)
         self._prepared: dict[str, _Prepared] = {}
         self._environment: Environment | None = None
         self._order = 0
@@ -118,6 +119,7 @@ class Runner:
             name = self.plan.name or default_name(self.plan, self.registry)
             experiment = next_name(self.output, name) if fresh else latest_name(self.output, name)
             report = RunReport(experiment)
+            finish_parts(self.output)
             complete = finished_rounds(self.output, experiment)
             wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.rounds)}
             report.kept = len(wanted & complete)
@@ -173,14 +175,14 @@ class Runner:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
         self.progress.preparing(self.matrix.labels[cell.id])
         try:
-            answer = request(self._job(cell, "prepare"), "prepared", self.plan.timeout_s)
+            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s)
         except BackendError as error:
             return _Prepared(None, None, f"cannot prepare the model: {error}")
         finally:
             sweep(self.cache.root)
-        for notice in answer["notices"]:
+        for notice in answer.notices:
             self.progress.say(notice)
-        return _Prepared(PreparedJob.model_validate(answer["model"]).unpack(), answer["prepare_s"])
+        return _Prepared(answer.model.unpack(), answer.prepare_s)
 
     def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
         prepared = self.prepared(cell)
@@ -188,22 +190,26 @@ class Runner:
             self._environment = capture(anonymise=self.plan.anonymise)
         place = self.matrix.cells.index(cell)
         now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
-        log = RawLogWriter(now.path(self.output, self._environment, self.plan.seed))
+        log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
         with log:
-            log.write("run", head(now, self.plan, self.prompts, self.registry, self._environment))
+            log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
             with DeviceMonitor(cell.device) as monitor:
                 outcome, wall_s, device_peak = self._execute(log, cell, prepared)
             end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
             end |= {"peak_rss_bytes": outcome.peak_rss_bytes, **monitor.figures()}
             if device_peak is not None:  # the engine's own count leaves other processes out
                 end["peak_device_bytes"] = device_peak
-            log.write("end", end)
+            try:
+                log.add("end", end)
+            except LineError as error:
+                outcome = Outcome("failed", f"figures of the round: {error}")
+                log.add("end", {"status": outcome.status, "reason": outcome.reason})
             log.close()
         if outcome.status == "interrupted":
             raise KeyboardInterrupt
         return outcome
 
-    def _execute(self, log: RawLogWriter, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float, int | None]:
+    def _execute(self, log: RoundLog, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float, int | None]:
         start = time.monotonic()
         if prepared.reason is not None:
             return Outcome("failed", prepared.reason), time.monotonic() - start, None
@@ -217,19 +223,24 @@ class Runner:
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user")
         wall_s = time.monotonic() - start
+        if outcome.status == "ok" and log.content.samples != len(job.prompts):
+            outcome = Outcome("failed", f"{log.content.samples} samples came of the {len(job.prompts)} asked for")
         try:
             self._score(log, listener)
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user while answers were scored")
+        except DecodebenchError as error:
+            if outcome.status == "ok":
+                outcome = Outcome("failed", f"answers were not scored: {error}")
         return outcome, wall_s, listener.device_peak_bytes
 
-    def _score(self, log: RawLogWriter, listener: Listener) -> None:
+    def _score(self, log: RoundLog, listener: Listener) -> None:
         """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
         for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
-            log.write("score", line)
+            log.add("score", line)
             self.progress.scored(number, len(listener.answers))
         for line in self.prompts.choice_scores(listener.likelihoods):
-            log.write("score", line)
+            log.add("score", line)
 
     def _shortage(self, cell: Cell, prepared: _Prepared) -> str | None:
         """Say what is too scarce for the round; None where memory and disk suffice."""
@@ -261,11 +272,12 @@ class Runner:
             prepared=None if prepared is None else PreparedJob.of(prepared),
             cache_root=self.cache.root,
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            prompts=self.prompts.jobs if action == "measure" else (),
+            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
             max_new_tokens=workload.token_limit,
             batch_size=workload.batch_size,
             ignore_eos=workload.ignore_eos,
             chat=workload.chat,
+            allow_clipped=workload.allow_clipped,
             stop=workload.stop,
             sampling=sampling_of(self.plan),
         )

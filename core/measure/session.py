@@ -13,10 +13,27 @@ from ..contract.model import ModelFacts
 from ..errors import ModelError
 from ..records.schema import Sampling
 from ..sdk.tokenizer import Codec
-from .choices import encode_pair
+from .choices import Pair, encode_choices, encode_pair
 from .job import ContinuationJob, Job, PromptJob
 from .timed_loop import Batch, measure, measure_with_stop
 from .wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as ids.
+
+    Attributes:
+        job: what was asked.
+        text: of the prompt; None for random ids.
+        ids: of the prompt.
+        pairs: the prompt with each of its choices, where they are scored instead.
+    """
+
+    job: PromptJob
+    text: str | None
+    ids: Sequence[int]
+    pairs: Sequence[Pair] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,13 @@ class Session:
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end a generation."""
-        return self.facts.stop_token_ids or self.codec.stop_ids()
+        return tuple(sorted({*self.facts.stop_token_ids, *self.codec.stop_ids()}))
+
+    def prompt(self, job: PromptJob) -> Prompt:
+        """Encode a prompt, and its choices where it has some."""
+        text, ids = self.encode(job)
+        pairs = encode_choices(job, text or "", self.codec, is_rendered=self.job.chat) if job.choices else ()
+        return Prompt(job, text, ids, pairs)
 
     def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
         """Return a prompt's text, None for random ids, and its ids."""
@@ -50,9 +73,8 @@ class Session:
             chooser = random.Random(prompt.random_seed)
             limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
-        if self.job.chat:
-            return self.codec.encode_chat(prompt.messages or (("user", prompt.text or ""),))
-        return prompt.text, self.codec.encode(prompt.text or "")
+        encode = self.codec.encode_behind if self.job.chat else self.codec.encode
+        return prompt.text, encode(prompt.text or "")
 
     def encode_continued(self, continuation: ContinuationJob) -> tuple[list[int], int]:
         """Return a prompt's ids with those of its continuation, and the index at which the continuation begins."""
@@ -62,17 +84,30 @@ class Session:
         pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.job.chat)
         return [*pair.prompt_ids, *pair.continuation_ids], len(pair.prompt_ids)
 
-    def request(self, ids: Sequence[int], index: int) -> Request:
-        """Return the request that a sample of the job makes.
+    def check_room(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse, before anything is measured, prompts whose outputs may not be as long as was asked for.
 
         Raises:
-            ModelError: the prompt is empty, or leaves no room in the model's context.
+            ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
-        room = self.facts.context_length - len(ids)
-        if not ids or room < 1:
-            held = self.facts.context_length
-            raise ModelError(f"prompt {index} has {len(ids)} tokens; the model's context holds {held}")
-        limit = min(self.job.max_new_tokens, room)
+        held, limit = self.facts.context_length, self.job.max_new_tokens
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
+        for prompt in prompts:
+            if not prompt.ids or len(prompt.ids) >= held:
+                raise ModelError(
+                    f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens; the context holds {held}"
+                )
+        if clipped and not self.job.allow_clipped:
+            longest = max(clipped, key=lambda prompt: len(prompt.ids))
+            raise ModelError(
+                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {limit} of output are more than the "
+                f"context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at most "
+                f"{held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
+            )
+
+    def request(self, ids: Sequence[int], index: int) -> Request:
+        """Return the request that a sample of the job makes, no longer than the context."""
+        limit = min(self.job.max_new_tokens, self.facts.context_length - len(ids))
         return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
@@ -83,7 +118,7 @@ class Session:
     def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
         """Generate one batch, measured."""
         if stop:
-            return measure_with_stop(self.backend, requests, stop, self.codec.decode)
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind)
         return measure(self.backend, requests)
 
     def engine_figures(self) -> dict[str, float]:

@@ -31,4 +31,5 @@ class Wire:
     def wait_until_read(self) -> None:
         """Return once the parent has dealt with every line: its work must not run beside the next measurement."""
         self.send("ready", {})
-        sys.stdin.readline()
+        if not sys.stdin.readline():  # nobody is there any more
+            os._exit(1)

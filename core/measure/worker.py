@@ -1,22 +1,20 @@
 """The worker process: loads one backend, does one job, dies.
 
 ``python -m decodebench.core.measure.worker`` reads a ``Job`` as one JSON line from standard input and streams JSON
-lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. Exit
-codes do not matter: the parent goes by the ``finish`` line, and by its absence.
+lines to what was its standard output; whatever the engine prints goes to standard error. It writes no files. The parent
+goes by the ``finish`` line, and by its absence. The worker dies with its parent (``isolation/processes/keeper.py``).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import resource
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
@@ -47,15 +45,15 @@ def main() -> None:
 def work(kind: type[J], run: Callable[[J, Wire], None]) -> None:
     """Read a job from standard input, run it, send how it ended and end the process."""
     wire = Wire.over_stdout()
-    _die_with_parent()
     job = kind.model_validate_json(sys.stdin.readline())
-    status, reason = "ok", None
+    status, reason = "ok", ""
     try:
         _limit_memory(job.memory_limit_bytes)
         run(job, wire)
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the round's reason
         status, reason = "failed", reason_of(job, error)
-    wire.send("finish", {"status": status, "reason": reason, "peak_rss_bytes": _peak_rss_bytes()})
+    reason = reason.encode(errors="backslashreplace").decode()  # it may name a file whose name is no text
+    wire.send("finish", {"status": status, "reason": reason or None, "peak_rss_bytes": _peak_rss_bytes()})
     # An engine's own exit handlers may hang or crash after the work is done; they have nothing to add.
     sys.stderr.flush()
     os._exit(0)
@@ -73,11 +71,13 @@ def _run(job: Job, wire: Wire) -> None:
         _prepare(job, wire, backend_class, options)
     else:
         backend = backend_class()
-        facts = _load(job, wire, backend, options, import_s)
+        facts, load_s = _load(job, backend, options)
         try:
             assert job.prepared is not None
             codec = Codec(job.prepared.source.path, backend)
-            _ACTIONS[job.action](Session(job, wire, backend, facts, codec, _STARTED_NS))
+            session = Session(job, wire, backend, facts, codec, _STARTED_NS)
+            wire.send("load", {"import_s": import_s, "load_s": load_s, **_told(job, session)})
+            _ACTIONS[job.action](session)
         finally:
             backend.close()
 
@@ -92,23 +92,29 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
     wire.send("prepared", {"model": packed, "prepare_s": seconds, "notices": cache.notices})
 
 
-def _load(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> ModelFacts:
+def _load(job: Job, backend: Backend, options: BackendOptions) -> tuple[ModelFacts, float]:
+    """Load the model; return what the engine says of it, and the seconds that it took."""
     assert job.prepared is not None
     start = time.perf_counter()
     facts = backend.load(job.prepared.unpack(), job.device, options)
-    content = {
-        "import_s": import_s,
-        "load_s": time.perf_counter() - start,
+    return facts, time.perf_counter() - start
+
+
+def _told(job: Job, session: Session) -> dict[str, Any]:
+    """Return what the log says of a loaded model."""
+    assert job.prepared is not None
+    facts = session.facts
+    return {
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
         "read_weight_bytes": facts.read_weight_bytes,
         "kv_bytes_per_token": facts.kv_bytes_per_token,
+        "context_length": facts.context_length or None,
+        "stop_token_ids": list(session.stop_ids),
         "settings": dict(facts.settings),
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
-    wire.send("load", content)
-    return facts
 
 
 def _bits_per_weight(facts: ModelFacts) -> float | None:
@@ -130,13 +136,6 @@ def reason_of(job: Job, error: Exception) -> str:
 
     traceback.print_exc()  # to the engine's text file, for whoever mends the backend
     return f"backend {job.backend!r}: {type(error).__name__}: {text}"
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, so that a killed run leaves no engine behind."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _limit_memory(limit_bytes: int | None) -> None:

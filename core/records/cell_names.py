@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
 
 DIMENSIONS = ("backend", "model", "quantisation", "device")
+TEMPLATE = "template."
+"""Before the name of an argument of the chat template, which is recorded beside a backend's options."""
 
 Varying = Mapping[str, Collection[str]]
 """Names of options, by backend."""
+
+FURTHER = (
+    "size", "backend_version", "task", "task_version", "max_new_tokens", "depth", "batch_size", "ignore_eos", "chat",
+    "system", "allow_clipped", "attempts", "seed", "samples", "warmup", "bits_per_weight", "weight_bytes", "parameters",
+    "source_format",
+)  # fmt: skip
+"""Columns of ``runs`` that tell cells apart where their dimensions and options do not."""
+
+OF_MACHINE = ("gpu", "cpu_model", "gpu_driver", "git_commit")
+"""Fields of the environment that do likewise; a row may have them as columns of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class CellTraits:
         hostname: where it ran; None where that is not known.
         options: of its backend, as text.
         changed: those that are not at their default; None where a log does not say which.
+        further: labels, other settings and facts by name, as text; they tell cells apart that nothing above does.
     """
 
     cell_id: str
@@ -33,18 +46,18 @@ class CellTraits:
     hostname: str | None
     options: Mapping[str, str]
     changed: Collection[str] | None
+    further: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Mapping[str, Any]) -> CellTraits:
-        """Return what a row of ``runs`` says; its options may be JSON text, and columns may be missing."""
-        options = run.get("options") or {}
-        options = json.loads(options) if isinstance(options, str) else options
+        """Return what a row of ``runs`` says; JSON columns may be text, and columns may be missing."""
         return cls(
             cell_id=str(run["cell_id"]),
             dimensions={name: str(run.get(name)) for name in DIMENSIONS},
             hostname=run.get("hostname"),
-            options={name: as_text(value) for name, value in options.items()},
+            options={name: as_text(value) for name, value in _object(run.get("options")).items()},
             changed=run.get("changed_options"),
+            further=_further(run),
         )
 
 
@@ -67,6 +80,23 @@ class CellName:
     told: tuple[str, ...]
 
 
+def _object(value: Any) -> dict[str, JsonValue]:  # noqa: ANN401 - a JSON column, as text or read
+    found: dict[str, JsonValue] = (json.loads(value) if isinstance(value, str) else value) or {}
+    return found
+
+
+def _further(run: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, Any] = {name: run.get(name) for name in FURTHER}
+    found |= {name: value for name, value in _object(run.get("sampling")).items() if name != "seed"}
+    machine = _object(run.get("environment"))
+    found |= {name: machine.get(name, run.get(name)) for name in OF_MACHINE}
+    if isinstance(found["gpu"], list | tuple):
+        found["gpu"] = ", ".join(found["gpu"])
+    told = {**found, **_object(run.get("conditions"))}  # a label is named before what the log has
+    first = dict.fromkeys((*_object(run.get("conditions")), *found))
+    return {name: as_text(told[name]) for name in first if told[name] not in (None, "")}
+
+
 def as_text(value: JsonValue) -> str:
     """Return an option's value as a user writes it."""
     return value if isinstance(value, str) else json.dumps(value)
@@ -83,7 +113,7 @@ def name_cells(cells: Sequence[CellTraits], *, without: Collection[str] = ()) ->
     has_hosts = len({cell.hostname for cell in cells}) > 1
     varying = varying_options(cells)
     made = {cell.cell_id: _name(cell, varying, differing, has_hosts, without) for cell in cells}
-    return made if without else _unique(made)
+    return made if without else _unique(_with_further(made, cells))
 
 
 def _name(
@@ -125,6 +155,35 @@ def differing_options(cell: CellTraits, varying: Varying) -> dict[str, str]:
     """Return a cell's options that vary among the cells of its backend."""
     names = varying.get(cell.dimensions["backend"], frozenset())
     return {name: value for name, value in cell.options.items() if name in names}
+
+
+def _with_further(made: dict[str, CellName], cells: Iterable[CellTraits]) -> dict[str, CellName]:
+    """Add to names that several cells share the further facts that tell them apart, such as a label or the GPU."""
+    twins: dict[str, list[CellTraits]] = {}
+    for cell in cells:
+        twins.setdefault(made[cell.cell_id].label, []).append(cell)
+    named = dict(made)
+    for alike in (group for group in twins.values() if len(group) > 1):
+        facts = _telling(alike)
+        for cell in alike:
+            words = [f"{name}={cell.further[name]}" for name in facts if name in cell.further]
+            old = made[cell.cell_id]
+            label, series, short = (" ".join([text, *words]).strip() for text in (old.label, old.series, old.short))
+            named[cell.cell_id] = CellName(label, series, short, old.options, old.told)
+    return named
+
+
+def _telling(alike: Collection[CellTraits]) -> list[str]:
+    """Return the first facts that tell cells apart, each of which tells more of them apart than those before it."""
+    found: list[str] = []
+    kinds = 1
+    for name in dict.fromkeys(name for cell in alike for name in cell.further):
+        apart = len({tuple(cell.further.get(fact) for fact in (*found, name)) for cell in alike})
+        if apart > kinds:
+            found, kinds = [*found, name], apart
+        if kinds == len(alike):
+            break
+    return found
 
 
 def _unique(made: dict[str, CellName]) -> dict[str, CellName]:

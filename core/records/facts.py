@@ -28,7 +28,8 @@ WITH stamped AS (
         max(tokens) AS largest_step,
         min(tokens) AS smallest_step,
         max(tokens) FILTER (WHERE "index" = 0) AS first_tokens,
-        max(t_s) FILTER (WHERE "index" = 0) AS t_first_s,
+        max(t_s) FILTER (WHERE "index" = 0) AS t_step_0_s,
+        min(t_s) FILTER (WHERE tokens > 0) AS t_first_s,
         CASE WHEN count(t_s) = count(*) THEN max(t_s) END AS t_last_s,
         nullif(count(*) FILTER (WHERE is_cycle), 0) AS cycles,
         (sum(tokens) FILTER (WHERE is_cycle))::BIGINT AS cycle_tokens,
@@ -63,15 +64,16 @@ WITH stamped AS (
 ), facts AS (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
         s.scored_tokens,
-        coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_first_s END, s.prefill_s) AS prefill_s,
-        coalesce(a.t_first_s, s.first_token_s) AS t_first_s,
+        coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_step_0_s END, s.prefill_s) AS prefill_s,
+        greatest(0, coalesce(s.start_s - s.due_s, 0)) AS waited_s,
+        coalesce(CASE WHEN r.first_step_is_prefill IS NOT NULL THEN a.t_first_s END, s.first_token_s) AS t_first_s,
         CASE WHEN a.run_id IS NOT NULL THEN a.decode_forwards ELSE s.decode_forwards END AS decode_forwards,
         coalesce(a.forward_tokens, CASE WHEN s.decode_forwards > 0 THEN s.decode_tokens END) AS forward_tokens,
         coalesce(a.forward_s, CASE WHEN s.decode_forwards > 0 THEN s.decode_s END) AS forward_s,
         coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
         coalesce(a.t_last_s, s.duration_s) AS t_last_s,
         a.* EXCLUDE (
-            run_id, sample, n_tokens, t_first_s, t_last_s, decode_forwards, forward_tokens, forward_s,
+            run_id, sample, n_tokens, t_step_0_s, t_first_s, t_last_s, decode_forwards, forward_tokens, forward_s,
             cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
         ),
         coalesce(a.cycles, told.rounds) AS cycles,
@@ -81,7 +83,7 @@ WITH stamped AS (
         coalesce(a.all_drafted, told.drafted) AS all_drafted,
         coalesce(a.all_accepted, told.accepted) AS all_accepted,
         coalesce(a.n_tokens - a.first_tokens, s.decode_tokens) AS decode_tokens,
-        coalesce(coalesce(a.t_last_s, s.duration_s) - a.t_first_s, s.decode_s) AS decode_s,
+        coalesce(coalesce(a.t_last_s, s.duration_s) - a.t_step_0_s, s.decode_s) AS decode_s,
         a.steps - 1 AS decode_steps,
         s.batch_s,
         count(*) OVER batch AS batch_rows,
@@ -127,6 +129,9 @@ FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_byt
 The cycles and drafts of a sample without steps are what its log tells as sums: ``speculation_rounds``, ``draft_tokens``
 and ``accepted_draft_tokens`` of its engine's counters; its times are the sample's own ``first_token_s``, ``prefill_s``
 and ``decode_s``.
+
+``t_first_s`` is the time of the first step that committed a token, and only where the steps are known to begin with the
+prefill. ``waited_s`` is the time from when a request was due until it was sent.
 
 ``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
 (``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for

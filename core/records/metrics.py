@@ -84,8 +84,9 @@ def _digits(value: float) -> str:
 
 
 _TABLE = (
-    Metric("ttft_s", "s", "Time to first token", "t_first_s", "1", False,
-        "start of the sample until its first step; a round's figure is the mean over samples"),
+    Metric("ttft_s", "s", "Time to first token", "t_first_s + waited_s", "1", False,
+        "start of the sample, or when its request was due, until the first step that committed a token; only where the "
+        "steps are known to begin with the prefill; a round's figure is the mean over samples"),
     Metric("tpot_s", "s", "Time per output token", "decode_s", "nullif(decode_tokens, 0)", False,
         "first step until last step, divided by the tokens after the first step"),
     Metric("itl_s", "s", "Inter-token latency",
@@ -98,8 +99,9 @@ _TABLE = (
     Metric("e2e_tokens_per_s", "tokens/s", "End-to-end speed", "n_tokens", "t_last_s", True,
         "all output tokens, divided by the time from start to last step, prefill included; of totals, where a log "
         "has no samples", of_totals=("r.totals->>'output_tokens'", "r.totals->>'wall_s'")),
-    Metric("e2e_s", "s", "End-to-end time", "t_last_s", "1", False,
-        "start of the sample until its last step, prefill included; a round's figure is the mean over samples"),
+    Metric("e2e_s", "s", "End-to-end time", "t_last_s + waited_s", "1", False,
+        "start of the sample, or when its request was due, until its last step, prefill included; a round's figure is "
+        "the mean over samples"),
     Metric("batch_tokens_per_s", "tokens/s", "Batch speed",
         "batch_tokens::DOUBLE / batch_rows", "batch_s / batch_rows", True,
         "output tokens of all rows of a batch, divided by the batch's wall time; each batch counts once; requests "

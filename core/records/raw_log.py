@@ -1,4 +1,4 @@
-"""Raw log, version 1: what a round wrote, one JSON object a line, append-only.
+"""Raw log, version 2: what a round wrote, one JSON object a line, append-only.
 
 Lines in order, told apart by ``type``:
 
@@ -10,7 +10,8 @@ Lines in order, told apart by ``type``:
             runs beside a measurement
 ``end``     last; ``status``, ``reason`` and the peaks. A file without it is incomplete.
 
-``run_id`` stands in the first line only; ``source_line`` of each record is filled in as it is read. While a round runs
+``run_id`` stands in the first line only; ``source_line`` of each record and ``conditions_hash`` of the run are filled
+in as they are read. Logs of version 1 are read by way of ``migration``. While a round runs
 the file is called ``....jsonl.part``.
 """
 
@@ -26,7 +27,9 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import ValidationError
 
 from ..errors import DecodebenchError
-from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
+from .conditions import conditions_of, hash_of
+from .migration import migrate
+from .schema import RecordedStep, Run, Sample
 
 SUFFIX = ".jsonl"
 PART_SUFFIX = ".jsonl.part"
@@ -199,7 +202,7 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     for number, content in content_lines:
         kind = content.pop("type")
         if head is None:
-            head = _checked_head(path, kind, content)
+            head = checked_head(path, kind, content)
         elif kind in ("load", "end"):
             head.update(content)
             ended = kind == "end"
@@ -218,19 +221,26 @@ def assemble(path: Path, content_lines: Iterable[tuple[int, Line]]) -> RawLog:
     if not ended:
         head.update(status="incomplete", reason=problem)
     run = _build(path, 1, Run, {**head, "source_file": path.name, "source_line": 1})
+    run = run.model_copy(update={"conditions_hash": hash_of(conditions_of(run))})
     log = RawLog(run, problem=problem)
     for number, content in pending:
         _add(path, number, log, content, scores)
     return log
 
 
-def _checked_head(path: Path, kind: str, content: Line) -> Line:
+def checked_head(path: Path, kind: str, content: Line) -> Line:
+    """Return the fields of the run that the first line of a log has.
+
+    Raises:
+        RawLogError: it is the first line of something else, or of an unknown version.
+    """
     version = content.pop("schema", None)
     if kind != "run" or version is None:
         raise RawLogError(f"{path}:1: not a decodebench raw log (the first line must be a 'run' with a 'schema')")
-    if version != SCHEMA_VERSION:
-        raise RawLogError(f"{path}:1: raw log version {version}; this decodebench reads version {SCHEMA_VERSION}")
-    return content
+    try:
+        return migrate(version, content)
+    except ValueError as error:
+        raise RawLogError(f"{path}:1: {error}") from error
 
 
 def _add(path: Path, number: int, log: RawLog, content: Line, scores: Mapping[int, Line]) -> None:

@@ -1,7 +1,7 @@
 """The shared record of every measurement, whichever tool wrote it: ``Run`` > ``Sample`` > ``RecordedStep``.
 
-Units are in the names: seconds, bytes, tokens. ``None`` means that the log cannot support the figure; it is never
-a guess and never zero. A raw log line is one of these models with a ``type`` beside it (see ``raw_log``).
+Units are in the names: seconds, bytes, tokens. ``None`` means that the log does not have the value; it is never a guess
+and never zero. A raw log line is one of these models with a ``type`` beside it (see ``raw_log``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 """Bandwidth in bytes/s by working set in bytes; the latter as text, since it is a key of JSON."""
@@ -31,6 +31,15 @@ class Sampling(Record):
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass; 1 keeps everything")
     top_k: int = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
     seed: int = Field(0, ge=0, description="seed of the sampler; each sample adds its index")
+
+
+class RecordedSampling(Record):
+    """How the next token was chosen, as far as a log has it."""
+
+    temperature: float | None = Field(None, ge=0, description="0 is greedy")
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus mass; 1 keeps everything")
+    top_k: int | None = Field(None, ge=0, description="keep the k most likely ids; 0 keeps all")
+    seed: int | None = Field(None, ge=0, description="seed of the sampler; each sample adds its index")
 
 
 class Environment(Record):
@@ -64,7 +73,7 @@ class Environment(Record):
 
 
 class Totals(Record):
-    """What a log without samples says of all of them together."""
+    """What a log says of all samples together."""
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
@@ -72,6 +81,21 @@ class Totals(Record):
     wall_s: float | None = Field(None, gt=0, description="time over all samples")
     tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
     accuracy: float | None = Field(None, ge=0, le=1, description="mean score")
+
+
+class ServerSession(Record):
+    """One life of a server that answered requests of a round. Times are seconds since the round's process started."""
+
+    url: str | None = Field(None, description="address of its API")
+    command: tuple[str, ...] = Field((), description="program and arguments it was started with, without secrets")
+    version: str | None = Field(None, description="version that it reports")
+    started_s: float | None = Field(None, description="start of its process; None where it ran before the round")
+    ready_s: float | None = Field(None, description="first answer that it is ready")
+    ended_s: float | None = Field(None, description="end of its process; None where it ran on")
+    exit_code: int | None = Field(None, description="exit code, negative for a signal")
+    reason: str | None = Field(None, description="why it ended, where nobody stopped it")
+    peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of its process tree")
+    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory of its process tree")
 
 
 class Run(Record):
@@ -86,7 +110,10 @@ class Run(Record):
     cell_index: int | None = Field(
         None, ge=0, description="position of the cell in the plan; the first is the baseline"
     )
-    started_at: str = Field(description="UTC start time, ISO 8601")
+    started_at: str = Field(description="UTC start time, ISO 8601; empty where the log has none")
+    conditions_hash: str | None = Field(
+        None, description="hash of everything that was recorded of how it was run; filled in as the log is read"
+    )
     # what was compared
     backend: str = Field(description="backend name")
     backend_version: str | None = Field(None, description="version of the engine")
@@ -101,7 +128,9 @@ class Run(Record):
     quantisation: str = Field(description="weight format in the backend's own words")
     bits_per_weight: float | None = Field(None, gt=0, description="measured bits per weight, scales included")
     device: str = Field(description="cpu, cuda:0, metal, ...")
-    options: dict[str, JsonValue] = Field({}, description="every option of the backend, fully expanded")
+    options: dict[str, JsonValue] = Field(
+        {}, description="every option of the backend, fully expanded; template.NAME is an argument of the chat template"
+    )
     changed_options: tuple[str, ...] | None = Field(
         None, description="names of the options that are not at their default"
     )
@@ -110,18 +139,31 @@ class Run(Record):
     task_version: str | None = Field(None, description="version of the task")
     task_plugin: str | None = Field(None, description="distribution and version that provided the task")
     task_plugin_revision: str | None = Field(None, description="as plugin_revision, of the task")
-    seed: int = Field(0, description="seed that chose the prompts")
-    samples: int = Field(ge=0, description="measured samples that were asked for")
-    attempts: int = Field(1, ge=1, description="answers to each problem; they are among the samples")
-    warmup: int = Field(ge=0, description="warm-up samples before them")
-    max_new_tokens: int = Field(ge=1, description="token limit of each sample")
-    batch_size: int = Field(1, ge=1, description="rows generated together")
-    depth: int = Field(0, ge=0, description="context tokens put before each prompt of a fixed-length workload")
-    ignore_eos: bool = Field(False, description="whether generation goes on past the end token")
-    chat: bool = Field(False, description="whether the chat template was applied")
-    stop: tuple[str, ...] = Field((), description="stop strings")
-    sampling: Sampling = Field(Sampling(), description="how the next token is chosen")
-    first_step_is_prefill: bool = Field(False, description="the first step holds the prefill and one token only")
+    seed: int | None = Field(None, description="seed that chose the prompts")
+    samples: int | None = Field(None, ge=0, description="measured samples that were asked for")
+    attempts: int | None = Field(None, ge=1, description="answers to each problem; they are among the samples")
+    warmup: int | None = Field(None, ge=0, description="warm-up samples before them")
+    max_new_tokens: int | None = Field(None, ge=1, description="token limit of each sample")
+    batch_size: int | None = Field(None, ge=1, description="rows generated together")
+    depth: int | None = Field(
+        None, ge=0, description="context tokens put before each prompt of a fixed-length workload"
+    )
+    ignore_eos: bool | None = Field(None, description="whether generation goes on past the end token")
+    chat: bool | None = Field(None, description="whether the chat template was applied")
+    system: str | None = Field(None, description="system message before each chat; None: the task's own, or none")
+    allow_clipped: bool | None = Field(
+        None, description="whether outputs may be shorter for want of room in the context"
+    )
+    stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
+    sampling: RecordedSampling = Field(RecordedSampling(), description="how the next token is chosen")
+    first_step_is_prefill: bool | None = Field(
+        None,
+        description="true: the first step holds the prefill and one token only; false: the prefill and perhaps more; "
+        "None: it may hold no prefill at all, so that it says nothing of the time to the first token",
+    )
+    conditions: dict[str, JsonValue] = Field(
+        {}, description="what else is known of how it was run: from the log, or a label given at import"
+    )
     # where
     environment: Environment | None = Field(None, description="machine and software")
     # outcome
@@ -141,9 +183,19 @@ class Run(Record):
     device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
     device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
+    context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
+    stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
     settings: dict[str, str] = Field({}, description="what the engine chose by itself")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
-    totals: Totals | None = Field(None, description="figures over all samples, from a log that has no samples")
+    totals: Totals | None = Field(
+        None,
+        description="what the log says of all samples together; figures come from it where there are no samples",
+    )
+    sessions: tuple[ServerSession, ...] = Field((), description="servers that answered, in the order of their starts")
+    extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
+    derived: tuple[str, ...] = Field(
+        (), description="fields that were computed from rounded figures of the log, so that they vary with them"
+    )
     # provenance
     source_format: str = Field("decodebench", description="log format that this came from")
     source_file: str | None = Field(None, description="the file, relative to the output folder")
@@ -167,11 +219,20 @@ class Sample(Record):
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
+    token_limit: int | None = Field(
+        None, ge=1, description="token limit of this sample, where the context left less room than the run's"
+    )
     text: str | None = Field(
         None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
     )
     finish: Literal["stop", "length", "stop-string", "error"] | None = Field(None, description="why it ended")
-    start_s: float | None = Field(None, description="start, in seconds since the round's process started")
+    due_s: float | None = Field(
+        None, description="when the request was due, in seconds since the round's process started, or the log's clock"
+    )
+    start_s: float | None = Field(None, description="start, on the same clock; of a request, when it was sent")
+    admitted_s: float | None = Field(None, description="when the engine began with the request, on the same clock")
+    end_s: float | None = Field(None, description="when the request had ended, on the same clock")
+    session: int | None = Field(None, ge=0, description="index of the server in the run's sessions that answered")
     duration_s: float | None = Field(None, ge=0, description="start until the last step")
     first_token_s: float | None = Field(None, ge=0, description="start until the first token, where there are no steps")
     prefill_s: float | None = Field(None, ge=0, description="time of the prompt alone, where there are no steps")
@@ -179,6 +240,11 @@ class Sample(Record):
     decode_s: float | None = Field(None, ge=0, description="time of decoding alone, where there are no steps")
     decode_forwards: int | None = Field(
         None, ge=0, description="model evaluations in decode_s, where there are no steps"
+    )
+    variation: float | None = Field(
+        None,
+        ge=0,
+        description="where the sample is the mean of repetitions: their standard deviation, divided by that mean",
     )
     batch: int | None = Field(None, ge=0, description="index of the batch it was generated in")
     batch_s: float | None = Field(None, ge=0, description="wall time of that whole batch")
@@ -200,6 +266,7 @@ class Sample(Record):
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
     engine: dict[str, float] = Field({}, description="the engine's own counters for this sample")
+    extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 

@@ -8,10 +8,11 @@ adds it commits, so that no reader sums up steps again. DuckDB is imported when 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DecodebenchError, UsageError
 from .facts import FACTS_SQL
 from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
-from .store_file import FILE_NAME, OutdatedStoreError, connect
+from .store_file import FILE_NAME, OutdatedStoreError, StoreTroubleError, connect
 from .tables import FLATTENED, VIEWS, columns_of, ddl, layout, quoted
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Store:
         path = folder / file_name
         if read_only and not path.exists():
             raise UsageError(f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`")
-        if not read_only:
+        if not read_only and not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
+            cls._create(path)
         store = cls(path, connect(path, read_only=read_only), read_only=read_only)
         try:
             store._check_version()
@@ -107,15 +109,28 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def _create(cls, path: Path) -> None:
+        """Make an empty store under another name first: half of one could be neither opened nor gone on with."""
+        import duckdb
+
+        scratch = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+        try:
+            with closing(connect(scratch, read_only=False)) as connection:
+                connection.execute(ddl())
+                connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
+            if not path.exists():  # nobody was quicker
+                scratch.rename(path)
+        except (duckdb.Error, UsageError, OSError) as error:
+            first = str(error).splitlines()[0]
+            raise StoreTroubleError(f"cannot write {path}: {first}") from error
+        finally:
+            for left in path.parent.glob(f"{scratch.name}*"):
+                left.unlink(missing_ok=True)
+
     def _check_version(self) -> None:
         import duckdb
 
-        tables = {name for (name,) in self.query("SELECT table_name FROM information_schema.tables")[1]}
-        if not tables and not self.read_only:
-            with self.transaction():
-                self._connection.execute(ddl())
-                self._connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
-            return
         try:
             versions = self._connection.execute("SELECT store_version, layout FROM meta").fetchall()
         except duckdb.Error:
@@ -153,12 +168,13 @@ class Store:
         """Commit everything inside, or nothing.
 
         Raises:
-            DecodebenchError: the file cannot be written, such as on a full disk.
+            StoreTroubleError: the file cannot be written, such as on a full disk.
+            UsageError: DuckDB refuses what was added.
         """
         import duckdb
 
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
             self._load_waiting()
             if self._fresh:
@@ -167,10 +183,10 @@ class Store:
         except duckdb.Error as error:
             with suppress(duckdb.Error):  # a failed COMMIT has ended the transaction by itself
                 self._connection.execute("ROLLBACK")
-            first = str(error).splitlines()[0]
-            raise DecodebenchError(f"cannot write {self.path}: {first}; the raw logs are untouched") from error
+            raise self._refused(error) from error
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a store that its disk has failed takes no statement any more
+                self._connection.execute("ROLLBACK")
             raise
         finally:
             self._fresh.clear()
@@ -186,6 +202,7 @@ class Store:
 
         Raises:
             UsageError: DuckDB refuses it; its own message.
+            StoreTroubleError: the file, open for writing, cannot be written or read.
         """
         import duckdb
 
@@ -194,7 +211,17 @@ class Store:
             cursor = self._connection.execute(sql, params)
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
         except duckdb.Error as error:
-            raise UsageError(f"query: {error}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: duckdb.Error) -> DecodebenchError:
+        """Tell what the system does not give a writer from what DuckDB does not take."""
+        import duckdb
+
+        of_content = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError, duckdb.NotSupportedError)
+        if not self.read_only and not isinstance(error, of_content):
+            first = str(error).splitlines()[0]
+            return StoreTroubleError(f"cannot write {self.path}: {first}; the raw logs are untouched")
+        return UsageError(f"query: {error}")
 
     def dicts(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run one statement and return a dict per row."""

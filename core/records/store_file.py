@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import defaults
-from ..errors import UsageError
+from ..errors import DecodebenchError, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,6 +32,10 @@ class OutdatedStoreError(UsageError):
         super().__init__(f"{path}: {found}; {advice}")
         self.path = path
         self.found = found
+
+
+class StoreTroubleError(DecodebenchError):
+    """The store cannot be written or read now: no room, no memory, a broken disk. It says nothing of what it holds."""
 
 
 class StoreInUseError(UsageError):

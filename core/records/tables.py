@@ -54,7 +54,8 @@ def column_type(annotation: Any) -> tuple[str, bool]:  # noqa: ANN401 - annotati
     if origin is Literal:
         return "VARCHAR", False
     if origin is tuple:
-        return f"{_SQL_TYPES[get_args(annotation)[0]]}[]", False
+        inner_type = column_type(get_args(annotation)[0])[0]
+        return "JSON" if inner_type == "JSON" else f"{inner_type}[]", False
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "JSON", False
     return _SQL_TYPES[annotation], False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
 from .checkpoint import Checkpoint
+from .yarn import Yarn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,12 +36,15 @@ class DecoderConfig:
     rope: Mapping[str, Any]
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES) -> Self:
+    def read(
+        cls, checkpoint: Checkpoint, architectures: Mapping[str, str] = ARCHITECTURES, *, has_windows: bool = False
+    ) -> Self:
         """Read and check the configuration.
 
         Args:
             checkpoint: the opened folder.
             architectures: accepted ``architectures[0]`` -> the family whose layers it has.
+            has_windows: the caller reads sliding windows itself; else a model that has them is refused.
 
         Raises:
             ModelError: an unsupported architecture or feature; names field and value.
@@ -50,7 +54,7 @@ class DecoderConfig:
         if names[0] not in architectures:
             raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
         arch = architectures[names[0]]
-        _reject_unsupported(checkpoint, arch)
+        _reject_unsupported(checkpoint, arch, has_windows=has_windows)
         field = checkpoint.field
         heads = field("num_attention_heads", int)
         width = field("hidden_size", int)
@@ -103,7 +107,7 @@ _ROPE_FIELDS = {
 }
 
 
-def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
+def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool) -> None:
     config, path = checkpoint.config, checkpoint.folder / "config.json"
 
     def reject(field: str, why: str) -> None:
@@ -113,18 +117,31 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str) -> None:
         reject("quantization_config", "the weights must be f32, f16 or bf16")
     if config.get("hidden_act", "silu") != "silu":
         reject("hidden_act", f"only 'silu' is known for {arch}")
-    if config.get("use_sliding_window"):
+    if config.get("use_sliding_window") and not has_windows:
         reject("use_sliding_window", "attention would span the whole context")
     if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
         reject("attention_bias", "qwen3 has none here")
+    _reject_rotary(checkpoint, arch)
+
+
+def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
+    config, path = checkpoint.config, checkpoint.folder / "config.json"
     name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
     rope = config.get(name) or {}
     kind = rope_type(rope)
     known = [k for k in _ROPE_FIELDS if k != "llama3" or arch == "llama"]
     if kind not in known:
-        reject(name, f"known types for {arch}: {', '.join(known)}")
+        raise ModelError(f"{path}: {name} = {rope!r} is not supported (known types for {arch}: {', '.join(known)})")
     missing = [key for key in _ROPE_FIELDS[kind] if key not in rope]
     if missing:
-        reject(name, f"{kind} needs {', '.join(missing)}")
-    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) not in (None, 1.0):
-        reject("partial_rotary_factor", "only whole heads are rotated")
+        raise ModelError(f"{path}: {name} = {rope!r} is not supported ({kind} needs {', '.join(missing)})")
+    if kind == "yarn":
+        Yarn.read(rope, checkpoint.field("max_position_embeddings", int), f"{path}: {name}")
+    elif wrong := [key for key in _ROPE_FIELDS[kind] if not isinstance(rope[key], int | float)]:
+        raise ModelError(f"{path}: {name}.{wrong[0]} = {rope[wrong[0]]!r}; expected a number")
+    for field, value in (
+        (f"{name}.partial_rotary_factor", rope.get("partial_rotary_factor")),
+        ("partial_rotary_factor", config.get("partial_rotary_factor")),
+    ):
+        if value not in (None, 1.0):
+            raise ModelError(f"{path}: {field} = {value!r} is not supported (only whole heads are rotated)")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..contract.backend import Backend
 from ..errors import ModelError
 from .bpe_files import has_bpe_files, read_bpe_files
+from .special_tokens import SpecialTokens, named_tokens, text_of, tokenizer_config
 
 if TYPE_CHECKING:
     import tokenizers
-
-_SIDE_FILES = ("tokenizer_config.json", "generation_config.json", "config.json")
 
 
 class Codec:
@@ -32,7 +32,7 @@ class Codec:
     def __init__(self, folder: Path, backend: Backend | None) -> None:
         self._backend = backend
         self._folder = folder
-        self._tokenizer = _load_tokenizer(folder)
+        self._tokenizer = load_tokenizer(folder)
         if self._tokenizer is None and (backend is None or "tokenizer" not in backend.supports):
             own = f", and backend {backend.name!r} has no tokenizer of its own" if backend else ""
             raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt{own}")
@@ -48,38 +48,44 @@ class Codec:
         """Return the ids of a text that has its special tokens already, such as a rendered chat."""
         if self._tokenizer is None:
             assert self._backend is not None
-            return self._backend.encode(text)
+            return self._backend.encode(text, adds_special=False)
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def begin_id(self) -> int:
         """Return the id that stands where a prompt is empty: the begin token, else the end token.
 
-        The tokenizer's own files come before the model's, whose begin token may be one that no text begins with.
-
         Raises:
             ModelError: the files name neither.
         """
-        for files in (_SIDE_FILES[:1], _SIDE_FILES[1:]):
-            for key in ("bos_token", "eos_token"):
-                if ids := self._ids_named(key, files):
-                    return ids[0]
-        raise ModelError(f"{self._folder} names no begin or end token, so that an empty prompt cannot be scored")
-
-    def encode_chat(self, messages: Sequence[tuple[str, str]]) -> tuple[str, list[int]]:
-        """Render ``messages`` (role, content) with the model's chat template; return the text and its ids.
-
-        Raises:
-            ModelError: the model has no chat template, or it cannot be rendered.
-        """
-        text = render_chat(self._folder, messages)
-        return text, self.encode_behind(text)
+        found = self._special.begin_id()
+        if found is None:
+            raise ModelError(f"{self._folder} names no begin or end token, so that an empty prompt cannot be scored")
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ``ids``, special tokens left out."""
+        """Return the text that ``encode`` turns into ``ids``, special tokens left out."""
         if self._tokenizer is None:
             assert self._backend is not None
             return self._backend.decode(ids)
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def decode_behind(self, ids: Sequence[int]) -> str:
+        """Return the text of ``ids`` that follow others, as an answer follows its prompt, special tokens left out.
+
+        ``decode`` takes off what ``encode`` puts before a text, with SentencePiece a space; behind a prompt that space
+        is the model's own, such as the indentation of a line of code.
+        """
+        before, text = self._before
+        return self.decode([*before, *ids])[len(text) :]
+
+    @cached_property
+    def _before(self) -> tuple[list[int], str]:
+        """Ids that outputs are decoded behind, and their text: a letter, or what else the vocabulary has."""
+        for text in ("a", "1", "."):
+            ids = self.encode_behind(text)
+            if self.decode(ids) == text:
+                return ids, text
+        return [], ""
 
     @property
     def plain_ids(self) -> int | None:
@@ -87,20 +93,12 @@ class Codec:
         return None if self._tokenizer is None else int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     def stop_ids(self) -> tuple[int, ...]:
-        """Return the ids that end a generation, as the model's folder states them."""
-        return tuple(sorted(set(self._ids_named("eos_token"))))
+        """Return the ids that end a generation, the same ones whichever container the model comes in."""
+        return self._special.stop_ids()
 
-    def _ids_named(self, key: str, files: Sequence[str] = _SIDE_FILES) -> list[int]:
-        """Return the ids that the folder's files give for ``bos_token`` or ``eos_token``, in the files' order."""
-        found: list[int] = []
-        for name in files:
-            content = _read_json(self._folder / name) if self._folder.is_dir() else {}
-            token = content.get(key)
-            token = token.get("content") if isinstance(token, dict) else token
-            if isinstance(token, str) and self._tokenizer is not None:
-                found += _as_ids(self._tokenizer.token_to_id(token))
-            found += _as_ids(content.get(f"{key}_id"))
-        return found
+    @cached_property
+    def _special(self) -> SpecialTokens:
+        return SpecialTokens.read(self._folder, control_tokens(self._tokenizer))
 
 
 def pieces(decode: Callable[[Sequence[int]], str], steps: Iterable[Sequence[int]]) -> Iterator[str]:
@@ -134,14 +132,52 @@ def vocabulary_hash(folder: Path) -> str:
     Raises:
         ModelError: the folder has no tokenizer, or a damaged one.
     """
-    tokenizer = _load_tokenizer(folder)
+    tokenizer = _read_tokenizer(folder)
     if tokenizer is None:
         raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt")
     tokens = sorted((index, token) for token, index in tokenizer.get_vocab(with_added_tokens=True).items())
     return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
 
-def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
+def load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
+    """Return the tokenizer of a folder as transformers would use it; None where the folder has none.
+
+    Lengths to cut or to pad to, which some files store from training, are left out: a prompt is taken as it is. Tokens
+    to which ``tokenizer_config.json`` gives a role are special, also where ``tokenizer.json`` has them as plain ones.
+
+    Raises:
+        ModelError: a file is damaged; names it.
+    """
+    tokenizer = _read_tokenizer(folder)
+    if tokenizer is not None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        _add_named(tokenizer, folder)
+    return tokenizer
+
+
+def _add_named(tokenizer: tokenizers.Tokenizer, folder: Path) -> None:
+    """Make the tokens special to which the configuration gives a role; one that the vocabulary lacks gets the next id.
+
+    Those that are only listed, without a role, stay plain where ``tokenizer.json`` has added them as such.
+    """
+    from tokenizers import AddedToken
+
+    config = tokenizer_config(folder)
+    listed = config.get("extra_special_tokens") or config.get("additional_special_tokens")
+    further = [text for token in listed if (text := text_of(token))] if isinstance(listed, list) else []
+    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    named = [*named_tokens(folder).values(), *(text for text in further if text not in added)]
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in named])
+
+
+def control_tokens(tokenizer: tokenizers.Tokenizer | None) -> dict[str, int]:
+    """Return the id of every special token by its text."""
+    added = tokenizer.get_added_tokens_decoder() if tokenizer is not None else {}
+    return {token.content: number for number, token in added.items() if token.special}
+
+
+def _read_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
     file = folder / "tokenizer.json"
     if not folder.is_dir() or not (file.is_file() or has_bpe_files(folder)):
         return None
@@ -154,46 +190,3 @@ def _load_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
     except Exception as error:
         name = file if file.is_file() else folder / "vocab.json"
         raise ModelError(f"{name}: not a tokenizer ({error})") from error
-
-
-def render_chat(folder: Path, messages: Sequence[tuple[str, str]], *, asks_for_answer: bool = True) -> str:
-    """Render ``messages`` (role, content) with the chat template of a model's folder.
-
-    Args:
-        folder: the model's.
-        messages: the turns.
-        asks_for_answer: whether the text ends with what begins an answer.
-
-    Raises:
-        ModelError: the model has no chat template, or it cannot be rendered.
-    """
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    config = _read_json(folder / "tokenizer_config.json") if folder.is_dir() else {}
-    file = folder / "chat_template.jinja"
-    template = file.read_text(encoding="utf-8") if file.is_file() else config.get("chat_template")
-    if not isinstance(template, str):
-        raise ModelError(f"{folder} has no chat template; leave --chat out")
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    turns = [{"role": role, "content": content} for role, content in messages]
-    tokens = {name: config[name] for name in ("bos_token", "eos_token") if isinstance(config.get(name), str)}
-    try:
-        return environment.from_string(template).render(messages=turns, add_generation_prompt=asks_for_answer, **tokens)
-    except TemplateError as error:
-        raise ModelError(f"{folder}: its chat template cannot be rendered ({error})") from error
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: not JSON ({error})") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _as_ids(value: object) -> list[int]:
-    values = value if isinstance(value, list) else [value]
-    return [v for v in values if isinstance(v, int) and not isinstance(v, bool)]

@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ... import printable
+from ... import UsageError, printable
 from .check import Finding, check
+from .shipped import find, shipped
 
 _ORDER = {"no": 0, "rounding": 1, "exact": 2}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", metavar="FILE.toml", type=click.Path(path_type=Path))
+@click.argument("table", metavar="[FILE.toml|NAME]", required=False)
+@click.option("--list", "only_list", is_flag=True, help="List the published tables that ship with decodebench.")
 @click.option("--all", "show_all", is_flag=True, help="Show what agrees, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def consistency(file: Path, show_all: bool, as_json: bool) -> int:
+def consistency(table: str | None, only_list: bool, show_all: bool, as_json: bool) -> int:
     """Recompute printed tables from their own figures.
 
-    FILE.toml holds tables of printed figures and claims about them. Exit code 1: some claim does not hold.
+    FILE.toml holds tables of printed figures and claims about them; NAME is one that ships with decodebench (--list).
+    Exit code 1: some claim does not hold.
     """
-    report = check(file)
+    if only_list:
+        _list(as_json)
+        return 0
+    if table is None:
+        raise UsageError("name a file or a table that ships with decodebench; --list shows those")
+    report = check(find(table))
     if as_json:
-        click.echo(json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False))
+        click.echo(report.model_dump_json(indent=2))  # an infinite spread becomes null
     else:
         _print([finding for finding in report.findings if show_all or finding.verdict != "exact"])
         click.echo(", ".join(f"{count} {verdict}" for verdict, count in report.totals.items()))
     return 1 if report.totals["no"] else 0
+
+
+def _list(as_json: bool) -> None:
+    known = [
+        {
+            "name": name,
+            "title": file.title,
+            "tables": len(file.tables),
+            "claims": len(file.claims),
+            "source": file.source,
+        }
+        for name, file in shipped().items()
+    ]
+    if as_json:
+        click.echo(json.dumps(known, indent=2, ensure_ascii=False))
+        return
+    for one in known:
+        click.echo(f"{one['name']}: {one['title']}; {one['tables']} tables, {one['claims']} claims\n  {one['source']}")
 
 
 def _print(findings: list[Finding]) -> None:

@@ -71,6 +71,8 @@ class Claim(_Closed):
 class TableFile(_Closed):
     """Everything of a file."""
 
+    title: str = Field("", description="what the tables are of")
+    source: str = Field("", description="where and when they were published")
     tables: dict[str, Table]
     claims: list[Claim] = Field(min_length=1)
 

@@ -30,16 +30,20 @@ def check_sample(taus: Sequence[int], committed: int, limit: int, is_stopped: bo
         _check_whole(limit - 1, taus, committed, limit)
 
 
-def check_published_sample(taus: Sequence[int], committed: int, limit: int, is_stopped: bool) -> None:
-    """Do the same for the published loop, which runs one cycle more or lets its last block reach one position too far.
+def check_published_sample(
+    taus: Sequence[int], committed: int, limit: int, is_stopped: bool, *, has_whole_blocks: bool = False
+) -> None:
+    """Do the same for a published loop, which runs one cycle more or lets its last block reach too far.
 
-    Without a stop token its sum is the limit itself; with one the limit, which it overshoots, cuts in as well. It looks
-    at the prefill's token behind the first cycle.
+    Without a stop token the sum is the limit itself, or with whole blocks as much more as the last of them reaches
+    beyond; with one the limit, which it overshoots, cuts in as well. Such a loop looks at the prefill's token behind
+    the first cycle.
     """
     if is_stopped:
         _check_stopped(0 if committed == 1 else 1 + sum(taus[:-1]), taus, committed, limit)
     else:
-        _check_whole(limit, taus, committed, limit)
+        reached = sum(taus) if has_whole_blocks and sum(taus[:-1]) < limit <= sum(taus) else limit
+        _check_whole(reached, taus, committed, limit)
 
 
 def _check_whole(gained: int, taus: Sequence[int], committed: int, limit: int) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
-from ... import BackendError, ModelCache
+from ... import ModelCache
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
-from ...core.sdk.cores import cores
+from ...core.sdk.batches import check_prompts
+from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_rows
-from ...core.sdk.torch_device import free_device_memory, take_peak_bytes, torch_devices
+from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
 from .candidates import clamped_options
 from .check import check_cell
 from .inert import inert_options
@@ -22,13 +22,9 @@ if TYPE_CHECKING:
     from ...core.records.workload import Workload
     from .drafters import Drafter
 
-_FIX = (
-    'pip install "decodebench[dflash]"  '
-    "(without a GPU add --extra-index-url https://download.pytorch.org/whl/cpu, which spares gigabytes)"
-)
 _NAME = "dflash"
-
-
+_PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
+"""Whose loop a value of ``compat`` is."""
 _SCORE_READS = ("dtype", "compile", "n_threads")
 
 
@@ -51,10 +47,7 @@ class DFlashBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         """Look torch's version up; it stays unimported."""
-        try:
-            return Availability(True, version=f"torch {version('torch')}")
-        except PackageNotFoundError as error:
-            return Availability(False, reason=f"{error.name} is not installed", fix=_FIX)
+        return probe_packages("torch {torch}", "torch", fix=torch_fix(_NAME))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -123,10 +116,7 @@ class DFlashBackend(Backend):
         from .target import Target
 
         assert isinstance(options, DFlashOptions)
-        threads = options.n_threads or cores()
-        torch.set_num_threads(threads)
-        if device not in self.devices():
-            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(self.devices())}")
+        threads = start_torch(device, options.n_threads, self.devices())
         dtype = getattr(torch, options.dtype)
         self._device = device
         self._target = target = Target(model.path, dtype, device, is_packed=not options.compile)
@@ -141,6 +131,7 @@ class DFlashBackend(Backend):
                 draft.compile()
         if options.compile:
             target.compile()
+        self._published = _PUBLISHED.get(options.compat)
         self._loop = make_loop(target, drafter, options)
         return self._facts(threads, drafted, companion, drafter)
 
@@ -152,6 +143,8 @@ class DFlashBackend(Backend):
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
+        if self._published is not None:
+            settings["published_loop"] = self._published
         return ModelFacts(
             parameters=target.parameters + drafted,
             weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
@@ -164,8 +157,7 @@ class DFlashBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue every request of the batch; a step per prefill, then one per row and cycle."""
-        if any(not request.prompt_ids for request in batch):
-            raise BackendError("the prompt has no tokens")
+        check_prompts(batch)
         self._is_single = len(batch) == 1
         return self._loop.generate(batch)
 

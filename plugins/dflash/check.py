@@ -49,7 +49,7 @@ def _check_batch(options: DFlashOptions, batch_size: int) -> None:
     singles = {
         "candidate_mode": options.candidate_mode != "none",
         "round_block_sizes": bool(options.round_block_sizes),
-        "compat": options.compat == "published",
+        "compat": options.compat != "none",
     }
     for name, is_set in singles.items():
         if is_set and batch_size > 1:

@@ -10,8 +10,8 @@ from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint
 from ...core.sdk.decoder_config import DecoderConfig
 from ...core.sdk.torch_layers.rotary import check_rotary
-
-ARCHITECTURE = "DFlashDraftModel"
+from .draft_attention import read_views
+from .draft_fields import ARCHITECTURE, check_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class DraftConfig:
         target_layers: depth of its target; None where the file does not say.
         target_layer_ids: target layers, from 0, whose outputs it conditions on.
         mask_token_id: id that stands for a position to be drafted.
+        causal: whether a token of each layer sees no token behind it.
         windows: sliding window of each layer; None sees everything.
         file: the file, for messages.
     """
@@ -33,6 +34,7 @@ class DraftConfig:
     target_layers: int | None
     target_layer_ids: tuple[int, ...]
     mask_token_id: int
+    causal: tuple[bool, ...]
     windows: tuple[int | None, ...]
     file: Path
 
@@ -48,13 +50,12 @@ class DraftConfig:
         """
         checkpoint = Checkpoint(folder)
         file = folder / "config.json"
-        decoder = DecoderConfig.read(checkpoint, {ARCHITECTURE: "qwen3"})
-        check_rotary(decoder, str(file))
-        nested = checkpoint.field("dflash_config", dict, {})
         config = checkpoint.config
-        for key in ("causal", "use_swa"):
-            if nested.get(key):
-                raise ModelError(f"{file}: dflash_config.{key} = {nested[key]!r} is not supported")
+        check_fields(config, file)
+        nested = checkpoint.field("dflash_config", dict, {})
+        decoder = DecoderConfig.read(checkpoint, {ARCHITECTURE: "qwen3"}, has_windows=True)
+        check_rotary(decoder, str(file))
+        causal, windows = read_views(checkpoint, nested, decoder.layers)
         target_layers = checkpoint.field("num_target_layers", int, -1) if "num_target_layers" in config else None
         layer_ids = _ids(_first("target_layer_ids", nested, config), file, target_layers, decoder.layers)
         mask = _first("mask_token_id", nested, config)
@@ -71,7 +72,8 @@ class DraftConfig:
             target_layers=target_layers,
             target_layer_ids=layer_ids,
             mask_token_id=mask,
-            windows=_windows(checkpoint, decoder.layers),
+            causal=causal,
+            windows=windows,
             file=file,
         )
 
@@ -129,14 +131,3 @@ def _ids(
     if not isinstance(value, list) or not value or not all(isinstance(i, int) and i >= 0 for i in value):
         raise ModelError(f"{file}: dflash_config.target_layer_ids = {value!r}: must be a list of layer numbers from 0")
     return tuple(value)
-
-
-def _windows(checkpoint: Checkpoint, layers: int) -> tuple[int | None, ...]:
-    types = checkpoint.field("layer_types", list, ["full_attention"] * layers)
-    window = checkpoint.config.get("sliding_window")
-    file = checkpoint.folder / "config.json"
-    if len(types) != layers or set(types) - {"full_attention", "sliding_attention"}:
-        raise ModelError(f"{file}: layer_types = {types!r}: must name full_attention or sliding_attention per layer")
-    if "sliding_attention" in types and (not isinstance(window, int) or window < 1):
-        raise ModelError(f"{file}: sliding_window = {window!r}, but layer_types names sliding_attention")
-    return tuple(window if kind == "sliding_attention" else None for kind in types)

@@ -95,8 +95,8 @@ class Run:
     @property
     def method(self) -> str:
         """Name of the method, which is the key of its result in a row."""
-        if self.settings.get("published_mode") in ("dynamic", "multiround"):
-            return str(self.settings["published_mode"])
+        if self.row["conditions"].get("mode") in ("dynamic", "multiround"):
+            return str(self.row["conditions"]["mode"])
         if self.options.get("round_block_sizes"):
             return "multiround"
         return "speculative" if self.options.get("scheduler", "fixed") == "fixed" else "dynamic"
@@ -170,7 +170,7 @@ def load_runs(store: Store, experiment: str | None) -> list[Run]:
 
 
 def _load_run(store: Store, row: Json) -> Run:
-    for name in ("options", "settings", "environment"):
+    for name in ("options", "settings", "environment", "conditions"):
         row[name] = json.loads(row[name]) if row[name] else {}
     steps: dict[int, list[Json]] = {}
     for step in store.dicts('SELECT * FROM steps WHERE run_id = ? ORDER BY sample, "index"', [row["run_id"]]):
@@ -181,7 +181,8 @@ def _load_run(store: Store, row: Json) -> Run:
     for sample in store.dicts(
         "SELECT * FROM samples WHERE run_id = ? AND NOT is_warmup AND status = 'ok' ORDER BY \"index\"", [row["run_id"]]
     ):
-        sample["engine"] = json.loads(sample["engine"]) if sample["engine"] else {}
+        for name in ("engine", "extra"):
+            sample[name] = json.loads(sample[name]) if sample[name] else {}
         prompt = str(sample["sample_id"] or sample["prompt_hash"] or sample["index"])
         own = steps.get(sample["index"], [])
         run.samples[prompt, seen[prompt]] = Sample(sample, own[0] if own else None, own[1:])

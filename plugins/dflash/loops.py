@@ -30,7 +30,7 @@ class Loop(Protocol):
 
 def make_loop(target: Target, drafter: Drafter | None, options: DFlashOptions) -> Loop:
     """Build the loop that the options name; without a drafter it decodes token by token."""
-    is_published = options.compat == "published"
+    is_published = options.compat != "none"
     if options.round_block_sizes and drafter is not None:
         return (PublishedMultiRoundDecoder if is_published else MultiRoundDecoder)(target, drafter, options)
     block_size = options.block_size or (drafter.block_size if drafter else 1)

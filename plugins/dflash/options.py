@@ -25,9 +25,11 @@ class DFlashOptions(BackendOptions):
     draft: str | None = Field(
         None, description="DFlash draft: a named model, path or Hub id; by default the model's own"
     )
-    compat: Literal["none", "published"] = Field(
+    compat: Literal["none", "published", "published-original"] = Field(
         "none",
-        description="published: seeds one slot off, draft steps without context, a wasted tail cycle, as in the fork",
+        description="published: the loop of AtharvRN/dflash, whose last block shrinks, with its faults (seeds one slot "
+        "off, draft steps without context, a wasted tail cycle); published-original: that of z-lab/dflash, the "
+        "authors' own, whose last block is whole",
     )
     # numbers
     dtype: DType = Field("float32", description="number format of weights and activations")
@@ -118,6 +120,18 @@ class DFlashOptions(BackendOptions):
             raise ValueError(
                 "round_block_sizes is a loop of its own: it goes with neither candidate_mode nor scheduler"
             )
+        if self.compat == "published-original":
+            self._check_original()
         if self.adl_k_min is not None and self.adl_k_max is not None and self.adl_k_min > self.adl_k_max:
             raise ValueError(f"adl_k_min = {self.adl_k_min} is above adl_k_max = {self.adl_k_max}")
         return self
+
+    def _check_original(self) -> None:
+        """The authors' loop has a block size and nothing else."""
+        plain = DFlashOptions()
+        for name in ("scheduler", "seed_mode", "candidate_mode", "draft_steps", "round_block_sizes", "acceptance"):
+            if getattr(self, name) != getattr(plain, name):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r} is not of the authors' loop: with compat = 'published-original' "
+                    "only block_size may vary; compat = 'published' is the loop that has it"
+                )

@@ -1,9 +1,14 @@
-"""The loop of the published research implementation (AtharvRN/dflash), faults and all: ``compat=published``.
+"""The published loops, faults and all: ``compat=published`` (AtharvRN/dflash, research code of February 2026) and
+``compat=published-original`` (z-lab/dflash, the authors' own of April 2026).
 
-It commits the same tokens as ``decoder``, one prompt at a time, and differs in how it gets there:
+Both commit the same tokens as ``decoder``, one prompt at a time, and differ in how they get there:
 
-- it runs until the buffer of prompt and limit is full, so that a last cycle may gain a token that is known already, and
-  looks for a stop token behind a cycle only, one of the prefill included;
+- they run until the buffer of prompt and limit is full, so that a last cycle may gain a token that is known already,
+  and look for a stop token behind a cycle only, one of the prefill included;
+- the last block shrinks to what is left of the buffer in the first, and is a whole one in the second.
+
+The rest is of the first alone:
+
 - several draft steps run without the draft's cache: they see the positions of the last verification alone;
 - hints stand one position too late or more;
 - candidates are verified on clones of the whole cache, which are made outside what is timed, and chosen by one sum in
@@ -51,8 +56,12 @@ class PublishedDecoder:
         self._clones: CloneVerifier | None = None
         if options.candidate_mode != "none" and drafter is not None:
             self._clones = CloneVerifier(make_rule(options), target, self._taps, clock, is_tree=False)
+        self._has_whole_blocks = options.compat == "published-original"
         self.times = PublishedTimes(
-            clock, is_candidate=self._clones is not None, mask_token_id=drafter.mask_token_id if drafter else None
+            clock,
+            is_candidate=self._clones is not None,
+            mask_token_id=drafter.mask_token_id if drafter else None,
+            counts_masks=self._has_whole_blocks,
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
@@ -77,7 +86,13 @@ class PublishedDecoder:
                     features, mark = self._cycle(row, features, end)
                 marked.append(mark)
                 yield mark[0]
-            check_published_sample(row.taus, row.committed, request.max_new_tokens, row.is_stopped)
+            check_published_sample(
+                row.taus,
+                row.committed,
+                request.max_new_tokens,
+                row.is_stopped,
+                has_whole_blocks=self._has_whole_blocks,
+            )
         finally:
             self.times.finish()
             note_times(self._clock, marked)
@@ -92,7 +107,7 @@ class PublishedDecoder:
         """Draft, verify and commit one block; returns the features of what it gained, and the step."""
         began = time.perf_counter()
         chosen = row.scheduler.select(row.cycle)
-        size = min(chosen, end - row.start)
+        size = chosen if self._has_whole_blocks else min(chosen, end - row.start)
         start = self._clock.mark()
         block, proposal = self._draft(row, size, features)
         drafted = self._clock.mark()

@@ -2,7 +2,7 @@
 
 They differ from the metrics of decodebench: decode time begins behind the first draft forward (with candidates, behind
 the whole first cycle), so that this part of the work is in neither TTFT nor TPOT, and it is divided by all output
-tokens, the first included. An output token that equals the mask token is not counted at all.
+tokens, the first included. An output token that equals the mask token is not counted at all by the research fork.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ class PublishedTimes:
     Args:
         clock: of the device.
         is_candidate: whether candidates are verified, which moves the start of decode time.
-        mask_token_id: the id that is removed from the output; None without a draft.
+        mask_token_id: the id that a drafted block is filled with; None without a draft.
+        counts_masks: whether an output token of that id is counted, as in the authors' own loop.
     """
 
-    def __init__(self, clock: Clock, *, is_candidate: bool, mask_token_id: int | None) -> None:
+    def __init__(
+        self, clock: Clock, *, is_candidate: bool, mask_token_id: int | None, counts_masks: bool = False
+    ) -> None:
         self._clock, self._is_candidate, self._mask = clock, is_candidate, mask_token_id
+        self._counts_masks = counts_masks
         self._figures: dict[str, float] = {}
         self._began: Any = None
         self._prefilled: Any = None
@@ -62,7 +66,7 @@ class PublishedTimes:
         if self._prefilled is None:
             return
         end = self._clock.mark()
-        counted = sum(token != self._mask for token in self._output)
+        counted = sum(self._counts_masks or token != self._mask for token in self._output)
         decode_s = self._clock.seconds(self._decode_began, end)
         self._figures = {
             "published_ttft_s": self._clock.seconds(self._began, self._prefilled),

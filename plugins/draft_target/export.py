@@ -12,7 +12,6 @@ from typing import Any
 from ... import UsageError, write_whole
 from ...core.contract.exporter import Exporter
 from ...core.records.store import Store
-from .logs.gsm8k_benchmark import EXTRA
 
 _RUNS = """
 SELECT * FROM runs WHERE backend = 'draft-target' AND status = 'ok' AND experiment = coalesce($experiment, experiment)
@@ -40,7 +39,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         raise UsageError("no finished round of backend 'draft-target' to write")
     written: list[Path] = []
     for run in runs:
-        run = {**run, **{name: json.loads(run[name] or "{}") for name in ("options", "settings", "sampling")}}
+        run = {**run, **{name: json.loads(run[name] or "{}") for name in ("options", "settings", "sampling", "extra")}}
         content = benchmark(run, store.dicts(_SAMPLES, {"run": run["run_id"]}))
         path = _free(folder, _seconds(run["started_at"]), written)
         written.append(write_whole(path, json.dumps(content, indent=2, ensure_ascii=False)))
@@ -54,11 +53,9 @@ def benchmark(run: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> d
         run: its row, JSON columns as objects.
         samples: its measured samples with ``t_last_s``, ``rounds``, ``drafted`` and ``accepted``.
     """
-    extra = json.loads(run["settings"].get(EXTRA, "{}"))
-    rows = [_row(sample, run["warmup"]) for sample in samples]
-    if own_keys := extra.get("results"):
-        for row, sample in zip(rows, samples, strict=True):
-            row.update(own_keys[sample["index"]])
+    extra = dict(run["extra"])
+    of_config, of_summary = extra.pop("config", {}), extra.pop("summary", {})
+    rows = [{**_row(sample, run["warmup"] or 0), **json.loads(sample["extra"] or "{}")} for sample in samples]
     config = {
         "draft_model": run["settings"].get("draft") or run["options"].get("draft") or run["options"].get("drafter"),
         "target_model": run["model"],
@@ -66,12 +63,12 @@ def benchmark(run: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> d
         "max_tokens": run["max_new_tokens"],
         "temperature": run["sampling"]["temperature"],
     }
-    own = {} if extra else {"options": run["options"]}
+    own = {"options": run["options"]} if run["source_format"] == "decodebench" else {}
     return {
-        "config": config | own | extra.get("config", {}),
-        "summary": _summary(rows) | extra.get("summary", {}),
+        "config": config | own | of_config,
+        "summary": _summary(rows) | of_summary,
         "results": rows,
-        **extra.get("", {}),
+        **extra,
     }
 
 

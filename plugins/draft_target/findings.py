@@ -29,7 +29,7 @@ def whole_acceptance(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
 
 def ineffective_verifier(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
     """Texts that follow the draft and not the target."""
-    drafting = [cell for cell in _drafting(cells) if cell["sampling"]["temperature"] == 0]
+    drafting = [cell for cell in _drafting(cells) if (cell["sampling"] or {}).get("temperature") == 0]
     for target in dict.fromkeys(cell["model"] for cell in drafting):
         same = [cell for cell in drafting if cell["model"] == target]
         for at, first in enumerate(same):

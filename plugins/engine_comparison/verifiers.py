@@ -7,23 +7,23 @@ accuracy; where there is none, the reward does, which may give partial credit.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from ...core.contract.log_parser import LogParser
-from ...core.records.schema import Run, Status, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.records.schema import RecordedSampling, Run, Status, Totals
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import is_array_with, read_objects
 from ...core.sdk.logs.runs import bare_run
 
 _KNOWN = frozenset(
     {"quantization", "size", "environment", "num_examples", "max_tokens", "metrics", "elapsed_seconds", "returncode"}
-    | {"timestamp", "backend", "stdout", "stderr"}
+    | {"timestamp", "backend", "stdout", "stderr", "temperature"}
 )
 _EVAL_TIME = "eval_time_seconds"
+_TIMES = ("_seconds", "_s", "_ms")  # endings of what was measured
 _BACKENDS = {"llamacpp": "llama-cpp", "mlc_llm": "mlc"}
 _PROCESSING = re.compile(r"Processing (\d{1,9}) groups \((\d{1,9}) total rollouts\)")
 
@@ -33,7 +33,7 @@ class VerifiersSweep(LogParser):
 
     name: ClassVar[str] = "verifiers-sweep"
     summary: ClassVar[str] = "sweep_*.json and llamacpp_sweep_*.json: accuracy by quantisation with verifiers' vf-eval"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of an entry."""
@@ -66,11 +66,14 @@ def _run(run_id: str, entry: Fields) -> Run:
         quantisation=entry.text("quantization"),
         task=entry.text("environment"),
         samples=asked,
-        max_new_tokens=entry.count("max_tokens", least=1, most=MOST_TOKENS) if entry.has("max_tokens") else 1,
+        max_new_tokens=entry.count("max_tokens", least=1, most=MOST_TOKENS) if entry.has("max_tokens") else None,
         status=status,
         reason=reason,
         wall_s=entry.number("elapsed_seconds") if entry.has("elapsed_seconds") else None,
-        settings=_settings(entry, shares, metric),
+        sampling=RecordedSampling(temperature=entry.optional(entry.number, "temperature")),
+        conditions={name: value for name, value in flat(entry.beyond(*_KNOWN)).items() if not name.endswith(_TIMES)},
+        extra=entry.beyond(*_KNOWN),
+        settings=_settings(shares, metric),
         totals=Totals(
             samples=(asked if done is None else done) or None,
             wall_s=(metrics.number(_EVAL_TIME) or None) if metrics.has(_EVAL_TIME) else None,
@@ -117,14 +120,13 @@ def _outcome(entry: Fields, *, has_metric: bool) -> tuple[Status, str | None]:
     return "failed", f"vf-eval ended with code {code:g}" + (f": {words[0][:200]}" if words else "")
 
 
-def _settings(entry: Fields, shares: dict[str, Fields], metric: str | None) -> dict[str, str]:
+def _settings(shares: dict[str, Fields], metric: str | None) -> dict[str, str]:
     settings = {
         f"published_{name}": f"{told.number('avg'):g} ± {told.number('std'):g}" for name, told in shares.items()
     }
     if metric is not None:
         settings["published_metric"] = metric
-    others = {name: entry.anything(name) for name in entry.content if name not in _KNOWN}
-    return settings | {f"published_{name}": json.dumps(value) for name, value in others.items()}
+    return settings
 
 
 def _notes(entry: Fields, metric: str | None, asked: int, done: int | None) -> Iterator[str]:

@@ -54,7 +54,7 @@ class WorkflowCsv(LogParser):
 
     name: ClassVar[str] = "workflow-csv"
     summary: ClassVar[str] = "per-step CSV of an engine-comparison workflow: tinygrad.csv, llamacpp.csv"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the column names; our own export has them too, and is refused when it is read."""
@@ -120,11 +120,11 @@ def _tokens(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Run | S
         "tinygrad",
         seed=facts.seed(),
         samples=1,
-        max_new_tokens=len(rows),
         weight_bytes=round(statistics.median(weights)) if weights else None,
+        derived=("weight_bytes",) if weights else (),
         notes=(
             *facts.notes(),
-            "step 0 is the engine's warm-up, not a prefill: ttft_s is no time to first token here",
+            "step 0 is the engine's warm-up, not a prefill: there is no time to first token",
             "the quantisation is the workflow's word, not the format of the weights",
             "texts are left out: the workflow's parser puts them one step late and drops lines; figures are rounded",
             _NO_MODEL,
@@ -169,10 +169,10 @@ def _repetitions(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Ru
         run_id,
         "llama-cpp",
         backend_version=first["build_commit"] or None,
-        seed=facts.seed(),
         samples=len(rows),
         max_new_tokens=tokens,
         weight_bytes=size,
+        derived=("weight_bytes", "parameters", "bits_per_weight"),
         notes=(
             *facts.notes(),
             "the quantisation is the engine's word for the model; the device column is a constant and not read",
@@ -181,6 +181,7 @@ def _repetitions(run_id: str, rows: Sequence[_Row], facts: Facts) -> Iterator[Ru
             _NO_MODEL,
         ),
         options=options | {"n_prompt": 0},
+        extra={"seed": facts.seed()} if facts.seed() is not None else {},
         parameters=parameters,
         bits_per_weight=8 * size / parameters if size and parameters else None,
         ignore_eos=True,

@@ -86,7 +86,9 @@ class FastDllmBackend(Backend):
             self._network.stack.compile()
         self._block = options.block_length or variant.block_length
         self._scoring, self._folder = options.scoring, model.path
-        self._decoder = Decoder(self._network, variant, options, self._block)
+        needs_ends = options.logits_eos_inf or options.confidence_eos_eot_inf
+        end_ids = (variant.end_id(model.path), *variant.stop_ids) if needs_ends else ()
+        self._decoder = Decoder(self._network, variant, options, self._block, end_ids)
         return self._facts(threads)
 
     def _facts(self, threads: int) -> ModelFacts:

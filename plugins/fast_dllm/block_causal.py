@@ -61,25 +61,27 @@ def generate(canvas: Canvas, plan: BlockCausalPlan) -> Loop:
 
 def _fill_block(canvas: Canvas, plan: BlockCausalPlan, start: int) -> Loop:
     """Fill the masks of the block that may be visible, sub-block by sub-block."""
-    end = start + plan.block
-    has_sub_cache = plan.options.cache == "sub-block"
+    end, options = start + plan.block, plan.options
+    keeps_block = options.reuse == "published-january"  # proposals for the whole block serve its later sub-blocks, too
+    has_sub_cache = options.cache == "sub-block" and not keeps_block
     is_cached = False  # whether keys and values of the whole block lie in its slots
-    step = 0  # since all layers last ran over the whole block, where a narrow forward is possible
+    step = 0  # counted over the whole block, forwards of any width
+    found: Proposals | None = None
+    asked: list[int] = []
     for first in range(start, end, plan.sub_block):
         last = min(first + plan.sub_block, end)
-        found: Proposals | None = None
-        asked: list[int] = []
         while (masked := canvas.masked(first, min(last, canvas.limit))) and not canvas.is_finished:
             # The row before a sub-block is not in a narrow forward: its first token must be there already.
             is_narrow = has_sub_cache and is_cached and canvas.is_filled(first)
-            may_reuse = step % plan.options.reuse_k > 0 and (is_narrow or not has_sub_cache)
-            if may_reuse and found is not None and plan.options.reuse == "stale-logits":
+            may_reuse = step % options.reuse_k > 0 and (is_narrow or not has_sub_cache)
+            if may_reuse and options.reuse in ("stale-logits", "published-january") and {*masked} <= {*asked}:
                 yield REUSED
             elif is_narrow:
                 asked, found = masked, (yield Forward("narrow", first, last - first, end, masked, may_reuse))
             else:
-                asked, found = masked, (yield Forward("block", start, plan.block, end, masked))
-                is_cached, step = True, 0 if has_sub_cache else step
+                asked = canvas.masked(start, min(end, canvas.limit)) if keeps_block else masked
+                found, is_cached = (yield Forward("block", start, plan.block, end, asked)), True
+            assert found is not None
             _commit(canvas, plan.rule, masked, asked, found)
             step += 1
 

@@ -44,6 +44,10 @@ class Canvas:
         """Put masks up to the position ``end``."""
         self.tokens += [self.mask_id] * (end - len(self.tokens))
 
+    def without_prompt(self) -> list[int]:
+        """Return the tokens with masks in place of the prompt."""
+        return [self.mask_id] * self.prompt_length + self.tokens[self.prompt_length :]
+
     def masked(self, start: int, end: int) -> list[int]:
         """Return the masked positions from ``start`` to ``end`` - 1."""
         return [at for at in range(start, end) if self.tokens[at] == self.mask_id]

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 _CACHES = {"llada": ("none", "prefix", "dual"), "dream": ("none", "prefix", "dual"), "v2": ("block", "sub-block")}
 _ONLY_V2 = ("small_block_size", "reuse", "reuse_k", "layer_subset")
-_NOT_V2 = ("gen_length", "steps")
+_ONLY_LLADA = ("cfg_scale", "logits_eos_inf", "confidence_eos_eot_inf")
+_ONLY_DREAM = ("alg_temp",)
+_FOREIGN = {
+    "llada": (*_ONLY_V2, *_ONLY_DREAM),
+    "dream": (*_ONLY_V2, *_ONLY_LLADA),
+    "v2": ("gen_length", "steps", *_ONLY_LLADA, *_ONLY_DREAM),
+}
+"""Options that do not exist for a variant."""
 
 
 def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workload) -> Sequence[str]:
@@ -42,12 +49,16 @@ def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workloa
         plan = FullAttentionPlan.of(options, workload.token_limit, block_length=block, is_shifted=variant.is_shifted)
     except BackendError as error:
         raise UsageError(f"fast-dllm: {error}") from error
-    return list(_rounded(plan, workload.token_limit))
+    if options.logits_eos_inf or options.confidence_eos_eot_inf:
+        variant.end_id(model.path)
+    return [*_rounded(plan, workload.token_limit), *_other_costs(plan)]
 
 
 def inert_options(options: FastDllmOptions) -> dict[str, str]:
     """Return the options that another one silences, with the reason."""
     inert = {"scoring": "where answers are generated"}
+    if options.reuse == "published-january":
+        inert["cache"] = "with reuse = 'published-january', which evaluates whole blocks"
     if options.threshold is not None or options.factor is not None:
         inert["steps"] = f"with {'factor' if options.factor is not None else 'threshold'}"
     if options.threshold is not None and options.factor is not None:
@@ -56,9 +67,8 @@ def inert_options(options: FastDllmOptions) -> dict[str, str]:
 
 
 def _check_variant(variant: Variant, options: FastDllmOptions) -> None:
-    foreign = _NOT_V2 if variant.name == "v2" else _ONLY_V2
     defaults = FastDllmOptions()
-    for name in foreign:
+    for name in _FOREIGN[variant.name]:
         value = getattr(options, name)
         if value != getattr(defaults, name):
             raise UsageError(f"fast-dllm: {name} = {value!r} does not exist for a {variant.name} model")
@@ -67,6 +77,8 @@ def _check_variant(variant: Variant, options: FastDllmOptions) -> None:
         raise UsageError(
             f"fast-dllm: cache = {options.cache!r} does not exist for a {variant.name} model: {', '.join(known)}"
         )
+    if options.remasking == "origin" and (variant.name, options.cache) != ("dream", "none"):
+        raise UsageError("fast-dllm: remasking = 'origin' is that of dream models without a cache: give cache=none")
 
 
 def _check_blocks(options: FastDllmOptions, block: int, batch_size: int) -> None:
@@ -102,6 +114,17 @@ def _reuse_notes(variant: Variant, options: FastDllmOptions) -> Iterator[str]:
         )
     else:
         yield f"reuse = 'residual' skips {span}; it is a scheme of decodebench's own, not the published one"
+
+
+def _other_costs(plan: FullAttentionPlan) -> Iterator[str]:
+    options = plan.options
+    if options.cfg_scale:
+        yield f"cfg_scale = {options.cfg_scale:g}: every forward runs twice, with the prompt and without"
+    if plan.is_shifted and plan.has_table and options.cache != "none" and options.steps == plan.blocks:
+        yield (
+            f"steps = {options.steps} is one step per block: with a cache the first one fills a single position, so a "
+            "second fills the rest (the published code leaves them masked)"
+        )
 
 
 def _rounded(plan: FullAttentionPlan, limit: int) -> Iterator[str]:

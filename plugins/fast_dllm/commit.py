@@ -18,13 +18,25 @@ def quota_table(masks: int, steps: int) -> list[int]:
     return [base + (step < more) for step in range(steps)]
 
 
-def time_table(masks: int, steps: int, eps: float = 1e-3) -> list[int]:
-    """Share ``masks`` positions out as Dream does: from time 1 down to ``eps`` in equal parts, the rest at the end."""
-    times = [1 + (eps - 1) * step / steps for step in range(steps + 1)]
+def time_shares(steps: int, eps: float = 1e-3) -> list[float]:
+    """Return the share of the remaining masks that each of Dream's steps commits: 1 - s / t, all of them at the end.
+
+    Times fall from 1 to ``eps`` in equal parts. In float32, as published: a count is cut to an integer, and rounding
+    decides some of them.
+    """
+    import torch
+
+    times = torch.linspace(1, eps, steps + 1)
+    return [*(1 - times[1:-1] / times[:-2]).tolist(), 1.0]
+
+
+def time_table(masks: int, steps: int, first: int = 0) -> list[int]:
+    """Share ``masks`` positions out as Dream does, over the steps ``first`` .. ``steps`` - 1, the last one at least."""
+    import numpy as np
+
     counts = []
-    for step in range(steps):
-        is_last = step == steps - 1
-        counts.append(masks if is_last else int(masks * (1 - times[step + 1] / times[step])))
+    for share in time_shares(steps)[min(first, steps - 1) :]:
+        counts.append(int(np.float32(masks) * np.float32(share)))
         masks -= counts[-1]
     return counts
 
@@ -32,6 +44,11 @@ def time_table(masks: int, steps: int, eps: float = 1e-3) -> list[int]:
 def best(count: int) -> Rule:
     """Commit the ``count`` most confident positions."""
     return lambda confidences: sorted(_ranked(confidences)[:count])
+
+
+def by_chance(share: float) -> Rule:
+    """Commit each position whose confidence, a random number from [0, 1), is below the share (Dream's ``origin``)."""
+    return lambda confidences: [at for at, chance in enumerate(confidences) if chance < share]
 
 
 def at_least(threshold: float) -> Rule:

@@ -57,10 +57,21 @@ class Decoder:
         variant: its family.
         options: the rules.
         block_length: tokens per block.
+        end_ids: the end token and what else ends a turn (LLaDA).
     """
 
-    def __init__(self, network: Network, variant: Variant, options: FastDllmOptions, block_length: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        variant: Variant,
+        options: FastDllmOptions,
+        block_length: int,
+        end_ids: Sequence[int] = (),
+    ) -> None:
         self._network, self._variant, self._options, self._block = network, variant, options, block_length
+        self._never = end_ids[:1] if options.logits_eos_inf else ()
+        self._last = end_ids if options.confidence_eos_eot_inf else ()
+        self._branches = 2 if options.cfg_scale else 1  # a guided row is evaluated with its prompt and without
         self._is_blockwise = variant.name == "v2"
         has_memory = options.reuse in ("published", "residual") and options.reuse_k > 1
         self.memory = LayerMemory(options, network.config.layers) if has_memory else None
@@ -81,17 +92,17 @@ class Decoder:
     def _begin(self, batch: Sequence[Request]) -> list[Row]:
         rows, room, longest = [], 0, 0
         self.accounts.begin()
-        self._is_single = len(batch) == 1
+        self._count = len(batch)
         self._canvases: list[Canvas] = []
         for index, request in enumerate(batch):
             canvas = Canvas.of(request, self._network.mask_id)
             loop, end = self._loop(canvas)
-            proposer = Proposer(request, self._options.remasking, self._network.device)
+            proposer = Proposer(request, self._options, self._last, self._network.device)
             rows.append(Row(index, canvas, loop, proposer, wanted=next(loop)))
             self._canvases.append(canvas)
             room, longest = max(room, end), max(longest, end - canvas.prompt_length)
         # A row that shares a forward with a longer one is filled up with masks behind its own end.
-        self._network.reserve(len(batch), room + (longest if len(batch) > 1 else 0))
+        self._network.reserve(self._branches * len(batch), room + (longest if len(batch) > 1 else 0))
         return rows
 
     def _loop(self, canvas: Canvas) -> tuple[Loop, int]:
@@ -131,16 +142,21 @@ class Decoder:
             return [Proposals((), ())] * len(rows)
         n = max(forward.n for forward in forwards)
         ids = [self._padded(row.canvas.tokens, forward, n) for row, forward in zip(rows, forwards, strict=True)]
+        if self._branches > 1:
+            free = [row.canvas.without_prompt() for row in rows]
+            ids += [self._padded(tokens, forward, n) for tokens, forward in zip(free, forwards, strict=True)]
         tokens = self._network_input(ids)
         if self.memory is not None:
             self.memory.begin(forwards[0])
-        if len(rows) == 1:
+        if len(ids) == 1:
             cache = self._network.cache.rows(1, rows[0].index)
             place: Place = BlockCausal(n, self._block) if forwards[0].kind == "prefill" else _window(forwards[0])
         else:
             cache = self._network.cache.data
-            extents = [forward.extent for forward in forwards]
-            place = Windows([row.index for row in rows], [f.start for f in forwards], n, extents, self._network.device)
+            places = [row.index + branch * self._count for branch in range(self._branches) for row in rows]
+            each = [*forwards] * self._branches
+            starts, extents = [f.start for f in each], [f.extent for f in each]
+            place = Windows(places, starts, n, extents, self._network.device)
         states = self._network.states(tokens, place, cache, self.memory)
         return self._propose(rows, forwards, states)
 
@@ -152,8 +168,10 @@ class Decoder:
         sizes = [len(forward.asked) for forward in forwards]
         if not any(sizes):
             return [Proposals((), ())] * len(rows)
-        parts = [_picked(states[at], [p - shift - f.start for p in f.asked]) for at, f in enumerate(forwards)]
-        logits = self._network.logits(parts[0] if len(parts) == 1 else torch.cat(parts))
+        each = [*forwards] * self._branches
+        parts = [_picked(states[at], [p - shift - f.start for p in f.asked]) for at, f in enumerate(each)]
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+        logits = self._network.logits(joined, self._options.cfg_scale, self._never)
         if all(row.proposer.is_plain for row in rows):
             return split(plain(logits), sizes)
         return [
@@ -174,7 +192,7 @@ class Decoder:
         """Send a row its proposals and turn what it commits into a step."""
         assert row.wanted is not None
         kind = row.wanted.kind
-        if self._is_single:
+        if self._count == 1:
             self.accounts.count(kind)
         try:
             row.wanted = row.loop.send(found)

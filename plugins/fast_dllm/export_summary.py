@@ -27,8 +27,11 @@ SELECT m.*, t.raw_tokens, t.visible_tokens, t.seconds, t.counted FROM run_metric
 WHERE m.backend = 'fast-dllm' AND m.status = 'ok' AND m.experiment = coalesce($experiment, m.experiment)
 ORDER BY m.experiment, m.cell_id, m.round
 """
+_JSON = ("options", "settings", "environment", "totals", "conditions", "extra")
 _BLOCK_CACHE = {"sub-block": True, "block": False}
 _NO_TASK = "fixed-length"
+_WITHIN = ("throughput", "gpu_info", "git", "environment", "eval_params")
+"""Objects of the file that may have keys of their own in ``Run.extra``."""
 
 
 def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
@@ -46,7 +49,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     used: dict[str, int] = {}
     written = []
     for row in rows:
-        row = {**row, **{key: json.loads(row[key] or "{}") for key in ("options", "settings", "environment", "totals")}}
+        row = {**row, **{key: json.loads(row[key] or "{}") for key in _JSON}}
         config = _config(row)
         place = f"{own_path_part(row['task'] or _NO_TASK)}/{own_path_part(config)}"
         used[place] = used.get(place, 0) + 1
@@ -62,32 +65,36 @@ def summary(row: Mapping[str, Any], config: str) -> dict[str, Any]:
         row: of ``run_metrics`` with the sums of its samples; JSON columns as objects.
         config: name of the configuration.
     """
-    environment, settings = row["environment"], row["settings"]
+    environment, extra = row["environment"], row["extra"]
     gpus = environment.get("gpu") or []
     return {
         "task": row["task"] or _NO_TASK,
         "config": config,
         "timestamp": _timestamp(row["started_at"]),
         "accuracy": row["accuracy"],
-        "throughput": _throughput(row),
+        "throughput": {**_throughput(row), **extra.get("throughput", {})},
         "gpu_info": {
             "gpu_available": bool(gpus),
             "gpu_name": gpus[0] if gpus else None,
             "cuda_version": (environment.get("packages") or {}).get("cuda"),
             "driver_version": environment.get("gpu_driver"),
+            **extra.get("gpu_info", {}),
         },
-        "git": {
-            "commit": environment.get("git_commit"),
-            "branch": settings.get("published_git_branch"),
-            "dirty": settings.get("published_git_dirty") == "True" if "published_git_dirty" in settings else None,
-        },
+        "git": {"commit": environment.get("git_commit"), "branch": None, "dirty": None, **extra.get("git", {})},
         "environment": {
             "python_version": environment.get("python"),
             "torch_version": (environment.get("packages") or {}).get("torch"),
             "hostname": environment.get("hostname"),
+            **extra.get("environment", {}),
         },
         "model_args": _arguments(row),
-        "eval_params": {"num_fewshot": None, "batch_size": str(row["batch_size"]), "limit": row["samples"] or None},
+        **{name: value for name, value in extra.items() if name not in _WITHIN},
+        "eval_params": {
+            "num_fewshot": None,
+            "batch_size": None if row["batch_size"] is None else str(row["batch_size"]),
+            "limit": row["samples"] or row["conditions"].get("limit"),
+            **extra.get("eval_params", {}),
+        },
         "resolved_args": {
             **_resolved(row),
             "max_new_tokens": row["max_new_tokens"],
@@ -117,12 +124,15 @@ def _arguments(row: Mapping[str, Any]) -> dict[str, Any]:
     cache = options.get("cache")
     known |= {"bd_size": options.get("block_length"), "use_block_cache": _BLOCK_CACHE.get(str(cache))}
     arguments = {name: value for name, value in known.items() if value is not None}
-    return {"model_path": row["model"], **arguments, "max_new_tokens": row["max_new_tokens"]}
+    limit = {} if row["max_new_tokens"] is None else {"max_new_tokens": row["max_new_tokens"]}
+    return {"model_path": row["model"], **arguments, **limit}
 
 
 def _resolved(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with what the backend chose where none was asked for."""
     options = dict(row["options"])
+    if row["source_format"] != "decodebench":
+        return options
     options["block_length"] = options.get("block_length") or _number(row["settings"].get("block_length"))
     if row["settings"].get("variant") == "v2":
         options["cache"] = options.get("cache") or "block"

@@ -30,6 +30,15 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
                 rows=rows,
                 severity="error",
             )
+        elif k == 1 and len(accuracies := {(cell["totals"] or {}).get("accuracy") for cell in group}) > 1:
+            told = ", ".join(sorted(map(str, accuracies)))
+            yield Doubt(
+                f"{names}: every step recomputes every layer, so these are repeats of one experiment, but their "
+                f"accuracies are {told}: some are of another run",
+                "score the texts again",
+                rows,
+                "error",
+            )
         elif k == 1:
             yield Doubt(
                 f"{names}: every step recomputes every layer, so these are {len(group)} repeats of one experiment",

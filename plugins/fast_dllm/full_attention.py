@@ -13,7 +13,7 @@ from itertools import repeat
 
 from ... import BackendError
 from .canvas import Canvas
-from .commit import Rule, at_least, best, by_factor, quota_table, time_table
+from .commit import Rule, at_least, best, by_chance, by_factor, quota_table, time_shares, time_table
 from .forwards import Forward, Loop
 from .options import FastDllmOptions
 
@@ -48,20 +48,25 @@ class FullAttentionPlan:
             raise BackendError(f"gen_length = {length} is no multiple of block_length = {block_length}")
         if length < max_new_tokens:
             raise BackendError(f"gen_length = {length} is below max_new_tokens = {max_new_tokens}")
-        is_by_quota = options.confidence_threshold is None and options.factor is None
-        if is_by_quota and options.steps is not None and options.steps % blocks:
+        plan = cls(options, length, block_length, is_shifted)
+        if plan.has_table and options.steps is not None and options.steps % blocks:
             raise BackendError(
                 f"steps = {options.steps} is no multiple of the {blocks} blocks of {block_length} in {length} masks"
             )
-        return cls(options, length, block_length, is_shifted)
+        return plan
 
     @property
     def blocks(self) -> int:
         """Number of blocks."""
         return self.length // self.block_length
 
-    def rules(self, masks: int) -> Iterator[Rule]:
-        """Yield the commit rule of each step of a block with so many masks."""
+    @property
+    def has_table(self) -> bool:
+        """Whether a table of steps says how many positions each of them commits, rather than their confidence."""
+        return self.options.confidence_threshold is None and self.options.factor is None
+
+    def rules(self, masks: int, first: int = 0) -> Iterator[Rule]:
+        """Yield the commit rule of each step of a block, from step ``first`` on, where so many masks are left."""
         options = self.options
         if options.factor is not None:
             return repeat(by_factor(options.factor))
@@ -70,8 +75,10 @@ class FullAttentionPlan:
         if options.confidence_threshold is not None:
             return repeat(at_least(options.confidence_threshold))
         assert options.steps is not None
-        table = time_table if self.is_shifted else quota_table
-        return map(best, table(masks, options.steps // self.blocks))
+        steps = options.steps // self.blocks
+        if options.remasking == "origin":
+            return map(by_chance, time_shares(steps))
+        return map(best, time_table(masks, steps, first) if self.is_shifted else quota_table(masks, steps))
 
 
 def fill(canvas: Canvas, plan: FullAttentionPlan) -> Loop:
@@ -98,7 +105,7 @@ def _fill_block(canvas: Canvas, plan: FullAttentionPlan, start: int, end: int) -
             found = yield Forward("block", start, plan.block_length, end, masked)
         if is_first and plan.is_shifted and cache != "none":
             chosen = [0]  # the later, narrower forwards do not compute the row that predicts the block's first token
-            rules = plan.rules(plan.block_length - 1)
+            rules = plan.rules(plan.block_length - 1, first=1)
         else:
             chosen = next(rules)(found.confidences)
         canvas.put([masked[at] for at in chosen], [found.ids[at] for at in chosen])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from ...core.sdk.torch_layers.place import Place
 from ...core.sdk.torch_layers.rotary import Rotary
 from ...core.sdk.torch_layers.stack import Around, Layer, Stack, StackShape
 from ...core.sdk.torch_layers.weights import Weights
+from .proposals import guided
 from .variant import Variant
 
 if TYPE_CHECKING:
@@ -88,13 +89,22 @@ class Network:
         hidden, _ = self.stack(F.embedding(ids, self.embedding), place, cache, around=around)
         return hidden
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Turn states [n, width] into logits [n, V], in float32 or wider; the mask's own is minus infinity."""
+    def logits(self, states: Tensor, scale: float = 0.0, never: Sequence[int] = ()) -> Tensor:
+        """Turn states [n, width] into logits [n, V], in float32 or wider; the mask's own is minus infinity.
+
+        Args:
+            states: before the final norm; with guidance [2n, width], those without the prompt behind.
+            scale: of the guidance.
+            never: ids besides the mask that are not proposed.
+        """
         import torch
 
         logits = self._head(self._final_norm(states))
-        logits[:, self.mask_id] = -torch.inf
-        return logits if logits.dtype == torch.float64 else logits.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = guided(logits, scale) if scale else logits
+        for token in (self.mask_id, *never):
+            logits[:, token] = -torch.inf
+        return logits
 
 
 class _Names:

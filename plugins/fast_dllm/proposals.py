@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...core.contract.generation import Request
 from ...core.sdk import torch_sampling
 from .forwards import Proposals
+from .options import FastDllmOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,15 +21,18 @@ class Proposer:
 
     Args:
         request: how tokens are chosen.
-        remasking: what counts as confidence, an option of that name.
+        options: what counts as confidence.
+        end_ids: tokens that count as no confidence at all, nor as a choice that others compete with.
         device: where the logits are.
     """
 
-    def __init__(self, request: Request, remasking: str, device: str) -> None:
+    def __init__(self, request: Request, options: FastDllmOptions, end_ids: Sequence[int], device: str) -> None:
         import torch
 
-        self._request, self._remasking = request, remasking
-        self.is_plain = request.temperature == 0 and remasking == "low_confidence"
+        self._request, self._remasking, self._spread = request, options.remasking, options.alg_temp
+        self._end_ids = list(end_ids)
+        is_sure = options.remasking == "low_confidence" and not self._spread and not self._end_ids
+        self.is_plain = request.temperature == 0 and is_sure
         self._chance = random.Random(request.seed)
         self._generator = torch.Generator(device=device).manual_seed(request.seed) if request.temperature else None
 
@@ -52,8 +57,10 @@ class Proposer:
     def _confidences(self, logits: Tensor, ids: Tensor) -> list[float]:
         import torch
 
-        if self._remasking == "random":
+        if self._remasking in ("random", "origin"):
             return [self._chance.random() for _ in range(len(ids))]
+        if self._end_ids:
+            logits = logits.index_fill(1, torch.tensor(self._end_ids, device=logits.device), -torch.inf)
         chances = logits.softmax(-1)
         if self._remasking == "entropy":
             confidences = torch.xlogy(chances, chances).sum(-1)
@@ -62,7 +69,11 @@ class Proposer:
             confidences = top[:, 0] - top[:, 1]
         else:
             confidences = chances.gather(-1, ids[:, None])[:, 0]
-        return [float(value) for value in confidences.tolist()]
+        return [float(value) + self._spread * self._noise() for value in confidences.tolist()]
+
+    def _noise(self) -> float:
+        """Draw Gumbel noise: the n largest of c / T + noise are n different draws by softmax(c / T)."""
+        return -math.log(self._chance.expovariate(1.0) or 1e-300) if self._spread else 0.0
 
 
 def plain(logits: Tensor) -> Proposals:
@@ -73,6 +84,12 @@ def plain(logits: Tensor) -> Proposals:
     confidences = (largest - logits.logsumexp(-1)).exp()
     found = torch.stack([ids.to(torch.float64), confidences.to(torch.float64)]).tolist()
     return Proposals([int(token) for token in found[0]], found[1])
+
+
+def guided(logits: Tensor, scale: float) -> Tensor:
+    """Turn logits [2n, V], with the prompt and then without it, into guided ones [n, V] (arXiv 2502.09992, A.2)."""
+    given, free = logits.chunk(2)
+    return free + (1 + scale) * (given - free)
 
 
 def split(found: Proposals, sizes: Sequence[int]) -> list[Proposals]:

@@ -110,7 +110,7 @@ class Variant:
         return found
 
     def end_id(self, folder: Path) -> int:
-        """Return the end token, which the published harness puts behind a choice.
+        """Return the end token: the published harness puts it behind a choice, LLaDA may be kept from it.
 
         Raises:
             ModelError: ``config.json`` names none.
@@ -119,7 +119,7 @@ class Variant:
         found = stated[0] if isinstance(stated, list) and stated else stated
         if not isinstance(found, int):
             raise ModelError(
-                f"{folder / 'config.json'}: eos_token_id = {stated!r}: published scoring needs an end token"
+                f"{folder / 'config.json'}: eos_token_id = {stated!r}: what was asked for needs an end token"
             )
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, UsageError
@@ -19,6 +19,8 @@ from .sampling import new_chain
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .vocabulary import Vocabulary
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
@@ -89,7 +91,6 @@ class LlamaCppBackend(Backend):
         from .devices import check_layers
         from .engine import load_model
         from .extra_buffers import use_extra_buffers
-        from .vocabulary import stop_ids
 
         assert isinstance(options, LlamaCppOptions)
         check_layers(device, options.n_gpu_layers)
@@ -97,22 +98,20 @@ class LlamaCppBackend(Backend):
         self._options, self._device = options, device
         self._n_threads = options.n_threads or cores()
         self._model = load_model(model.path, device, options, extra_buffers)
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self._n_vocab = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._trained_ctx = llama_cpp.llama_model_n_ctx_train(self._model)
         self._bind()
         self._make_context(self._first_n_ctx())
-        has_folder = model.source.architecture is not None
         return ModelFacts(
             parameters=llama_cpp.llama_model_n_params(self._model),
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
-            stop_token_ids=() if has_folder else stop_ids(self._vocab),
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
                 "n_threads": str(self._n_threads),
-                "n_ctx": str(self._n_ctx),
+                # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
+                **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
             },
             read_weight_bytes=read_weight_bytes(model.path),
@@ -261,17 +260,19 @@ class LlamaCppBackend(Backend):
         finally:
             llama_cpp.llama_batch_free(batch)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
         """Tokenise with the file's own vocabulary."""
-        from .vocabulary import encode
-
-        return encode(self._vocab, text)
+        return self._vocabulary.encode(text, adds_special=adds_special)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text with the file's own vocabulary."""
-        from .vocabulary import decode
+        return self._vocabulary.decode(ids)
 
-        return decode(self._vocab, ids)
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        from .vocabulary import Vocabulary
+
+        return Vocabulary(self._model)
 
     def counters(self) -> Mapping[str, float]:
         """Return the engine's own times and token counts since the last call."""
@@ -286,6 +287,7 @@ class LlamaCppBackend(Backend):
             "engine_eval_s": data.t_eval_ms / 1e3,
             "engine_eval_tokens": float(data.n_eval if data.t_eval_ms else 0),
             "engine_graphs_reused": float(data.n_reused),
+            "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
         }
 
     def close(self) -> None:

@@ -81,9 +81,23 @@ def new_context(model: Any, n_ctx: int, device: str, options: LlamaCppOptions, n
     parameters.type_k = parameters.type_v = kv_type
     parameters.offload_kqv = parameters.op_offload = device != "cpu"
     parameters.no_perf = False  # the default is to keep no counters
+    architecture = stated(model, "general.architecture")
+    for beta in ("yarn_beta_fast", "yarn_beta_slow"):  # for most architectures the engine does not look into the file
+        value = stated(model, f"{architecture}.rope.scaling.{beta}")
+        if value is not None:
+            setattr(parameters, beta, float(value))
     with engine_log() as log:
         context = llama_cpp.llama_init_from_model(model, parameters)
     if not context:
         error = OutOfMemoryError if log.says_memory() else BackendError
         raise error(f"llama.cpp could not make a context of {n_ctx} positions: {log.last_words()}")
     return context, log.flash_attention() or options.flash_attention
+
+
+def stated(model: Any, key: str) -> str | None:  # noqa: ANN401 - a C pointer
+    """Return what the file of a loaded model says under a key, as text; None for nothing."""
+    import llama_cpp
+
+    buffer = ctypes.create_string_buffer(256)
+    length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return None if length < 0 else buffer.value.decode(errors="replace")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from lm_eval.api.instance import Instance
@@ -14,9 +16,10 @@ from tqdm import tqdm
 from ... import UsageError, open_backend
 from ...core.records.schema import Sampling
 from ...core.records.serving import ServeRequest
-from ...core.sdk.tokenizer import render_chat
+from ...core.sdk.chat.template import ChatTemplate
 
 NAME = "decodebench"
+_LOG = logging.getLogger("lm_eval")  # whose lines the harness shows
 _SCORED_TOGETHER = 16  # requests between two entries of the cache and two steps of the progress bar
 
 
@@ -136,7 +139,12 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
                 bar.update(len(batch))
 
     def _ask(self, kind: Literal["score", "rolling", "generate"], **asked: Any) -> list[Any]:  # noqa: ANN401
-        return self._opened.ask(ServeRequest(kind=kind, **asked))
+        before = self._opened.clipped
+        values = self._opened.ask(ServeRequest(kind=kind, **asked))
+        if self._opened.clipped > before:
+            held = self._opened.context_length
+            _LOG.warning("%d prompts so far lost their beginning: the context holds %d", self._opened.clipped, held)
+        return values
 
     def _needs_scores(self) -> None:
         if "score" not in self._opened.backend.supports:
@@ -156,18 +164,22 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render turns with the model's own template."""
         turns = [(turn["role"], turn["content"]) for turn in chat_history]
-        return render_chat(self._opened.model.path, turns, asks_for_answer=add_generation_prompt)
+        return self._template.render(turns, asks_for_answer=add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """Return the model's template where one is to be applied; texts are then encoded as they are."""
         self._is_chat = bool(chat_template)
-        file = self._opened.model.path / "chat_template.jinja"
-        return file.read_text(encoding="utf-8") if self._is_chat and file.is_file() else ""
+        return self._template.source if self._is_chat else ""
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        return ChatTemplate.read(self._opened.model.path)
 
     def get_model_info(self) -> Mapping[str, Any]:
         """Return what the harness's result file tells of the model."""
         return {
             "decodebench_backend": self._opened.backend.name,
+            "prompts_clipped": self._opened.clipped,
             "backend_version": self._opened.backend.probe().version,
             "model_dtype": self._opened.quantisation,
             "model_sha": self._opened.model.content_hash,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ...core.contract.task import Score, TaskSample
 from . import sandbox
 from .hub_task import HubTask
+from .sandbox import Checks
 from .scoring.code import score_programs
 
 
@@ -21,8 +22,8 @@ class CodeTask(HubTask):
         sandbox.check()
 
     @abstractmethod
-    def program(self, sample: TaskSample, text: str) -> str:
-        """Return the answer with what runs its tests: it raises where a test fails."""
+    def program(self, sample: TaskSample, text: str) -> tuple[str, Checks]:
+        """Return the answer as a program, and its tests, which raise where one fails."""
 
     def score(self, sample: TaskSample, text: str) -> Score:
         """Run one answer."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import warnings
+
 from ...core.contract.task import TaskSample
 from .code_task import CodeTask
 from .hub import HubData
 from .rows import Row, listed
+from .sandbox import Checks
 from .scoring.code import code_blocks, cut_at
 
 _SHOTS = 3
@@ -16,7 +20,7 @@ class Mbpp(CodeTask):
     """The test problems behind the first three of the prompt split, as the paper shows them, tests included."""
 
     name = "mbpp"
-    version = "1"
+    version = "2"
     summary = "MBPP: Python programs from a sentence and three tests, 3-shot; share that passes, pass@k with --attempts"
     template = (
         "You are an expert Python programmer, and here is your task: {text} Your code should pass these tests:\\n\\n"
@@ -39,14 +43,26 @@ class Mbpp(CodeTask):
         shots = "".join(f"{_asked(shot)}{_lines(shot['code'])}\n{_DONE}\n\n" for shot in self.examples[:_SHOTS])
         tests = listed(row, "test_list")
         asked = f"{_task(row)}\n\nAnswer with the program alone, in one code block."
-        data = {"tests": "\n".join(tests), "setup": row.get("test_setup_code") or ""}
+        data = {"tests": "\n".join(tests), "setup": row.get("test_setup_code") or "", "code": _lines(row["code"])}
         return TaskSample(name, shots + _asked(row), data["tests"], (("user", asked),), data=data)
 
-    def program(self, sample: TaskSample, text: str) -> str:
-        """Put answer, set-up and tests together."""
+    def program(self, sample: TaskSample, text: str) -> tuple[str, Checks]:
+        """Give the answer and, with the set-up, the tests of what the reference defines as well."""
         blocks = code_blocks(text)
         answer = blocks[0] if blocks else cut_at(text, (_DONE,))
-        return f"{answer}\n\n{sample.data['setup']}\n{sample.data['tests']}\n"
+        tests = f"{sample.data['setup']}\n{sample.data['tests']}\n"
+        return answer, Checks(tests, *_defined(str(sample.data["code"])))
+
+
+def _defined(code: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the functions and the classes that a reference solution defines; none where Python cannot read it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of escapes that Python no longer likes
+            body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return (), ()
+    functions = (node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return tuple(functions), tuple(node.name for node in body if isinstance(node, ast.ClassDef))
 
 
 def _task(row: Row) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from ...core.contract.backend import Availability, Backend, BackendOptions, Capa
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.batches import only_request
+from ...core.sdk.gguf.vocabulary import GgufVocabulary
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -20,7 +22,6 @@ from .quantisations import AS_STORED, OWN, QUANTISATIONS
 if TYPE_CHECKING:
     from .decoder import Decoder
     from .network import Network
-    from .vocabulary import Vocabulary
 
 _N_CTX = 2048
 _OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
@@ -39,7 +40,6 @@ class TinygradBackend(Backend):
     marker: ClassVar[str | None] = "D"
 
     _metadata: Mapping[str, Any] | None = None
-    _read_vocabulary: Vocabulary | None = None
     _is_log_begun = False
 
     @classmethod
@@ -124,7 +124,6 @@ class TinygradBackend(Backend):
             weight_bytes=facts.weight_bytes,
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
-            stop_token_ids=facts.stop_token_ids,
             settings={**settings, **facts.settings},
         )
 
@@ -152,7 +151,6 @@ class TinygradBackend(Backend):
     def _open_file(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
         from .gguf_file import context_length, open_gguf
         from .network import Network
-        from .vocabulary import stop_ids
 
         opened = open_gguf(model.path, options.n_ctx or _N_CTX)
         self._metadata = opened.metadata
@@ -163,7 +161,6 @@ class TinygradBackend(Backend):
             weight_bytes=model.weight_bytes or opened.weight_bytes,
             context_length=n_ctx,
             vocabulary_size=int(opened.model.output.weight.shape[0]),
-            stop_token_ids=() if model.source.architecture else stop_ids(opened.metadata),
             settings={"gguf_weights": "as in the file, unpacked in every step"},
         )
         return facts, network
@@ -191,23 +188,20 @@ class TinygradBackend(Backend):
                 f"prompt and new tokens need {positions} positions; the cache has {self._n_ctx} (option n_ctx)"
             )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
         """Tokenise with the GGUF file's own vocabulary."""
-        return self._vocabulary().encode(text)
+        return self._vocabulary.encode(text, adds_special=adds_special)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into text with the GGUF file's own vocabulary."""
-        return self._vocabulary().decode(ids)
+        return self._vocabulary.decode(ids)
 
-    def _vocabulary(self) -> Vocabulary:
-        """Read the vocabulary once; raises ``BackendError`` where the model is no GGUF file or tinygrad cannot."""
-        from .vocabulary import Vocabulary
-
-        if self._read_vocabulary is None:
-            if self._metadata is None:
-                raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
-            self._read_vocabulary = Vocabulary(self._metadata)
-        return self._read_vocabulary
+    @cached_property
+    def _vocabulary(self) -> GgufVocabulary:
+        """The file's own; tinygrad's reader cuts every text as Llama 3 does, whatever the file says."""
+        if self._metadata is None:
+            raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
+        return GgufVocabulary(self._metadata, str(self._source.path))
 
     def classic_log(self) -> str:
         """Return what tinygrad's Llama example would have printed since the last call; empty for nothing."""
@@ -222,7 +216,7 @@ class TinygradBackend(Backend):
     def _text_of(self) -> Callable[[Sequence[int]], str]:
         """Return a function from ids to text; without any tokenizer the text is the ids themselves."""
         try:
-            decode = Codec(self._source.path, self).decode
+            decode = Codec(self._source.path, self).decode_behind
             decode([])
         except (ModelError, BackendError):
             return lambda ids: " ".join(map(str, ids))
@@ -233,7 +227,7 @@ class TinygradBackend(Backend):
         from .engine import free_memory
 
         del self._decoder
-        self._metadata = self._read_vocabulary = None
+        self._metadata = None
         free_memory(self._device)
 
 

@@ -95,6 +95,9 @@ def _divisors(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
     if _ROPE_FACTORS in tensors:
         return np.asarray(tensors[_ROPE_FACTORS].float().numpy(), dtype=np.float64)
     kind = metadata.get(f"{arch}.rope.scaling.type", "none")
+    attention = metadata.get(f"{arch}.rope.scaling.attn_factor", 1.0)
+    if attention != 1.0:
+        raise ModelError(f"{path}: {arch}.rope.scaling.attn_factor = {attention:g} is not supported; use llama-cpp")
     if kind == "linear":
         heads = metadata[f"{arch}.attention.head_count"]
         width = metadata.get(f"{arch}.attention.key_length", metadata[f"{arch}.embedding_length"] // heads)

@@ -68,7 +68,7 @@ class TinygradTextLog(LogParser):
 
     name: ClassVar[str] = "tinygrad"
     summary: ClassVar[str] = "text log of tinygrad's Llama example with --benchmark"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a whole metric line, or for the log of a run that died before its first step."""
@@ -245,8 +245,8 @@ def _run(run_id: str, log: _Log, facts: Facts, weight_bytes: int | None, rewritt
         "tinygrad",
         seed=facts.seed(),
         samples=1,
-        max_new_tokens=max(1, len(log.steps)),
         load_s=log.load_s,
+        derived=("weight_bytes",) if weight_bytes else (),
         parameters=_parameters(log, facts),
         weight_bytes=weight_bytes,
         bits_per_weight=_BITS.get(facts.get("quantize") or ""),
@@ -270,13 +270,10 @@ def _outcome(log: _Log) -> dict[str, Status | str | None]:
 def _notes(log: _Log, facts: Facts, rewritten: int) -> Iterator[str]:
     yield from facts.notes()
     yield "the log names no model: `model` is its size label"
-    yield (
-        "not in the log: prompt, prefill, sampling, token limit, time of day; those fields hold defaults, and "
-        "max_new_tokens is what was generated"
-    )
+    yield ("not in the log: prompt, prefill, sampling, token limit, time of day")
     if not log.steps:
         return
-    yield "step 0 is the engine's warm-up, not a prefill: ttft_s is no time to first token here"
+    yield "step 0 is the engine's warm-up, not a prefill: there is no time to first token"
     yield (
         "the log prints two decimals: step_s is the time within that rounding with which all figures of a line "
         "agree, engine_s the printed one; weight_bytes follows from the param figures"

@@ -12,6 +12,7 @@ import pytest
 import decodebench
 from decodebench.core.api.comparison import Comparison
 from decodebench.core.records.metrics import METRICS
+from decodebench.viz.drawing.numbers import interval
 
 
 @pytest.fixture
@@ -95,8 +96,8 @@ def test_the_notebook_view_says_value_interval_verdict_and_warnings(measured):
     assert html.count("<tr>") == 1 + len(comparison.rows)
     for word in (comparison.experiment, second.cell.label, second.verdict, f"{second.ratio.value:.2f}"):
         assert word in text, word
-    assert f"[{second.ratio.low:.2f}" in text
-    assert all(f"finding: {finding}" in text for finding in comparison.findings)
+    assert interval(second.ratio)[1] in text
+    assert all(f"finding ({found.severity}): {found}" in text for found in comparison.findings)
     assert measured[0]._repr_html_() == html
 
 

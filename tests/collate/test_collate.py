@@ -72,7 +72,7 @@ def test_a_cut_log_is_incomplete_until_it_is_finished(logs):
     [
         (b"", "empty"),
         (b"\x00\xff\n", "not a JSON line"),
-        (b'{"type":"run","schema":2}\n', "version 2"),
+        (b'{"type":"run","schema":3}\n', "version 3"),
         (b'{"type":"run","schema":1}\n', "field 'run_id'"),
     ],
 )
@@ -117,7 +117,7 @@ def test_every_record_names_its_line_and_who_read_it(logs):
     with Store.open(logs.folder) as store:
         runs = store.dicts("SELECT * FROM runs")
         for run in runs:
-            assert (run["source_line"], run["parser"]) == (1, "decodebench/1")
+            assert (run["source_line"], run["parser"]) == (1, "decodebench/2")
             assert run["parser_plugin"] == f"decodebench {version('decodebench')}"
             lines = (logs.folder / run["source_file"]).read_text().splitlines()
             for table, kind, same in (("samples", "sample", ["index"]), ("steps", "step", ["sample", "index", "t_s"])):

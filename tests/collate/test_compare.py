@@ -103,7 +103,7 @@ def test_warm_up_failed_and_unfinished_never_count(logs, make_sample, make_steps
     assert rows["b"].metrics["decode_tokens_per_s"].value == pytest.approx(10.0)
     assert (rows["c"].verdict, rows["c"].failed, rows["c"].rounds) == ("not comparable", 1, 0)
     assert rows["c"].metrics == {} and rows["c"].parity.verdict == "not comparable"
-    assert any("timeout" in finding.text for finding in result.findings)
+    assert any("timeout" in text for finding in result.findings for text in finding.details)
 
 
 def test_unequal_sample_counts_are_never_significant_by_themselves(logs, make_sample, make_steps):
@@ -143,7 +143,7 @@ def test_unlike_conditions_are_named_with_both_values(logs, make_sample, make_st
     warnings = comparison(logs).warnings
     for text in (
         "device differs: gpu in 'b f16 gpu', cpu in 'a f16 cpu'", "batch_size differs: 4", "warmup differs: 2",
-        "sampling.temperature differs: 0.7", "threads differs: 8", "prompt_hash differs for 1 prompts",
+        "sampling.temperature differs: 0.7", "threads (8)", "prompt_hash differs for 1 prompts",
         "output_tokens differ over the common prompts: 14",
     ):  # fmt: skip
         assert any(text in warning for warning in warnings), (text, warnings)
@@ -153,7 +153,10 @@ def test_labels_stay_unique(logs):
     logs.speeds("a", [0.1, 0.1], backend="x")
     logs.speeds("b", [0.1, 0.1], backend="x", max_new_tokens=32)
     labels = [row.cell.label for row in comparison(logs).rows]
-    assert len(set(labels)) == 2 and all("#cell" in label for label in labels)
+    assert [label.split()[-1] for label in labels] == ["max_new_tokens=64", "max_new_tokens=32"]
+    logs.speeds("c", [0.1, 0.1], backend="x")
+    labels = [row.cell.label for row in comparison(logs).rows]
+    assert len(set(labels)) == 3 and all("#cell" in label for label in labels if "=64" in label)
 
 
 def test_intervals_of_several_rows_hold_together(logs):

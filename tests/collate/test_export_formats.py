@@ -114,7 +114,7 @@ def test_parquet_holds_every_column_and_figure(folder, tmp_path):
         found = duckdb.execute("SELECT * FROM read_parquet($path) ORDER BY ALL", {"path": str(path)})
         assert ([column[0] for column in found.description], found.fetchall()) == expected[path.stem]
     metadata = duckdb.execute("SELECT key, value FROM parquet_kv_metadata($path)", {"path": str(paths[0])}).fetchall()
-    assert (b"decodebench_schema", b"1") in metadata
+    assert (b"decodebench_schema", b"2") in metadata
 
 
 def test_parquet_of_one_experiment_and_a_store_that_stays_closed(folder, tmp_path):
@@ -137,7 +137,7 @@ def test_the_json_document_makes_the_same_store(folder, tmp_path):
         tables = {name: store.query(f"SELECT * FROM {name} ORDER BY ALL")[1] for name in TABLES}
         figures = store.dicts("SELECT run_id, tau, decode_tokens_per_s FROM run_metrics")
     document = json.loads(path.read_text())
-    assert (document["format"], document["schema_version"]) == ("decodebench", 1)
+    assert (document["format"], document["schema_version"]) == ("decodebench", 2)
     metrics = {entry["run"]["run_id"]: entry["metrics"] for entry in document["runs"]}
     assert len(path.read_text().splitlines()) == len(metrics) + 2  # a run a line
     for figure in figures:

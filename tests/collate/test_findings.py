@@ -13,13 +13,13 @@ from decodebench.collate.statistics.change_point import change_point
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
 
+from .conftest import run_id
+
 TINYGRAD = Path(__file__).parents[1] / "data" / "tinygrad"
 
 
 def found(logs):
-    collate(logs.folder, all_plugins())
-    with Store.open(logs.folder) as store:
-        return "\n".join(map(str, findings(store, "exp")))
+    return "\n".join(text for finding in _all(logs) for text in finding.details or (str(finding),))
 
 
 def checks(logs, **how):
@@ -44,15 +44,67 @@ def test_unfinished_rounds_with_reasons(logs):
 
 def test_outlier_and_noise(logs):
     logs.speeds("a", [0.1, 0.101, 0.1, 0.099, 0.3])
-    text = found(logs)
-    assert "round 4 of 'a f16' is an outlier" in text and "very noisy" in text and "are needed" in text
+    told = checks(logs)
+    assert "round 4 of 'a f16' is an outlier" in told["outlier-rounds"].text
+    assert "is noisy (CV " in told["variable-rounds"].text
+    assert [row.run_id for row in told["outlier-rounds"].rows] == [run_id("a", 4)]
+
+
+def test_three_rounds_of_which_two_agree_have_no_outlier(logs):
+    logs.speeds("a", [0.1, 0.1001, 0.107])
+    assert not checks(logs).keys() & {"outlier-rounds", "variable-rounds"}
+
+
+def test_rounds_that_are_copies_of_one_another(logs, make_sample, make_steps):
+    def measured(seed):
+        return [make_sample(i, make_steps(gap=0.1 + 0.01 * seed * (i + 0.12345678))) for i in range(2)]
+
+    for index, seed in enumerate((1, 1.7, 1)):
+        logs.write("a", index, measured(seed))
+    logs.write("b", 0, measured(1.3))
+    finding = checks(logs)["copied-rounds"]
+    assert finding.severity == "error" and "round 0 of 'a f16' has the times of round 2 of 'a f16'" in finding.text
+    assert [row.run_id for row in finding.rows] == [run_id("a", 0), run_id("a", 2)]
+
+
+def test_rounds_whose_times_were_rounded_may_agree(logs):
+    logs.speeds("a", [0.1, 0.101, 0.1])
+    assert "copied-rounds" not in checks(logs)
 
 
 def test_cold_start_and_token_cap(logs, make_sample, make_steps):
     samples = [make_sample(i, make_steps(ttft=2.0 if i == 0 else 0.5), finish="length") for i in range(4)]
-    logs.write("a", content=samples, samples=4, task="t")
+    logs.write("a", content=samples, samples=4, task="t", max_new_tokens=5)
     text = found(logs)
-    assert "takes 4.0 times as long" in text and "4 of 4 generations hit the limit of 64 tokens" in text
+    assert "takes 4.0 times as long" in text and "4 of 4 generations hit the limit of 5 tokens" in text
+
+
+def test_outputs_that_the_context_clipped(logs, make_sample, make_steps):
+    clipped = [make_sample(0, make_steps(), finish="length"), make_sample(1, make_steps())]
+    logs.write("a", content=clipped, task="t")
+    logs.write("b", content=clipped, task="t", max_new_tokens=5)
+    told = checks(logs)
+    assert told["clipped-outputs"].cells == ("a f16",) and told["capped-outputs"].cells == ("b f16",)
+    assert [row.sample for row in told["clipped-outputs"].rows] == [0]
+
+
+def test_many_empty_answers(logs, make_sample, make_steps):
+    def texts(*said):
+        return [make_sample(i, make_steps(), text=text) for i, text in enumerate(said)]
+
+    logs.write("a", content=texts("", " \n", "", "4"), samples=4)
+    logs.write("b", content=texts("", "1", "2", "3"), samples=4)
+    finding = checks(logs)["empty-answers"]
+    assert finding.text.startswith("'a f16': 3 of 4 answers are empty") and finding.cells == ("a f16",)
+
+
+def test_a_bandwidth_that_was_measured_under_load(logs, make_sample, make_steps):
+    slow, quick = ({"1000": rate, "1000000": rate} for rate in (2e4, 1e6))
+    for cell, ladder in (("a", slow), ("b", quick)):
+        content = [make_sample(i, make_steps(bytes_read=10_000, forwards=1)) for i in range(2)]
+        logs.write(cell, content=content, **host("h", memory_bandwidth=ladder, memory_bandwidth_1_thread=ladder))
+    finding = checks(logs)["bandwidths-too-low"]
+    assert finding.cells == ("a f16",) and "reads 5.00 times the memory bandwidth" in finding.text
 
 
 def test_an_option_that_changed_nothing(logs):
@@ -152,7 +204,7 @@ def test_a_measured_prompt_that_was_the_warm_up(logs, make_sample, make_steps):
     logs.write("a", content=[warm, make_sample(1, make_steps(), prompt_hash="same"), make_sample(2, make_steps())])
     logs.write("b", content=[warm, make_sample(1, make_steps(), prompt_hash="new"), make_sample(2, make_steps())])
     finding = checks(logs)["reused-prompts"]
-    assert "'a f16': 1 measured prompts had run before" in finding.text and finding.rows[0].sample == 1
+    assert "'a f16': 1 repeated prompt (" in finding.text and finding.rows[0].sample == 1
 
 
 def test_more_tokens_than_the_text_has_characters(logs, make_sample, make_steps):
@@ -231,7 +283,7 @@ def test_one_word_for_two_formats(logs):
     logs.write("c", quantisation="f16")
     logs.write("d", quantisation="f16")
     found = checks(logs)["unlike-formats"]
-    assert "'int8' is not one format: bits per weight are a 8.00, b 9.10" in found.text
+    assert "'int8' is not one format: a int8 (8.00 bits), b int8 (9.10 bits)" in found.text
 
 
 def test_weights_faster_than_bytes(logs, make_sample, make_steps):
@@ -246,10 +298,9 @@ def test_files_that_are_cut_or_refused(logs, tmp_path):
     logs.write("a")
     logs.write("b", end=False)
     (tmp_path / "raw" / "a" / "broken.jsonl").write_text("{}\n")
-    found = [finding for finding in _all(logs) if finding.check == "incomplete-files"]
-    assert len(found) == 2
-    assert any("broken.jsonl" in finding.text for finding in found)
-    assert any("b_0.jsonl.part" in finding.text for finding in found)
+    told = checks(logs)["incomplete-files"].details
+    assert len(told) == 2
+    assert any("broken.jsonl" in text for text in told) and any("b_0.jsonl.part" in text for text in told)
 
 
 def _all(logs):
@@ -265,12 +316,14 @@ def test_the_published_tinygrad_logs_give_themselves_away(tmp_path):
         shutil.copy(path, source)
     collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
-        texts = [str(finding) for finding in findings(store, "imported")]
+        told = findings(store, "imported")
+    texts = list(map(str, told))
     (pace,) = [text for text in texts if "the pace changes" in text]
     assert "nf4" in pace and "at step 17 (from 0)" in pace and "3 steps to the end" in pace
-    cold = [text for text in texts if "a cold start or the prompt" in text]
-    assert len(cold) == 2 and any("takes 42.54 ms" in text for text in cold)
-    assert any("fp8" in text and "is failed" in text or "is crashed" in text for text in texts)
+    (cold,) = [finding for finding in told if finding.check == "cold-first-steps"]
+    assert len(cold.details) == len(cold.cells) == 2 and "takes 42.54 ms" in cold.text
+    (dead,) = [finding for finding in told if finding.check == "unfinished-rounds"]
+    assert dead.severity == "error" and any("fp8" in name for name in dead.cells)
 
 
 def test_cells_of_one_round_have_no_interval(logs):

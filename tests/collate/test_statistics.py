@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from decodebench.collate.statistics.intervals import Interval, scale_mean, t_interval, welch_interval
+from decodebench.collate.statistics.multiplicity import holm
 from decodebench.collate.statistics.noise import (
-    modified_z_scores,
-    outliers,
+    outlier_p_values,
     percentile,
     rounds_needed,
+    scatter_p_value,
     slope,
     variation,
 )
@@ -124,11 +125,25 @@ def test_percentiles_need_their_sample(q, n):
     assert found.low <= found.value <= found.high
 
 
-def test_outliers_are_far_from_the_median():
-    assert outliers([1.0, 1.01, 0.99, 1.0, 5.0]) == [4]
-    assert outliers([1.0, 1.0]) == []
-    assert outliers([1.0, 1.0, 1.0, 1.0]) == []
-    assert np.isinf(modified_z_scores([1.0, 1.0, 2.0])[2])
+def test_an_outlier_is_tested_against_the_others_alone():
+    values = [1.0, 1.01, 0.99, 1.0, 5.0]
+    found = outlier_p_values(values)
+    assert np.argmin(found) == 4 and found[4] < 1e-5
+    expected = stats.ttest_ind(np.log(values[4:]), np.log(values[:4]))  # one value against the others
+    assert found[4] == pytest.approx(expected.pvalue)
+    assert outlier_p_values([1.0, 1.0, 2.0]) == []
+    assert outlier_p_values([1.0] * 4) == [1.0] * 4
+
+
+def test_a_scatter_is_tested_as_a_variance():
+    values = np.exp([0.0, 0.1, -0.1, 0.05])
+    assert scatter_p_value(values, 0.05) == pytest.approx(stats.chi2.sf(np.log(values).var(ddof=1) * 3 / 0.05**2, 3))
+    assert scatter_p_value([1.0], 0.05) is None
+
+
+def test_holm_counts_the_tests_that_show_nothing():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert holm([0.02, 0.9]) == [True, False] and holm([0.026, 0.9]) == [False, False] and holm([]) == []
 
 
 def test_noise_figures_by_hand():

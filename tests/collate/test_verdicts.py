@@ -39,11 +39,16 @@ def logs_of_ratios(kind, comparisons, rounds, seed, effect=0.0):
 
 
 KINDS = ["lognormal", "student", "slow tail", "drift", "one noisy cell"]
+FAMILIES = [
+    pytest.param(comparisons, rounds, marks=[pytest.mark.nightly] if comparisons * rounds > 150 else [])
+    for comparisons in (1, 12, 30)
+    for rounds in (2, 3, 5, 10, 20)
+]
+"""Comparisons and rounds; the largest, which take as long as all others, every night."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rounds", [2, 3, 5, 10, 20])
-@pytest.mark.parametrize("comparisons", [1, 12, 30])
+@pytest.mark.parametrize(("comparisons", "rounds"), FAMILIES)
 def test_equal_cells_are_rarely_called_different(kind, rounds, comparisons):
     """Family-wise: an experiment counts once, however many of its rows claim a difference."""
     found = means(logs_of_ratios(kind, comparisons, rounds, seed=rounds))
@@ -58,18 +63,21 @@ def test_equal_cells_are_rarely_called_different(kind, rounds, comparisons):
 
 
 @pytest.mark.parametrize("kind", ["lognormal", "student", "slow tail", "one noisy cell"])
-@pytest.mark.parametrize("rounds", [2, 3, 5, 10, 20])
-@pytest.mark.parametrize("comparisons", [1, 12, 30])
+@pytest.mark.parametrize(("comparisons", "rounds"), FAMILIES)
 def test_equal_cells_that_cannot_be_paired_are_rarely_called_different(kind, rounds, comparisons):
     logs = noise(kind, np.random.default_rng(rounds), (REPETITIONS, comparisons + 1, rounds)).astype(np.float32)
-    low, high = differences(logs[:, 1:], logs[:, :1]).bounds(confidence_of_each(comparisons))
+    found = differences(logs[:, 1:], logs[:, :1])
+    low, high = found.bounds(confidence_of_each(comparisons))
     assert ((low > 0) | (high < 0)).any(axis=1).mean() <= 0.06
+    low, high = found.bounds()
+    assert ((low <= 0) & (high >= 0)).mean() >= 0.93
 
 
 @pytest.mark.parametrize("rounds", [2, 3, 5, 10, 20])
-@pytest.mark.parametrize("kind", ["lognormal", "student"])
-def test_a_difference_beyond_the_smallest_effect_is_rarely_called_equivalent(kind, rounds):
-    low, high = means(logs_of_ratios(kind, 1, rounds, seed=1, effect=0.03)).bounds()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("effect", [0.021, 0.03])
+def test_a_difference_beyond_the_smallest_effect_is_rarely_called_equivalent(kind, rounds, effect):
+    low, high = means(logs_of_ratios(kind, 1, rounds, seed=1, effect=effect)).bounds()
     assert ((np.exp(low) >= 1 / 1.02) & (np.exp(high) <= 1.02)).mean() <= 0.025
 
 
@@ -86,7 +94,7 @@ def test_ten_percent_is_found_with_five_rounds():
 
 def test_more_rounds_find_ten_percent_among_twelve():
     curve = [power(12, rounds) for rounds in (3, 5, 7, 10)]
-    assert curve == sorted(curve) and curve[-1] >= 0.95
+    assert curve == pytest.approx([0.07, 0.44, 0.85, 0.99], abs=0.015)  # as docs/architecture.md has it
 
 
 @given(

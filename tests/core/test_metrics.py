@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 RUN = dict(
     run_id="r", experiment="e", cell_id="c", round=0, started_at="2026-01-01T00:00:00+00:00", backend="b", model="m",
-    quantisation="f16", device="cpu", samples=1, warmup=0, max_new_tokens=64,
+    quantisation="f16", device="cpu", samples=1, warmup=0, max_new_tokens=64, first_step_is_prefill=False,
 )  # fmt: skip
 
 
@@ -130,6 +130,18 @@ def test_prefill_rate_needs_the_declaration(tmp_path):
     assert row["ttft_s"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("is_known", "first", "ttft_s"),
+    [(False, 0, 3.0), (False, 1, 1.0), (True, 1, 1.0), (None, 1, None)],
+    ids=["nothing in the first step", "tokens in it", "it is the prefill", "it may be no prefill"],
+)
+def test_the_first_token_is_that_of_the_first_step_that_committed_one(tmp_path, is_known, first, ttft_s):
+    steps = [dict(t_s=1.0, step_s=1.0, tokens=first), dict(t_s=3.0, step_s=2.0, tokens=2)]
+    (row,), total = figures(tmp_path, [steps], run={"first_step_is_prefill": is_known})
+    assert row["ttft_s"] == total["ttft_s"] == ttft_s
+    assert row["decode_tokens_per_s"] == pytest.approx(2 / 2.0)
+
+
 def test_warm_up_and_failed_samples_are_in_no_figure_of_the_round(tmp_path):
     slow, fast = ([dict(t_s=t, step_s=t, tokens=1)] for t in (9.0, 1.0))
     more = {0: dict(is_warmup=True), 2: dict(status="failed")}
@@ -168,7 +180,7 @@ def brute_force(steps, finish):
     counted = [s for s in steps[1:] if s["forwards"] is not None]
     drafted, forwards = sum(s["drafted"] for s in both), sum(s["forwards"] for s in counted)
     return {
-        "ttft_s": first["t_s"],
+        "ttft_s": next((s["t_s"] for s in steps if s["tokens"]), None),
         "tpot_s": decode_s / decode if decode else None,
         "step_s": decode_s / (len(steps) - 1) if len(steps) > 1 else None,
         "itl_s": decode_s / (len(steps) - 1) if len(steps) > 1 and all(s["tokens"] == 1 for s in steps) else None,

@@ -46,7 +46,7 @@ def decodebench_tasks():
     raise RuntimeError("no tasks today")
 """
     distribution(tmp_path, "half", "1", half=half)
-    assert listed(cli, tmp_path)["half"]["reason"] == "RuntimeError: no tasks today"
+    assert listed(cli, tmp_path)["half"]["reason"] == f"RuntimeError: no tasks today ({tmp_path / 'half.py'}:8)"
     models = cli("models", "--json", env={"PYTHONPATH": str(tmp_path)}).json
     assert "half:model" not in [entry["name"] for entry in models]
 
@@ -113,12 +113,16 @@ def test_what_plugins_print_does_not_spoil_json(cli, tmp_path):
     assert listed(cli, tmp_path)["loud"]["status"] == "ok"
 
 
+RAISES = "raise OSError('no driver')"
+
+
 def test_a_probe_that_raises_is_a_reason(cli, tmp_path):
-    code = decoder("odd").replace('return Availability(True, version="7")', "raise OSError('no driver')")
+    code = decoder("odd").replace('return Availability(True, version="7")', RAISES)
     distribution(tmp_path, "odd", "1", odd=code)
     found = cli("backends", "--json", env={"PYTHONPATH": str(tmp_path)}).json
     (odd,) = [entry for entry in found if entry["name"] == "odd"]
-    assert (odd["available"], odd["reason"]) == (False, "its probe failed: OSError: no driver")
+    place = f"{tmp_path / 'odd.py'}:{code.splitlines().index('        ' + RAISES) + 1}"
+    assert (odd["available"], odd["reason"]) == (False, f"its probe failed: OSError: no driver ({place})")
 
 
 def test_one_name_of_two_distributions_is_told_apart(cli, tmp_path):
@@ -164,6 +168,61 @@ def test_a_local_file_is_a_plugin_for_once(cli, tmp_path):
     assert revision == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}"
     assert task == f"decodebench {version('decodebench')}"
     assert "unknown backend 'mine'" in cli(*run, cwd=tmp_path).err
+
+
+def test_files_of_the_config_are_always_loaded(cli, tmp_path):
+    (tmp_path / "mine.py").write_text(decoder("mine"))
+    (tmp_path / "bad.py").write_text("\n\nraise ValueError('bad weather')\n")
+    config = tmp_path / "config.toml"
+    config.write_text('[plugins]\nfiles = ["mine.py", "bad.py", "gone.py"]\n')
+    environment = {"DECODEBENCH_CONFIG": str(config)}
+    found = {entry["name"]: entry for entry in cli("plugins", "--json", env=environment).json}
+    assert found["mine"]["provides"] == {"decodebench_backends": ["mine"]}
+    assert found["bad"]["reason"] == f"ValueError: bad weather ({tmp_path / 'bad.py'}:3)"
+    assert found["gone"]["status"] == "failed" and str(tmp_path / "gone.py") in found["gone"]["reason"]
+    run = cli("run", "-b", "mine", *SMALL, "-o", "o", "--json", cwd=tmp_path, env=environment)
+    assert run.code == 0, run.err
+    without = cli("plugins", "--json", env={**environment, "DECODEBENCH_LOAD_PLUGINS": "reference"}).json
+    assert {entry["name"]: entry["status"] for entry in without}["mine"] == "disabled"
+    config.write_text('[plugins]\nfiles = "mine.py"\n')
+    refused = cli("backends", env=environment)
+    assert refused.code == 2 and "must be a list of paths" in refused.err and "Traceback" not in refused.err
+
+
+AT_FAULT = """
+from decodebench import Doubt, Figure, FindingCheck, hookimpl
+from decodebench.core.contract.finding import Finding
+
+def helper(values):
+    return values[7]
+
+def draw(axes, rows):
+    helper([])
+
+def check(cells):
+    yield helper({})
+
+@hookimpl
+def decodebench_figures():
+    return [Figure(id="faulty", title="t", sql="SELECT run_id FROM runs WHERE experiment = $experiment", draw=draw)]
+
+@hookimpl
+def decodebench_findings():
+    return [FindingCheck("faulty-check", "fails", check)]
+"""
+
+
+def test_what_an_authors_code_raises_names_its_line(cli, tmp_path):
+    file = tmp_path / "at_fault.py"
+    file.write_text(decoder("quick") + AT_FAULT)
+    line = file.read_text().splitlines().index("    return values[7]") + 1
+    assert cli("--plugin", file, "run", "-b", "quick", *SMALL, "-o", tmp_path / "o").code == 0
+    drawn = cli("--plugin", file, "plot", tmp_path / "o", "--figure", "faulty")
+    assert drawn.code == 2 and f"IndexError: list index out of range ({file}:{line})" in drawn.err
+    assert "'faulty'" in drawn.err and "Traceback" not in drawn.err
+    found = cli("--plugin", file, "findings", tmp_path / "o", "--json").json["findings"]
+    (failed,) = [finding for finding in found if finding["check"] == "faulty-check"]
+    assert failed["severity"] == "error" and f"KeyError: 7 ({file}:{line})" in failed["text"]
 
 
 @pytest.mark.parametrize(

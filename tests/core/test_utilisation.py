@@ -20,7 +20,7 @@ MACHINE = Environment(
 )  # fmt: skip
 RUN = dict(
     run_id="r", experiment="e", cell_id="c", round=0, started_at="2026-01-01T00:00:00+00:00", backend="b", model="m",
-    quantisation="f16", device="cpu", samples=1, warmup=0, max_new_tokens=64, environment=MACHINE,
+    quantisation="f16", device="cpu", samples=1, warmup=0, max_new_tokens=64, batch_size=1, environment=MACHINE,
     read_weight_bytes=3005, kv_bytes_per_token=10,
 )  # fmt: skip
 

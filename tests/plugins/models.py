@@ -34,7 +34,8 @@ class Loaded:
     def __init__(
         self, kind: type[Backend], path: Path, quantisation: str, cache: ModelCache | None, /, **options
     ) -> None:
-        chosen = kind.Options(**{"n_threads": 1, **options})
+        threads = {"n_threads": 1} if "n_threads" in kind.Options.model_fields else {}
+        chosen = kind.Options(**{**threads, **options})
         self.prepared = kind.prepare(resolve(path), quantisation, "cpu", chosen, cache)
         self.backend = kind()
         self.facts = self.backend.load(self.prepared, "cpu", chosen)

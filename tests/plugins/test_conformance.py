@@ -41,7 +41,9 @@ class TestBuiltInBackends(BackendConformance):
         for name, value in case.items():
             setattr(suite, name, value)
         # threads that spin beside other work make everything slow, and nothing more correct
-        suite.options = {"n_threads": 1, **case["options"]}
+        kind = all_plugins().backends[case["backend"]]
+        threads = {"n_threads": 1} if "n_threads" in kind.Options.model_fields else {}
+        suite.options = {**threads, **case["options"]}
         suite._subject = None
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DECODEBENCH_CACHE", str(cache))

@@ -180,7 +180,8 @@ def base_run(experiment, backend, quantisation, number, **more):
         "experiment": experiment, "cell_id": f"{experiment}-{backend}-{quantisation}", "round": number,
         "backend": backend, "model": "tiny:target", "model_hash": "m", "quantisation": quantisation, "device": "cpu",
         "started_at": f"2026-01-0{1 + number}T00:00:00+00:00", "task": "tiny-gsm", "task_version": "1",
-        "samples": PROBLEMS, "warmup": 0, "max_new_tokens": 64, "parameters": 2_000_000, "kv_bytes_per_token": 0,
+        "samples": PROBLEMS, "warmup": 0, "max_new_tokens": 64, "batch_size": 1, "parameters": 2_000_000,
+        "kv_bytes_per_token": 0, "sampling": {"temperature": 0.0},
         "first_step_is_prefill": True, "import_s": 0.8, "load_s": 0.3,
     }  # fmt: skip
     return Run(**{**values, **more})

@@ -48,7 +48,8 @@ def add(writer, cell, number, speed, run):
     values = {
         "run_id": run_id, "experiment": "e", "cell_id": backend, "round": number, "backend": backend, "model": "m",
         "started_at": f"2026-01-01T00:00:0{number}+00:00", "quantisation": quantisation, "device": "cpu",
-        "samples": 1, "warmup": 0, "max_new_tokens": 8, "environment": MACHINE, "parameters": 10_000_000,
+        "samples": 1, "warmup": 0, "max_new_tokens": 8, "batch_size": 1, "environment": MACHINE,
+        "parameters": 10_000_000,
         "weight_bytes": weights, "read_weight_bytes": computed, "kv_bytes_per_token": 0,
     }  # fmt: skip
     steps = [

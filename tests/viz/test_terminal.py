@@ -49,7 +49,7 @@ def test_every_figure_is_readable(comparison, word):
 def test_warnings_findings_and_divergences_are_told(comparison):
     text = " ".join(shown(comparison_view(comparison)).split())
     assert "warning: llama-cpp ran on 2 threads, transformers on 1" in text
-    assert "finding: reference f32: round 2 took 1.4 times" in text
+    assert "finding (warning): reference f32: round 2 took 1.4 times" in text
     assert "first parts at output token 17 of tiny-gsm/1/4, log-probability gap 0.41" in text
     assert "reference f32: tokens not comparable: sampled, not greedy" in text
     assert "above 1 is better than transformers f32" in text

@@ -8,7 +8,7 @@ from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Axes
 from . import style
 from .numbers import digits
-from .series import Cell, group_ticks, looks, name_few, positions, rounds_note
+from .series import Cell, group_ticks, looks, means_note, name_few, positions
 
 _BAR = 0.8
 ROOM = (
@@ -56,10 +56,8 @@ def draw_bars(ax: Axes, found: Sequence[Cell], column: str, scale: float, hatche
 
 def bars_note(counts: Iterable[int]) -> str:
     """Say what bar, whisker and dots are, given the rounds behind each bar."""
-    known = set(counts)
-    if known == {1}:
-        return "Bar: one round each, which supports no interval (n = 1 round)."
-    return f"Bar: mean over rounds; whisker: 95 % t interval on the log scale; dots: rounds. {rounds_note(known)}."
+    known = list(counts)
+    return f"Bar: {means_note(known)}{'' if set(known) <= {1} else '; dots: rounds'}."
 
 
 def _say(ax: Axes, text: str, place: tuple[float, float], colour: str, rotation: float = 0.0) -> None:

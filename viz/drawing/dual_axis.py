@@ -9,7 +9,7 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from . import style
-from .series import rounds_note
+from .series import means_note
 
 ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
 NEAR = 0.12  # of the axes' height: lines this close need their values beside them
@@ -92,7 +92,4 @@ def _legend(left: Axes, right: Axes) -> None:
 
 
 def _caption(rows: Sequence[Row], cells: dict[int, list[Row]]) -> str:
-    speed = (
-        f"Throughput: mean and 95 % t interval on the log scale, {rounds_note(len(found) for found in cells.values())}."
-    )
-    return f"{speed} {accuracy_note(rows)}"
+    return f"Throughput: {means_note(map(len, cells.values()))}. {accuracy_note(rows)}"

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
-from ...core.records.cell_names import CellTraits, name_cells
+from ...core.records.cell_names import FURTHER, CellTraits, name_cells
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
 
-CELL_COLUMNS = (
-    "r.backend, r.quantisation, r.bits_per_weight, r.cell_id, r.model, r.device, r.hostname, "
-    "CAST(r.options AS VARCHAR) AS options, r.changed_options"
+_AS_TEXT = ("options", "conditions", "sampling")
+CELL_COLUMNS = ", ".join(
+    [
+        "r.backend, r.quantisation, r.cell_id, r.model, r.device, r.hostname, r.changed_options",
+        *(f"CAST(r.{name} AS VARCHAR) AS {name}" for name in _AS_TEXT),
+        *(f"r.{name}" for name in FURTHER),
+        "array_to_string(CAST(r.environment->'gpu' AS VARCHAR[]), ', ') AS gpu, r.cpu_model",
+        *(f"r.environment->>'{name}' AS {name}" for name in ("gpu_driver", "git_commit")),
+    ]
 )
 """What every figure's query selects from ``runs r``, so that ``cells`` can tell the rows apart."""
 
@@ -171,6 +177,15 @@ def group_ticks(ax: Axes, found: Sequence[Cell], places: Sequence[float]) -> Non
     ax.set_xticks(middles, list(labels.values()), fontsize=style.MEDIUM if needed < style.room(ax, 90) else style.SMALL)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(min(places) - 0.8, max(places) + 0.8)
+
+
+def means_note(counts: Iterable[int]) -> str:
+    """Say what a mark and its whisker are, which prompts the interval speaks of, and what n counts."""
+    known = list(counts)
+    if set(known) <= {1}:
+        return f"one round each, which supports no interval ({rounds_note(known)})"
+    few = " (of two rounds it is of little use)" if 2 in known else ""
+    return f"geometric mean over rounds; whisker: its 95 % t interval for these prompts{few}; {rounds_note(known)}"
 
 
 def rounds_note(counts: Iterable[int]) -> str:

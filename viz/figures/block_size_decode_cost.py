@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
-from .block_size_tau import curves, line, rounds_of
+from .block_size_tau import curves, line, means_of
 
 PANELS = (("s", 1e3, "per verify cycle (ms)"), ("sample_s", 1.0, "per sample (s)"))
 
@@ -24,7 +24,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"The engine's own clock. Whisker: 95 % t interval on the log scale over rounds, {rounds_of(rows)}.{left_out}",
+        f"The engine's own clock. Point: {means_of(rows)}.{left_out}",
         label="block size (positions, anchor included)",
     )
 

@@ -10,7 +10,7 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
-from ..drawing.series import rounds_note
+from ..drawing.series import means_note
 
 SCHEDULED = ("scheduler", "candidate_block_sizes")
 PANELS = (("tau", "tokens per verify cycle (tau)"), ("decode_tokens_per_s", "decode speed (tokens/s)"))
@@ -27,8 +27,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"Whisker: 95 % t interval on the log scale over rounds, {rounds_of(rows)}. "
-        f"Block 1 is decoding token by token.{left_out}",
+        f"Point: {means_of(rows)}. Block 1 is decoding token by token.{left_out}",
         label="block size (positions, anchor included)",
     )
 
@@ -46,9 +45,9 @@ def curves(rows: Sequence[Row], column: str) -> list[Mode]:
     return modes(fixed, column, without=("block_size", *SCHEDULED))
 
 
-def rounds_of(rows: Sequence[Row]) -> str:
-    """Say how many rounds each cell has."""
-    return rounds_note(Counter(row["cell_id"] for row in rows).values())
+def means_of(rows: Sequence[Row]) -> str:
+    """Say what the points are, and of how many rounds each."""
+    return means_note(Counter(row["cell_id"] for row in rows).values())
 
 
 def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str = "-") -> None:

@@ -9,7 +9,7 @@ from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.numbers import digits
-from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, rounds_note, speed_label, speed_note, speed_of
+from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, means_note, speed_label, speed_note, speed_of
 
 SQL = f"""
 SELECT {CELL_COLUMNS}, r.round, r.environment->'gpu'->>0 AS gpu, {SPEED_COLUMNS}
@@ -51,8 +51,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     ax.margins(x=0.12)
     style.note(
         ax,
-        f"Bar: mean over rounds; whisker: 95 % t interval on the log scale; {rounds_note(map(len, rounds.values()))}. "
-        f"{speed_note(speed)}",
+        f"Bar: {means_note(map(len, rounds.values()))}. {speed_note(speed)}",
         label=speed_label(speed),
     )
 

@@ -8,7 +8,7 @@ from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.bars import ROOM
-from ..drawing.series import Cell, Look, cells, looks, name_few, rounds_note, speed_label, speed_note, speed_of
+from ..drawing.series import Cell, Look, cells, looks, means_note, name_few, speed_label, speed_note, speed_of
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from .backend_comparison import SQL
 
@@ -48,8 +48,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         else:
             _ticks(ax, found)
     style.legend_above(upper)
-    rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
-    caption = f"Speed: mean and 95 % t interval on the log scale, {rounds}."
+    caption = f"Speed: {means_note(len(cell.column(speed.name)) for cell in found)}."
     caption += f" {speed_note(speed)}\n{accuracy_note([row for cell in found for row in cell.rows])}"
     label = "weight format and its measured bits per weight (logarithmic)"
     if unknown:

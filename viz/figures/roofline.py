@@ -14,7 +14,7 @@ from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
 from ..drawing.numbers import percent
-from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, rounds_note
+from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, means_note
 
 SQL = f"""
 WITH reads AS (
@@ -123,10 +123,7 @@ def _height(known: Sequence[Cell]) -> tuple[float, float]:
 
 
 def _caption(known: Sequence[Cell], missing: str) -> str:
-    text = (
-        "Point: mean over rounds; whisker: 95 % t interval on the log scale; "
-        f"{rounds_note(len(cell.rows) for cell in known)}. Per cent: of the bandwidth at this working set."
-    )
+    text = f"Point: {means_note(len(cell.rows) for cell in known)}. Per cent: of the bandwidth at this working set."
     sources = {row["is_computed"] for cell in known for row in cell.rows} - {None}
     how = {frozenset({True}): "computed from sizes", frozenset({False}): "counted by the engines"}
     text += f"\nBytes: {how.get(frozenset(sources), 'counted by the engine or computed from sizes')}."

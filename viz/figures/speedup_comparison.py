@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...collate.statistics.verdicts import METHOD
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
@@ -54,7 +55,10 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
 def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> str:
     counts = [cell.rows[0]["ratio_n"] for cell in shown]
     has_interval = any(cell.rows[0]["ratio_low"] is not None for cell in shown)
-    what = "Whisker: 95 % interval over rounds for all of them together," if has_interval else "No interval:"
+    together = f" for all of them together, {METHOD}" if len(shown) > 1 else ""
+    few = "; of two rounds it is of little use" if has_interval and 2 in counts else ""
+    unit = "rounds, for these prompts" if shown[0].rows[0]["ratio_over"] == "rounds" else "rounds and prompts"
+    what = f"Whisker: 95 % interval over {unit}{together}{few};" if has_interval else "No interval, so not tested:"
     whisker = f"{what} {rounds_note(counts)}."
     text = f"Line at 1: {name_few(cell.name for cell in baselines)}. {whisker}"
     if len(baselines) == 1:

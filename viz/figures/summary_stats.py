@@ -31,10 +31,13 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     ax.set_xlim(0, min(ax.get_xlim()[1], ROOM * max(value for cell in found for value in cell.column(speed.name))))
     rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
     has_interval = any(over_formats(own[name], speed.name).low is not None for name in series)
-    interval = "thick line: its 95 % t interval over rounds that ran every format; " if has_interval else ""
+    interval = (
+        "thick line: its 95 % t interval over rounds that ran every format, for these prompts; " if has_interval else ""
+    )
     style.note(
         ax,
-        f"Marker: mean over formats; {interval}ticks: slowest and fastest format. {rounds} of each format. "
+        f"Marker: mean over formats of the geometric means over rounds; {interval}ticks: slowest and fastest format. "
+        f"{rounds} of each format. "
         f"{speed_note(speed)}",
         label=speed_label(speed),
     )

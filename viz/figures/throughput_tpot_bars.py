@@ -8,7 +8,7 @@ from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, modes, name_rows
-from ..drawing.series import rounds_note
+from ..drawing.series import means_note
 
 PANELS = (("decode_tokens_per_s", 1.0, "decode speed (tokens/s)"), ("tpot_s", 1e3, "time per output token (ms)"))
 
@@ -28,10 +28,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
                         va="center", fontsize=style.SMALL)  # fmt: skip
         ax.set_xlabel(label)
         ax.margins(x=0.1)
-    notes = rounds_note(len(mode.rows) for mode in found)
-    style.note(
-        style.panels(axes)[-1], f"Whisker: 95 % t interval on the log scale over rounds, {notes}.", label=PANELS[-1][2]
-    )
+    style.note(style.panels(axes)[-1], f"Bar: {means_note(len(mode.rows) for mode in found)}.", label=PANELS[-1][2])
 
 
 FIGURE = Figure(

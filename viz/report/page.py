@@ -13,7 +13,7 @@ from typing import Any
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...collate.statistics.noise import supports_percentile
 from ...core.contract.figure import Figure
-from ...core.contract.finding import Place
+from ...core.contract.finding import SEVERITIES, Place
 from ...core.errors import UsageError
 from ...core.files import write_whole
 from ...core.records.metrics import METRICS
@@ -29,7 +29,6 @@ _DETAILS = (
     "ttft_s", "tpot_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes", "peak_device_bytes",
     "energy_j",
 )  # fmt: skip
-_SEVERITIES = ("error", "warning", "note")
 _MOST_NOTES = 8
 _MOST_PLACES = 6
 _MOST_CHOICES = 24  # of a dimension; more are found by text
@@ -170,13 +169,16 @@ def _right(row: ComparisonRow) -> str:
     return f"It answers {percent(accuracy.value.value)}{around} of {accuracy.task} right."
 
 
-def _notes(comparison: Comparison, rounds: Mapping[str, str]) -> list[dict[str, str]]:
+def _notes(comparison: Comparison, rounds: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return what must be known before the figures, the worst first: ``kind``, ``text``, ``advice`` and ``rows``."""
-    notes = [{"kind": "warning", "text": text, "advice": "", "rows": ""} for text in comparison.warnings]
+    notes: list[dict[str, Any]] = [
+        {"kind": "warning", "text": text, "advice": "", "details": (), "rows": ""} for text in comparison.warnings
+    ]
     for found in comparison.findings:
         rows = _places(found.rows, rounds)
-        notes.append({"kind": found.severity, "text": found.text, "advice": found.advice, "rows": rows})
-    return sorted(notes, key=lambda line: _SEVERITIES.index(line["kind"]))
+        told = {"text": found.text, "advice": found.advice, "details": found.details[1:]}
+        notes.append({"kind": found.severity, **told, "rows": rows})
+    return sorted(notes, key=lambda line: SEVERITIES.index(line["kind"]))
 
 
 def _places(rows: Sequence[Place], rounds: Mapping[str, str]) -> str:

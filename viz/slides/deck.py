@@ -9,25 +9,29 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
+from ...core.contract.finding import SEVERITIES
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..drawing.numbers import by_unit, digits, interval, percent, with_interval
 from ..report.page import headline
 
+_SPEAKS_OF = {"rounds": "these prompts", "prompts": "other prompts of their kind too"}
 _MEASURED = (
     "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "
     "token ids. Warm-up samples are recorded and left out.",
-    "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, for all comparisons "
-    "together (Sidak); verdicts are read off them. Shown means are geometric.",
+    "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, n counting rounds; those of "
+    "several comparisons hold together ({correction}). Verdicts are read off them. They speak of {prompts}; two rounds "
+    "have one of little use, one round has none and is not tested. Shown means are geometric.",
     "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test.",
 )
 _IMPORTED = (
     "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
-    "Rounds of imports ran at different times: ratios have Welch's interval; a single round supports none.",
+    "Rounds of imports ran at different times: ratios have Welch's 95 % interval, n counting rounds; those of several "
+    "comparisons hold together ({correction}). They speak of {prompts}; two rounds have one of little use, one round "
+    "has none and is not tested. Shown means are geometric.",
     "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
 )
-_SEVERITIES = ("error", "warning", "note")
 
 
 class Row(Record):
@@ -142,13 +146,18 @@ def make_deck(
         notes=_notes(comparison),
         figures=tuple(pictures),
         missing=tuple(missing),
-        methods=_MEASURED if any(source.format == "decodebench" for source in sources) else _IMPORTED,
+        methods=_methods(comparison, is_measured=any(source.format == "decodebench" for source in sources)),
         environment=_environment(store, name),
         sources=sources,
         reproduce=reproduce,
         version=version("decodebench"),
         comparison=comparison,
     )
+
+
+def _methods(comparison: Comparison, *, is_measured: bool) -> tuple[str, ...]:
+    told = {"correction": comparison.correction, "prompts": _SPEAKS_OF[comparison.over]}
+    return tuple(line.format(**told) for line in (_MEASURED if is_measured else _IMPORTED))
 
 
 _PLACE = (
@@ -205,7 +214,7 @@ def _points(difference: Estimate) -> str:
 def _notes(comparison: Comparison) -> tuple[Note, ...]:
     found = [Note(kind="warning", text=text) for text in comparison.warnings]
     found += [Note(kind=one.severity, text=one.text, advice=one.advice) for one in comparison.findings]
-    return tuple(sorted(found, key=lambda note: _SEVERITIES.index(note.kind)))
+    return tuple(sorted(found, key=lambda note: SEVERITIES.index(note.kind)))
 
 
 def _environment(store: Store, experiment: str) -> tuple[Fact, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from rich import box
@@ -219,6 +219,23 @@ def _about_intervals(comparison: Comparison) -> Iterator[RenderableType]:
         )
     if any(row.ratio.n == 2 and row.ratio.low is not None for row in comparison.rows):
         yield Text("two rounds: their intervals are of little use; measure five and more", style="dim")
+    if any(row.verdict == "not tested" for row in comparison.rows):
+        yield Text("not tested: one round has no interval", style="dim")
+    if needed := sorted({row.rounds_needed for row in comparison.rows if _is_open(row) and row.rounds_needed}):
+        count = f"{needed[0]}" if len(needed) == 1 else f"{needed[0]} to {needed[-1]}"
+        yield Text(
+            f"no difference shown: about {count} rounds, by the ratios' own scatter, would narrow a 95 % interval down "
+            f"to {percent(comparison.min_effect)}",
+            style="dim",
+        )
+    problems = sorted({row.accuracy.value.n for row in comparison.rows if row.accuracy and row.accuracy.value.n})
+    if problems:
+        count = f"{problems[0]}" if len(problems) == 1 else f"{problems[0]} to {problems[-1]}"
+        yield Text(f"accuracy: its 95 % interval is over n = {count} problems, each counted once", style="dim")
+
+
+def _is_open(row: ComparisonRow) -> bool:
+    return row.verdict == "no difference shown"
 
 
 def _notes(comparison: Comparison) -> Iterator[RenderableType]:
@@ -235,11 +252,14 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
         if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, comparison.baseline)):
             style = "yellow" if row.accuracy.verdict == "lower" else "dim"
             yield Text(f"{row.cell.label}: {text}", style=style)
-    for kind, lines in (("warning", comparison.warnings), ("finding", comparison.findings)):
-        for line in lines[:_MOST_NOTES]:
-            yield Text(f"{kind}: {line}", style="yellow")
-        if len(lines) > _MOST_NOTES:
-            yield Text(f"{kind}: {len(lines) - _MOST_NOTES} more, in --json", style="yellow")
+    yield from _few([f"warning: {text}" for text in comparison.warnings])
+    yield from _few([f"finding ({found.severity}): {found}" for found in comparison.findings])
+
+
+def _few(lines: Sequence[str]) -> Iterator[RenderableType]:
+    yield from (Text(line, style="yellow") for line in lines[:_MOST_NOTES])
+    if len(lines) > _MOST_NOTES:
+        yield Text(f"{len(lines) - _MOST_NOTES} more, in --json", style="yellow")
 
 
 def _divergence(divergence: Divergence) -> str:

@@ -7,31 +7,23 @@ import keyword
 import re
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
+from ...host.provenance import own_requirement
 from ..output import CONTEXT, echo, json_option, print_json
+from .kinds import KINDS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATES = Path(__file__).parent / "template"
 
-# kind -> what it does, and what a plugin of it needs installed
-_KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "ngram": ("n-gram decoder: repeats what followed the same tokens before", ("decodebench", "pydantic>=2.9")),
-    "prompt-lookup": (
-        "prompt-lookup decoding: drafts from the prompt, verifies with the model",
-        ("decodebench[transformers]", "pydantic>=2.9"),
-    ),
-}
-
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(_KINDS)), default="ngram", help="Which decoder to start from.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="ngram", help="What to start from.")
 @json_option
 def new(name: str, kind: str, as_json: bool) -> None:
     """Write a plugin to start from: a package that is complete, tested and measured.
@@ -56,7 +48,7 @@ def new(name: str, kind: str, as_json: bool) -> None:
         return
     for path in files:
         echo(folder / path)
-    echo(f"next: cd {name} && pip install -e . && pytest")
+    echo(f"next: cd {name} && pip install -e '.[test]' && pytest")
 
 
 def _check_name(name: str, module: str) -> None:
@@ -65,8 +57,9 @@ def _check_name(name: str, module: str) -> None:
         raise UsageError(f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(f"name {name!r}: Python has a word or module {module!r} of its own; choose another")
-    if name in installed_plugins().backends:
-        raise UsageError(f"name {name!r}: there is a backend of this name already; choose another")
+    for known in installed_plugins().plugins:
+        if any(name in names for names in known.provides.values()):
+            raise UsageError(f"name {name!r}: plugin {known.name!r} provides something of this name; choose another")
     found = importlib.util.find_spec(module)
     if found is not None and found.origin is not None:  # a mere folder of that name is no module
         raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another")
@@ -76,7 +69,7 @@ def _files(name: str, module: str, kind: str) -> dict[str, str]:
     """Return every file of the package, by its path."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    summary, requirements = _KINDS[kind]
+    described = KINDS[kind]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
@@ -85,8 +78,8 @@ def _files(name: str, module: str, kind: str) -> dict[str, str]:
         "module": module,
         "class_name": "".join(word.capitalize() for word in name.split("-")),
         "kind": kind,
-        "summary": summary,
-        "requirements": requirements,
+        "described": described,
+        "own_requirement": own_requirement,
     }
     templates = {
         "pyproject.toml": "pyproject.toml",
@@ -94,8 +87,8 @@ def _files(name: str, module: str, kind: str) -> dict[str, str]:
         ".gitignore": "gitignore",
         ".github/workflows/test.yml": "workflow.yml",
         f"src/{module}/__init__.py": "plugin.py",
-        f"src/{module}/backend.py": f"{kind}.py",
-        f"tests/test_{module}.py": "tests.py",
+        f"src/{module}/{described.part}.py": f"{kind}.py",
+        f"tests/test_{module}.py": f"{described.part}_tests.py",
     }
     made = {path: environment.get_template(f"{source}.j2").render(facts) for path, source in templates.items()}
     return made | {f"src/{module}/py.typed": ""}

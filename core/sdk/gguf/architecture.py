@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..decoder_config import DecoderConfig, rope_type
+from ..yarn import Yarn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,10 +100,14 @@ class Shape(DecoderConfig):
             writer.add_rope_scaling_type(RopeScalingType.LINEAR)
             writer.add_rope_scaling_factor(float(self.rope["factor"]))
         elif kind == "yarn":
+            yarn = Yarn.read(self.rope, self.context, "config.json")
             writer.add_rope_scaling_type(RopeScalingType.YARN)
-            writer.add_rope_scaling_factor(float(self.rope["factor"]))
-            original = self.rope.get("original_max_position_embeddings") or self.context
-            writer.add_rope_scaling_orig_ctx_len(int(original))
+            writer.add_rope_scaling_factor(yarn.factor)
+            writer.add_rope_scaling_orig_ctx_len(yarn.original_context)
+            writer.add_rope_scaling_yarn_beta_fast(yarn.beta_fast)
+            writer.add_rope_scaling_yarn_beta_slow(yarn.beta_slow)
+            # llama.cpp multiplies the usual factor in by itself, and ignores yarn_attn_factor beside it
+            writer.add_rope_scaling_attn_factors(yarn.attention_factor / yarn.usual_attention_factor)
 
 
 def interleave_rows(tensor: np.ndarray, heads: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ModelError
 from ..checkpoint import Checkpoint, StoredTensor
-from ..decoder_config import rope_divisors
+from ..decoder_config import rope_divisors, rope_type
 from .architecture import Shape, Target, interleave_rows
 from .formats import FILE_TYPES
 from .tokenizer import Vocabulary
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
 
-CONVERTER_VERSION = "1"
+CONVERTER_VERSION = "2"
 """Part of the cache key; raised whenever the file's content changes."""
 
 _TYPE_OF = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
@@ -46,6 +46,9 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
     from gguf import GGMLQuantizationType, GGUFWriter
 
     shape = Shape.read(checkpoint)
+    if rope_type(shape.rope) == "yarn" and not shape.rope.get("truncate", True):
+        config = checkpoint.folder / "config.json"
+        raise ModelError(f"{config}: yarn with truncate = false is not supported: llama.cpp rounds the bounds")
     vocabulary = Vocabulary.read(checkpoint, shape.vocab)
     plan = list(_plan(checkpoint, shape.targets()))
     matrix_type = GGMLQuantizationType[type_name.upper()]

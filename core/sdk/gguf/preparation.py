@@ -14,6 +14,7 @@ from ...foreign_text import path_part
 from ..models import file_hash
 from .facts import GgufFacts, fallback_notes, inspect_gguf
 from .formats import FILE_TYPES, UNQUANTISED
+from .metadata import find_gguf
 
 _FILE = "model.gguf"
 _FACTS = "facts.json"
@@ -27,7 +28,7 @@ def prepare_gguf(model: ResolvedModel, quantisation: str, cache: ModelCache) -> 
     """
     if quantisation not in FILE_TYPES:
         raise ModelError(f"llama.cpp has no quantisation {quantisation!r}; known: {', '.join(FILE_TYPES)}")
-    existing = _existing_gguf(model.path)
+    existing = find_gguf(model.path)
     if existing is None:
         return _prepared(model, quantisation, _from_checkpoint(model, quantisation, cache))
     facts = inspect_gguf(existing)
@@ -39,22 +40,6 @@ def prepare_gguf(model: ResolvedModel, quantisation: str, cache: ModelCache) -> 
             f"only f32, f16 and bf16 files can be quantised: ask for {facts.quantisation}"
         )
     return _prepared(model, quantisation, _requantised(model, existing, quantisation, cache))
-
-
-def _existing_gguf(path: Path) -> Path | None:
-    """Return the model's own GGUF file; None for a checkpoint folder."""
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise ModelError(f"{path}: neither a folder nor a .gguf file")
-        return path
-    if not path.is_dir():
-        raise ModelError(f"{path}: does not exist")
-    files = sorted(path.glob("*.gguf"))
-    if not files or any(path.glob("*.safetensors")):
-        return None
-    if len(files) > 1:
-        raise ModelError(f"{path}: holds {len(files)} .gguf files; name one: {', '.join(f.name for f in files)}")
-    return files[0]
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:

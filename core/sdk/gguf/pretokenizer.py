@@ -1,14 +1,16 @@
-"""Which of the engine's pre-tokenizers does what a ``tokenizer.json`` says."""
+"""How texts are cut before their pieces are merged: by the engine's name for it, and as a ``tokenizer.json`` says it.
+
+The expressions of a name are those of llama.cpp (src/llama-vocab.cpp) in the form that the models' own files have.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
-
-SPACE = "\u2581"
-"""What SentencePiece writes for a space."""
+from .sentencepiece import SPACE
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -19,14 +21,40 @@ _QWEN35 = (
     r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _DIGITS = r"\p{N}"
+_CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 
-# the steps of the pre-tokenizer, by the name that the engine has for them
-_KNOWN: dict[tuple[str, ...], str] = {
-    (_QWEN2,): "qwen2",
-    (_QWEN35,): "qwen35",
-    (_GPT2,): "gpt-2",
-    (_DIGITS, _GPT2): "smollm",
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A byte-level kind of tokenizer.
+
+    Attributes:
+        steps: the expressions by which a text is cut, one after another.
+        ignores_merges: whether a piece that is a token is taken whole, whatever the merges.
+        adds_bos: whether the begin token comes first where a file does not say so.
+    """
+
+    steps: tuple[str, ...]
+    ignores_merges: bool = False
+    adds_bos: bool = False
+
+
+_BY_KIND: dict[Kind, str] = {
+    Kind((_GPT2,)): "gpt-2 phi-2 gigachat a.x-4.0 mellum mpt olmo jais trillion granite-docling exaone4",
+    Kind((_DIGITS, _GPT2)): "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2",
+    Kind((_LLAMA3,), ignores_merges=True, adds_bos=True): "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral "
+    "midm-2.0 lfm2",
+    Kind((_LLAMA3,), ignores_merges=True): "glm4 glm5",
+    Kind((_LLAMA3,)): "smaug-bpe dbrx chatglm-bpe",
+    Kind((_QWEN2,)): "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
+    Kind((_QWEN35,)): "qwen35",
+    Kind(("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK, r"\p{N}")): "deepseek-coder",
 }
+KINDS: dict[str, Kind] = {name: kind for kind, names in _BY_KIND.items() for name in names.split()}
+"""The kinds that can be rebuilt exactly, by the value of ``tokenizer.ggml.pre``."""
+
+# the steps of the pre-tokenizer, by the name that the engine has for them; llama's has two
+_NAMED = {kind.steps: names.split()[0] for kind, names in _BY_KIND.items() if kind.steps != (_LLAMA3,)}
 
 
 def engine_name(path: Path, source: dict[str, Any]) -> str:
@@ -46,9 +74,9 @@ def engine_name(path: Path, source: dict[str, Any]) -> str:
     if steps == (_LLAMA3,):
         # the same expression under two names; only the first looks whole words up before merging
         return "llama-bpe" if source["model"].get("ignore_merges") else "smaug-bpe"
-    if steps not in _KNOWN:
+    if steps not in _NAMED:
         raise ModelError(f"{path}: pre_tokenizer {list(steps)} is not one that llama.cpp has")
-    return _KNOWN[steps]
+    return _NAMED[steps]
 
 
 def adds_space_prefix(path: Path, source: dict[str, Any]) -> bool:

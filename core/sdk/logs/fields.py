@@ -175,6 +175,10 @@ class Fields:
         value: JsonValue = self.content.get(name)
         return value
 
+    def beyond(self, *known: str) -> dict[str, JsonValue]:
+        """Return what the object has besides these fields, as it is; nulls are left out."""
+        return {name: self.anything(name) for name in self.content if name not in known and self.has(name)}
+
     def _inner(self, name: str, value: object) -> Fields:
         if not isinstance(value, dict):
             raise self.fail(name, f"{_shown(value)} is no object")
@@ -198,6 +202,17 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise self.fail(name, f"{_shown(value)} is no whole number from {least} to {most}")
         return value
+
+
+def flat(content: Mapping[str, Any], within: str = "") -> dict[str, JsonValue]:
+    """Return the values of objects within objects by their dotted names; nulls and what is empty are left out."""
+    found: dict[str, JsonValue] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{within}{name}.")
+        elif value not in (None, "", []):
+            found[within + name] = value
+    return found
 
 
 def check_plain(row: Fields) -> None:

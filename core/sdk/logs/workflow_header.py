@@ -68,10 +68,10 @@ class Facts:
         name = (self.get("device") or "default").lower()
         return None if name == "default" else "cpu" if name in _CPU_COMPILERS else name
 
-    def seed(self) -> int:
-        """Return the seed; 0 where it is unknown or no number."""
+    def seed(self) -> int | None:
+        """Return the seed; None where it is unknown or no number."""
         text = self.get("seed") or ""
-        return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
+        return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
     def environment(self) -> Environment | None:
         """Return host and system; None where nothing of them is known."""

@@ -1,4 +1,4 @@
-"""A Llama, Qwen2 or Qwen3 language model over caches that the caller owns."""
+"""A Llama, Qwen2, Qwen3 or Qwen3-MoE language model over caches that the caller owns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import ModelError
 from ..checkpoint import Checkpoint
-from ..decoder_config import DecoderConfig
+from ..decoder_config import ARCHITECTURES, DecoderConfig
+from .feed_forward import ExpertsShape
 from .kv_cache import KeyValueCache
 from .layer_tensors import layer_reader
 from .matrix import Matrix
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+_MOE = "Qwen3MoeForCausalLM"  # Qwen3's layers with a mixture of experts in some or all of them
 _PREFILL_CHUNK = 512  # tokens per forward of a long prompt: bounds the mask and the activations
 
 
@@ -30,20 +32,42 @@ def read_config(folder: Path) -> DecoderConfig:
     """Read and check a model's configuration without opening its weights.
 
     Raises:
-        ModelError: no folder of the Llama, Qwen2 or Qwen3 family, or a feature that is not supported.
+        ModelError: no folder of the Llama, Qwen2, Qwen3 or Qwen3-MoE family, or a feature that is not supported.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is no Hugging Face folder (config.json and safetensors)")
-    config = DecoderConfig.read(Checkpoint(folder))
+    checkpoint = Checkpoint(folder)
+    _refuse_hybrid(checkpoint)
+    config = DecoderConfig.read(checkpoint, {**ARCHITECTURES, _MOE: "qwen3"})
     check_rotary(config, str(folder / "config.json"))
+    if checkpoint.config["architectures"][0] == _MOE:
+        ExpertsShape.read(checkpoint, config.layers)
     return config
+
+
+def _refuse_hybrid(checkpoint: Checkpoint) -> None:
+    """Refuse layers that keep a running state (Qwen3-Next, Qwen3.5, Qwen3.6): it has no earlier end to go back to."""
+    inner = checkpoint.config.get("text_config")
+    for config in (checkpoint.config, inner if isinstance(inner, dict) else {}):
+        fields = [name for name in config if name.startswith("linear_num_") or name == "full_attention_interval"]
+        said = [f"{name} = {config[name]!r}" for name in fields]
+        types = config.get("layer_types")
+        if isinstance(types, list) and "linear_attention" in types:
+            said.insert(0, "layer_types names linear_attention")
+        if said:
+            name = checkpoint.config.get("architectures")
+            raise ModelError(
+                f"{checkpoint.folder / 'config.json'}: {said[0]}: a hybrid model ({name}) is not supported: the "
+                "state of its Gated DeltaNet layers cannot be taken back to the last accepted token; only models "
+                "whose every layer is attention are"
+            )
 
 
 class CausalLM:
     """Embedding, layers and head.
 
     Args:
-        folder: a Hugging Face folder of the Llama, Qwen2 or Qwen3 family.
+        folder: a Hugging Face folder of the Llama, Qwen2, Qwen3 or Qwen3-MoE family.
         dtype: number format of weights and activations.
         device: where it lives.
         is_packed: reorder the matrices for small blocks (CPU, float32).
@@ -55,12 +79,19 @@ class CausalLM:
     def __init__(self, folder: Path, dtype: torch.dtype, device: str, *, is_packed: bool = True) -> None:
         self.config = config = read_config(folder)
         self.device, self.dtype = device, dtype
-        weights = Weights(Checkpoint(folder), dtype, device)
+        checkpoint = Checkpoint(folder)
+        weights = Weights(checkpoint, dtype, device)
+        has_experts = checkpoint.config["architectures"][0] == _MOE
+        experts = ExpertsShape.read(checkpoint, config.layers) if has_experts else None
         self._shape = shape = StackShape.of(config, is_causal=True)
         self.rotary = Rotary(config, dtype, device)
         self.embedding = weights.read("model.embed_tokens.weight", (config.vocab, config.width))
-        read = layer_reader(weights, config, "model.layers.")
-        layers = [Layer(shape, partial(read, index), is_packed=is_packed) for index in range(config.layers)]
+        read = layer_reader(weights, config, "model.layers.", experts)
+        own = [experts if experts and index in experts.layers else None for index in range(config.layers)]
+        layers = [
+            Layer(shape, partial(read, index), is_packed=is_packed, experts=own[index])
+            for index in range(config.layers)
+        ]
         self.stack = Stack(shape, layers, self.rotary, device)
         self.final_norm = Norm(weights.read("model.norm.weight", (config.width,)), config.norm_eps)
         self.has_own_head = not config.tied
@@ -76,9 +107,11 @@ class CausalLM:
 
     @property
     def read_weight_bytes(self) -> int:
-        """Bytes of weights that a forward of one token reads: an untied input table is only gathered from."""
-        tables = self.embedding.numel() if self.has_own_head else 0
-        return (self.parameters - tables) * self.dtype.itemsize
+        """Bytes of weights that a forward of one token reads: of an untied input table a row, of experts its own."""
+        idle = self.embedding.numel() if self.has_own_head else 0
+        parts = [layer.feed_forward for layer in self.stack.layers]
+        idle += sum(part.parameters - part.read_parameters for part in parts)
+        return (self.parameters - idle) * self.dtype.itemsize
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -113,13 +146,14 @@ class CausalLM:
             ids: [R, n].
             place: where they stand.
             cache: ``KeyValueCache.rows(R)``; the tables of ``rotary`` must reach as far as ``place``.
-            taps: layers whose output is wanted.
+            taps: layers whose output is wanted; the last one's is taken behind the final norm, as transformers'
+                ``hidden_states`` has it.
 
         Returns:
             Logits [R, n, V], and the features [R, n, len(taps) x width] (None without taps).
         """
-        hidden, tapped = self.stack(self.embed(ids), place, cache, taps)
-        return self.logits(self.final_norm(hidden)), _features(tapped)
+        hidden, features = self._evaluate(ids, place, cache, taps)
+        return self.logits(hidden), features
 
     def prefill(
         self, ids: Tensor, cache: Tensor, taps: Sequence[int] = (), start: int = 0
@@ -134,14 +168,17 @@ class CausalLM:
         parts: list[Tensor] = []
         for first in range(0, ids.shape[1], _PREFILL_CHUNK):
             chunk = ids[:, first : first + _PREFILL_CHUNK]
-            hidden, tapped = self.stack(self.embed(chunk), Span(start + first, chunk.shape[1]), cache, taps)
-            features = _features(tapped)
+            hidden, features = self._evaluate(chunk, Span(start + first, chunk.shape[1]), cache, taps)
             if features is not None:
                 parts.append(features)
-        return self.logits(self.final_norm(hidden[:, -1:])), torch.cat(parts, dim=1) if parts else None
+        return self.logits(hidden[:, -1:]), torch.cat(parts, dim=1) if parts else None
 
+    def _evaluate(self, ids: Tensor, place: Place, cache: Tensor, taps: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Return normalised states [R, n, width], and what was tapped side by side."""
+        import torch
 
-def _features(tapped: Sequence[Tensor]) -> Tensor | None:
-    import torch
-
-    return torch.cat(list(tapped), dim=-1) if tapped else None
+        hidden, tapped = self.stack(self.embed(ids), place, cache, taps)
+        hidden = self.final_norm(hidden)
+        last = self.config.layers - 1
+        found = [hidden if tap == last else states for tap, states in zip(taps, tapped, strict=True)]
+        return hidden, torch.cat(found, dim=-1) if found else None

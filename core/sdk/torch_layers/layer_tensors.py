@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..decoder_config import DecoderConfig
+from .feed_forward import ExpertsShape
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ def layer_tensors(config: DecoderConfig, *, has_head_norms: bool) -> dict[str, t
     }
 
 
-def layer_reader(weights: Weights, config: DecoderConfig, prefix: str) -> Callable[[int, str], Tensor | None]:
+def layer_reader(
+    weights: Weights, config: DecoderConfig, prefix: str, experts: ExpertsShape | None = None
+) -> Callable[[int, str], Tensor | None]:
     """Return a function that reads a tensor by layer and by its name within the layer.
 
     Only attention projections may have a bias; other biases stay unread, which ``Weights.refuse_rest`` reports.
     """
     shapes = layer_tensors(config, has_head_norms=config.arch == "qwen3")
+    shapes |= experts.tensors(config.width) if experts else {}
 
     def read(layer: int, name: str) -> Tensor | None:
         full = f"{prefix}{layer}.{name}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Read = Callable[[str], "Tensor | None"]
+"""Gives a tensor of the checkpoint by its name below the layer; None where there is none."""
 
 _PACKED_ROWS = 16  # the block length that the packed layout is chosen for; it serves any other
 
@@ -28,6 +31,22 @@ class Matrix:
     def __call__(self, rows: Tensor) -> Tensor:
         """Multiply: [..., in] -> [..., out]."""
         return self._apply(rows)
+
+
+def joined(read: Read, names: Sequence[str], *, is_packed: bool) -> Matrix:
+    """Stack the output rows of several projections, and their biases where all have one, into one matrix."""
+    import torch
+
+    weights = [required(read, f"{name}.weight") for name in names]
+    biases = [bias for name in names if (bias := read(f"{name}.bias")) is not None]
+    return Matrix(torch.cat(weights), torch.cat(biases) if len(biases) == len(names) else None, is_packed=is_packed)
+
+
+def required(read: Read, name: str) -> Tensor:
+    """Read a tensor whose presence was checked."""
+    tensor = read(name)
+    assert tensor is not None, f"{name} was checked to be in the checkpoint"
+    return tensor
 
 
 def _can_pack(weight: Tensor) -> bool:

@@ -42,7 +42,7 @@ class Place(ABC):
         Args:
             device: where the mask goes.
             is_causal: a token sees no token behind it (in a tree: only its ancestors).
-            window: a token sees at most so many positions back, itself included.
+            window: a token sees at most so many positions back, itself included, and as many ahead where it may.
         """
 
 
@@ -73,7 +73,7 @@ class Span(Place):
         if is_causal:
             seen = seen.tril(self.start - self.first)
         if needs_window and window is not None:
-            seen = seen.triu(self.start - self.first - window + 1)
+            seen = seen.triu(self.start - self.first - window + 1).tril(self.start - self.first + window - 1)
         return seen[None]
 
 
@@ -111,4 +111,4 @@ class Rows(Place):
         slots = torch.arange(self.extent, device=device)  # [K]
         own = self._positions[:, :, None]  # [R, n, 1]
         seen = slots <= own if is_causal else slots < self._ends.expand(-1, self.n, -1)
-        return seen if window is None else seen & (slots > own - window)
+        return seen if window is None else seen & ((slots - own).abs() < window)

@@ -8,19 +8,15 @@ from typing import TYPE_CHECKING
 
 from ..decoder_config import DecoderConfig
 from ..torch_device import plan_no_attention
-from .matrix import Matrix
+from .feed_forward import Experts, ExpertsShape, GatedUnit
+from .matrix import Read, joined, required
 from .norm import Norm
 from .rotary import Rotary, rotate
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from .place import Place
-
-Read = Callable[[str], "Tensor | None"]
-"""Gives a tensor of the checkpoint by its name below the layer; None where there is none."""
-
 
 Run = Callable[[int, "Tensor"], "Tensor"]
 """Runs one layer: its index and its input [R, n, width] to its output."""
@@ -33,6 +29,7 @@ class StackShape:
     """Sizes of a stack of layers.
 
     Attributes:
+        causal: whether a token of each layer sees no token behind it.
         windows: sliding window of each layer in positions; None sees everything.
     """
 
@@ -42,12 +39,18 @@ class StackShape:
     kv_heads: int
     head_dim: int
     norm_eps: float
-    is_causal: bool
+    causal: tuple[bool, ...]
     windows: tuple[int | None, ...]
 
     @classmethod
-    def of(cls, config: DecoderConfig, *, is_causal: bool, windows: Sequence[int | None] | None = None) -> StackShape:
-        """Take the sizes of a configuration."""
+    def of(
+        cls,
+        config: DecoderConfig,
+        *,
+        is_causal: bool | Sequence[bool],
+        windows: Sequence[int | None] | None = None,
+    ) -> StackShape:
+        """Take the sizes of a configuration; ``is_causal`` is of all layers, or of each."""
         return cls(
             width=config.width,
             layers=config.layers,
@@ -55,23 +58,33 @@ class StackShape:
             kv_heads=config.kv_heads,
             head_dim=config.head_dim,
             norm_eps=config.norm_eps,
-            is_causal=is_causal,
+            causal=(is_causal,) * config.layers if isinstance(is_causal, bool) else tuple(is_causal),
             windows=tuple(windows or [None] * config.layers),
         )
 
 
 class Layer:
-    """The weights of one layer; projections that read the same input are one matrix."""
+    """The weights of one layer; projections that read the same input are one matrix.
 
-    def __init__(self, shape: StackShape, read: Read, *, is_packed: bool) -> None:
+    Args:
+        shape: the sizes.
+        read: gives its tensors.
+        is_packed: reorder the matrices for small blocks (CPU, float32).
+        experts: what its feed-forward part is made of; None is a single unit.
+    """
+
+    def __init__(self, shape: StackShape, read: Read, *, is_packed: bool, experts: ExpertsShape | None = None) -> None:
         import torch
 
-        self.input_norm = Norm(_required(read, "input_layernorm.weight"), shape.norm_eps)
-        self.post_norm = Norm(_required(read, "post_attention_layernorm.weight"), shape.norm_eps)
-        self.qkv = _joined(read, [f"self_attn.{part}_proj" for part in "qkv"], is_packed)
-        self.output = _joined(read, ["self_attn.o_proj"], is_packed)
-        self.gate_up = _joined(read, ["mlp.gate_proj", "mlp.up_proj"], is_packed)
-        self.down = _joined(read, ["mlp.down_proj"], is_packed)
+        self.input_norm = Norm(required(read, "input_layernorm.weight"), shape.norm_eps)
+        self.post_norm = Norm(required(read, "post_attention_layernorm.weight"), shape.norm_eps)
+        self.qkv = joined(read, [f"self_attn.{part}_proj" for part in "qkv"], is_packed=is_packed)
+        self.output = joined(read, ["self_attn.o_proj"], is_packed=is_packed)
+        self.feed_forward: GatedUnit | Experts
+        if experts:
+            self.feed_forward = Experts(experts, read, is_packed=is_packed)
+        else:
+            self.feed_forward = GatedUnit(read, is_packed=is_packed)
         query, key = read("self_attn.q_norm.weight"), read("self_attn.k_norm.weight")
         self.head_norm: Norm | None = None  # for queries and keys side by side
         self.key_norm: Norm | None = None
@@ -82,7 +95,7 @@ class Layer:
     @property
     def parameters(self) -> int:
         """Number of weights."""
-        matrices = sum(m.parameters for m in (self.qkv, self.output, self.gate_up, self.down))
+        matrices = sum(part.parameters for part in (self.qkv, self.output, self.feed_forward))
         heads = 0 if self.key_norm is None else 2 * self.key_norm.weight.numel()
         return matrices + self.input_norm.weight.numel() + self.post_norm.weight.numel() + heads
 
@@ -117,12 +130,12 @@ class Stack:
             The last layer's output [R, n, width] before the final norm, and the outputs of ``taps`` in their order.
         """
         cos, sin = place.angles(self.rotary)
-        masks = {window: self._mask(place, window, hidden) for window in set(self.shape.windows)}
+        views = list(zip(self.shape.causal, self.shape.windows, strict=True))
+        masks = {view: self._mask(place, *view) for view in set(views)}
         tapped: dict[int, Tensor] = {}
 
         def run(index: int, hidden: Tensor) -> Tensor:
-            mask = masks[self.shape.windows[index]]
-            return self._layer(self.layers[index], hidden, (cos, sin), place, cache[index], mask)
+            return self._layer(self.layers[index], hidden, (cos, sin), place, cache[index], masks[views[index]])
 
         for index in range(len(self.layers)):
             hidden = run(index, hidden) if around is None else around(index, run, hidden)
@@ -130,9 +143,9 @@ class Stack:
                 tapped[index] = hidden
         return hidden, [tapped[index] for index in taps]
 
-    def _mask(self, place: Place, window: int | None, hidden: Tensor) -> Tensor | None:
+    def _mask(self, place: Place, is_causal: bool, window: int | None) -> Tensor | None:
         """Return the mask for queries that are grouped by key head: [R or 1, 1, group x n, K]."""
-        mask = place.mask(self._device, is_causal=self.shape.is_causal, window=window)
+        mask = place.mask(self._device, is_causal=is_causal, window=window)
         if mask is None:
             return None
         return mask.repeat(1, self.shape.heads // self.shape.kv_heads, 1)[:, None]
@@ -144,7 +157,8 @@ class Stack:
         limit = 8 * len(self.layers)  # each layer is traced for one token, for a block and for a prompt
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
         self._enter = torch.compile(self._enter)  # type: ignore[method-assign]
-        self._leave = torch.compile(self._leave)  # type: ignore[method-assign]
+        if all(isinstance(layer.feed_forward, GatedUnit) for layer in self.layers):  # which experts run is not known
+            self._leave = torch.compile(self._leave)  # type: ignore[method-assign]
 
     def _layer(
         self,
@@ -173,11 +187,8 @@ class Stack:
 
     def _leave(self, layer: Layer, hidden: Tensor, mixed: Tensor) -> Tensor:
         """Project what attention mixed, and run the feed-forward part."""
-        import torch.nn.functional as F
-
         hidden = hidden + layer.output(mixed)
-        gate, up = layer.gate_up(layer.post_norm(hidden)).chunk(2, dim=-1)
-        return hidden + layer.down(F.silu(gate) * up)
+        return hidden + layer.feed_forward(layer.post_norm(hidden))
 
 
 def _attend(query: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
@@ -193,20 +204,3 @@ def _attend(query: Tensor, cache: Tensor, mask: Tensor | None) -> Tensor:
     keys, values = cache.transpose(2, 3)  # [R, kv heads, K, d] each
     mixed = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask)
     return mixed.view(rows, kv_heads, -1, n, head_dim).permute(0, 3, 1, 2, 4).reshape(rows, n, heads * head_dim)
-
-
-def _joined(read: Read, names: Sequence[str], is_packed: bool) -> Matrix:
-    """Stack the output rows of several projections into one matrix."""
-    import torch
-
-    weights = [_required(read, f"{name}.weight") for name in names]
-    biases = [read(f"{name}.bias") for name in names]
-    given: list[torch.Tensor] = [bias for bias in biases if bias is not None]
-    bias = torch.cat(given) if len(given) == len(names) else None
-    return Matrix(torch.cat(weights), bias, is_packed=is_packed)
-
-
-def _required(read: Read, name: str) -> Tensor:
-    tensor = read(name)
-    assert tensor is not None, f"{name} was checked to be in the checkpoint"
-    return tensor

@@ -123,7 +123,7 @@ class ConsoleLog(LogParser):
 
     name: ClassVar[str] = "dflash-console"
     summary: ClassVar[str] = "console log of a DFlash script: aggregates, no samples"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a figure, or for start-up lines with their tags."""

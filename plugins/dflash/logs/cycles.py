@@ -81,7 +81,7 @@ class CycleTrace(LogParser):
 
     name: ClassVar[str] = "dflash-cycles"
     summary: ClassVar[str] = "cycle traces of the DFlash scripts: JSONL, one line per verify cycle"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of a row."""
@@ -175,10 +175,9 @@ def _limit(runs: Sequence[_Traced]) -> int | None:
 
 
 def _run(run_id: str, traced: _Traced, limit: int | None, cut: str | None) -> Run:
-    longest = max(trace.output_tokens(limit) for trace in traced.traces.values())
     notes = ["output_tokens counts what the cycles gained: a stop token within the last one is not in the trace"]
     if limit is None:
-        notes.append("the token limit is not in the file: max_new_tokens is the longest output")
+        notes.append("the token limit is not in the file")
     else:
         notes.append(f"the token limit is not in the file: {limit} is where shortened blocks end")
     if traced.is_seeded and traced.mode != "baseline":
@@ -190,8 +189,8 @@ def _run(run_id: str, traced: _Traced, limit: int | None, cut: str | None) -> Ru
         cut=cut,
         notes=[*notes, missing_note(_MISSING)],
         task=traced.dataset,
-        samples=len(traced.traces),
-        max_new_tokens=max(longest, limit or 0),
+        samples=None if cut else len(traced.traces),
+        max_new_tokens=limit,
         first_step_is_prefill=True,
     )
 

@@ -12,8 +12,8 @@ from ....core.records.schema import Environment, Run
 UNKNOWN = "unknown"
 BASELINE: Mapping[str, JsonValue] = {"block_size": 1}
 """Options of a baseline: the same loop with blocks of one token."""
-MODE = "published_mode"
-"""Key of ``Run.settings``: baseline, vanilla, speculative, dynamic or multiround, as the scripts call it."""
+MODE = "mode"
+"""Key of ``Run.conditions``: baseline, vanilla, speculative, dynamic or multiround, as the scripts call it."""
 
 
 def make_run(
@@ -38,7 +38,7 @@ def make_run(
         known: further fields that the file does tell.
     """
     outcome = {"status": "incomplete", "reason": cut} if cut else {}
-    fields = {"model": UNKNOWN, "samples": 0, "max_new_tokens": 1, **outcome, **known}
+    fields = {"model": UNKNOWN, **outcome, **known}
     return Run(
         run_id=run_id,
         experiment="",
@@ -50,8 +50,8 @@ def make_run(
         quantisation=UNKNOWN,
         device=UNKNOWN,
         options=dict(options),
-        warmup=0,
-        settings={MODE: mode, **(settings or {})},
+        conditions={MODE: mode},
+        settings=dict(settings or {}),
         notes=tuple(notes),
         **fields,
     )
@@ -59,7 +59,7 @@ def make_run(
 
 def missing_note(names: Sequence[str]) -> str:
     """Say what a file does not tell."""
-    return f"not in the file: {', '.join(names)}; those fields are unknown or hold defaults"
+    return f"not in the file: {', '.join(names)}; those fields are unknown"
 
 
 def environment(gpu: str | None, cuda: str | None, torch: str | None) -> Environment | None:

@@ -53,9 +53,11 @@ _METHOD_OPTIONS: _Readers = {
     "candidate_block_sizes": Fields.counts,
     "round_block_sizes": Fields.counts,
 }
+_METHODS = ("speculative", "dynamic", "multiround")
 _SCHEDULERS = {"ewma_performance": "ewma"}  # name in older files -> name since
 _SUMMARIES = ("profile_summary", "seed_summary", "candidate_summary")
 _WHERE = ("rank", "dataset_row_idx", "turn_index", "local_batch_idx")
+_OF_ROW = ("dataset", "prompt_text", "input_text", "baseline", *_METHODS, *_WHERE)
 _MISSING = ("model", "draft", "machine", "sampling", "times of single tokens", "token ids")
 
 
@@ -97,7 +99,7 @@ class SampleRows(LogParser):
 
     name: ClassVar[str] = "dflash-samples"
     summary: ClassVar[str] = "result rows of the DFlash scripts: JSONL, one line per prompt"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of a row."""
@@ -126,7 +128,7 @@ def _results(row: Fields) -> Iterator[_Result]:
     baseline = row.inner("baseline") if row.has("baseline") else None
     if baseline:
         yield _result("baseline", BASELINE, row, baseline)
-    methods = [name for name in ("speculative", "dynamic", "multiround") if row.has(name)]
+    methods = [name for name in _METHODS if row.has(name)]
     if not (baseline or methods):
         raise row.fail("speculative", "the row has neither a baseline nor a method's result")
     for name in methods:
@@ -256,8 +258,8 @@ def _limit(results: Sequence[_Result]) -> int | None:
 
 def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | None) -> Run:
     first = members[0]
-    longest = max(1, *(result.tokens for result in members))
-    inputs = [result.row.content for result in members]
+    pairs = [(row.get("input_text"), row.get("prompt_text")) for row in (result.row.content for result in members)]
+    known = [(given, prompt) for given, prompt in pairs if None not in (given, prompt)]
     return make_run(
         run_id,
         first.mode,
@@ -265,9 +267,9 @@ def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | 
         cut=cut,
         notes=[*_notes(first, limit), missing_note(_MISSING)],
         task=first.dataset,
-        samples=len(members),
-        max_new_tokens=max(longest, limit or 0),
-        chat=any(row.get("input_text") != row.get("prompt_text") for row in inputs),
+        samples=None if cut else len(members),
+        max_new_tokens=limit,
+        chat=any(given != prompt for given, prompt in known) if known else None,
         first_step_is_prefill=True,
     )
 
@@ -275,7 +277,7 @@ def _run(run_id: str, members: Sequence[_Result], limit: int | None, cut: str | 
 def _notes(first: _Result, limit: int | None) -> Iterator[str]:
     yield "duration_s is wall_time_s: it ends behind the clean-up of the output, and holds the first draft forward"
     if limit is None:
-        yield "the token limit is not in the file: max_new_tokens is the longest output"
+        yield "the token limit is not in the file"
     else:
         yield f"the token limit is not in the file: {limit} is where outputs end that no stop token ended"
     if first.mode == "baseline" and not first.fields.has("acceptance_lengths"):
@@ -302,6 +304,7 @@ def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Ite
         finish=finish,
         duration_s=wall_s,
         engine=_counters(result, ttft_s, wall_s),
+        extra=row.beyond(*_OF_ROW, *_ROW_OPTIONS),
     )
     if result.tokens:
         yield RecordedStep(run_id=run_id, sample=index, index=0, t_s=ttft_s, step_s=ttft_s, tokens=1, forwards=1)

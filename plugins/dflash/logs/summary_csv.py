@@ -87,7 +87,7 @@ class SummaryTable(LogParser):
 
     name: ClassVar[str] = "dflash-summary"
     summary: ClassVar[str] = "summary.csv of a DFlash sweep: block sizes, fixed prefixes"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look at the column names."""
@@ -205,6 +205,6 @@ def _fields(row: _Row, settings: Mapping[str, str], cut: str | None, notes: Sequ
             missing_note(_MISSING),
         ),
         "task": row.values.get("dataset"),
-        "samples": int(samples) if re.fullmatch("[0-9]{1,9}", samples) else 0,
+        "samples": int(samples) if re.fullmatch("[0-9]{1,9}", samples) else None,
         "environment": environment(*(row.values.get(name) for name in ("gpu_name", "cuda_version", "torch_version"))),
     }

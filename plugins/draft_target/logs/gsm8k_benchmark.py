@@ -1,28 +1,25 @@
 """`gsm8k_benchmark_<time>.json` of a public draft/target prototype: one object with config, summary and results.
 
 A row of `results` has sums over its speculation rounds, no single round. Rates and averages are not read: they are
-computed. What a newer or another program adds is kept, as JSON, and written back by the exporter.
+computed. What a newer or another program adds is kept, and written back by the exporter.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample, Sampling
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.records.schema import RecordedSampling, Run, Sample
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ....core.sdk.logs.json_files import is_object_with, read_object
 from ....core.sdk.logs.runs import bare_run
 
-EXTRA = "published_extra"
-"""Key of ``Run.settings``: JSON of the keys that are not known here, by the object that they stand in."""
 CONFIG_KEYS = ("draft_model", "target_model", "num_samples", "max_tokens", "temperature")
 SUMMARY_KEYS = (
     "avg_acceptance_rate", "avg_speed", "avg_time_per_question", "total_tokens", "total_draft_generated",
@@ -43,7 +40,7 @@ class Gsm8kBenchmark(LogParser):
 
     name: ClassVar[str] = "gsm8k-benchmark"
     summary: ClassVar[str] = "gsm8k_benchmark_*.json of a draft/target prototype"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the three keys and those of the models."""
@@ -78,12 +75,14 @@ def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list
         options=options,
         changed_options=tuple(sorted(options)),
         task=str(config.content.get("dataset") or "gsm8k"),
-        samples=len(samples),
+        samples=config.optional(config.count, "num_samples"),
         max_new_tokens=config.count("max_tokens", least=1, most=MOST_TOKENS),
-        sampling=Sampling(temperature=temperature),
+        sampling=RecordedSampling(temperature=temperature),
         status="failed" if is_lost else "ok",
         reason=f"all {len(samples)} questions failed: {failed[0].reason}" if is_lost else None,
-        settings={"draft": config.text("draft_model")} | _extra(content, config),
+        settings={"draft": config.text("draft_model")},
+        conditions=flat(config.beyond(*CONFIG_KEYS, *_OPTIONS, "dataset")),
+        extra=_extra(content, config),
         notes=(
             "the target is the name that was given to the benchmark; it was not asked of the server",
             "rule, draft length, seed, server and machine are not in the file",
@@ -121,6 +120,7 @@ def _sample(run_id: str, index: int, row: Fields) -> Sample:
         if is_lost
         else None,
         engine=engine,
+        extra=row.beyond(*RESULT_KEYS),
     )
 
 
@@ -130,21 +130,12 @@ def _started(path: Path) -> str:
     return datetime.fromtimestamp(int(found[1]), UTC).isoformat() if found else ""
 
 
-def _extra(content: Fields, config: Fields) -> dict[str, str]:
-    """Return what no field is for, as JSON."""
+def _extra(content: Fields, config: Fields) -> dict[str, JsonValue]:
+    """Return what no field is for, by the object that it is in; that of a result is with its sample."""
     summary = content.inner("summary") if content.has("summary") else None
-    found: dict[str, Any] = {
-        "": _others(content, ("config", "summary", "results")),
-        "config": _others(config, CONFIG_KEYS),
-        "summary": _others(summary, SUMMARY_KEYS) if summary else {},
-        "results": [_others(row, RESULT_KEYS) for row in content.rows("results")],
+    found: dict[str, JsonValue] = {
+        **content.beyond("config", "summary", "results"),
+        "config": config.beyond(*CONFIG_KEYS),
+        "summary": summary.beyond(*SUMMARY_KEYS) if summary else {},
     }
-    return (
-        {EXTRA: json.dumps(found)}
-        if any(found[name] for name in ("", "config", "summary")) or any(found["results"])
-        else {}
-    )
-
-
-def _others(fields: Fields, known: Iterable[str]) -> dict[str, JsonValue]:
-    return {name: fields.anything(name) for name in fields.content if name not in known}
+    return {name: value for name, value in found.items() if value}

@@ -157,7 +157,7 @@ class TargetService(VerificationServicer):
             return pb.GenerateResponse(
                 request_id=request.request_id,
                 token_ids=ids,
-                text=self._codec.decode(ids),
+                text=self._codec.decode_behind(ids),
                 metrics=_metrics(steps, time.perf_counter() - began),
             )
 
@@ -172,7 +172,7 @@ class TargetService(VerificationServicer):
                     steps.append(step)
                     yield step.token_ids
 
-            for text in pieces(self._codec.decode, committed()):
+            for text in pieces(self._codec.decode_behind, committed()):
                 yield pb.InferenceChunk(request_id=request.request_id, token_ids=steps[-1].token_ids, text=text)
             metrics = _metrics(steps, time.perf_counter() - began)
             yield pb.InferenceChunk(request_id=request.request_id, is_final=True, metrics=metrics)

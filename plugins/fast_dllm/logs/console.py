@@ -43,7 +43,7 @@ class Console(LogParser):
 
     name: ClassVar[str] = "fast-dllm-console"
     summary: ClassVar[str] = "console output of the Fast-dLLM evaluation scripts (LLaDA, Dream, v2)"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the totals at the beginning or at the end."""
@@ -74,7 +74,6 @@ class Console(LogParser):
             f"sha256-{digest_of(text)}",
             "fast-dllm",
             kind="diffusion",
-            samples=answers,
             totals=Totals.model_validate({**found, "wall_s": found.get("wall_s") or None, "samples": answers or None}),
             notes=("console output: model, options, task and machine are not in it",),
             **outcome,

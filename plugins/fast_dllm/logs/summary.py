@@ -2,7 +2,7 @@
 
 Now: task, config, accuracy, throughput, machine, commit and the arguments that were written on the command line. Until
 November 2025: task, tag, totals and `accuracy_flexible`; and `runtime_metrics_*.json`, totals alone. Each file is one
-run without samples. What was not written on the command line had the defaults of the harness; they are filled in.
+run without samples. What was not written on the command line is not in the file, and hence not in the record.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Totals
-from ....core.sdk.logs.fields import Fields, check_plain
+from ....core.sdk.logs.fields import Fields, check_plain, flat
 from ....core.sdk.logs.json_files import is_object_with, read_object
 from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import head_text
 
-_DEFAULTS: dict[str, JsonValue] = {
-    "threshold": 0.9,
-    "small_block_size": 8,
-    "bd_size": 32,
-    "reuse_k": 1,
-    "use_block_cache": False,
-}
-_MAX_NEW_TOKENS = 2048
 _RENAMED = {"bd_size": "block_length"}
 _NOT_OPTIONS = (
     "model_path", "show_speed", "experiment_name", "max_new_tokens", "batch_size", "device", "use_block_cache",
 )  # fmt: skip
+_TOLD = ("task", "config", "timestamp", "accuracy", "model_args", "resolved_args")
+_KNOWN = {
+    "throughput": ("tokens_generated", "total_time_s", "tokens_per_s"),
+    "gpu_info": ("gpu_available", "gpu_name", "cuda_version", "driver_version"),
+    "git": ("commit",),
+    "environment": ("python_version", "torch_version", "hostname"),
+    "eval_params": ("batch_size", "limit"),
+}
+"""Of each object of the file, what a field of the record is for."""
+_OLDER = ("task", "tag", "timestamp", "accuracy_flexible", "tokens_generated", "total_time_s", "tokens_per_s")
 _TIMESTAMP = re.compile(r"(\d{4})(\d{2})(\d{2})[_-](\d{2})(\d{2})(\d{2})")
 
 
@@ -41,7 +43,7 @@ class Summary(LogParser):
 
     name: ClassVar[str] = "fast-dllm-summary"
     summary: ClassVar[str] = "summary.json of Fast-dLLM v2 experiments, and their older runtime_metrics_*.json"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of one of the shapes."""
@@ -74,26 +76,34 @@ def _current(run_id: str, content: Fields) -> Run:
     told = {name: arguments.scalar(name) for name in arguments.content}
     batch = evaluation.scalar("batch_size") if evaluation.has("batch_size") else None
     # A limit below 1 is a share of the task's problems: their number is not in the file.
-    limit = evaluation.number("limit") if evaluation.has("limit") else 0
-    settings = {"published_config": content.text("config")} | _git(content) | _groups(content)
+    limit = evaluation.number("limit") if evaluation.has("limit") else None
+    options = _options(told)
     return bare_run(
         run_id,
         "fast-dllm",
         kind="diffusion",
-        options=_options(told),
-        changed_options=tuple(sorted(_options(told, only_told=True))),
+        options=options,
+        changed_options=tuple(sorted(options)),
         model=str(told.get("model_path") or "unknown"),
         task=content.text("task"),
         started_at=_started(content),
-        samples=int(limit) if limit >= 1 else 0,
-        max_new_tokens=_count(told.get("max_new_tokens"), _MAX_NEW_TOKENS),
-        batch_size=_count(batch, 1),
-        device="cuda:0" if content.inner("gpu_info").content.get("gpu_available") is True else "unknown",
+        samples=int(limit) if limit is not None and limit >= 1 else None,
+        max_new_tokens=_count(told.get("max_new_tokens")),
+        batch_size=_count(batch),
+        device=_device(content.inner("gpu_info")),
         environment=_environment(content),
-        settings=settings,
+        settings={"published_config": content.text("config")} | _groups(content),
+        conditions=_conditions(content),
+        extra=_extra(content),
         totals=_totals(content.inner("throughput"), content, "accuracy"),
-        notes=("options that were not written on the command line hold the harness's defaults",),
+        notes=("options that were not written on the command line are not in the file: they are not known",),
     )
+
+
+def _device(gpu: Fields) -> str:
+    if gpu.content.get("gpu_available") is not True:
+        return "unknown"
+    return f"cuda:{gpu.count('cuda_device')}" if gpu.has("cuda_device") else "cuda"
 
 
 def _older(run_id: str, content: Fields) -> Run:
@@ -105,25 +115,26 @@ def _older(run_id: str, content: Fields) -> Run:
         task=content.text("task") if has_task else None,
         started_at=_started(content),
         settings={"published_config": content.text("tag")} if has_task else {},
+        conditions={"config": content.text("tag")} if has_task else {},
+        extra=content.beyond(*_OLDER),
         totals=_totals(content, content, "accuracy_flexible"),
         notes=("an older shape of summary.json: model, options and machine are not in the file",),
     )
 
 
-def _options(told: dict[str, JsonValue], *, only_told: bool = False) -> dict[str, JsonValue]:
+def _options(told: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return the arguments by the backend's own names."""
-    full = told if only_told else _DEFAULTS | told
-    options = {_RENAMED.get(name, name): value for name, value in full.items() if name not in _NOT_OPTIONS}
-    if "use_block_cache" in full:
-        options["cache"] = "sub-block" if full["use_block_cache"] else "block"
-    if not only_told:
-        options["reuse"] = "published" if told.get("layer_subset") is not None else "none"
+    options = {_RENAMED.get(name, name): value for name, value in told.items() if name not in _NOT_OPTIONS}
+    if "use_block_cache" in told:
+        options["cache"] = "sub-block" if told["use_block_cache"] else "block"
+    if told.get("layer_subset") is not None:
+        options["reuse"] = "published"
     return options
 
 
-def _count(value: JsonValue, default: int) -> int:
+def _count(value: JsonValue) -> int | None:
     text = str(value)
-    return int(text) if re.fullmatch("[1-9][0-9]{0,8}", text) else default
+    return int(text) if re.fullmatch("[1-9][0-9]{0,8}", text) else None
 
 
 def _totals(figures: Fields, content: Fields, accuracy: str) -> Totals | None:
@@ -167,9 +178,17 @@ def _text(fields: Fields, name: str) -> str | None:
     return fields.text(name) if fields.has(name) else None
 
 
-def _git(content: Fields) -> dict[str, str]:
-    git = content.inner("git").content
-    return {f"published_git_{name}": str(git[name]) for name in ("branch", "dirty") if git.get(name) is not None}
+def _conditions(content: Fields) -> dict[str, JsonValue]:
+    """Return what the figures depend on beside the options: configuration, shots, checkout, batch and share."""
+    git, evaluation = content.inner("git"), content.inner("eval_params")
+    found = flat(git.beyond("commit"), "git_") | flat(evaluation.beyond())
+    return {"config": content.text("config"), **found}
+
+
+def _extra(content: Fields) -> dict[str, JsonValue]:
+    """Return what no field is for, by the object that it is in: shots, memory of the GPU, job, parts of a group."""
+    parts = {name: content.inner(name).beyond(*known) for name, known in _KNOWN.items() if content.has(name)}
+    return {**content.beyond(*_KNOWN, *_TOLD), **{name: part for name, part in parts.items() if part}}
 
 
 def _groups(content: Fields) -> dict[str, str]:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample
+from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
-from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
+from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
 from ..devices import device_label
+from .console_settings import gpus_of, settings_of
 
 # What is between the two is bounded, as a path is below: a line of a million blanks would else be tried from each.
 _PRINTER = r"(?:llama_perf_context_print|llama_print_timings|common_perf_print|slot +print_timings?)\b[^=]{0,200}?"
@@ -46,7 +47,7 @@ _MODEL = {
     "size": re.compile(rf"{_INFO} (?:file|model) size\s*= {_AMOUNT} ([MG])iB \({_AMOUNT} BPW\)"),
     "parameters": re.compile(rf"{_INFO} model params\s*= {_AMOUNT} ([KMBT])"),
     "build": re.compile(r"build(?: =|:) (\d{1,9}) \(([0-9a-f]{5,40})\)"),
-    "device": re.compile(r"using device (\S+) \("),
+    "device": re.compile(r"using device (\S+) \((.+?)\)"),
     "layers": re.compile(r"offloaded (\d+)/\d+ layers to GPU"),
 }
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -68,7 +69,7 @@ class Console(LogParser):
 
     name: ClassVar[str] = "llama-cpp-console"
     summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings at the beginning or at the end."""
@@ -90,7 +91,8 @@ class Console(LogParser):
         samples = [_sample(run_id, index, block) for index, block in enumerate(blocks)]
         if not samples:
             raise malformed(path, 1, "eval time", "no block of timings is whole")
-        yield _run(run_id, told, blocks, samples)
+        run = _run(run_id, told, blocks, samples)
+        yield run.model_copy(update=settings_of(lines).run_fields | {"environment": _machine(lines, told)})
         yield from samples
 
 
@@ -170,14 +172,18 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
         quantisation=format_of(named, texts.get("file", "")) or "unknown",
         bits_per_weight=float(size[3]) or None if size else None,
         device=_device(told),
-        samples=len(samples),
-        max_new_tokens=longest_output(samples),
         load_s=load_ms / 1e3 if load_ms else None,
         parameters=round(float(parameters[1]) * _UNITS[parameters[2]]) if parameters else None,
         weight_bytes=round(float(size[1]) * {"M": 2**20, "G": 2**30}[size[2]]) if size else None,
         settings={f"model_{name}": texts[name] for name in ("file", "name", "format") if name in texts},
         notes=tuple(_notes(told, blocks)),
     )
+
+
+def _machine(lines: Sequence[str], told: dict[str, re.Match[str]]) -> Environment | None:
+    used = told.get("device")
+    gpus = gpus_of(lines) or ((used[2],) if used and used[1] != "CPU" else ())
+    return Environment(gpu=gpus) if gpus else None
 
 
 def _device(told: dict[str, re.Match[str]]) -> str:
@@ -197,7 +203,7 @@ def _notes(told: dict[str, re.Match[str]], blocks: Sequence[_Block]) -> Iterator
             "eval runs are decode steps, and one more token came from the prompt; sampling is in neither time, so an "
             "end-to-end speed cannot be told, and `total_s` of a sample holds waiting too"
         )
-    yield "prompt text, sampling, token limit and time of day are not in the lines that are read"
+    yield "prompt text and time of day are not in the lines that are read; the sampler's seed may be drawn by chance"
     if "size" in told or "parameters" in told:
         yield "model size, parameters and bits per weight are rounded to two decimals, as printed"
     if "device" not in told:

@@ -22,6 +22,7 @@ from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
 from .bench_rows import Row, Tests, find_form, read_tests, split_errors
+from .console_settings import gpus_of
 
 _NOT_OPTIONS = frozenset(
     {"build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "model_size"}
@@ -38,7 +39,7 @@ class LlamaBench(LogParser):
 
     name: ClassVar[str] = "llama-bench"
     summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
@@ -55,11 +56,16 @@ class LlamaBench(LogParser):
         lines = text.split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
+        gpus = gpus_of(lines)
         base = facts.run_id(text)
         for at, row in enumerate(tests.rows):
             run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
             samples = [] if row.is_cut else list(_samples(run_id, row))
-            yield _run(run_id, row, samples, tests, facts).model_copy(update={"order": at, "source_line": row.line})
+            run = _run(run_id, row, samples, tests, facts)
+            machine = run.environment or Environment()
+            if gpus and not machine.gpu:
+                run = run.model_copy(update={"environment": machine.model_copy(update={"gpu": gpus})})
+            yield run.model_copy(update={"cell_index": at, "source_line": row.line})
             yield from samples
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not tests.rows):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
@@ -112,9 +118,9 @@ def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: 
         bits_per_weight=8 * size / parameters if size and parameters else None,
         device=_device(row),
         options=_options(row),
-        samples=len(samples),
-        max_new_tokens=max(1, _tokens(row, "n_gen")),
-        depth=_tokens(row, "n_depth"),
+        samples=len(samples) if row.samples_ns else None,
+        max_new_tokens=_tokens(row, "n_gen") or None,
+        depth=_tokens(row, "n_depth") if "n_depth" in values else None,
         ignore_eos=True,
         environment=_environment(row, facts),
         status=status,
@@ -136,6 +142,7 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
             index=index,
             source_line=row.line,
             sample_id=f"repetition-{index + 1}" if row.samples_ns else "mean",
+            variation=_variation(row),
             prompt_tokens=prompt,
             output_tokens=generated,
             finish="length" if generated else None,
@@ -170,6 +177,15 @@ def _mean_ns(row: Row, tokens: int) -> float:
         return number(row.path, row.line, "avg_ns", row.values["avg_ns"])
     rate = number(row.path, row.line, "avg_ts", row.values.get("avg_ts", ""))
     return 1e9 * tokens / rate if rate else 0.0
+
+
+def _variation(row: Row) -> float | None:
+    """Return the printed deviation of the repetitions by their mean, where only the two are told."""
+    for mean, deviation in (("avg_ns", "stddev_ns"), ("avg_ts", "stddev_ts")):
+        texts = [row.values.get(name, "") for name in (mean, deviation)]
+        if row.samples_ns is None and all(re.fullmatch(r"[0-9.]{1,20}", text) for text in texts) and float(texts[0]):
+            return float(texts[1]) / float(texts[0])
+    return None
 
 
 def _count(row: Row, name: str) -> int | None:

@@ -8,52 +8,59 @@ builds count one token too many in it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import JsonValue
+
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample, Sampling
+from ....core.records.schema import RecordedSampling, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ....core.sdk.logs.json_files import has_answers, read_answers
-from ....core.sdk.logs.runs import bare_run, longest_output
+from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import malformed
 
 _TIMINGS = re.compile(r'"timings"\s*:\s*\{[^{}]*"predicted_ms"\s*:')
+_ANY_SEED = 2**32 - 1
+"""The seed of requests that did not ask for one: the server takes another each time."""
+_LIMITS = ("n_predict", "max_tokens")
 _ENDS: dict[str, Literal["stop", "length", "stop-string"]] = {
     "eos": "stop", "limit": "length", "word": "stop-string", "stop": "stop", "length": "length", "tool_calls": "stop",
 }  # fmt: skip
 
 
 class ServerTimings(LogParser):
-    """Reads one run per file and model; every answer is a sample."""
+    """Reads one run per model and settings of the request; every answer is a sample."""
 
     name: ClassVar[str] = "llama-server"
     summary: ClassVar[str] = "answers of llama-server with their timings: JSON, JSON lines or a stream of events"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the timings, which stand at the end of an answer."""
         return has_answers(path, head, _TIMINGS)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield a run per model and its answers.
+        """Yield a run for each model, limit and sampling, and its answers.
 
         Raises:
             RawLogError: the file is cut within an answer, or a value is of the wrong kind; names line and field.
         """
         content = read_answers(path)
-        answers: dict[str, list[Fields]] = {}
+        answers: dict[tuple[str, str], list[Fields]] = {}
         for answer in _finished(content.rows):
-            answers.setdefault(str(answer.content.get("model") or ""), []).append(answer)
+            kind = str(answer.content.get("model") or ""), json.dumps(_conditions(answer), sort_keys=True)
+            answers.setdefault(kind, []).append(answer)
         if not answers:
             raise malformed(path, 1, "timings", "no answer that ended has them")
-        for at, (model, of_model) in enumerate(answers.items()):
+        for at, ((model, _), alike) in enumerate(answers.items()):
             run_id = f"sha256-{content.digest}-{at}"
-            samples = [_sample(run_id, index, answer) for index, answer in enumerate(of_model)]
-            yield _run(run_id, model, of_model, samples, content.cut)
+            samples = [_sample(run_id, index, answer) for index, answer in enumerate(alike)]
+            yield _run(run_id, model, alike, samples, content.cut)
             yield from samples
 
 
@@ -69,9 +76,9 @@ def _finished(rows: Sequence[Fields]) -> list[Fields]:
 
 
 def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[Sample], cut: str | None) -> Run:
-    settings = [answer.inner("generation_settings") for answer in answers if answer.has("generation_settings")]
-    first = settings[0] if settings else Fields(answers[0].path, answers[0].line, {})
-    limits = {told.count("n_predict") for told in settings if _is_count(told, "n_predict")}
+    settings = answers[0].at("generation_settings")
+    limit = next((settings.count(name) for name in _LIMITS if _is_count(settings, name)), None)
+    seeds = [answer.at("generation_settings").content.get("seed") for answer in answers]
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = len(failed) == len(samples)
     return bare_run(
@@ -82,13 +89,14 @@ def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[S
         kind="speculative" if any("draft_tokens" in sample.engine for sample in samples) else "autoregressive",
         model=model_of("", model) or "unknown",
         quantisation=format_of("", model) or "unknown",
-        samples=len(samples),
-        max_new_tokens=max(limits) if limits else longest_output(samples),
-        sampling=_sampling(first),
+        max_new_tokens=limit,
+        ignore_eos=settings.optional(settings.flag, "ignore_eos"),
+        sampling=_sampling(settings, seeds),
+        conditions={**_conditions(answers[0]), **_seed_policy(seeds)},
         status="failed" if is_lost else "incomplete" if cut else "ok",
         reason=failed[0].reason if is_lost else cut,
         settings={"model": model} if model else {},
-        notes=tuple(_notes(samples, bool(settings))),
+        notes=tuple(_notes(samples, bool(settings.content))),
     )
 
 
@@ -99,7 +107,7 @@ def _notes(samples: Sequence[Sample], has_settings: bool) -> Iterator[str]:
     )
     yield "device, threads and machine are not in an answer; nor is whether answers were made at the same time"
     if not has_settings:
-        yield "sampling and token limit are not in the file; max_new_tokens is the longest answer"
+        yield "sampling and token limit are not in the file"
     if any(sample.engine.get("cached_prompt_tokens") for sample in samples):
         yield "parts of prompts came from the server's cache: prompt_tokens are those that were computed"
 
@@ -193,7 +201,22 @@ def _is_count(fields: Fields, name: str) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS
 
 
-def _sampling(settings: Fields) -> Sampling:
+def _conditions(answer: Fields) -> dict[str, JsonValue]:
+    """Return all settings of a request but the seed, which may be another for each."""
+    settings = answer.at("generation_settings")
+    return {f"generation_settings.{name}": value for name, value in flat(settings.beyond("seed", "prompt")).items()}
+
+
+def _seed_policy(seeds: Sequence[object]) -> dict[str, JsonValue]:
+    """Say how requests were seeded, as far as they say it."""
+    if None in seeds:
+        return {}
+    if _ANY_SEED in seeds:
+        return {"seed_policy": "random"}
+    return {"seed_policy": "one for all requests" if len(set(seeds)) == 1 else "another for each request"}
+
+
+def _sampling(settings: Fields, seeds: Sequence[object]) -> RecordedSampling:
     told: dict[str, float] = {}
     if settings.has("temperature"):
         told["temperature"] = settings.number("temperature")
@@ -204,6 +227,6 @@ def _sampling(settings: Fields) -> Sampling:
         if not 0 < share <= 1:
             raise settings.fail("top_p", f"{share:g} is no share of the mass")
         told["top_p"] = share
-    if settings.has("seed"):
+    if settings.has("seed") and len(set(seeds)) == 1 and _ANY_SEED not in seeds:
         told["seed"] = settings.count("seed")
-    return Sampling.model_validate(told)
+    return RecordedSampling.model_validate(told)

@@ -16,7 +16,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import has_answers, read_answers
-from ....core.sdk.logs.runs import bare_run, longest_output
+from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import malformed
 from .model_names import split_name
 
@@ -29,7 +29,7 @@ class Answers(LogParser):
 
     name: ClassVar[str] = "mlc-answers"
     summary: ClassVar[str] = "answers of MLC-LLM with usage.extra: JSON, JSON lines or a stream of events"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the figures in the usage, which stands at the end of an answer."""
@@ -109,8 +109,6 @@ def _run(run_id: str, name: str, answers: Sequence[Fields], samples: Sequence[Sa
         started_at=min(filter(None, (answer.unix_time("created") for answer in answers)), default=""),
         model=model,
         quantisation=quantisation,
-        samples=len(samples),
-        max_new_tokens=longest_output(samples),
         status="incomplete" if cut else "ok",
         reason=cut,
         settings={"model": name} if name else {},
@@ -123,6 +121,6 @@ def _notes(samples: Sequence[Sample]) -> Iterator[str]:
         "the engine's clock: it starts when a request is added, so prefill and time to first token hold the wait for "
         "other requests; prompt_tokens are those that were computed, not the cached ones"
     )
-    yield "device, machine, sampling and token limit are not in an answer; max_new_tokens is the longest answer"
+    yield "device, machine, sampling and token limit are not in an answer"
     if any(sample.decode_tokens and sample.decode_forwards is None for sample in samples):
         yield "the engine decoded another number of tokens than it gave out: speculation, or several answers at once"

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample, Sampling, Totals
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, number
+from ....core.records.schema import RecordedSampling, Run, Sample, Totals
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, flat, number
 from ....core.sdk.logs.json_files import read_object
-from ....core.sdk.logs.runs import bare_run, digest_of, longest_output
+from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.tables import read_table
 from ....core.sdk.logs.text import head_text, malformed, read_text
 from .model_names import split_name
 
 _COLUMNS = ("num_gpus", "duration", "num_total_requests", "num_completed_requests", "total_output_tokens")
 _FEATURE = "exec_feature"
+_ASKED = ("messages", "model", "max_tokens", "temperature", "top_p", "user", "id")
+T = TypeVar("T")
 _NO_SERVER = "the server's device and machine are not in the file; the tool can ask servers other than MLC's"
 
 
@@ -33,7 +35,7 @@ class BenchTable(LogParser):
 
     name: ClassVar[str] = "mlc-bench"
     summary: ClassVar[str] = "mlc_benchmark.csv of mlc_llm.bench: averages"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the columns."""
@@ -89,7 +91,7 @@ class BenchDump(LogParser):
 
     name: ClassVar[str] = "mlc-bench-dump"
     summary: ClassVar[str] = "mlc_benchmark_debug_dump.log of mlc_llm.bench --debug-dump: every request"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the first request."""
@@ -117,7 +119,7 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
     asked = records[0].inner("chat_cmpl")
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = len(failed) == len(samples)
-    limit = asked.count("max_tokens", most=MOST_TOKENS) if asked.has("max_tokens") else None
+    limit = _common(records, "max_tokens", lambda fields, name: fields.count(name, most=MOST_TOKENS))
     model, quantisation = split_name(asked.text("model")) if asked.has("model") else ("unknown", "unknown")
     return bare_run(
         run_id,
@@ -128,14 +130,31 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
         samples=len(samples),
         status="failed" if is_lost else "ok",
         reason=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
-        max_new_tokens=limit or longest_output(samples),
-        sampling=Sampling(temperature=asked.number("temperature") if asked.has("temperature") else 0.0),
+        max_new_tokens=limit or None,
+        conditions=_conditions(records),
+        sampling=RecordedSampling(
+            temperature=_common(records, "temperature", Fields.number), top_p=_common(records, "top_p", Fields.number)
+        ),
         notes=(
             "the client's clock; requests that ran at the same time wait for one another",
             *([f"{len(failed)} requests failed"] if failed and not is_lost else []),
             _NO_SERVER,
         ),
     )
+
+
+def _common(records: Sequence[Fields], name: str, read: Callable[[Fields, str], T]) -> T | None:
+    """Return what all requests ask for; None where they differ, or do not say."""
+    asked = [record.inner("chat_cmpl") for record in records]
+    values = [read(each, name) if each.has(name) else None for each in asked]
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _conditions(records: Sequence[Fields]) -> dict[str, JsonValue]:
+    """Return what else all requests ask for alike."""
+    asked = [flat(record.inner("chat_cmpl").beyond(*_ASKED)) for record in records]
+    alike = [name for name in asked[0] if all(each.get(name) == asked[0][name] for each in asked)]
+    return {f"request.{name}": asked[0][name] for name in alike}
 
 
 def _request(run_id: str, index: int, record: Fields) -> Sample:

@@ -25,7 +25,7 @@ class EngineMetrics(LogParser):
 
     name: ClassVar[str] = "mlc-engine-metrics"
     summary: ClassVar[str] = "engine.metrics() of MLC-LLM as JSON"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the sums."""
@@ -41,9 +41,8 @@ class EngineMetrics(LogParser):
         run_id = f"sha256-{digest}"
         largest = _largest_batch(content)
         speculation = _speculation(content)
-        is_single = (largest or 1) == 1
         yield _run(run_id, content, largest, is_speculative=bool(speculation))
-        if is_single:
+        if largest == 1:
             yield _sums(run_id, content, speculation)
 
 
@@ -84,15 +83,15 @@ def _run(run_id: str, content: Fields, largest: int | None, *, is_speculative: b
         "model, device, machine, sampling and number of requests are not in the file",
     ]
     if largest is None:
-        notes.append("whether sequences were decoded together is not in the file; taken for one at a time")
+        notes.append("whether sequences were decoded together is not in the file: there are totals alone")
     elif largest > 1:
         notes.append(f"up to {largest} sequences were decoded together: the rate is a throughput of the engine's time")
     return bare_run(
         run_id,
         "mlc",
         kind="speculative" if is_speculative else None,
-        batch_size=max(1, largest or 1),
-        totals=Totals(output_tokens=tokens, wall_s=seconds or None) if (largest or 1) > 1 else None,
+        batch_size=largest,
+        totals=None if largest == 1 else Totals(output_tokens=tokens, wall_s=seconds or None),
         notes=tuple(notes),
     )
 

@@ -24,7 +24,6 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run, Sample, Status
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import parse_object
-from ....core.sdk.logs.runs import longest_output
 from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import Facts
 
@@ -38,7 +37,7 @@ class MlcTextLog(LogParser):
 
     name: ClassVar[str] = "mlc-text"
     summary: ClassVar[str] = "text log of MLC-LLM in an engine-comparison workflow"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the line that names the framework."""
@@ -96,8 +95,7 @@ def _run(run_id: str, facts: Facts, samples: Sequence[Sample], *, is_whole: bool
     return facts.run(
         run_id,
         "mlc",
-        samples=len(samples),
-        max_new_tokens=longest_output(samples),
+        samples=len(samples) if is_whole else None,
         status=status,
         reason=reasons.get(status),
         notes=(

@@ -1,4 +1,4 @@
-"""Scoring by running: programs made of an answer and its tests, each shut in a sandbox, several at once."""
+"""Scoring by running: answers and their tests, each pair shut in a sandbox, several at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from .... import DecodebenchError
 from ....core.contract.task import Score
-from ..sandbox import LIMITS, Limits, Outcome, Sandbox
+from ..sandbox import LIMITS, Checks, Limits, Outcome, Sandbox
 
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE | re.I)
 _AHEAD = 2  # programs that wait for each that runs, so that no answer is held longer than needed
@@ -26,11 +26,11 @@ def cut_at(text: str, markers: Iterable[str]) -> str:
     return text[: min(ends, default=len(text))]
 
 
-def score_programs(programs: Iterable[str], limits: Limits = LIMITS) -> Iterator[Score]:
-    """Run programs on all cores and yield their scores in order: 1 for one that ran to its end without an exception.
+def score_programs(programs: Iterable[tuple[str, Checks]], limits: Limits = LIMITS) -> Iterator[Score]:
+    """Run answers on all cores and yield their scores in order: 1 where answer and tests ran without an exception.
 
     Args:
-        programs: taken as they are needed.
+        programs: answers with their tests, taken as they are needed.
         limits: for each.
 
     Raises:
@@ -42,8 +42,8 @@ def score_programs(programs: Iterable[str], limits: Limits = LIMITS) -> Iterator
     waiting: deque[Future[Outcome]] = deque()
     with ThreadPoolExecutor(cores()) as pool:
         try:
-            for program in programs:
-                waiting.append(pool.submit(sandbox.run, program))
+            for answer, tests in programs:
+                waiting.append(pool.submit(sandbox.run, answer, tests))
                 if len(waiting) >= _AHEAD * cores():
                     yield _score(waiting.popleft())
             while waiting:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -13,8 +12,9 @@ from decodebench import UsageError
 from decodebench.plugins.consistency.check import check
 from decodebench.plugins.consistency.expression import evaluate
 from decodebench.plugins.consistency.intervals import Printed
+from decodebench.plugins.consistency.shipped import find
 
-PUBLISHED = Path(__file__).parents[2] / "data" / "tables" / "dflash.toml"
+PUBLISHED = find("dflash")
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,47 @@ def test_one_count_of_cycles_fits_a_row_of_the_profiled_sweep(tmp_path, row, cyc
         report = check(file_of(tmp_path, changed))
         per_cycle = [f for f in report.findings if f.row == row and f.table == "profiled" and "per cycle" in f.claim]
         assert "no" in {f.verdict for f in per_cycle}
+
+
+@pytest.mark.parametrize(
+    ("claim", "table", "expected"),
+    [
+        ("accuracy is a count of right answers", None, {"exact": 10}),
+        ("tokens/s", "gsm8k", {"exact": 9}),
+        ("hours", "gsm8k", {"exact": 3, "no": 6}),
+        ("the same work takes the same time", "gsm8k", {"no": 1}),
+        ("436,484 tokens across the sweep", "gsm8k", {"no": 1}),
+        ("k2_last is no worse than k1_last in accuracy and in speed at once", "gsm8k", {"no": 1}),
+        ("accuracy difference to k = 1", "summary", {"exact": 3}),
+        ("speed against k1_middle", "summary", {"exact": 2}),
+        ("k3_first is the best of k = 3", "summary", {"no": 1}),
+        ("MMLU (5-shot)", "mmlu", {"no": 1}),
+        ("the layers exist", "layers", {"exact": 2, "no": 1}),
+        ("first layer of the subset", "layers", {"exact": 1, "no": 2}),
+        ("last layer of the subset", "layers", {"exact": 1, "no": 2}),
+        *((f"k = {k}: the same texts are right equally often", "gsm8k_10", {"no": 1}) for k in (1, 2, 3)),
+        *((f"k = {k}: the layers do not change the text", "gsm8k_10", {"exact": 1}) for k in (1, 2, 3)),
+        ("k = 1: about the same work takes about the same time", "math_70", {"exact": 1}),
+        ("k = 2: about the same work takes about the same time", "math_70", {"no": 1}),
+        ("k = 3: about the same work takes about the same time", "math_70", {"no": 1}),
+    ],
+)
+def test_the_published_layer_reuse_has_its_known_errors(claim, table, expected):
+    assert verdicts(check(find("fast-dllm")), claim, table) == expected
+
+
+def test_the_tables_that_ship_are_listed_and_found_by_name(cli):
+    listed = {one["name"]: one for one in cli("consistency", "--list", "--json").json}
+    assert listed.keys() == {"dflash", "fast-dllm"}
+    assert all(one["title"] and "github.com" in one["source"] and one["claims"] > 20 for one in listed.values())
+    plain = cli("consistency", "--list")
+    assert plain.code == 0 and all(f"{name}: " in plain.out for name in listed)
+    found = cli("consistency", "fast-dllm", "--json")
+    assert found.code == 1 and found.json["totals"]["no"] == 21
+    assert any(finding["recomputed"] is None for finding in found.json["findings"])  # a spread that begins at 0
+    for arguments, words in (([], "--list"), (["dflask"], "dflash, fast-dllm"), (["absent.toml"], "cannot read")):
+        ended = cli("consistency", *arguments)
+        assert (ended.code, ended.out) == (2, "") and words in ended.err and "Traceback" not in ended.err
 
 
 def test_the_command_says_what_disagrees_and_exits_with_1(cli):

@@ -21,7 +21,7 @@ MASK = 63
 
 
 def save_target(folder: Path, family: str = "Qwen3", **changes) -> Path:
-    extra = {"head_dim": 8} if family == "Qwen3" else {}
+    extra = {"head_dim": 8} if family.startswith("Qwen3") else {}
     return save_checkpoint(folder, family, **{**SHAPE, **extra, **changes})
 
 
@@ -47,6 +47,7 @@ def draft_config(**changes) -> dict:
         "hidden_act": "silu",
         "layer_types": ["full_attention"] * 2,
         "sliding_window": None,
+        "use_sliding_window": False,
         "block_size": 8,
         "num_target_layers": 3,
         "dtype": "float32",

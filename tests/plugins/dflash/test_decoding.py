@@ -125,7 +125,7 @@ def test_a_draft_that_is_always_right_fills_every_block_and_one_that_is_always_w
     st.integers(1, 24),
     st.integers(1, 40),
     st.sampled_from([0.0, 0.3, 0.8, 1.0]),
-    st.sampled_from(["none", "published"]),
+    st.sampled_from(["none", "published", "published-original"]),
 )
 def test_limits_and_stop_tokens_hold_for_any_draft(lab, seed, block_size, limit, acceptance, compat):
     stops = tuple(random.Random(seed).sample(range(VOCABULARY), 4))
@@ -138,9 +138,13 @@ def test_limits_and_stop_tokens_hold_for_any_draft(lab, seed, block_size, limit,
     assert not set(output[:-1]) & set(stops)
 
 
-@pytest.mark.parametrize("family", ["Qwen2", "Llama"])
-def test_other_families_of_targets(tmp_path, draft_folder, family):
-    lab = Lab(Target(save_target(tmp_path, family), torch.float64, "cpu"), Draft(draft_folder, torch.float64, "cpu"))
+EXPERTS = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True}
+
+
+@pytest.mark.parametrize(("family", "changes"), [("Qwen2", {}), ("Llama", {}), ("Qwen3Moe", EXPERTS)])
+def test_other_families_of_targets(tmp_path, draft_folder, family, changes):
+    folder = save_target(tmp_path, family, **changes)
+    lab = Lab(Target(folder, torch.float64, "cpu"), Draft(draft_folder, torch.float64, "cpu"))
     for seed, block_size in itertools.product(range(3), (2, 8, 15)):
         request = request_for(seed)
         truth = lab.alone(request)
@@ -193,6 +197,42 @@ def test_tree_and_batch_verify_the_same_and_the_tree_evaluates_each_prefix_once(
             assert [one.trace[key] for key in keys] == [other.trace[key] for key in keys]
             assert (one.trace["verified_tokens"], other.trace["verified_tokens"]) == (17, 32)
             assert one.candidates == other.candidates == 4
+
+
+def published_cycles(prompt, limit, size, *, is_clamped, is_right):
+    """The published loops on a draft that is right or wrong at each position: block sizes and gains by cycle."""
+    start, end, sizes, taus = prompt, prompt + limit, [], []
+    while start < end:
+        block = min(size, end - start) if is_clamped else size
+        accepted = 0
+        while accepted < block - 1 and is_right(start + accepted + 1):
+            accepted += 1
+        sizes.append(block)
+        taus.append(accepted + 1)
+        start += accepted + 1
+    return sizes, taus
+
+
+@pytest.mark.parametrize("compat", ["published", "published-original"])
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 16])
+def test_the_published_loops_differ_in_the_last_block_alone(lab, size, compat):
+    for seed in range(4):
+        request = request_for(seed, limit=21 + seed, stop_token_ids=())
+        # The script goes on behind the limit, where whole blocks reach to.
+        longer = request_for(seed, limit=60, stop_token_ids=())
+        script = [*request.prompt_ids, *lab.alone(longer)]
+        drafter = ScriptedDrafter(script, 0.7, VOCABULARY, seed=seed, taps=(0,))
+        steps = lab.steps([request], drafter, block_size=size, compat=compat)
+        expected = published_cycles(
+            len(request.prompt_ids),
+            request.max_new_tokens,
+            size,
+            is_clamped=compat == "published",
+            is_right=lambda at, drafter=drafter, script=script: drafter.token(at) == script[at],
+        )
+        gained = [(s.trace or {}).get("tau", len(s.token_ids)) for s in steps[1:]]
+        assert ([s.block_size for s in steps[1:]], gained) == expected
+        assert [t for s in steps for t in s.token_ids] == script[len(request.prompt_ids) :][: request.max_new_tokens]
 
 
 def test_a_candidate_that_is_right_is_chosen_and_its_context_kept(lab):

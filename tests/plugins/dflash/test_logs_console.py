@@ -74,7 +74,7 @@ def read(tmp_path):
 
 def test_every_figure_of_a_log_is_a_setting_of_its_mode():
     baseline, run = ConsoleLog().read(SWEEP)
-    assert (baseline.options, baseline.settings["published_mode"]) == ({"block_size": 1}, "baseline")
+    assert (baseline.options, baseline.conditions["mode"]) == ({"block_size": 1}, "baseline")
     assert run.options == {"block_size": 16, "draft": "z-lab/Qwen3-4B-DFlash-b16", "draft_steps": 1}
     assert (run.status, run.model, run.task, run.samples) == ("ok", "Qwen/Qwen3-4B", "aime25", 3)
     assert {name: float(run.settings[f"published_{name}"]) for name in (
@@ -108,7 +108,7 @@ def test_start_up_lines_tell_when_the_imports_were_done():
 
 def test_the_mode_with_a_scheduler_stands_before_its_baseline_and_tells_its_blocks():
     run, baseline = ConsoleLog().read(DATA / "dynamic.log")
-    assert [r.settings["published_mode"] for r in (run, baseline)] == ["dynamic", "baseline"]
+    assert [r.conditions["mode"] for r in (run, baseline)] == ["dynamic", "baseline"]
     assert json.loads(run.settings["published_block_counts"]) == {"8": 826, "10": 10, "12": 1219, "16": 894}
     assert json.loads(run.settings["published_block_shares"])["12"] == 0.4134
     assert (run.settings["published_tau_mean"], run.settings["published_tpot_speedup"]) == ("6.55", "5.58")
@@ -159,7 +159,7 @@ def test_seeding_and_rounds():
         "seed_attempt_cycles", "seeded_cycles", "seeded_token_total", "seeded_tokens_per_cycle"
     )] == ["410", "410", "804", "1.914"]  # fmt: skip
     _, run = ConsoleLog().read(DATA / "multiround.log")
-    assert run.settings["published_mode"] == "multiround"
+    assert run.conditions["mode"] == "multiround"
     assert run.settings["published_accepted_round_mean"] == "1.234"
     assert json.loads(run.settings["published_accepted_round_shares"]) == [0.8, 0.15, 0.05]
     assert json.loads(run.settings["published_accepted_round_counts"]) == {"1": 80, "2": 15, "3": 5}
@@ -204,7 +204,7 @@ def test_progress_bars_colours_and_line_ends_change_nothing(read, with_bars):
 def test_of_what_is_printed_again_the_last_counts(read):
     again = [line.replace("0.008000", "0.009000") for line in LINES]
     runs = read(printed([*LINES, *again]))
-    assert [(r.settings["published_mode"], r.settings["published_tpot_s"]) for r in runs] == [
+    assert [(r.conditions["mode"], r.settings["published_tpot_s"]) for r in runs] == [
         ("baseline", "0.009000"), ("speculative", "0.009000"),
     ]  # fmt: skip
 
@@ -222,7 +222,7 @@ def test_of_what_is_printed_again_the_last_counts(read):
 )
 def test_a_log_without_its_last_lines_is_incomplete_and_keeps_what_it_has(read, n, modes, reason):
     runs = read(printed(LINES[:n]))
-    assert [r.settings["published_mode"] for r in runs] == modes
+    assert [r.conditions["mode"] for r in runs] == modes
     assert runs[-1].status == "incomplete" and reason in runs[-1].reason
     assert all(r.status == "ok" and r.settings["published_tpot_s"] == "0.008000" for r in runs[:-1])
 

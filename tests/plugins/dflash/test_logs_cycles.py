@@ -75,7 +75,7 @@ def test_the_first_candidate_script_told_less():
     ((run, (sample,), (_, step)),) = read(DATA / "candidate_cycles_first.jsonl")
     assert (step.candidates, step.tokens, sample.output_tokens) == (2, 2, 3)
     assert "candidate_rank_variants" not in step.trace and step.trace["candidate_draft_scores"] == [-0.5, -1.5]
-    assert any("max_new_tokens is the longest output" in note for note in run.notes)
+    assert (run.max_new_tokens, run.warmup, run.seed, run.sampling.temperature) == (None,) * 4
 
 
 def test_seeding_traces_have_effective_blocks_and_no_times():
@@ -91,7 +91,7 @@ def test_seeding_traces_have_effective_blocks_and_no_times():
 def test_a_baseline_printed_twice_is_one_run(written):
     base = [row for row in rows_of("benchmark_cycles.jsonl") if row["mode"] == "baseline"]
     runs = written([*base, *({**row, "mode": "speculative"} for row in base)])
-    assert [run.settings["published_mode"] for run, _, _ in runs] == ["baseline"]
+    assert [run.conditions["mode"] for run, _, _ in runs] == ["baseline"]
 
 
 def test_joined_traces_are_runs_of_their_own(written):

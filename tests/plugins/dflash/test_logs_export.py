@@ -105,7 +105,7 @@ def test_the_table_holds_what_the_rows_say(export):
         "acceptance_histogram": "['0.0%', '33.3%', '16.7%', '16.7%', '33.3%']",
         "log_path": "benchmark_samples.jsonl", "output_jsonl_path": str(files["_samples.jsonl"][0]),
     }  # fmt: skip
-    runs = {log.run.settings["published_mode"]: log.run for log in logs_of(files["summary.csv"][0])}
+    runs = {log.run.conditions["mode"]: log.run for log in logs_of(files["summary.csv"][0])}
     baseline, run = runs["baseline"], runs["speculative"]
     assert (baseline.settings["published_tpot_s"], run.settings["published_tau_mean"]) == ("0.090000", "2.50")
 
@@ -181,7 +181,7 @@ def test_own_runs_come_back_with_their_taus_blocks_times_and_ids(export):
     assert back[4].samples[0].engine["published_draft_share_decode"] == pytest.approx(0.25)
 
     cycles = logs_of(*files["_cycles.jsonl"])
-    assert [log.run.settings["published_mode"] for log in cycles] == ["baseline", "speculative"]
+    assert [log.run.conditions["mode"] for log in cycles] == ["baseline", "speculative"]
     ours = [step for step in run.steps if step.sample == 1]
     for name in ("tokens", "block_size", "draft_s", "verify_s", "engine_s", "trace"):
         assert [getattr(s, name) for s in cycles[1].steps[1:]] == [getattr(s, name) for s in ours[1:]]
@@ -200,7 +200,7 @@ def test_a_scheduled_run_and_a_seeded_one_keep_their_traces(export):
         own_run("s", {"seed_mode": "sparse", "block_size": 4}), [(2, 4, seeds[0]), (3, 4, seeds[1])], IDS[:6]
     )
     files = export([dynamic, seeded])
-    back = {log.run.settings["published_mode"]: log for log in logs_of(*files["_samples.jsonl"])}
+    back = {log.run.conditions["mode"]: log for log in logs_of(*files["_samples.jsonl"])}
     assert {name: back["dynamic"].run.options[name] for name in scheduler} == scheduler
     assert [step.trace for step in back["dynamic"].steps] == [None, *traces]
     assert [step.engine_s for step in back["dynamic"].steps] == [None, 0.09, 0.09]

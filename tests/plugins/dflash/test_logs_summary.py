@@ -73,7 +73,7 @@ def test_a_histogram_that_was_cut_is_left_out():
 )
 def test_older_headers_read_by_their_names(name, size, speedup, tau, modes):
     runs = read(DATA / name)
-    assert [run.settings["published_mode"] for run in runs] == modes
+    assert [run.conditions["mode"] for run in runs] == modes
     run = runs[-1]
     assert (run.options["block_size"], run.samples) == (size, 8)
     assert (figure(run, "tpot_speedup"), figure(run, "tau_mean")) == (speedup, tau)
@@ -83,7 +83,7 @@ def test_older_headers_read_by_their_names(name, size, speedup, tau, modes):
 
 def test_a_fixed_prefix_sweep_shares_its_two_references():
     runs = read(DATA / "fixed_prefix_sweep.csv")
-    assert [run.settings["published_mode"] for run in runs] == ["baseline", "vanilla", *["speculative"] * 3]
+    assert [run.conditions["mode"] for run in runs] == ["baseline", "vanilla", *["speculative"] * 3]
     _, vanilla, second, sixth, last = runs
     assert (vanilla.options, figure(vanilla, "total_wall_s")) == ({"block_size": 16}, 12)
     assert second.options == {
@@ -128,7 +128,7 @@ def test_a_cut_table_keeps_its_whole_rows(written):
     assert {run.status for run in runs} == {"incomplete"}
     assert runs[0].reason == "the table ends inside its line 3, which is left out: it was cut"
     (run,) = written(text[: text.index("\n")])
-    assert (run.status, run.settings) == ("incomplete", {"published_mode": "unknown"})
+    assert (run.status, run.settings, run.conditions) == ("incomplete", {}, {"mode": "unknown"})
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from decodebench import ModelError
 from decodebench.core.sdk.torch_layers.place import Rows, Span
+from decodebench.core.sdk.torch_layers.rotary import Rotary
 from decodebench.core.sdk.torch_layers.tree_place import Tree
 from decodebench.plugins.dflash.draft import Draft
-from decodebench.plugins.dflash.draft_config import published_layer_ids
+from decodebench.plugins.dflash.draft_config import DraftConfig, published_layer_ids
 from decodebench.plugins.dflash.target import Target
 
 from ..models import LINEAR, LLAMA3, torch_model
@@ -28,6 +29,7 @@ from .checkpoints import (
 )
 
 TOLERANCE = dict(atol=2e-4, rtol=2e-4)
+EXPERTS = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 IDS = torch.tensor([[5, 9, 33, 61, 7, 7, 12, 40, 3, 28, 50, 1]])
 
 
@@ -46,6 +48,9 @@ def opened(folder, dtype=torch.float32, rows=1):
         ("Llama", {}),
         ("Llama", {"rope_parameters": LLAMA3, "attention_bias": True}),
         ("Qwen2", {"rope_parameters": LINEAR, "num_key_value_heads": 4}),
+        ("Qwen3Moe", EXPERTS | {"norm_topk_prob": True}),
+        ("Qwen3Moe", EXPERTS | {"mlp_only_layers": [1]}),
+        ("Qwen3Moe", EXPERTS | {"decoder_sparse_step": 2, "num_experts_per_tok": 4}),
     ],
 )
 def test_target_is_the_model_of_transformers(tmp_path, family, changes):
@@ -54,11 +59,11 @@ def test_target_is_the_model_of_transformers(tmp_path, family, changes):
     with torch.inference_mode():
         truth = model(IDS, output_hidden_states=True)
         target = opened(folder)
-        last, features = target.prefill_row(IDS[:, :7], 0, taps=(0, 1))
-        logits, more = target.evaluate(IDS[:, 7:], Span(7, 5), taps=(0, 1))
+        last, features = target.prefill_row(IDS[:, :7], 0, taps=(0, 2))
+        logits, more = target.evaluate(IDS[:, 7:], Span(7, 5), taps=(0, 2))
     torch.testing.assert_close(last[:, 0], truth.logits[:, 6], **TOLERANCE)
     torch.testing.assert_close(logits, truth.logits[:, 7:], **TOLERANCE)
-    tapped = torch.cat([truth.hidden_states[1], truth.hidden_states[2]], dim=-1)
+    tapped = torch.cat([truth.hidden_states[1], truth.hidden_states[3]], dim=-1)  # the last one is normalised
     torch.testing.assert_close(torch.cat([features, more], dim=1), tapped, **TOLERANCE)
     assert target.parameters == sum(parameter.numel() for parameter in model.parameters())
 
@@ -124,6 +129,8 @@ def test_compiled_networks_give_the_same_numbers(target_folder):
 
 # --- the draft
 
+NESTED = {"target_layer_ids": [0], "mask_token_id": 3}
+
 
 def rms(x, weight):
     return weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
@@ -138,8 +145,11 @@ def turn(x, positions, theta=10000.0):
     return x * angles.cos().to(x.dtype) + half * angles.sin().to(x.dtype)
 
 
-def written_out(weights, config, features, block, window=None):
-    """The published forward pass of one sequence: features [c, taps x H], block embeddings [b, H] behind them."""
+def written_out(weights, config, features, block, views):
+    """The published forward pass of one sequence: features [c, taps x H], block embeddings [b, H] behind them.
+
+    ``views``: for each layer whether it is causal, and its window.
+    """
     heads, kv, d = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     context = rms(features @ weights["fc.weight"].T, weights["hidden_norm.weight"])
     c, b = len(context), len(block)
@@ -160,8 +170,10 @@ def written_out(weights, config, features, block, window=None):
         v = project(both, "v").view(c + b, kv, d)
         k, v = (t.repeat_interleave(heads // kv, dim=1) for t in (k, v))
         scores = torch.einsum("qhd,khd->hqk", q, k) / d**0.5
-        if window is not None:
-            scores = scores.masked_fill(positions[None, :] <= positions[c:, None] - window, -torch.inf)
+        is_causal, window = views[layer]
+        ahead = positions[None, :] - positions[c:, None]
+        hidden = (ahead > 0) & is_causal | (ahead.abs() >= (window or c + b))
+        scores = scores.masked_fill(hidden, -torch.inf)
         mixed = torch.einsum("hqk,khd->qhd", scores.softmax(-1), v).reshape(b, heads * d)
         h = h + project(mixed, "o")
         n = rms(h, w["post_attention_layernorm.weight"])
@@ -170,11 +182,27 @@ def written_out(weights, config, features, block, window=None):
     return rms(h, weights["norm.weight"])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"attention_bias": True}, {"sliding_window": 6, "layer_types": ["sliding_attention"] * 2}],
-)
-def test_a_draft_that_reuses_its_context_is_the_published_forward(tmp_path, changes):
+WINDOWED = {"use_sliding_window": True, "sliding_window": 6, "layer_types": ["sliding_attention"] * 2}
+HYBRID = WINDOWED | {"layer_types": ["sliding_attention", "full_attention"]}
+VIEWS = [
+    ({}, [(False, None)] * 2),
+    ({"attention_bias": True}, [(False, None)] * 2),
+    (WINDOWED, [(True, 6)] * 2),
+    (HYBRID, [(True, 6), (False, None)]),
+    (HYBRID | {"is_causal": False}, [(False, 6), (False, None)]),
+    (HYBRID | {"dflash_config": {"causal": True}}, [(True, 6), (True, None)]),
+    ({"dflash_config": {"causal": True}}, [(True, None)] * 2),
+    (
+        {"layer_types": None, "sliding_window": 6, "use_sliding_window": True, "max_window_layers": 1},
+        [(False, None), (True, 6)],
+    ),
+    ({"layer_types": None, "dflash_config": {"use_swa": True, "swa_window_size": 5}}, [(False, 5)] * 2),
+    ({"dflash_config": {"use_swa": True, "swa_window_size": 5, "causal": True}}, [(True, 5)] * 2),
+]
+
+
+@pytest.mark.parametrize(("changes", "views"), VIEWS)
+def test_a_draft_that_reuses_its_context_is_the_published_forward(tmp_path, changes, views):
     folder = save_random_draft(tmp_path, **changes)
     config = json.loads((folder / "config.json").read_text())
     weights = {name: tensor.double() for name, tensor in load_file(folder / "model.safetensors").items()}
@@ -182,18 +210,19 @@ def test_a_draft_that_reuses_its_context_is_the_published_forward(tmp_path, chan
     features = torch.randn(1, 13, 64, generator=generator).double()
     draft = Draft(folder, torch.float64, "cpu")
     draft.reserve(1, 64)
-    window = config["sliding_window"]
     with torch.inference_mode():
         for seen, length in ((0, 5), (5, 3), (8, 5)):  # three cycles: a prompt, then what each cycle committed
             draft.absorb(features[:, seen : seen + length], Span(seen, length))
             block = torch.randn(1, 8, 32, generator=generator).double()
             got = draft.forward(block, Span(seen + length, 8))
-            expected = written_out(weights, config, features[0, : seen + length], block[0], window)[1:]
+            expected = written_out(weights, config, features[0, : seen + length], block[0], views)[1:]
             torch.testing.assert_close(got[0], expected, atol=1e-6, rtol=1e-4)
 
 
-def test_rows_draft_as_if_alone(draft_folder):
-    draft, alone = Draft(draft_folder, torch.float64, "cpu"), Draft(draft_folder, torch.float64, "cpu")
+@pytest.mark.parametrize("changes", [{}, HYBRID, HYBRID | {"is_causal": False}])
+def test_rows_draft_as_if_alone(tmp_path, changes):
+    folder = save_random_draft(tmp_path, **changes)
+    draft, alone = Draft(folder, torch.float64, "cpu"), Draft(folder, torch.float64, "cpu")
     draft.reserve(2, 64)
     alone.reserve(1, 64)
     features = torch.randn(2, 9, 64, generator=torch.Generator().manual_seed(1)).double()
@@ -208,6 +237,39 @@ def test_rows_draft_as_if_alone(draft_folder):
             alone.absorb(features[row : row + 1, :more], Span(length, more))
             expected = alone.forward(block[row : row + 1, :size], Span(length + more, size))
             torch.testing.assert_close(got[row : row + 1, : size - 1], expected)
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {
+            "factor": 32.0,
+            "original_max_position_embeddings": 4096,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+            "truncate": False,
+        },
+        {"factor": 4.0, "original_max_position_embeddings": 64},
+        {"factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 16.0, "beta_slow": 2.0},
+        {"factor": 8.0, "original_max_position_embeddings": 64, "attention_factor": 1.7},
+        {"factor": 8.0, "original_max_position_embeddings": 64, "mscale": 1.2, "mscale_all_dim": 0.6},
+    ],
+)
+def test_yarn_turns_as_transformers_does(tmp_path, rope):
+    from transformers import Qwen3Config
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+
+    rope = {"rope_type": "yarn", "rope_theta": 150000.0, **rope}
+    folder = save_random_draft(tmp_path, head_dim=64, rope_parameters=rope)
+    config = DraftConfig.read(folder).decoder
+    table = Rotary(config, torch.float32, "cpu")
+    table.reserve(300)
+    truth = Qwen3RotaryEmbedding(
+        Qwen3Config(hidden_size=32, head_dim=64, max_position_embeddings=512, rope_parameters=rope)
+    )
+    cos, sin = truth(torch.zeros(1), torch.arange(300)[None])
+    torch.testing.assert_close(table.cos[:300], cos[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(table.sin[:300, 32:], sin[0, :, 32:], atol=1e-5, rtol=1e-5)
 
 
 # --- checkpoints
@@ -253,10 +315,39 @@ def test_keys_are_read_from_where_either_generation_of_checkpoints_keeps_them(tm
         ),
         ({"dflash_config": {"target_layer_ids": [], "mask_token_id": 3}}, ["target_layer_ids = []"]),
         ({"block_size": None}, ["block_size = None"]),
-        ({"dflash_config": {"target_layer_ids": [0], "mask_token_id": 3, "causal": True}}, ["causal = True"]),
-        ({"layer_types": ["sliding_attention"] * 2}, ["sliding_window = None"]),
+        ({"layer_types": ["sliding_attention"] * 2}, ["use_sliding_window = False"]),
+        ({"layer_types": ["sliding_attention"] * 2, "use_sliding_window": None}, ["use_sliding_window = None"]),
+        ({"layer_types": ["sliding_attention"] * 2, "use_sliding_window": True}, ["sliding_window = None"]),
+        ({**WINDOWED, "sliding_window": 0}, ["sliding_window = 0"]),
+        ({**WINDOWED, "use_sliding_window": "yes"}, ["use_sliding_window = 'yes'"]),
+        ({**WINDOWED, "is_causal": "no"}, ["is_causal = 'no'"]),
+        ({**WINDOWED, "dflash_config": NESTED | {"swa_window_size": 9}}, ["sliding_window = 6", "swa_window_size = 9"]),
+        ({"dflash_config": NESTED | {"use_swa": True}}, ["sliding_window = None", "use_swa"]),
         ({"layer_types": ["chunked"]}, ["layer_types = ['chunked']"]),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ["yarn"]),
+        ({"dflash_config": [1]}, ["dflash_config = [1]"]),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}, ["longrope"]),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": -4.0}}, ["factor = -4.0"]),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, ["rope_parameters.full_attention"]),
+        ({"rope_scaling": {"rope_type": "default", "interleaved": True}}, ["rope_scaling.interleaved = True"]),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "beta_fast": "32"}}, ["beta_fast = '32'"]),
+        *(
+            ({name: value}, [f"{name} = {value!r}"])
+            for name, value in {
+                "output_multiplier": 0.196,
+                "final_logit_softcapping": 20.0,
+                "attention_sink_bias": True,
+                "attention_value_scale": 0.612,
+                "embedding_multiplier": 12.0,
+                "projector_type": "linear",
+                "v_head_dim": 4,
+                "conv_kernel_size": 2,
+            }.items()
+        ),
+        ({"dflash_config": NESTED | {"output_multiplier": 0.196}}, ["dflash_config.output_multiplier = 0.196"]),
+        ({"dflash_config": NESTED | {"shift_label": True}}, ["dflash_config.shift_label = True"]),
+        ({"dflash_config": NESTED | {"projector_type": "domino"}}, ["projector_type = 'domino'", "recurrent"]),
+        ({"architectures": ["DFlash2DraftModel"]}, ["DFlash2DraftModel", "path selector"]),
+        ({"architectures": ["Qwen3DSparkModel"]}, ["Qwen3DSparkModel", "Markov head"]),
     ],
 )
 def test_a_configuration_that_cannot_work_names_file_key_and_value(tmp_path, changes, words):
@@ -266,6 +357,19 @@ def test_a_configuration_that_cannot_work_names_file_key_and_value(tmp_path, cha
         Draft(folder, torch.float32, "cpu")
     for word in [str(folder / "config.json"), *words]:
         assert word in str(caught.value)
+
+
+def test_fields_that_say_nothing_are_passed_over(tmp_path):
+    harmless = {
+        "output_multiplier": 1.0,
+        "final_logit_softcapping": None,
+        "attention_sink_bias": False,
+        "v_head_dim": 8,
+    }
+    nested = NESTED | {"projector_type": "dflash", "num_anchors": 4096, "loss_decay_gamma": 7.0, "causal": None}
+    folder = save_random_draft(tmp_path)
+    edit_config(folder, **harmless, dflash_config=nested, num_local_experts=32, _commit_hash="0")
+    assert DraftConfig.read(folder).causal == (False, False)
 
 
 @pytest.mark.parametrize(

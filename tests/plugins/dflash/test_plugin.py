@@ -78,6 +78,7 @@ def test_a_target_of_another_family_is_refused(tmp_path, draft_folder):
         ({"candidate_mode": "branch_beam", "temperature": 0.7}, "candidate_mode = 'branch_beam' needs temperature = 0"),
         ({"candidate_mode": "branch_beam", "batch_size": 2}, "one prompt at a time: batch_size = 2"),
         ({"compat": "published", "batch_size": 2}, "compat = 'published'"),
+        ({"compat": "published-original", "batch_size": 2}, "compat = 'published-original'"),
         ({"round_block_sizes": (8, 4)}, "temperature = 0 must be above 0"),
         ({"round_block_sizes": (8, 4), "temperature": 1.0, "batch_size": 3}, "round_block_sizes"),
     ],
@@ -146,6 +147,9 @@ def test_options_in_use_are_not_called_inert():
         ({"candidate_mode": "branch_beam", "seed_mode": "dense"}, "cannot go together"),
         ({"adl_k_min": 9, "adl_k_max": 4}, "adl_k_min = 9 is above adl_k_max = 4"),
         ({"round_block_sizes": [8], "scheduler": "ewma"}, "a loop of its own"),
+        ({"compat": "published-original", "seed_mode": "dense"}, "seed_mode = 'dense' is not of the authors' loop"),
+        ({"compat": "published-original", "scheduler": "ewma"}, "scheduler = 'ewma'"),
+        ({"compat": "published-original", "draft_steps": 2}, "draft_steps = 2"),
     ],
 )
 def test_impossible_options_are_refused(options, words):

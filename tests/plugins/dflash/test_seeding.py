@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from decodebench import PluginError
@@ -9,6 +11,7 @@ from decodebench.plugins.dflash.accounting import check_published_sample, check_
 from decodebench.plugins.dflash.published_loop import LateSeeder
 from decodebench.plugins.dflash.seeding import SuffixSeeder
 
+check_whole_blocks = partial(check_published_sample, has_whole_blocks=True)
 BLOCK = [7, 11, 12, 13, 14, 15, 16, 17]  # anchor and seven drafted tokens
 
 
@@ -51,6 +54,8 @@ def test_hints_keep_within_a_shorter_block():
         (check_published_sample, [4, 1, 4, 1], 10, 10, False),  # a tail cycle of one token that is known already
         (check_sample, [], 1, 10, True),  # the first token is the stop
         (check_published_sample, [3], 1, 10, True),
+        (check_whole_blocks, [4, 1, 8], 10, 10, False),  # the last block reaches three tokens too far
+        (check_whole_blocks, [4, 6], 10, 10, False),
         (check_sample, [4, 4], 7, 20, True),  # the stop is the second token of the last cycle
         (check_sample, [4, 4], 9, 20, True),  # it is the last one
     ],
@@ -71,6 +76,9 @@ def test_sums_that_hold(check, taus, committed, limit, stopped):
         (check_sample, [4, 4], 5, 20, True),  # the stop would stand in the first cycle
         (check_sample, [4, 4], 10, 20, True),
         (check_published_sample, [4, 1, 4], 10, 10, False),
+        (check_published_sample, [4, 1, 8], 10, 10, False),
+        (check_whole_blocks, [4, 8, 1], 10, 10, False),  # the last cycle began behind the limit
+        (check_whole_blocks, [4, 1, 4], 10, 10, False),
     ],
 )
 def test_sums_that_do_not_are_named(check, taus, committed, limit, stopped):

@@ -6,6 +6,7 @@ What the plugin does with caches and windows is held against this.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,22 +43,32 @@ class Naive:
 
     def logits(self, tokens: list[int], sees: torch.Tensor | None = None) -> torch.Tensor:
         """Logits [T, V]; ``sees`` [T, T] says who looks at whom, None: all at all."""
-        w, length = self.weights, len(tokens)
-        hidden = w["model.embed_tokens.weight"][torch.tensor(tokens)]
-        sees = torch.ones(length, length, dtype=torch.bool) if sees is None else sees
+        return self.run(tokens, 0, lambda layer, keys, values: (keys, values), sees)
+
+    def run(self, tokens, start, join, sees=None, around=lambda layer, compute: compute()) -> torch.Tensor:
+        """Logits [n, V] of tokens that stand from ``start`` on.
+
+        ``join`` turns a layer's keys and values of these tokens [heads, n, d] into all that they look at; ``around``
+        decides what a layer gives: it may compute, or not.
+        """
+        hidden = self.weights["model.embed_tokens.weight"][torch.tensor(tokens)]
         for layer in range(self.layers):
-            part = f"model.layers.{layer}."
-            normed = self._norm(hidden, w[part + "input_layernorm.weight"])
-            q, k, v = (self._heads(normed, f"{part}self_attn.{name}_proj") for name in "qkv")  # [heads, T, d]
-            q, k = self._rotated(q), self._rotated(k)
-            k, v = (x.repeat_interleave(len(q) // len(x), dim=0) for x in (k, v))
-            scores = (q @ k.transpose(1, 2)) / q.shape[-1] ** 0.5
-            mixed = scores.masked_fill(~sees, -torch.inf).softmax(-1) @ v
-            hidden = hidden + mixed.transpose(0, 1).reshape(length, -1) @ w[part + "self_attn.o_proj.weight"].T
-            normed = self._norm(hidden, w[part + "post_attention_layernorm.weight"])
-            gate = torch.nn.functional.silu(normed @ w[part + "mlp.gate_proj.weight"].T)
-            hidden = hidden + (gate * (normed @ w[part + "mlp.up_proj.weight"].T)) @ w[part + "mlp.down_proj.weight"].T
-        return self._norm(hidden, w["model.norm.weight"]) @ w["lm_head.weight"].T
+            hidden = around(layer, partial(self._layer, layer, hidden, start, join, sees))
+        return self._norm(hidden, self.weights["model.norm.weight"]) @ self.weights["lm_head.weight"].T
+
+    def _layer(self, layer, hidden, start, join, sees):
+        w, part = self.weights, f"model.layers.{layer}."
+        normed = self._norm(hidden, w[part + "input_layernorm.weight"])
+        q, k, v = (self._heads(normed, f"{part}self_attn.{name}_proj") for name in "qkv")  # [heads, T, d]
+        k, v = join(layer, self._rotated(k, start), v)
+        k, v = (x.repeat_interleave(len(q) // len(x), dim=0) for x in (k, v))
+        scores = (self._rotated(q, start) @ k.transpose(1, 2)) / q.shape[-1] ** 0.5
+        scores = scores if sees is None else scores.masked_fill(~sees, -torch.inf)
+        mixed = (scores.softmax(-1) @ v).transpose(0, 1).reshape(len(hidden), -1)
+        hidden = hidden + mixed @ w[part + "self_attn.o_proj.weight"].T
+        normed = self._norm(hidden, w[part + "post_attention_layernorm.weight"])
+        gate = torch.nn.functional.silu(normed @ w[part + "mlp.gate_proj.weight"].T)
+        return hidden + (gate * (normed @ w[part + "mlp.up_proj.weight"].T)) @ w[part + "mlp.down_proj.weight"].T
 
     def _heads(self, x, name):
         projected = x @ self.weights[name + ".weight"].T
@@ -67,10 +78,10 @@ class Naive:
     def _norm(self, x, weight):
         return x * (x.pow(2).mean(-1, keepdim=True) + self.eps).rsqrt() * weight
 
-    def _rotated(self, x):
+    def _rotated(self, x, start):
         d = x.shape[-1]
         frequencies = self.theta ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
-        angles = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * frequencies
+        angles = torch.arange(start, start + x.shape[1], dtype=torch.float64)[:, None] * frequencies
         cos, sin = (f(torch.cat([angles, angles], -1)) for f in (torch.cos, torch.sin))
         first, second = x.chunk(2, -1)
         return x * cos + torch.cat([-second, first], -1) * sin

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from decodebench import Request
-from decodebench.core.measure.timed_loop import measure
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.plugins.fast_dllm.forwards import Forward
 from decodebench.plugins.fast_dllm.layer_reuse import LayerMemory
 from decodebench.plugins.fast_dllm.likelihood import published_log_likelihood
 
-from ..models import resolve
 from .checkpoints import MASK, STOP, VOCAB, save
 from .naive import Naive, block_causal, llada_sampler, proposal, v2_sampler
+from .runs import kinds, outputs, requests
 
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.lists(st.integers(3, MASK - 1), min_size=1, max_size=19)
-
-
-@pytest.fixture(scope="module")
-def backends(folders):
-    """Load a backend once per checkpoint and options."""
-    loaded = {}
-
-    def load(folder, **options):
-        folder = folders.get(folder, folder)
-        key = (folder, json.dumps(options, sort_keys=True))
-        if key not in loaded:
-            settings = FastDllmBackend.Options.model_validate({"dtype": "float64", "n_threads": 1, **options})
-            prepared = FastDllmBackend.prepare(resolve(folder), "none", "cpu", settings, None)
-            loaded[key] = FastDllmBackend()
-            loaded[key].load(prepared, "cpu", settings)
-        return loaded[key]
-
-    return load
-
-
-def requests(prompts, limit, stop=STOP, **changes):
-    stops = () if stop is None else (stop,)
-    return [Request(tuple(prompt), limit, stop_token_ids=stops, **changes) for prompt in prompts]
-
-
-def outputs(backend, prompts, limit, **changes):
-    return [row.ids for row in measure(backend, requests(prompts, limit, **changes)).rows]
-
-
-def kinds(steps):
-    found = Counter()
-    for step in steps:
-        found.update([step.trace["forward"], *filter(None, step.trace.get("before", "").split(","))])
-    return found
 
 
 @given(prompt=PROMPTS, steps=st.sampled_from([1, 3, 8, 16]))

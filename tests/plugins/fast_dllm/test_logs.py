@@ -50,6 +50,10 @@ def imported(folder, *sources):
     return Store.open(folder)
 
 
+def by_check(store):
+    return {found.check: found for found in findings(store, "imported", further=all_plugins().findings.values)}
+
+
 def test_the_nine_runs_have_the_printed_figures(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
         rows = store.dicts("SELECT settings->>'published_config' AS config, * FROM run_metrics")
@@ -64,26 +68,27 @@ def test_the_nine_runs_have_the_printed_figures(tmp_path):
 
 def test_the_tool_says_what_is_wrong_with_them(tmp_path):
     with imported(tmp_path, "gsm8k") as store:
-        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
-    slow = [text for text in found if "took 2.18 times as long" in text]
-    assert len(slow) == 1 and re.match("'fast-dllm unknown on .* reuse_k=1 layer_subset=first' took", slow[0])
-    assert "436484 tokens" in slow[0] and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow[0]
-    assert "before layer_subset is blamed" in slow[0]
-    assert any("9 cells ran on 3 hosts" in text for text in found)
-    assert any("'layer_subset' shows no effect on accuracy: in 3 groups" in text and "0.53" in text for text in found)
-    assert sum("the layers cannot matter" in text for text in found) == 2
-    assert any("3 repeats of one experiment" in text for text in found)
-    assert not any("one and the same accuracy" in text for text in found)
-    assert not any("one of the three is wrong" in text for text in found)
+        found = by_check(store)
+    slow = str(found["slow-hosts"])
+    assert re.match("'fast-dllm unknown on .* reuse_k=1 layer_subset=first' took 2.18 times as long", slow)
+    assert "436484 tokens" in slow and "on atl1-1-03-003-21-0.pace.gatech.edu instead of" in slow
+    assert "before layer_subset is blamed" in slow
+    assert "9 cells ran on 3 hosts" in found["several-hosts"].text
+    idle = found["idle-layers"]
+    assert len(idle.cells) == 9 and sum("the layers cannot matter" in text for text in idle.details) == 2
+    assert any("3 repeats of one experiment" in text for text in idle.details)
+    assert found.keys() == {"slow-hosts", "several-hosts", "idle-layers", "single-rounds"}
 
 
 def test_nine_identical_accuracies_are_an_option_that_did_nothing(tmp_path):
     with imported(tmp_path, "mmlu") as store:
-        found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
+        found = by_check(store)
         accuracies = store.query("SELECT DISTINCT accuracy, e2e_tokens_per_s FROM run_metrics")[1]
     assert accuracies == [(0.6652898447514599, None)]
-    assert any("9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in t for t in found)
-    assert sum("never applied" in text for text in found) == 3
+    one = found["one-accuracy"].text
+    assert "9 cells that differ in layer_subset and reuse_k have one and the same accuracy" in one
+    assert sum("never applied" in text for text in found["idle-layers"].details) == 3
+    assert "several-hosts" not in found  # nothing was timed
 
 
 def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
@@ -95,7 +100,7 @@ def test_a_rate_that_is_not_tokens_by_time_is_found(tmp_path):
     collate(tmp_path / "out", all_plugins(), intake=Intake([source]))
     with Store.open(tmp_path / "out") as store:
         found = [str(finding) for finding in findings(store, "imported", further=all_plugins().findings.values)]
-    assert any("40.51 tokens/s, the log says 45.01" in text for text in found)
+    assert any("40.51 tokens/s, the log has 45.01" in text for text in found)
 
 
 def _ending(ratios, end):
@@ -119,24 +124,20 @@ def test_ratios_of_totals_are_compared_and_unlike_hosts_warned_of(tmp_path):
     assert re.search(
         r"^#### 2026-01-19 - imported: fast-dllm unknown on \S+ reuse_k=2 layer_subset=last$", entries, re.M
     )
-    assert "  - threshold: 0.9\n" in entries and "  - Accuracy: 73.77%\n" in entries
+    assert "threshold" not in entries and "  - Accuracy: 73.77%\n" in entries
     assert "  - Throughput: 40.51 tokens/s\n" in entries and "0.82x in e2e_tokens_per_s" in entries
 
 
-def test_defaults_that_were_not_written_are_filled_in():
+def test_what_was_not_written_on_the_command_line_is_not_known():
     path = DATA / "gsm8k" / "k2_middle" / "summary.json"
     run = next(iter(parser_of(path).read(path)))
-    assert run.options == {
-        "threshold": 0.9,
-        "small_block_size": 8,
-        "block_length": 32,
-        "reuse_k": 2,
-        "layer_subset": "middle",
-        "cache": "sub-block",
-        "reuse": "published",
-    }
-    assert run.changed_options == ("cache", "layer_subset", "reuse_k")
-    assert (run.task, run.max_new_tokens, run.batch_size, run.device) == ("gsm8k", 2048, 1, "cuda:0")
+    assert run.options == {"reuse_k": 2, "layer_subset": "middle", "cache": "sub-block", "reuse": "published"}
+    assert run.changed_options == ("cache", "layer_subset", "reuse", "reuse_k")
+    assert (run.task, run.max_new_tokens, run.batch_size, run.device) == ("gsm8k", None, 1, "cuda:0")
+    assert (run.samples, run.seed, run.sampling.temperature, run.warmup) == (None,) * 4
+    assert run.conditions["config"] == "k2_middle" and run.conditions["num_fewshot"] == 0
+    assert run.extra["gpu_info"]["gpu_total_vram_gb"] == 23.46
+    assert list(run.extra["environment"]) == ["slurm_job_id"] and run.extra["environment"]["slurm_job_id"].isdigit()
     assert run.environment.gpu == ("Quadro RTX 6000",) and run.started_at == "2026-01-19T00:53:49"
 
 
@@ -148,7 +149,8 @@ def test_older_shapes_and_console_output_are_read(tmp_path):
         assert f"{by_file[name]['e2e_tokens_per_s']:.2f}" == "34.11"
     assert by_file["summary_2025.json"]["accuracy"] == 0.6
     assert by_file["runtime_metrics_20251118-231502.json"]["accuracy"] is None
-    assert by_file["llada.log"]["samples"] == 2 and f"{by_file['llada.log']['tokens_per_forward']:.3f}" == "0.786"
+    assert by_file["llada.log"]["samples"] is None and json.loads(by_file["llada.log"]["totals"])["samples"] == 2
+    assert f"{by_file['llada.log']['tokens_per_forward']:.3f}" == "0.786"
     assert by_file["dream.log"]["e2e_tokens_per_s"] == 25.0
 
 
@@ -190,7 +192,10 @@ def test_what_is_exported_is_read_back_alike(tmp_path, cli):
     written = json.loads((tmp_path / "files" / "gsm8k" / "k3_last" / "summary.json").read_text())
     assert list(written)[:5] == ["task", "config", "timestamp", "accuracy", "throughput"]
     assert written["throughput"] == {"tokens_generated": 441934, "total_time_s": 12980.48, "tokens_per_s": 34.05}
-    assert written["resolved_args"]["threshold"] == 0.9
+    assert "threshold" not in written["resolved_args"] and "max_new_tokens" not in written["model_args"]
+    original = json.loads((DATA / "gsm8k" / "k3_last" / "summary.json").read_text())
+    for name in ("gpu_info", "git", "environment", "eval_params"):
+        assert written[name] == original[name], name
     collate(tmp_path / "b", all_plugins(), intake=Intake([tmp_path / "files"]))
     with Store.open(tmp_path / "b") as store:
         again = store.query("SELECT settings->>'published_config', totals, options FROM runs ORDER BY 1")[1]

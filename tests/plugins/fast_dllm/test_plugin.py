@@ -77,6 +77,12 @@ def test_the_published_sizes_of_real_configurations_are_understood(tmp_path):
         ("llada", {"gen_length": 32}, "gen_length = 32 is below max_new_tokens = 64"),
         ("llada", {"cache": "sub-block"}, "cache = 'sub-block' does not exist for a llada model: none, prefix, dual"),
         ("llada", {"reuse": "stale-logits"}, "reuse = 'stale-logits' does not exist for a llada model"),
+        ("llada", {"alg_temp": 0.5, "steps": 8}, "alg_temp = 0.5 does not exist for a llada model"),
+        ("llada", {"remasking": "origin", "steps": 8, "cache": "none"}, "remasking = 'origin' is that of dream models"),
+        ("dream", {"remasking": "origin", "steps": 8}, "give cache=none"),
+        ("dream", {"cfg_scale": 1.5}, "cfg_scale = 1.5 does not exist for a dream model"),
+        ("dream", {"logits_eos_inf": True}, "logits_eos_inf = True does not exist for a dream model"),
+        ("v2", {"confidence_eos_eot_inf": True}, "confidence_eos_eot_inf = True does not exist for a v2 model"),
         ("v2", {"steps": 8}, "steps = 8 does not exist for a v2 model"),
         ("v2", {"cache": "dual"}, "cache = 'dual' does not exist for a v2 model: block, sub-block"),
         ("v2", {"small_block_size": 9}, "small_block_size = 9 is larger than a block of 8"),
@@ -100,11 +106,32 @@ def test_what_does_not_go_together_is_refused_before_anything_loads(folders, fam
         {"gen_length": 10, "block_length": 4},
         {"cache": "everything"},
         {"remasking": "entropy"},
+        {"remasking": "origin"},
+        {"alg_temp": 0.5},
+        {"alg_temp": 0.5, "steps": 8, "remasking": "origin"},
+        {"alg_temp": -1.0, "steps": 8},
+        {"cfg_scale": -0.5},
+        {"confidence_eos_eot_inf": True, "remasking": "random"},
+        {"reuse": "published-january", "layer_subset": "first", "reuse_k": 2},
     ],
 )
 def test_values_outside_their_range_are_refused(options):
     with pytest.raises(ValidationError):
         FastDllmOptions.model_validate(options)
+
+
+def test_options_that_came_later_leave_older_cells_their_identity():
+    later = {"alg_temp", "cfg_scale", "logits_eos_inf", "confidence_eos_eot_inf"}
+    assert not later & set(FastDllmOptions().model_dump(mode="json"))
+    assert later <= set(FastDllmOptions.model_json_schema()["properties"])
+    assert FastDllmOptions(cfg_scale=1.5).model_dump(mode="json")["cfg_scale"] == 1.5
+
+
+def test_an_end_token_that_no_file_names_is_asked_for(tmp_path):
+    folder = save(tmp_path / "llada", "llada", eos_token_id=None)
+    assert checked(folder) == []
+    with pytest.raises(ModelError, match="eos_token_id = None"):
+        checked(folder, logits_eos_inf=True)
 
 
 def test_another_architecture_is_refused_with_the_known_ones():
@@ -158,6 +185,9 @@ def test_what_a_reader_must_know_is_said(folders):
     assert "recomputes every step" in checked(folders["v2"], **reuse, reuse_k=1)[0]
     assert "not the published one" in checked(folders["v2"], **{**reuse, "reuse": "residual"}, reuse_k=2)[0]
     assert "trained with blocks of 8" in checked(folders["v2"], block_length=4)[0]
+    assert "one step per block" in checked(folders["dream"], {"max_new_tokens": 64}, steps=2)[0]
+    assert checked(folders["dream"], {"max_new_tokens": 64}, steps=2, cache="none") == []
+    assert "cfg_scale = 1.5" in checked(folders["llada"], {"max_new_tokens": 64}, cfg_scale=1.5)[0]
     assert "a canvas of 64 masks for 50 tokens" in checked(folders["llada"], {"max_new_tokens": 50})[0]
     with pytest.raises(UsageError, match="one prompt at a time: batch_size = 2"):
         checked(folders["v2"], {"batch_size": 2}, **reuse, reuse_k=2)

@@ -60,7 +60,8 @@ def test_every_form_yields_the_tests_with_model_and_options(form):
         assert run.weight_bytes == pytest.approx(size, rel=0.003 if form == "md" else 1e-9)
         assert run.bits_per_weight == pytest.approx(8 * size / 3279616, rel=0.003 if form == "md" else 1e-9)
         assert run.parameters == (3_280_000 if form == "md" else 3_279_616)
-        assert len(samples) == run.samples == (3 if form.startswith("json") else 1)
+        assert (len(samples), run.samples) == ((3, 3) if form.startswith("json") else (1, None))
+        assert (run.seed, run.sampling.temperature, run.warmup, run.batch_size, run.order) == (None,) * 5
         assert ("averages only" in " ".join(run.notes)) == (not form.startswith("json"))
         assert run.started_at.startswith("2026-11-26T0") or form == "md"
 
@@ -77,7 +78,7 @@ def test_the_speeds_are_those_of_the_printed_times(tmp_path):
             assert {(s.duration_s, s.prefill_s, s.first_token_s) for s in samples} == {(None, None, None)}
         else:
             assert [(s.prefill_s, s.prompt_tokens, s.output_tokens) for s in samples] == [(t, 64, 0) for t in seconds]
-        assert run.max_new_tokens == max(1, row["n_gen"])
+        assert run.max_new_tokens == (row["n_gen"] or None)
     found, problems = figures(tmp_path, DATA / "llama_bench.json")
     assert not problems
     by_test = {(r["quantisation"], json.loads(r["options"])["n_gen"], r["depth"]): r for r in found}
@@ -315,3 +316,32 @@ def test_times_of_zero_that_a_program_prints_with_a_count_of_one_are_no_figures(
     ((_, (sample,)),) = read(write(tmp_path, "embedding.log", text))
     assert (sample.output_tokens, sample.decode_tokens, sample.decode_s) == (1, None, None)
     assert sample.prefill_s == pytest.approx(0.02513)
+
+
+def test_what_a_program_prints_of_how_it_runs_is_read():
+    ((run, _),) = read(DATA / "completion.log")
+    assert (run.max_new_tokens, run.sampling.temperature, run.sampling.top_k, run.sampling.seed) == (32, 0.0, 40, None)
+    assert run.conditions["n_batch"] == "2048" and run.conditions["n_threads"] == "1"
+    assert run.extra == {"sampler_seeds": [4221880890]} and (run.samples, run.warmup, run.batch_size) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cells"),
+    [
+        ("temp = 0.000", "temp = 0.800", 2), ("n_predict = 32", "n_predict = 64", 2),
+        ("n_threads = 1", "n_threads = 2", 2), ("n_ubatch              = 512", "n_ubatch              = 256", 2),
+        ("sampler seed: 4221880890", "sampler seed: 7", 1), ("temp = 0.000", "temp = hot", 2),
+    ],
+)  # fmt: skip
+def test_two_logs_are_rounds_unless_a_printed_setting_differs(tmp_path, old, new, cells):
+    text = (DATA / "completion.log").read_text()
+    assert old in text
+    paths = [write(tmp_path, "a.log", text), write(tmp_path, "b.log", text.replace(old, new).replace("76 ms", "77 ms"))]
+    found, problems = figures(tmp_path / "o", *paths)
+    assert (len({row["cell_id"] for row in found}), len(found), problems) == (cells, 2, ())
+
+
+def test_a_server_whose_requests_were_sampled_in_two_ways_has_no_single_temperature(tmp_path):
+    text = (DATA / "server.log").read_text().replace("temp = 0.000", "temp = 0.700", 1)
+    ((run, _),) = read(write(tmp_path, "server.log", text))
+    assert run.sampling.temperature is None and len(run.conditions["samplers"]) == 2

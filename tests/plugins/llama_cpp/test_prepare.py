@@ -10,6 +10,7 @@ import pytest
 
 from decodebench.core.cache import ModelCache
 from decodebench.core.errors import ModelError
+from decodebench.core.sdk.tokenizer import Codec
 from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
 from decodebench.plugins.llama_cpp.options import LlamaCppOptions
 from decodebench.plugins.reference import WEIGHTS_FOLDER
@@ -92,7 +93,7 @@ def test_gguf_file_and_folder_with_one_are_taken_as_they_are(load, checkpoints, 
         loaded = load(path, "q4_k_m")
         assert loaded.prepared.path == lone
         assert loaded.prepared.bits_per_weight == made.bits_per_weight
-        assert set(loaded.facts.stop_token_ids) >= {0, 2}
+        assert set(Codec(path, loaded.backend).stop_ids()) == {0, 2}
 
 
 def test_quantised_gguf_is_not_quantised_again(checkpoints, cache, tmp_path):

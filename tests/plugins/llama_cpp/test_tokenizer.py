@@ -10,7 +10,24 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from decodebench.core.errors import ModelError
+from decodebench.core.sdk.gguf.metadata import read_metadata
+from decodebench.core.sdk.gguf.vocabulary import GgufVocabulary
+from decodebench.core.sdk.tokenizer import Codec
 
+from ...texts import texts
+
+COUNTS = [150, pytest.param(2000, marks=pytest.mark.nightly)]
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<tool>", "<s>", "</s>")
+BODIES = [
+    ("def add(a, b):\n", "    return a + b\n"),
+    (
+        'def fib(n):\n    """Count rabbits."""\n',
+        "    if n < 2:\n        return n\n    return fib(n - 1) + fib(n - 2)\n",
+    ),
+    ("def f(x):\n", "\tfor i in range(10):\n\t\tx += i  # tabs\n\treturn x\n"),
+    ("class A:\n", "  def b(self): return {'é': [1, 22, 333]}\n"),
+    ("x =", " 1"),
+]
 TEXTS = [
     "Question: Tom has 12 apples and buys 7 more.\nAnswer: 12+7=19\n#### 19<|endoftext|>",
     "1234567890 12 123 1,000.50 3.14159 007",
@@ -41,10 +58,9 @@ def engines(load, tmp_path_factory):
             tokenizer = sentencepiece_tokenizer() if kind == "llama" else byte_level_tokenizer(kind)
             folder = tmp_path_factory.mktemp(kind)
             save_checkpoint(folder, "Llama", tokenizer, hidden_size=32, intermediate_size=32, num_hidden_layers=1)
-            made[kind] = (
-                load(folder, extra_buffers="off").backend,
-                Tokenizer.from_file(str(folder / "tokenizer.json")),
-            )
+            loaded = load(folder, extra_buffers="off")
+            loaded.backend.path = loaded.prepared.path
+            made[kind] = (loaded.backend, Tokenizer.from_file(str(folder / "tokenizer.json")))
         return made[kind]
 
     return engine
@@ -69,16 +85,59 @@ def test_same_ids_for_random_texts(engines, text):
         assert backend.encode(text) == tokenizer.encode(text).ids
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=repr)
-@pytest.mark.parametrize("kind", ["qwen2", "llama3"])
-def test_decode_is_the_inverse_of_encode(engines, kind, text):
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_tokenised_and_read_back_alike_by_its_folder_its_engine_and_from_its_metadata(engines, kind, count):
+    backend, tokenizer = engines(kind)
+    rebuilt = GgufVocabulary(read_metadata(backend.path), "model.gguf")
+    for text in texts(count, 1, SPECIAL):
+        ids = tokenizer.encode(text).ids
+        assert backend.encode(text) == rebuilt.encode(text) == ids
+        told = tokenizer.decode(ids, skip_special_tokens=True)
+        assert backend.decode(ids) == rebuilt.decode(ids) == told
+        assert backend.encode(text, adds_special=False) == rebuilt.encode(text, adds_special=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decode_is_the_inverse_of_encode(engines, kind):
     backend, _ = engines(kind)
-    assert backend.decode(backend.encode(text)) == text
+    for text in texts(100, 2):
+        assert backend.decode(backend.encode(text)) == text
 
 
-def test_sentencepiece_decodes_to_the_text_after_its_bos(engines):
+@pytest.mark.parametrize("kind", KINDS)
+def test_code_keeps_its_indentation_behind_a_prompt(engines, kind):
+    backend, _ = engines(kind)
+    codec = Codec(backend.path, backend)
+    for prompt, answer in BODIES:
+        whole, start = codec.encode(prompt + answer), len(codec.encode(prompt))
+        if whole[:start] == codec.encode(prompt):  # no token spans both
+            assert codec.decode_behind(whole[start:]) == answer
+        assert codec.decode_behind(codec.encode_behind(f"x{answer}"))[-len(answer) :] == answer
+
+
+def test_a_space_prefix_that_a_file_does_without_is_not_taken_off(load, tmp_path):
+    backend = _sentencepiece(load, tmp_path, adds_prefix=False)
+    assert [backend.decode(backend.encode(text)) for text in ("    return x", " a", "a")] == ["    return x", " a", "a"]
+    assert backend.encode(" a") != backend.encode("a")
+
+
+def test_a_rendered_chat_gets_no_second_begin_token(engines):
     backend, _ = engines("llama")
-    assert backend.decode(backend.encode("The quick brown 🙂 fox")) == "<s>The quick brown 🙂 fox"
+    assert backend.encode("<s>x") == [1, 1, *backend.encode("x")[1:]]
+    assert Codec(backend.path, backend).encode_behind("<s>x") == backend.encode("x")
+
+
+def test_unknown_kinds_are_refused_by_name(engines):
+    metadata = read_metadata(engines("gpt2")[0].path)
+    for changes, words in (
+        ({"tokenizer.ggml.pre": "kimi-k2"}, "tokenizer.ggml.pre = 'kimi-k2' is not a kind that is known"),
+        ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre = None is not"),
+        ({"tokenizer.ggml.model": "t5"}, "tokenizer.ggml.model = 't5' is not supported"),
+        ({"tokenizer.ggml.tokens": []}, "has no tokenizer"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            GgufVocabulary({**metadata, **changes}, "model.gguf")
 
 
 def test_incomplete_utf8_decodes_to_a_replacement(engines):
@@ -103,6 +162,25 @@ def test_bos_comes_from_the_post_processor(engines):
     backend, _ = engines("llama")
     assert backend.encode("x")[0] == 1
     assert engines("qwen2")[0].encode("x") == engines("qwen2")[1].encode("x").ids
+
+
+def _sentencepiece(load, tmp_path, adds_prefix):
+    from .conftest import save_checkpoint, sentencepiece_tokenizer
+
+    folder = save_checkpoint(
+        tmp_path / "model",
+        "Llama",
+        sentencepiece_tokenizer(),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+    )
+    source = json.loads((folder / "tokenizer.json").read_text())
+    if not adds_prefix:
+        source["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+        source["decoder"]["decoders"].pop()  # the one that strips
+        (folder / "tokenizer.json").write_text(json.dumps(source))
+    return load(folder, extra_buffers="off").backend
 
 
 def _changed(checkpoints, tmp_path, change):

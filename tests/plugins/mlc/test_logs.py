@@ -53,7 +53,8 @@ def test_answers_give_prefill_decode_and_first_token_by_the_engines_clock(tmp_pa
 )
 def test_one_answer_and_a_stream_are_read_alike(name, text):
     ((run, (sample,)),) = read(DATA / name)
-    assert (run.status, run.samples, sample.text) == ("ok", 1, text)
+    assert (run.status, run.samples, sample.text) == ("ok", None, text)
+    assert (run.max_new_tokens, run.seed, run.sampling.temperature, run.warmup, run.batch_size) == (None,) * 5
     assert sample.first_token_s == 0.05
 
 

@@ -32,7 +32,8 @@ def test_a_folder_in_mlc_format_is_a_model(load, tiny, prompts, cli, tmp_path):
     again = load(folder, "q4f16_1")
     assert again.tokens(prompts[0], 20) == load(TINY, "q4f16_1").tokens(prompts[0], 20)
     assert again.facts.stop_token_ids == (462,)
-    ended = cli("run", "-b", "mlc", "-m", folder, "-q", "q4f16_1", "--task", "tiny-gsm", "--samples", 2, "-o", tmp_path)
+    small = ("--task", "tiny-gsm", "--samples", 2, "--rounds", 1, "-o", tmp_path)
+    ended = cli("run", "-b", "mlc", "-m", folder, "-q", "q4f16_1", *small)
     assert ended.code == 0, ended.err
     with pytest.raises(ModelError, match="its weights are q4f16_1, not q0f32: ask for q4f16_1"):
         prepare(folder, None)

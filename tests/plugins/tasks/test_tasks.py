@@ -48,7 +48,7 @@ def test_problems_are_seeded_and_stay_the_same(task, name):
 def test_every_task_says_what_it_is():
     for task in decodebench_tasks():
         assert task.summary and task.template and task.extraction and task.source
-        assert task.version == "1"
+        assert task.version == ("2" if task.executes_code else "1")
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,21 @@ def test_mt_bench_gives_first_turns_and_scores_nothing(task):
     assert sample.messages == (("user", "A train goes 60 km in 45 minutes. How fast is it?"),)
 
 
-def test_humaneval_puts_answers_and_tests_together(task):
+def test_humaneval_keeps_answers_and_tests_apart(task):
     humaneval = task("humaneval")
     add_all, evens = by_id(humaneval)["humaneval/0"], by_id(humaneval)["humaneval/2"]
     assert add_all.prompt.startswith("from typing import List") and humaneval.executes_code
-    bare = humaneval.program(add_all, "    return sum(numbers)\n\n\nprint(add_all([1]))\n")
-    assert "return sum(numbers)\n" in bare and "print(" not in bare and bare.endswith("check(add_all)\n")
-    block = humaneval.program(
+    bare, tests = humaneval.program(add_all, "    return sum(numbers)\n\n\nprint(add_all([1]))\n")
+    assert "return sum(numbers)\n" in bare and "print(" not in bare and "assert" not in bare
+    assert tests.source.startswith("from typing import List") and tests.source.endswith("check(add_all)\n")
+    assert tests.functions == ("add_all",)
+    block, _ = humaneval.program(
         add_all, "Sure:\n```python\ndef add_all(numbers: List[int]) -> int:\n    return 6\n```\nDone."
     )
     assert block.startswith("from typing import List") and "Sure" not in block and block.count("def add_all") == 1
-    assert "def is_even" in humaneval.program(evens, "```python\ndef evens(n):\n    return n\n```")
-    inner = humaneval.program(add_all, "```python\n    return sum(numbers)\n```")
+    helped, tests = humaneval.program(evens, "```python\ndef evens(n):\n    return n\n```")
+    assert "def is_even" in helped and "def is_even" in tests.source and "def evens" not in tests.source
+    inner, _ = humaneval.program(add_all, "```python\n    return sum(numbers)\n```")
     assert inner.count("def add_all") == 1 and "```" not in inner
 
 
@@ -134,8 +137,10 @@ def test_mbpp_shows_tests_and_three_examples(task):
     sample = by_id(mbpp)["mbpp/13"]
     assert sample.prompt.count("[BEGIN]") == 4 and sample.prompt.count("[DONE]") == 3 and "\r" not in sample.prompt
     assert sample.prompt.endswith("assert close(root(1), 1)\n[BEGIN]\n")
-    program = mbpp.program(sample, "import math\ndef root(n):\n  return math.isqrt(n)\n[DONE]\nmore")
-    assert "def close(" in program and "more" not in program and program.endswith("assert close(root(1), 1)\n")
+    program, tests = mbpp.program(sample, "import math\ndef root(n):\n  return math.isqrt(n)\n[DONE]\nmore")
+    assert "def root(" in program and "more" not in program and "close" not in program
+    assert "def close(" in tests.source and tests.source.endswith("assert close(root(1), 1)\n")
+    assert tests.functions == ("root",) and tests.classes == ()
 
 
 @pytest.mark.parametrize("name", NAMES)

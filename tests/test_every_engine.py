@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 import pytest
 
-ENGINES = {"transformers": "none", "llama-cpp": "f32", "tinygrad": "float32", "mlc": "q0f32"}
-_MODULES = ("torch", "transformers", "llama_cpp", "tinygrad", "tvm")
+ENGINES = {"transformers": "none", "llama-cpp": "f32", "tinygrad": "float32", "mlc": "q0f32", "mlx": "none"}
+_MODULES = ("torch", "transformers", "llama_cpp", "tinygrad", "tvm", "mlx_lm")
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in _MODULES) or shutil.which("clang") is None, reason="an engine is missing"
 )

@@ -1,0 +1,159 @@
+"""What a round's log may hold, checked line by line: before a line is written, and where it is asked what is finished.
+
+What may be written is what ``raw_log`` reads and the store takes. It is stricter in one thing: a number that is written
+as a text, or a count as ``true``, is refused, since whoever sent it meant something else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from ... import defaults
+from ..errors import DecodebenchError
+from .raw_log import RawLogError, checked_head, lines
+from .schema import Record, RecordedStep, Run, Sample
+
+R = TypeVar("R", bound=Record)
+
+
+class LineError(DecodebenchError):
+    """A line that is none, or that cannot be recorded; the text says what it is and what is wrong with it."""
+
+
+class SampleLine(Sample):
+    """A sample as it is written: the log's first line has the run's id."""
+
+    run_id: str = ""
+
+
+class StepLine(RecordedStep):
+    """A step as it is written."""
+
+    run_id: str = ""
+
+
+def finished_run(path: Path) -> Run | None:
+    """Return the run of a log that holds its ``end`` line, in memory that does not grow with its steps; else None.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    content = LogContent(is_strict=False)
+    last = None
+    try:
+        for number, line in lines(path):
+            last = line.pop("type")
+            record = content.accept(last, line if number > 1 else checked_head(path, last, line))
+    except (RawLogError, LineError):
+        return None  # `collate` says what is wrong with it
+    return record if last == "end" and isinstance(record, Run) else None
+
+
+class LogContent:
+    """What the lines of one log hold so far.
+
+    Args:
+        is_strict: whether to refuse what a reader would put up with.
+    """
+
+    def __init__(self, *, is_strict: bool = True) -> None:
+        self._is_strict = is_strict
+        self._run: dict[str, Any] = {}
+        self._parts: set[str] = set()  # of the run
+        self._steps: dict[int, int] = {}  # how many, by sample
+        self._scored: set[int] = set()
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._steps)
+
+    def accept(self, kind: str, content: Mapping[str, Any]) -> Record:
+        """Return the record that a line makes, after every check; ``run``, ``load`` and ``end`` make one together.
+
+        Args:
+            kind: its type.
+            content: its other fields.
+
+        Raises:
+            LineError: it cannot be recorded; names sample, step and field.
+        """
+        try:
+            match kind:
+                case "run" | "load" | "end":
+                    run = {**self._run, **{name: value for name, value in content.items() if name != "schema"}}
+                    record = self._checked(Run, run)
+                    if kind in self._parts:
+                        raise LineError("it came twice")
+                    self._parts.add(kind)
+                    self._run = run
+                    return record
+                case "sample":
+                    sample = self._checked(SampleLine, content)
+                    if sample.index in self._steps:
+                        raise LineError("it came twice")
+                    self._steps[sample.index] = 0
+                    return sample
+                case "step":
+                    step = self._checked(StepLine, content)
+                    if step.index != self._steps.get(step.sample):
+                        raise LineError("it is not the next step of a sample in the log")
+                    self._steps[step.sample] += 1
+                    return step
+                case "score":
+                    scored = self._checked(SampleLine, {"output_tokens": None, **content})
+                    if scored.index in self._scored:
+                        raise LineError("it came twice")
+                    self._scored.add(scored.index)
+                    return scored
+        except LineError as error:
+            raise LineError(f"{_described(kind, content)} that cannot be recorded: {error}") from error
+        raise LineError(f"a line of unknown type {kind!r}")
+
+    def _checked(self, model: type[R], content: Mapping[str, Any]) -> R:
+        try:
+            if not self._is_strict:
+                return model.model_validate(content)
+            data = _encoded(content)
+            _check_size(data, content)
+            return model.model_validate_json(data, strict=True)
+        except ValidationError as error:
+            raise LineError(fault_of(error)) from error
+
+
+def _described(kind: str, content: Mapping[str, Any]) -> str:
+    words = {"sample": "of sample", "index": "number"}
+    place = [f"{words[name]} {content[name]}" for name in words if isinstance(content.get(name), int)]
+    return " ".join([f"a {kind!r}", *reversed(place)])
+
+
+def _check_size(data: bytes, content: Mapping[str, Any]) -> None:
+    if len(data) > defaults.LOG_LINE_BYTES:
+        raise LineError(f"it has {len(data)} bytes; at most {defaults.LOG_LINE_BYTES} are recorded")
+    for name, value in content.items():
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(one, int) and one.bit_length() > 63 for one in values):
+            raise LineError(f"field {name!r}: an integer beyond 64 bits with its sign")
+
+
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    """Return the content as JSON; what JSON has not, such as NaN, is refused wherever it is."""
+    try:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        if len(content) > 1:
+            for name, value in content.items():
+                _encoded({name: value})
+        raise LineError(f"field {next(iter(content), '')!r}: {error}") from error
+
+
+def fault_of(error: ValidationError) -> str:
+    """Word what is wrong with a record: the field and why."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"field {where!r}: {first['msg']}" if where else first["msg"]

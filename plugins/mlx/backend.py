@@ -1,0 +1,218 @@
+"""The backend ``mlx``: probe, prepare (quantise), load, generate, score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ... import BackendError, ModelCache, ModelError
+from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.sdk.batches import only_request
+from ...core.sdk.hugging_face import count_weights
+from ...core.sdk.packages import probe_packages
+from .options import MlxOptions
+from .quantise import CONVERTER_VERSION, QUANTISATIONS, left_as_they_are, open_weights, weight_bytes, write_quantised
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+    import numpy as np
+
+_RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
+_SCORE_CHUNK = 256
+
+
+class MlxBackend(Backend):
+    """A model of mlx-lm, one token per step, by its own loop, which begins a token before the last one is given out."""
+
+    name: ClassVar[str] = "mlx"
+    summary: ClassVar[str] = "Apple's MLX: mlx-lm's models and its own generation loop"
+    kind: ClassVar[Kind] = "autoregressive"
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    first_step_is_prefill: ClassVar[bool] = True
+    Options: ClassVar[type[BackendOptions]] = MlxOptions
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Look versions up: mlx-lm, and the library of this platform, which plain ``mlx`` does not bring on Linux."""
+        fix = 'pip install "decodebench[mlx]"'
+        found = [
+            probe_packages(f"mlx-lm {{mlx-lm}} ({{{runtime}}})", "mlx-lm", runtime, fix=fix) for runtime in _RUNTIME
+        ]
+        return next((each for each in found if each.available), found[-1])
+
+    @classmethod
+    def quantisations(cls) -> Sequence[Quantisation]:
+        """Return the formats; float formats are the option ``dtype``."""
+        return QUANTISATIONS
+
+    @classmethod
+    def devices(cls) -> Sequence[str]:
+        """List the GPU, where MLX has one, and the CPU."""
+        import mlx.core as mx
+
+        gpu = "metal" if mx.metal.is_available() else "cuda" if mx.cuda.is_available() else None
+        return ("cpu",) if gpu is None else (gpu, "cpu")
+
+    @classmethod
+    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
+        """Name what scoring does not read: it has a chunk of its own."""
+        return inert_in_scoring(options, ("dtype",)) if is_scoring else {}
+
+    @classmethod
+    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+        """Claim exactness for unquantised weights in float32."""
+        assert isinstance(options, MlxOptions)
+        if quantisation != QUANTISATIONS[0].name:
+            return "its weights are quantised"
+        return None if options.dtype == "float32" else f"dtype = {options.dtype!r} rounds"
+
+    @classmethod
+    def prepare(
+        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+    ) -> PreparedModel:
+        """Quantise once; unquantised weights are opened where they lie.
+
+        Raises:
+            ModelError: no Hugging Face folder, its weights are damaged, or mlx-lm does not know it.
+        """
+        assert isinstance(options, MlxOptions)
+        if not model.path.is_dir() or model.architecture is None:
+            raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+        count_weights(model.path)
+        if quantisation == "none":
+            return PreparedModel(model.path, "safetensors", None, None, model, quantisation)
+        from mlx_lm import __version__
+        from mlx_lm.utils import compute_bits_per_weight
+
+        folder = cache.entry(
+            f"mlx-{model.path.name}-{quantisation}",
+            *("mlx", quantisation, options.dtype, model.content_hash, __version__, CONVERTER_VERSION),
+            build=partial(write_quantised, model.path, quantisation, options.dtype),
+        )
+        weights, _ = open_weights(folder, options.dtype)
+        note = left_as_they_are(weights, options.dtype)
+        return PreparedModel(
+            path=folder,
+            format="mlx",
+            weight_bytes=weight_bytes(weights),
+            bits_per_weight=compute_bits_per_weight(weights),
+            source=model,
+            quantisation=quantisation,
+            notes=() if note is None else (note,),
+        )
+
+    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+        """Load the weights onto the device.
+
+        Raises:
+            ModelError: mlx-lm cannot load the folder.
+            BackendError: the device does not exist.
+        """
+        import mlx.core as mx
+
+        assert isinstance(options, MlxOptions)
+        if device not in self.devices():
+            raise BackendError(f"device {device!r} is not there; MLX sees {', '.join(self.devices())}")
+        # before mlx_lm is imported, which makes the stream that it generates on
+        mx.set_default_device(mx.cpu if device == "cpu" else mx.gpu)
+        from mlx_lm.utils import get_total_parameters
+
+        self._has_own_memory, self._chunk = device != "cpu", options.prefill_chunk
+        self._model, config = open_weights(model.path, options.dtype)
+        mx.eval(self._model.parameters())
+        text = {**config, **config.get("text_config", {})}
+        return ModelFacts(
+            parameters=get_total_parameters(self._model),
+            weight_bytes=weight_bytes(self._model),
+            context_length=_integer(text, "max_position_embeddings", model),
+            vocabulary_size=_integer(text, "vocab_size", model),
+            settings={"n_threads": "1"} if device == "cpu" else {},  # MLX's CPU runs a stream's work on one thread
+        )
+
+    def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
+        """Continue the one request of the batch."""
+        return self._steps(only_request(self.name, batch))
+
+    def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
+        """Score a sequence, a chunk of it at a time; log-probabilities in float64."""
+        from ...core.sdk.scoring import score_rows
+
+        return score_rows(tokens, self._logits(tokens[:-1]), top_k)
+
+    def counters(self) -> Mapping[str, float]:
+        """Return the peak of device memory since the last call; a CPU has none of its own."""
+        import mlx.core as mx
+
+        if not self._has_own_memory:
+            return {}
+        peak = float(mx.get_peak_memory())
+        mx.reset_peak_memory()
+        return {"peak_device_bytes": peak}
+
+    def close(self) -> None:
+        """Free the weights and what MLX keeps for the next array."""
+        import mlx.core as mx
+
+        del self._model
+        mx.clear_cache()
+
+    def _steps(self, request: Request) -> Iterator[Step]:
+        import mlx.core as mx
+        from mlx_lm.generate import generate_step, generation_stream
+
+        tokens = generate_step(
+            mx.array(request.prompt_ids),
+            self._model,
+            max_tokens=request.max_new_tokens,
+            sampler=_sampler(request),
+            prefill_step_size=self._chunk,
+        )
+        try:
+            for token, _ in tokens:
+                yield Step((int(token),), forwards=1)
+                if request.is_stop(int(token)):
+                    return
+        finally:
+            tokens.close()
+            mx.synchronize(generation_stream)  # the token after the last one has been begun
+
+    def _logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yield the logits after each of ``tokens``, a few rows [n, V] at a time, float32."""
+        import mlx.core as mx
+        from mlx_lm.models.cache import make_prompt_cache
+
+        cache = make_prompt_cache(self._model)
+        for start in range(0, len(tokens), _SCORE_CHUNK):
+            ids = mx.array(list(tokens[start : start + _SCORE_CHUNK]))[None]
+            yield _rows(self._model(ids, cache=cache))
+
+
+def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a callable from its arrays to its arrays
+    """Return what chooses a token from log-probabilities [1, V]; None: the largest, which mlx-lm takes by itself."""
+    if request.temperature == 0:
+        return None
+    import mlx.core as mx
+
+    from ...core.sdk.sampling import chooser
+
+    choose = chooser(request)
+    return lambda logprobs: mx.array([choose(_rows(logprobs[None])[0])])
+
+
+def _rows(logits: mx.array) -> np.ndarray:
+    """Bring logits [1, n, V] over as [n, V] in float32."""
+    import mlx.core as mx
+    import numpy as np
+
+    return np.array(logits[0].astype(mx.float32))
+
+
+def _integer(config: Mapping[str, Any], name: str, model: PreparedModel) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or value < 1:
+        raise ModelError(f"{model.path / 'config.json'}: {name} = {value!r}; expected a positive integer")
+    return value

@@ -1,0 +1,95 @@
+"""Weight formats, and the folders that hold converted weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import ModelError
+from ...core.contract.model import Quantisation
+from ...core.sdk.checkpoint import read_json
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+CONVERTER_VERSION = "1"
+
+_GROUP = 64
+_AFFINE = {f"{bits}bit": bits for bits in (8, 6, 5, 4, 3)}
+_FLOAT = {"mxfp8": (8, 32, "8-bit floats"), "mxfp4": (4, 32, "4-bit floats"), "nvfp4": (4, 16, "4-bit floats")}
+
+QUANTISATIONS = (
+    Quantisation("none", 32.0, "weights as the dtype option says (32 bits at its default)"),
+    *(
+        # a scale and an offset in the dtype for each group
+        Quantisation(name, bits + 2 * 32 / _GROUP, f"{bits} bits, groups of {_GROUP} with scale and offset as dtype")
+        for name, bits in _AFFINE.items()
+    ),
+    *(
+        Quantisation(name, bits + 8 / group, f"{words}, groups of {group} with an 8-bit scale")
+        for name, (bits, group, words) in _FLOAT.items()
+    ),
+)
+
+
+def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:
+    """Open a model lazily, its floating-point weights in ``dtype``; no code of the model's is run.
+
+    Raises:
+        ModelError: mlx-lm does not know the architecture, or the weights are not the ones that it has.
+    """
+    import mlx.core as mx
+    from mlx_lm.utils import load_model
+
+    try:
+        model, config = load_model(folder, lazy=True, model_config=_rotary_fields(folder))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder}: mlx-lm cannot load it: {' '.join(str(error).split())[:300]}") from error
+    model.set_dtype(getattr(mx, dtype))
+    return model, config
+
+
+def _rotary_fields(folder: Path) -> dict[str, Any]:
+    """Return rotary settings under the names that they had before transformers 5.
+
+    Most models of mlx-lm 0.32 know these alone, and take a base of their own where they find none.
+    """
+    config = read_json(folder / "config.json")
+    stored = config.get("rope_parameters")
+    if not isinstance(stored, dict) or "rope_theta" not in stored:
+        return {}
+    scaling = {} if stored.get("rope_type", "default") == "default" else {"rope_scaling": stored}
+    return {"rope_theta": stored["rope_theta"], **scaling}
+
+
+def write_quantised(source: Path, quantisation: str, dtype: str, folder: Path) -> None:
+    """Convert a model into MLX's format."""
+    from mlx_lm.utils import quantize_model, save_config, save_model
+
+    model, config = open_weights(source, dtype)
+    bits, group = (_AFFINE[quantisation], _GROUP) if quantisation in _AFFINE else _FLOAT[quantisation][:2]
+    mode = "affine" if quantisation in _AFFINE else quantisation
+    with contextlib.redirect_stdout(io.StringIO()):  # it says what it does there
+        model, config = quantize_model(model, config, group, bits, mode=mode)
+    save_model(folder, model)
+    save_config(config, folder / "config.json")
+
+
+def left_as_they_are(model: nn.Module, dtype: str) -> str | None:
+    """Say how many matrices of a quantised model are not quantised, as their rows are no multiple of a group."""
+    import mlx.nn as nn
+
+    kinds = (nn.Linear, nn.Embedding)
+    quantised = (nn.QuantizedLinear, nn.QuantizedEmbedding)
+    modules = [module for module in model.modules() if isinstance(module, (*kinds, *quantised))]
+    whole = sum(isinstance(module, kinds) for module in modules)
+    return f"{whole} of {len(modules)} matrices stay in {dtype}: no whole groups to a row" if whole else None
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Return the bytes of all weights, scales included."""
+    from mlx.utils import tree_flatten
+
+    return sum(int(array.nbytes) for _, array in tree_flatten(model.parameters()))

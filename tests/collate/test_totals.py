@@ -1,0 +1,117 @@
+"""Totals are held against themselves and against their own samples, record by record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from decodebench.collate.collate import collate
+from decodebench.collate.findings import findings
+from decodebench.collate.parsers.columns import parse_columns
+from decodebench.collate.parsers.foreign import Intake
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.records.store import Store
+
+DATA = Path(__file__).parents[1] / "data"
+LM_EVAL = DATA / "lm_eval"
+COLUMNS = (
+    "backend=engine,option.config=configuration,total_accuracy=accuracy,total_output_tokens=tokens,"
+    "total_tokens_per_s=tokens/s,total_wall_h=total time (h)"
+)
+PUBLISHED = """\
+engine,configuration,accuracy,tokens/s,total time (h),tokens
+fast-dllm,k1_first,0.8044,22.75,5.33,436484
+fast-dllm,k1_middle,0.8044,49.54,2.45,436484
+fast-dllm,k1_last,0.8044,49.63,2.44,436484
+fast-dllm,k2_first,0.7369,39.85,2.79,429539
+fast-dllm,k2_middle,0.7362,33.48,3.25,431492
+fast-dllm,k2_last,0.7377,40.51,2.70,433029
+fast-dllm,k3_first,0.6717,34.29,3.19,438188
+fast-dllm,k3_middle,0.6755,33.86,3.23,442062
+fast-dllm,k3_last,0.6770,34.05,3.22,441934
+"""
+"""The published table of mgustineli/Fast-dLLM (Apache-2.0, January 2026), with the tokens of its result files."""
+
+
+def found_in(folder, *sources, columns=None):
+    report = collate(folder, all_plugins(), intake=Intake(list(sources), columns=columns))
+    assert not report.problems
+    with Store.open(folder) as store:
+        return {finding.check: finding for finding in findings(store, "imported")}
+
+
+def imported_table(tmp_path, text, columns=COLUMNS):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    return found_in(tmp_path / "out", path, columns=parse_columns([columns]))
+
+
+def test_six_of_nine_published_totals_are_wrong(tmp_path):
+    finding = imported_table(tmp_path, PUBLISHED)["inconsistent-totals"]
+    assert finding.severity == "error" and finding.text.startswith("of 6 of 9 totals tokens, time and rate disagree")
+    assert len(finding.details) == len(finding.cells) == 6
+    assert not any("k1" in name for name in finding.cells)
+    assert "config=k3_" in finding.text  # the worst first: 11 % off
+
+
+def test_a_table_whose_rounding_explains_everything_has_none(tmp_path):
+    right = {"2.79": "2.99", "3.25": "3.58", "2.70": "2.97", "3.19": "3.55", "3.23": "3.63", "3.22": "3.61"}
+    text = PUBLISHED
+    for wrong, hours in right.items():
+        text = text.replace(f",{wrong},", f",{hours},")
+    assert "inconsistent-totals" not in imported_table(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("unit", "time", "is_found"),
+    [
+        ("s", "99.9", False),
+        ("s", "100.2", True),
+        ("ms", "99900.0", False),
+        ("min", "1.665", False),
+        ("min", "1.64", True),
+        ("h", "0.028", False),
+        ("h", "0.0287", True),
+    ],
+)
+def test_a_time_is_known_to_the_digits_of_its_own_unit(tmp_path, unit, time, is_found):
+    columns = f"backend=engine,total_output_tokens=n,total_tokens_per_s=rate,total_wall_{unit}=time"
+    found = imported_table(tmp_path, f"engine,n,rate,time\na,1000,10.01,{time}\n", columns)
+    assert ("inconsistent-totals" in found) is is_found
+
+
+def lm_eval_files(folder, share):
+    """The results of a run and the samples beside them, whose mean is not always what the results say."""
+    folder.mkdir()
+    date = "2026-08-21T10-11-12.123456"
+    samples = folder / f"samples_gsm8k_{date}.jsonl"
+    shutil.copy(LM_EVAL / samples.name, samples)
+    content = json.loads((LM_EVAL / f"results_{date}.json").read_text())
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    metric = "exact_match,flexible-extract"
+    right = [row["exact_match"] for row in rows if row["filter"] == "flexible-extract"]
+    content["results"] = {"gsm8k": {metric: sum(right) / len(right) if share is None else share}}
+    content |= {"group_subtasks": {}, "n-samples": {"gsm8k": {"original": len(right), "effective": len(right)}}}
+    (folder / f"results_{date}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(("share", "is_found"), [(None, False), (0.123, True)])
+def test_an_accuracy_that_its_own_samples_do_not_give(tmp_path, share, is_found):
+    found = found_in(tmp_path / "out", lm_eval_files(tmp_path / "in", share))
+    assert ("unlike-samples" in found) is is_found
+    if is_found:
+        assert found["unlike-samples"].severity == "error" and "0.123 as an accuracy" in found["unlike-samples"].text
+        assert len(found["unlike-samples"].rows) == 2
+
+
+@pytest.mark.parametrize(("tokens", "completed", "is_found"), [(0, 0, False), (7, 0, True), (0, -1, True)])
+def test_printed_sums_are_those_of_the_requests(tmp_path, tokens, completed, is_found):
+    content = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
+    content["total_output_tokens"] += tokens
+    content["completed"] += completed
+    (tmp_path / "serve.json").write_text(json.dumps(content))
+    assert ("unlike-samples" in found_in(tmp_path / "out", tmp_path / "serve.json")) is is_found
