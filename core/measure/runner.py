@@ -202,7 +202,8 @@ class Runner:
             try:
                 log.add("end", end)
             except LineError as error:
-                outcome = Outcome("failed", f"figures of the round: {error}")
+                status = "failed" if outcome.status == "ok" else outcome.status
+                outcome = Outcome(status, f"figures of the round: {error}")
                 log.add("end", {"status": outcome.status, "reason": outcome.reason})
             log.close()
         if outcome.status == "interrupted":
