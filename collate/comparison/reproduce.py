@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,7 +43,9 @@ def plan_toml(store: Store, experiment: str) -> str:
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
         options = {key: value for key, value in _options(run).items() if not key.startswith(TEMPLATE)}
         if options:
-            lines.append(f"options = {{ {', '.join(f'{key} = {_value(value)}' for key, value in options.items())} }}")
+            lines.append(
+                f"options = {{ {', '.join(f'{_key(key)} = {_value(value)}' for key, value in options.items())} }}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -74,6 +77,11 @@ def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
     return found | {"output_tokens": run["max_new_tokens"]}
 
 
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _value(name)
+
+
 def _value(value: object) -> str:
-    """Write a value as TOML; JSON's strings, numbers and lists of them are TOML as well."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Write a value as TOML; JSON's strings, but for DEL in them, numbers and lists of them are TOML as well."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

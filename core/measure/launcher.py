@@ -9,9 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 from ..errors import BackendError
 from ..isolation import worker_part
@@ -21,6 +22,7 @@ from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import THREADS_VARIABLE, cores
+from .engine_text import engine_text_file
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -58,7 +60,7 @@ def run_worker(
 
     Args:
         job: what to do.
-        engine_text: file that takes what the engine prints; None drops it.
+        engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
         timeout_s: the process is killed after so many seconds.
         on_line: called with each line the worker sends, ``finish`` left out; raises ``LineError`` to refuse one.
         module: what the process runs; it speaks the worker's protocol.
@@ -70,8 +72,7 @@ def run_worker(
         KeyboardInterrupt: passed on after the worker was killed.
         OSError: from ``on_line`` (such as a full disk), after the worker was killed.
     """
-    text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
-    try:
+    with engine_text_file(engine_text) if engine_text else nullcontext(subprocess.DEVNULL) as text:
         try:
             channel = _start(job, module, text)
         except OSError as error:
@@ -80,11 +81,6 @@ def run_worker(
             return _converse(channel, job, timeout_s, on_line, engine_text)
         finally:
             channel.end()
-    finally:
-        if not isinstance(text, int):
-            text.close()
-        if engine_text is not None and engine_text.is_file() and engine_text.stat().st_size == 0:
-            engine_text.unlink()
 
 
 def request(job: Job, kind: type[M], timeout_s: float) -> M:

@@ -151,9 +151,8 @@ class Runner:
         self._environment = machine.model_copy(update={"default_threads": self._threads})
         if self._threads != condition.cores and any(takes_default_threads(cell) for cell in self.matrix.cells):
             why = "as in the rounds that are there already" if stored else "this leaves room for what else runs"
-            self.progress.say(
-                f"threads of each engine: {self._threads}, cores: {condition.cores}; {why}, in every round of {experiment!r}"
-            )
+            counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
+            self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], missing: int, budget: Budget) -> None:
         for cell in self.matrix.cells:
@@ -225,7 +224,8 @@ class Runner:
             try:
                 log.add("end", end)
             except LineError as error:
-                outcome = Outcome("failed", f"figures of the round: {error}")
+                status = "failed" if outcome.status == "ok" else outcome.status
+                outcome = Outcome(status, f"figures of the round: {error}")
                 log.add("end", {"status": outcome.status, "reason": outcome.reason})
             log.close()
         if outcome.status == "interrupted":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import decodebench
+from benchmarks.scale import cost_of, write_megabytes
 
 LINKS = {
     "to itself": lambda path: path.symlink_to(path.name),
@@ -158,9 +159,6 @@ def test_a_line_without_end_is_refused(logs, monkeypatch):
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_a_gigabyte_is_read_in_a_gigabyte_and_a_half(tmp_path):
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-    from scale import cost_of, write_megabytes
-
     write_megabytes(tmp_path, 1000)
     cost = cost_of([sys.executable, "-m", "decodebench", "collate", str(tmp_path)], 1000)
     assert cost.peak_rss_mb < 1500
