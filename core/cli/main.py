@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import click
 
-from ..errors import BackendError, DecodebenchError
+from ..errors import BackendError, BusyError, DecodebenchError
 from ..records.store_file import StoreTroubleError
 from . import exit_codes
 from .output import echo
@@ -180,7 +180,7 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return exit_codes.USAGE
-    except BackendError as error:
+    except (BackendError, BusyError) as error:
         echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except StoreTroubleError as error:

@@ -22,7 +22,7 @@ from ..isolation.processes.messages import Answer, Finish, Line, Serving, messag
 from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
-from ..sdk.cores import cores
+from ..sdk.cores import THREADS_VARIABLE, cores
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -248,7 +248,8 @@ def _last_line(file: Path | None) -> str:
 
 def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
-    threads = str(job.options.get("n_threads") or cores())
-    fixed = dict.fromkeys(_THREAD_VARIABLES, threads)
+    default = job.default_threads or cores()
+    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.options.get("n_threads") or default))
+    fixed[THREADS_VARIABLE] = str(default)
     own = worker_part.environment() if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

@@ -15,7 +15,10 @@ _FIELDS = (
     "ignore_eos", "chat", "system", "allow_clipped", "stop", "stop_token_ids", "context_length", "sampling",
     "first_step_is_prefill", "conditions", "source_format",
 )  # fmt: skip
-_MEASURED = {"username", "load_average", "memory_bandwidth", "memory_bandwidth_1_thread", "matrix_flops_per_s"}
+_MEASURED = {
+    *("username", "load_average", "on_battery", "cpu_temperature_c", "memory_bandwidth", "memory_bandwidth_1_thread"),
+    *("matrix_flops_per_s", "rates_are_quiet"),
+}
 """Of the environment: who ran it, and what was measured of the machine rather than set."""
 
 _RESULT = "published_"

@@ -30,7 +30,7 @@ class FastDllmOptions(BackendOptions):
         "float32", description="number format of weights and activations"
     )
     compile: bool = Field(False, description="torch.compile; needs a C++ compiler")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
     # canvas
     block_length: int | None = Field(
         None,
