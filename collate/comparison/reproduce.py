@@ -33,7 +33,7 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed']}", f"rounds = {rounds}", "", "[workload]"]
+    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}", "", "[workload]"]
     lines += [f"{key} = {_value(value)}" for key, value in _workload(store, first).items()]
     if template_args := _template_args(cells.values()):
         told = ", ".join(f"{_value(name)} = {_value(values)}" for name, values in template_args.items())
@@ -66,8 +66,8 @@ def _template_args(runs: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
 def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
     found = {key: run[key] for key in _WORKLOAD if run[key] not in (None, [], ())}
     sampling = json.loads(run["sampling"]) if isinstance(run["sampling"], str) else run["sampling"]
-    found |= {key: sampling[key] for key in _SAMPLING}
-    if run["attempts"] > 1:
+    found |= {key: sampling[key] for key in _SAMPLING if sampling.get(key) is not None}
+    if (run["attempts"] or 1) > 1:
         found |= {"samples": run["samples"] // run["attempts"], "attempts": run["attempts"]}
     if run["task"] is not None:
         return found | {"max_new_tokens": run["max_new_tokens"]}

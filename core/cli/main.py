@@ -45,7 +45,7 @@ _COMMANDS = {
     "plugins": ("plugins", "List, show, install, write and check plugins."),
     "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
-    "cache": ("prepare", "List or prune prepared models."),
+    "cache": ("prepare", "List or prune prepared models, with their sizes and ages."),
 }
 
 
