@@ -12,12 +12,36 @@ from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS, SPEEDS
 from ..comparison.labels import whole_bits
 from ..comparison.observations import Cell
-from .subject import Subject, by_model, rounds_of, word_of
+from ..statistics.noise import variation
+from .subject import NOTABLE, Subject, by_model, rounds_of, was_busy, word_of
 
 _SLOW_CLOCK = 0.9  # of the median round's
 _CLEAR = 1.1
 _BEYOND = 1.05  # both are measured
 _WITHIN_ONE = "the hosts make the difference; compare within one"
+
+
+def busy_machine(subject: Subject) -> Iterator[Doubt]:
+    """Rounds beside which other work kept the machine busy; reports their scatter and drift once for all cells."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    busy = [run for run in runs if was_busy(run)]
+    if not busy:
+        return
+    worst = max(busy, key=lambda run: run["other_cpus"])
+    text = f"the machine was busy in {len(busy)} of {len(runs)} rounds: other processes used {worst['other_cpus']:.1f} "
+    text += f"CPUs at most, and we may use {worst['environment']['cores_used']} cores"
+    spreads = [
+        spread
+        for cell in subject.finished
+        if any(was_busy(r.run) for r in cell.rounds)
+        and (spread := variation(cell.values(subject.metric))) is not None
+        and spread > NOTABLE
+    ]
+    if spreads:
+        text += f"; {subject.metric} scatters by {max(spreads):.0%} (CV) at most, by more than {NOTABLE:.0%} in "
+        text += "1 cell" if len(spreads) == 1 else f"{len(spreads)} cells"
+    places = [Place(run_id=run["run_id"]) for run in busy]
+    yield Doubt(text, "measure again on a quiet machine, such as with --wait-idle", places)
 
 
 def shared_devices(subject: Subject) -> Iterator[Doubt]:
@@ -58,6 +82,29 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
             f"{len(saving)} cells were measured under the CPU governor 'powersave'",
             "set it to 'performance', so that the clock does not follow the load",
             rounds_of(*saving),
+            "note",
+        )
+
+
+def battery_power(subject: Subject) -> Iterator[Doubt]:
+    """Rounds that ran on battery, which holds clocks down."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    unplugged = [run for run in runs if (run["environment"] or {}).get("on_battery")]
+    if unplugged:
+        places = [Place(run_id=run["run_id"]) for run in unplugged]
+        yield Doubt(f"{len(unplugged)} of {len(runs)} rounds ran on battery", "plug the machine in", places)
+
+
+def rates_beside_other_work(subject: Subject) -> Iterator[Doubt]:
+    """Hosts whose bandwidth and arithmetic rate were measured while they were busy."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    marked = [run for run in runs if (run["environment"] or {}).get("rates_are_quiet") is False]
+    if marked:
+        yield Doubt(
+            f"memory bandwidth and arithmetic rate in {len(marked)} of {len(runs)} rounds were measured beside other "
+            "work, so that shares of them are too high",
+            "run `decodebench doctor` on a quiet machine; rounds after that have the new rates",
+            [Place(run_id=run["run_id"]) for run in marked],
             "note",
         )
 
