@@ -125,21 +125,21 @@ def open_current(
     """
     store = _open_if_current(folder, registry)
     if store is None and not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        store = _open_elsewhere(folder, registry, progress)
-    elif store is None:
+        return _open_elsewhere(folder, registry, progress)
+    if store is None:
         report = collate(folder, registry, progress=progress, announce=announce)
         return Opened(Store.open(folder), report.problems, report.unread)
     return Opened(store, _problems(store))
 
 
-def _open_elsewhere(folder: Path, registry: Registry, progress: Progress | None) -> Store:
+def _open_elsewhere(folder: Path, registry: Registry, progress: Progress | None) -> Opened:
     reader = Reader(registry)
     scratch = tempfile.TemporaryDirectory(prefix="decodebench-")
     with Store.open(Path(scratch.name), read_only=False) as store:
-        _bring_in(store, log_files(folder, reader), reader, progress)
+        report = _bring_in(store, log_files(folder, reader), reader, progress)
     made = Store.open(Path(scratch.name))
     made.owns(scratch)
-    return made
+    return Opened(made, report.problems, report.unread)
 
 
 def _open_if_current(folder: Path, registry: Registry) -> Store | None:

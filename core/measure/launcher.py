@@ -17,12 +17,12 @@ from typing import IO, Any, TypeVar
 from ..errors import BackendError
 from ..isolation import worker_part
 from ..isolation.processes.channel import Channel, DeadlineError
+from ..isolation.processes.engine_text import engine_text_file
 from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import THREADS_VARIABLE, cores
-from .engine_text import engine_text_file
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

@@ -7,7 +7,7 @@ import sys
 import time
 
 from decodebench import defaults
-from decodebench.core.measure.engine_text import engine_text_file
+from decodebench.core.isolation.processes.engine_text import engine_text_file
 
 PRINTS = "import os, sys\nfor i in range(40): os.write(2, (f'{i:05d}' + 'x' * 9994 + chr(10)).encode())"
 

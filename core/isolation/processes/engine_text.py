@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ... import defaults
+from .... import defaults
 
 _LOOKS_EVERY_S = 0.5
 _CUT = b"\n[decodebench: %d bytes of what the engine printed were left out here]\n"
