@@ -11,7 +11,7 @@ import numpy as np
 from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS, SPEEDS
 from ..comparison.labels import whole_bits
-from ..comparison.observations import Cell
+from ..comparison.observations import Cell, Row
 from ..statistics.noise import variation
 from .subject import NOTABLE, Subject, by_model, rounds_of, was_busy, word_of
 
@@ -98,15 +98,21 @@ def battery_power(subject: Subject) -> Iterator[Doubt]:
 def rates_beside_other_work(subject: Subject) -> Iterator[Doubt]:
     """Hosts whose bandwidth and arithmetic rate were measured while they were busy."""
     runs = [r.run for cell in subject.finished for r in cell.rounds]
-    marked = [run for run in runs if (run["environment"] or {}).get("rates_are_quiet") is False]
+    marked = [run for run in runs if _has_marked_rates(run)]
     if marked:
+        most = max((run["bandwidth_utilisation"] or 0.0 for run in marked), default=0.0)
+        told = f": up to {most:.2f} times what there is" if most > _BEYOND else ""
         yield Doubt(
             f"memory bandwidth and arithmetic rate in {len(marked)} of {len(runs)} rounds were measured beside other "
-            "work, so that shares of them are too high",
+            f"work, so that shares of them are too high{told}",
             "run `decodebench doctor` on a quiet machine; rounds after that have the new rates",
             [Place(run_id=run["run_id"]) for run in marked],
-            "note",
+            "warning" if told else "note",
         )
+
+
+def _has_marked_rates(run: Row) -> bool:
+    return (run["environment"] or {}).get("rates_are_quiet") is False
 
 
 def several_hosts(subject: Subject) -> Iterator[Doubt]:
@@ -194,12 +200,12 @@ def _is_clear(a: float, b: float) -> bool:
 
 
 def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
-    """Cells that read faster than the memory bandwidth that was measured on their host."""
-    above = [
-        (max(cell.values("bandwidth_utilisation")), cell)
-        for cell in subject.finished
-        if max(cell.values("bandwidth_utilisation"), default=0.0) > _BEYOND
-    ]
+    """Cells that read faster than their host's memory bandwidth, which nobody marked as measured beside other work."""
+    above = []
+    for cell in subject.finished:
+        shares = [r.run["bandwidth_utilisation"] or 0.0 for r in cell.rounds if not _has_marked_rates(r.run)]
+        if max(shares, default=0.0) > _BEYOND:
+            above.append((max(shares), cell))
     for use, cell in sorted(above, key=lambda found: -found[0]):
         yield Doubt(
             f"{subject.name(cell)} reads {use:.2f} times the memory bandwidth that was measured on its host, which "
