@@ -22,7 +22,7 @@ SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
 LONG = {  # of the rooms, what starts many processes or a browser, or measures this machine
     "collate": ("test_store_life.py",),
     "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_faults.py")
-    + ("test_plugins.py", "test_task_settings.py"),
+    + ("test_machine_load.py", "test_plugins.py", "test_task_settings.py"),
     "viz": ("test_references.py", "test_report_browser.py", "test_report_command.py", "test_slides.py"),
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

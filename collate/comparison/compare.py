@@ -14,7 +14,7 @@ from ..findings.subject import Subject
 from ..parity.divergence import load_scores, parity_of
 from ..statistics.intervals import Interval, scale_mean, welch_interval
 from ..statistics.noise import rounds_needed
-from ..statistics.ratios import log_ratio_geomean, log_ratio_of_totals, over_prompts
+from ..statistics.ratios import log_ratio_geomean, log_ratio_median, log_ratio_of_totals, over_prompts
 from ..statistics.verdicts import simultaneous, verdict_of
 from .accuracy import accuracies, estimate
 from .conditions import unlike_conditions, unlike_rounds
@@ -33,17 +33,19 @@ from .observations import (
     usual_metric,
 )
 from .result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Unit, Verdict
+from .robust import robust_disagreements
 
 
 @dataclass(frozen=True, slots=True)
 class _Ratios:
-    """Logarithms of both ratios of a cell to its baseline."""
+    """Logarithms of the ratios of a cell to its baseline."""
 
     totals: Interval
     geomean: Interval
+    median: Interval
 
 
-_NOTHING = _Ratios(Interval(None), Interval(None))
+_NOTHING = _Ratios(Interval(None), Interval(None), Interval(None))
 
 
 class Choices(TypedDict, total=False):
@@ -107,6 +109,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         warnings += mixed_dimensions(grouped, by)
     warnings += _unlike(pairs, names, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect, over)
+    warnings += robust_disagreements(rows, min_effect)
     return Comparison(
         experiment=name,
         baseline=names[first.cell_id].label,
@@ -159,6 +162,7 @@ def _rows(
                 ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals.exp()),
                 ratio_simultaneous=_of_itself(cell) if is_baseline else estimate(together.exp()),
                 ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean.exp()),
+                ratio_median=_of_itself(cell) if is_baseline else estimate(ratio.median.exp()),
                 p_value=together.p_value,
                 rounds_needed=_rounds_needed(together, min_effect),
                 verdict="baseline" if is_baseline else cast(Verdict, verdict_of(together.exp(), min_effect)),
@@ -194,7 +198,7 @@ def _estimates(cell: Cell, accuracy: Accuracy | None) -> dict[str, Estimate]:
 
 
 def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric, over: Unit) -> _Ratios:
-    """Both ratios of a cell to its baseline, turned so that above 1 is better."""
+    """The ratios of a cell to its baseline, turned so that above 1 is better."""
     if cell is baseline:
         return _NOTHING
     better, worse = (cell, baseline) if metric.higher_is_better else (baseline, cell)
@@ -203,9 +207,14 @@ def _ratios(cell: Cell, baseline: Cell, parts: dict[str, Parts], metric: Metric,
         return _unpaired(better, worse, parts)
     if not rounds or not all(min(r.numerator.sum(), r.base_numerator.sum()) > 0 for r in rounds):
         return _NOTHING
-    has_geomean = all(bool((r.numerator > 0).all() and (r.base_numerator > 0).all()) for r in rounds)
+    has_own = all(bool((r.numerator > 0).all() and (r.base_numerator > 0).all()) for r in rounds)
     totals = over_prompts(rounds) if over == "prompts" else log_ratio_of_totals(rounds)
-    return _Ratios(totals, log_ratio_geomean(rounds) if has_geomean else Interval(None))
+    return _Ratios(totals, log_ratio_geomean(rounds), log_ratio_median(rounds)) if has_own else _only(totals)
+
+
+def _only(totals: Interval) -> _Ratios:
+    """Where prompts have no ratios of their own, or they do not pair by round."""
+    return _Ratios(totals, Interval(None), Interval(None))
 
 
 def _are_interleaved(cell: Cell, baseline: Cell) -> bool:
@@ -223,4 +232,4 @@ def _unpaired(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> _Ratios:
     ours, theirs = log_totals(cell, parts, wanted), log_totals(baseline, parts, wanted)
     if not ours or not theirs:
         return _NOTHING
-    return _Ratios(welch_interval(ours, theirs), Interval(None))
+    return _only(welch_interval(ours, theirs))

@@ -110,6 +110,11 @@ class ComparisonRow(Record):
         description="the same ratio with an interval that holds for all rows together; the verdict is read off it"
     )
     ratio_geomean: Estimate = Field(description="geometric mean over prompts of per-prompt ratios")
+    ratio_median: Estimate = Field(
+        default=Estimate(value=None),
+        description="median over prompts of per-prompt ratios, which a few disturbed ones do not move; None where "
+        "rounds do not pair",
+    )
     p_value: float | None = Field(
         default=None, description="two-sided, corrected over the rows as the simultaneous interval is"
     )

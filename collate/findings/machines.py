@@ -11,13 +11,37 @@ import numpy as np
 from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS, SPEEDS
 from ..comparison.labels import whole_bits
-from ..comparison.observations import Cell
-from .subject import Subject, by_model, rounds_of, word_of
+from ..comparison.observations import Cell, Row
+from ..statistics.noise import variation
+from .subject import NOTABLE, Subject, by_model, rounds_of, was_busy, word_of
 
 _SLOW_CLOCK = 0.9  # of the median round's
 _CLEAR = 1.1
 _BEYOND = 1.05  # both are measured
 _WITHIN_ONE = "the hosts make the difference; compare within one"
+
+
+def busy_machine(subject: Subject) -> Iterator[Doubt]:
+    """Rounds beside which other work kept the machine busy; reports their scatter and drift once for all cells."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    busy = [run for run in runs if was_busy(run)]
+    if not busy:
+        return
+    worst = max(busy, key=lambda run: run["other_cpus"])
+    text = f"the machine was busy in {len(busy)} of {len(runs)} rounds: other processes used {worst['other_cpus']:.1f} "
+    text += f"CPUs at most, and we may use {worst['environment']['cores_used']} cores"
+    spreads = [
+        spread
+        for cell in subject.finished
+        if any(was_busy(r.run) for r in cell.rounds)
+        and (spread := variation(cell.values(subject.metric))) is not None
+        and spread > NOTABLE
+    ]
+    if spreads:
+        text += f"; {subject.metric} scatters by {max(spreads):.0%} (CV) at most, by more than {NOTABLE:.0%} in "
+        text += "1 cell" if len(spreads) == 1 else f"{len(spreads)} cells"
+    places = [Place(run_id=run["run_id"]) for run in busy]
+    yield Doubt(text, "measure again on a quiet machine, such as with --wait-idle", places)
 
 
 def shared_devices(subject: Subject) -> Iterator[Doubt]:
@@ -60,6 +84,35 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
             rounds_of(*saving),
             "note",
         )
+
+
+def battery_power(subject: Subject) -> Iterator[Doubt]:
+    """Rounds that ran on battery, which holds clocks down."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    unplugged = [run for run in runs if (run["environment"] or {}).get("on_battery")]
+    if unplugged:
+        places = [Place(run_id=run["run_id"]) for run in unplugged]
+        yield Doubt(f"{len(unplugged)} of {len(runs)} rounds ran on battery", "plug the machine in", places)
+
+
+def rates_beside_other_work(subject: Subject) -> Iterator[Doubt]:
+    """Hosts whose bandwidth and arithmetic rate were measured while they were busy."""
+    runs = [r.run for cell in subject.finished for r in cell.rounds]
+    marked = [run for run in runs if _has_marked_rates(run)]
+    if marked:
+        most = max((run["bandwidth_utilisation"] or 0.0 for run in marked), default=0.0)
+        told = f": up to {most:.2f} times what there is" if most > _BEYOND else ""
+        yield Doubt(
+            f"memory bandwidth and arithmetic rate in {len(marked)} of {len(runs)} rounds were measured beside other "
+            f"work, so that shares of them are too high{told}",
+            "run `decodebench doctor` on a quiet machine; rounds after that have the new rates",
+            [Place(run_id=run["run_id"]) for run in marked],
+            "warning" if told else "note",
+        )
+
+
+def _has_marked_rates(run: Row) -> bool:
+    return (run["environment"] or {}).get("rates_are_quiet") is False
 
 
 def several_hosts(subject: Subject) -> Iterator[Doubt]:
@@ -147,12 +200,12 @@ def _is_clear(a: float, b: float) -> bool:
 
 
 def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
-    """Cells that read faster than the memory bandwidth that was measured on their host."""
-    above = [
-        (max(cell.values("bandwidth_utilisation")), cell)
-        for cell in subject.finished
-        if max(cell.values("bandwidth_utilisation"), default=0.0) > _BEYOND
-    ]
+    """Cells that read faster than their host's memory bandwidth, which nobody marked as measured beside other work."""
+    above = []
+    for cell in subject.finished:
+        shares = [r.run["bandwidth_utilisation"] or 0.0 for r in cell.rounds if not _has_marked_rates(r.run)]
+        if max(shares, default=0.0) > _BEYOND:
+            above.append((max(shares), cell))
     for use, cell in sorted(above, key=lambda found: -found[0]):
         yield Doubt(
             f"{subject.name(cell)} reads {use:.2f} times the memory bandwidth that was measured on its host, which "

@@ -12,9 +12,8 @@ from ...core.records.metrics import METRICS
 from ..comparison.observations import Cell, Round, Row
 from ..statistics.multiplicity import holm
 from ..statistics.noise import outlier_p_values, scatter_p_value, slope, variation
-from .subject import Subject, rounds_of
+from .subject import NOTABLE, Subject, rounds_of, was_busy
 
-_NOTABLE = 0.05  # scatter or distance from the twins that does harm
 _FEWEST_OF_TREND = 5
 _MEASURED_DIGITS = 5  # of a time that a clock told, and no person
 _TELLING_DIGITS = 7  # equal ones; of fewer, two rounds may agree by chance
@@ -52,10 +51,11 @@ def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
     for cell in subject.finished:
         rounds = [r.run for r in cell.rounds if r.run[subject.metric] is not None]
         values = cell.values(subject.metric)
-        tests += [(p, cell, run, values) for run, p in zip(rounds, outlier_p_values(values), strict=False)]
+        found = zip(rounds, outlier_p_values(values), strict=False)
+        tests += [(p, cell, run, values) for run, p in found if not was_busy(run)]
     for _, cell, run, values in _rejected(tests):
         middle = float(np.median(values))
-        if abs(run[subject.metric] - middle) > _NOTABLE * abs(middle):
+        if abs(run[subject.metric] - middle) > NOTABLE * abs(middle):
             yield Doubt(
                 f"round {run['round']} of {subject.name(cell)} is an outlier: {subject.metric} "
                 f"{show(run[subject.metric])}, median of the cell {show(middle)}",
@@ -67,9 +67,9 @@ def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
 def variable_rounds(subject: Subject) -> Iterator[Doubt]:
     """Cells whose rounds scatter by more than 5 %, and not by chance."""
     tests = []
-    for cell in subject.finished:
+    for cell in _undisturbed(subject):
         values = cell.values(subject.metric)
-        p_value, spread = scatter_p_value(values, _NOTABLE), variation(values)
+        p_value, spread = scatter_p_value(values, NOTABLE), variation(values)
         if p_value is not None and spread is not None:
             tests.append((p_value, cell, spread, len(values)))
     for _, cell, spread, count in _rejected(tests):
@@ -83,7 +83,7 @@ def variable_rounds(subject: Subject) -> Iterator[Doubt]:
 def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
     """Cells that get steadily faster or slower from round to round."""
     tests = []
-    for cell in subject.finished:
+    for cell in _undisturbed(subject):
         found = [(r.run["round"], r.run[subject.metric]) for r in cell.rounds if r.run[subject.metric]]
         if len(found) < _FEWEST_OF_TREND:
             continue
@@ -99,6 +99,11 @@ def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
                 "let the machine reach a steady temperature, and interleave what is compared",
                 rounds_of(cell),
             )
+
+
+def _undisturbed(subject: Subject) -> list[Cell]:
+    """Return the finished cells without a round on a busy machine; ``busy_machine`` reports the scatter of others."""
+    return [cell for cell in subject.finished if not any(was_busy(r.run) for r in cell.rounds)]
 
 
 def copied_rounds(subject: Subject) -> Iterator[Doubt]:

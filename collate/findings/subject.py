@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...core.contract.finding import Place
+from ...core.records.machine_load import is_busy
 from ...core.records.store import Store
 from ..comparison.labels import labels
 from ..comparison.observations import Cell, Row
+
+NOTABLE = 0.05
+"""Scatter of a cell's rounds, or distance of one from its twins, that does harm."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ def temperature_of(cell: Cell) -> float | None:
     """Return the temperature, 0 being greedy; None where the log has none."""
     temperature: float | None = (cell.run["sampling"] or {}).get("temperature")
     return temperature
+
+
+def was_busy(run: Row) -> bool:
+    """Whether others kept the machine busy while a run ran; False where its log does not say."""
+    return is_busy(run["other_cpus"], (run["environment"] or {}).get("cores_used"))
 
 
 def rounds_of(*cells: Cell) -> list[Place]:

@@ -1,4 +1,4 @@
-"""Ratios of two cells on the same prompts, paired by round and prompt: of totals, and the mean of prompts' own."""
+"""Ratios of two cells on the same prompts, paired by round and prompt: of totals, mean and median of prompts' own."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class PairedRound:
         result: Array = np.take(np.log(cell / base), chosen) @ np.full(count, 1 / count)
         return result
 
+    def median_log_ratio(self) -> float:
+        """Log of the median of the prompts' own ratios: what half of the prompts are on either side of."""
+        return float(np.median(np.log(self.numerator / self.denominator * self.base_denominator / self.base_numerator)))
+
     def influences(self) -> Array:
         """[prompts] how far each prompt moves the log of the ratio of totals; their mean is 0."""
         count = len(self.numerator)
@@ -66,6 +70,15 @@ def log_ratio_of_totals(rounds: Sequence[PairedRound], confidence: float = defau
 def log_ratio_geomean(rounds: Sequence[PairedRound], confidence: float = defaults.CONFIDENCE) -> Interval:
     """Logarithm of the geometric mean over prompts of the prompts' ratios, with its interval over rounds."""
     return t_interval([float(paired.mean_log_ratios(_all(paired))) for paired in rounds], confidence)
+
+
+def log_ratio_median(rounds: Sequence[PairedRound], confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Logarithm of the median over prompts of the prompts' ratios, with its interval over rounds.
+
+    A disturbance that hits less than half of a round's prompts hardly moves it, whatever time it cost; in the ratio of
+    totals every second counts.
+    """
+    return t_interval([paired.median_log_ratio() for paired in rounds], confidence)
 
 
 def ratio_of_totals(rounds: Sequence[PairedRound], confidence: float = defaults.CONFIDENCE) -> Interval:

@@ -82,6 +82,7 @@ def _flat(row: ComparisonRow, metrics: list[str]) -> dict[str, Any]:
         "ratio_simultaneous_high": row.ratio_simultaneous.high,
         "rounds_needed": row.rounds_needed,
         **_ends("ratio_geomean", row.ratio_geomean),
+        **_ends("ratio_median", row.ratio_median),
         "parity": row.parity.verdict,
         "identical": row.parity.identical,
         "compared": row.parity.compared,

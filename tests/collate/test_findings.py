@@ -100,11 +100,15 @@ def test_many_empty_answers(logs, make_sample, make_steps):
 
 def test_a_bandwidth_that_was_measured_under_load(logs, make_sample, make_steps):
     slow, quick = ({"1000": rate, "1000000": rate} for rate in (2e4, 1e6))
-    for cell, ladder in (("a", slow), ("b", quick)):
+    for cell, ladder, marked in (("a", slow, {}), ("b", quick, {}), ("c", slow, {"rates_are_quiet": False})):
         content = [make_sample(i, make_steps(bytes_read=10_000, forwards=1)) for i in range(2)]
-        logs.write(cell, content=content, **host("h", memory_bandwidth=ladder, memory_bandwidth_1_thread=ladder))
-    finding = checks(logs)["bandwidths-too-low"]
+        ladders = {"memory_bandwidth": ladder, "memory_bandwidth_1_thread": ladder}
+        logs.write(cell, content=content, **host("h", **ladders, **marked))
+    told = checks(logs)
+    finding = told["bandwidths-too-low"]
     assert finding.cells == ("a f16",) and "reads 5.00 times the memory bandwidth" in finding.text
+    marked = told["rates-beside-other-work"]
+    assert (marked.cells, marked.severity) == (("c f16",), "warning") and "5.00" in marked.text
 
 
 def test_an_option_that_changed_nothing(logs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -181,6 +182,21 @@ def test_threads_are_stored_with_the_rounds_and_the_same_when_an_experiment_goes
     assert before.environment.default_threads == after.environment.default_threads == 97
     assert after.settings["n_threads"] == "97" and after.cell_id == before.cell_id
     assert after.other_cpus is None or after.other_cpus >= 0
+
+
+def test_waiting_can_be_interrupted_and_leaves_nothing_behind(cli, tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", SPIN.format(120)])
+    try:
+        command = ("run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "-o", tmp_path, "--wait-idle")
+        process = cli.start(*command)
+        assert "waiting for an idle machine" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+        assert not list((tmp_path / "raw").glob("*/*"))
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_strict_measures_nothing_beside_other_work(cli, tmp_path):

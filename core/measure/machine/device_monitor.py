@@ -26,7 +26,7 @@ class DeviceMonitor:
         device: as the backend names it: ``cuda:0``, ``cuda``, ``nv``, ``cpu``, ...
 
     Attributes:
-        others: processes on the device when the block began; None where nothing is watched.
+        others: processes on the device when the block began; None where nothing is watched, or it is not told.
     """
 
     def __init__(self, device: str) -> None:
@@ -45,7 +45,7 @@ class DeviceMonitor:
 
     def __enter__(self) -> Self:
         if self._index is not None and self._open(self._index):
-            self.others = len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+            self.others = self._processes()
             self._energy_mj = self._energy()
             self._thread.start()
         return self
@@ -87,6 +87,12 @@ class DeviceMonitor:
         except pynvml.NVMLError:
             pynvml.nvmlShutdown()
         return self._handle is not None
+
+    def _processes(self) -> int | None:
+        try:
+            return len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        except self._nvml.NVMLError:  # not told by some drivers, such as in a virtual machine
+            return None
 
     def _energy(self) -> int | None:
         try:
