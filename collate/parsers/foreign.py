@@ -81,14 +81,17 @@ def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> l
             try:
                 check_file(file)
                 if intake.columns is not None:
-                    data, log_format = with_columns(file, intake.columns), ColumnsCsv.name
+                    data, formats = with_columns(file, intake.columns), [ColumnsCsv.name]
                 else:
-                    data, log_format = file.read_bytes(), intake.log_format or recognise(file, parsers)
-                copy, labels = _copy(data, file.name, place / log_format), labels_for(file, intake.labels)
-                if taken.setdefault(copy, labels) != labels:
-                    raise RawLogError(f"the same content as a file that was labelled {_shown(taken[copy])}")
-                if labels:
-                    write_labels(copy, labels)
+                    named = [intake.log_format] if intake.log_format else recognise(file, parsers)
+                    data, formats = file.read_bytes(), named
+                labels = labels_for(file, intake.labels)
+                for log_format in formats:
+                    copy = _copy(data, file.name, place / log_format)
+                    if taken.setdefault(copy, labels) != labels:
+                        raise RawLogError(f"the same content as a file that was labelled {_shown(taken[copy])}")
+                    if labels:
+                        write_labels(copy, labels)
             except (DecodebenchError, OSError) as error:
                 refuse(file, str(error))
     return list(taken)
@@ -126,11 +129,11 @@ def check_file(path: Path) -> None:
         raise RawLogError(f"{size // 10**6} MB, more than the {limit} MB that are read of another tool's log")
 
 
-def recognise(path: Path, parsers: Parsers) -> str:
-    """Return the name of the one parser whose format a file has.
+def recognise(path: Path, parsers: Parsers) -> list[str]:
+    """Return the names of the parsers whose format a file has: one, or several whose formats share a page of text.
 
     Raises:
-        RawLogError: none or several recognise it.
+        RawLogError: none recognises it, or several of which one claims the whole file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -142,13 +145,13 @@ def recognise(path: Path, parsers: Parsers) -> str:
                 found.append(name)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad parser must not stop the others
             failed.append(f"; parser {label(parser)} failed: {type(error).__name__}: {error}")
-    if len(found) > 1:
+    if len(found) > 1 and not all(parsers[name].within_pages for name in found):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
         hint = "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
         known = ", ".join(sorted(parsers)) or "none"
         raise RawLogError(f"not a log of a known format ({known})" + hint + "".join(failed))
-    return found[0]
+    return found
 
 
 def _copy(data: bytes, name: str, parent: Path) -> Path:

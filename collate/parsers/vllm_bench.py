@@ -65,7 +65,7 @@ def _objects(path: Path) -> tuple[list[Fields], str, str | None]:
 
 def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
     wall_s = row.number("duration")
-    requests = _requests(row)
+    requests = requests_of(row)
     total = row.count("total_output_tokens")
     run = bare_run(
         run_id,
@@ -138,7 +138,8 @@ def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
     )
 
 
-def _requests(row: Fields) -> list[Request]:
+def requests_of(row: Fields) -> list[Request]:
+    """Return the requests of a file with a list per figure, as SGLang's tool writes too; none where it has no lists."""
     if not row.has("output_lens"):
         return []
     length = len(row.counts("output_lens", most=MOST_TOKENS))

@@ -58,6 +58,7 @@ def test_both_files_of_one_vllm_benchmark_tell_the_same_output_throughput(tmp_pa
     assert samples == [] and run["ttft_s"] is None
     assert run["totals"] == {
         "samples": 3, "output_tokens": 10, "wall_s": 2.5, "forwards": None, "tokens_per_s": 4.0, "accuracy": None,
+        "cycles": None, "drafted": None, "accepted": None,
     }  # fmt: skip
     assert "1 requests failed" in run["notes"]
 

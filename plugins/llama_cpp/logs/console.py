@@ -69,7 +69,8 @@ class Console(LogParser):
 
     name: ClassVar[str] = "llama-cpp-console"
     summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings at the beginning or at the end."""

@@ -39,7 +39,8 @@ class LlamaBench(LogParser):
 
     name: ClassVar[str] = "llama-bench"
     summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""

@@ -1,0 +1,77 @@
+"""What a file is made of, whatever its length: the questions that a parser asks before it claims one.
+
+Each file is read and parsed once for all parsers that ask in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...records.raw_log import RawLogError
+from .text import head_text, read_text
+
+_DEEPEST = 6
+"""Objects within objects below which no format's own names lie."""
+
+
+def text_of(path: Path) -> str:
+    """Return the whole text of a file; of what is no text, what can be read of it."""
+    stat = path.stat()
+    return _text(path, stat.st_mtime_ns, stat.st_size)
+
+
+def first_object(path: Path) -> Mapping[str, Any]:
+    """Return the first JSON object of a file of JSON: the whole of it, its first row, or the first of its array.
+
+    Empty where the file is no JSON, or is cut within that object.
+    """
+    stat = path.stat()
+    return _first_object(path, stat.st_mtime_ns, stat.st_size)
+
+
+def holds(path: Path, head: bytes, *names: str) -> bool:
+    """Say whether the first JSON object of a file has all these keys, its own or those of objects within it.
+
+    Of a file that is cut within that object, its beginning is asked.
+
+    Args:
+        path: the file.
+        head: its beginning, as ``LogParser.matches`` gets it.
+        names: the keys.
+    """
+    if found := first_object(path):
+        return set(names) <= set(_keys(found, _DEEPEST))
+    text = head_text(head).lstrip()
+    return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
+
+
+@lru_cache(maxsize=1)
+def _text(path: Path, _modified_ns: int, _size: int) -> str:
+    try:
+        return read_text(path)
+    except RawLogError:
+        return head_text(path.read_bytes())
+
+
+@lru_cache(maxsize=1)
+def _first_object(path: Path, modified_ns: int, size: int) -> Mapping[str, Any]:
+    text = _text(path, modified_ns, size)
+    start = re.match(r"[\s\[]{0,200}\{", text)
+    try:
+        return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _keys(content: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """Yield all keys; rows of a list are alike, so that the first stands for them."""
+    for name, value in content.items():
+        yield name
+        inner = value[0] if isinstance(value, list) and value else value
+        if depth and isinstance(inner, dict):
+            yield from _keys(inner, depth - 1)
