@@ -36,10 +36,18 @@ class Block:
 
 @dataclass(slots=True)
 class Table:
-    """A table with bars; each row has its line and its cells by column."""
+    """A table with bars.
+
+    Attributes:
+        line: of its head, from 1.
+        above: the lines between the table before and this one.
+        columns: the names in its head.
+        rows: each with its line and its cells by column.
+    """
 
     line: int
     above: Sequence[str]
+    columns: Sequence[str]
     rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)
 
 
@@ -96,23 +104,28 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
     return [block for block in found if needs in block.found]
 
 
-def tables(lines: Sequence[str], columns: Sequence[str]) -> list[Table]:
-    """Return the tables that have these columns, side by side and in this order; rows without all cells are no rows."""
+def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
+    """Return the tables whose head has one of these rows of columns, side by side and in order.
+
+    Rows with more or fewer cells than the head are no rows.
+    """
     found: list[Table] = []
     table, place, width, free = None, 0, 0, 0
     for at, line in enumerate(lines):
         if "|" not in line:
             continue
         cells = [cell.strip().strip("*`").strip() for cell in line.split("|")]
-        if (start := _place(cells, columns)) is not None:
-            table, place, width = Table(at + 1, lines[free:at]), start, len(cells)
+        head = next(((start, form) for form in forms if (start := _place(cells, form)) is not None), None)
+        if head is not None:
+            place, width = head[0], len(cells)
+            table = Table(at + 1, lines[free:at], head[1])
             found.append(table)
         elif table and len(cells) == width:
-            own = cells[place : place + len(columns)]
+            own = cells[place : place + len(table.columns)]
             if set("".join(own)) <= set("-: "):
                 table = table if not table.rows else None  # the rule below the head of another table
             else:
-                table.rows.append((at + 1, dict(zip(columns, own, strict=True))))
+                table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
                 free = at + 1
     return [table for table in found if table.rows]
 

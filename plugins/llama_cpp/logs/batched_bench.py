@@ -102,9 +102,8 @@ class _Part:
 
 
 def _tables(lines: Sequence[str]) -> list[_Part]:
-    found = [(table, columns is _SWEEP) for columns in (_SWEEP, _BATCHED) for table in tables(lines, columns)]
-    found.sort(key=lambda one: one[0].line)
-    return [_Part(table, is_sweep, _settings(table.above)) for table, is_sweep in found]
+    found = tables(lines, (_SWEEP, _BATCHED))
+    return [_Part(table, table.columns is _SWEEP, _settings(table.above)) for table in found]
 
 
 def _settings(above: Sequence[str]) -> dict[str, JsonValue]:
@@ -123,7 +122,7 @@ def _rows(lines: Sequence[str]) -> list[_Part]:
             continue
         if "t_tg" in row and "t_pp" in row:
             settings = {name: value for name, value in row.items() if name not in _JSON}
-            part = _Part(Table(at, []), "pl" not in row, settings)
+            part = _Part(Table(at, [], _BATCHED), "pl" not in row, settings)
             cells = {_JSON[name]: value for name, value in row.items() if name in _JSON}
             by_settings.setdefault(json.dumps(settings, default=str), part).table.rows.append((at, cells))
     return list(by_settings.values())
