@@ -20,8 +20,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 from .lm_eval_samples import LmEvalSamples
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
@@ -44,9 +45,8 @@ class LmEvalResults(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tables that every version has."""
-        return is_object_with(head, "results") and (
-            is_object_with(head, "n-shot") or is_object_with(head, "configs") or is_object_with(head, "group_subtasks")
-        )
+        is_newer = any(holds(path, head, name) for name in ("n-shot", "configs", "group_subtasks"))
+        return holds(path, head, "results") and (is_newer or holds(path, head, "versions", "config", "model_args"))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""

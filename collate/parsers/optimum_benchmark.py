@@ -22,8 +22,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_object
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
+from ...core.sdk.logs.structure import holds
 
 _BYTES_PER_MB = 10**6
 _NO_OPTIONS = (
@@ -43,7 +44,7 @@ class OptimumBenchmark(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the configuration's three parts; the report behind it may lie beyond the head."""
-        return is_object_with(head, "config", "backend", "scenario", "launcher", "_target_")
+        return holds(path, head, "config", "backend", "scenario", "launcher", "_target_")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
@@ -60,7 +61,7 @@ class OptimumReport(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the target that comes first and one of its measurements."""
-        return is_object_with(head, "load_model", "latency", "stdev_") and not is_object_with(head, "config")
+        return holds(path, head, "load_model", "latency", "stdev_") and not holds(path, head, "config")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""

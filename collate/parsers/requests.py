@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ class Request:
         start_s: when it was sent, on the log's own clock.
         error: why it failed; None for a request that did not.
         is_warmup: sent before the measurement.
+        engine: the server's own counters of this request.
     """
 
     output_tokens: int | None
@@ -36,6 +37,7 @@ class Request:
     start_s: float | None = None
     error: str | None = None
     is_warmup: bool = False
+    engine: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_token_by_token(self) -> bool:
@@ -79,6 +81,7 @@ def records(run_id: str, requests: Sequence[Request], wall_s: float | None) -> I
             start_s=request.start_s,
             duration_s=request.duration_s,
             first_token_s=request.first_token_s,
+            engine=dict(request.engine),
             **_decode(request),
             batch=0 if in_batch else None,
             batch_s=wall_s if in_batch else None,

@@ -25,8 +25,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 
 _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
@@ -46,7 +47,7 @@ class SpecBench(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the fields of an answer."""
-        return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
+        return holds(path, head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each method's run and its turns."""
