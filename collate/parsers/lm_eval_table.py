@@ -25,8 +25,8 @@ from ...core.records.schema import Run, Totals
 from ...core.sdk.logs.fields import Fields
 from ...core.sdk.logs.pages import place_of, tables
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
-from ...core.sdk.logs.structure import text_of
-from ...core.sdk.logs.text import malformed, read_text
+from ...core.sdk.logs.structure import page_of, text_of
+from ...core.sdk.logs.text import malformed
 from .lm_eval import arguments_of, share_of
 
 _HEADS = tuple(
@@ -73,7 +73,7 @@ class LmEvalTable(LogParser):
         Raises:
             RawLogError: no row has a share from 0 to 1.
         """
-        text = read_text(path)
+        text = page_of(path)
         at = 0
         found = _tasks(text.split("\n"))
         for part, tasks in enumerate(found):

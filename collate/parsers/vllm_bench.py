@@ -23,7 +23,6 @@ from ...core.sdk.logs.fields import MOST_TOKENS, Fields
 from ...core.sdk.logs.json_files import read_object, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
-from ...core.sdk.logs.text import read_text
 from .requests import Request, check_times, gaps_note, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
@@ -50,19 +49,10 @@ class VllmServe(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
-        rows, digest, cut = _objects(path)
-        for at, row in enumerate(rows):
-            yield from _served(f"sha256-{digest}-{at}", row, cut if at == len(rows) - 1 else None)
-
-
-def _objects(path: Path) -> tuple[list[Fields], str, str | None]:
-    """Read one object over many lines, or one a line."""
-    first = read_text(path).lstrip().split("\n", 1)[0].rstrip()
-    if not first.endswith("}"):
-        content, digest = read_object(path)
-        return [content], digest, None
-    found = read_rows(path)
-    return found.rows, found.digest, found.cut
+        found = read_rows(path)
+        for at, row in enumerate(found.rows):
+            is_last = at == len(found.rows) - 1
+            yield from _served(f"sha256-{found.digest}-{at}", row, found.cut if is_last else None)
 
 
 def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
@@ -107,7 +97,7 @@ def _metadata(row: Fields, names: Sequence[str]) -> str:
 
 def _options(row: Fields) -> dict[str, JsonValue]:
     """Return the traffic, and what the user told with ``--metadata``: the other texts of the file."""
-    traffic = {name: row.scalar(name) for name in _TRAFFIC if row.has(name)}
+    traffic = {name: value for name in _TRAFFIC if (value := row.scalar(name)) is not None}  # a rate may be infinite
     known = {*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE}
     told = {name: value for name, value in row.content.items() if isinstance(value, str) and name not in known}
     return {"endpoint": row.scalar("backend" if row.has("backend") else "endpoint_type"), **traffic, **told}

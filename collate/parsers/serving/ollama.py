@@ -25,8 +25,8 @@ from ....core.sdk.logs.figures import Figure, Gathered, gather
 from ....core.sdk.logs.json_files import read_answers
 from ....core.sdk.logs.pages import Block, Labels, blocks, place_of
 from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 
 _FIELDS = (
     ("total", "engine.total_s"), ("load", "engine.load_s"), ("prompt eval", "sample.prefill_s"),
@@ -68,7 +68,7 @@ class OllamaVerbose(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for each block: nothing shows that they are of one model."""
-        text = read_text(path)
+        text = page_of(path)
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")

@@ -13,16 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from ...records.raw_log import RawLogError
-from .text import head_text, read_text
+from .printed import unpainted
+from .text import head_text, read_printed, read_text
 
 _DEEPEST = 6
 """Objects within objects below which no format's own names lie."""
 
 
-def text_of(path: Path) -> str:
-    """Return the whole text of a file; of what is no text, what can be read of it."""
+def page_of(path: Path) -> str:
+    """Return a page of text as people read it: without colours, and without lines drawn over each other.
+
+    Raises:
+        RawLogError: it is empty or binary.
+        OSError: it cannot be read.
+    """
     stat = path.stat()
-    return _text(path, stat.st_mtime_ns, stat.st_size)
+    return _page(path, stat.st_mtime_ns, stat.st_size)
+
+
+def text_of(path: Path) -> str:
+    """Return what ``page_of`` does, and nothing of a file that is no text, so that this never fails."""
+    try:
+        return page_of(path)
+    except (RawLogError, OSError):
+        return ""
 
 
 def first_object(path: Path) -> Mapping[str, Any]:
@@ -51,20 +65,17 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _text(path: Path, _modified_ns: int, _size: int) -> str:
-    try:
-        return read_text(path)
-    except RawLogError:
-        return head_text(path.read_bytes())
+def _page(path: Path, _modified_ns: int, _size: int) -> str:
+    return unpainted(read_printed(path))
 
 
 @lru_cache(maxsize=1)
-def _first_object(path: Path, modified_ns: int, size: int) -> Mapping[str, Any]:
-    text = _text(path, modified_ns, size)
-    start = re.match(r"[\s\[]{0,200}\{", text)
+def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
+        text = read_text(path)
+        start = re.match(r"[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
-    except (ValueError, RecursionError):
+    except (RawLogError, ValueError, RecursionError):
         return {}
 
 

@@ -27,8 +27,8 @@ from ....core.records.schema import Run
 from ....core.sdk.logs.figures import Figure, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 
 _FIGURES = (
     Figure("Backend", "run.backend", "text"),
@@ -61,7 +61,7 @@ class ClientConsole(LogParser):
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run of each block."""
-        text = read_text(path)
+        text = page_of(path)
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "Output tokens", "no block has tokens and time")

@@ -27,8 +27,8 @@ from ....core.sdk.logs.fields import percentages
 from ....core.sdk.logs.figures import Figure, Gathered, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 from .console import ConsoleLog
 from .console_lines import MEAN_TAU, SPEEDUP
 
@@ -59,7 +59,7 @@ class TorchConsole(LogParser):
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs of each block."""
-        text = read_text(path)
+        text = page_of(path)
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, SPEEDUP, "no block has a speed-up and an acceptance length")

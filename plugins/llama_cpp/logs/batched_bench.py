@@ -29,8 +29,8 @@ from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, Gathered, gather
 from ....core.sdk.logs.pages import Table, place_of, tables
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 
 _SWEEP = ("PP", "TG", "N_KV", "T_PP s", "S_PP t/s", "T_TG s", "S_TG t/s")
 _BATCHED = ("PP", "TG", "B", "N_KV", "T_PP s", "S_PP t/s", "T_TG s", "S_TG t/s", "T s", "S t/s")
@@ -76,7 +76,7 @@ class BatchedBench(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its samples for each row."""
-        text = read_text(path)
+        text = page_of(path)
         lines = text.split("\n")
         parts = [*_tables(lines), *_rows(lines)]
         rows = [(line, cells, part) for part in parts for line, cells in part.table.rows]

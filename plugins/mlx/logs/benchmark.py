@@ -23,8 +23,8 @@ from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, gather
 from ....core.sdk.logs.pages import model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 from .generate import Speed, sample_of
 
 _SETTINGS = re.compile(r"Timing with (prompt_tokens=\d{1,7}, generation_tokens=\d{1,7}(?:, batch_size=\d{1,5})?)")
@@ -64,7 +64,7 @@ class MlxBenchmark(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each run and its trials."""
-        text = read_text(path)
+        text = page_of(path)
         found = _timings(text)
         if not found:
             raise malformed(path, 1, "Trial", "no trial below its settings")

@@ -25,8 +25,8 @@ from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import malformed, read_text
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
 
 _MARK = "tokens-per-sec"
 _OF_BATCH = "[batch_generate]"
@@ -72,7 +72,7 @@ class MlxGenerate(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and the sample of each answer: nothing shows that they are of one model."""
-        text = read_text(path)
+        text = page_of(path)
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "Generation", f"no block has tokens and {_MARK}")
