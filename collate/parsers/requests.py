@@ -43,16 +43,28 @@ class Request:
     def is_token_by_token(self) -> bool:
         """Whether each event of the stream was one token: there are as many gaps as tokens after the first."""
         told = None not in (self.first_token_s, self.gaps_s, self.output_tokens) and self.error is None
-        return told and bool(self.output_tokens) and len(self.gaps_s or ()) + 1 == self.output_tokens
+        is_one_each = bool(self.output_tokens) and len(self.gaps_s or ()) + 1 == self.output_tokens
+        return told and is_one_each and not self.is_overfull
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the stream went on for longer than the request, so that one of both is wrong."""
+        if self.duration_s is None or self.first_token_s is None or not self.gaps_s:
+            return False
+        return self.first_token_s + sum(self.gaps_s) > self.duration_s * (1 + 1e-4)
 
 
 def gaps_note(requests: Iterable[Request]) -> tuple[str, ...]:
     """Say for how many requests the gaps of the stream are no steps."""
     told = [request for request in requests if request.gaps_s and request.error is None]
-    odd = sum(not request.is_token_by_token for request in told)
+    overfull = sum(request.is_overfull for request in told)
+    odd = sum(not (request.is_token_by_token or request.is_overfull) for request in told)
+    notes = (f"{overfull} of {len(told)} streams have gaps that are longer than their requests: they have no steps",)
+    notes = notes if overfull else ()
     if not odd:
-        return ()
+        return notes
     return (
+        *notes,
         f"{odd} of {len(told)} streams have more or fewer events than tokens: an event is no token there, so they have "
         "no steps and no inter-token latency",
     )
