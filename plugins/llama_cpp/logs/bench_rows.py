@@ -21,7 +21,7 @@ from .bench_table import header_of, read_tables
 from .bench_test import Row, Tests
 
 _STDERR = "STDERR:"
-_CSV = re.compile(r"build_commit,.*\bavg_ns\b.*")
+_CSV = re.compile(r"\"?build_commit\"?[,;\t].*\bavg_ns\b.*")
 _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VALUES \('?(.*)")
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
 _JSON_START = re.compile(r"^[^\S\n]*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
@@ -139,19 +139,20 @@ def _texts(fields: Fields) -> dict[str, str]:
 
 def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
     begin = next(at for at, line in enumerate(lines) if _CSV.fullmatch(line))
-    names = lines[begin].split(",")
+    delimiter = max(",;\t", key=lines[begin].count)
+    names = [name.strip('"') for name in lines[begin].split(delimiter)]
     last = max(at for at, line in enumerate(lines) if line.strip())
     for at, line in enumerate(lines[begin + 1 :], start=begin + 1):
-        if not line.startswith('"'):
-            continue  # the tool quotes every value; what stands between is its error output
         try:
-            values = next(csv.reader([line], strict=True))
+            values = next(csv.reader([line], delimiter=delimiter, strict=True), [])
         except csv.Error as error:
             values = []
             if at != last:
                 tests.odd.append(malformed(path, at + 1, "row", f"no CSV: {error}"))
                 continue
-        _take_values(path, at, names, values, tests, is_last=at == last)
+        # The tool quotes every value, a spreadsheet none; what is neither is error output.
+        if line.startswith('"') or len(values) == len(names):
+            _take_values(path, at, names, values, tests, is_last=at == last)
 
 
 def _read_sql(path: Path, lines: Sequence[str], tests: Tests) -> None:
