@@ -81,7 +81,7 @@ class LmEvalTable(LogParser):
                 share = share_of(Fields(path, task.line, task.metrics))
                 if share is not None:
                     where = place_of(task.above, part, len(found))
-                    yield _run(f"sha256-{digest_of(text)}-{at}", name, task, share, where)
+                    yield _run(f"{self.name}-{digest_of(text)}-{at}", name, task, share, where)
                     at += 1
         if not at:
             raise malformed(path, 1, "Value", "no row has a share from 0 to 1")
@@ -112,7 +112,7 @@ def _take(task: _Task, cells: dict[str, str]) -> None:
 
 
 def _run(run_id: str, name: str, task: _Task, share: tuple[str, float], where: dict[str, Any]) -> Run:
-    headers = [found for line in task.above if (found := _HEADER.search(line))]
+    headers = [found for line in task.above if "batch_size:" in line and (found := _HEADER.search(line))]
     header = headers[-1] if headers else None
     arguments = arguments_of(header[2]) if header else {}
     size = header[5] if header else ""

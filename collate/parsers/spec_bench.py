@@ -34,7 +34,7 @@ _METHOD = re.compile(
     r"(?:-(?P<rest>.+))?"
 )
 _TEMPERATURE = re.compile(
-    r"(?:^|[-_. ])t(?:emp(?:erature)?)?[-_ =]?([0-9]{1,3}(?:\.[0-9]{1,9})?)(?![0-9a-z])", re.IGNORECASE
+    r"(?:temp(?:erature)?[-_ =]?|(?<![a-z])t=)([0-9]{1,3}(?:\.[0-9]{1,9})?)(?![0-9a-z])", re.IGNORECASE
 )
 _FORMAT = re.compile(r"float16|float32|float64|bfloat16")
 _FAILED = "ERROR"

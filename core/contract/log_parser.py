@@ -21,7 +21,7 @@ class LogParser(ABC):
         summary: one line on what writes such logs.
         version: of the parser; a new one makes ``collate`` read the files again.
         within_pages: whether it is found within pages of text, which may hold other formats besides: such a page is
-            read by each parser that recognises it.
+            read by each parser that recognises it, so that the ids of its runs must hold the parser's name.
     """
 
     name: ClassVar[str]

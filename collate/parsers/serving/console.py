@@ -87,7 +87,7 @@ class ServingConsole(LogParser):
         if not found:
             raise malformed(path, 1, _NEEDED, "no block has it")
         for at, block in enumerate(found):
-            yield _run(f"sha256-{digest_of(text)}-{at}", block, place_of(block.above, at, len(found)))
+            yield _run(f"{self.name}-{digest_of(text)}-{at}", block, place_of(block.above, at, len(found)))
 
 
 def _blocks(text: str) -> list[Block]:

@@ -73,7 +73,7 @@ class OllamaVerbose(LogParser):
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")
         for at, block in enumerate(found):
-            run_id = f"sha256-{digest_of(text)}-{at}"
+            run_id = f"{self.name}-{digest_of(text)}-{at}"
             where = place_of(block.above, at, len(found))
             yield _run(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
             yield _sample(run_id, 0, gather(_PRINTED, block.found), block.line)

@@ -62,6 +62,8 @@ def _run(run_id: str, row: Fields, metric: Fields, about: dict[str, str]) -> Run
     settings = gather(_SETTINGS, {name: value for name, value in row.content.items() if name != "metrics"})
     gathered = gather(_METRICS, metric.content)
     is_plain = gathered.published.get("acceptance_length") in ("1", "1.0")
+    if is_plain:
+        gathered.option.pop("draft_model", None)  # the words say that there is none
     return gathered.as_run(
         run_id,
         "sglang",

@@ -68,7 +68,7 @@ class ClientConsole(LogParser):
         for at, block in enumerate(found):
             gathered = gather(_FIGURES, block.found)
             yield gathered.as_run(
-                f"sha256-{digest_of(text)}-{at}",
+                f"{self.name}-{digest_of(text)}-{at}",
                 UNKNOWN,
                 model=model_above(block.above) or UNKNOWN,
                 kind="speculative" if gathered.totals.get("cycles") else None,

@@ -69,9 +69,9 @@ class TorchConsole(LogParser):
             where = place_of(block.above, at, len(found))
             rates = gathered.engine
             if "baseline" in rates:
-                yield _run(f"sha256-{digest_of(text)}-{at}-baseline", block, Gathered(), rates["baseline"], where)
+                yield _run(f"{self.name}-{digest_of(text)}-{at}-baseline", block, Gathered(), rates["baseline"], where)
             gathered.published |= shares
-            yield _run(f"sha256-{digest_of(text)}-{at}", block, gathered, rates.get("dflash"), where)
+            yield _run(f"{self.name}-{digest_of(text)}-{at}", block, gathered, rates.get("dflash"), where)
 
 
 def _blocks(text: str) -> list[Block]:

@@ -86,7 +86,7 @@ class BatchedBench(LogParser):
             if not _is_whole(gathered):
                 continue
             where = place_of(part.table.above, parts.index(part), len(parts))
-            yield from _records(f"sha256-{digest_of(text)}-{found}", line, gathered, part, where)
+            yield from _records(f"{self.name}-{digest_of(text)}-{found}", line, gathered, part, where)
             found += 1
         if not found:
             raise malformed(path, 1, "T_TG s", "no row with tokens and times")

@@ -47,7 +47,7 @@ class CliFooter(LogParser):
             raise malformed(path, 1, "Generation", "no answer with its rates")
         files = {file for line in lines for file in (_FILE.findall(line) if ".gguf" in line else ())}
         file = files.pop() if len(files) == 1 else ""
-        run_id = f"sha256-{digest_of(text)}"
+        run_id = f"{self.name}-{digest_of(text)}"
         rates = [[float(with_point(rate)) for rate in one.groups()] for _, one in found]
         yield bare_run(
             run_id,

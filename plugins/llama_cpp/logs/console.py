@@ -103,7 +103,7 @@ class Console(LogParser):
         if not any(launch.blocks for launch in launches):
             raise odd[0] if odd else malformed(path, 1, "eval time", "no block of timings is whole")
         notes = left_out(path, odd)
-        base = f"sha256-{digest_of(text)}"
+        base = f"{self.name}-{digest_of(text)}"
         for at, launch in enumerate(launches):
             yield from _records(base if len(launches) == 1 else f"{base}-{at}", launch, notes)
 

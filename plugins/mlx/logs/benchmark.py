@@ -69,7 +69,7 @@ class MlxBenchmark(LogParser):
         if not found:
             raise malformed(path, 1, "Trial", "no trial below its settings")
         for at, timing in enumerate(found):
-            run_id = f"sha256-{digest_of(text)}-{at}"
+            run_id = f"{self.name}-{digest_of(text)}-{at}"
             yield from _records(run_id, timing, place_of(timing.above, at, len(found)))
 
 

@@ -77,7 +77,7 @@ class MlxGenerate(LogParser):
         if not found:
             raise malformed(path, 1, "Generation", f"no block has tokens and {_MARK}")
         for at, block in enumerate(found):
-            run_id = f"sha256-{digest_of(text)}-{at}"
+            run_id = f"{self.name}-{digest_of(text)}-{at}"
             yield from _records(run_id, block, place_of(block.above, at, len(found)))
 
 
