@@ -6,9 +6,10 @@
     engine,tok/s,tokens
     llama.cpp,54.2,128
 
-Left is a target, right a column of the file, or after a second ``=`` what all rows have. ``collate --import --columns`` writes the line in front of its copy; it
-may also stand in the file itself. A row is a sample; rows that agree in every target of a run are one run. A target in
-seconds may be given in milliseconds (``ttft_ms`` for ``ttft_s``), an option as ``option.NAME``.
+Left is a target, right a column of the file, or ``=`` and what all rows have, as in ``"decode_tokens": "=128"``.
+``collate --import --columns`` writes the line in front of its copy; it may also stand in the file itself. A row is a
+sample; rows that agree in every target of a run are one run. A target in seconds may be given in milliseconds
+(``ttft_ms`` for ``ttft_s``), an option as ``option.NAME``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ _COLOUR = re.compile(
 )
 _SERVICE = re.compile(r"\s{0,20}(?:(\[\d{2,6}\]) |([\w.-]{1,64}) {0,40}\| )")
 _JOURNALED = re.compile(r"(?:^|\s)([\w./-]{1,64}\[\d{1,8}\])$")
-_NAMED = 5  # rows left out that notes name
+LEFT_OUT = "left out: "
+"""Begins a note on what is not in a run, though it is in its file."""
+
+_NAMED = 5  # pieces left out that notes name
 
 
 def unpainted(text: str) -> str:
@@ -26,9 +29,9 @@ def unpainted(text: str) -> str:
 
 def left_out(path: Path, errors: Sequence[RawLogError]) -> tuple[str, ...]:
     """Return a note for each piece of a file that is left out: its line, its field and why."""
-    texts = [f"left out: line {str(error).removeprefix(f'{path}:')}" for error in errors[:_NAMED]]
+    texts = [f"{LEFT_OUT}line {str(error).removeprefix(f'{path}:')}" for error in errors[:_NAMED]]
     more = len(errors) - _NAMED
-    return (*texts, f"left out: {more} more") if more > 0 else tuple(texts)
+    return (*texts, f"{LEFT_OUT}{more} more") if more > 0 else tuple(texts)
 
 
 def processes(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
