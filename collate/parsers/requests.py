@@ -59,8 +59,11 @@ def gaps_note(requests: Iterable[Request]) -> tuple[str, ...]:
     told = [request for request in requests if request.gaps_s and request.error is None]
     overfull = sum(request.is_overfull for request in told)
     odd = sum(not (request.is_token_by_token or request.is_overfull) for request in told)
-    notes = (f"{overfull} of {len(told)} streams have gaps that are longer than their requests: they have no steps",)
-    notes = notes if overfull else ()
+    notes: tuple[str, ...] = ()
+    if overfull:
+        notes = (
+            f"{overfull} of {len(told)} streams have gaps that are longer than their requests: they have no steps",
+        )
     if not odd:
         return notes
     return (

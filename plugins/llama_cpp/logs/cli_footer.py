@@ -42,7 +42,7 @@ class CliFooter(LogParser):
         """Yield the run and its answers."""
         text = page_of(path)
         lines = text.split("\n")
-        found = [(at, rates) for at, line in enumerate(lines, start=1) if (rates := _FOOTER.search(line))]
+        found = [(at, footer) for at, line in enumerate(lines, start=1) if (footer := _FOOTER.search(line))]
         if not found:
             raise malformed(path, 1, "Generation", "no answer with its rates")
         files = {file for line in lines for file in (_FILE.findall(line) if ".gguf" in line else ())}

@@ -120,7 +120,7 @@ def sample_of(run_id: str, index: int, prompt: Speed | None, generation: Speed |
     prefill_s = prompt.seconds if prompt else None
     tokens = generation.tokens if generation else None
     decode_s = generation.seconds if generation else None
-    is_timed = decode_s is not None and bool(tokens) and tokens > 1
+    after_first = tokens - 1 if tokens and tokens > 1 and decode_s else None
     return Sample(
         run_id=run_id,
         index=index,
@@ -128,8 +128,8 @@ def sample_of(run_id: str, index: int, prompt: Speed | None, generation: Speed |
         output_tokens=tokens,
         prefill_s=prefill_s,
         first_token_s=prefill_s,
-        decode_tokens=tokens - 1 if is_timed and tokens else None,
-        decode_s=decode_s if is_timed else None,
+        decode_tokens=after_first,
+        decode_s=decode_s if after_first else None,
         duration_s=prefill_s + decode_s if prefill_s is not None and decode_s is not None else None,
         source_line=line,
     )
