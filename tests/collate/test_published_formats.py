@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
 from decodebench.collate.parsers.foreign import Intake, recognise
-from decodebench.collate.parsers.serving.console import ServingConsole
-from decodebench.collate.parsers.serving.ollama import OllamaVerbose
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
@@ -108,6 +106,10 @@ def test_what_no_field_is_for_is_kept_and_what_is_no_value_makes_no_figure(runs)
     assert run["settings"] == {"published_prompt_tokens_per_s": "62.6", "published_tokens_per_s": "4.7"}
     speculative = [run["settings"].get("published_acceptance_length") for run in runs["spec_forge.json"]]
     assert speculative == ["1.0", "3.271389121751566", "3.46806357521281"]
+    golden = runs["inferencex_golden.yaml"]
+    assert len(golden) == 16 and {run["task"] for run in golden} == {"coding"}
+    lengths = {(run["options"]["thinking"], run["options"]["num_draft_tokens"]): run["settings"] for run in golden}
+    assert lengths["thinking_off", 6] == {"published_acceptance_length": "3.57"}
     assert [run["task"] for run in runs["spec_forge.json"]] == ["gsm8k", "gsm8k", "math500"]
 
 
@@ -198,18 +200,27 @@ BETWEEN = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PAGES = [
+    ("serving-console", "serving/sglang.txt"), ("serving-console", "serving/vllm_speculative.md"),
+    ("ollama-verbose", "serving/ollama.txt"), ("mlx-lm", "mlx/generate.md"), ("mlx-lm-benchmark", "mlx/benchmark.txt"),
+    ("dflash-client-console", "dflash/client_console.md"), ("llama-batched-bench", "llama_cpp/sweep.md"),
+    ("lm-eval-table", "lm_eval/tables.md"), ("llama-cli", "llama_cpp/llama-cli.txt"),
+]  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PREFIX, BETWEEN, BETWEEN, st.booleans())
 def test_whatever_stands_around_a_block_does_not_change_it(tmp_path, prefix, before, after, has_bold):
-    for parser, name in ((ServingConsole, "sglang.txt"), (OllamaVerbose, "ollama.txt")):
-        clean = list(parser().read(DATA / "serving" / name))
-        lines = (DATA / "serving" / name).read_text().split("\n")
+    for parser, name in PAGES:
+        clean = list(PARSERS[parser]().read(DATA / name))
+        lines = (DATA / name).read_text().split("\n")
         if has_bold:
             lines = [re.sub(r"^([A-Z][^:]*):", "\x1b[1m\\1\x1b[0m:", line) for line in lines]
         text = "\n".join([*before, *(prefix + line for line in lines), *after])
         file = tmp_path / "around.log"
         file.write_text(text)
-        found = list(parser().read(file))
+        assert parser in recognise(file, PARSERS)
+        found = list(PARSERS[parser]().read(file))
         assert [figures(record) for record in found] == [figures(record) for record in clean]
 
 

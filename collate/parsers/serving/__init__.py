@@ -8,6 +8,7 @@ from ....core.contract.hookspecs import hookimpl
 from ....core.contract.log_parser import LogParser
 from .console import ServingConsole
 from .inference_perf import InferencePerf
+from .inferencex import InferencexGolden
 from .llama_benchy import LlamaBenchy
 from .llmperf import LlmperfResponses, LlmperfSummary
 from .ollama import OllamaAnswers, OllamaVerbose
@@ -20,5 +21,5 @@ def decodebench_log_parsers() -> Sequence[type[LogParser]]:
     """Return the readers of serving benchmarks."""
     return [
         ServingConsole, SglangServe, InferencePerf, LlamaBenchy, LlmperfSummary, LlmperfResponses, OllamaAnswers,
-        OllamaVerbose, SpecForge,
+        OllamaVerbose, SpecForge, InferencexGolden,
     ]  # fmt: skip

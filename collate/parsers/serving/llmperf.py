@@ -78,7 +78,7 @@ class LlmperfResponses(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a record's figures."""
         names = {"ttft_s", "end_to_end_latency_s", "number_output_tokens", "error_code"}
-        return head.lstrip().startswith(b"[") and names <= first_object(path).keys()
+        return names <= first_object(path).keys()
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the file's order."""
