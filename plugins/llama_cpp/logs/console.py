@@ -34,6 +34,7 @@ _TIME = re.compile(
     r"(?P<ms>\S{1,40}) ms"
     r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
+_JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
 _INFO = r"(?:print_info|llm_load_print_meta):"
@@ -82,7 +83,7 @@ class Console(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings at the beginning or at the end."""
         text = head_text(head)
-        is_json = text.lstrip().startswith(("{", "[{", "[\n"))
+        is_json = _JSON.match(text) and '"print_timings"' not in text  # the server's log had a form in JSON lines
         return not is_json and any(_is_timed(part) for part in (text, tail_text(path)))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
