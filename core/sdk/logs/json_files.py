@@ -186,4 +186,7 @@ def parse_object(path: Path, number: int, line: str) -> Fields:
 
 def _no_json(path: Path, line: int, error: Exception) -> RawLogError:
     text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
+    if isinstance(error, json.JSONDecodeError) and error.doc[error.pos : error.pos + 1] in ("{", "["):
+        line += error.lineno - 1
+        return malformed(path, line, "line", "a second value begins here, where this format has one; split the file")
     return malformed(path, line, "line", f"no JSON: {text}")
