@@ -41,6 +41,9 @@ class Problem(Record):
     text: str = Field(description="what, where and what it means for the results; one line")
 
 
+Imported = tuple[tuple[str, str], ...]
+
+
 class CollateReport(Record):
     """What ``collate`` did."""
 
@@ -49,8 +52,8 @@ class CollateReport(Record):
     unchanged: tuple[str, ...] = Field(default=(), description="files that were in the store already")
     removed: tuple[str, ...] = Field(default=(), description="files that are gone, and their runs with them")
     problems: tuple[Problem, ...] = Field(default=(), description="every file with a problem, old ones included")
-    imported: dict[str, str] = Field(
-        default={}, description="files that this call imported, as given, each with its copy"
+    imported: Imported = Field(
+        default=(), description="files that this call imported, as given, each with its copy, or one for each format"
     )
     failed_imports: tuple[str, ...] = Field(default=(), description="those of them that this call was to import")
     unread: tuple[str, ...] = Field(
@@ -97,7 +100,7 @@ def collate(
             and logs behind it are gone.
     """
     reader = Reader(registry)
-    taken, refused = _take_in(folder, intake, reader) if intake else ({}, [])
+    taken, refused = _take_in(folder, intake, reader) if intake else ((), [])
     files = log_files(folder, reader)
     report = None
     if not rebuild:
@@ -111,7 +114,7 @@ def collate(
     if report is None:
         report = _build_anew(folder, files, reader, progress)
     problems = (*refused, *report.problems)
-    copies = set(taken.values())
+    copies = {copy for _, copy in taken}
     failed = tuple(problem.file for problem in problems if problem in refused or problem.file in copies)
     return report.model_copy(update={"problems": problems, "failed_imports": failed, "imported": taken})
 
@@ -193,7 +196,7 @@ def _problems(store: Store) -> tuple[Problem, ...]:
     return tuple(Problem(file=path, text=text) for path, text in rows)
 
 
-def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[dict[str, str], list[Problem]]:
+def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[Imported, list[Problem]]:
     """Copy other tools' logs into the folder; return them by name, each with its copy, and what was refused."""
     if intake.log_format is not None:
         reader.registry.log_parser(intake.log_format)  # says what there is where this one is not
@@ -208,7 +211,7 @@ def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[dict
         refused.append(Problem(file=_printed(path), text=one_line(text, path)))
 
     taken = foreign.take_in(folder, intake, reader.foreign, refuse)
-    return {_printed(file): copy.relative_to(folder).as_posix() for file, copy in taken.items()}, refused
+    return tuple((_printed(file), copy.relative_to(folder).as_posix()) for file, copy in taken), refused
 
 
 def _printed(path: Path) -> str:

@@ -47,8 +47,8 @@ def imported(
 def files_of(store: Store, report: CollateReport) -> list[ImportedFile]:
     """Return what became of each file, in the order of their names."""
     problems = {problem.file: problem.text for problem in report.problems}
-    found = [_file(store, copy, file, problems.get(copy)) for file, copy in report.imported.items()]
-    copies = set(report.imported.values())
+    found = [_file(store, copy, file, problems.get(copy)) for file, copy in report.imported]
+    copies = {copy for _, copy in report.imported}
     refused = [name for name in problems if name not in copies]
     found += [ImportedFile(file=name, format=None, left_out=(problems[name],)) for name in refused]
     return sorted(found, key=lambda one: one.file)

@@ -51,6 +51,12 @@ from .columns import (
 
 _MARK = "# decodebench-columns:"
 
+_STATUS = {
+    **dict.fromkeys(("ok", "pass", "passed", "success", "successful", "true", "done"), "ok"),
+    **dict.fromkeys(("failed", "fail", "failure", "error", "false", "oom"), "failed"),
+}
+"""How tables say whether a row was measured."""
+
 R = TypeVar("R", Run, Sample, Totals)
 
 
@@ -228,6 +234,8 @@ def _notes(columns: Columns) -> Iterator[str]:
 
 def _sample(path: Path, run_id: str, index: int, row: _Row, columns: Columns) -> Sample:
     cells = {target: cell for target, cell in row.cells.items() if not is_of_run(target)}
+    if "status" in cells:
+        cells["status"] = _STATUS.get(cells["status"].lower(), cells["status"])
     if cells.get("status") == "failed":
         cells = {target: cells[target] for target in ("sample_id", "status", "reason") if target in cells}
         values: dict[str, Any] = {**cells, "output_tokens": 0}

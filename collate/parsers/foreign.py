@@ -60,7 +60,7 @@ class Intake:
     labels: Labels = field(default_factory=dict)
 
 
-def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> dict[Path, Path]:
+def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[tuple[Path, Path]]:
     """Copy every file of a known format into ``folder``; a file copied before is left as it is.
 
     Args:
@@ -70,25 +70,27 @@ def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> d
         refuse: told of each file that is not taken in.
 
     Returns:
-        The files that were taken in, each with its copy.
+        The files that were taken in, each with its copy; a page of several formats with a copy for each.
     """
-    taken: dict[Path, Path] = {}
+    taken: list[tuple[Path, Path]] = []
     labelled_as: dict[Path, Labels] = {}
     place = folder / "raw" / IMPORTED / intake.experiment
 
     def take(file: Plain) -> None:
         check_file(file.path)
         if intake.columns is not None:
-            data, log_format = with_columns(file.path, intake.columns), ColumnsCsv.name
+            data, formats = with_columns(file.path, intake.columns), [ColumnsCsv.name]
         else:
-            data, log_format = file.path.read_bytes(), intake.log_format or recognise(file.path, parsers)
-        copy = _copy(data, file.path.name, place / log_format)
+            formats = [intake.log_format] if intake.log_format else recognise(file.path, parsers)
+            data = file.path.read_bytes()
         labels = labels_for(file.origin.with_name(file.path.name), intake.labels)
-        if labelled_as.setdefault(copy, labels) != labels:
-            raise RawLogError(f"the same content as a file that was labelled {_shown(labelled_as[copy])}")
-        if labels:
-            write_labels(copy, labels)
-        taken[file.origin] = copy
+        for log_format in formats:
+            copy = _copy(data, file.path.name, place / log_format)
+            if labelled_as.setdefault(copy, labels) != labels:
+                raise RawLogError(f"the same content as a file that was labelled {_shown(labelled_as[copy])}")
+            if labels:
+                write_labels(copy, labels)
+            taken.append((file.origin, copy))
 
     for file in _plain_files(intake.paths, folder, refuse):
         try:
@@ -145,11 +147,11 @@ def check_file(path: Path) -> None:
         raise RawLogError(f"{size // 10**6} MB, more than the {limit} MB that are read of another tool's log")
 
 
-def recognise(path: Path, parsers: Parsers) -> str:
-    """Return the name of the one parser whose format a file has.
+def recognise(path: Path, parsers: Parsers) -> list[str]:
+    """Return the names of the parsers whose format a file has: one, or several whose formats share a page of text.
 
     Raises:
-        RawLogError: none or several recognise it.
+        RawLogError: none recognises it, or several of which one claims the whole file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -161,13 +163,13 @@ def recognise(path: Path, parsers: Parsers) -> str:
                 found.append(name)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad parser must not stop the others
             failed.append(f"; parser {label(parser)} failed: {type(error).__name__}: {error}")
-    if len(found) > 1:
+    if len(found) > 1 and not all(parsers[name].within_pages for name in found):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
         hint = "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
         known = ", ".join(sorted(parsers)) or "none"
         raise RawLogError(f"not a log of a known format ({known})" + hint + "".join(failed))
-    return found[0]
+    return found
 
 
 def _copy(data: bytes, name: str, parent: Path) -> Path:

@@ -25,14 +25,17 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 
 _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
     r"(?:-(?P<rest>.+))?"
 )
-_TEMPERATURE = re.compile(r"temp(?:erature)?[-_ =]?([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_TEMPERATURE = re.compile(
+    r"(?:temp(?:erature)?[-_ =]?|(?<![a-z])t=)([0-9]{1,3}(?:\.[0-9]{1,9})?)(?![0-9a-z])", re.IGNORECASE
+)
 _FORMAT = re.compile(r"float16|float32|float64|bfloat16")
 _FAILED = "ERROR"
 _EXCEPTION = "the script caught an exception and wrote 'ERROR'"
@@ -47,7 +50,7 @@ class SpecBench(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the fields of an answer."""
-        return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
+        return holds(path, head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each method's run and its turns."""
@@ -58,7 +61,7 @@ class SpecBench(LogParser):
         for at, (model_id, rows) in enumerate(by_model.items()):
             run_id = f"sha256-{found.digest}-{at}"
             turns = [turn for row in rows for turn in _turns(row)]
-            yield _run(run_id, model_id, turns, found.cut)
+            yield _run(run_id, model_id, turns, found.cut, path.stem if len(by_model) == 1 else "")
             yield from _records(run_id, turns)
 
 
@@ -118,10 +121,10 @@ def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
     return [lengths[end - count : end] for end, count in zip(ends, steps, strict=True)]
 
 
-def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) -> Run:
+def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None, file_name: str) -> Run:
     named = _METHOD.fullmatch(model_id)
     rest = (named["rest"] if named else None) or ""
-    temperature = _TEMPERATURE.search(rest)
+    temperature = _TEMPERATURE.search(rest) or _TEMPERATURE.search(file_name)
     weights = _FORMAT.search(rest)
     options: dict[str, JsonValue] = {"variant": rest} if rest else {}
     lost = bool(turns) and all(turn.text == _FAILED for turn in turns)
@@ -150,7 +153,7 @@ def _notes(turns: Sequence[_Turn], is_named: bool) -> Iterator[str]:
     yield "the published script answers the first question three times as warm-up; the file does not say so"
     yield "the prompt of a later turn holds the answers before it, which differ between methods"
     if is_named:
-        yield "method, weights and temperature are read from model_id"
+        yield "method, weights and temperature are read from model_id, or the latter from the file's name"
     failed = sum(turn.text == _FAILED for turn in turns)
     if failed:
         yield f"{failed} turns failed; the script recorded them with time and tokens of the turn before"

@@ -20,8 +20,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
+from ...core.sdk.logs.json_files import read_object, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 from .requests import Request, check_times, gaps_note, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
@@ -29,6 +30,7 @@ _ABOUT = frozenset({"date", "backend", "endpoint_type", "label", "model_id", "to
 _QUANTISATION = ("quantisation", "quantization", "dtype")
 _DEVICE = ("device", "gpu")
 _SUMS = ("num_prompts", "duration", "completed", "total_output_tokens", "output_throughput")
+_SPECULATION = {"cycles": "num_drafts", "drafted": "draft_tokens", "accepted": "accepted_tokens"}
 _PRINTED = ("ttft", "tpot", "itl", "e2el")
 
 
@@ -41,8 +43,8 @@ class VllmServe(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the settings that every version writes first; the lists after them may be long."""
-        return is_object_with(head, "model_id", "num_prompts", "request_rate") and (
-            is_object_with(head, "backend") or is_object_with(head, "endpoint_type")
+        return holds(path, head, "model_id", "num_prompts", "request_rate") and (
+            holds(path, head, "backend") or holds(path, head, "endpoint_type")
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
@@ -55,7 +57,7 @@ class VllmServe(LogParser):
 
 def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
     wall_s = row.number("duration")
-    requests = _requests(row)
+    requests = requests_of(row)
     total = row.count("total_output_tokens")
     run = bare_run(
         run_id,
@@ -71,6 +73,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
         status="incomplete" if cut else "ok",
         reason=cut,
         wall_s=wall_s,
+        kind="speculative" if row.has("spec_decode_num_drafts") else None,
         totals=_totals(row, total, None if requests else wall_s),
         notes=tuple(_notes(row, requests)),
     )
@@ -125,10 +128,12 @@ def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
         output_tokens=tokens,
         wall_s=wall_s or None,
         tokens_per_s=row.number("output_throughput"),
+        **{name: row.optional(row.count, f"spec_decode_{told}") for name, told in _SPECULATION.items()},
     )
 
 
-def _requests(row: Fields) -> list[Request]:
+def requests_of(row: Fields) -> list[Request]:
+    """Return the requests of a file with a list per figure, as SGLang's tool writes too; none where it has no lists."""
     if not row.has("output_lens"):
         return []
     length = len(row.counts("output_lens", most=MOST_TOKENS))
@@ -198,7 +203,7 @@ class VllmLatency(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the mean that stands first."""
-        return is_object_with(head, "avg_latency", "latencies")
+        return holds(path, head, "avg_latency", "latencies")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and its iterations."""
@@ -226,7 +231,7 @@ class VllmThroughput(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for its handful of fields."""
-        return is_object_with(head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
+        return holds(path, head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run."""

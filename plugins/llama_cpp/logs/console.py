@@ -25,7 +25,8 @@ from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
 from ....core.sdk.logs.printed import left_out, processes, unpainted
 from ....core.sdk.logs.runs import bare_run, digest_of
-from ....core.sdk.logs.text import head_text, malformed, read_printed, tail_text
+from ....core.sdk.logs.structure import text_of
+from ....core.sdk.logs.text import malformed, read_printed
 from ..devices import device_label
 from .console_settings import gpus_of, settings_of
 
@@ -79,12 +80,13 @@ class Console(LogParser):
     name: ClassVar[str] = "llama-cpp-console"
     summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
     version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a line of timings at the beginning or at the end."""
-        text = head_text(head)
+        """Look for a line of timings, wherever in the text."""
+        text = text_of(path)
         is_json = _JSON.match(text) and '"print_timings"' not in text  # the server's log had a form in JSON lines
-        return not is_json and any(_is_timed(part) for part in (text, tail_text(path)))
+        return not is_json and _is_timed(text)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each launch's run and its samples; a time that is none costs its block, which is noted.
@@ -103,13 +105,15 @@ class Console(LogParser):
         if not any(launch.blocks for launch in launches):
             raise odd[0] if odd else malformed(path, 1, "eval time", "no block of timings is whole")
         notes = left_out(path, odd)
-        base = f"sha256-{digest_of(text)}"
+        base = f"{self.name}-{digest_of(text)}"
         for at, launch in enumerate(launches):
             yield from _records(base if len(launches) == 1 else f"{base}-{at}", launch, notes)
 
 
 def _is_timed(text: str) -> bool:
-    return any(found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text))
+    return "eval time" in text and any(
+        found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text)
+    )
 
 
 def _records(run_id: str, launch: _Launch, notes: Sequence[str]) -> Iterator[Run | Sample]:

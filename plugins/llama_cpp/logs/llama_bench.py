@@ -20,7 +20,8 @@ from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
 from ....core.sdk.logs.printed import left_out, unpainted
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.text import head_text, read_printed
+from ....core.sdk.logs.structure import text_of
+from ....core.sdk.logs.text import read_printed
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
 from .bench_rows import find_form, read_tests, split_errors
@@ -43,10 +44,13 @@ class LlamaBench(LogParser):
     name: ClassVar[str] = "llama-bench"
     summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
     version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
-        lines = unpainted(head_text(head)).split("\n")
+        text = text_of(path)
+        is_long = len(text) > len(head) and not any(name in text for name in ("build_commit", "t/s"))
+        lines = (text[: len(head)] if is_long else text).split("\n")
         return find_form(split_errors(lines)[0]) is not None or _is_dead(path, lines)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
