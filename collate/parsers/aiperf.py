@@ -20,7 +20,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import read_object, read_rows
+from ...core.sdk.logs.json_files import read_each, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import malformed
@@ -170,22 +170,22 @@ class AiperfSummary(LogParser):
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run."""
-        content, digest = read_object(path)
-        config = content.at("input_config")
-        totals, notes = _totals(content)
-        yield bare_run(
-            f"sha256-{digest}",
-            _engine(config),
-            started_at=content.text("start_time") if content.has("start_time") else "",
-            model=_model(config),
-            options=_load(config),
-            conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
-            samples=_asked(config),
-            settings=_printed(content),
-            extra=content.beyond(*_READ, *_PRINTED),
-            totals=totals,
-            notes=notes,
-        )
+        for content, digest in read_each(path):
+            config = content.at("input_config")
+            totals, notes = _totals(content)
+            yield bare_run(
+                f"sha256-{digest}",
+                _engine(config),
+                started_at=content.text("start_time") if content.has("start_time") else "",
+                model=_model(config),
+                options=_load(config),
+                conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
+                samples=_asked(config),
+                settings=_printed(content),
+                extra=content.beyond(*_READ, *_PRINTED),
+                totals=totals,
+                notes=notes,
+            )
 
 
 def _model(config: Fields) -> str:

@@ -154,9 +154,9 @@ def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
     except csv.Error as error:
         raise malformed(path, first_line + reader.line_num - 1, "line", f"no CSV: {error}") from error
     constants = {target: column.removeprefix(CONSTANT) for target, column in columns.items() if target not in places}
-    cells = iter(with_points([cell for _, cells in found for cell in cells], delimiter))
+    pointed = iter(with_points([cell for _, row in found for cell in row], delimiter))
     for line, _ in found:
-        yield _Row(line, {target: cell for target in places if (cell := next(cells))} | constants)
+        yield _Row(line, {target: cell for target in places if (cell := next(pointed))} | constants)
 
 
 def _place(path: Path, line: int, header: list[str], column: str) -> int:

@@ -19,7 +19,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import head_text
@@ -49,9 +49,9 @@ class Guidellm(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
-        content, digest = read_object(path)
-        for at, benchmark in enumerate(content.rows("benchmarks")):
-            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
+        for content, digest in read_each(path):
+            for at, benchmark in enumerate(content.rows("benchmarks")):
+                yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
 
 
 def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:

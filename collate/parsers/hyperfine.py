@@ -15,7 +15,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
 from ...core.sdk.logs.fields import Fields
-from ...core.sdk.logs.json_files import read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import bare_run
 from ...core.sdk.logs.structure import holds
 
@@ -35,9 +35,9 @@ class Hyperfine(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for every time of every command."""
-        content, digest = read_object(path)
-        for at, result in enumerate(content.rows("results")):
-            yield from _command(f"sha256-{digest}-{at}", result)
+        for content, digest in read_each(path):
+            for at, result in enumerate(content.rows("results")):
+                yield from _command(f"sha256-{digest}-{at}", result)
 
 
 def _command(name: str, result: Fields) -> Iterator[Run | Sample]:

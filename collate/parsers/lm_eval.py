@@ -20,7 +20,7 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
 from .lm_eval_samples import LmEvalSamples
@@ -50,12 +50,16 @@ class LmEvalResults(LogParser):
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
-        content, digest = read_object(path)
-        results = content.inner("results")
-        tasks = _tasks(content, results)
-        scored = [task for task in tasks if share_of(results.inner(task)) is not None]
-        for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
-            yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
+        for content, digest in read_each(path):
+            yield from _runs(content, digest)
+
+
+def _runs(content: Fields, digest: str) -> Iterator[Run]:
+    results = content.inner("results")
+    tasks = _tasks(content, results)
+    scored = [task for task in tasks if share_of(results.inner(task)) is not None]
+    for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
+        yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
 
 
 def _tasks(content: Fields, results: Fields) -> list[str]:

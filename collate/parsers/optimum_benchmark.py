@@ -23,7 +23,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 from ...core.sdk.logs.structure import holds
 
@@ -49,8 +49,8 @@ class OptimumBenchmark(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        content, _ = read_object(path)
-        yield from _read(content.inner("report"), content.inner("config"))
+        for content, _ in read_each(path):
+            yield from _read(content.inner("report"), content.inner("config"))
 
 
 class OptimumReport(LogParser):
@@ -67,8 +67,8 @@ class OptimumReport(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        report, _ = read_object(path)
-        yield from _read(report, None)
+        for report, _ in read_each(path):
+            yield from _read(report, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -73,7 +73,7 @@ class _Room:
     files: int = 0
     size: int = 0
 
-    def copy(self, source: IO[bytes], name: str) -> Path:
+    def copy(self, pieces: Iterable[bytes], name: str) -> Path:
         """Write a file into a folder of its own, so that it keeps its name.
 
         Raises:
@@ -86,7 +86,7 @@ class _Room:
         target = self.folder / str(self.files) / name
         target.parent.mkdir()
         with target.open("wb") as file:
-            while piece := source.read(_PIECE_BYTES):
+            for piece in pieces:
                 self.size += len(piece)
                 if self.size > most:
                     raise RawLogError(f"unpacked it is more than {most // 10**6} MB, which is not read")
@@ -99,12 +99,27 @@ def _only(path: Path, begin: bytes, room: _Room) -> Plain:
     name = path.stem if is_named else path.name
     if begin[:2] == _GZIP:
         with gzip.open(path) as source:
-            return Plain(room.copy(source, name), path)
-    with (
-        path.open("rb") as packed,
-        zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as frames,
-    ):
-        return Plain(room.copy(frames, name), path)
+            return Plain(room.copy(_pieces(source, _PIECE_BYTES), name), path)
+    with path.open("rb") as source:
+        return Plain(room.copy(_zstd(source), name), path)
+
+
+def _pieces(source: gzip.GzipFile | IO[bytes], size: int) -> Iterator[bytes]:
+    return iter(lambda: source.read(size), b"")
+
+
+def _zstd(source: IO[bytes]) -> Iterator[bytes]:
+    """Yield the content of all frames; a kilobyte of them holds 32 MB at most."""
+    frame = None
+    for piece in _pieces(source, 1024):
+        rest = piece
+        while rest:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(rest)
+            rest = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("it ends inside a frame")
 
 
 def _members(path: Path, room: _Room) -> Iterator[Plain]:
@@ -114,11 +129,11 @@ def _members(path: Path, room: _Room) -> Iterator[Plain]:
             if member.is_dir() or not place.name or place.parts[0] == "__MACOSX":
                 continue
             with archive.open(member) as source:
-                copy = room.copy(source, place.name)
+                copy = room.copy(_pieces(source, _PIECE_BYTES), place.name)
             origin = path / member.filename
             with unpacked(copy) as inner:  # a log that was compressed before it was put into the zip
                 if inner[0].path == copy:
                     yield Plain(copy, origin)
                 else:
                     with inner[0].path.open("rb") as source:
-                        yield Plain(room.copy(source, inner[0].path.name), origin)
+                        yield Plain(room.copy(_pieces(source, _PIECE_BYTES), inner[0].path.name), origin)

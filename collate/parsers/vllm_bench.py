@@ -20,7 +20,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import read_object, read_rows
+from ...core.sdk.logs.json_files import read_each, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
 from .requests import Request, check_times, gaps_note, records
@@ -207,19 +207,21 @@ class VllmLatency(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and its iterations."""
-        content, digest = read_object(path)
-        times = content.numbers("latencies")
-        if not times or min(times) <= 0:
-            raise content.fail("latencies", "not a time above 0 for each iteration")
-        run_id = f"sha256-{digest}"
-        yield bare_run(
-            run_id,
-            "vllm",
-            samples=len(times),
-            notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
-        )
-        for index, seconds in enumerate(times):
-            yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
+        for content, digest in read_each(path):
+            times = content.numbers("latencies")
+            if not times or min(times) <= 0:
+                raise content.fail("latencies", "not a time above 0 for each iteration")
+            run_id = f"sha256-{digest}"
+            yield bare_run(
+                run_id,
+                "vllm",
+                samples=len(times),
+                notes=(
+                    "the file tells neither model nor batch size nor tokens: there are times of whole batches alone",
+                ),
+            )
+            for index, seconds in enumerate(times):
+                yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
 
 
 class VllmThroughput(LogParser):
@@ -235,23 +237,25 @@ class VllmThroughput(LogParser):
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run."""
-        content, digest = read_object(path)
-        output = content.optional(content.count, "total_output_tokens")
-        published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
-        note = "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no speed of generation"
-        unknown = "the file tells neither model nor generated tokens, hence no speed"
-        yield bare_run(
-            f"sha256-{digest}",
-            "vllm",
-            samples=content.count("num_requests"),
-            settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
-            totals=Totals(
-                samples=content.count("num_requests") or None,
-                output_tokens=output,
-                wall_s=content.number("elapsed_time") or None,
-            ),
-            notes=(note,) if output is not None else (note, unknown),
-        )
+        for content, digest in read_each(path):
+            output = content.optional(content.count, "total_output_tokens")
+            published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
+            note = (
+                "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no generation speed"
+            )
+            unknown = "the file tells neither model nor generated tokens, hence no speed"
+            yield bare_run(
+                f"sha256-{digest}",
+                "vllm",
+                samples=content.count("num_requests"),
+                settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
+                totals=Totals(
+                    samples=content.count("num_requests") or None,
+                    output_tokens=output,
+                    wall_s=content.number("elapsed_time") or None,
+                ),
+                notes=(note,) if output is not None else (note, unknown),
+            )
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,27 @@ def read_object(path: Path) -> tuple[Fields, str]:
     return parse_object(path, 1, text), digest_of(text)
 
 
+def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
+    """Read a file of one JSON object, or of several that were put into one file; each with a name by the content.
+
+    Raises:
+        RawLogError: what is in it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+        OSError: it cannot be read.
+    """
+    text = read_text(path)
+    parts = list(parts_of(text))
+    if len(parts) == 1 and parts[0].content is not None:
+        yield row_of(path, parts[0]), digest_of(text)
+    elif len(parts) < 2:
+        yield parse_object(path, 1, text), digest_of(text)  # says what is wrong
+    else:
+        found = read_rows(path)
+        if found.cut:
+            raise RawLogError(f"{path}: {found.cut}")
+        for at, row in enumerate(found.rows):
+            yield row, f"{found.digest}-{at}"
+
+
 def read_objects(path: Path) -> tuple[list[Fields], str]:
     """Read a file that is one JSON array of objects; returns them and a digest of the content.
 
@@ -186,4 +208,7 @@ def parse_object(path: Path, number: int, line: str) -> Fields:
 
 def _no_json(path: Path, line: int, error: Exception) -> RawLogError:
     text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
+    if isinstance(error, json.JSONDecodeError) and error.doc[error.pos : error.pos + 1] in ("{", "["):
+        line += error.lineno - 1
+        return malformed(path, line, "line", "a second value begins here, where this format has one; split the file")
     return malformed(path, line, "line", f"no JSON: {text}")

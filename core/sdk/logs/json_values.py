@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff\x1e]*")
 _NEXT_LINE = re.compile(r"^[ \t,\[\]\ufeff\x1e]*\{", re.MULTILINE)
@@ -35,20 +34,19 @@ class NotFinite(str):
 _DECODER = json.JSONDecoder(parse_constant=NotFinite.of)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One piece of a text.
 
     Attributes:
         line: where it begins, from 1.
-        source: what stands there.
+        source: what is there; empty for an object.
         content: the object; None for what is none.
         problem: why it is none; empty for text between objects.
         is_cut: whether the text ends inside it.
     """
 
     line: int
-    source: str
+    source: str = ""
     content: Mapping[str, Any] | None = None
     problem: str = ""
     is_cut: bool = False
@@ -84,7 +82,7 @@ def parts_of(text: str) -> Iterator[Part]:
         else:
             try:
                 value, end = _DECODER.raw_decode(text, at)
-                part = Part(line, text[at:end], value)
+                part = Part(line, "", value)
             except json.JSONDecodeError as error:
                 if not is_mended and _is_odd(text, error.pos):
                     text, is_mended = text[:at] + _mended(text[at:]), True

@@ -25,7 +25,7 @@ _NUMBER = r"\d{1,12}(?:[.,]\d{1,9})?"
 # The sign between mean and deviation has as many spellings as there are code pages to misread it in.
 _RATE = re.compile(rf"({_NUMBER})(?:\s{{0,20}}[^\s\d.,|]{{1,8}}\s{{0,20}}({_NUMBER}|-?nan\S{{0,8}}|-?inf))?")
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([KMGT]i?B|[KMBT])")
-_AMOUNTS = {
+_AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }

@@ -35,6 +35,7 @@ _TIME = re.compile(
     r"(?P<ms>\S{1,40}) ms"
     r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
+_JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
 _INFO = r"(?:print_info|llm_load_print_meta):"
@@ -84,7 +85,8 @@ class Console(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings, wherever in the text."""
         text = text_of(path)
-        return not text.lstrip().startswith(("{", "[{", "[\n")) and _is_timed(text)
+        is_json = _JSON.match(text) and '"print_timings"' not in text  # the server's log had a form in JSON lines
+        return not is_json and _is_timed(text)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each launch's run and its samples; a time that is none costs its block, which is noted.
