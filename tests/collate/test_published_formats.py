@@ -20,10 +20,9 @@ from decodebench.core.sdk.logs.figures import Figure, gather
 DATA = Path(__file__).parents[1] / "data"
 PARSERS = all_plugins().log_parsers
 FILES = (
-    *sorted((DATA / "serving").iterdir()), *sorted((DATA / "mlx").iterdir()),
+    *(file for folder in ("serving", "mlx", "dflash_tools") for file in sorted((DATA / folder).iterdir())),
     DATA / "llama_cpp" / "batched.log", DATA / "llama_cpp" / "batched.jsonl", DATA / "llama_cpp" / "sweep.md",
-    DATA / "llama_cpp" / "llama-cli.txt", DATA / "dflash_tools" / "client_console.md", DATA / "dflash" / "mlx_results.json",
-    DATA / "dflash_tools" / "torch_console.log", DATA / "lm_eval" / "tables.md", DATA / "lm_eval" / "results_0.3.json",
+    DATA / "llama_cpp" / "llama-cli.txt", DATA / "lm_eval" / "tables.md", DATA / "lm_eval" / "results_0.3.json",
     DATA / "optimum_benchmark" / "benchmark_0.5.json",
 )  # fmt: skip
 
