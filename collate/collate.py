@@ -42,6 +42,9 @@ class Problem(Record):
     text: str = Field(description="what, where and what it means for the results; one line")
 
 
+Imported = tuple[tuple[str, str], ...]
+
+
 class CollateReport(Record):
     """What ``collate`` did."""
 
@@ -50,6 +53,9 @@ class CollateReport(Record):
     unchanged: tuple[str, ...] = Field(default=(), description="files that were in the store already")
     removed: tuple[str, ...] = Field(default=(), description="files that are gone, and their runs with them")
     problems: tuple[Problem, ...] = Field(default=(), description="every file with a problem, old ones included")
+    imported: Imported = Field(
+        default=(), description="files that this call imported, as given, each with its copy, or one for each format"
+    )
     failed_imports: tuple[str, ...] = Field(default=(), description="those of them that this call was to import")
     unread: tuple[str, ...] = Field(
         default=(), description="those of them that the system did not let us read now; the next call tries again"
@@ -95,7 +101,7 @@ def collate(
             and logs behind it are gone.
     """
     reader = Reader(registry)
-    taken, refused = _take_in(folder, intake, reader) if intake else ([], [])
+    taken, refused = _take_in(folder, intake, reader) if intake else ((), [])
     files = log_files(folder, reader)
     report = None
     if not rebuild:
@@ -109,8 +115,9 @@ def collate(
     if report is None:
         report = _build_anew(folder, files, reader, progress)
     problems = (*refused, *report.problems)
-    failed = tuple(problem.file for problem in problems if problem in refused or problem.file in taken)
-    return report.model_copy(update={"problems": problems, "failed_imports": failed})
+    copies = {copy for _, copy in taken}
+    failed = tuple(problem.file for problem in problems if problem in refused or problem.file in copies)
+    return report.model_copy(update={"problems": problems, "failed_imports": failed, "imported": taken})
 
 
 def open_current(
@@ -204,8 +211,8 @@ def _problems(store: Store) -> tuple[Problem, ...]:
     return tuple(Problem(file=path, text=text) for path, text in rows)
 
 
-def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[list[str], list[Problem]]:
-    """Copy other tools' logs into the folder; return the names of the copies, and what was refused."""
+def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[Imported, list[Problem]]:
+    """Copy other tools' logs into the folder; return them by name, each with its copy, and what was refused."""
     if intake.log_format is not None:
         reader.registry.log_parser(intake.log_format)  # says what there is where this one is not
     try:
@@ -216,8 +223,11 @@ def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[list
     refused: list[Problem] = []
 
     def refuse(path: Path, text: str) -> None:
-        name = os.fsencode(path).decode(errors="backslashreplace")
-        refused.append(Problem(file=name, text=one_line(text, path)))
+        refused.append(Problem(file=_printed(path), text=one_line(text, path)))
 
     taken = foreign.take_in(folder, intake, reader.foreign, refuse)
-    return [path.relative_to(folder).as_posix() for path in taken], refused
+    return tuple((_printed(file), copy.relative_to(folder).as_posix()) for file, copy in taken), refused
+
+
+def _printed(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")

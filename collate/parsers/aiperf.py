@@ -20,8 +20,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import has_keys, is_object_with, read_object, read_rows
+from ...core.sdk.logs.json_files import read_each, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import malformed
 from .requests import Request, check_times, gaps_note, records
 
@@ -29,6 +30,9 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.
 _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts reasoning too
 _SUMS = ("total_osl", "total_output_tokens")
 _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
+_CYCLES, _DRAFTED, _ACCEPTED = "spec_decode_steps", "spec_decode_draft_tokens", "spec_decode_accepted_draft_tokens"
+_COUNTERS = {"speculation_rounds": _CYCLES, "draft_tokens": _DRAFTED, "accepted_draft_tokens": _ACCEPTED}
+"""What 0.14 tells of speculation, where the server reports it; in the sums each has `total_` before it."""
 _SPAN = ("request_start_ns", "request_end_ns")
 _MOST = 2**53  # whole numbers are exact below
 _LOAD = ("concurrency", "request_rate")
@@ -45,8 +49,8 @@ class AiperfRecords(LogParser):
     version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a record's three parts and its times."""
-        return has_keys(head, "metadata", "metrics", "error", "request_start_ns", "request_end_ns")
+        """Look for a record's parts and its times."""
+        return holds(path, head, "metadata", "metrics", "request_start_ns", "request_end_ns")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the order in which they were sent."""
@@ -63,7 +67,9 @@ class AiperfRecords(LogParser):
             warmup=_warm_ups(rows),
             status="incomplete" if found.cut else "ok",
             reason=found.cut,
+            kind="speculative" if any(request.engine for request in requests) else None,
             wall_s=wall_s,
+            totals=_drafts(requests),
             notes=(
                 "the records name neither model nor engine; the file beside them, profile_export_aiperf.json, has the "
                 "model",
@@ -72,6 +78,15 @@ class AiperfRecords(LogParser):
             ),
         )
         yield from records(run_id, requests, wall_s)
+
+
+def _drafts(requests: Sequence[Request]) -> Totals | None:
+    """Return the sums of speculation; None where no request tells any."""
+    told = [request.engine for request in requests if request.engine and not request.is_warmup]
+    if not told:
+        return None
+    cycles, drafted, accepted = (round(sum(one.get(name, 0) for one in told)) for name in _COUNTERS)
+    return Totals(cycles=cycles, drafted=drafted, accepted=accepted)
 
 
 def _warm_ups(rows: Sequence[Fields]) -> int | None:
@@ -98,6 +113,7 @@ def _request(row: Fields) -> Request:
         first_token_s=first_s,
         gaps_s=_gaps(metrics),
         is_warmup=is_warmup,
+        engine={name: float(_tokens(metrics, told)) for name, told in _COUNTERS.items() if metrics.has(told)},
     )
 
 
@@ -149,28 +165,27 @@ class AiperfSummary(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the two figures that any profile has, with a unit each."""
-        return is_object_with(head, "request_throughput", "request_latency", "unit", "avg") and not has_keys(
-            head, "metadata", "metrics"
-        )
+        is_sums = holds(path, head, "request_throughput", "request_latency", "unit", "avg")
+        return is_sums and not holds(path, head, "metadata", "metrics")
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run."""
-        content, digest = read_object(path)
-        config = content.at("input_config")
-        totals, notes = _totals(content)
-        yield bare_run(
-            f"sha256-{digest}",
-            _engine(config),
-            started_at=content.text("start_time") if content.has("start_time") else "",
-            model=_model(config),
-            options=_load(config),
-            conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
-            samples=_asked(config),
-            settings=_printed(content),
-            extra=content.beyond(*_READ, *_PRINTED),
-            totals=totals,
-            notes=notes,
-        )
+        for content, digest in read_each(path):
+            config = content.at("input_config")
+            totals, notes = _totals(content)
+            yield bare_run(
+                f"sha256-{digest}",
+                _engine(config),
+                started_at=content.text("start_time") if content.has("start_time") else "",
+                model=_model(config),
+                options=_load(config),
+                conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
+                samples=_asked(config),
+                settings=_printed(content),
+                extra=content.beyond(*_READ, *_PRINTED),
+                totals=totals,
+                notes=notes,
+            )
 
 
 def _model(config: Fields) -> str:
@@ -230,7 +245,14 @@ def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
     if wall_s is None and tokens and rate and tokens / rate < _MOST:
         wall_s = tokens / rate
         notes.append("wall time follows from tokens and throughput")
-    totals = Totals(samples=count or None, output_tokens=tokens, wall_s=wall_s or None, tokens_per_s=rate)
+    speculation = {
+        "cycles": _whole(content, f"total_{_CYCLES}"),
+        "drafted": _whole(content, "total_draft_tokens"),
+        "accepted": _whole(content, "total_accepted_draft_tokens"),
+    }
+    totals = Totals(
+        samples=count or None, output_tokens=tokens, wall_s=wall_s or None, tokens_per_s=rate, **speculation
+    )
     return totals, tuple(notes)
 
 

@@ -13,6 +13,8 @@ Columns = Mapping[str, str]
 """Column of the file by target."""
 
 OPTION = "option."
+CONSTANT = "="
+"""Begins what stands instead of a column where all rows have the same: ``decode_tokens==128``."""
 
 OF_MACHINE = ("hostname", "cpu_model")
 OF_RUN = (
@@ -54,7 +56,7 @@ _UNIT = re.compile("(" + "|".join(_UNITS) + ")$")
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:
-    """Read ``target=column,target=column``; a part with a comma in it stands in double quotes.
+    """Read ``target=column,target==VALUE``; a part with a comma in it stands in double quotes.
 
     Raises:
         UsageError: no such target, one twice, or a rate without the tokens behind it; says which there are.
@@ -62,8 +64,8 @@ def parse_columns(texts: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in next(csv.reader([",".join(texts)], skipinitialspace=True), []):
         target, equals, column = part.partition("=")
-        if not (equals and target.strip() and column.strip()):
-            raise UsageError(f"--columns: {part!r} is not target=column")
+        if not (equals and target.strip() and column.strip(f" {CONSTANT}")):
+            raise UsageError(f"--columns: {part!r} is not target=column, nor target==VALUE")
         if target.strip() in found:
             raise UsageError(f"--columns: {target.strip()!r} stands there twice")
         found[target.strip()] = column.strip()
@@ -89,7 +91,10 @@ def check_columns(columns: Columns) -> None:
         _, tokens = RATES.get(in_seconds(target), ("", ""))
         if tokens and tokens not in columns and INSTEAD.get(tokens) not in columns:
             need = " or ".join(filter(None, (tokens, INSTEAD.get(tokens))))
-            raise UsageError(f"--columns: {target!r} is a rate: name the column of its tokens too, as {need}=COLUMN")
+            raise UsageError(
+                f"--columns: {target!r} is a rate: name the column of its tokens too, as {need}=COLUMN, or "
+                f"their number, as {need.split()[0]}==128"
+            )
 
 
 def in_seconds(target: str) -> str:

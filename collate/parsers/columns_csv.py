@@ -6,9 +6,10 @@
     engine,tok/s,tokens
     llama.cpp,54.2,128
 
-Left is a target, right a column of the file. ``collate --import --columns`` writes the line in front of its copy; it
-may also stand in the file itself. A row is a sample; rows that agree in every target of a run are one run. A target in
-seconds may be given in milliseconds (``ttft_ms`` for ``ttft_s``), an option as ``option.NAME``.
+Left is a target, right a column of the file, or ``=`` and what all rows have, as in ``"decode_tokens": "=128"``.
+``collate --import --columns`` writes the line in front of its copy; it may also stand in the file itself. A row is a
+sample; rows that agree in every target of a run are one run. A target in seconds may be given in milliseconds
+(``ttft_ms`` for ``ttft_s``), an option as ``option.NAME``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,8 +31,10 @@ from ...core.errors import UsageError, unknown_name
 from ...core.records.raw_log import RawLogError
 from ...core.records.schema import Environment, Run, Sample, Totals
 from ...core.sdk.logs.runs import UNKNOWN, digest_of
-from ...core.sdk.logs.text import head_text, malformed, read_text
+from ...core.sdk.logs.tables import table_lines, told, with_points
+from ...core.sdk.logs.text import head_text, malformed, read_printed
 from .columns import (
+    CONSTANT,
     INSTEAD,
     OF_MACHINE,
     OF_TOTALS,
@@ -48,7 +50,12 @@ from .columns import (
 )
 
 _MARK = "# decodebench-columns:"
-_DELIMITERS = ",;\t"
+
+_STATUS = {
+    **dict.fromkeys(("ok", "pass", "passed", "success", "successful", "true", "done"), "ok"),
+    **dict.fromkeys(("failed", "fail", "failure", "error", "false", "oom"), "failed"),
+}
+"""How tables say whether a row was measured."""
 
 R = TypeVar("R", Run, Sample, Totals)
 
@@ -60,7 +67,7 @@ def with_columns(path: Path, columns: Columns) -> bytes:
         RawLogError: a column is not in the file, a cell is of the wrong kind, or it says itself what its columns are.
         OSError: it cannot be read.
     """
-    text = read_text(path)
+    text = read_printed(path)
     if text.startswith(_MARK):
         raise RawLogError("the file says itself what its columns are; import it without --columns")
     list(_read(path, text, columns, first_line=1))
@@ -80,7 +87,7 @@ class ColumnsCsv(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each run and its samples."""
-        first, _, rest = read_text(path).partition("\n")
+        first, _, rest = read_printed(path).partition("\n")
         if not first.startswith(_MARK):
             raise malformed(
                 path, 1, "decodebench-columns", "nothing says what the columns are; import it with --columns"
@@ -128,22 +135,28 @@ def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
 
 
 def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[_Row]:
-    lines = text.split("\n")
-    delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", lines[0]).count)
+    lines, delimiter = table_lines(text)
     reader = csv.reader([f"{line}\n" for line in lines], delimiter=delimiter, strict=True)
+    found: list[tuple[int, list[str]]] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
-        places = {target: _place(path, first_line, header, column) for target, column in columns.items()}
+        header = [name.strip() for name in next((cells for cells in reader if any(cells)), [])]
+        of_file = {target: column for target, column in columns.items() if not column.startswith(CONSTANT)}
+        places = {target: _place(path, first_line, header, column) for target, column in of_file.items()}
         for cells in reader:
             line = first_line + reader.line_num - 1
             if not any(cell.strip() for cell in cells):
                 continue
+            if len(cells) > len(header) and not any(cell.strip() for cell in cells[len(header) :]):
+                del cells[len(header) :]
             if len(cells) != len(header):
                 raise malformed(path, line, "line", f"{len(cells)} cells, but {len(header)} columns")
-            told = {target: cells[place].strip() for target, place in places.items()}
-            yield _Row(line, {target: cell for target, cell in told.items() if cell})
+            found.append((line, [told(cells[place]) for place in places.values()]))
     except csv.Error as error:
         raise malformed(path, first_line + reader.line_num - 1, "line", f"no CSV: {error}") from error
+    constants = {target: column.removeprefix(CONSTANT) for target, column in columns.items() if target not in places}
+    pointed = iter(with_points([cell for _, row in found for cell in row], delimiter))
+    for line, _ in found:
+        yield _Row(line, {target: cell for target in places if (cell := next(pointed))} | constants)
 
 
 def _place(path: Path, line: int, header: list[str], column: str) -> int:
@@ -221,6 +234,8 @@ def _notes(columns: Columns) -> Iterator[str]:
 
 def _sample(path: Path, run_id: str, index: int, row: _Row, columns: Columns) -> Sample:
     cells = {target: cell for target, cell in row.cells.items() if not is_of_run(target)}
+    if "status" in cells:
+        cells["status"] = _STATUS.get(cells["status"].lower(), cells["status"])
     if cells.get("status") == "failed":
         cells = {target: cells[target] for target in ("sample_id", "status", "reason") if target in cells}
         values: dict[str, Any] = {**cells, "output_tokens": 0}

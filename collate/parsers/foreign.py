@@ -26,6 +26,7 @@ from ...core.sdk.logs.runs import UNKNOWN
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 from .labels import Labels, labelled, labels_for, read_labels, write_labels
+from .packed import Plain, unpacked
 
 IMPORTED = "imported"
 _COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
@@ -59,39 +60,59 @@ class Intake:
     labels: Labels = field(default_factory=dict)
 
 
-def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[Path]:
+def take_in(folder: Path, intake: Intake, parsers: Parsers, refuse: Refuse) -> list[tuple[Path, Path]]:
     """Copy every file of a known format into ``folder``; a file copied before is left as it is.
 
     Args:
         folder: the output folder.
-        intake: what to copy.
+        intake: what to copy; what is compressed or in a zip is unpacked.
         parsers: whom to ask.
         refuse: told of each file that is not taken in.
 
     Returns:
-        The copies.
+        The files that were taken in, each with its copy; a page of several formats with a copy for each.
     """
-    taken: dict[Path, Labels] = {}
+    taken: list[tuple[Path, Path]] = []
+    labelled_as: dict[Path, Labels] = {}
     place = folder / "raw" / IMPORTED / intake.experiment
-    for path in intake.paths:
+
+    def take(file: Plain) -> None:
+        check_file(file.path)
+        if intake.columns is not None:
+            data, formats = with_columns(file.path, intake.columns), [ColumnsCsv.name]
+        else:
+            formats = [intake.log_format] if intake.log_format else recognise(file.path, parsers)
+            data = file.path.read_bytes()
+        labels = labels_for(file.origin.with_name(file.path.name), intake.labels)
+        for log_format in formats:
+            copy = _copy(data, file.path.name, place / log_format)
+            if labelled_as.setdefault(copy, labels) != labels:
+                raise RawLogError(f"the same content as a file that was labelled {_shown(labelled_as[copy])}")
+            if labels:
+                write_labels(copy, labels)
+            taken.append((file.origin, copy))
+
+    for file in _plain_files(intake.paths, folder, refuse):
+        try:
+            take(file)
+        except (DecodebenchError, OSError) as error:
+            refuse(file.origin, str(error).replace(str(file.path), str(file.origin)))
+    return taken
+
+
+def _plain_files(paths: Sequence[Path], folder: Path, refuse: Refuse) -> Iterator[Plain]:
+    """Yield every file, unpacked as long as it is looked at."""
+    for path in paths:
         files = _files(path, folder)
         if not files:
             refuse(path, "no file in it")
         for file in files:
             try:
                 check_file(file)
-                if intake.columns is not None:
-                    data, log_format = with_columns(file, intake.columns), ColumnsCsv.name
-                else:
-                    data, log_format = file.read_bytes(), intake.log_format or recognise(file, parsers)
-                copy, labels = _copy(data, file.name, place / log_format), labels_for(file, intake.labels)
-                if taken.setdefault(copy, labels) != labels:
-                    raise RawLogError(f"the same content as a file that was labelled {_shown(taken[copy])}")
-                if labels:
-                    write_labels(copy, labels)
+                with unpacked(file) as plain:
+                    yield from plain
             except (DecodebenchError, OSError) as error:
                 refuse(file, str(error))
-    return list(taken)
 
 
 def _shown(labels: Labels) -> str:
@@ -126,11 +147,11 @@ def check_file(path: Path) -> None:
         raise RawLogError(f"{size // 10**6} MB, more than the {limit} MB that are read of another tool's log")
 
 
-def recognise(path: Path, parsers: Parsers) -> str:
-    """Return the name of the one parser whose format a file has.
+def recognise(path: Path, parsers: Parsers) -> list[str]:
+    """Return the names of the parsers whose format a file has: one, or several whose formats share a page of text.
 
     Raises:
-        RawLogError: none or several recognise it.
+        RawLogError: none recognises it, or several of which one claims the whole file.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -142,13 +163,13 @@ def recognise(path: Path, parsers: Parsers) -> str:
                 found.append(name)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad parser must not stop the others
             failed.append(f"; parser {label(parser)} failed: {type(error).__name__}: {error}")
-    if len(found) > 1:
+    if len(found) > 1 and not all(parsers[name].within_pages for name in found):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
         hint = "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
         known = ", ".join(sorted(parsers)) or "none"
         raise RawLogError(f"not a log of a known format ({known})" + hint + "".join(failed))
-    return found[0]
+    return found
 
 
 def _copy(data: bytes, name: str, parent: Path) -> Path:

@@ -19,8 +19,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import head_text
 from .requests import Request, check_times, records
 
@@ -39,18 +40,18 @@ class Guidellm(LogParser):
     version: ClassVar[str] = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the kind that each benchmark names, or for the version that a report begins with."""
-        return (
-            is_object_with(head, "benchmarks")
-            and ('"generative_benchmark"' in head_text(head) or is_object_with(head, "guidellm_version"))
-            or is_object_with(head, "metadata", "guidellm_version")
+        """Look for a benchmark's sums, or for the version that newer reports begin with."""
+        return holds(path, head, "benchmarks") and (
+            holds(path, head, "metrics", "request_totals")
+            or holds(path, head, "guidellm_version")
+            or '"generative_benchmark"' in head_text(head)
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
-        content, digest = read_object(path)
-        for at, benchmark in enumerate(content.rows("benchmarks")):
-            yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
+        for content, digest in read_each(path):
+            for at, benchmark in enumerate(content.rows("benchmarks")):
+                yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
 
 
 def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:

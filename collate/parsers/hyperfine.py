@@ -15,8 +15,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
 from ...core.sdk.logs.fields import Fields
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import bare_run
+from ...core.sdk.logs.structure import holds
 
 _NOTES = ("a time is that of the whole process, start and loading included; tokens are not counted",)
 
@@ -30,13 +31,13 @@ class Hyperfine(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the first result's fields."""
-        return is_object_with(head, "results", "command", "median", "user", "system", "times")
+        return holds(path, head, "results", "command", "median", "user", "system", "times")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for every time of every command."""
-        content, digest = read_object(path)
-        for at, result in enumerate(content.rows("results")):
-            yield from _command(f"sha256-{digest}-{at}", result)
+        for content, digest in read_each(path):
+            for at, result in enumerate(content.rows("results")):
+                yield from _command(f"sha256-{digest}-{at}", result)
 
 
 def _command(name: str, result: Fields) -> Iterator[Run | Sample]:

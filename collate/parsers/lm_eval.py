@@ -20,8 +20,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 from .lm_eval_samples import LmEvalSamples, generation_of
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
@@ -45,18 +46,21 @@ class LmEvalResults(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tables that every version has."""
-        return is_object_with(head, "results") and (
-            is_object_with(head, "n-shot") or is_object_with(head, "configs") or is_object_with(head, "group_subtasks")
-        )
+        is_newer = any(holds(path, head, name) for name in ("n-shot", "configs", "group_subtasks"))
+        return holds(path, head, "results") and (is_newer or holds(path, head, "versions", "config", "model_args"))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
-        content, digest = read_object(path)
-        results = content.inner("results")
-        tasks = _tasks(content, results)
-        scored = [task for task in tasks if _share_of(results.inner(task)) is not None]
-        for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
-            yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
+        for content, digest in read_each(path):
+            yield from _runs(content, digest)
+
+
+def _runs(content: Fields, digest: str) -> Iterator[Run]:
+    results = content.inner("results")
+    tasks = _tasks(content, results)
+    scored = [task for task in tasks if share_of(results.inner(task)) is not None]
+    for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
+        yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
 
 
 def _tasks(content: Fields, results: Fields) -> list[str]:
@@ -69,7 +73,7 @@ def _tasks(content: Fields, results: Fields) -> list[str]:
 def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     config = content.at("config")
     metric, share = _accuracy(figures)
-    arguments = _arguments(config.content.get("model_args"))
+    arguments = arguments_of(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
     settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
     samples = _samples(content, task)
@@ -170,13 +174,14 @@ def _started_at(content: Fields) -> str:
 
 
 def _accuracy(figures: Fields) -> tuple[str, float]:
-    found = _share_of(figures)
+    found = share_of(figures)
     if found is None:
         raise figures.fail("results", "no metric with a share from 0 to 1")
     return found
 
 
-def _share_of(figures: Fields) -> tuple[str, float] | None:
+def share_of(figures: Fields) -> tuple[str, float] | None:
+    """Return the metric that counts as accuracy, and its value; None where none is a share from 0 to 1."""
     keys = [key for key in (*PREFERRED_METRICS, *figures.content) if figures.has(key) and _is_metric(key)]
     for key in keys:
         value = figures.content[key]
@@ -195,8 +200,8 @@ def _samples(content: Fields, task: str) -> int | None:
     return effective if isinstance(effective, int) and not isinstance(effective, bool) and effective > 0 else None
 
 
-def _arguments(told: object) -> dict[str, Any]:
-    """Read ``name=value,name=value``, or the object that newer versions write."""
+def arguments_of(told: object) -> dict[str, Any]:
+    """Read the model's arguments: ``name=value,name=value``, or the object that newer versions write."""
     if isinstance(told, dict):
         return {name: value for name, value in told.items() if isinstance(value, str | int | float | bool | None)}
     pairs = [part.split("=", 1) for part in str(told or "").split(",") if "=" in part]

@@ -16,8 +16,9 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import bare_run
+from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import malformed
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
@@ -34,7 +35,7 @@ class LmEvalSamples(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a document, its answers and its hash."""
-        return has_keys(head, "doc_id", "filtered_resps", "doc_hash")
+        return holds(path, head, "doc_id", "filtered_resps", "doc_hash")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and a sample for each document."""

@@ -3,7 +3,8 @@
 A report holds, per target (`load_model`, `first_generate`, `generate`, `prefill`, `decode`, `per_token`), memory in
 MB, every latency in seconds, throughput and energy in kWh. The backends that call back at each token time prefill and
 decode within one generation, so that the lists of `prefill`, `decode` and `generate` go together; the others time
-prefills and generations apart and take the mean prefill off each generation. Layout as in
+prefills and generations apart and take the mean prefill off each generation. Released versions until 0.6 have no
+`generate`, which is the sum of both then, and those until 0.4 call loading `load`. Layout as in
 huggingface/optimum-benchmark (b263af4), `optimum_benchmark/benchmark/report.py`, `trackers/latency.py` and
 `scenarios/inference/scenario.py`.
 """
@@ -22,8 +23,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import is_object_with, read_object
+from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
+from ...core.sdk.logs.structure import holds
 
 _BYTES_PER_MB = 10**6
 _NO_OPTIONS = (
@@ -43,12 +45,12 @@ class OptimumBenchmark(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the configuration's three parts; the report behind it may lie beyond the head."""
-        return is_object_with(head, "config", "backend", "scenario", "launcher", "_target_")
+        return holds(path, head, "config", "backend", "scenario", "launcher", "_target_")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        content, _ = read_object(path)
-        yield from _read(content.inner("report"), content.inner("config"))
+        for content, _ in read_each(path):
+            yield from _read(content.inner("report"), content.inner("config"))
 
 
 class OptimumReport(LogParser):
@@ -60,12 +62,13 @@ class OptimumReport(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the target that comes first and one of its measurements."""
-        return is_object_with(head, "load_model", "latency", "stdev_") and not is_object_with(head, "config")
+        is_report = holds(path, head, "load_model") or holds(path, head, "load", "prefill")
+        return is_report and holds(path, head, "latency", "values", "mean") and not holds(path, head, "config")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        report, _ = read_object(path)
-        yield from _read(report, None)
+        for report, _ in read_each(path):
+            yield from _read(report, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,13 @@ class _Work:
 
 
 def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
-    if not report.has("generate") or not report.inner("generate").has("latency"):
-        raise report.fail("generate", "no latency of text generation in the report: nothing to compare")
     text = json.dumps(report.content, sort_keys=True)  # the same in both files of a benchmark, so that it counts once
     run_id = f"sha256-{digest_of(text)}"
     work = _configured(config) if config else _computed(report)
-    times = _values(report, "generate")
     prefills, decodes = _values(report, "prefill"), _values(report, "decode")
+    times = _values(report, "generate") or _sums(report, prefills, decodes)
+    if not times:
+        raise report.fail("generate", "no latency of text generation in the report: nothing to compare")
     go_together = report.has("per_token") and len(prefills) == len(decodes) == len(times)
     notes = ["each generation is a batch; its rows have its times"] if (work.rows or 1) > 1 else []
     notes += [work.note] if work.note else []
@@ -138,6 +141,13 @@ def _samples(
                 batch_s=None if work.rows is None else seconds,
                 **timed,
             )
+
+
+def _sums(report: Fields, prefills: Sequence[float], decodes: Sequence[float]) -> list[float]:
+    """Return the time of each generation, which versions until 0.6 do not tell: that of its two parts."""
+    if report.has("per_token") and len(prefills) == len(decodes):
+        return [prefill + decode for prefill, decode in zip(prefills, decodes, strict=True)]
+    return [decode + sum(prefills) / len(prefills) for decode in decodes] if prefills else []
 
 
 def _values(report: Fields, target: str) -> list[float]:
@@ -254,7 +264,7 @@ def _environment(config: Fields) -> Environment | None:
 
 def _figures(report: Fields) -> dict[str, Any]:
     """Return load time, memory and energy, as far as they were tracked."""
-    loading = _values(report, "load_model")
+    loading = _values(report, "load_model") or _values(report, "load")
     peaks = [report.at(target, "memory") for target in ("generate", "prefill", "decode")]
     # of one call, processor and memory included, which no metric of ours is
     energy = {target: report.at(target, "energy") for target in ("prefill", "generate")}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ class Request:
         start_s: when it was sent, on the log's own clock.
         error: why it failed; None for a request that did not.
         is_warmup: sent before the measurement.
+        engine: the server's own counters of this request.
     """
 
     output_tokens: int | None
@@ -36,21 +37,37 @@ class Request:
     start_s: float | None = None
     error: str | None = None
     is_warmup: bool = False
+    engine: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_token_by_token(self) -> bool:
         """Whether each event of the stream was one token: there are as many gaps as tokens after the first."""
         told = None not in (self.first_token_s, self.gaps_s, self.output_tokens) and self.error is None
-        return told and bool(self.output_tokens) and len(self.gaps_s or ()) + 1 == self.output_tokens
+        is_one_each = bool(self.output_tokens) and len(self.gaps_s or ()) + 1 == self.output_tokens
+        return told and is_one_each and not self.is_overfull
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the stream went on for longer than the request, so that one of both is wrong."""
+        if self.duration_s is None or self.first_token_s is None or not self.gaps_s:
+            return False
+        return self.first_token_s + sum(self.gaps_s) > self.duration_s * (1 + 1e-4)
 
 
 def gaps_note(requests: Iterable[Request]) -> tuple[str, ...]:
     """Say for how many requests the gaps of the stream are no steps."""
     told = [request for request in requests if request.gaps_s and request.error is None]
-    odd = sum(not request.is_token_by_token for request in told)
+    overfull = sum(request.is_overfull for request in told)
+    odd = sum(not (request.is_token_by_token or request.is_overfull) for request in told)
+    notes: tuple[str, ...] = ()
+    if overfull:
+        notes = (
+            f"{overfull} of {len(told)} streams have gaps that are longer than their requests: they have no steps",
+        )
     if not odd:
-        return ()
+        return notes
     return (
+        *notes,
         f"{odd} of {len(told)} streams have more or fewer events than tokens: an event is no token there, so they have "
         "no steps and no inter-token latency",
     )
@@ -79,6 +96,7 @@ def records(run_id: str, requests: Sequence[Request], wall_s: float | None) -> I
             start_s=request.start_s,
             duration_s=request.duration_s,
             first_token_s=request.first_token_s,
+            engine=dict(request.engine),
             **_decode(request),
             batch=0 if in_batch else None,
             batch_s=wall_s if in_batch else None,

@@ -25,16 +25,20 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import has_keys, read_rows
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
+from ...core.sdk.logs.structure import holds
 
 _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
     r"(?:-(?P<rest>.+))?"
 )
-_TEMPERATURE = re.compile(r"temp(?:erature)?[-_ =]?([0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+_TEMPERATURE = re.compile(
+    r"(?:temp(?:erature)?[-_ =]?|(?<![a-z])t=)([0-9]{1,3}(?:\.[0-9]{1,9})?)(?![0-9a-z])", re.IGNORECASE
+)
 _FORMAT = re.compile(r"float16|float32|float64|bfloat16")
 _FAILED = "ERROR"
+_EXCEPTION = "the script caught an exception and wrote 'ERROR'"
 
 
 class SpecBench(LogParser):
@@ -42,11 +46,11 @@ class SpecBench(LogParser):
 
     name: ClassVar[str] = "spec-bench"
     summary: ClassVar[str] = "answer files of Spec-Bench (JSONL)"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the fields of an answer."""
-        return has_keys(head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
+        return holds(path, head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each method's run and its turns."""
@@ -57,7 +61,7 @@ class SpecBench(LogParser):
         for at, (model_id, rows) in enumerate(by_model.items()):
             run_id = f"sha256-{found.digest}-{at}"
             turns = [turn for row in rows for turn in _turns(row)]
-            yield _run(run_id, model_id, turns, found.cut)
+            yield _run(run_id, model_id, turns, found.cut, path.stem if len(by_model) == 1 else "")
             yield from _records(run_id, turns)
 
 
@@ -86,16 +90,23 @@ def _turns(row: Fields) -> Iterator[_Turn]:
     question = f"{row.scalar('category')}/{row.scalar('question_id')}" if row.has("category") else ""
     question = question or str(row.scalar("question_id"))
     for choice in row.rows("choices"):
-        tokens, seconds = choice.counts("new_tokens", most=MOST_TOKENS), choice.times("wall_time")
-        texts = choice.items("turns")
-        if not len(texts) == len(tokens) == len(seconds):
+        tokens, texts = choice.counts("new_tokens", most=MOST_TOKENS), choice.items("turns")
+        if not len(texts) == len(tokens) == len(choice.items("wall_time")):
             raise choice.fail("turns", "turns, new_tokens and wall_time are not lists of one length")
+        seconds = _seconds(choice, texts)
         number = choice.count("index") if choice.has("index") else 0
         lengths = _by_turn(choice, len(tokens))
         for turn in range(len(tokens)):
             sample_id = f"{question}/turn {turn}" + (f"/choice {number}" if number else "")
             extra = row.beyond("question_id", "category", "model_id", "choices")
             yield _Turn(sample_id, tokens[turn], seconds[turn], str(texts[turn]), lengths[turn], extra)
+
+
+def _seconds(choice: Fields, texts: Sequence[object]) -> list[float]:
+    """Return the time of each turn; of one that failed the script writes the time before it, or NaN."""
+    pairs = zip(texts, choice.items("wall_time"), strict=True)
+    times = [0.0 if text == _FAILED else seconds for text, seconds in pairs]
+    return Fields(choice.path, choice.line, {"wall_time": times}, choice.within).times("wall_time")
 
 
 def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
@@ -110,12 +121,13 @@ def _by_turn(choice: Fields, turns: int) -> list[list[int] | None]:
     return [lengths[end - count : end] for end, count in zip(ends, steps, strict=True)]
 
 
-def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) -> Run:
+def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None, file_name: str) -> Run:
     named = _METHOD.fullmatch(model_id)
     rest = (named["rest"] if named else None) or ""
-    temperature = _TEMPERATURE.search(rest)
+    temperature = _TEMPERATURE.search(rest) or _TEMPERATURE.search(file_name)
     weights = _FORMAT.search(rest)
     options: dict[str, JsonValue] = {"variant": rest} if rest else {}
+    lost = bool(turns) and all(turn.text == _FAILED for turn in turns)
     return bare_run(
         run_id,
         named["method"] if named else "spec-bench",
@@ -126,8 +138,8 @@ def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None) ->
         task="spec-bench",
         samples=None if cut else len(turns),
         sampling=RecordedSampling(temperature=float(temperature[1]) if temperature else None),
-        status="incomplete" if cut else "ok",
-        reason=cut,
+        status="failed" if lost else "incomplete" if cut else "ok",
+        reason=_EXCEPTION if lost else cut,
         notes=tuple(_notes(turns, bool(named))),
     )
 
@@ -141,7 +153,7 @@ def _notes(turns: Sequence[_Turn], is_named: bool) -> Iterator[str]:
     yield "the published script answers the first question three times as warm-up; the file does not say so"
     yield "the prompt of a later turn holds the answers before it, which differ between methods"
     if is_named:
-        yield "method, weights and temperature are read from model_id"
+        yield "method, weights and temperature are read from model_id, or the latter from the file's name"
     failed = sum(turn.text == _FAILED for turn in turns)
     if failed:
         yield f"{failed} turns failed; the script recorded them with time and tokens of the turn before"
@@ -164,8 +176,7 @@ def _records(run_id: str, turns: Sequence[_Turn]) -> Iterator[Sample | RecordedS
     for index, turn in enumerate(turns):
         about: dict[str, Any] = {"run_id": run_id, "index": index, "sample_id": turn.sample_id, "extra": turn.extra}
         if turn.text == _FAILED:
-            reason = "the script caught an exception and wrote 'ERROR'"
-            yield Sample(**about, output_tokens=0, finish="error", status="failed", reason=reason)
+            yield Sample(**about, output_tokens=0, finish="error", status="failed", reason=_EXCEPTION)
             continue
         yield Sample(**about, output_tokens=turn.tokens, text=turn.text, duration_s=turn.seconds)
         first = _first_tokens(turn)

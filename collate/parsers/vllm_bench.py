@@ -20,9 +20,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import is_object_with, read_object, read_rows
+from ...core.sdk.logs.json_files import read_each, read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from ...core.sdk.logs.text import read_text
+from ...core.sdk.logs.structure import holds
 from .requests import Request, check_times, gaps_note, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
@@ -30,6 +30,7 @@ _ABOUT = frozenset({"date", "backend", "endpoint_type", "label", "model_id", "to
 _QUANTISATION = ("quantisation", "quantization", "dtype")
 _DEVICE = ("device", "gpu")
 _SUMS = ("num_prompts", "duration", "completed", "total_output_tokens", "output_throughput")
+_SPECULATION = {"cycles": "num_drafts", "drafted": "draft_tokens", "accepted": "accepted_tokens"}
 _PRINTED = ("ttft", "tpot", "itl", "e2el")
 
 
@@ -42,30 +43,21 @@ class VllmServe(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the settings that every version writes first; the lists after them may be long."""
-        return is_object_with(head, "model_id", "num_prompts", "request_rate") and (
-            is_object_with(head, "backend") or is_object_with(head, "endpoint_type")
+        return holds(path, head, "model_id", "num_prompts", "request_rate") and (
+            holds(path, head, "backend") or holds(path, head, "endpoint_type")
         )
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
-        rows, digest, cut = _objects(path)
-        for at, row in enumerate(rows):
-            yield from _served(f"sha256-{digest}-{at}", row, cut if at == len(rows) - 1 else None)
-
-
-def _objects(path: Path) -> tuple[list[Fields], str, str | None]:
-    """Read one object over many lines, or one a line."""
-    first = read_text(path).lstrip().split("\n", 1)[0].rstrip()
-    if not first.endswith("}"):
-        content, digest = read_object(path)
-        return [content], digest, None
-    found = read_rows(path)
-    return found.rows, found.digest, found.cut
+        found = read_rows(path)
+        for at, row in enumerate(found.rows):
+            is_last = at == len(found.rows) - 1
+            yield from _served(f"sha256-{found.digest}-{at}", row, found.cut if is_last else None)
 
 
 def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
     wall_s = row.number("duration")
-    requests = _requests(row)
+    requests = requests_of(row)
     total = row.count("total_output_tokens")
     run = bare_run(
         run_id,
@@ -81,6 +73,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
         status="incomplete" if cut else "ok",
         reason=cut,
         wall_s=wall_s,
+        kind="speculative" if row.has("spec_decode_num_drafts") else None,
         totals=_totals(row, total, None if requests else wall_s),
         notes=tuple(_notes(row, requests)),
     )
@@ -104,7 +97,7 @@ def _metadata(row: Fields, names: Sequence[str]) -> str:
 
 def _options(row: Fields) -> dict[str, JsonValue]:
     """Return the traffic, and what the user told with ``--metadata``: the other texts of the file."""
-    traffic = {name: row.scalar(name) for name in _TRAFFIC if row.has(name)}
+    traffic = {name: value for name in _TRAFFIC if (value := row.scalar(name)) is not None}  # a rate may be infinite
     known = {*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE}
     told = {name: value for name, value in row.content.items() if isinstance(value, str) and name not in known}
     return {"endpoint": row.scalar("backend" if row.has("backend") else "endpoint_type"), **traffic, **told}
@@ -135,10 +128,12 @@ def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
         output_tokens=tokens,
         wall_s=wall_s or None,
         tokens_per_s=row.number("output_throughput"),
+        **{name: row.optional(row.count, f"spec_decode_{told}") for name, told in _SPECULATION.items()},
     )
 
 
-def _requests(row: Fields) -> list[Request]:
+def requests_of(row: Fields) -> list[Request]:
+    """Return the requests of a file with a list per figure, as SGLang's tool writes too; none where it has no lists."""
     if not row.has("output_lens"):
         return []
     length = len(row.counts("output_lens", most=MOST_TOKENS))
@@ -208,23 +203,25 @@ class VllmLatency(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the mean that stands first."""
-        return is_object_with(head, "avg_latency", "latencies")
+        return holds(path, head, "avg_latency", "latencies")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and its iterations."""
-        content, digest = read_object(path)
-        times = content.numbers("latencies")
-        if not times or min(times) <= 0:
-            raise content.fail("latencies", "not a time above 0 for each iteration")
-        run_id = f"sha256-{digest}"
-        yield bare_run(
-            run_id,
-            "vllm",
-            samples=len(times),
-            notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
-        )
-        for index, seconds in enumerate(times):
-            yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
+        for content, digest in read_each(path):
+            times = content.numbers("latencies")
+            if not times or min(times) <= 0:
+                raise content.fail("latencies", "not a time above 0 for each iteration")
+            run_id = f"sha256-{digest}"
+            yield bare_run(
+                run_id,
+                "vllm",
+                samples=len(times),
+                notes=(
+                    "the file tells neither model nor batch size nor tokens: there are times of whole batches alone",
+                ),
+            )
+            for index, seconds in enumerate(times):
+                yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
 
 
 class VllmThroughput(LogParser):
@@ -236,27 +233,29 @@ class VllmThroughput(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for its handful of fields."""
-        return is_object_with(head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
+        return holds(path, head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run."""
-        content, digest = read_object(path)
-        output = content.optional(content.count, "total_output_tokens")
-        published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
-        note = "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no speed of generation"
-        unknown = "the file tells neither model nor generated tokens, hence no speed"
-        yield bare_run(
-            f"sha256-{digest}",
-            "vllm",
-            samples=content.count("num_requests"),
-            settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
-            totals=Totals(
-                samples=content.count("num_requests") or None,
-                output_tokens=output,
-                wall_s=content.number("elapsed_time") or None,
-            ),
-            notes=(note,) if output is not None else (note, unknown),
-        )
+        for content, digest in read_each(path):
+            output = content.optional(content.count, "total_output_tokens")
+            published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
+            note = (
+                "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no generation speed"
+            )
+            unknown = "the file tells neither model nor generated tokens, hence no speed"
+            yield bare_run(
+                f"sha256-{digest}",
+                "vllm",
+                samples=content.count("num_requests"),
+                settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
+                totals=Totals(
+                    samples=content.count("num_requests") or None,
+                    output_tokens=output,
+                    wall_s=content.number("elapsed_time") or None,
+                ),
+                notes=(note,) if output is not None else (note, unknown),
+            )
 
 
 @hookimpl

@@ -73,6 +73,7 @@ def open_results(folder: Path) -> Results:
     help="What is known of the imported runs and is not in their logs, e.g. stack=rocm6; {folder} in the value is the "
     "folder that a file lies in, {file} its name; may be repeated.",
 )
+@click.option("--dry-run", is_flag=True, help="List what each file of --import gives, and why not more; write nothing.")
 @json_option
 def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - those of --import
     """Read the raw logs of a folder into its store."""
@@ -84,9 +85,9 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
 
     imports, log_format, columns = flags["imports"], flags["log_format"], flags["columns"]
     experiment = flags["experiment"]
-    given = [name for name in ("log_format", "experiment", "columns", "labels") if flags[name]]
+    given = [name for name in ("log_format", "experiment", "columns", "labels", "dry_run") if flags[name]]
     if given and not imports:
-        flag = {"log_format": "--format", "labels": "--label"}.get(given[0], f"--{given[0]}")
+        flag = {"log_format": "--format", "labels": "--label", "dry_run": "--dry-run"}.get(given[0], f"--{given[0]}")
         raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
     if columns and log_format not in (None, "csv"):
         raise UsageError(f"--columns is about CSV; --format {log_format} says what its fields are by itself")
@@ -98,6 +99,14 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     labels = parse_labels(flags["labels"])
     name = experiment or defaults.IMPORT_EXPERIMENT
     intake = Intake(imports, name, log_format, told, labels) if imports else None
+    if intake and flags["dry_run"]:
+        from ..api.imports import preview
+        from .audit import print_files
+
+        with FilesRead() as progress:
+            files = preview(intake, progress)
+        print_files(files, as_json=as_json)
+        return exit_codes.DONE
     with FilesRead() as progress:
         report = read_logs(folder, rebuild=rebuild, progress=progress, intake=intake, announce=announce)
     if as_json:

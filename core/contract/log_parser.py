@@ -20,11 +20,14 @@ class LogParser(ABC):
         name: the format, as ``--format`` takes it and ``Run.source_format`` records it, e.g. ``"tinygrad"``.
         summary: one line on what writes such logs.
         version: of the parser; a new one makes ``collate`` read the files again.
+        within_pages: whether it is found within pages of text, which may hold other formats besides: such a page is
+            read by each parser that recognises it, so that the ids of its runs must hold the parser's name.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     version: ClassVar[str]
+    within_pages: ClassVar[bool] = False
 
     @abstractmethod
     def matches(self, path: Path, head: bytes) -> bool:
@@ -32,7 +35,8 @@ class LogParser(ABC):
 
         Args:
             path: the file; its name alone is no proof.
-            head: its first ``HEAD_BYTES`` bytes; ``decodebench.core.sdk.logs.text.head_text`` decodes them.
+            head: its first ``HEAD_BYTES`` bytes; ``decodebench.core.sdk.logs.text.head_text`` decodes them. What may
+                lie beyond them is asked of ``decodebench.core.sdk.logs.structure``.
         """
 
     @abstractmethod

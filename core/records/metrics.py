@@ -118,12 +118,19 @@ _TABLE = (
     Metric("tau", "tokens/cycle", "Tokens per verify cycle (pooled)", "cycle_tokens", "cycles", True,
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
         "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "
-        "sample that ended at the token limit are left out"),
+        "sample that ended at the token limit are left out; of totals, accepted draft tokens and a bonus token a "
+        "cycle, or all output tokens where the accepted ones are not told",
+        of_totals=(
+            "coalesce((r.totals->>'accepted')::DOUBLE + (r.totals->>'cycles')::DOUBLE, "
+            "(r.totals->>'output_tokens')::DOUBLE)",
+            "r.totals->>'cycles'",
+        )),
     Metric("tau_mean", "tokens/cycle", "Tokens per verify cycle (mean of samples)",
         "cycle_tokens::DOUBLE / nullif(cycles, 0)", "1", True,
         "as tau, each sample by itself; a round's figure is the mean over samples"),
     Metric("acceptance_rate", "1", "Acceptance rate (pooled)", "cycle_accepted", "cycle_drafted", True,
-        "accepted draft tokens, divided by drafted ones, pooled over the cycles that tau counts; no bonus token"),
+        "accepted draft tokens, divided by drafted ones, pooled over the cycles that tau counts; no bonus token",
+        of_totals=("r.totals->>'accepted'", "r.totals->>'drafted'")),
     Metric("acceptance_rate_mean", "1", "Acceptance rate (mean of samples)",
         "cycle_accepted::DOUBLE / nullif(cycle_drafted, 0)", "1", True,
         "as acceptance_rate, each sample by itself; a round's figure is the mean over samples"),

@@ -91,6 +91,9 @@ class Totals(Record):
     wall_s: float | None = Field(None, gt=0, description="time over all samples")
     tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
     accuracy: float | None = Field(None, ge=0, le=1, description="mean score")
+    cycles: int | None = Field(None, ge=0, description="verify cycles of speculation")
+    drafted: int | None = Field(None, ge=0, description="draft tokens proposed in them")
+    accepted: int | None = Field(None, ge=0, description="draft tokens accepted in them, bonus tokens not counted")
 
 
 class ServerSession(Record):

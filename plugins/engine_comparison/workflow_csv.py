@@ -22,8 +22,8 @@ from ...core.records.schema import Environment, RecordedStep, Run, Sample
 from ...core.sdk.gguf.names import format_of, size_of
 from ...core.sdk.logs.fields import MOST_TOKENS, count, number
 from ...core.sdk.logs.runs import UNKNOWN, digest_of
-from ...core.sdk.logs.tables import read_table
-from ...core.sdk.logs.text import head_text, malformed, read_text
+from ...core.sdk.logs.tables import column_names, read_table
+from ...core.sdk.logs.text import malformed, read_text
 from ...core.sdk.logs.workflow_header import HEADER, STEP_COLUMNS, Facts
 
 _NO_MODEL = "the rows name no model: `model` is the size label"
@@ -58,7 +58,7 @@ class WorkflowCsv(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the column names; our own export has them too, and is refused when it is read."""
-        return _kind(head_text(head).split("\n", 1)[0].split(",")) is not None
+        return _kind(column_names(head)) is not None
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with a step per token, or a sample per repetition.

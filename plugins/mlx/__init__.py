@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from ...core.contract.backend import Backend
 from ...core.contract.hookspecs import hookimpl
+from ...core.contract.log_parser import LogParser
 from .backend import MlxBackend
+from .logs import LOG_PARSERS
 
 decodebench_api = ">=2,<3"
 
@@ -15,3 +17,9 @@ decodebench_api = ">=2,<3"
 def decodebench_backends() -> Sequence[type[Backend]]:
     """Return the engine of Macs, which runs on other processors and on CUDA too."""
     return [MlxBackend]
+
+
+@hookimpl
+def decodebench_log_parsers() -> Sequence[type[LogParser]]:
+    """Return the readers of what mlx-lm's own programs print."""
+    return LOG_PARSERS

@@ -110,8 +110,56 @@ def test_a_column_may_have_a_comma_in_its_name(tmp_path):
     (tmp_path / "t.csv").write_text('"time, s";tokens\n2,5;4\n')
     columns = parse_columns(['"duration_s=time, s",output_tokens=tokens'])
     assert columns == {"duration_s": "time, s", "output_tokens": "tokens"}
-    (problem,) = collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "t.csv"], columns=columns)).problems
-    assert "t.csv:2: field 'time, s'" in problem.text and "(for duration_s)" in problem.text  # a decimal comma
+    assert not collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "t.csv"], columns=columns)).problems
+    assert rows(tmp_path / "o", "SELECT duration_s, output_tokens FROM samples") == [(2.5, 4)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nquant;tok/s;n\nq8;12,5;8\nq4;25,25;8\n", "\ufeffsep=;\r\nquant;tok/s;n\r\nq8;12,5;8\r\nq4;25,25;8\r\n",
+        "# made by hand\n\nquant,tok/s,n\nq8,12.5,8\n# again\nq4,25.25,8\n",
+        "quant\ttok/s\tn\nq8\t12,5\t8\nq4\t25,25\t8\n",
+        'quant,tok/s,n\nq8,"12,5",8\nq4,"25,25",8\n', "quant,tok/s,n,\nq8,12.5,8,\nq4,25.25,8,,\n",
+    ],
+)  # fmt: skip
+def test_a_table_that_a_spreadsheet_of_another_country_saved_is_the_same(tmp_path, text):
+    columns = {"quantisation": "quant", "decode_tokens_per_s": "tok/s", "decode_tokens": "n"}
+    expected = None
+    for encoding in ("utf-8", "utf-16", "utf-16-le"):
+        (tmp_path / "t.csv").write_bytes(with_columns_line(text, columns).encode(encoding))
+        found = [record.model_dump(exclude={"run_id"}) for record in ColumnsCsv().read(tmp_path / "t.csv")]
+        assert [(s["decode_tokens"], s["decode_s"]) for s in found if "decode_s" in s] == [(8, 0.64), (8, 8 / 25.25)]
+        assert [r["quantisation"] for r in found if "quantisation" in r] == ["q8", "q4"]
+        assert found == (expected := expected or found)
+
+
+def with_columns_line(text, columns):
+    return f"# decodebench-columns: {json.dumps(columns)}\n{text}"
+
+
+def test_what_is_not_there_is_empty_and_a_comma_of_thousands_is_no_decimal_one(tmp_path):
+    path, columns = tmp_path / "t.csv", {"backend": "e", "duration_s": "s", "output_tokens": "n"}
+    path.write_bytes("e,s,n\nmoteur é,N/A,4\nmoteur é,2.0,#N/A\n".encode("cp1252"))
+    assert not collate(tmp_path / "o", all_plugins(), intake=Intake([path], columns=columns)).problems
+    sql = "SELECT backend, duration_s, output_tokens FROM samples JOIN runs USING (run_id) ORDER BY index"
+    assert rows(tmp_path / "o", sql) == [("moteur é", None, 4), ("moteur é", 2.0, None)]
+    for text in ('e,s,n\na,"1,234",4\n', "e;s;n\na;1,234;4\na;1.5;4\n"):
+        path.write_text(with_columns_line(text, columns))
+        with pytest.raises(RawLogError, match=r"t\.csv:3: field 's'"):
+            list(ColumnsCsv().read(path))
+
+
+def test_rates_alone_need_a_number_of_tokens_that_all_rows_have(tmp_path):
+    columns = "backend==llama-cpp,model=label,option.depth=depth,decode_tokens_per_s=tg,decode_tokens==128"
+    (tmp_path / "t.csv").write_text("label,depth,tg\n27B,0,36.633473\n27B,4096,35.794946\n")
+    intake = Intake([tmp_path / "t.csv"], columns=parse_columns([columns]))
+    assert not collate(tmp_path / "o", all_plugins(), intake=intake).problems
+    found = rows(tmp_path / "o", "SELECT backend, model, decode_tokens_per_s FROM run_metrics ORDER BY 3")
+    assert [row[:2] for row in found] == [("llama-cpp", "27B")] * 2
+    assert [row[2] for row in found] == pytest.approx([35.794946, 36.633473])
+    with pytest.raises(UsageError, match="decode_tokens==128"):
+        parse_columns(["decode_tokens_per_s=tg"])
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ PARSERS = all_plugins().log_parsers
 
 
 def owner(path):
-    """The one format that claims a file; None where it is no log."""
+    """The format that claims a file, or the first of those that share a page; None where it is no log."""
     try:
-        return recognise(path, PARSERS)
+        return recognise(path, PARSERS)[0]
     except RawLogError as error:
         assert "recognised as" not in str(error), error
         return None

@@ -46,7 +46,7 @@ def test_a_detailed_file_of_vllm_has_a_sample_per_request(tmp_path):
     ]  # fmt: skip
     assert "1 of 3 streams have more or fewer events than tokens" in " ".join(run["notes"])
     assert run["settings"]["published_spec_decode_per_position_acceptance_rates"] == "[0.75, 0.25]"
-    assert run["tau"] is None  # the server's counters are those of all requests together
+    assert (run["tau"], run["acceptance_rate"]) == (2.0, 0.5)  # the server's counters, of all requests together
 
 
 def test_both_files_of_one_vllm_benchmark_tell_the_same_output_throughput(tmp_path):
@@ -58,6 +58,7 @@ def test_both_files_of_one_vllm_benchmark_tell_the_same_output_throughput(tmp_pa
     assert samples == [] and run["ttft_s"] is None
     assert run["totals"] == {
         "samples": 3, "output_tokens": 10, "wall_s": 2.5, "forwards": None, "tokens_per_s": 4.0, "accuracy": None,
+        "cycles": 4, "drafted": 8, "accepted": 4,
     }  # fmt: skip
     assert "1 requests failed" in run["notes"]
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import JsonValue
 
 from ...records.raw_log import RawLogError
+from .json_values import NotFinite
 from .text import malformed
 
 MOST_TOKENS = 1_000_000
@@ -22,15 +23,23 @@ T = TypeVar("T")
 
 _MOST = 2**53
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
+_COMMA = re.compile(r"[0-9]{1,15},[0-9]{1,30}")
+_GROUPS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")  # also one thousand and some, in another country
+
+
+def with_point(text: str) -> str:
+    """Return a printed number with a decimal point instead of a comma; as it is where the comma may be of thousands."""
+    return text.replace(",", ".") if _COMMA.fullmatch(text) and not _GROUPS.fullmatch(text) else text
 
 
 def number(path: Path, line: int, field: str, text: str) -> float:
-    """Read a printed number, zero or more.
+    """Read a printed number, zero or more, with a point or a comma for its decimals.
 
     Raises:
         RawLogError: it is none, not finite or negative.
     """
-    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    digits = with_point(text)
+    value = float(digits) if _DECIMAL.fullmatch(digits) else math.nan
     if not (math.isfinite(value) and value >= 0):
         raise malformed(path, line, field, f"{_shown(text)} is no number from 0 on")
     return value
@@ -83,8 +92,9 @@ class Fields:
         return malformed(self.path, self.line, self.within + name, text)
 
     def has(self, name: str) -> bool:
-        """Whether the field is there and not null."""
-        return self.content.get(name) is not None
+        """Whether the field is there, and neither null nor a number that is none."""
+        value = self.content.get(name)
+        return value is not None and not isinstance(value, NotFinite)
 
     def optional(self, read: Callable[[str], T], name: str) -> T | None:
         """Return what a reader of this object makes of a field; None where it is missing or null."""
@@ -112,7 +122,7 @@ class Fields:
     def text(self, name: str) -> str:
         """Return a text."""
         value = self.content.get(name)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or isinstance(value, NotFinite):
             raise self.fail(name, f"{_shown(value)} is no text")
         return value
 
@@ -164,8 +174,10 @@ class Fields:
         return {key: inner.count(key) for key in inner.content}
 
     def scalar(self, name: str) -> JsonValue:
-        """Return a finite number, a text, true, false or null."""
+        """Return a finite number, a text, true, false or null; a number that is none as a text."""
         value = self.content.get(name)
+        if isinstance(value, NotFinite):
+            return str(value)
         if isinstance(value, str | bool | None):
             return value
         return self._number(name, value, least=-math.inf)
@@ -250,5 +262,7 @@ def _shown_name(name: str) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, NotFinite):
+        return value
     text = ascii(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,16 +1,19 @@
-"""Other programs' JSON: files of one object a line, whole or cut, and files that are one object."""
+"""Other programs' JSON: files of objects, whole or cut, and files that are one object."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
 from .fields import Fields, check_plain
+from .json_values import Part, load_json, parts_of
+from .printed import left_out
 from .runs import digest_of
-from .text import head_text, malformed, read_text, tail_text
+from .text import head_text, malformed, read_text, read_torn_text, tail_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Rows:
 
     Attributes:
         rows: every whole row.
-        cut: what is missing at the end; None for a whole file.
+        cut: what was left out, at the end or between, and why; None for a whole file.
         digest: of the content; names the file's runs.
     """
 
@@ -29,8 +32,10 @@ class Rows:
 
 
 def has_keys(head: bytes, *names: str) -> bool:
-    """Say whether a file begins with a JSON object that has all these keys; the object may be longer than ``head``."""
-    first = head_text(head).lstrip().split("\n", 1)[0]
+    """Say whether the first object of a file has all these keys; it may be pretty, and longer than ``head``."""
+    first = re.sub(r"\A\s*\[?\s*", "", head_text(head))
+    line = first.split("\n", 1)[0].rstrip()
+    first = line if len(line) > 1 else first.split("\n}", 1)[0]
     return first.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', first) for name in names)
 
 
@@ -40,26 +45,55 @@ def is_object_with(head: bytes, *names: str) -> bool:
     return text.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 
-def read_rows(path: Path) -> Rows:
-    """Read a JSONL file; a last line without its end is left out and said.
+def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
+    """Read a file of objects, one a line or joined in any other way; what is no object is left out and said.
+
+    Args:
+        path: the file.
+        may_be_none: whether a file that was cut in its first object will do.
 
     Raises:
-        RawLogError: there is no row; a line is no JSON object, or holds what JSON cannot; names line and field.
+        RawLogError: there is no object, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = _text(path)
-    digest = digest_of(text)
-    *lines, last = text.split("\n")
-    rows = [parse_object(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    cut = None
-    if last.strip():
-        try:
-            rows.append(parse_object(path, len(lines) + 1, last))
-        except RawLogError:
-            cut = f"the file ends inside its line {len(lines) + 1}, which is left out: it was cut"
-    if not rows and cut is None:
-        raise RawLogError(f"{path}: no row in it")
-    return Rows(rows, cut, digest)
+    text, is_torn = read_torn_text(path)
+    rows, odd, cut = [], [], ""
+    for part in parts_of(text):
+        if part.is_cut:
+            cut = _worded_cut(part)
+        elif part.content is None:
+            odd.append(_no_object(path, part))
+        else:
+            rows.append(row_of(path, part))
+    if not rows and not (may_be_none and cut):
+        raise odd[0] if odd else RawLogError(f"{path}: {cut or 'no JSON object in it'}")
+    if is_torn and not cut:
+        cut = "the file ends in what is no text: it was cut"
+    return Rows(rows, "; ".join(filter(None, (*left_out(path, odd), cut))) or None, digest_of(text))
+
+
+def row_of(path: Path, part: Part) -> Fields:
+    """Return a part of a file as a row.
+
+    Raises:
+        RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+    """
+    if part.is_cut:
+        raise RawLogError(f"{path}: {_worded_cut(part)}")
+    if part.content is None:
+        raise _no_object(path, part)
+    row = Fields(path, part.line, part.content)
+    check_plain(row)
+    return row
+
+
+def _worded_cut(part: Part) -> str:
+    where = "the object that begins on its" if "\n" in part.source.strip() else "its"
+    return f"the file ends inside {where} line {part.line}, which is left out: it was cut"
+
+
+def _no_object(path: Path, part: Part) -> RawLogError:
+    return malformed(path, part.line, "line", f"no JSON: {part.problem}" if part.problem else "not a JSON object")
 
 
 def read_object(path: Path) -> tuple[Fields, str]:
@@ -73,6 +107,27 @@ def read_object(path: Path) -> tuple[Fields, str]:
     return parse_object(path, 1, text), digest_of(text)
 
 
+def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
+    """Read a file of one JSON object, or of several that were put into one file; each with a name by the content.
+
+    Raises:
+        RawLogError: what is in it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+        OSError: it cannot be read.
+    """
+    text = read_text(path)
+    parts = list(parts_of(text))
+    if len(parts) == 1 and parts[0].content is not None:
+        yield row_of(path, parts[0]), digest_of(text)
+    elif len(parts) < 2:
+        yield parse_object(path, 1, text), digest_of(text)  # says what is wrong
+    else:
+        found = read_rows(path)
+        if found.cut:
+            raise RawLogError(f"{path}: {found.cut}")
+        for at, row in enumerate(found.rows):
+            yield row, f"{found.digest}-{at}"
+
+
 def read_objects(path: Path) -> tuple[list[Fields], str]:
     """Read a file that is one JSON array of objects; returns them and a digest of the content.
 
@@ -82,7 +137,7 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
     """
     text = read_text(path)
     try:
-        content = json.loads(text)
+        content = load_json(text)
     except (ValueError, RecursionError) as error:
         raise _no_json(path, 1, error) from error
     whole = Fields(path, 1, {"": content})
@@ -98,26 +153,19 @@ def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
 
 
 def read_answers(path: Path) -> Rows:
-    """Read what a client kept of a server's answers: one object, an array, one object a line, or a stream of events.
+    """Read what a client kept of a server's answers: objects, however they are joined, or a stream of events.
 
     Of a stream each `data:` line is a row, the final `[DONE]` is none.
 
     Raises:
-        RawLogError: it is cut within an object or array, or holds what is no JSON; names line and field.
+        RawLogError: there is no whole object in it, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = _text(path)
-    start = text.lstrip()
-    if start.startswith("["):
-        rows, digest = read_objects(path)
-        return Rows(rows, None, digest)
+    text = read_text(path)
     lines = text.split("\n")
     if any(line.startswith("data:") for line in lines):
         return _events(path, text, lines)
-    if _is_object(start.split("\n", 1)[0]):
-        return read_rows(path)
-    row, digest = read_object(path)
-    return Rows([row], None, digest)
+    return read_rows(path)
 
 
 def _events(path: Path, text: str, lines: list[str]) -> Rows:
@@ -135,27 +183,10 @@ def _events(path: Path, text: str, lines: list[str]) -> Rows:
     return Rows(rows, cut, digest_of(text))
 
 
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 def is_array_with(head: bytes, *names: str) -> bool:
     """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
     text = head_text(head).lstrip()
     return bool(re.match(r"\[\s*\{", text)) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_text(path)
-    except RawLogError as error:
-        reason = error.__cause__
-        if isinstance(reason, UnicodeDecodeError) and reason.reason == "unexpected end of data":
-            return head_text(path.read_bytes())  # cut inside its last character
-        raise
 
 
 def parse_object(path: Path, number: int, line: str) -> Fields:
@@ -165,7 +196,7 @@ def parse_object(path: Path, number: int, line: str) -> Fields:
         RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
     """
     try:
-        content = json.loads(line)
+        content = load_json(line)
         if not isinstance(content, dict):
             raise malformed(path, number, "line", "not a JSON object")
         row = Fields(path, number, content)
@@ -177,4 +208,7 @@ def parse_object(path: Path, number: int, line: str) -> Fields:
 
 def _no_json(path: Path, line: int, error: Exception) -> RawLogError:
     text = str(error) if isinstance(error, json.JSONDecodeError) else "a number or a nesting beyond all measure"
+    if isinstance(error, json.JSONDecodeError) and error.doc[error.pos : error.pos + 1] in ("{", "["):
+        line += error.lineno - 1
+        return malformed(path, line, "line", "a second value begins here, where this format has one; split the file")
     return malformed(path, line, "line", f"no JSON: {text}")

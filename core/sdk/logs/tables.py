@@ -1,15 +1,71 @@
-"""Other programs' CSV files with a line of column names."""
+"""CSV files with a line of column names, as tools write them and as spreadsheets of any country save them again."""
 
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from .text import malformed
+from .fields import with_point
+from .text import head_text, malformed
+
+_DELIMITERS = ",;\t"
+_SEPARATOR = re.compile(r'"?sep=(.)"?')  # Excel's own first line
+_POINT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,30}")
+_COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,30}")
+_QUOTED = re.compile('"[^"]*"')
+_NOTHING = frozenset({"n/a", "#n/a", "na", "null", "-", "--", "–", "—"})
+
+
+def table_lines(text: str) -> tuple[list[str], str]:
+    """Return the lines of a table and its delimiter; comments and Excel's `sep=` become empty lines.
+
+    The delimiter is the one that its first line, the column names, has most of.
+    """
+    lines, named, is_open = text.split("\n"), "", False
+    for at, line in enumerate(lines):
+        starts_inside = is_open
+        is_open ^= line.count('"') % 2 == 1
+        if starts_inside or not line.strip():
+            continue
+        separator = _SEPARATOR.fullmatch(line.strip("\ufeff\r ")) if not named else None
+        if separator and separator[1] in _DELIMITERS:
+            named = separator[1]
+        elif not line.startswith("#"):
+            named = named or max(_DELIMITERS, key=_QUOTED.sub("", line).count)
+            continue
+        lines[at] = ""
+    return lines, named or ","
+
+
+def column_names(head: bytes) -> tuple[str, ...]:
+    """Return the names in the first line of a table, from the beginning of its file."""
+    lines, delimiter = table_lines(head_text(head)[:20_000])
+    first = next((line for line in lines if line.strip()), "")
+    return tuple(name.strip().strip('"') for name in first.split(delimiter))
+
+
+def told(cell: str) -> str:
+    """Return a cell; empty where it says that there is nothing."""
+    text = cell.strip()
+    return "" if text.lower() in _NOTHING else text
+
+
+def with_points(cells: Sequence[str], delimiter: str) -> list[str]:
+    """Return the cells of a table with decimal points.
+
+    In a table that is not parted by commas, and has no decimal point, each comma between digits is a decimal one; else
+    a comma that may be of thousands stays, and no number is made of it.
+    """
+    is_decimal = delimiter != "," and not any(_POINT.fullmatch(cell) for cell in cells)
+    if is_decimal:
+        return [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells]
+    return [with_point(cell) for cell in cells]
 
 
 def read_table(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """Read a table; empty lines are left out.
+    """Read a table; empty lines and comments are left out.
 
     Args:
         path: the file, for errors.
@@ -21,10 +77,11 @@ def read_table(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, 
     Raises:
         RawLogError: there is no row, one has too many or too few values, or it is no CSV; names the line.
     """
-    lines = csv.reader(text.split("\n"), strict=True)
+    whole, delimiter = table_lines(text)
+    lines = csv.reader(whole, delimiter=delimiter, strict=True)
     rows = []
     try:
-        names = tuple(next(lines))
+        names: tuple[str, ...] = tuple(next((values for values in lines if values), ()))
         for values in lines:
             if len(values) not in (0, len(names)):
                 raise malformed(path, lines.line_num, "row", f"{len(values)} values for {len(names)} columns")

@@ -1,14 +1,17 @@
-"""Other programs' text files: encodings, line ends, and the error for a bad value."""
+"""Other programs' text files: encodings, line ends, torn ends, and the error for a bad value."""
 
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from ...contract.log_parser import HEAD_BYTES
 from ...records.raw_log import RawLogError
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_CODE_PAGE = "cp1252"
 
 
 def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
@@ -18,43 +21,87 @@ def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
 
 def head_text(head: bytes) -> str:
     """Decode the beginning of a file as ``read_text`` would; what is no text is left out, so this never fails."""
-    return head.decode(_encoding(head), errors="ignore").replace("\r\n", "\n")
+    return _lines(head.decode(_encoding(head), errors="ignore"))
 
 
 def tail_text(path: Path) -> str:
     """Decode the last ``HEAD_BYTES`` of a file likewise; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
-            encoding = _encoding(file.read(4))
+            encoding = _encoding(file.read(HEAD_BYTES))
             file.seek(0, 2)
             file.seek(max(0, file.tell() - HEAD_BYTES) & ~1)  # an even place: UTF-16 has two bytes a character
-            return file.read().decode(encoding, errors="ignore").replace("\r\n", "\n")
+            return _lines(file.read().decode(encoding, errors="ignore"))
     except OSError:
         return ""
 
 
 def read_text(path: Path) -> str:
-    r"""Return a whole text file with ``\n`` line ends: UTF-8, with or without a mark, or UTF-16 with one.
+    r"""Return a whole text file with ``\n`` line ends: UTF-8, with or without a mark, or UTF-16.
+
+    What a crash leaves at the end, half a character or a run of NUL bytes, is left out.
 
     Raises:
         RawLogError: it is empty, binary or in another encoding; names the line.
         OSError: it cannot be read.
     """
+    return read_torn_text(path)[0]
+
+
+def read_torn_text(path: Path) -> tuple[str, bool]:
+    """Return a file as ``read_text`` does, and whether its end was torn off."""
     data = path.read_bytes()
     encoding = _encoding(data)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise RawLogError(f"{path}:{line}: byte {data[error.start]:#04x} is no {encoding.upper()} text") from error
+        if error.end < len(data) or not error.start:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise RawLogError(f"{path}:{line}: byte {data[error.start]:#04x} is no {encoding.upper()} text") from error
+        return _checked(path, data[: error.start].decode(encoding)), True
+    whole = text.rstrip("\0")
+    return _checked(path, whole or text), len(whole) < len(text)
+
+
+def read_printed(path: Path) -> str:
+    r"""Return what a program printed for people, which need not be in one encoding: bytes of a code page, halves of
+    characters, several marks, bars that ``\r`` draws over each other.
+
+    Raises:
+        RawLogError: it is empty or binary; names the line.
+        OSError: it cannot be read.
+    """  # fmt: skip
+    data = path.read_bytes()
+    encoding = _encoding(data)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        # Of UTF-8 something is left wherever it stands; where nothing is, this was never UTF-8.
+        is_page = encoding == "utf-8" and not _MULTIBYTE.search(data)
+        text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
+    return _checked(path, text.rstrip("\0") or text).replace("\ufeff", "")
+
+
+def _checked(path: Path, text: str) -> str:
     if "\0" in text:
         raise RawLogError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: a NUL byte: the file is binary")
     if not text:
         raise RawLogError(f"{path}: empty")
-    return text.replace("\r\n", "\n")
+    return _lines(text)
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
 
 
 def _encoding(data: bytes) -> str:
     if data.startswith(_UTF_16):
         return "utf-16"
-    return "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-8"
+    if data.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    start = data[:256]
+    if len(start) >= 8 and start[::2].count(0) + start[1::2].count(0) >= len(start) // 3:
+        even, odd = start[::2].count(0), start[1::2].count(0)
+        if min(even, odd) == 0:  # every other byte: UTF-16 without its mark
+            return "utf-16-be" if even else "utf-16-le"
+    return "utf-8"

@@ -93,7 +93,7 @@ class CycleTrace(LogParser):
         Raises:
             RawLogError: a row is no cycle, or one is missing between two; names line and field.
         """
-        file = read_rows(path)
+        file = read_rows(path, may_be_none=True)
         runs = _without_twins(_runs(file.rows))
         limit = _limit(runs)
         if not runs:

@@ -111,7 +111,7 @@ class SampleRows(LogParser):
         Raises:
             RawLogError: a row is no row of these scripts, or contradicts itself; names line and field.
         """
-        file = read_rows(path)
+        file = read_rows(path, may_be_none=True)
         results = [result for row in file.rows for result in _results(row)]
         runs = _by_run(results)
         limit = _limit(results)

@@ -5,37 +5,37 @@
     llama_perf_context_print: prompt eval time =     203.38 ms /  1085 tokens (    0.19 ms per token,  5334.89 ...)
     llama_perf_context_print:        eval time =     933.63 ms /   246 runs   (    3.80 ms per token,   263.49 ...)
 
-Before September 2024 the lines begin with `llama_print_timings:`, those of newer programs with `common_perf_print:`,
-and llama-server's with `slot print_timing:`; there `eval time` counts tokens, the first one included, not runs.
+Before September 2024 the lines begin with `llama_print_timings:`, those of newer programs with `common_perf_print:`.
+llama-server's follow `slot print_timing:`, or until 2024 `print_timings]`; its `eval time` counts tokens, the first one
+included, not runs. What else is before them on a line does not matter: ports, containers, journals, indentation.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.printed import left_out, processes, unpainted
 from ....core.sdk.logs.runs import bare_run, digest_of
-from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
+from ....core.sdk.logs.structure import text_of
+from ....core.sdk.logs.text import malformed, read_printed
 from ..devices import device_label
 from .console_settings import gpus_of, settings_of
 
-# What is between the two is bounded, as a path is below: a line of a million blanks would else be tried from each.
-_PRINTER = r"(?:llama_perf_context_print|llama_print_timings|common_perf_print|slot +print_timings?)\b[^=]{0,200}?"
 _TIME = re.compile(
-    rf"{_PRINTER}(?<=\s)(?P<what>load|prompt eval|eval|total|sample|sampling) time\s*=\s*(?P<ms>\S+) ms"
-    r"(?:\s*/\s*(?P<count>\S+) (?P<unit>runs|tokens))?"
+    r"(?<!\w)(?P<what>load|prompt eval|(?:generation )?eval|total|sample|sampling) time {0,40}= {0,40}"
+    r"(?P<ms>\S{1,40}) ms"
+    r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
-_BARE = re.compile(
-    r"\s*(?P<what>prompt eval|eval|total) time\s*=\s*(?P<ms>\S+) ms\s*/\s*(?P<count>\S+) (?P<unit>tokens)"
-)
-_SLOT = re.compile(r"slot +print_timing")
+_JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
 _INFO = r"(?:print_info|llm_load_print_meta):"
@@ -50,6 +50,7 @@ _MODEL = {
     "device": re.compile(r"using device (\S+) \((.+?)\)"),
     "layers": re.compile(r"offloaded (\d+)/\d+ layers to GPU"),
 }
+_BEGINS = re.compile(rf"llama_model_loader: loaded meta data with|{_MODEL['build'].pattern}")
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
@@ -60,69 +61,141 @@ class _Block:
     line: int
     ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    units: dict[str, str] = field(default_factory=dict)
+    is_server: bool = False
+    is_odd: bool = False
     drafted: tuple[int, int] | None = None  # accepted, generated
 
 
+@dataclass(slots=True)
+class _Launch:
+    """One life of one program: its lines, each with its number from 1, and its blocks of timings."""
+
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    blocks: list[_Block] = field(default_factory=list)
+
+
 class Console(LogParser):
-    """Reads one run per file; every block of timings is a sample."""
+    """Reads one run per launch; every block of timings is a sample."""
 
     name: ClassVar[str] = "llama-cpp-console"
     summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a line of timings at the beginning or at the end."""
-        text = head_text(head)
-        is_json = text.lstrip().startswith(("{", "[{", "[\n"))
-        return not is_json and any(_TIME.search(part) for part in (text, tail_text(path)))
+        """Look for a line of timings, wherever in the text."""
+        text = text_of(path)
+        is_json = _JSON.match(text) and '"print_timings"' not in text  # the server's log had a form in JSON lines
+        return not is_json and _is_timed(text)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield the run and its samples.
+        """Yield each launch's run and its samples; a time that is none costs its block, which is noted.
 
         Raises:
-            RawLogError: a time or a count is no number; names line and field.
+            RawLogError: no block of timings is whole; names line and field.
         """
-        text = read_text(path)
-        lines = text.split("\n")
-        blocks = _blocks(path, lines)
-        told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
-        run_id = f"sha256-{digest_of(text)}"
-        samples = [_sample(run_id, index, block) for index, block in enumerate(blocks)]
-        if not samples:
-            raise malformed(path, 1, "eval time", "no block of timings is whole")
-        run = _run(run_id, told, blocks, samples)
-        yield run.model_copy(update=settings_of(lines).run_fields | {"environment": _machine(lines, told)})
-        yield from samples
+        text = read_printed(path)
+        odd: list[RawLogError] = []
+        launches = [
+            launch
+            for lines in processes(unpainted(text).split("\n"))
+            for launch in _launches(path, lines, odd)
+            if launch.blocks or _MODEL["file"].search("\n".join(line for _, line in launch.lines))
+        ]
+        if not any(launch.blocks for launch in launches):
+            raise odd[0] if odd else malformed(path, 1, "eval time", "no block of timings is whole")
+        notes = left_out(path, odd)
+        base = f"{self.name}-{digest_of(text)}"
+        for at, launch in enumerate(launches):
+            yield from _records(base if len(launches) == 1 else f"{base}-{at}", launch, notes)
 
 
-def _blocks(path: Path, lines: Sequence[str]) -> list[_Block]:
-    blocks: list[_Block] = []
+def _is_timed(text: str) -> bool:
+    return "eval time" in text and any(
+        found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text)
+    )
+
+
+def _records(run_id: str, launch: _Launch, notes: Sequence[str]) -> Iterator[Run | Sample]:
+    lines = [line for _, line in launch.lines]
+    text = "\n".join(lines)
+    told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
+    samples = [_sample(run_id, index, block) for index, block in enumerate(launch.blocks)]
+    run = _run(run_id, told, launch.blocks, samples)
+    lost = {"status": "failed", "reason": "the program ended, or was cut off, before it had printed its timings"}
+    further = settings_of(lines).run_fields | {"environment": _machine(lines, told), "notes": (*run.notes, *notes)}
+    yield run.model_copy(update=further if samples else further | lost)
+    yield from samples
+
+
+def _launches(path: Path, lines: Iterable[tuple[int, str]], odd: list[RawLogError]) -> list[_Launch]:
+    """Cut the lines of a file where a program begins again: where a model is loaded after timings were printed."""
+    launches = [_Launch()]
+    reader = _BlockReader(path, launches[0].blocks, odd)
+    idle: list[tuple[int, str]] = []  # lines after the latest timings: of the next launch, if there is one
+    for at, line in lines:
+        if reader.blocks and _BEGINS.search(line) and reader.is_whole():
+            launches.append(_Launch(idle))
+            idle = []
+            reader = _BlockReader(path, launches[-1].blocks, odd)
+        if reader.take(at, line):
+            launches[-1].lines += idle
+            idle = []
+        (idle if reader.blocks else launches[-1].lines).append((at, line))
+    launches[-1].lines += idle
+    for launch in launches:
+        launch.blocks[:] = [block for block in launch.blocks if "eval" in block.ms and not block.is_odd]
+    return launches
+
+
+@dataclass(slots=True)
+class _BlockReader:
+    """Puts the timings of one launch together.
+
+    Attributes:
+        path: the file, for errors.
+        blocks: gets the blocks; a block begins with the time of its prompt.
+        odd: gets what is wrong with a line.
+        load_ms: the time of loading that was printed last.
+    """
+
+    path: Path
+    blocks: list[_Block]
+    odd: list[RawLogError]
     load_ms: float | None = None
-    is_slot = False
-    for at, line in enumerate(lines, start=1):
-        is_slot = is_slot or bool(line.rstrip().endswith("|") and _SLOT.search(line))
-        found = _TIME.search(line) or (_BARE.match(line) if is_slot else None)
+
+    def is_whole(self) -> bool:
+        """Whether the latest block has its figures."""
+        return "eval" in self.blocks[-1].ms or self.blocks[-1].is_odd
+
+    def take(self, at: int, line: str) -> bool:
+        """Take a line; say whether it is one of timings."""
+        found = _TIME.search(line) if " ms" in line else None
         if not found:
-            if (draft := _DRAFT.search(line)) and blocks:
-                blocks[-1].drafted = int(draft[1]), int(draft[2])
-            continue
-        what = found["what"]
-        if what == "load":
-            load_ms = number(path, at, "load time", found["ms"])
-        elif what == "prompt eval":
-            blocks.append(_Block(at, {} if load_ms is None else {"load": load_ms}))
-        if what in ("prompt eval", "eval", "total") and blocks:
-            _take(path, at, found, blocks[-1])
-    return [block for block in blocks if "eval" in block.ms]
+            draft = _DRAFT.search(line) if "accepted" in line else None
+            if draft and self.blocks:
+                self.blocks[-1].drafted = int(draft[1]), int(draft[2])
+            return bool(draft)
+        what = found["what"].removeprefix("generation ")
+        try:
+            if what == "load":
+                self.load_ms = number(self.path, at, "load time", found["ms"])
+            elif what == "prompt eval":
+                self.blocks.append(_Block(at, {} if self.load_ms is None else {"load": self.load_ms}))
+            if what in ("prompt eval", "eval", "total") and self.blocks:
+                _take(self.path, at, found, self.blocks[-1], what)
+        except RawLogError as error:
+            self.odd.append(error)
+            if what in ("prompt eval", "eval") and self.blocks:
+                self.blocks[-1].is_odd = True
+        return True
 
 
-def _take(path: Path, at: int, found: re.Match[str], block: _Block) -> None:
-    what = found["what"]
+def _take(path: Path, at: int, found: re.Match[str], block: _Block, what: str) -> None:
     block.ms[what] = number(path, at, f"{what} time", found["ms"])
+    block.is_server |= what == "eval" and (found["what"] != what or found["unit"] == "tokens")
     if found["count"] is not None:
         block.counts[what] = count(path, at, f"{what} time", found["count"])
-        block.units[what] = found["unit"]
         if block.counts[what] > MOST_TOKENS:
             raise malformed(path, at, f"{what} time", "more tokens than any context holds")
 
@@ -130,7 +203,7 @@ def _take(path: Path, at: int, found: re.Match[str], block: _Block) -> None:
 def _sample(run_id: str, index: int, block: _Block) -> Sample:
     prompt_ms, eval_ms = block.ms["prompt eval"], block.ms["eval"]
     prompt, evaluated = block.counts.get("prompt eval", 0), block.counts.get("eval", 0)
-    is_server = block.units.get("eval") == "tokens"
+    is_server = block.is_server
     # A time of zero is printed with a count of one, since the program divides by it.
     prompt, evaluated = prompt if prompt_ms else 0, evaluated if eval_ms else 0
     decoded = max(0, evaluated - 1) if is_server else evaluated
@@ -161,7 +234,7 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
     parameters = told.get("parameters")
     build = told.get("build")
     named = f"{texts.get('type', '')} {texts.get('format', '')}".strip()
-    load_ms = blocks[0].ms.get("load")
+    load_ms = blocks[0].ms.get("load") if blocks else None
     return bare_run(
         run_id,
         "llama-cpp",
@@ -196,7 +269,7 @@ def _device(told: dict[str, re.Match[str]]) -> str:
 
 
 def _notes(told: dict[str, re.Match[str]], blocks: Sequence[_Block]) -> Iterator[str]:
-    if any(block.units.get("eval") == "tokens" for block in blocks):
+    if any(block.is_server for block in blocks):
         yield "the server's eval time begins with its first token: decode speed counts the tokens after it"
     else:
         yield (

@@ -34,7 +34,7 @@ _SEED = re.compile(r"(?:sampler seed: |main: seed += )(\d{1,20})$")
 _PAIR = re.compile(r"(\w+) = ([^,\s]+)")
 _FIELDS = {"temp": "temperature", "top_p": "top_p", "top_k": "top_k"}
 _GPUS = (
-    re.compile(r"\s*Device \d+: (.+?), (?:compute capability|gfx|VMM)"),  # CUDA and ROCm
+    re.compile(r"(?<!\w)Device \d+: (.+?), (?:compute capability|gfx|VMM)"),  # CUDA and ROCm
     re.compile(r"ggml_vulkan: \d+ = (.+?) \("),
     re.compile(r"ggml_metal\w*: GPU name: +(.+)"),
 )
@@ -42,7 +42,7 @@ _GPUS = (
 
 def gpus_of(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the GPUs that the engine says it found."""
-    return tuple(found[1].strip() for line in lines for pattern in _GPUS if (found := pattern.match(line)))
+    return tuple(found[1].strip() for line in lines for pattern in _GPUS if (found := pattern.search(line)))
 
 
 @dataclass(slots=True)
@@ -116,9 +116,10 @@ def settings_of(lines: Sequence[str]) -> Settings:
 
 
 def _pairs_of(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the settings of the lines that belong to a sampler: the first, and those indented by a tab below it."""
+    """Yield the settings of the lines that belong to a sampler: the first, and those that are indented below it."""
     yield from _PAIR.findall(lines[0])
     for line in lines[1:]:
-        if not line.startswith("\t"):
+        first = _PAIR.search(line)
+        if not first or not line[: first.start()].endswith(("\t", "    ")):
             return
         yield from _PAIR.findall(line)

@@ -14,14 +14,18 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample, Status
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.printed import left_out, unpainted
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.text import head_text, read_text
+from ....core.sdk.logs.structure import text_of
+from ....core.sdk.logs.text import read_printed
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
-from .bench_rows import Row, Tests, find_form, read_tests, split_errors
+from .bench_rows import find_form, read_tests, split_errors
+from .bench_test import Row, Tests
 from .console_settings import gpus_of
 
 _NOT_OPTIONS = frozenset(
@@ -39,11 +43,14 @@ class LlamaBench(LogParser):
 
     name: ClassVar[str] = "llama-bench"
     summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
+    within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
-        lines = head_text(head).split("\n")
+        text = text_of(path)
+        is_long = len(text) > len(head) and not any(name in text for name in ("build_commit", "t/s"))
+        lines = (text[: len(head)] if is_long else text).split("\n")
         return find_form(split_errors(lines)[0]) is not None or _is_dead(path, lines)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
@@ -52,23 +59,38 @@ class LlamaBench(LogParser):
         Raises:
             RawLogError: a test is damaged, or its figures contradict one another; names line and field.
         """
-        text = read_text(path)
-        lines = text.split("\n")
+        text = read_printed(path)
+        lines = unpainted(text).split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
-        gpus = gpus_of(lines)
         base = facts.run_id(text)
-        for at, row in enumerate(tests.rows):
-            run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
+        read = list(_tests(base, tests, facts, gpus_of(lines)))
+        if not read and tests.odd and not tests.cut:
+            raise tests.odd[0]
+        notes = left_out(path, tests.odd)
+        for run, samples in read:
+            yield run.model_copy(update={"notes": (*run.notes, *notes)})
+            yield from samples
+        if tests.odd and tests.form != "md":
+            tests.cut = "; ".join(notes)
+        if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
+            yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
+
+
+def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iterator[tuple[Run, list[Sample]]]:
+    """Yield the run and the samples of each test; one whose figures contradict each other is left out."""
+    for at, row in enumerate(tests.rows):
+        run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
+        try:
             samples = [] if row.is_cut else list(_samples(run_id, row))
             run = _run(run_id, row, samples, tests, facts)
-            machine = run.environment or Environment()
-            if gpus and not machine.gpu:
-                run = run.model_copy(update={"environment": machine.model_copy(update={"gpu": gpus})})
-            yield run.model_copy(update={"cell_index": at, "source_line": row.line})
-            yield from samples
-        if not any(row.is_cut for row in tests.rows) and (tests.cut or not tests.rows):
-            yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
+        except RawLogError as error:
+            tests.odd.append(error)
+            continue
+        machine = run.environment or Environment()
+        if gpus and not machine.gpu:
+            run = run.model_copy(update={"environment": machine.model_copy(update={"gpu": gpus})})
+        yield run.model_copy(update={"cell_index": at, "source_line": row.line}), samples
 
 
 def _is_dead(path: Path, lines: Sequence[str]) -> bool:

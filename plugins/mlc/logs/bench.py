@@ -19,7 +19,7 @@ from ....core.records.schema import RecordedSampling, Run, Sample, Totals
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, flat, number
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.runs import bare_run, digest_of
-from ....core.sdk.logs.tables import read_table
+from ....core.sdk.logs.tables import column_names, read_table
 from ....core.sdk.logs.text import head_text, malformed, read_text
 from .model_names import split_name
 
@@ -39,7 +39,7 @@ class BenchTable(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the columns."""
-        names = head_text(head).split("\n", 1)[0].split(",")
+        names = column_names(head)
         return set(_COLUMNS) <= set(names) and "end_to_end_latency_s.mean" in names
 
     def read(self, path: Path) -> Iterator[Run]:

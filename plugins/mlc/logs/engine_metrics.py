@@ -14,7 +14,7 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.json_files import is_object_with, read_each
 from ....core.sdk.logs.runs import bare_run
 
 _BATCH = re.compile(r"count\{batch_size=([0-9]{1,6})\}")
@@ -37,13 +37,13 @@ class EngineMetrics(LogParser):
         Raises:
             RawLogError: the file is cut, or a value is of the wrong kind; names the field.
         """
-        content, digest = read_object(path)
-        run_id = f"sha256-{digest}"
-        largest = _largest_batch(content)
-        speculation = _speculation(content)
-        yield _run(run_id, content, largest, is_speculative=bool(speculation))
-        if largest == 1:
-            yield _sums(run_id, content, speculation)
+        for content, digest in read_each(path):
+            run_id = f"sha256-{digest}"
+            largest = _largest_batch(content)
+            speculation = _speculation(content)
+            yield _run(run_id, content, largest, is_speculative=bool(speculation))
+            if largest == 1:
+                yield _sums(run_id, content, speculation)
 
 
 def _largest_batch(content: Fields) -> int | None:

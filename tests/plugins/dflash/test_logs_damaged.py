@@ -15,7 +15,7 @@ from decodebench.plugins.dflash.logs import LOG_PARSERS
 from ...damage import PLACE, mutated, mutations
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"
-FILES = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
+FILES = sorted(path for path in DATA.iterdir() if path.suffix != ".md" and path.name != "published_configs.json")
 PARSERS = {path: next(p for p in LOG_PARSERS if p().matches(path, path.read_bytes()[:HEAD_BYTES])) for path in FILES}
 
 PIECE = st.one_of(
@@ -46,7 +46,7 @@ def check(records):
         assert sum(step.tokens for step in of_one) == samples[key].output_tokens
     for run in runs.values():
         assert (run.status == "ok") == (run.reason is None)
-        assert run.samples < 10**9
+        assert (run.samples or 0) < 10**9
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -24,7 +24,9 @@ SAMPLES = sorted(DATA.glob("*_samples.jsonl"))
 
 
 def logs_of(*paths):
-    return [log for path in paths for log in foreign.read(path, path.name, PARSERS[foreign.recognise(path, PARSERS)])]
+    return [
+        log for path in paths for log in foreign.read(path, path.name, PARSERS[foreign.recognise(path, PARSERS)[0]])
+    ]
 
 
 @pytest.fixture

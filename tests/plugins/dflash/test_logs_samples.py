@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ def bad(change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r["speculative"].update(tpot_s=float("nan")), "field 'speculative': nan is no finite number"),
+        (lambda r: r["speculative"].update(num_output_tokens=float("nan")), "num_output_tokens': nan is no whole"),
         (lambda r: r["speculative"].update(wall_time_s="long"), "field 'speculative.wall_time_s': 'long' is no finite"),
         (lambda r: r["speculative"].update(wall_time_s=-1), "field 'speculative.wall_time_s': -1 is no finite number"),
         (lambda r: r["speculative"].update(num_output_tokens=10**30), "num_output_tokens': a huge number"),
@@ -247,13 +248,17 @@ def test_a_bad_value_is_named_with_file_line_and_field(written, change, words):
     assert words in str(caught.value)
 
 
-def test_a_line_that_is_no_object_is_refused(tmp_path):
+@pytest.mark.parametrize(("line", "words"), [("[1]", "not a JSON object"), ('{"a": x}', "no JSON"), ("torn{", "not a")])
+def test_a_line_that_is_no_object_is_left_out_and_said(tmp_path, line, words):
     path = tmp_path / "x.jsonl"
-    data = (DATA / "benchmark_samples.jsonl").read_text(encoding="utf-8")
-    for line, words in (("[1]", "not a JSON object"), ('{"a":', "no JSON"), ("[" * 5000, "no JSON")):
-        path.write_text(f"{line}\n{data}", encoding="utf-8")
-        with pytest.raises(RawLogError, match=rf"x\.jsonl:1: field 'line': {words}"):
-            read(path)
+    path.write_text(f"{(DATA / 'benchmark_samples.jsonl').read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
+    whole, found = read(DATA / "benchmark_samples.jsonl"), read(path)
+    assert [len(samples) for _, samples, _ in found] == [len(samples) for _, samples, _ in whole]
+    for run, _, _ in found:
+        assert run.status == "incomplete" and re.match(rf"left out: line 3: field 'line': {words}", run.reason)
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(RawLogError, match=r"x\.jsonl:1: field 'line'"):
+        read(path)
 
 
 def test_runs_are_told_apart_by_content_and_not_by_place(tmp_path):
@@ -270,7 +275,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", sorted(p for p in DATA.iterdir() if p.suffix != ".md"), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(p for p in DATA.iterdir() if p.suffix not in (".md", ".json")), ids=lambda path: path.name
+)
 def test_every_format_is_recognised_by_its_own_parser_alone(path):
     head = path.read_bytes()[:HEAD_BYTES]
     found = [parser.name for parser in LOG_PARSERS if parser().matches(path, head)]

@@ -174,11 +174,16 @@ def test_an_unclosed_or_empty_list_is_said(tmp_path):
         ('"n_batch": 2048,', '"n_batch": 2048', "no JSON"),
     ],
 )
-def test_a_damaged_test_is_refused_with_its_line_and_field(tmp_path, old, new, words):
+def test_a_damaged_test_costs_itself_alone_and_its_line_and_field_are_said(tmp_path, old, new, words):
     path = write(tmp_path, "damaged.json", (DATA / "llama_bench.json").read_text().replace(old, new, 1))
+    *others, (lost, samples) = read(path)
+    assert [run.status for run, _ in others] == ["ok"] * 11 and (lost.status, samples) == ("incomplete", [])
+    assert re.match(r"left out: line \d+: field '", lost.reason) and words in lost.reason
+    assert all(lost.reason in run.notes for run, _ in others)
+    alone = write(tmp_path, "alone.json", f"[{path.read_text().strip()[1:].split('},')[0]}}}]")
     with pytest.raises(RawLogError, match=re.escape(words)) as refused:
-        read(path)
-    assert str(refused.value).startswith(f"{path}:")
+        read(alone)
+    assert str(refused.value).startswith(f"{alone}:")
 
 
 GPU = {

@@ -1,0 +1,132 @@
+"""Figures of speculative decoding that others published, and that cannot be what they are called."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from ...core.contract.finding import Doubt, Place
+from ..comparison.observations import Cell
+from .subject import Subject, grouped, rounds_of
+
+_ROUNDED = 1e-3  # how far a share may be from another that it is
+_CLEAR = 1.01  # how much faster than its bound a speed-up must be
+_LENGTH = re.compile(r"published_\w*accept\w*_len(?:gth)?")
+_DRAFT_TOKENS = (
+    "num_draft_tokens",
+    "num_speculative_tokens",
+    "draft_tokens",
+    "draft_length",
+    "block_size",
+    "block_tokens",
+)
+_SPEEDS = ("decode_tokens_per_s", "batch_tokens_per_s", "e2e_tokens_per_s")
+_ALIKE = ("model", "task", "quantisation", "device", "batch_size")
+
+
+def acceptance_of_cycles(subject: Subject) -> Iterator[Doubt]:
+    """A published acceptance that is 1 - cycles / tokens: it says nothing of how many drafted tokens were accepted."""
+    names = {run["run_id"]: cell for cell in subject.finished for run in (r.run for r in cell.rounds)}
+    rows = subject.store.dicts(
+        "SELECT run_id, \"index\", output_tokens, engine, extra FROM samples WHERE contains(extra::VARCHAR, 'accept') "
+        'AND output_tokens > 0 AND run_id IN (SELECT unnest($runs)) ORDER BY run_id, "index"',
+        {"runs": list(names)},
+    )
+    found: dict[tuple[str, str], list[tuple[float, float, Place]]] = {}
+    for row in rows:
+        cycles = json.loads(row["engine"] or "{}").get("speculation_rounds")
+        for name, share in _shares(json.loads(row["extra"])) if cycles else ():
+            place = Place(run_id=row["run_id"], sample=row["index"])
+            key = names[row["run_id"]].cell_id, name
+            found.setdefault(key, []).append((share, 1 - cycles / row["output_tokens"], place))
+    for (cell_id, name), several in found.items():
+        if all(abs(share - of_cycles) < _ROUNDED for share, of_cycles, _ in several):
+            share, _, _ = several[0]
+            yield Doubt(
+                f"{subject.names[cell_id]!r}: {name}, {share:.4g} in the first sample, is 1 - cycles / tokens in "
+                f"{len(several)} of {len(several)} samples",
+                "it is no acceptance rate: accepted / drafted is lower, and the log may not have it",
+                [place for _, _, place in several],
+            )
+
+
+def _shares(extra: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the acceptances that a log has of a sample, as shares."""
+    for name, value in extra.items():
+        if "accept" in name.lower() and isinstance(value, int | float) and 0 < value <= 100:
+            yield name, value if value <= 1 else value / 100
+
+
+def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
+    """A speed-up larger than the tokens that a verify cycle gives, which takes no less time than a plain step."""
+    doubts = []
+    for alike in grouped(subject.finished, lambda cell: tuple(cell.run[name] for name in _ALIKE)):
+        plain = [cell for cell in alike if cell.run["kind"] == "autoregressive"]
+        for cell in alike:
+            length = _length(cell) or cell.run["tau"]
+            for baseline in plain if cell.run["kind"] == "speculative" and length else ():
+                ratio = _speed_up(cell, baseline)
+                if ratio is not None and ratio > _CLEAR * length:
+                    text = f"{subject.name(cell)} is {ratio:.2f} times as fast as {subject.name(baseline)} at "
+                    doubts.append((ratio / length, f"{text}{length:.2f} tokens per cycle", cell, baseline))
+    for _, text, cell, baseline in sorted(doubts, key=lambda doubt: -doubt[0]):
+        yield Doubt(text, "the baseline is slower than it should be", rounds_of(cell, baseline))
+
+
+def _length(cell: Cell) -> float | None:
+    """Return the acceptance length as it was published; None where it was not."""
+    found = [text for name, text in (cell.run["settings"] or {}).items() if _LENGTH.fullmatch(name)]
+    return float(found[0]) if found and re.fullmatch(r"\d{1,6}(?:\.\d{1,20})?", found[0]) else None
+
+
+def _speed_up(cell: Cell, baseline: Cell) -> float | None:
+    """Return a ratio of speeds; None where the two differ in an option that both have, or in what they measured."""
+    ours, theirs = cell.run["options"] or {}, baseline.run["options"] or {}
+    if any(ours[name] != theirs[name] for name in ours.keys() & theirs.keys()):
+        return None
+    pairs = [(cell.values(name), baseline.values(name)) for name in _SPEEDS]
+    pairs.append(([_printed_speed(cell)], [_printed_speed(baseline)]))
+    for speeds, others in pairs:
+        if speeds and others and all(speeds) and all(others):
+            return (sum(speeds) / len(speeds)) / (sum(others) / len(others))
+    return None
+
+
+def _printed_speed(cell: Cell) -> float:
+    return (cell.run["totals"] or {}).get("tokens_per_s") or 0.0
+
+
+def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
+    """A published acceptance length that falls with more draft tokens, and has no interval: noise, or an error."""
+    for option in _DRAFT_TOKENS:
+        yield from _falls(subject, option)
+
+
+def _falls(subject: Subject, option: str) -> Iterator[Doubt]:
+    known = [cell for cell in subject.finished if _count(cell, option) and _length(cell)]
+    falls = []
+    for alike in grouped(known, lambda cell: _apart_from(cell, option)):
+        ordered = sorted(alike, key=lambda cell: _count(cell, option))
+        points = [(_count(cell, option), _length(cell) or 0.0, cell) for cell in ordered]
+        falls += [(one, next_one) for one, next_one in pairwise(points) if next_one[1] < one[1]]
+    for (few, high, before), (many, low, cell) in sorted(falls, key=lambda fall: fall[1][1] - fall[0][1]):
+        if many > few:
+            yield Doubt(
+                f"{subject.name(cell)}: the acceptance length falls from {high:g} at {few} draft tokens to {low:g} at "
+                f"{many}, and has no interval",
+                "with the same prompts more draft tokens cannot lower it but by chance: more prompts, and an interval",
+                rounds_of(before, cell),
+            )
+
+
+def _count(cell: Cell, option: str) -> int:
+    value = (cell.run["options"] or {}).get(option)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _apart_from(cell: Cell, option: str) -> tuple[object, ...]:
+    others = {name: value for name, value in (cell.run["options"] or {}).items() if name != option}
+    return (*(cell.run[name] for name in _ALIKE), cell.run["backend"], json.dumps(others, sort_keys=True))

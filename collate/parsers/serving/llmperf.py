@@ -1,0 +1,106 @@
+"""What ray-project/llmperf writes: `..._summary.json`, and `..._individual_responses.json` with a record per request.
+
+Names as in its `src/llmperf/common_metrics.py`, times in seconds. Its inter-token latency is the whole time of a
+request divided by its tokens, the first one's time included, so that it is kept and not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import RecordedSampling, RecordedStep, Run, Sample
+from ....core.sdk.logs.fields import Fields
+from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.json_files import read_object, read_objects
+from ....core.sdk.logs.runs import bare_run
+from ....core.sdk.logs.structure import first_object, holds
+from ..requests import Request, check_times, records
+from .inference_perf import add_sums
+
+_FIGURES = (
+    Figure("model", "run.model", "text"),
+    Figure("num_concurrent_requests", "option.num_concurrent_requests", "count"),
+    *(
+        Figure(name, f"option.{name}")
+        for name in ("mean_input_tokens", "stddev_input_tokens", "mean_output_tokens", "stddev_output_tokens")
+    ),
+    Figure("results_num_requests_started", "run.samples", "count"),
+    Figure("results_num_completed_requests", "totals.samples", "count"),
+    Figure("results_mean_output_throughput_token_per_s", "totals.tokens_per_s"),
+    Figure("results_number_output_tokens_mean", "published.mean_output_tokens"),
+    *(
+        Figure(f"results_{figure}_{statistic}", f"published.{name}_{figure}")
+        for figure in ("ttft_s", "inter_token_latency_s", "end_to_end_latency_s")
+        for statistic, name in (("mean", "mean"), ("quantiles_p50", "median"), ("quantiles_p99", "p99"))
+    ),
+)
+_SAMPLING = "additional_sampling_params_"
+
+
+class LlmperfSummary(LogParser):
+    """Reads one run per file, without samples."""
+
+    name: ClassVar[str] = "llmperf"
+    summary: ClassVar[str] = "..._summary.json of llmperf"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the sums, which have a prefix of their own."""
+        return holds(path, head, "results_mean_output_throughput_token_per_s", "results_num_completed_requests")
+
+    def read(self, path: Path) -> Iterator[Run]:
+        """Yield the run."""
+        content, digest = read_object(path)
+        asked = {n.removeprefix(_SAMPLING): v for n, v in content.content.items() if n.startswith(_SAMPLING)}
+        gathered = gather(_FIGURES, {n: v for n, v in content.content.items() if not n.startswith(_SAMPLING)})
+        notes = ["there are sums and means alone: speeds are those of all requests side by side", *add_sums(gathered)]
+        temperature = asked.pop("temperature", None)
+        is_number = isinstance(temperature, int | float) and temperature >= 0
+        yield gathered.as_run(
+            f"sha256-{digest}",
+            "llmperf",
+            sampling=RecordedSampling(temperature=temperature if is_number else None),
+            conditions=asked,
+            notes=(*notes, "time per token of the tool holds the first token's time: it is no decode speed"),
+        )
+
+
+class LlmperfResponses(LogParser):
+    """Reads one run per file, whose requests are samples."""
+
+    name: ClassVar[str] = "llmperf-responses"
+    summary: ClassVar[str] = "..._individual_responses.json of llmperf: a record per request"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for a record's figures."""
+        names = {"ttft_s", "end_to_end_latency_s", "number_output_tokens", "error_code"}
+        return names <= first_object(path).keys()
+
+    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
+        """Yield the run and its requests, in the file's order."""
+        rows, digest = read_objects(path)
+        run_id = f"sha256-{digest}"
+        yield bare_run(
+            run_id,
+            "llmperf",
+            samples=len(rows),
+            notes=("the file names neither model nor load: its summary does", "times are the client's"),
+        )
+        yield from records(run_id, [_request(row) for row in rows], None)
+
+
+def _request(row: Fields) -> Request:
+    if row.has("error_code"):
+        return Request(None, error=str(row.content.get("error_msg") or row.content["error_code"]))
+    first_s, duration_s = row.optional(row.number, "ttft_s"), row.optional(row.number, "end_to_end_latency_s")
+    check_times(row, "ttft_s", duration_s, first_s)
+    return Request(
+        output_tokens=row.optional(row.tokens, "number_output_tokens"),
+        prompt_tokens=row.optional(row.tokens, "number_input_tokens"),
+        duration_s=duration_s,
+        first_token_s=first_s or None,
+    )

@@ -1,0 +1,146 @@
+"""Ollama's timings: what `ollama run --verbose` prints, and answers of `/api/generate` and `/api/chat`.
+
+::
+
+    prompt eval count:    409 token(s)
+    prompt eval duration: 2m44.614770215s
+    eval count:           411 token(s)
+    eval duration:        9m43.589092592s
+
+An answer has the same under `prompt_eval_count`, `prompt_eval_duration`, ..., in nanoseconds (ollama/ollama,
+`docs/api.md`). Rates are not read: they are computed from counts and durations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from ....core.contract.log_parser import LogParser
+from ....core.records.schema import Run, Sample
+from ....core.sdk.gguf.names import format_of
+from ....core.sdk.logs.fields import MOST_TOKENS
+from ....core.sdk.logs.figures import Figure, Gathered, gather
+from ....core.sdk.logs.json_files import read_answers
+from ....core.sdk.logs.pages import Block, Labels, blocks, place_of
+from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
+from ....core.sdk.logs.structure import page_of, text_of
+from ....core.sdk.logs.text import malformed
+
+_FIELDS = (
+    ("total", "engine.total_s"), ("load", "engine.load_s"), ("prompt eval", "sample.prefill_s"),
+    ("eval", "sample.decode_s"),
+)  # fmt: skip
+_COUNTS = (("prompt eval", "sample.prompt_tokens"), ("eval", "sample.output_tokens"))
+_PRINTED = (
+    *(Figure(f"{name} duration", field, "go") for name, field in _FIELDS),
+    *(Figure(f"{name} count", field, "count") for name, field in _COUNTS),
+    Figure("prompt eval rate", "engine.prompt_tokens_per_s"),
+    Figure("eval rate", "engine.tokens_per_s"),
+)
+_ANSWER = (
+    *(Figure(f"{name.replace(' ', '_')}_duration", field, "ns") for name, field in _FIELDS),
+    *(Figure(f"{name.replace(' ', '_')}_count", field, "count") for name, field in _COUNTS),
+    Figure("response", "sample.text", "any"),
+)
+_NOT_KEPT = ("context", "message", "model", "created_at")
+_LABELS = Labels(_PRINTED)
+_NOTES = (
+    "the server's own clock: eval counts are divided by eval durations, as the tool does; loading, queueing and the "
+    "way to the client are in neither speed",
+    "device, threads and machine are not in an answer",
+)
+
+
+class OllamaVerbose(LogParser):
+    """Reads one run per file; every block of timings is a sample."""
+
+    name: ClassVar[str] = "ollama-verbose"
+    summary: ClassVar[str] = "timings that `ollama run --verbose` prints"
+    version: ClassVar[str] = "1"
+    within_pages: ClassVar[bool] = True
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for a block of timings."""
+        text = text_of(path)
+        return "eval duration:" in text and "eval count:" in text and bool(_blocks(text))
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield a run and its sample for each block: nothing shows that they are of one model."""
+        text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
+        found = _blocks(text)
+        if not found:
+            raise malformed(path, 1, "eval duration", "no block has it")
+        for at, block in enumerate(found):
+            run_id = f"{base}-{at}"
+            where = place_of(block.above, at, len(found))
+            yield _run(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
+            yield _sample(run_id, 0, gather(_PRINTED, block.found), block.line)
+
+
+class OllamaAnswers(LogParser):
+    """Reads one run per model; every answer is a sample."""
+
+    name: ClassVar[str] = "ollama"
+    summary: ClassVar[str] = "answers of Ollama's API with their timings: JSON, JSON lines or a stream"
+    version: ClassVar[str] = "1"
+
+    def matches(self, path: Path, head: bytes) -> bool:
+        """Look for the timings, which end an answer, and for what begins one."""
+        text = text_of(path)
+        is_json = text.lstrip().startswith(("{", "["))
+        return is_json and all(f'"{name}"' in text for name in ("eval_count", "eval_duration", "done"))
+
+    def read(self, path: Path) -> Iterator[Run | Sample]:
+        """Yield each model's run and its answers."""
+        found = read_answers(path)
+        ended = [row for row in found.rows if row.has("eval_count") and row.has("eval_duration")]
+        if not ended:
+            raise malformed(path, 1, "eval_duration", "no answer that ended has it")
+        for at, model in enumerate(dict.fromkeys(str(row.content.get("model") or UNKNOWN) for row in ended)):
+            rows = [row for row in ended if str(row.content.get("model") or UNKNOWN) == model]
+            run_id = f"sha256-{found.digest}-{at}"
+            times = sorted(str(row.content["created_at"]) for row in rows if row.has("created_at"))
+            about = {"started_at": times[0] if times else ""}
+            about |= {"status": "incomplete", "reason": found.cut} if found.cut else {}
+            yield _run(run_id, model, len(rows), **about)
+            for index, row in enumerate(rows):
+                figures = gather(_ANSWER, {n: v for n, v in row.content.items() if n not in _NOT_KEPT})
+                yield _sample(run_id, index, figures, row.line)
+
+
+def _blocks(text: str) -> list[Block]:
+    return blocks(text.split("\n"), _LABELS, "eval duration")
+
+
+def _run(run_id: str, model: str, samples: int, **known: object) -> Run:
+    return bare_run(
+        run_id,
+        "ollama",
+        kind="autoregressive",
+        model=model,
+        quantisation=format_of("", model) or UNKNOWN,
+        samples=samples,
+        notes=_NOTES,
+        **known,
+    )
+
+
+def _sample(run_id: str, index: int, gathered: Gathered, line: int) -> Sample:
+    found = gathered.sample
+    tokens = found.get("output_tokens")
+    if tokens is None or tokens > MOST_TOKENS or not found.get("decode_s"):
+        found.pop("decode_s", None)
+    else:
+        found["decode_tokens"] = tokens
+    finish = gathered.extra.pop("done_reason", None)
+    gathered.extra.pop("done", None)
+    return gathered.as_sample(
+        run_id,
+        index,
+        source_line=line,
+        finish=finish if finish in ("stop", "length") else None,
+        extra=gathered.extra,
+    )

@@ -1,0 +1,138 @@
+"""The JSON objects of a text, however they are joined: one a line, in arrays, pretty, appended, in a page.
+
+What is around them is given too, so that a reader can say what it left out. ``NaN`` and its kin, which JSON does not
+have and many tools write, are ``NotFinite``: a text, so that no figure is ever made of one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff\x1e]*")
+_NEXT_LINE = re.compile(r"^[ \t,\[\]\ufeff\x1e]*\{", re.MULTILINE)
+_NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|1\.#(?:QNAN|IND|INF))(?:\([a-z]{0,8}\))?(?![\w.])", re.IGNORECASE)
+# A JSON string ends on its line, so that an odd quote in the text around costs no more than the line it is on.
+_TOKEN = re.compile(rf'"(?:[^"\\\n]|\\.)*"?|(?<![\w.#])(?P<odd>{_NOT_FINITE.pattern})', re.IGNORECASE)
+_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+class NotFinite(str):
+    """A number that is none: ``nan``, ``inf`` or ``-inf``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str) -> NotFinite:
+        """Return the C library's name of a spelling such as ``Infinity`` or ``-nan(ind)``."""
+        lower = text.lower()
+        return cls(("-inf" if lower.startswith("-") else "inf") if "inf" in lower else "nan")
+
+
+_DECODER = json.JSONDecoder(parse_constant=NotFinite.of)
+
+
+class Part(NamedTuple):
+    """One piece of a text.
+
+    Attributes:
+        line: where it begins, from 1.
+        source: what is there; empty for an object.
+        content: the object; None for what is none.
+        problem: why it is none; empty for text between objects.
+        is_cut: whether the text ends inside it.
+    """
+
+    line: int
+    source: str = ""
+    content: Mapping[str, Any] | None = None
+    problem: str = ""
+    is_cut: bool = False
+
+
+def load_json(text: str) -> object:
+    """Return the value that a whole text is.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if not _is_odd(text, error.pos):
+            raise
+    return _DECODER.decode(_mended(text))
+
+
+def parts_of(text: str) -> Iterator[Part]:
+    """Yield every object of a text, and what stands between them, in order; takes time linear in its length."""
+    at, line, is_mended = 0, 1, False
+    while at < len(text):
+        begun = _BETWEEN.match(text, at)
+        start = begun.end() if begun else at
+        line += text.count("\n", at, start)
+        at = start
+        if at == len(text):
+            return
+        if text[at] != "{":
+            part, end = _text_between(text, at, line)
+        else:
+            try:
+                value, end = _DECODER.raw_decode(text, at)
+                part = Part(line, "", value)
+            except json.JSONDecodeError as error:
+                if not is_mended and _is_odd(text, error.pos):
+                    text, is_mended = text[:at] + _mended(text[at:]), True
+                    continue
+                part, end = _broken(text, at, line, error)
+            except (ValueError, RecursionError):
+                yield Part(line, text[at : _line_end(text, at)], problem="a number or a nesting beyond all measure")
+                return
+        yield part
+        line += text.count("\n", at, end)
+        at = end
+
+
+def _text_between(text: str, at: int, line: int) -> tuple[Part, int]:
+    end = _next_object(text, at)
+    return Part(line, text[at:end].rstrip(" \t\n,[\ufeff\x1e")), end
+
+
+def _broken(text: str, at: int, line: int, error: json.JSONDecodeError) -> tuple[Part, int]:
+    """Return what begins as an object and is none, and where to go on: on the line after the one where it fails."""
+    if _ends_early(error, text):
+        return Part(line, text[at:], problem=str(error), is_cut=True), len(text)
+    end = _next_object(text, max(error.pos - 1, at))
+    where = line + text.count("\n", at, error.pos)
+    return Part(line, text[at:end], problem=f"{error.msg} on line {where}"), end
+
+
+def _next_object(text: str, at: int) -> int:
+    """Return where the next object begins that is first on its line; the end of the text where there is none."""
+    found = _NEXT_LINE.search(text, _line_end(text, at))
+    return found.end() - 1 if found else len(text)
+
+
+def _is_odd(text: str, at: int) -> bool:
+    """Whether a number that is none stands where decoding failed; some spellings fail within."""
+    return _NOT_FINITE.search(text, max(0, at - 4), at + 12) is not None
+
+
+def _mended(text: str) -> str:
+    """Return a text with numbers that are none as Python spells them."""
+    return _TOKEN.sub(lambda found: _NAMES[NotFinite.of(found["odd"])] if found["odd"] else found[0], text)
+
+
+def _ends_early(error: json.JSONDecodeError, text: str) -> bool:
+    """Whether more text could have made it JSON."""
+    if error.msg.startswith("Unterminated string"):
+        return True
+    return len(text) - error.pos < 1000 and bool(re.fullmatch(r"[a-zA-Z0-9.+-]*", text[error.pos :].strip()))
+
+
+def _line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end

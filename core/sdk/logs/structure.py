@@ -1,0 +1,88 @@
+"""What a file is made of, whatever its length: the questions that a parser asks before it claims one.
+
+Each file is read and parsed once for all parsers that ask in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...records.raw_log import RawLogError
+from .printed import unpainted
+from .text import head_text, read_printed, read_text
+
+_DEEPEST = 6
+"""Objects within objects below which no format's own names lie."""
+
+
+def page_of(path: Path) -> str:
+    """Return a page of text as people read it: without colours, and without lines drawn over each other.
+
+    Raises:
+        RawLogError: it is empty or binary.
+        OSError: it cannot be read.
+    """
+    stat = path.stat()
+    return _page(path, stat.st_mtime_ns, stat.st_size)
+
+
+def text_of(path: Path) -> str:
+    """Return what ``page_of`` does, and nothing of a file that is no text, so that this never fails."""
+    try:
+        return page_of(path)
+    except (RawLogError, OSError):
+        return ""
+
+
+def first_object(path: Path) -> Mapping[str, Any]:
+    """Return the first JSON object of a file of JSON: the whole of it, its first row, or the first of its array.
+
+    Empty where the file is no JSON, or is cut within that object.
+    """
+    stat = path.stat()
+    return _first_object(path, stat.st_mtime_ns, stat.st_size)
+
+
+def holds(path: Path, head: bytes, *names: str) -> bool:
+    """Say whether the first JSON object of a file has all these keys, its own or those of objects within it.
+
+    Of a file that is cut within that object, its beginning is asked.
+
+    Args:
+        path: the file.
+        head: its beginning, as ``LogParser.matches`` gets it.
+        names: the keys.
+    """
+    if found := first_object(path):
+        return set(names) <= set(_keys(found, _DEEPEST))
+    text = head_text(head).lstrip()
+    return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
+
+
+@lru_cache(maxsize=1)
+def _page(path: Path, _modified_ns: int, _size: int) -> str:
+    return unpainted(read_printed(path))
+
+
+@lru_cache(maxsize=1)
+def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
+    try:
+        text = read_text(path)
+        start = re.match(r"[\s\[]{0,200}\{", text)
+        return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
+    except (RawLogError, ValueError, RecursionError):
+        return {}
+
+
+def _keys(content: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """Yield all keys; rows of a list are alike, so that the first stands for them."""
+    for name, value in content.items():
+        yield name
+        inner = value[0] if isinstance(value, list) and value else value
+        if depth and isinstance(inner, dict):
+            yield from _keys(inner, depth - 1)

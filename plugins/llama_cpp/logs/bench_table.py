@@ -1,0 +1,169 @@
+"""llama-bench's Markdown tables, as it prints them and as people post them.
+
+A table may be indented, quoted, prefixed by a log driver, in bold, between other text, or have lines of the error
+output in it; a row that is none costs itself alone. Where a row has more cells than there are columns, a cell has bars
+in it, as the patterns of ``-ot`` do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ....core.records.raw_log import RawLogError
+from ....core.sdk.logs.fields import with_point
+from ....core.sdk.logs.text import malformed
+from .bench_test import Row, Tests
+
+_BUILD = re.compile(r"\bbuild: ([0-9a-f]{5,40}|unknown) \(([0-9]{1,9})\)")
+_TEST = re.compile(
+    r"(?:pp ?(?P<n_prompt>\d{1,9}))?\+?(?:tg ?(?P<n_gen>\d{1,9}))?(?: ?@ ?(?:d|pp) ?(?P<n_depth>\d{1,9}))?"
+)
+_NUMBER = r"\d{1,12}(?:[.,]\d{1,9})?"
+# The sign between mean and deviation has as many spellings as there are code pages to misread it in.
+_RATE = re.compile(rf"({_NUMBER})(?:\s{{0,20}}[^\s\d.,|]{{1,8}}\s{{0,20}}({_NUMBER}|-?nan\S{{0,8}}|-?inf))?")
+_AMOUNT = re.compile(rf"({_NUMBER}) ?([KMGT]i?B|[KMBT])")
+_AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
+    "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
+    "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
+}
+_BARS = str.maketrans("│┃｜", "|||")
+_ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
+_EMPHASIS = " \t*_`~"
+_WITH_BARS = ("tensor_buft_overrides", "model_type", "devices")
+"""Columns whose cells may have bars in them, the likeliest first."""
+_NUMERIC = frozenset({"n_gpu_layers", "n_threads", "n_batch", "n_ubatch", "n_cpu_moe", "use_mmap", "no_kv_offload"})
+_SHORT = {
+    "ngl": "n_gpu_layers", "sm": "split_mode", "threads": "n_threads", "nkvo": "no_kv_offload", "fa": "flash_attn",
+    "lm": "load_mode", "mmap": "use_mmap", "dio": "use_direct_io", "embd": "embeddings", "nopo": "no_op_offload",
+    "noh": "no_host", "dev": "devices", "ts": "tensor_split", "ot": "tensor_buft_overrides", "fitt": "fit_target",
+    "fitc": "fit_min_ctx", "model": "model_type", "backend": "backends",
+}  # fmt: skip
+"""Names in the head of a table that are not the field's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The head of a table.
+
+    Attributes:
+        names: the tool's field name of each column.
+        before: how many bars are in what stands before the table on each of its lines.
+        is_closed: whether lines end in a bar.
+    """
+
+    names: Sequence[str]
+    before: int
+    is_closed: bool
+
+
+def header_of(line: str) -> Header | None:
+    """Return the head of a table; None where a line is none."""
+    if "t/s" not in line or "model" not in line or "test" not in line:
+        return None
+    cells = [piece.strip(_EMPHASIS) for piece in _pieces(line)]
+    if "model" not in cells or "t/s" not in cells:
+        return None
+    first, last = cells.index("model"), cells.index("t/s")
+    names = [_SHORT.get(name, name) for name in cells[first : last + 1]]
+    return Header(names, first, len(cells) > last + 1) if "test" in names else None
+
+
+def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
+    """Read the rows of every table into ``tests``.
+
+    Args:
+        path: the file, for errors.
+        lines: its lines.
+        tests: gets the rows, and those that are left out.
+    """
+    header: Header | None = None
+    waiting = 0  # rows of tables whose `build:` line has not come yet
+    for at, line in enumerate(lines):
+        if found := header_of(line):
+            header = found
+        elif build := _BUILD.search(line):
+            told = {"build_commit": build[1], "build_number": build[2]}
+            for index in range(len(tests.rows) - waiting, len(tests.rows)):
+                tests.rows[index] = replace(tests.rows[index], values={**tests.rows[index].values, **told})
+            waiting = 0
+        elif header and (cells := _cells(line, header)):
+            if all(set(cell) <= {"-", ":"} for cell in cells):
+                if not header_of(lines[at - 1]):  # the line before was the head of a table of something else
+                    header = None
+                    _drop(tests, at)
+            elif at == len(lines) - 1 and header.is_closed and not line.rstrip().endswith("|"):
+                tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
+            else:
+                waiting += _take(path, at + 1, header, cells, tests)
+
+
+def _take(path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests) -> bool:
+    """Take a line as a test, or as left out; say whether it is a test."""
+    try:
+        tests.rows.append(_row(path, line, header, cells))
+    except RawLogError as error:
+        tests.odd.append(error)
+        return False
+    return True
+
+
+def _drop(tests: Tests, line: int) -> None:
+    """Forget what was said of a line."""
+    if tests.odd and f":{line}: " in str(tests.odd[-1]):
+        tests.odd.pop()
+
+
+def _pieces(line: str) -> list[str]:
+    text = line.translate(_BARS).replace("\\|", _ESCAPED)
+    return [piece.replace(_ESCAPED, "|") for piece in text.split("|" if "|" in text else "\t")]
+
+
+def _cells(line: str, header: Header) -> list[str]:
+    """Return the cells of a line, without what stands before the table; none where it is no row of any table."""
+    pieces = _pieces(line.rstrip())
+    if len(pieces) <= 2:
+        return []
+    if not pieces[-1].strip():
+        pieces.pop()
+    wanted = len(header.names)
+    pieces = pieces[header.before :] if len(pieces) - header.before >= wanted else pieces[-wanted:]
+    return [piece.strip(_EMPHASIS) for piece in pieces]
+
+
+def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
+    surplus = len(cells) - len(header.names)
+    if not surplus:
+        return _table_row(path, line, dict(zip(header.names, cells, strict=True)))
+    for name in _WITH_BARS:
+        if surplus > 0 and name in header.names:
+            at = header.names.index(name)
+            joined = [*cells[:at], "|".join(cells[at : at + surplus + 1]), *cells[at + surplus + 1 :]]
+            values = dict(zip(header.names, joined, strict=True))
+            if all(re.fullmatch(r"-?[\d.]{1,12}", values[number]) for number in _NUMERIC & set(values)):
+                return _table_row(path, line, values)
+    raise malformed(path, line, "row", f"{len(cells)} cells for {len(header.names)} columns")
+
+
+def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
+    """Turn the words for people into the fields that the other forms have."""
+    test = _TEST.fullmatch(cells["test"])
+    if not test or not any((test["n_prompt"], test["n_gen"])):
+        raise malformed(path, line, "test", f"{cells['test'][:40]!r} is no test such as pp512, tg128 or pp512+tg128")
+    rate = _RATE.fullmatch(cells["t/s"])
+    mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
+    if not mean or "," in mean + deviation:
+        raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")
+    values = {name: cell for name, cell in cells.items() if name not in ("test", "t/s", *_AMOUNTS)}
+    values |= {name: value or "0" for name, value in test.groupdict().items()}
+    values |= {"avg_ts": mean, "stddev_ts": deviation}
+    for name, (ours, units) in _AMOUNTS.items():
+        amount = _AMOUNT.fullmatch(cells.get(name, ""))
+        digits = with_point(amount[1]) if amount else ""
+        if amount and amount[2] in units and "," not in digits:
+            values[ours] = str(round(float(digits) * units[amount[2]]))
+        elif cells.get(name):
+            raise malformed(path, line, name, f"{cells[name][:40]!r} is no amount such as 3.56 GiB or 6.74 B")
+    return Row(path, line, {name: value for name, value in values.items() if value})
