@@ -49,6 +49,8 @@ def processes(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
 
 
 def _process(line: str) -> str:
+    if "]" not in line and "| " not in line:
+        return ""
     start = line[:200]
     if "] " in start or "| " in start:
         if service := _SERVICE.match(start):
