@@ -74,6 +74,7 @@ class LmEvalTable(LogParser):
             RawLogError: no row has a share from 0 to 1.
         """
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         at = 0
         found = _tasks(text.split("\n"))
         for part, tasks in enumerate(found):
@@ -81,7 +82,7 @@ class LmEvalTable(LogParser):
                 share = share_of(Fields(path, task.line, task.metrics))
                 if share is not None:
                     where = place_of(task.above, part, len(found))
-                    yield _run(f"{self.name}-{digest_of(text)}-{at}", name, task, share, where)
+                    yield _run(f"{base}-{at}", name, task, share, where)
                     at += 1
         if not at:
             raise malformed(path, 1, "Value", "no row has a share from 0 to 1")

@@ -83,11 +83,12 @@ class ServingConsole(LogParser):
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run of each block."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, _NEEDED, "no block has it")
         for at, block in enumerate(found):
-            yield _run(f"{self.name}-{digest_of(text)}-{at}", block, place_of(block.above, at, len(found)))
+            yield _run(f"{base}-{at}", block, place_of(block.above, at, len(found)))
 
 
 def _blocks(text: str) -> list[Block]:

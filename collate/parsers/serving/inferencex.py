@@ -70,6 +70,7 @@ class InferencexGolden(LogParser):
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
         text = page_of(path)
+        base = f"sha256-{digest_of(text)}"
         lines = text.split("\n")
         found = _entries(lines)
         if not found:
@@ -78,7 +79,7 @@ class InferencexGolden(LogParser):
         sampling = {name: float(told.pop(name)) for name in _SAMPLING if _PLAIN.fullmatch(told.get(name, ""))}
         for at, entry in enumerate(found):
             yield gather(_FIGURES, {**told, **entry.figures}).as_run(
-                f"sha256-{digest_of(text)}-{at}",
+                f"{base}-{at}",
                 "inferencex",
                 kind="speculative",
                 sampling=sampling,

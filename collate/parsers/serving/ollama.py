@@ -69,11 +69,12 @@ class OllamaVerbose(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for each block: nothing shows that they are of one model."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")
         for at, block in enumerate(found):
-            run_id = f"{self.name}-{digest_of(text)}-{at}"
+            run_id = f"{base}-{at}"
             where = place_of(block.above, at, len(found))
             yield _run(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
             yield _sample(run_id, 0, gather(_PRINTED, block.found), block.line)

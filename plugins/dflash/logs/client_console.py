@@ -62,13 +62,14 @@ class ClientConsole(LogParser):
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run of each block."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "Output tokens", "no block has tokens and time")
         for at, block in enumerate(found):
             gathered = gather(_FIGURES, block.found)
             yield gathered.as_run(
-                f"{self.name}-{digest_of(text)}-{at}",
+                f"{base}-{at}",
                 UNKNOWN,
                 model=model_above(block.above) or UNKNOWN,
                 kind="speculative" if gathered.totals.get("cycles") else None,

@@ -60,6 +60,7 @@ class TorchConsole(LogParser):
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs of each block."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, SPEEDUP, "no block has a speed-up and an acceptance length")
@@ -69,9 +70,9 @@ class TorchConsole(LogParser):
             where = place_of(block.above, at, len(found))
             rates = gathered.engine
             if "baseline" in rates:
-                yield _run(f"{self.name}-{digest_of(text)}-{at}-baseline", block, Gathered(), rates["baseline"], where)
+                yield _run(f"{base}-{at}-baseline", block, Gathered(), rates["baseline"], where)
             gathered.published |= shares
-            yield _run(f"{self.name}-{digest_of(text)}-{at}", block, gathered, rates.get("dflash"), where)
+            yield _run(f"{base}-{at}", block, gathered, rates.get("dflash"), where)
 
 
 def _blocks(text: str) -> list[Block]:

@@ -77,17 +77,17 @@ class BatchedBench(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its samples for each row."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         lines = text.split("\n")
         parts = [*_tables(lines), *_rows(lines)]
-        rows = [(line, cells, part) for part in parts for line, cells in part.table.rows]
         found = 0
-        for line, cells, part in rows:
-            gathered = gather(_FIGURES, cells)
-            if not _is_whole(gathered):
-                continue
-            where = place_of(part.table.above, parts.index(part), len(parts))
-            yield from _records(f"{self.name}-{digest_of(text)}-{found}", line, gathered, part, where)
-            found += 1
+        for at, part in enumerate(parts):
+            where = place_of(part.table.above, at, len(parts))
+            for line, cells in part.table.rows:
+                gathered = gather(_FIGURES, cells)
+                if _is_whole(gathered):
+                    yield from _records(f"{base}-{found}", line, gathered, part, where)
+                    found += 1
         if not found:
             raise malformed(path, 1, "T_TG s", "no row with tokens and times")
 

@@ -65,11 +65,12 @@ class MlxBenchmark(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each run and its trials."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _timings(text)
         if not found:
             raise malformed(path, 1, "Trial", "no trial below its settings")
         for at, timing in enumerate(found):
-            run_id = f"{self.name}-{digest_of(text)}-{at}"
+            run_id = f"{base}-{at}"
             yield from _records(run_id, timing, place_of(timing.above, at, len(found)))
 
 

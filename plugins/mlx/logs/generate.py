@@ -73,11 +73,12 @@ class MlxGenerate(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and the sample of each answer: nothing shows that they are of one model."""
         text = page_of(path)
+        base = f"{self.name}-{digest_of(text)}"
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "Generation", f"no block has tokens and {_MARK}")
         for at, block in enumerate(found):
-            run_id = f"{self.name}-{digest_of(text)}-{at}"
+            run_id = f"{base}-{at}"
             yield from _records(run_id, block, place_of(block.above, at, len(found)))
 
 
