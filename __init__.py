@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
-    from .core.api.experiment import Experiment, run
+    from .core.api.experiment import Experiment, WhenBusy, run
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
         BackendError,
+        BusyError,
         DecodebenchError,
         ModelError,
         OutOfMemoryError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
-    "api.experiment": "Experiment run",
+    "api.experiment": "Experiment WhenBusy run",
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
@@ -54,7 +55,8 @@ _HOME = {
     "cache": "ModelCache",
     "contract.command": "Command",
     "errors": (
-        "BackendError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError unknown_name"
+        "BackendError BusyError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError "
+        "unknown_name"
     ),
     "files": "write_whole",
     "foreign_text": "csv_cell own_path_part printable",
@@ -77,6 +79,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendOptions",
+    "BusyError",
     "Command",
     "Comparison",
     "DecodebenchError",
@@ -110,6 +113,7 @@ __all__ = [
     "Task",
     "TaskSample",
     "UsageError",
+    "WhenBusy",
     "compare",
     "csv_cell",
     "find_model",

@@ -10,9 +10,11 @@ WARMUP = 1  # fixed and declared; never "until stable": two runs would then diff
 SAMPLES = 16
 MAX_NEW_TOKENS = 128
 BATCH_SIZE = 1
+WAIT_IDLE_S = 600.0  # for other work to end, where that is asked for; a build or a test run takes as long
 TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
 WORKER_LINE_BYTES = 2**28  # that a worker may send at once: whole distributions over a long text
 LOG_LINE_BYTES = 2**24  # of a raw log: the text of a prompt of some million tokens
+ENGINE_TEXT_BYTES = 64 * 2**20  # of what an engine prints in a round; beyond, the middle is left out
 
 MIN_EFFECT = 0.02  # differences below this are called equivalent, however certain
 CONFIDENCE = 0.95
@@ -32,7 +34,7 @@ FIGURE_FORMAT = "png"
 FIGURE_STYLE = "page"
 
 IMPORT_EXPERIMENT = "imported"  # one for all tools, so that what they measured can be compared
-IMPORT_LIMIT_BYTES = 2 * 10**9  # a foreign log is read whole
+IMPORT_LIMIT_BYTES = 100 * 10**6  # a foreign log is read whole, which takes some twelve times as much memory
 
 STORE_WAIT_S = 10.0  # for another decodebench to let go of the store; a comparison takes a second or two
 STORE_MEMORY = "800MB"  # of DuckDB while it writes; what it needs beyond goes to disk

@@ -29,7 +29,7 @@ from typing import Any
 
 import click
 
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.records.raw_log import RawLogWriter
 from decodebench.core.sdk.cores import cores
 

@@ -31,7 +31,7 @@ import torch
 from decodebench import ModelCache, Request
 from decodebench.collate.statistics.intervals import t_interval
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 from decodebench.core.sdk.tokenizer import Codec

@@ -25,7 +25,7 @@ import click
 
 from decodebench import ModelCache, Request
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.sdk.models import resolve
 
 METRIC = "e2e_tokens_per_s"

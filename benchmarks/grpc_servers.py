@@ -18,7 +18,7 @@ from datetime import date
 import click
 import grpc
 
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import (
     VerificationServicer,

@@ -28,9 +28,9 @@ from decodebench.core.contract.model_source import ResolvedModel
 from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.isolation.processes.messages import Prepared
-from decodebench.core.measure.environment import capture
 from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import request, run_worker
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 

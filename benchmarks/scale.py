@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 
 _ROUNDS = 2
 _PIECE = "a piece of text, "

@@ -8,6 +8,7 @@ before ``.part``, path) counts. A store of an older layout is built anew beside 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,14 +125,28 @@ def open_current(
 ) -> Opened:
     """Open the store for reading, brought up to date first; only where a log has changed is it opened for writing.
 
+    Where the folder cannot be written to, a store of its logs is made for this time and deleted when it is closed.
+
     Raises:
         UsageError: there is none, or it cannot be opened.
     """
     store = _open_if_current(folder, registry)
+    if store is None and not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        return _open_elsewhere(folder, registry, progress)
     if store is None:
         report = collate(folder, registry, progress=progress, announce=announce)
         return Opened(Store.open(folder), report.problems, report.unread)
     return Opened(store, _problems(store))
+
+
+def _open_elsewhere(folder: Path, registry: Registry, progress: Progress | None) -> Opened:
+    reader = Reader(registry)
+    scratch = tempfile.TemporaryDirectory(prefix="decodebench-")
+    with Store.open(Path(scratch.name), read_only=False) as store:
+        report = _bring_in(store, log_files(folder, reader), reader, progress)
+    made = Store.open(Path(scratch.name))
+    made.owns(scratch)
+    return Opened(made, report.problems, report.unread)
 
 
 def _open_if_current(folder: Path, registry: Registry) -> Store | None:

@@ -17,6 +17,10 @@ class UsageError(DecodebenchError):
     """The plan, a flag or an input file is wrong; nothing was measured. Exit code 2."""
 
 
+class BusyError(DecodebenchError):
+    """The machine is too busy to be measured on, and that is not wanted; nothing was measured. Exit code 1."""
+
+
 class PluginError(DecodebenchError):
     """A plugin cannot be loaded or breaks its contract."""
 

@@ -69,7 +69,7 @@ def test_it_says_what_it_does_and_how_long(demo):
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):
-    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,fast-dllm,draft-target,llama-cpp,tinygrad,mlc"}
+    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,fast-dllm,draft-target,llama-cpp,tinygrad,mlc,mlx"}
     ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
     assert ended.code == 2
     assert "no backend is available" in ended.err

@@ -109,7 +109,7 @@ def rows(matrix) -> dict[str, dict]:
 
 def outputs(folder, quantisation) -> dict[str, list[int]]:
     """Return the measured output ids by problem, straight from the raw logs."""
-    (file,) = folder.glob(f"raw/*/*_{quantisation.replace('_', '-')}_*.jsonl")
+    (file,) = folder.glob(f"raw/*/*_{quantisation}_*.jsonl")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
     return {line["sample_id"]: line["output_ids"] for line in samples}

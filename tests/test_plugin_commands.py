@@ -154,10 +154,10 @@ def test_pip_installs_into_an_environment(tmp_path):
     prefix = Prefix(tmp_path / "env")
     shown = prefix("plugins", "install", "new-plugin>=1", "-e", ".", "--dry-run", "--json")
     pip = ["-m", "pip", "--disable-pip-version-check"]
-    assert json.loads(shown.stdout)["command"][1:] == [*pip, "install", "new-plugin>=1", "--editable", "."]
+    assert json.loads(shown.stdout)["command"][1:] == [*pip, "install", "--editable", ".", "--", "new-plugin>=1"]
     removed = json.loads(prefix("plugins", "uninstall", "some", "--dry-run", "--json").stdout)
     assert removed["distribution"] == "some-plugin"
-    assert removed["command"][1:] == [*pip, "uninstall", "--yes", "some-plugin"]
+    assert removed["command"][1:] == [*pip, "uninstall", "--yes", "--", "some-plugin"]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_pip_installs_into_an_environment(tmp_path):
         ),
         (
             "pipx_metadata.json",
-            "pipx inject decodebench-dev 'new-plugin>=1' && pipx inject decodebench-dev --editable .",
-            "pipx uninject decodebench-dev some-plugin",
+            "pipx inject decodebench-dev -- 'new-plugin>=1' && pipx inject decodebench-dev --editable .",
+            "pipx uninject decodebench-dev -- some-plugin",
         ),
     ],
 )

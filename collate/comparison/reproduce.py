@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,7 +33,7 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed']}", f"rounds = {rounds}", "", "[workload]"]
+    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}", "", "[workload]"]
     lines += [f"{key} = {_value(value)}" for key, value in _workload(store, first).items()]
     if template_args := _template_args(cells.values()):
         told = ", ".join(f"{_value(name)} = {_value(values)}" for name, values in template_args.items())
@@ -42,7 +43,9 @@ def plan_toml(store: Store, experiment: str) -> str:
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
         options = {key: value for key, value in _options(run).items() if not key.startswith(TEMPLATE)}
         if options:
-            lines.append(f"options = {{ {', '.join(f'{key} = {_value(value)}' for key, value in options.items())} }}")
+            lines.append(
+                f"options = {{ {', '.join(f'{_key(key)} = {_value(value)}' for key, value in options.items())} }}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -63,8 +66,8 @@ def _template_args(runs: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
 def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
     found = {key: run[key] for key in _WORKLOAD if run[key] not in (None, [], ())}
     sampling = json.loads(run["sampling"]) if isinstance(run["sampling"], str) else run["sampling"]
-    found |= {key: sampling[key] for key in _SAMPLING}
-    if run["attempts"] > 1:
+    found |= {key: sampling[key] for key in _SAMPLING if sampling.get(key) is not None}
+    if (run["attempts"] or 1) > 1:
         found |= {"samples": run["samples"] // run["attempts"], "attempts": run["attempts"]}
     if run["task"] is not None:
         return found | {"max_new_tokens": run["max_new_tokens"]}
@@ -74,6 +77,11 @@ def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
     return found | {"output_tokens": run["max_new_tokens"]}
 
 
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _value(name)
+
+
 def _value(value: object) -> str:
-    """Write a value as TOML; JSON's strings, numbers and lists of them are TOML as well."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Write a value as TOML; JSON's strings, but for DEL in them, numbers and lists of them are TOML as well."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

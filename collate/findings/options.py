@@ -90,7 +90,7 @@ def _same_work(a: Cell, b: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
 def _has_steps(cell: Cell, work: Mapping[tuple[str, int], Work]) -> bool:
     """Whether the log counts any work, as one of scored choices does not."""
     samples = cell.rounds[0].answers().values()
-    return any(value is not None for s in samples for value in work.get((s["run_id"], s["index"]), ()))
+    return any(any(work.get((s["run_id"], s["index"]), ())) for s in samples)
 
 
 def _said(sample: Row) -> list[int] | list[float] | None:

@@ -46,8 +46,9 @@ def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
             continue
         rounding = samples * _half(share)
         if rounding < _TELLING and abs(share * samples - round(share * samples)) > rounding + 1e-6:
+            answers = "1 sample" if samples == 1 else f"{samples} samples"
             yield Doubt(
-                f"{subject.name(cell)}: an accuracy of {share:g} among {samples} samples would be "
+                f"{subject.name(cell)}: an accuracy of {share:g} among {answers} would be "
                 f"{share * samples:.2f} right answers",
                 "it belongs to another run, or counts parts of answers",
                 rounds_of(cell),

@@ -83,12 +83,19 @@ def labelled(run: Run, labels: Labels) -> Run:
     Raises:
         RawLogError: the log itself has another value.
     """
-    fields = {}
     for name, value in labels.items():
-        known = getattr(run, name) if name in _OF_RUN else run.conditions.get(name, run.options.get(name, UNKNOWN))
-        if known not in (UNKNOWN, value):
+        known = _known(run, name)
+        if known not in (None, UNKNOWN, (), value, (value,)):
             raise RawLogError(f"label {name}={value}: the log itself has {name} = {known}; leave the label out")
-        if name in _OF_RUN:
-            fields[name] = value
+    fields = {name: value for name, value in labels.items() if name in _OF_RUN}
     further = {name: value for name, value in labels.items() if name not in _OF_RUN}
     return run.model_copy(update={**fields, "conditions": {**further, **run.conditions}})
+
+
+def _known(run: Run, name: str) -> object:
+    """Return what a log has under a label's name: a condition, an option, or a field of the run or of its machine."""
+    for told in (run.conditions, run.options):
+        if name in told:
+            return told[name]
+    places = [run, run.sampling, *([run.environment] if run.environment else [])]
+    return next((getattr(place, name) for place in places if name in type(place).model_fields), None)

@@ -23,7 +23,7 @@ from ...core.sdk.logs.fields import Fields, flat
 from ...core.sdk.logs.json_files import read_each
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
-from .lm_eval_samples import LmEvalSamples
+from .lm_eval_samples import LmEvalSamples, generation_of
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
 _OWN_MODEL = "decodebench"
@@ -33,6 +33,7 @@ _READ = (
     "results", "groups", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "config",
     "date", "model_name", "model_name_sanitized", "pretty_env_info",
 )  # fmt: skip
+_FURTHER = ("git_hash", "chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
 _MODEL = ("pretrained", "model_path", "model", "path", "engine")
 
 
@@ -88,7 +89,8 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         task_version=None if version is None else str(version),
         samples=samples,
         batch_size=_batch_size(config),
-        conditions=_conditions(content, task),
+        **_generation(content, task),
+        chat=_chat(content),
         parameters=config.optional(config.count, "model_num_parameters") or None,
         environment=_environment(content),
         settings=settings,
@@ -104,15 +106,22 @@ def _batch_size(config: Fields) -> int | None:
     return int(text) if re.fullmatch("[1-9][0-9]{0,6}", text) else None
 
 
-def _conditions(content: Fields, task: str) -> dict[str, JsonValue]:
-    """Return what else the answers depend on: shots, how the task generates, seeds, the harness's commit, ..."""
-    told = flat(content.at("config").beyond(*_NO_CONDITIONS))
-    of_task = flat(content.at("configs", task).beyond("task", "metadata"), "task.")
-    shots = content.at("n-shot").content.get(task)
-    found = {"num_fewshot": shots, "git_hash": content.content.get("git_hash"), **told, **of_task}
-    names = ("chat_template_sha", "system_instruction_sha", "fewshot_as_multiturn")
-    found |= {name: content.content.get(name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+def _generation(content: Fields, task: str) -> dict[str, Any]:
+    """Return how the task generates, and what else the answers depend on: shots, seeds, the harness's commit, ..."""
+    of_task = content.at("configs", task)
+    told = of_task.content.get("generation_kwargs")
+    found = generation_of(told) if isinstance(told, dict) else {"conditions": {}}
+    shots = {"num_fewshot": content.at("n-shot").content.get(task)}
+    further = {name: content.content.get(name) for name in _FURTHER}
+    settings = flat(of_task.beyond("task", "metadata", "generation_kwargs"), "task.")
+    conditions = {**shots, **further, **flat(content.at("config").beyond(*_NO_CONDITIONS)), **settings}
+    known = {name: value for name, value in conditions.items() if value is not None}
+    return {**found, "conditions": {**known, **found["conditions"]}}
+
+
+def _chat(content: Fields) -> bool | None:
+    """Whether prompts were rendered by a chat template; None where the file does not say."""
+    return content.has("chat_template") if "chat_template" in content.content else None
 
 
 def _extra(content: Fields, task: str, metric: str) -> dict[str, JsonValue]:

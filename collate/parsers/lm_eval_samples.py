@@ -8,14 +8,14 @@ A line is a document under one of the task's filters: `doc_id`, `target`, `argum
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
-from ...core.sdk.logs.fields import Fields, flat
+from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import bare_run
 from ...core.sdk.logs.structure import holds
@@ -118,19 +118,25 @@ def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
 def _generation(row: Fields) -> dict[str, Any]:
     """Return how answers were generated, which every row of such a task has; nothing where choices were scored."""
     told = row.at("arguments").at("gen_args_0").content.get("arg_1") if _has_arguments(row) else None
-    if not isinstance(told, dict):
-        return {}
-    settings = Fields(row.path, row.line, told, "arguments.gen_args_0.arg_1.")
-    is_greedy = told.get("do_sample") is False
-    temperature = 0.0 if is_greedy else settings.optional(settings.number, "temperature")
-    stop = told.get("until")
+    return generation_of(told) if isinstance(told, dict) else {}
+
+
+def generation_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a run that the harness's settings of generation fill; the others are conditions."""
+    left = dict(told)
+    temperature, limit, stop = left.get("temperature"), left.get("max_gen_toks"), left.get("until")
+    found: dict[str, Any] = {}
+    if left.get("do_sample") is False:
+        found["sampling"] = RecordedSampling(temperature=0.0)
+    elif isinstance(temperature, int | float) and not isinstance(temperature, bool) and 0 <= temperature < 1e6:
+        found["sampling"] = RecordedSampling(temperature=left.pop("temperature"))
+    if isinstance(limit, int) and not isinstance(limit, bool) and 0 < limit <= MOST_TOKENS:
+        found["max_new_tokens"] = left.pop("max_gen_toks")
     texts = [stop] if isinstance(stop, str) else stop
-    return {
-        "sampling": RecordedSampling(temperature=temperature),
-        "max_new_tokens": settings.optional(settings.count, "max_gen_toks") or None,
-        "stop": tuple(map(str, texts)) if isinstance(texts, list) else None,
-        "conditions": flat(settings.beyond("do_sample", "temperature", "max_gen_toks", "until")),
-    }
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        found["stop"] = tuple(texts)
+        left.pop("until")
+    return {**found, "conditions": flat(left)}
 
 
 def _has_arguments(row: Fields) -> bool:

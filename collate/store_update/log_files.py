@@ -96,7 +96,7 @@ def log_files(folder: Path, reader: Reader) -> list[LogFile]:
     for path in _paths(folder):
         try:
             stat = path.stat()
-        except FileNotFoundError:  # a .part that was renamed a moment ago; the next collate finds it
+        except OSError:  # a .part that was renamed a moment ago, which the next collate finds; a link to nowhere
             continue
         if path.is_file():
             name = path.relative_to(folder).as_posix()

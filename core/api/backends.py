@@ -40,6 +40,11 @@ class OpenBackend:
         self.context_length = served.context_length
         self._served = served
 
+    @property
+    def clipped(self) -> int:
+        """Prompts so far that lost their beginning, since the context holds no more."""
+        return self._served.clipped
+
     def ask(self, asked: ServeRequest) -> list[Any]:
         """Return a value for each prompt of a request, see ``ServeRequest``.
 

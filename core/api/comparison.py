@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import result
-from ...viz.drawing.numbers import interval, percent, with_interval
+from ...viz.drawing.numbers import ratio_parts, share, with_interval
+from ...viz.terminal.captions import about_intervals
 from ..records.metrics import METRICS
 from .table import Table, html_table
 
@@ -51,13 +52,14 @@ class Comparison(result.Comparison):
 
     def _repr_html_(self) -> str:
         metric = METRICS[self.metric]
-        shown = [_shown(row, self.metric) for row in self.rows]
+        shown = [_shown(row, self) for row in self.rows]
         verdicts = [(_STYLE.get(row.verdict, ""), _STYLE.get(row.parity.verdict, "")) for row in self.rows]
         return html_table(
             ["cell", f"{metric.label}\n{metric.unit}", "ratio", "verdict", "same tokens", "accuracy", "rounds"],
             shown,
             title=f"{self.experiment}: {metric.label} against {self.baseline}",
-            notes=[f"warning: {text}" for text in self.warnings]
+            notes=list(about_intervals(self))
+            + [f"warning: {text}" for text in self.warnings]
             + [f"finding ({found.severity}): {found}" for found in self.findings],
             styles=[["", "", "", *words, "", ""] for words in verdicts],
         )
@@ -76,6 +78,9 @@ def _flat(row: ComparisonRow, metrics: list[str]) -> dict[str, Any]:
         "verdict": row.verdict,
         "p_value": row.p_value,
         **_ends("ratio", row.ratio),
+        "ratio_simultaneous_low": row.ratio_simultaneous.low,
+        "ratio_simultaneous_high": row.ratio_simultaneous.high,
+        "rounds_needed": row.rounds_needed,
         **_ends("ratio_geomean", row.ratio_geomean),
         "parity": row.parity.verdict,
         "identical": row.parity.identical,
@@ -90,16 +95,17 @@ def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _shown(row: ComparisonRow, metric: str) -> list[str]:
+def _shown(row: ComparisonRow, comparison: result.Comparison) -> list[str]:
+    metric = comparison.metric
     value = with_interval(row.metrics[metric], METRICS[metric].unit) if metric in row.metrics else ("n/a", "")
     accuracy = row.accuracy.value if row.accuracy else None
     has_parity = row.parity.verdict in ("identical", "ties only", "differs")
     return [
         row.cell.label,
         " ".join(value).strip(),
-        "" if row.verdict == "baseline" else " ".join(interval(row.ratio)).strip(),
+        "" if row.verdict == "baseline" else " ".join(ratio_parts(row, comparison.comparisons)),
         f"{row.verdict}, {row.failed} failed" if row.failed else row.verdict,
         f"{row.parity.verdict} {row.parity.identical}/{row.parity.compared}" if has_parity else row.parity.verdict,
-        "" if accuracy is None or accuracy.value is None else percent(accuracy.value),
+        "" if accuracy is None else " ".join(share(accuracy)).strip(),
         str(row.rounds),
     ]

@@ -16,6 +16,7 @@ from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
+from ..measure.machine.waiting import WhenBusy as WhenBusy
 from ..measure.plan import Plan, build, with_task_settings
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
@@ -105,11 +106,17 @@ class Measurement:
         return Runner(self.plan, self.matrix, self.registry, ModelCache(), output, display(progress))
 
     def run(
-        self, output: Path, *, fresh: bool = False, budget: Budget | None = None, progress: Reporter = None
+        self,
+        output: Path,
+        *,
+        fresh: bool = False,
+        budget: Budget | None = None,
+        when_busy: WhenBusy | None = None,
+        progress: Reporter = None,
     ) -> Experiment:
         """Measure what is missing, collate, score where greedy outputs diverge, compare; see ``run``."""
         runner = self.runner(output, progress)
-        report = runner.run(fresh=fresh, budget=budget or Budget())
+        report = runner.run(fresh=fresh, budget=budget or Budget(), when_busy=when_busy or WhenBusy())
         has_results = bool(report.done or report.kept) and not report.stopped
         if not has_results:
             return Experiment(output, report, None)
@@ -148,6 +155,7 @@ def run(
     output: str | Path = defaults.OUTPUT,
     fresh: bool = False,
     budget_s: float | None = None,
+    when_busy: WhenBusy | None = None,
     progress: Reporter = None,
     **settings: Any,  # noqa: ANN401 - the plan's model says which there are and of what type
 ) -> Experiment:
@@ -160,6 +168,8 @@ def run(
         output: the output folder.
         fresh: begin a new experiment instead of completing the one of the same name.
         budget_s: no further round of the matrix begins when it would end later than this; None: no limit.
+        when_busy: what to do where other work keeps the machine busy: ``WhenBusy(wait_s=600, refuses=True)`` waits for
+            ten minutes at most and then measures nothing; by default one line says so.
         progress: told how it goes: a function of one line such as ``print``, or a ``Progress``.
         **settings: without a plan ``backends``, ``quantisations``, ``devices`` (each a name or a list of names) and
             ``options`` (a value, or a list to sweep, by ``option`` or ``backend.option``); with and without one, every
@@ -169,8 +179,10 @@ def run(
     Raises:
         UsageError: an unknown name or setting, a value out of range, an output folder that another run is using.
         ModelError: a model cannot be found.
+        BusyError: the machine is busy, and ``when_busy`` refuses that.
     """
-    return planned(plan, settings).run(Path(output), fresh=fresh, budget=Budget(budget_s), progress=progress)
+    found = planned(plan, settings)
+    return found.run(Path(output), fresh=fresh, budget=Budget(budget_s), when_busy=when_busy, progress=progress)
 
 
 def display(progress: Reporter) -> Progress:

@@ -19,6 +19,7 @@ from ...collate.comparison.observations import choose_experiment, experiments
 from ...collate.findings import findings
 from ...collate.store_update.loading import Progress
 from ..errors import UsageError, unknown_name
+from ..measure.plan import check_experiment_name
 from ..records.store import Store
 from .comparison import Comparison
 from .plugins import installed_plugins
@@ -262,7 +263,7 @@ class Results:
         if not steady_state:
             yield self.store
             return
-        with Store.open(self.folder) as store:
+        with Store.open(self.store.path.parent) as store:
             store.leave_out_first_samples()
             yield store
 
@@ -332,8 +333,10 @@ def collate(
         progress, announce: as ``open`` takes them.
 
     Raises:
-        UsageError: the store cannot be opened for writing, or an unknown format.
+        UsageError: the store cannot be opened for writing, or an unknown format, or no name of an experiment.
     """
+    if intake is not None:
+        check_experiment_name(intake.experiment)  # it becomes a part of a path
     return read_logs(
         Path(folder), installed_plugins(), rebuild=rebuild, intake=intake, progress=progress, announce=announce
     )

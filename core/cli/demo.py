@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ from ..measure.progress import Progress
 from ..measure.runner import Budget
 from ..sdk.models import example_model
 from .output import CONTEXT, console, echo, json_option
+from .plan_flags import busy_options, when_busy
 from .run import conclude
 from .settings import check_config
 
@@ -40,9 +41,10 @@ _MOST_ROUNDS = 30
     help=f"Seconds to measure for, set-up not counted; {defaults.DEMO_MIN_ROUNDS} rounds run in any case.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
+@busy_options
 @json_option
 @click.pass_context
-def demo(ctx: click.Context, budget: float, output: Path, as_json: bool) -> int:
+def demo(ctx: click.Context, /, budget: float, output: Path, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
     """Compare every available backend on the built-in tiny models."""
     check_config(ctx)
     from ..api.experiment import measurement
@@ -53,7 +55,8 @@ def demo(ctx: click.Context, budget: float, output: Path, as_json: bool) -> int:
         echo(_announcement(plan, budget))
     progress = Progress(console(stderr=True))
     limit = Budget(budget, defaults.DEMO_MIN_ROUNDS)
-    experiment = measurement(plan).run(output, fresh=True, budget=limit, progress=progress)
+    found = measurement(plan)
+    experiment = found.run(output, fresh=True, budget=limit, when_busy=when_busy(flags), progress=progress)
     code = conclude(experiment, as_json=as_json)
     if experiment.report.done and not experiment.report.interrupted:
         for line in _files(experiment):

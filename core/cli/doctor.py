@@ -12,7 +12,8 @@ from pydantic import Field
 from ..api.plugins import installed_plugins
 from ..cache import default_root
 from ..host.availability import availability
-from ..measure.environment import capture
+from ..measure.machine.condition import look
+from ..measure.machine.environment import capture
 from ..records.schema import Record
 from .output import CONTEXT, json_option, print_json, print_table
 
@@ -39,7 +40,8 @@ def doctor(as_json: bool) -> None:
 
 
 def _machine() -> list[Check]:
-    environment = capture(anonymise=False)
+    condition = look(())
+    environment = capture(anonymise=False, is_quiet=not condition.passing)
     cache = default_root()
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
@@ -47,7 +49,6 @@ def _machine() -> list[Check]:
     largest = max(environment.memory_bandwidth, key=int, default=None)
     slowest = environment.memory_bandwidth[largest] if largest else 0.0
     is_governed = environment.governor not in (None, "performance")
-    busy = (environment.load_average or 0) > 0.5 * (environment.cores_used or 1)
     return [
         Check(what="Python", is_good=sys.version_info >= (3, 11), found=environment.python or ""),
         Check(
@@ -59,8 +60,10 @@ def _machine() -> list[Check]:
         Check(what="memory", is_good=True, found=f"{(environment.memory_bytes or 0) / 2**30:.1f} GiB"),
         Check(
             what="memory bandwidth (reading, best number of threads)",
-            is_good=True,
-            found=f"{slowest / 1e9:.0f} GB/s from DRAM, {fastest / 1e9:.0f} GB/s from cache",
+            is_good=environment.rates_are_quiet is not False,
+            found=f"{slowest / 1e9:.0f} GB/s from DRAM, {fastest / 1e9:.0f} GB/s from cache"
+            + ("" if environment.rates_are_quiet else ", measured beside other work"),
+            fix=None if environment.rates_are_quiet else "run `decodebench doctor` again on an idle machine",
         ),
         Check(what="GPU", is_good=True, found=", ".join(environment.gpu) or "none seen"),
         Check(
@@ -71,9 +74,9 @@ def _machine() -> list[Check]:
         ),
         Check(
             what="load of the machine",
-            is_good=not busy,
-            found=f"{environment.load_average} over the last minute",
-            fix="stop other work before measuring" if busy else None,
+            is_good=not condition.passing,
+            found="; ".join(condition.passing) or f"idle, {environment.load_average} over the last minute",
+            fix="stop other work before measuring, or run with --wait-idle" if condition.passing else None,
         ),
         Check(what="cache of prepared models", is_good=free > 2**30, found=f"{cache}, {free / 2**30:.1f} GiB free"),
     ]

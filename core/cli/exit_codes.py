@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DONE = 0
-FAILED = 1  # something measured failed, or could not be read or written now
+FAILED = 1  # something measured failed, or could not be measured, read or written now
 USAGE = 2  # bad usage or input
 GATE = 3  # a gate tripped, or parity is broken
 INTERRUPTED = 130

@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import click
 
-from ..errors import BackendError, DecodebenchError
+from ..errors import BackendError, BusyError, DecodebenchError
 from ..records.store_file import StoreTroubleError
 from . import exit_codes
 from .output import echo
@@ -46,7 +46,7 @@ _COMMANDS = {
     "plugins": ("plugins", "List, show, install, write and check plugins."),
     "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
-    "cache": ("prepare", "List or prune prepared models."),
+    "cache": ("prepare", "List or prune prepared models, with their sizes and ages."),
 }
 
 
@@ -181,7 +181,7 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return exit_codes.USAGE
-    except BackendError as error:
+    except (BackendError, BusyError) as error:
         echo(f"decodebench: {error}", err=True)
         return exit_codes.FAILED
     except StoreTroubleError as error:
@@ -189,6 +189,9 @@ def _run() -> int:
         return exit_codes.FAILED
     except DecodebenchError as error:
         echo(f"decodebench: {error}", err=True)
+        return exit_codes.USAGE
+    except RecursionError:
+        echo("decodebench: something that was read nests too deep to be taken in: simplify it", err=True)
         return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
         echo("decodebench: interrupted; everything finished so far is kept", err=True)

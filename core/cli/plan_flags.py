@@ -13,6 +13,7 @@ import click
 from ... import defaults
 from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
+from ..measure.machine.waiting import WhenBusy
 from ..sdk.sizes import Size
 from .output import json_option, options
 from .settings import is_given, is_set
@@ -43,6 +44,13 @@ run_options = options(
     click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
     click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."),
     json_option,
+)
+busy_options = options(
+    click.option("--wait-idle", is_flag=True, help="Wait until other work leaves the machine alone, then measure."),
+    click.option(
+        "--wait-limit", type=click.FloatRange(0), default=defaults.WAIT_IDLE_S, help="Seconds to wait at most."
+    ),
+    click.option("--strict", is_flag=True, help="Measure nothing on a machine that is busy or saves power."),
 )
 task_options = options(
     click.option("--task", metavar="NAME", help="Task that gives prompts and scores answers."),
@@ -83,9 +91,15 @@ measure_options = options(
     click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
+    busy_options,
     click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
     run_options,
 )
+
+
+def when_busy(flags: Mapping[str, Any]) -> WhenBusy:
+    """Return what the flags of ``busy_options`` say."""
+    return WhenBusy(flags["wait_limit"] if flags["wait_idle"] else 0.0, flags["strict"])
 
 
 def settings_of(ctx: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -142,3 +156,5 @@ def _value(text: str) -> Any:  # noqa: ANN401 - any TOML scalar
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except RecursionError as error:
+        raise UsageError(f"--set: a value of {len(text)} characters nests too deep") from error

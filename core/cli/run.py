@@ -12,7 +12,7 @@ from ..measure.progress import Progress
 from ..measure.runner import RunReport, describe_failures
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json, print_table
-from .plan_flags import matrix_options, measure_options, settings_of, span_of
+from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
 from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
         _show_matrix(found, flags["as_json"])
         return None
     progress = Progress(console(stderr=True), shows_log=flags["show_log"])
-    return found.run(flags["output"], fresh=not flags["resume"], progress=progress)
+    return found.run(flags["output"], fresh=not flags["resume"], when_busy=when_busy(flags), progress=progress)
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:

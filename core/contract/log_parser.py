@@ -44,8 +44,10 @@ class LogParser(ABC):
         """Yield each run of the file, followed by its samples and steps.
 
         The host fills ``experiment``, ``cell_id``, ``round`` and the provenance of each run: give ``""``, ``""``, 0 and
-        nothing. What the log does not tell is None; ``Run.notes`` says what was inferred. ``run_id`` must depend on
-        nothing but the file's name and content, so that a second import is seen as the same run.
+        nothing. What the log does not have is None, never a default; ``Run.notes`` says what was inferred. What it has
+        and no field is for goes to ``extra``, and to ``conditions`` where it says how the run was run: runs that agree
+        in all of that are rounds of one cell. ``Run.derived`` names sizes that follow from rounded figures. ``run_id``
+        must depend on nothing but the file's name and content, so that a second import is seen as the same run.
 
         Raises:
             RawLogError: the file cannot be read as this format; ``decodebench.core.sdk.logs.text.malformed`` makes one

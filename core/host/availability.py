@@ -11,6 +11,9 @@ def availability(backend: type[Backend]) -> Availability:
     """Return what ``backend.probe`` says; an exception becomes the reason why it is not available."""
     try:
         with traced("probe", f"backend {backend.name}"):
-            return backend.probe()
+            found = backend.probe()
+        if not isinstance(found.version, (str, type(None))):
+            raise TypeError(f"its version {found.version!r} is no text")
+        return found
     except Exception as error:  # noqa: BLE001 - the plugin boundary
         return Availability(False, reason=f"its probe failed: {described(error)}")

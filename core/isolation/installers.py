@@ -43,11 +43,13 @@ def install_command(specs: Specs, python: str | None = None) -> Command:
     """
     if python is None:
         inject = ["pipx", "inject", Path(sys.prefix).name]
-        plain = [[*inject, *specs.plain]] if specs.plain else []
+        plain = [[*inject, "--", *specs.plain]] if specs.plain else []
         editable = [[*inject, "--editable", *specs.editable]] if specs.editable else []
         added = [*_each("--with", specs.plain), *_each("--with-editable", specs.editable)]
         _check_ownership([*plain, *editable], added)
-    return [*_start("install", python or sys.executable), *specs.plain, *_each("--editable", specs.editable)]
+    flags = _each("--editable", specs.editable)
+    # What follows "--" is no option of the installer, whatever it begins with.
+    return [*_start("install", python or sys.executable), *flags, *(["--", *specs.plain] if specs.plain else [])]
 
 
 def uninstall_command(distribution: str) -> Command:
@@ -56,8 +58,8 @@ def uninstall_command(distribution: str) -> Command:
     Raises:
         UsageError: nothing may, or nothing can; says what to do.
     """
-    _check_ownership([["pipx", "uninject", Path(sys.prefix).name, distribution]], [])
-    return [*_start("uninstall", sys.executable), distribution]
+    _check_ownership([["pipx", "uninject", Path(sys.prefix).name, "--", distribution]], [])
+    return [*_start("uninstall", sys.executable), "--", distribution]
 
 
 def _start(action: str, python: str) -> Command:

@@ -83,6 +83,11 @@ def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     return {**registry.place(cell.backend.name), **what, **where}
 
 
+def takes_default_threads(cell: Cell) -> bool:
+    """Whether the cell's engine computes on the CPU and was not told with how many threads."""
+    return cell.device.startswith("cpu") and cell.expanded_options.get("n_threads") is None
+
+
 @dataclass(frozen=True)
 class Matrix:
     """All cells of a plan.

@@ -105,6 +105,24 @@ def latest_name(output: Path, name: str) -> str:
     return latest
 
 
+def stored_threads(output: Path, experiment: str, hostname: str | None) -> int | None:
+    """Return how many threads engines got by default in the first round of ``experiment`` on a host; None without one.
+
+    Before that was recorded, every core had one.
+
+    Raises:
+        UsageError: the system does not let a log be read now.
+    """
+    found = []
+    for _, head in _heads(output):
+        machine = head.get("environment")
+        if head.get("experiment") == experiment and isinstance(machine, dict) and machine.get("hostname") == hostname:
+            threads = machine.get("default_threads") or machine.get("cores_used")
+            if isinstance(threads, int) and threads > 0:
+                found.append((str(head.get("started_at")), threads))
+    return min(found)[1] if found else None
+
+
 def _heads(output: Path) -> Iterator[tuple[Path, Line]]:
     """Yield every raw log with its first line, where that is one.
 

@@ -47,6 +47,7 @@ class Job(Record):
     prepared: PreparedJob | None = None
     cache_root: Path | None = None
     memory_limit_bytes: int | None = None
+    default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
     # measure
     prompts: tuple[PromptJob, ...] = ()
     max_new_tokens: int = 1

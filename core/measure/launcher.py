@@ -9,18 +9,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 from ..errors import BackendError
 from ..isolation import worker_part
 from ..isolation.processes.channel import Channel, DeadlineError
+from ..isolation.processes.engine_text import engine_text_file
 from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
-from ..sdk.cores import cores
+from ..sdk.cores import THREADS_VARIABLE, cores
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -58,7 +60,7 @@ def run_worker(
 
     Args:
         job: what to do.
-        engine_text: file that takes what the engine prints; None drops it.
+        engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
         timeout_s: the process is killed after so many seconds.
         on_line: called with each line the worker sends, ``finish`` left out; raises ``LineError`` to refuse one.
         module: what the process runs; it speaks the worker's protocol.
@@ -70,8 +72,7 @@ def run_worker(
         KeyboardInterrupt: passed on after the worker was killed.
         OSError: from ``on_line`` (such as a full disk), after the worker was killed.
     """
-    text: BinaryIO | int = engine_text.open("wb") if engine_text else subprocess.DEVNULL
-    try:
+    with engine_text_file(engine_text) if engine_text else nullcontext(subprocess.DEVNULL) as text:
         try:
             channel = _start(job, module, text)
         except OSError as error:
@@ -80,11 +81,6 @@ def run_worker(
             return _converse(channel, job, timeout_s, on_line, engine_text)
         finally:
             channel.end()
-    finally:
-        if not isinstance(text, int):
-            text.close()
-        if engine_text is not None and engine_text.is_file() and engine_text.stat().st_size == 0:
-            engine_text.unlink()
 
 
 def request(job: Job, kind: type[M], timeout_s: float) -> M:
@@ -127,6 +123,7 @@ class Served:
 
     Attributes:
         context_length: of the model, in tokens.
+        clipped: prompts so far that lost their beginning, since the context holds no more.
 
     Raises:
         BackendError: the model cannot be loaded, or loading took too long.
@@ -134,6 +131,7 @@ class Served:
 
     def __init__(self, job: Job, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
+        self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
         try:
             self._channel = _start(job, WORKER, self._engine_text)
@@ -157,6 +155,7 @@ class Served:
         answer = self._next(Answer)
         if answer.error is not None:
             raise BackendError(answer.error)
+        self.clipped += answer.clipped
         return answer.values
 
     def _next(self, kind: type[M]) -> M:
@@ -249,7 +248,8 @@ def _last_line(file: Path | None) -> str:
 
 def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
-    threads = str(job.options.get("n_threads") or cores())
-    fixed = dict.fromkeys(_THREAD_VARIABLES, threads)
+    default = job.default_threads or cores()
+    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.options.get("n_threads") or default))
+    fixed[THREADS_VARIABLE] = str(default)
     own = worker_part.environment() if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

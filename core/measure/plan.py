@@ -67,7 +67,7 @@ def load_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read plan {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{file}: not UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
 from ..records.schema import SCHEMA_VERSION, Environment, Record, Sample, Sampling
 from .cells import Cell
+from .machine.environment import as_it_is_now
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
@@ -120,8 +120,8 @@ def _task_plugin(prompts: Prompts, registry: Registry) -> Mapping[str, JsonValue
 
 
 def _as_it_is_now(backend: type[Backend]) -> Mapping[str, Any]:
-    """Return what of the environment changes between rounds: the load, and the versions that the worker has."""
-    found: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 2)}
+    """Return what of the environment changes between rounds: load, power, heat, the versions that the worker has."""
+    found = as_it_is_now()
     if issubclass(backend, RemoteBackend):
         found |= {name: backend.description[name] for name in ("python", "packages")}
     return found

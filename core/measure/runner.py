@@ -26,12 +26,16 @@ from ..isolation.processes.messages import Prepared
 from ..records.log_content import LineError
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
-from .cells import Cell, Matrix, job_fields, schedule, workload_identity
-from .device_monitor import DeviceMonitor
-from .environment import capture
-from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, writable
+from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads, workload_identity
+from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, stored_threads, writable
 from .job import ContinuationJob, Job
 from .launcher import Outcome, request, run_worker
+from .machine.condition import look
+from .machine.cpu_load import CpuWatch
+from .machine.device_monitor import DeviceMonitor
+from .machine.environment import capture
+from .machine.threads import threads_beside
+from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
@@ -102,17 +106,20 @@ class Runner:
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self._prepared: dict[str, _Prepared] = {}
         self._environment: Environment | None = None
+        self._threads: int | None = None  # of engines that are not told a number
         self._order = 0
 
-    def run(self, *, fresh: bool = False, budget: Budget = Budget()) -> RunReport:
+    def run(self, *, fresh: bool = False, budget: Budget = Budget(), when_busy: WhenBusy | None = None) -> RunReport:
         """Run what is missing of the matrix.
 
         Args:
             fresh: begin a new experiment instead of completing the one of the same name.
             budget: how long to go on adding rounds.
+            when_busy: what to do where other work disturbs the machine.
 
         Raises:
             UsageError: the folder cannot be written to, or another run is writing to it.
+            BusyError: other work disturbs the machine, and that is to be refused.
         """
         writable(self.output)
         with locked(self.output):
@@ -125,12 +132,27 @@ class Runner:
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
+                    if report.kept < len(wanted):
+                        self._settle(experiment, when_busy or WhenBusy())
                     self._rounds(report, complete, len(wanted) - report.kept, budget)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
                     report.stopped = f"cannot write the log of {report.experiment} in {self.output}: {error.strerror}"
             return report
+
+    def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
+        """Look at the machine before anything is measured, and decide how many threads engines get."""
+        devices = [cell.device for cell in self.matrix.cells]
+        condition = settle(lambda: look(devices), when_busy, self.progress.say)
+        machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
+        stored = stored_threads(self.output, experiment, machine.hostname)
+        self._threads = stored or threads_beside(condition)
+        self._environment = machine.model_copy(update={"default_threads": self._threads})
+        if self._threads != condition.cores and any(takes_default_threads(cell) for cell in self.matrix.cells):
+            why = "as in the rounds that are there already" if stored else "this leaves room for what else runs"
+            counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
+            self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], missing: int, budget: Budget) -> None:
         for cell in self.matrix.cells:
@@ -186,23 +208,24 @@ class Runner:
 
     def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
         prepared = self.prepared(cell)
-        if self._environment is None:
-            self._environment = capture(anonymise=self.plan.anonymise)
+        assert self._environment is not None
         place = self.matrix.cells.index(cell)
         now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
         log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
         with log:
             log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
+            watch = CpuWatch()
             with DeviceMonitor(cell.device) as monitor:
                 outcome, wall_s, device_peak = self._execute(log, cell, prepared)
             end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, **monitor.figures()}
+            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, "other_cpus": watch.other_cpus(), **monitor.figures()}
             if device_peak is not None:  # the engine's own count leaves other processes out
                 end["peak_device_bytes"] = device_peak
             try:
                 log.add("end", end)
             except LineError as error:
-                outcome = Outcome("failed", f"figures of the round: {error}")
+                status = "failed" if outcome.status == "ok" else outcome.status
+                outcome = Outcome(status, f"figures of the round: {error}")
                 log.add("end", {"status": outcome.status, "reason": outcome.reason})
             log.close()
         if outcome.status == "interrupted":
@@ -272,6 +295,7 @@ class Runner:
             prepared=None if prepared is None else PreparedJob.of(prepared),
             cache_root=self.cache.root,
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
+            default_threads=self._threads,
             prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
             max_new_tokens=workload.token_limit,
             batch_size=workload.batch_size,

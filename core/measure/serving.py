@@ -1,7 +1,8 @@
 """The worker's end of a conversation: one loaded backend answers requests until its standard input ends.
 
 What is asked stands in ``ServeRequest``, a JSON line each; every line is answered by one ``answer`` line with
-``values``, or with ``error`` where that request failed and the next may not.
+``values`` and the number of prompts that were ``clipped``, or with ``error`` where that request failed and the next may
+not. A prompt that is too long for the context loses its beginning, as in lm-evaluation-harness.
 """
 
 from __future__ import annotations
@@ -24,25 +25,28 @@ def serve(session: Session) -> None:
     session.wire.send("serving", {"context_length": session.facts.context_length})
     for line in iter(sys.stdin.readline, ""):
         try:
-            session.wire.send("answer", {"values": _answers(session, ServeRequest.model_validate_json(line))})
+            values, clipped = _answers(session, ServeRequest.model_validate_json(line))
+            session.wire.send("answer", {"values": values, "clipped": clipped})
         except (SampleError, ModelError) as error:
             session.wire.send("answer", {"error": str(error)})
 
 
-def _answers(session: Session, asked: ServeRequest) -> list[Any]:
+def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:
+    """Return a value for each prompt, and how many prompts were clipped."""
     match asked.kind:
         case "score":
             pairs = zip(asked.prompts, asked.continuations, strict=True)
-            encoded = (encode_pair(session.codec, *pair, is_rendered=asked.is_rendered) for pair in pairs)
-            return [_likelihood([_scored(session, pair)]) for pair in encoded]
+            encoded = [encode_pair(session.codec, *pair, is_rendered=asked.is_rendered) for pair in pairs]
+            values = [_likelihood([_scored(session, pair)]) for pair in encoded]
+            return values, sum(len(pair) > session.facts.context_length for pair in encoded)
         case "rolling":
-            return [_rolling(session, text) for text in asked.prompts]
+            return [_rolling(session, text) for text in asked.prompts], 0
         case "generate":
             return _generated(session, asked)
 
 
 def _scored(session: Session, pair: Pair) -> Scores:
-    """Score a pair; a prompt that is too long loses its beginning, as in lm-evaluation-harness."""
+    """Score a pair, as much of its prompt as the context holds."""
     held, length = session.facts.context_length, len(pair.continuation_ids)
     if length >= held:
         raise ModelError(f"a continuation of {length} tokens; the model's context holds {held}")
@@ -80,15 +84,16 @@ def rolling_windows(tokens: Sequence[int], begin_id: int, size: int) -> Iterator
         done = end
 
 
-def _generated(session: Session, asked: ServeRequest) -> list[str]:
+def _generated(session: Session, asked: ServeRequest) -> tuple[list[str], int]:
     held, codec = session.facts.context_length, session.codec
     room = held - asked.max_new_tokens
     if room < 1:
         raise ModelError(f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {held}")
     encode = codec.encode_behind if asked.is_rendered else codec.encode
+    prompts = [encode(prompt) for prompt in asked.prompts]
     requests = [
-        session.sampled(encode(prompt)[-room:], asked.max_new_tokens, asked.sampling, row)
-        for row, prompt in enumerate(asked.prompts)
+        session.sampled(ids[-room:], asked.max_new_tokens, asked.sampling, row) for row, ids in enumerate(prompts)
     ]
     rows = session.generate(requests, asked.stop).rows
-    return [answer_of(request, row, codec.decode_behind) for request, row in zip(requests, rows, strict=True)]
+    texts = [answer_of(request, row, codec.decode_behind) for request, row in zip(requests, rows, strict=True)]
+    return texts, sum(len(ids) > room for ids in prompts)

@@ -86,13 +86,15 @@ def _object(value: Any) -> dict[str, JsonValue]:  # noqa: ANN401 - a JSON column
 
 
 def _further(run: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, Any] = {**_object(run.get("conditions")), **{name: run.get(name) for name in FURTHER}}
+    found: dict[str, Any] = {name: run.get(name) for name in FURTHER}
     found |= {name: value for name, value in _object(run.get("sampling")).items() if name != "seed"}
     machine = _object(run.get("environment"))
     found |= {name: machine.get(name, run.get(name)) for name in OF_MACHINE}
     if isinstance(found["gpu"], list | tuple):
         found["gpu"] = ", ".join(found["gpu"])
-    return {name: as_text(value) for name, value in found.items() if value not in (None, "")}
+    told = {**found, **_object(run.get("conditions"))}  # a label is named before what the log has
+    first = dict.fromkeys((*_object(run.get("conditions")), *found))
+    return {name: as_text(told[name]) for name in first if told[name] not in (None, "")}
 
 
 def as_text(value: JsonValue) -> str:

@@ -12,10 +12,13 @@ _FIELDS = (
     "backend", "backend_version", "plugin", "plugin_revision", "kind", "model", "model_hash", "size", "quantisation",
     "bits_per_weight", "parameters", "weight_bytes", "device", "options", "task", "task_version", "task_plugin",
     "task_plugin_revision", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
-    "ignore_eos", "chat", "system", "allow_clipped", "stop", "sampling", "first_step_is_prefill",
-    "conditions", "source_format",
+    "ignore_eos", "chat", "system", "allow_clipped", "stop", "stop_token_ids", "context_length", "sampling",
+    "first_step_is_prefill", "conditions", "source_format",
 )  # fmt: skip
-_MEASURED = {"username", "load_average", "memory_bandwidth", "memory_bandwidth_1_thread", "matrix_flops_per_s"}
+_MEASURED = {
+    *("username", "load_average", "on_battery", "cpu_temperature_c", "memory_bandwidth", "memory_bandwidth_1_thread"),
+    *("matrix_flops_per_s", "rates_are_quiet"),
+}
 """Of the environment: who ran it, and what was measured of the machine rather than set."""
 
 _RESULT = "published_"

@@ -61,6 +61,13 @@ class Environment(Record):
     git_commit: str | None = Field(None, description="commit of the working directory, when it is a git checkout")
     governor: str | None = Field(None, description="CPU frequency governor, where readable")
     load_average: float | None = Field(None, description="system load over one minute before the round")
+    on_battery: bool | None = Field(None, description="whether the machine ran on battery; None without one")
+    cpu_temperature_c: float | None = Field(
+        None, description="processor's hottest sensor before the round, in degrees Celsius, where readable"
+    )
+    default_threads: int | None = Field(
+        None, ge=1, description="threads of every engine that was not told a number, the same for a whole experiment"
+    )
     memory_bandwidth: Ladder = Field(
         {},
         description="bandwidth of reading with the best number of threads, in bytes/s by working-set bytes (as text), "
@@ -69,6 +76,9 @@ class Environment(Record):
     memory_bandwidth_1_thread: Ladder = Field({}, description="the same with one thread")
     matrix_flops_per_s: float | None = Field(
         None, gt=0, description="float32 matrix product with numpy's BLAS and all its threads, measured once per host"
+    )
+    rates_are_quiet: bool | None = Field(
+        None, description="whether bandwidth and matrix product were measured while nothing else kept the host busy"
     )
 
 
@@ -185,6 +195,10 @@ class Run(Record):
     device_use: float | None = Field(None, ge=0, le=1, description="mean share of time that the GPU was busy")
     device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
     device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
+    device_temperature_c: float | None = Field(None, description="highest temperature of the GPU, in degrees Celsius")
+    other_cpus: float | None = Field(
+        None, ge=0, description="CPUs that other processes kept busy over the round, of those that it may run on; mean"
+    )
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")

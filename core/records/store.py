@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import duckdb
 
 STORE_VERSION = 3
-_WAITING_BYTES = 32 * 2**20  # of added rows that are loaded together; bounds the memory of a large log
+# Of added rows that are loaded together. It bounds the memory of a large log, and keeps below the 32 MiB at which
+# DuckDB, whose buffer ends there, takes a file of JSON lines for malformed.
+_WAITING_BYTES = 8 * 2**20
 _FILL_FACTS = f"""
 INSERT INTO sample_facts BY NAME
 WITH runs AS (SELECT * FROM main.runs WHERE run_id IN (SELECT unnest($runs))),
@@ -76,6 +78,7 @@ class Store:
         self._waiting: dict[str, list[str]] = defaultdict(list)  # JSON lines by table
         self._waiting_bytes = 0
         self._fresh: list[str] = []  # runs without facts
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
     def open(cls, folder: Path, *, read_only: bool = True, file_name: str = FILE_NAME) -> Store:
@@ -144,9 +147,15 @@ class Store:
                 self.path, f"an older decodebench made it (store version {version} ({fingerprint}), {known})"
             )
 
+    def owns(self, scratch: tempfile.TemporaryDirectory[str]) -> None:
+        """Delete the folder that the file is in when it is closed."""
+        self._scratch = scratch
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def __enter__(self) -> Store:
         return self

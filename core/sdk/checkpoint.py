@@ -83,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: {path.name} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path}: expected a JSON object, found {type(value).__name__}")
@@ -117,7 +117,7 @@ def _read_header(path: Path) -> list[StoredTensor]:
             raise ModelError(f"{path}: cut off: {size} bytes, its header alone says {length} bytes")
         try:
             header = json.loads(handle.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: not a safetensors file (header is not JSON: {error})") from error
     header.pop("__metadata__", None)
     return [_stored(path, name, entry, 8 + length, size) for name, entry in header.items()]

@@ -1,15 +1,27 @@
-"""How many cores a process has."""
+"""How many cores a process has, and how many threads an engine takes on them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+THREADS_VARIABLE = "DECODEBENCH_WORKER_THREADS"
+"""Tells a worker how many threads its experiment gives to engines that were not told a number."""
+
+
+def default_threads() -> int:
+    """Return how many threads an engine takes that was not told a number.
+
+    Within an experiment that was decided before its first round, for all of them; elsewhere it is one for each core.
+    """
+    told = os.environ.get(THREADS_VARIABLE, "")
+    return int(told) if told.isdecimal() and int(told) else cores()
+
 
 def cores() -> int:
     """Return the number of physical cores this process may run on; hardware threads of one core count once.
 
-    It is the default thread count of every engine: two threads on one core slow a matrix product down.
+    More threads are no gain: two on one core slow a matrix product down.
     """
     if not hasattr(os, "sched_getaffinity"):
         import psutil

@@ -102,7 +102,7 @@ def _files_of(name: str, path: Path) -> list[Path]:
 def _architecture(config: Path) -> str | None:
     try:
         listed = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [None]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{config}: not a model configuration ({error})") from error
     return str(listed[0]) if listed[0] else None
 

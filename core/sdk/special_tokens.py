@@ -50,7 +50,7 @@ class SpecialTokens:
     """What a model's files say of its special tokens.
 
     Attributes:
-        texts: text of each token that has a role, by its name in ``ROLES``.
+        texts: text of each token that has a name, those of ``ROLES`` and what else the files name.
         ids: ids of those roles, as the files state them; several where a file lists several.
         control: id of every control token, by its text.
         ends: further ids that the files declare to end a generation.
@@ -113,14 +113,33 @@ class SpecialTokens:
 
 
 def _of_folder(folder: Path, control: Mapping[str, int]) -> SpecialTokens:
-    named = _read(folder / "special_tokens_map.json") | _read(folder / TOKENIZER_CONFIG)
-    texts = {role: text for role in ROLES if (text := text_of(named.get(role))) is not None}
+    texts = named_tokens(folder)
     ids = {role: (control[text],) for role, text in texts.items() if text in control}
     contents = [_read(folder / name) for name in (TOKENIZER_CONFIG, *_MODEL_FILES)]
     for role in _BEGINS:
         stated = [token for content in contents for token in _ids(content.get(f"{role}_id"))]
         ids[role] = tuple(dict.fromkeys([*ids.get(role, ()), *stated]))
     return SpecialTokens(texts, ids, control)
+
+
+def named_tokens(folder: Path) -> dict[str, str]:
+    """Return the text of every token that has a name, by it: the common roles first, then those of one model alone."""
+    config = tokenizer_config(folder)
+    extra = config.get("extra_special_tokens")
+    named = {key: value for key, value in config.items() if key.endswith("_token")}
+    named |= extra if isinstance(extra, dict) else {}
+    texts = {key: text for key in (*ROLES, *named) if (text := text_of(named.get(key))) is not None}
+    return {key: text for key, text in texts.items() if text}
+
+
+def tokenizer_config(folder: Path) -> dict[str, Any]:
+    """Return ``tokenizer_config.json``; an older one, without its added tokens, is overruled by another file.
+
+    Raises:
+        ModelError: one of the two is damaged.
+    """
+    config = _read(folder / TOKENIZER_CONFIG)
+    return config if "added_tokens_decoder" in config else config | _read(folder / "special_tokens_map.json")
 
 
 def text_of(token: object) -> str | None:
@@ -139,6 +158,6 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: not JSON ({error})") from error
     return content if isinstance(content, dict) else {}

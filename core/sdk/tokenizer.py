@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from ..contract.backend import Backend
 from ..errors import ModelError
 from .bpe_files import has_bpe_files, read_bpe_files
-from .checkpoint import read_json
-from .special_tokens import ROLES, TOKENIZER_CONFIG, SpecialTokens, text_of
+from .special_tokens import SpecialTokens, named_tokens, text_of, tokenizer_config
 
 if TYPE_CHECKING:
     import tokenizers
@@ -164,16 +163,12 @@ def _add_named(tokenizer: tokenizers.Tokenizer, folder: Path) -> None:
     """
     from tokenizers import AddedToken
 
-    file = folder / TOKENIZER_CONFIG
-    config = read_json(file) if file.is_file() else {}
-    others = [key for key in config if key.endswith("_token") and key not in ROLES]  # those of one model alone
-    roles = [config[key] for key in (*ROLES, *others) if key in config]
-    listed = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    if isinstance(listed, dict):
-        roles, listed = [*roles, *listed.values()], []
+    config = tokenizer_config(folder)
+    listed = config.get("extra_special_tokens") or config.get("additional_special_tokens")
+    further = [text for token in listed if (text := text_of(token))] if isinstance(listed, list) else []
     added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    named = [*map(text_of, roles), *(text for text in map(text_of, listed) if text not in added)]
-    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in named if text])
+    named = [*named_tokens(folder).values(), *(text for text in further if text not in added)]
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in named])
 
 
 def control_tokens(tokenizer: tokenizers.Tokenizer | None) -> dict[str, int]:

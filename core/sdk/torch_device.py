@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import BackendError
-from .cores import cores
+from .cores import default_threads
 
 
 def torch_devices() -> list[str]:
@@ -20,7 +20,7 @@ def start_torch(device: str, n_threads: int | None, devices: Sequence[str]) -> i
 
     Args:
         device: where the model will be.
-        n_threads: CPU threads; None: one per physical core.
+        n_threads: CPU threads; None: the default number.
         devices: those that there are.
 
     Raises:
@@ -28,7 +28,7 @@ def start_torch(device: str, n_threads: int | None, devices: Sequence[str]) -> i
     """
     import torch
 
-    threads = n_threads or cores()
+    threads = n_threads or default_threads()
     torch.set_num_threads(threads)
     if device not in devices:
         raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(devices)}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...core.sdk.checkpoint import Checkpoint
 from ...core.sdk.torch_layers.kv_cache import KeyValueCache
 from ...core.sdk.torch_layers.layer_tensors import layer_reader
-from ...core.sdk.torch_layers.matrix import Matrix
+from ...core.sdk.torch_layers.matrix import Matrix, joined
 from ...core.sdk.torch_layers.norm import Norm
 from ...core.sdk.torch_layers.place import Place
 from ...core.sdk.torch_layers.rotary import Rotary, rotate
@@ -111,9 +111,10 @@ class Draft:
 
 def _context_projection(read: Callable[[int, str], Tensor | None], layers: int, is_packed: bool) -> Matrix:
     """Join the key and value projections of all layers: the context is the same for each."""
-    import torch
 
-    names = [(index, f"self_attn.{part}_proj") for index in range(layers) for part in "kv"]
-    weights = [weight for index, name in names if (weight := read(index, f"{name}.weight")) is not None]
-    biases = [bias for index, name in names if (bias := read(index, f"{name}.bias")) is not None]
-    return Matrix(torch.cat(weights), torch.cat(biases) if len(biases) == len(names) else None, is_packed=is_packed)
+    def read_any(name: str) -> Tensor | None:
+        layer, _, own = name.partition(".")
+        return read(int(layer), own)
+
+    names = [f"{index}.self_attn.{part}_proj" for index in range(layers) for part in "kv"]
+    return joined(read_any, names, is_packed=is_packed)

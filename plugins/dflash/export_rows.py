@@ -48,6 +48,7 @@ def result_rows(run: Run, baseline: Run | None) -> Iterator[Json]:
             **_row_options(run),
             "baseline": _result(baseline, other) if baseline and other else None,
             run.method: _result(run, sample),
+            **sample.row["extra"],
         }
 
 

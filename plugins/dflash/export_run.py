@@ -181,7 +181,8 @@ def _load_run(store: Store, row: Json) -> Run:
     for sample in store.dicts(
         "SELECT * FROM samples WHERE run_id = ? AND NOT is_warmup AND status = 'ok' ORDER BY \"index\"", [row["run_id"]]
     ):
-        sample["engine"] = json.loads(sample["engine"]) if sample["engine"] else {}
+        for name in ("engine", "extra"):
+            sample[name] = json.loads(sample[name]) if sample[name] else {}
         prompt = str(sample["sample_id"] or sample["prompt_hash"] or sample["index"])
         own = steps.get(sample["index"], [])
         run.samples[prompt, seen[prompt]] = Sample(sample, own[0] if own else None, own[1:])

@@ -34,7 +34,7 @@ class DFlashOptions(BackendOptions):
     # numbers
     dtype: DType = Field("float32", description="number format of weights and activations")
     compile: bool = Field(False, description="torch.compile for both networks; needs a C++ compiler")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
     # loop
     block_size: int | None = Field(
         None, ge=1, description="positions per cycle, anchor included; None: the draft's; 1: no draft"

@@ -25,7 +25,7 @@ class DraftTargetOptions(BackendOptions):
     target_backend: Engine = Field("auto", description="engine of an embedded target, likewise")
     dtype: DType = Field("float32", description="number format of weights and activations, of draft and target")
     compile: bool = Field(False, description="torch.compile for both networks; needs a C++ compiler")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
     # drafting
     drafter: DrafterName = Field("model", description="who drafts: the draft model, or n-gram matches in the text")
     num_draft_tokens: int = Field(5, ge=0, description="K: tokens of a draft; 0: the target alone, with the same loop")

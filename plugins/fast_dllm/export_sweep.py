@@ -27,7 +27,8 @@ GROUP BY m.experiment, m.cell_id ORDER BY m.experiment, block_length, steps, m.c
 def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """Write ``<experiment>.csv``. Accuracy is a share from 0 to 1, throughput in tokens/s with the prefill.
 
-    Where no number of steps was asked for, the column holds the number of blocks, its smallest legal value.
+    Where no number of steps was asked for, the column holds the number of blocks, its smallest legal value; it is empty
+    where a log has neither steps nor the limit that tells the number of blocks.
 
     Raises:
         UsageError: there is no finished round of the backend.
@@ -38,8 +39,8 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     tables: dict[str, list[list[object]]] = {}
     for row in rows:
         block = row["block_length"]
-        steps = row["steps"] or (-(-row["canvas"] // block) if block else None)
-        name = f"B{block}_S{steps}"
+        steps = row["steps"] or (-(-row["canvas"] // block) if block and row["canvas"] else None)
+        name = "_".join(f"{letter}{value}" for letter, value in (("B", block), ("S", steps)) if value is not None)
         line = [name, block, steps, row["accuracy"], row["throughput"]]
         tables.setdefault(row["experiment"], []).append(["" if value is None else value for value in line])
     return [write_whole(folder / f"{own_path_part(name)}.csv", _csv(lines)) for name, lines in tables.items()]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ...core.contract.backend import BackendOptions
+from ...core.records.workload import LATER
 
 DEFAULT_THRESHOLD = 0.9
 """Where no commit rule is asked for: the threshold of the published runs."""
@@ -18,7 +19,7 @@ Subset = Literal["first", "middle", "last"]
 
 def _later(default: Any, description: str, **bounds: Any) -> Any:  # noqa: ANN401 - as Field
     """Declare an option that came after others: at its default it is not in a cell's identity, so ids stay."""
-    return Field(default, description=description, exclude_if=lambda value: value == default, **bounds)
+    return Field(default, description=description, json_schema_extra=LATER, **bounds)
 
 
 class FastDllmOptions(BackendOptions):
@@ -29,7 +30,7 @@ class FastDllmOptions(BackendOptions):
         "float32", description="number format of weights and activations"
     )
     compile: bool = Field(False, description="torch.compile; needs a C++ compiler")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
     # canvas
     block_length: int | None = Field(
         None,

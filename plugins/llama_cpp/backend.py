@@ -86,7 +86,7 @@ class LlamaCppBackend(Backend):
         """Load the GGUF file and make a context."""
         import llama_cpp
 
-        from ...core.sdk.cores import cores
+        from ...core.sdk.cores import default_threads
         from .decode_bytes import kv_bytes_per_token, read_weight_bytes
         from .devices import check_layers
         from .engine import load_model
@@ -96,7 +96,7 @@ class LlamaCppBackend(Backend):
         check_layers(device, options.n_gpu_layers)
         extra_buffers = use_extra_buffers(options.extra_buffers, ModelCache().root)
         self._options, self._device = options, device
-        self._n_threads = options.n_threads or cores()
+        self._n_threads = options.n_threads or default_threads()
         self._model = load_model(model.path, device, options, extra_buffers)
         self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._trained_ctx = llama_cpp.llama_model_n_ctx_train(self._model)

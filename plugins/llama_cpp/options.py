@@ -16,7 +16,7 @@ class LlamaCppOptions(BackendOptions):
     """What llama.cpp lets one choose and what changes its speed."""
 
     n_threads: int | None = Field(
-        None, ge=1, description="CPU threads for prefill and decode; by default the physical cores we may use"
+        None, ge=1, description="CPU threads for prefill and decode; by default one per physical core that is free"
     )
     n_batch: int = Field(2048, ge=1, description="prompt tokens handed to the engine in one call")
     n_ubatch: int = Field(512, ge=1, description="prompt tokens the engine computes at once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from ...core.records.serving import ServeRequest
 from ...core.sdk.chat.template import ChatTemplate
 
 NAME = "decodebench"
+_LOG = logging.getLogger("lm_eval")  # whose lines the harness shows
 _SCORED_TOGETHER = 16  # requests between two entries of the cache and two steps of the progress bar
 
 
@@ -137,7 +139,12 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
                 bar.update(len(batch))
 
     def _ask(self, kind: Literal["score", "rolling", "generate"], **asked: Any) -> list[Any]:  # noqa: ANN401
-        return self._opened.ask(ServeRequest(kind=kind, **asked))
+        before = self._opened.clipped
+        values = self._opened.ask(ServeRequest(kind=kind, **asked))
+        if self._opened.clipped > before:
+            held = self._opened.context_length
+            _LOG.warning("%d prompts so far lost their beginning: the context holds %d", self._opened.clipped, held)
+        return values
 
     def _needs_scores(self) -> None:
         if "score" not in self._opened.backend.supports:
@@ -172,6 +179,7 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
         """Return what the harness's result file tells of the model."""
         return {
             "decodebench_backend": self._opened.backend.name,
+            "prompts_clipped": self._opened.clipped,
             "backend_version": self._opened.backend.probe().version,
             "model_dtype": self._opened.quantisation,
             "model_sha": self._opened.model.content_hash,

@@ -12,7 +12,7 @@ from ...core.contract.backend import Availability, Backend, BackendOptions, Capa
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.batches import only_request
-from ...core.sdk.cores import cores
+from ...core.sdk.cores import default_threads
 from ...core.sdk.packages import probe_packages
 from . import stock
 from .options import MlcOptions
@@ -194,7 +194,7 @@ def _engine_of(options: BackendOptions) -> str:
 def _use_threads(options: BackendOptions) -> int:
     """Set what TVM reads once, at its first parallel loop, before it is imported."""
     assert isinstance(options, MlcOptions)
-    threads = options.n_threads or cores()
+    threads = options.n_threads or default_threads()
     os.environ["TVM_NUM_THREADS"] = str(threads)
     os.environ["TVM_BIND_THREADS"] = "0"  # the runner, not the engine, decides where threads run
     return threads

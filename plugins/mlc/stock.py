@@ -6,16 +6,20 @@ engine is stepped by hand: every step hands over the token ids of its forward pa
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ... import BackendError, ModelCache, ModelError
 from ...core.contract.generation import Request, Step
 from ...core.contract.model import ResolvedModel
+from ...core.sdk.checkpoint import read_json
+from ...core.sdk.decoder_config import rope_type
 from .config import CHAT_CONFIG, is_mlc_folder
 from .quantisations import OWN
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 _LIBRARY = "model-lib.so"
+_CONVERTER_VERSION = "2"  # raised whenever what is handed to the commands changes
+_SPARE_POSITIONS = 256
+_SILENT_STEPS = 64
 _INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-nightly-cpu mlc-ai-nightly-cpu (or -cu1xx for CUDA)"
 KINDS = ("cuda", "rocm", "metal", "vulkan", "opencl")
 """Devices that MLC-LLM compiles for beside the CPU, in its own words."""
@@ -61,14 +68,41 @@ def folder(model: ResolvedModel, quantisation: str, device: str, cache: ModelCac
             for file in source.iterdir():
                 (target / file.name).symlink_to(file.resolve())
         else:
-            config = str(source / "config.json")
-            _run("gen_config", config, "--quantization", quantisation, "--conv-template", "LM", "-o", str(target))
-            _run("convert_weight", config, "--quantization", quantisation, "-o", str(target))
+            with TemporaryDirectory() as scratch:
+                config = str(link_for_mlc(source, Path(scratch)))
+                _run("gen_config", config, "--quantization", quantisation, "--conv-template", "LM", "-o", str(target))
+                _run("convert_weight", config, "--quantization", quantisation, "-o", str(target))
         kind = device.partition(":")[0]
         _run("compile", str(target / CHAT_CONFIG), "--device", kind, "-o", str(target / _LIBRARY))
 
-    key = ("mlc_llm", quantisation, device, model.content_hash, _version())
+    key = ("mlc_llm", _CONVERTER_VERSION, quantisation, device, model.content_hash, _version())
     return cache.entry(f"mlc-llm-{model.path.name}-{quantisation}", *key, build=build)
+
+
+def link_for_mlc(source: Path, folder: Path) -> Path:
+    """Fill a folder with links to a checkpoint and a configuration that MLC-LLM reads right; return the latter.
+
+    MLC-LLM reads ``rope_theta`` and ``rope_scaling`` at the top, where transformers 5 writes ``rope_parameters``: Qwen
+    models would fail there, and Llama models be rotated by the default.
+
+    Raises:
+        ModelError: rotary scaling that the model's class in MLC-LLM has no field for, and would leave out.
+    """
+    file = source / "config.json"
+    config = read_json(file)
+    name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+    rope, family = config.get(name) or {}, config.get("model_type")
+    kind = rope_type(rope)
+    if kind != "default" and family != "llama":
+        raise ModelError(f"{file}: {name} of type {kind!r} is not supported: MLC-LLM's {family} has no rotary scaling")
+    config["rope_theta"] = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
+    config["rope_scaling"] = {**rope, "rope_type": kind} if kind != "default" else None
+    for other in source.iterdir():
+        if other.name != file.name:
+            (folder / other.name).symlink_to(other.resolve())
+    written = folder / file.name
+    written.write_text(json.dumps({key: value for key, value in config.items() if key != "rope_parameters"}))
+    return written
 
 
 def _version() -> str:
@@ -97,13 +131,18 @@ class StockEngine:
         from mlc_llm.serve.sync_engine import SyncMLCEngine
 
         self._arrived: list[int] = []
+        self._finish: str | None = None
         self._count = 0
+        context = int(read_json(path / CHAT_CONFIG)["context_window_size"])
         self._engine: Any = SyncMLCEngine(
             str(path),
             device,
             model_lib=str(path / _LIBRARY),
             mode="interactive",
-            engine_config=EngineConfig(prefix_cache_mode="disable", verbose=False),
+            # with no more pages than the context the engine finds none near its end, and prefills for every token
+            engine_config=EngineConfig(
+                prefix_cache_mode="disable", verbose=False, max_total_sequence_length=context + _SPARE_POSITIONS
+            ),
             request_stream_callback=self._take,
         )
 
@@ -111,17 +150,22 @@ class StockEngine:
         """Continue one prompt; the stop token is committed, so the engine itself never stops at one.
 
         Raises:
-            BackendError: top-k sampling, which this engine lacks.
+            BackendError: top-k sampling, which this engine lacks, or the engine ended or stalled before the output did.
         """
         if request.top_k > 0:
             raise BackendError("MLC-LLM has no top-k sampling; use engine=tvm or top_k=0")
         self._count += 1
-        name = str(self._count)
+        name, self._finish = str(self._count), None
         self._engine.add_request(self._request(name, request))
         left = request.max_new_tokens
+        silent, most_silent = 0, _SILENT_STEPS + len(request.prompt_ids)  # no chunk of a prefill is below one token
         try:
             while left:
                 self._engine.step()
+                silent = 0 if self._arrived else silent + 1
+                if not self._arrived and (self._finish is not None or silent > most_silent):
+                    why = f"ended it ({self._finish})" if self._finish else f"gave nothing in {silent} steps"
+                    raise BackendError(f"MLC-LLM {why} with {left} of {request.max_new_tokens} tokens to go")
                 while self._arrived and left:
                     token = self._arrived.pop(0)
                     left -= 1
@@ -152,6 +196,7 @@ class StockEngine:
         for output in outputs:
             _, streams = output.unpack()
             self._arrived.extend(streams[0].delta_token_ids)
+            self._finish = streams[0].finish_reason or self._finish
 
     def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
         """Raise ``BackendError``: the engine gives no logits of a given sequence."""

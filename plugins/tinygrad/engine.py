@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import BackendError
-from ...core.sdk.cores import cores
+from ...core.sdk.cores import default_threads
 from .availability import compiler_fix, has_compiler
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def start(device: str, options: TinygradOptions) -> int:
     Raises:
         BackendError: the device or the renderer cannot be used, or tinygrad runs with other threads already.
     """
-    threads = options.n_threads or cores()
+    threads = options.n_threads or default_threads()
     os.environ["CPU_COUNT"] = str(threads)
     # Unpacked GGUF weights stay float32: rounded to half, as tinygrad does otherwise, they are no longer the file's.
     os.environ["HALF"] = "0"

@@ -11,7 +11,7 @@ class TinygradOptions(BackendOptions):
     """What tinygrad lets one choose and what changes its speed."""
 
     n_threads: int | None = Field(
-        None, ge=1, description="CPU threads of a kernel; by default the physical cores we may use"
+        None, ge=1, description="CPU threads of a kernel; by default one per physical core that is free"
     )
     jit: bool = Field(True, description="replay captured kernels; without it every step is scheduled anew")
     beam: int = Field(

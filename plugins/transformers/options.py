@@ -18,7 +18,7 @@ class TransformersOptions(BackendOptions):
     attention: Literal["sdpa", "eager"] = Field("sdpa", description="fused attention, or plain matrix products")
     cache: Literal["dynamic", "static"] = Field("dynamic", description="KV cache that grows, or is allocated once")
     compile: bool = Field(False, description="torch.compile for decode steps; needs cache=static and a C++ compiler")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default the physical cores we may use")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
 
     @model_validator(mode="after")
     def _check(self) -> TransformersOptions:

@@ -15,6 +15,9 @@ def test_an_open_backend_answers_each_prompt(plugins):
         answers = opened.ask(asked)
         assert len(answers) == 2 and all(isinstance(answer, str) for answer in answers)
         assert opened.ask(asked) == answers
+        assert opened.clipped == 0
+        opened.ask(asked.model_copy(update={"prompts": ("1 " * 2 * opened.context_length, "2 + 2 =")}))
+        assert opened.clipped == 1
 
 
 def test_one_cell_is_opened_and_no_more(plugins):

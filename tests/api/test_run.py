@@ -24,7 +24,7 @@ def test_progress_is_told_a_line_at_a_time_by_the_names_of_the_table(measured):
     experiment, told, _ = measured
     names = [row.cell.label for row in experiment.comparison.rows]
     assert names == ["faulty f32", "faulty f32 step_s=0.002"]
-    assert len(told) == 4
+    assert len([line for line in told if line.startswith("[")]) == 4  # others are about a busy machine
     for name in names:
         assert sum(f"] {name}, round " in line for line in told) == 2, told
 

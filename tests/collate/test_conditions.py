@@ -31,13 +31,14 @@ OUTCOMES = {
     "run_id", "experiment", "cell_id", "round", "order", "cell_index", "started_at", "conditions_hash", "derived",
     "changed_options", "status", "reason", "prepare_s", "import_s", "load_s", "wall_s", "read_weight_bytes",
     "kv_bytes_per_token", "peak_rss_bytes", "peak_device_bytes", "device_use", "device_clock_hz",
-    "device_other_processes", "energy_j", "notes", "totals", "sessions", "extra", "source_file", "source_line",
-    "parser", "parser_plugin", "parser_plugin_revision", "source_format",
+    "device_other_processes", "device_temperature_c", "other_cpus", "energy_j", "notes", "totals", "sessions", "extra",
+    "source_file", "source_line", "parser", "parser_plugin", "parser_plugin_revision", "source_format",
 }  # fmt: skip
 """Fields of a run that say what came out, or where the record is from; every other one says how it was run."""
 
 MEASURED = {
-    "username", "load_average", "memory_bandwidth", "memory_bandwidth_1_thread", "matrix_flops_per_s",
+    "username", "load_average", "on_battery", "cpu_temperature_c", "memory_bandwidth", "memory_bandwidth_1_thread",
+    "matrix_flops_per_s", "rates_are_quiet",
 }  # fmt: skip
 
 
@@ -66,7 +67,9 @@ VALUES = {
     "seed": [None, 0, 1], "samples": [None, 4, 8], "attempts": [None, 1, 2], "warmup": [None, 0, 1],
     "max_new_tokens": [None, 64, 128], "batch_size": [None, 1, 4], "depth": [None, 0, 512],
     "ignore_eos": [None, False, True], "chat": [None, False, True], "stop": [None, (), ("a",)],
-    "first_step_is_prefill": [None, False, True], "conditions": [{}, {"stack": "rocm6"}, {"stack": "rocm7"}],
+    "system": [None, "Be brief."], "allow_clipped": [None, False, True], "stop_token_ids": [None, (2,), (2, 3)],
+    "context_length": [None, 2048, 4096], "first_step_is_prefill": [None, False, True],
+    "conditions": [{}, {"stack": "rocm6"}, {"stack": "rocm7"}],
     "sampling": [
         RecordedSampling(),
         RecordedSampling(temperature=0.0),
@@ -218,6 +221,17 @@ def test_a_label_against_what_a_log_has_is_refused_and_one_for_what_it_has_not_f
     assert rows(tmp_path / "b", "SELECT model, conditions FROM runs") == [{"model": "llama", "conditions": "{}"}]
 
 
+@pytest.mark.parametrize(("name", "value", "is_refused"), [("gpu", "H100", False), ("cpu_model", "H100", True)])
+def test_a_label_of_the_machine_is_held_against_the_log_and_named(tmp_path, name, value, is_refused):
+    problems = stored(tmp_path / "o", [bench(tmp_path, "a.json", {"cpu_info": "EPYC"})], **{name: value}).problems
+    assert bool(problems) is is_refused
+    if not is_refused:
+        stored(tmp_path / "o", [bench(tmp_path, "b.json", {"cpu_info": "EPYC", "test_time": "2"})], gpu="A100")
+        with Store.open(tmp_path / "o") as store:
+            labels = sorted(row.cell.label for row in compare(store).rows)
+        assert [label.split()[-1] for label in labels] == ["gpu=A100", "gpu=H100"]
+
+
 def test_logs_of_unknown_models_are_kept_apart_unless_they_are_labelled(tmp_path):
     log = json.loads((DATA / "vllm" / "latency.json").read_text())
     for at in range(2):
@@ -326,6 +340,28 @@ def test_what_a_log_has_besides_comes_back_in_exports(cli, tmp_path):
     silent = ("seed", "warmup", "max_new_tokens", "attempts", "depth", "chat", "stop")
     assert {runs["arc_easy"][name] for name in silent} == {None}
     assert {value for value in runs["arc_easy"]["sampling"].values()} == {None}
+
+
+def test_how_the_harness_generated_is_in_the_record(tmp_path):
+    content = json.loads((DATA / "lm_eval" / "results_2026-08-21T10-11-12.123456.json").read_text())
+    kwargs = {"until": ["\n"], "do_sample": True, "temperature": 0.6, "max_gen_toks": 256, "min_p": 0.1}
+    content["configs"]["arc_easy"]["generation_kwargs"] = kwargs
+    paths = []
+    for at, change in enumerate(
+        ({}, {"temperature": 0.7}, {"do_sample": False}, {"max_gen_toks": "many"}, {"min_p": 0.2})
+    ):
+        content["configs"]["arc_easy"]["generation_kwargs"] = kwargs | change
+        paths.append(tmp_path / f"results_{at}.json")
+        paths[-1].write_text(json.dumps(content | {"chat_template": None, "date": 1787307072.5 + at}))
+    assert stored(tmp_path / "o", paths).problems == ()
+    found = rows(tmp_path / "o", "SELECT * FROM runs ORDER BY started_at")
+    temperatures = [json.loads(row["sampling"])["temperature"] for row in found]
+    assert (temperatures, [row["max_new_tokens"] for row in found]) == (
+        [0.6, 0.7, 0.0, 0.6, 0.6],
+        [256, 256, 256, None, 256],
+    )
+    assert {(tuple(row["stop"]), row["chat"]) for row in found} == {(("\n",), False)}
+    assert len({row["cell_id"] for row in found}) == 5
 
 
 @pytest.fixture(scope="module")

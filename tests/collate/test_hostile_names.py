@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 import types
 import typing
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +19,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+import decodebench
+from decodebench.collate.comparison.reproduce import plan_toml
+from decodebench.collate.parsers.foreign import Intake
+from decodebench.core.api.results import collate
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 
 PAYLOAD = (
@@ -114,6 +119,20 @@ def test_what_commands_print_acts_on_no_terminal(cli, folder, command):
 def test_json_keeps_every_character(cli, folder):
     rows = checked(cli("query", "SELECT model, options FROM runs", folder, "--json")).json["rows"]
     assert all(row[0] == PAYLOAD and PAYLOAD in json.loads(row[1]) for row in rows)
+
+
+def test_the_plan_that_measures_again_is_toml(folder):
+    with decodebench.open(folder) as results:
+        plan = tomllib.loads(plan_toml(results.store, PAYLOAD))
+    assert plan["name"] == PAYLOAD and plan["cells"][0]["options"][PAYLOAD] == PAYLOAD
+
+
+def test_an_import_stays_in_its_folder(tmp_path):
+    (tmp_path / "log.csv").write_text("a,b\n1,2\n")
+    intake = Intake([tmp_path / "log.csv"], "../../../escaped")
+    with pytest.raises(decodebench.UsageError, match="experiment name"):
+        collate(tmp_path / "a" / "b" / "out", intake=intake)
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv"}
 
 
 FORMATS = ("csv", "parquet", "json", "llm-d", "dflash", "fast-dllm-summary", "diffusion-sweep", "gsm8k-benchmark")

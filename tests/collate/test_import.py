@@ -115,7 +115,7 @@ def test_the_real_logs_become_runs_with_their_provenance(tmp_path):
         "SELECT quantisation, status, hostname, source_format, parser, experiment, round, source_file, "
         "(SELECT count(*) FROM steps t WHERE t.run_id = r.run_id) FROM runs r ORDER BY quantisation",
     )
-    host = ("softmacs", "tinygrad", "tinygrad/2", "imported", 0)
+    host = ("softmacs", "tinygrad", "tinygrad/3", "imported", 0)
     paths = [f"raw/imported/imported/tinygrad/{digest}/{path.name}" for digest, path in (
         ("e66fe95ccd5c", FLOAT16), ("b07bbdc35177", CRASHED), ("8875bfa9cf00", NF4)
     )]  # fmt: skip

@@ -69,9 +69,15 @@ def test_twelve_equal_cells_give_less_than_one_finding(store, rounds):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("rounds", [2, 3, 5, 10, 20])
-@pytest.mark.parametrize("noise", [launch_noise, heavy_tails])
-def test_twelve_equal_cells_give_less_than_one_finding_whatever_the_noise(store, rounds, noise):
-    assert found_on_average(store, rounds, 400, noise) < (0.15 if noise is launch_noise else 1)
+def test_twelve_equal_cells_rarely_give_a_finding(store, rounds):
+    assert found_on_average(store, rounds, 400, launch_noise) < 0.15
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("rounds", "most"), [(2, 0.3), (3, 0.5), (5, 0.9), (10, 1.2), (20, 1.2)])
+def test_outliers_of_heavy_tails_are_one_finding(store, rounds, most):
+    """Some of 240 rounds do stand apart then; they are told in one line."""
+    assert found_on_average(store, rounds, 100, heavy_tails) < most
 
 
 def test_one_noisy_cell_is_found_and_named_alone(store):

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from decodebench.core.measure.bandwidth import MachineRates, machine_rates
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.bandwidth import MachineRates, machine_rates
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.sdk.cores import cores
 
 DRAM = str(2**28)
@@ -29,6 +29,13 @@ def rates(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DECODEBENCH_CACHE", str(cache))
         return machine_rates("host", cores())
+
+
+@pytest.fixture
+def quiet_rates(rates):
+    if not rates.rates_are_quiet:
+        pytest.skip("others kept the machine busy while its rates were measured, as the rates say")
+    return rates
 
 
 def fastest(work, times=5) -> float:
@@ -53,16 +60,16 @@ def test_more_threads_are_never_slower_than_the_best_of_them(rates):
     assert all(rates.memory_bandwidth[size] >= rate for size, rate in rates.memory_bandwidth_1_thread.items())
 
 
-def test_one_thread_reads_what_a_plain_pass_over_an_array_reads(rates):
+def test_one_thread_reads_what_a_plain_pass_over_an_array_reads(quiet_rates):
     array = np.ones(2**28 // 4, np.int32)
     plain = array.nbytes / fastest(array.max)
-    assert 0.4 < rates.memory_bandwidth_1_thread[DRAM] / plain < 2.5
+    assert 0.4 < quiet_rates.memory_bandwidth_1_thread[DRAM] / plain < 2.5
 
 
-def test_the_matrix_rate_is_that_of_a_plain_product(rates):
+def test_the_matrix_rate_is_that_of_a_plain_product(quiet_rates):
     a = np.ones((1024, 1024), np.float32)
     plain = 2 * 1024**3 / fastest(lambda: a @ a)
-    assert 0.3 < rates.matrix_flops_per_s / plain < 5
+    assert 0.3 < quiet_rates.matrix_flops_per_s / plain < 5
 
 
 def test_a_host_is_measured_once(rates):

@@ -90,6 +90,22 @@ def test_the_template_is_the_one_that_transformers_takes(tmp_path, entry, files,
     assert ChatTemplate.read(folder).render(CHATS[0]) == expected == rendered_by_transformers(theirs, CHATS[0])
 
 
+@pytest.mark.parametrize("has_decoder", [False, True])
+@pytest.mark.parametrize(
+    "config", [{}, {"image_token": "<image>"}, {"extra_special_tokens": {"audio_token": "<audio>"}}], ids=str
+)
+def test_tokens_have_the_names_that_transformers_gives_them(tmp_path, config, has_decoder):
+    names = ("bos_token", "unk_token", "image_token", "audio_token", "extra_special_tokens")
+    template = "|".join(f"{{{{ {name} }}}}" for name in names)
+    if has_decoder:  # then the older file does not count
+        flags = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+        config = config | {"added_tokens_decoder": {"462": {"content": "<|endoftext|>", "special": True, **flags}}}
+    folder = model_folder(tmp_path / "model", chat_template=template, **config)
+    (folder / "special_tokens_map.json").write_text(json.dumps({"unk_token": "<older>"}))
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    assert ChatTemplate.read(folder).render(CHATS[0]) == rendered_by_transformers(theirs, CHATS[0])
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

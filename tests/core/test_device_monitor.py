@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from decodebench.core.measure.device_monitor import DeviceMonitor
+from decodebench.core.measure.machine.device_monitor import DeviceMonitor
 
 
 def has_gpu() -> bool:

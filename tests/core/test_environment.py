@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from decodebench.core.measure.environment import capture
+from decodebench.core.measure.machine.environment import capture
 from decodebench.core.sdk.cores import cores
 
 

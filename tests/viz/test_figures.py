@@ -222,6 +222,17 @@ def test_missing_data_are_named_instead_of_an_empty_axis(tmp_path):
     assert not list(tmp_path.rglob("*.png"))
 
 
+def test_more_cells_than_a_figure_can_tell_apart_are_counted(tmp_path, monkeypatch):
+    class Full:
+        def query(self, sql, params=None):
+            return ["cell_id"], [["a"]]
+
+    monkeypatch.setattr("decodebench.viz.plot._MOST_CELLS", 1)
+    many = EMPTY.model_copy(update={"rows": (None, None)})
+    with pytest.raises(MissingDataError, match="has 2 cells, more than the 1 that a figure can tell apart"):
+        plot(Full(), [backend_comparison.FIGURE], many, tmp_path / "out", "png")
+
+
 def test_an_unknown_figure_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'backend_comparison'"):
         choose(decodebench_figures(), ["backend_comparson"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...collate.comparison.result import Estimate
+from ...collate.comparison.result import ComparisonRow, Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -72,6 +72,21 @@ def interval(estimate: Estimate) -> tuple[str, str]:
     if estimate.low is None or estimate.high is None:
         return ratio_text(estimate.value), ""
     return ratio_text(estimate.value), f"[{ratio_text(estimate.low)}, {ratio_text(estimate.high)}]"
+
+
+def ratio_parts(row: ComparisonRow, comparisons: int) -> list[str]:
+    """Return a row's ratio, its interval and, of several comparisons, the starred one that holds for all of them."""
+    together = interval(row.ratio_simultaneous)[1] if comparisons > 1 else ""
+    return [part for part in (*interval(row.ratio), together and f"{together}*") if part]
+
+
+def share(estimate: Estimate) -> tuple[str, str]:
+    """Return a share in per cent and its ``[low, high]`` apart; both may be empty."""
+    if estimate.value is None:
+        return "", ""
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value), ""
+    return percent(estimate.value), f"[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
 
 
 def ratio_text(value: float) -> str:

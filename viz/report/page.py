@@ -250,7 +250,8 @@ def _facts(environment: dict[str, Any]) -> dict[str, str]:
     return {
         name.replace("_", " "): _words(value)
         for name, value in shown.items()
-        if not name.startswith("memory_bandwidth") and name != "load_average"  # the latter is another one every round
+        if not name.startswith("memory_bandwidth")
+        and name not in ("load_average", "cpu_temperature_c")  # which are others every round
     }
 
 

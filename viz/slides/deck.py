@@ -221,7 +221,7 @@ def _environment(store: Store, experiment: str) -> tuple[Fact, ...]:
     sql = "SELECT environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at LIMIT 1"
     text = _one(store, sql, experiment)
     content: dict[str, Any] = json.loads(text) if text else {}
-    left_out = ("memory_bandwidth", "memory_bandwidth_1_thread", "load_average", "username")
+    left_out = ("memory_bandwidth", "memory_bandwidth_1_thread", "load_average", "cpu_temperature_c", "username")
     return tuple(
         Fact(name=name.replace("_", " "), value=_words(name, value))
         for name, value in content.items()

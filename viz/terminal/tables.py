@@ -15,11 +15,20 @@ from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Di
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
-from ..drawing.numbers import by_unit, digits, divergence_text, interval, percent, with_interval
+from ..drawing.numbers import (
+    by_unit,
+    digits,
+    divergence_text,
+    on_two_lines,
+    percent,
+    ratio_parts,
+    share,
+    with_interval,
+)
 from ..drawing.series import name_few
+from .captions import about_intervals
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
-_SPEAKS_OF = {"rounds": "for these prompts", "prompts": "for other prompts of their kind too"}
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
 _PARITY_STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
 _DETAILS = (
@@ -126,20 +135,13 @@ def _table(comparison: Comparison) -> Table:
         table.add_row(
             _plain(row.cell.label),
             "\n".join(part for part in value if part),
-            "" if is_baseline else _ratio(row, comparison.comparisons),
+            "" if is_baseline else "\n".join(ratio_parts(row, comparison.comparisons)),
             Text(_verdict(row), style=_VERDICT_STYLE.get(row.verdict, "")),
             Text(_parity(row.parity), style=_PARITY_STYLE.get(row.parity.verdict, "")),
             _accuracy(row.accuracy),
             str(row.rounds),
         )
     return table
-
-
-def _ratio(row: ComparisonRow, comparisons: int) -> str:
-    """Return the ratio, its interval and, of several comparisons, the starred one that holds for all of them."""
-    value, alone = interval(row.ratio)
-    together = interval(row.ratio_simultaneous)[1] if comparisons > 1 else ""
-    return "\n".join(part for part in (value, alone, together and f"{together}*") if part)
 
 
 def _short(label: str) -> str:
@@ -165,11 +167,7 @@ def _accuracy(accuracy: Accuracy | None) -> str:
 
 
 def _share(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return ""
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    return f"{percent(estimate.value)}\n[{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return on_two_lines(share(estimate))
 
 
 def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
@@ -204,42 +202,8 @@ def _has(row: ComparisonRow, name: str) -> bool:
     return name in row.metrics and row.metrics[name].value is not None
 
 
-def _about_intervals(comparison: Comparison) -> Iterator[RenderableType]:
-    yield Text(
-        f"ratio: above 1 is better than {comparison.baseline}; means are geometric; 95 % intervals over n rounds, each "
-        f"in a process of its own, {_SPEAKS_OF[comparison.over]}; differences below {percent(comparison.min_effect)} "
-        "count as equivalent",
-        style="dim",
-    )
-    if comparison.comparisons > 1:
-        yield Text(
-            f"*: intervals that hold for all {comparison.comparisons} comparisons at once with 95 % confidence, "
-            f"{comparison.correction}; verdicts follow them",
-            style="dim",
-        )
-    if any(row.ratio.n == 2 and row.ratio.low is not None for row in comparison.rows):
-        yield Text("two rounds: their intervals are of little use; measure five and more", style="dim")
-    if any(row.verdict == "not tested" for row in comparison.rows):
-        yield Text("not tested: one round has no interval", style="dim")
-    if needed := sorted({row.rounds_needed for row in comparison.rows if _is_open(row) and row.rounds_needed}):
-        count = f"{needed[0]}" if len(needed) == 1 else f"{needed[0]} to {needed[-1]}"
-        yield Text(
-            f"no difference shown: about {count} rounds, by the ratios' own scatter, would narrow a 95 % interval down "
-            f"to {percent(comparison.min_effect)}",
-            style="dim",
-        )
-    problems = sorted({row.accuracy.value.n for row in comparison.rows if row.accuracy and row.accuracy.value.n})
-    if problems:
-        count = f"{problems[0]}" if len(problems) == 1 else f"{problems[0]} to {problems[-1]}"
-        yield Text(f"accuracy: its 95 % interval is over n = {count} problems, each counted once", style="dim")
-
-
-def _is_open(row: ComparisonRow) -> bool:
-    return row.verdict == "no difference shown"
-
-
 def _notes(comparison: Comparison) -> Iterator[RenderableType]:
-    yield from _about_intervals(comparison)
+    yield from (Text(line, style="dim") for line in about_intervals(comparison))
     unlike: dict[str, list[str]] = {}
     for row in comparison.rows:
         if row.parity.divergences:

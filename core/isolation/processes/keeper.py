@@ -22,7 +22,7 @@ _IS_LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CANNOT_START = 127  # as a shell says it
 _OWN_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-_AGAIN_S = 0.02  # until the dead are looked for once more; killing takes effect a moment later
+_AGAIN_S, _RARELY_S = 0.02, 1.0  # until the dead are looked for once more, twice as long each time
 
 
 def main() -> None:
@@ -105,6 +105,7 @@ def _reap(worker: int) -> int | None:
 
 def _end_family(worker: int, wake: int) -> None:
     """Kill every process below this one, again and again until there is none: new ones may come meanwhile."""
+    pause_s = _AGAIN_S  # one that cannot be killed, such as another user's, must not keep a core busy
     while True:
         _kill_family(worker)
         try:
@@ -112,7 +113,8 @@ def _end_family(worker: int, wake: int) -> None:
                 pass
         except ChildProcessError:
             return
-        select.select([wake], [], [], _AGAIN_S)
+        select.select([wake], [], [], pause_s)
+        pause_s = min(2 * pause_s, _RARELY_S)
         with suppress(BlockingIOError):
             os.read(wake, 4096)
 

@@ -82,6 +82,7 @@ class Answer(Record):
     """A line of a conversation: a value for each prompt, or why there is none."""
 
     values: list[JsonValue] = []
+    clipped: int = Field(0, ge=0)
     error: str | None = None
 
 

@@ -17,11 +17,12 @@ from ...errors import ModelError, UsageError, unknown_name
 from ..checkpoint import read_json
 from ..gguf.metadata import find_gguf, read_metadata
 from ..special_tokens import ROLES, TOKENIZER_CONFIG, SpecialTokens
-from . import renderer
 
 Messages = Sequence[tuple[str, str]]
 """Turns of a conversation: role and content."""
 
+_SECONDS = 10  # a render takes milliseconds
+_RENDERER = Path(__file__).with_name("renderer.py")
 _OWN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 
 
@@ -31,7 +32,7 @@ class ChatTemplate:
     Args:
         path: the model's, for messages.
         source: Jinja source.
-        tokens: text of each special token that has a role, by its name in ``ROLES``.
+        tokens: text of each special token that has a name, such as ``bos_token``, by it.
     """
 
     def __init__(self, path: Path, source: str, tokens: Mapping[str, str]) -> None:
@@ -111,7 +112,7 @@ class ChatTemplate:
         if not line:
             ended, self._process = process.wait(), None
             is_late = ended == -signal.SIGALRM
-            why = f"it takes longer than {renderer.SECONDS} s" if is_late else f"its process ended with status {ended}"
+            why = f"it takes longer than {_SECONDS} s" if is_late else f"its process ended with status {ended}"
             raise ModelError(f"{self.path}: its chat template cannot be rendered: {why}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -121,7 +122,7 @@ class ChatTemplate:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", renderer.__file__],
+                [sys.executable, "-I", _RENDERER, str(_SECONDS)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

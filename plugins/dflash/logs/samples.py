@@ -53,9 +53,11 @@ _METHOD_OPTIONS: _Readers = {
     "candidate_block_sizes": Fields.counts,
     "round_block_sizes": Fields.counts,
 }
+_METHODS = ("speculative", "dynamic", "multiround")
 _SCHEDULERS = {"ewma_performance": "ewma"}  # name in older files -> name since
 _SUMMARIES = ("profile_summary", "seed_summary", "candidate_summary")
 _WHERE = ("rank", "dataset_row_idx", "turn_index", "local_batch_idx")
+_OF_ROW = ("dataset", "prompt_text", "input_text", "baseline", *_METHODS, *_WHERE)
 _MISSING = ("model", "draft", "machine", "sampling", "times of single tokens", "token ids")
 
 
@@ -126,7 +128,7 @@ def _results(row: Fields) -> Iterator[_Result]:
     baseline = row.inner("baseline") if row.has("baseline") else None
     if baseline:
         yield _result("baseline", BASELINE, row, baseline)
-    methods = [name for name in ("speculative", "dynamic", "multiround") if row.has(name)]
+    methods = [name for name in _METHODS if row.has(name)]
     if not (baseline or methods):
         raise row.fail("speculative", "the row has neither a baseline nor a method's result")
     for name in methods:
@@ -302,6 +304,7 @@ def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Ite
         finish=finish,
         duration_s=wall_s,
         engine=_counters(result, ttft_s, wall_s),
+        extra=row.beyond(*_OF_ROW, *_ROW_OPTIONS),
     )
     if result.tokens:
         yield RecordedStep(run_id=run_id, sample=index, index=0, t_s=ttft_s, step_s=ttft_s, tokens=1, forwards=1)

@@ -77,8 +77,7 @@ class Settings:
         elif self.samplers:
             further["samplers"] = [", ".join(f"{k} = {v}" for k, v in one.items()) for one in self.samplers]
         if len(self.limits) > 1 or limit == -1:
-            limits: list[JsonValue] = [*sorted(self.limits)]
-            further["n_predict"] = limits
+            further["n_predict"] = [*sorted(self.limits)]
         extra: dict[str, JsonValue] = {"sampler_seeds": list(self.seeds)} if self.seeds else {}
         return {**found, "conditions": further, "extra": extra}
 

@@ -309,3 +309,15 @@ def test_what_the_backend_decodes_comes_back(cli, tmp_path):
     assert cli("collate", tmp_path / "back", "--import", tmp_path / "files").code == 0
     own, back = (cli("query", DECODED, tmp_path / folder, "--json").json["rows"] for folder in ("own", "back"))
     assert len(own) == 4 and own == back
+
+
+def test_what_a_row_has_besides_comes_back(export, tmp_path):
+    rows = [json.loads(line) for line in (DATA / "benchmark_samples.jsonl").read_text().splitlines()]
+    further = {"slurm_job_id": "7", "vram_gb": {"peak": 30.5}}
+    source = tmp_path / "benchmark_samples.jsonl"
+    source.write_text("".join(json.dumps(row | further) + "\n" for row in rows))
+    logs = logs_of(source)
+    assert [sample.extra for log in logs for sample in log.samples] == [further] * 2 * len(rows)
+    for file in export(logs)["_samples.jsonl"]:
+        written = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [{name: row[name] for name in further} for row in written] == [further] * len(rows)

@@ -202,6 +202,16 @@ def test_what_is_exported_is_read_back_alike(tmp_path, cli):
     assert again == first
 
 
+def test_a_sweeps_table_has_empty_cells_where_the_log_has_no_steps(cli, tmp_path):
+    content = json.loads((DATA / "gsm8k" / "k2_last" / "summary.json").read_text())
+    content["model_args"]["bd_size"] = 32
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    collate(tmp_path / "o", all_plugins(), intake=Intake([tmp_path / "summary.json"]))
+    assert cli("export", tmp_path / "o", "--format", "diffusion-sweep").code == 0
+    header, row = ((tmp_path / "o" / "imported.csv").read_text()).splitlines()
+    assert row.split(",")[:3] == ["B32", "32", ""] and header.startswith("run_name,block_length,steps")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -9,8 +9,9 @@ import pytest
 
 from decodebench import BackendError, ModelError
 from decodebench.plugins.mlc.backend import MlcBackend
+from decodebench.plugins.mlc.stock import link_for_mlc
 
-from ..models import TINY, resolve, save_checkpoint
+from ..models import LINEAR, LLAMA3, TINY, resolve, save_checkpoint
 
 
 def prepare(path, cache, quantisation="q0f32", device="cpu"):
@@ -106,3 +107,15 @@ def test_a_tvm_without_llvm_is_told(monkeypatch):
     with pytest.raises(BackendError, match="built without LLVM"):
         compiler._target()
     compiler._target.cache_clear()
+
+
+def test_mlc_llm_gets_rotary_parameters_where_it_reads_them(tmp_path):
+    source = save_checkpoint(tmp_path / "llama", "Llama", rope_parameters=LLAMA3 | {"rope_theta": 500000.0})
+    (tmp_path / "links").mkdir()
+    config = json.loads(link_for_mlc(source, tmp_path / "links").read_text())
+    assert config["rope_theta"] == 500000.0 and "rope_parameters" not in config
+    assert config["rope_scaling"]["rope_type"] == "llama3" and config["rope_scaling"]["factor"] == LLAMA3["factor"]
+    assert (tmp_path / "links" / "model.safetensors").resolve() == (source / "model.safetensors").resolve()
+    qwen = save_checkpoint(tmp_path / "qwen", "Qwen3", rope_parameters=LINEAR)
+    with pytest.raises(ModelError, match="rope_parameters of type 'linear' is not supported: MLC-LLM's qwen3"):
+        link_for_mlc(qwen, tmp_path / "links")

@@ -12,25 +12,27 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..host.provenance import packages
-from ..records.schema import Environment
-from ..sdk.cores import cores
+from ...host.provenance import packages
+from ...records.schema import Environment
+from ...sdk.cores import cores
 from .bandwidth import machine_rates
+from .condition import governor, on_battery, temperature_c
 
 _FLAGS_THAT_MATTER = re.compile(r"avx|amx|f16c|fma|sse4_2|neon|asimd|sve|i8mm|bf16|dotprod|vnni|hypervisor")
 
 
-def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
+def capture(*, anonymise: bool, with_bandwidth: bool = True, is_quiet: bool = False) -> Environment:
     """Describe this machine.
 
     Args:
         anonymise: put hashes in place of host and user name.
         with_bandwidth: include memory bandwidth and matrix rate, measured (under two seconds) the first time on a host.
+        is_quiet: whether others leave the machine alone now: what was measured beside other work is measured again.
     """
     host, user = platform.node(), _user()
-    rates: dict[str, Any] = (
-        machine_rates(_hide(host + str(_cpu_model())), cores()).model_dump() if with_bandwidth else {}
-    )
+    rates: dict[str, Any] = {}
+    if with_bandwidth:
+        rates = machine_rates(_hide(host + str(_cpu_model())), cores(), is_quiet=is_quiet).model_dump()
     gpus, driver = _gpus()
     return Environment(
         hostname=_hide(host) if anonymise else host,
@@ -47,10 +49,19 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True) -> Environment:
         python=platform.python_version(),
         packages=packages(),
         git_commit=_git_commit(),
-        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        load_average=round(os.getloadavg()[0], 2),
+        **as_it_is_now(),
         **rates,
     )
+
+
+def as_it_is_now() -> dict[str, Any]:
+    """Return the fields of ``Environment`` that may change from round to round; reading them takes milliseconds."""
+    return {
+        "governor": governor(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "on_battery": on_battery(),
+        "cpu_temperature_c": temperature_c(),
+    }
 
 
 def _user() -> str:

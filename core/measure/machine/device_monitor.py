@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU did during a round, by NVML: memory, use, clock, energy, and who else was there."""
+"""What an NVIDIA GPU did during a round, by NVML: memory, use, clock, heat, energy, and who else was there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ _PERIOD_S = 0.5  # rare enough to cost the worker nothing
 _CUDA = re.compile(r"^(?:cuda|nv)(?::(\d+))?$")
 
 
+def other_processes(device: str) -> int | None:
+    """Return how many processes use a GPU now; None for what is no NVIDIA device, and without NVML."""
+    with DeviceMonitor(device) as monitor:
+        return monitor.others
+
+
 class DeviceMonitor:
     """Watches one GPU while its block runs; any other device, or a machine without NVML, leaves no figures.
 
@@ -18,6 +24,9 @@ class DeviceMonitor:
 
     Args:
         device: as the backend names it: ``cuda:0``, ``cuda``, ``nv``, ``cpu``, ...
+
+    Attributes:
+        others: processes on the device when the block began; None where nothing is watched.
     """
 
     def __init__(self, device: str) -> None:
@@ -30,12 +39,13 @@ class DeviceMonitor:
         self._memory: list[int] = []
         self._use: list[int] = []
         self._clock_mhz: list[int] = []
-        self._others = 0
+        self._temperature_c: list[int] = []
+        self.others: int | None = None
         self._energy_mj: int | None = None
 
     def __enter__(self) -> Self:
         if self._index is not None and self._open(self._index):
-            self._others = len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+            self.others = len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
             self._energy_mj = self._energy()
             self._thread.start()
         return self
@@ -57,8 +67,9 @@ class DeviceMonitor:
             "peak_device_bytes": max(self._memory, default=None),
             "device_use": sum(self._use) / (100 * len(self._use)) if self._use else None,
             "device_clock_hz": 1e6 * sum(self._clock_mhz) / len(self._clock_mhz) if self._clock_mhz else None,
+            "device_temperature_c": max(self._temperature_c, default=None),
             "energy_j": None if self._energy_mj is None else self._energy_mj / 1e3,
-            "device_other_processes": self._others,
+            "device_other_processes": self.others,
         }
 
     def _open(self, index: int) -> bool:
@@ -90,6 +101,7 @@ class DeviceMonitor:
                 self._memory.append(int(nvml.nvmlDeviceGetMemoryInfo(handle).used))
                 self._use.append(int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu))
                 self._clock_mhz.append(int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)))
+                self._temperature_c.append(int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)))
             except nvml.NVMLError:  # not told by this device; what is told stays
                 pass
             if self._end.wait(_PERIOD_S):

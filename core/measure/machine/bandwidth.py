@@ -12,13 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, ValidationError
 
-from ..cache import default_root
-from ..files import write_whole
-from ..records.schema import Ladder, Record
+from ...cache import default_root
+from ...files import write_whole
+from ...records.machine_load import is_busy
+from ...records.schema import Ladder, Record
+from ...sdk.cores import cores
+from .cpu_load import CpuWatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,23 +42,40 @@ class MachineRates(Record):
     memory_bandwidth: Ladder = Field(min_length=1)
     memory_bandwidth_1_thread: Ladder = Field(min_length=1)
     matrix_flops_per_s: PositiveFloat
+    rates_are_quiet: bool
 
 
-def machine_rates(host: str, threads: int) -> MachineRates:
+def machine_rates(host: str, threads: int, *, is_quiet: bool = False) -> MachineRates:
     """Return the host's rates: measured the first time (under two seconds), then read from the cache folder.
+
+    What was measured while others kept the host busy is marked, and measured again when they no longer do.
 
     Args:
         host: names the machine in the cache.
         threads: most threads to read with.
+        is_quiet: whether others leave the host alone now, so that to measure again makes sense.
     """
-    known = default_root() / f"rates-1-{host}-{threads}.json"
-    try:
-        return MachineRates.model_validate_json(known.read_bytes())
-    except (OSError, ValidationError):
-        pass  # there is none, or it was cut by a crash
-    rates = MachineRates(**bandwidth_ladders(threads), matrix_flops_per_s=matrix_flops_per_s())
-    write_whole(known, rates.model_dump_json())
+    file = default_root() / f"rates-2-{host}-{threads}.json"
+    known = _read(file)
+    if known is not None and (known.rates_are_quiet or not is_quiet):
+        return known
+    watch = CpuWatch()
+    rates = MachineRates(
+        **bandwidth_ladders(threads),
+        matrix_flops_per_s=matrix_flops_per_s(),
+        rates_are_quiet=not is_busy(watch.other_cpus(), cores()),
+    )
+    if known is not None and not rates.rates_are_quiet:
+        return known  # others came back
+    write_whole(file, rates.model_dump_json())
     return rates
+
+
+def _read(file: Path) -> MachineRates | None:
+    try:
+        return MachineRates.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None  # there is none, or it was cut by a crash
 
 
 def bandwidth_ladders(threads: int) -> dict[str, Ladder]:
