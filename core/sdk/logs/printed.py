@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ...records.raw_log import RawLogError
 _COLOUR = re.compile(
     r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
 )
+_AS_JSON = re.compile(r'\{[^\n{}]{0,500}"(?:log|MESSAGE)" ?: ?"')
 _SERVICE = re.compile(r"\s{0,20}(?:(\[\d{2,6}\]) |([\w.-]{1,64}) {0,40}\| )")
 _JOURNALED = re.compile(r"(?:^|\s)([\w./-]{1,64}\[\d{1,8}\])$")
 LEFT_OUT = "left out: "
@@ -21,10 +23,26 @@ _NAMED = 5  # pieces left out that notes name
 
 
 def unpainted(text: str) -> str:
-    """Return a text without colours, and of lines that were drawn over each other the last; lines keep their number."""
+    """Return a text without colours, and of lines that were drawn over each other the last; lines keep their number.
+
+    Of a log that a container's driver or the journal keeps as JSON, these are the lines that were printed.
+    """
+    if _AS_JSON.match(text):
+        text = "".join(_printed(line) for line in text.split("\n"))
     if "[" in text or "\x1b" in text:
         text = _COLOUR.sub("", text)
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")) if "\r" in text else text
+
+
+def _printed(line: str) -> str:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return f"{line}\n"
+    found = [entry[name] for name in ("log", "MESSAGE") if isinstance(entry, dict) and isinstance(entry.get(name), str)]
+    if not found:
+        return f"{line}\n"
+    return str(found[0]) if "log" in entry else f"{found[0]}\n"
 
 
 def left_out(path: Path, errors: Sequence[RawLogError]) -> tuple[str, ...]:
@@ -49,6 +67,8 @@ def processes(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
 
 
 def _process(line: str) -> str:
+    if "]" not in line and "| " not in line:
+        return ""
     start = line[:200]
     if "] " in start or "| " in start:
         if service := _SERVICE.match(start):

@@ -86,12 +86,10 @@ def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
         if part.is_cut:
             _take_cut(path, part.line, part.source, tests)
             return
-        if part.content is None and not _IS_TEST.search(part.source):
+        if part.content == {} or (part.content is None and not _IS_TEST.search(part.source)):
             continue
         try:
             fields = row_of(path, part)
-            if not fields.content:
-                raise malformed(path, part.line, "line", "an object without fields is no test")
             if _NAMES_OF_TESTS & set(fields.content):
                 tests.rows.append(_row_of(fields))
         except RawLogError as error:
@@ -143,6 +141,8 @@ def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
     names = [name.strip('"') for name in lines[begin].split(delimiter)]
     last = max(at for at, line in enumerate(lines) if line.strip())
     for at, line in enumerate(lines[begin + 1 :], start=begin + 1):
+        if not line.strip():
+            continue
         try:
             values = next(csv.reader([line], delimiter=delimiter, strict=True), [])
         except csv.Error as error:

@@ -152,7 +152,7 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
     test = _TEST.fullmatch(cells["test"])
     if not test or not any((test["n_prompt"], test["n_gen"])):
         raise malformed(path, line, "test", f"{cells['test'][:40]!r} is no test such as pp512, tg128 or pp512+tg128")
-    rate = _RATE.fullmatch(cells["t/s"])
+    rate = _RATE.fullmatch(cells["t/s"].replace("*", "").replace("`", ""))
     mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
     if not mean or "," in mean + deviation:
         raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")

@@ -92,7 +92,8 @@ def _is_valid(name: str, text: str) -> bool:
 def settings_of(lines: Sequence[str]) -> Settings:
     """Read the settings that some lines print."""
     found = Settings()
-    for at, line in enumerate(lines):
+    telling = ((at, line) for at, line in enumerate(lines) if "=" in line or ":" in line or "offloaded" in line)
+    for at, line in telling:
         if context := _CONTEXT.search(line):
             found.conditions[context[1]] = context[2]
         elif threads := _THREADS.search(line):

@@ -90,7 +90,8 @@ ROW = "| llama 7B Q4_0 | 3.56 GiB | 6.74 B | CUDA | 99 | {test} | {rate} |\n"
 @pytest.mark.parametrize(
     "rate",
     [
-        "131.42 ± 0.59", "**131.42 ± 0.59**", "131.42 ±   9", "131.42 ± -nan", "131.42 ± -nan(ind)", "131,42 ± 0,59",
+        "131.42 ± 0.59", "**131.42 ± 0.59**", "**131.42** ± 0.59",
+        "131.42 ±   9", "131.42 ± -nan", "131.42 ± -nan(ind)", "131,42 ± 0,59",
         "131.42 +/- 0.59", "131.42 Â± 0.59", "131.42 卤 0.59", "131.42 ﾂｱ 0.59", "131.42 ? 0.59", "`131.42`",
         "131.42 \ufffd 0.59", "131.42±0.59", "131.42 &plusmn; 0.59",
     ],
@@ -173,6 +174,19 @@ def test_a_time_that_is_none_costs_its_block_alone(tmp_path):
     path.write_text(text[:at] + " 12.x ms" + text[text.index(" ms", at) + 3 :])
     assert [s["prefill_s"] for s in content(path)[1:]] == [s["prefill_s"] for s in whole[2:]]
     assert any("field 'prompt eval time': '12.x'" in note for note in runs_of(path)[0].notes)
+
+
+@pytest.mark.parametrize("driver", ["json-file", "journal"])
+@pytest.mark.parametrize("name", ["llama_bench.md", "server.log"])
+def test_a_log_that_is_kept_as_json_is_what_was_printed(tmp_path, driver, name):
+    lines = (OURS / name).read_text().split("\n")
+    if driver == "json-file":
+        entries = [{"log": f"{line}\n", "stream": "stdout", "time": "2026-11-29T12:00:00.1Z"} for line in lines]
+    else:
+        entries = [{"_PID": "7", "PRIORITY": "6", "MESSAGE": line} for line in lines]
+    path = tmp_path / "container.log"
+    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    assert content(path) == content(OURS / name)
 
 
 PREFIX = st.sampled_from(
