@@ -44,7 +44,10 @@ def first_object(path: Path) -> Mapping[str, Any]:
 
     Empty where the file is no JSON, or is cut within that object.
     """
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
     return _first_object(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -75,7 +78,7 @@ def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any
         text = read_text(path)
         start = re.match(r"[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
-    except (RawLogError, ValueError, RecursionError):
+    except (RawLogError, OSError, ValueError, RecursionError):
         return {}
 
 
