@@ -20,10 +20,9 @@ from decodebench.core.sdk.logs.figures import Figure, gather
 DATA = Path(__file__).parents[1] / "data"
 PARSERS = all_plugins().log_parsers
 FILES = (
-    *sorted((DATA / "serving").iterdir()), *sorted((DATA / "mlx").iterdir()),
+    *(file for folder in ("serving", "mlx", "dflash_tools") for file in sorted((DATA / folder).iterdir())),
     DATA / "llama_cpp" / "batched.log", DATA / "llama_cpp" / "batched.jsonl", DATA / "llama_cpp" / "sweep.md",
-    DATA / "llama_cpp" / "llama-cli.txt", DATA / "dflash" / "client_console.md", DATA / "dflash" / "mlx_results.json",
-    DATA / "dflash" / "torch_console.log", DATA / "lm_eval" / "tables.md", DATA / "lm_eval" / "results_0.3.json",
+    DATA / "llama_cpp" / "llama-cli.txt", DATA / "lm_eval" / "tables.md", DATA / "lm_eval" / "results_0.3.json",
     DATA / "optimum_benchmark" / "benchmark_0.5.json",
 )  # fmt: skip
 
@@ -203,7 +202,7 @@ BETWEEN = st.lists(
 PAGES = [
     ("serving-console", "serving/sglang.txt"), ("serving-console", "serving/vllm_speculative.md"),
     ("ollama-verbose", "serving/ollama.txt"), ("mlx-lm", "mlx/generate.md"), ("mlx-lm-benchmark", "mlx/benchmark.txt"),
-    ("dflash-client-console", "dflash/client_console.md"), ("llama-batched-bench", "llama_cpp/sweep.md"),
+    ("dflash-client-console", "dflash_tools/client_console.md"), ("llama-batched-bench", "llama_cpp/sweep.md"),
     ("lm-eval-table", "lm_eval/tables.md"), ("llama-cli", "llama_cpp/llama-cli.txt"),
 ]  # fmt: skip
 
