@@ -42,10 +42,13 @@ def text_of(path: Path) -> str:
 def first_object(path: Path) -> Mapping[str, Any]:
     """Return the first JSON object of a file of JSON: the whole of it, its first row, or the first of its array.
 
-    Empty where the file is no JSON, or is cut within that object.
+    Empty where the file is no JSON, is cut within that object, or cannot be read.
     """
-    stat = path.stat()
-    return _first_object(path, stat.st_mtime_ns, stat.st_size)
+    try:
+        stat = path.stat()
+        return _first_object(path, stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return {}
 
 
 def holds(path: Path, head: bytes, *names: str) -> bool:
