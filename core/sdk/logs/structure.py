@@ -42,13 +42,13 @@ def text_of(path: Path) -> str:
 def first_object(path: Path) -> Mapping[str, Any]:
     """Return the first JSON object of a file of JSON: the whole of it, its first row, or the first of its array.
 
-    Empty where the file is no JSON, or is cut within that object.
+    Empty where the file is no JSON, is cut within that object, or cannot be read.
     """
     try:
         stat = path.stat()
+        return _first_object(path, stat.st_mtime_ns, stat.st_size)
     except OSError:
         return {}
-    return _first_object(path, stat.st_mtime_ns, stat.st_size)
 
 
 def holds(path: Path, head: bytes, *names: str) -> bool:
@@ -78,7 +78,7 @@ def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any
         text = read_text(path)
         start = re.match(r"[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
-    except (RawLogError, OSError, ValueError, RecursionError):
+    except (RawLogError, ValueError, RecursionError):
         return {}
 
 
