@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import psutil
 import pytest
 
 from decodebench import BackendError, UsageError
 from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.launcher import WORKER
 
 pytest.importorskip("lm_eval")
 FOLDER = Path(__file__).parents[2] / "data" / "lm_eval"
@@ -131,7 +131,9 @@ def test_an_interrupted_run_goes_on_from_the_request_cache_and_a_dead_engine_is_
     caching = CachingLM(lm, str(tmp_path / "answers.db"))
     pairs = asked("loglikelihood", ("Answer:", " 12"), ("Answer:", " 13"))
     before = caching.loglikelihood(pairs)
-    os.kill(lm._opened._served._worker.pid, signal.SIGKILL)
+    newest = max(psutil.Process().children(recursive=True), key=psutil.Process.create_time)
+    assert newest.cmdline()[-1] == WORKER
+    newest.kill()
     assert caching.loglikelihood(pairs) == before
     with pytest.raises(BackendError, match="died of SIGKILL"):
         caching.loglikelihood(asked("loglikelihood", ("Answer:", " 14")))

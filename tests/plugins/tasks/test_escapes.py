@@ -245,6 +245,13 @@ def test_files_are_counted_from_an_empty_folder(run):
     assert run("import os\nassert os.listdir('/tmp') == []").reason == "passed"
 
 
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has ended
+        return ""
+
+
 def test_no_process_of_the_sandbox_has_rights_or_a_variable_of_ours(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("LD_PRELOAD_OF_NOBODY", "x")
@@ -255,7 +262,7 @@ def test_no_process_of_the_sandbox_has_rights_or_a_variable_of_ours(run, monkeyp
     deadline = time.monotonic() + 20
     while len(seen) < 4 and time.monotonic() < deadline:  # bubblewrap, the first process, the judge, the answer
         time.sleep(0.05)
-        seen = [one for one in psutil.Process().children(recursive=True) if "module.main" in " ".join(one.cmdline())]
+        seen = [one for one in psutil.Process().children(recursive=True) if "module.main" in command_of(one)]
     variables = [process.environ() for process in seen]
     states = [Path(f"/proc/{process.pid}/status").read_text().split() for process in seen]
     one.stop()
