@@ -115,7 +115,6 @@ def test_a_cut_trace_keeps_what_stands_before_the_cut(tmp_path):
         (1, {"tau": 5}, "tau': 5 tokens from a block of 4"),
         (1, {"tau": 0}, "tau': 0 is no whole number from 1"),
         (1, {"draft_s": "fast"}, "draft_s': 'fast' is no finite number"),
-        (1, {"cycle_s": float("inf")}, "cycle_s': inf is no finite number"),
         (1, {"candidate_taus": [1, "2"]}, "candidate_taus': '2' is no whole number"),
         (1, {"mode": 3}, "mode': 3 is no text"),
         (1, {"effective_block_size": 10**20}, "effective_block_size': a huge number is no whole number"),

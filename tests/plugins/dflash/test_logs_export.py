@@ -249,7 +249,7 @@ def test_a_store_without_such_runs_is_refused(export):
 
 
 def test_every_format_is_imported_by_collate(tmp_path):
-    files = sorted(path for path in DATA.iterdir() if path.suffix != ".md")
+    files = sorted(path for path in DATA.iterdir() if path.suffix != ".md" and path.name != "published_configs.json")
     report = collate(tmp_path, all_plugins(), intake=Intake(files))
     assert len(report.added) == len(files)
     problems = {Path(problem.file).name for problem in report.problems}

@@ -236,7 +236,11 @@ def test_figures_that_contradict_one_another_are_refused_with_file_line_and_fiel
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "empty"), (b"seed = 4\n\xff\n", ":2: byte 0xff is no UTF-8"), (b"seed = 4\n\n\0", ":3: a NUL byte")],
+    [
+        (b"", "empty"),
+        (b"seed = 4\n\xff\n", ":2: byte 0xff is no UTF-8"),
+        (b"seed = 4\n\n\0\nseed = 5\n", ":3: a NUL byte"),
+    ],
 )
 def test_what_is_no_text_is_refused(log, data, words):
     with pytest.raises(RawLogError) as caught:
