@@ -26,7 +26,10 @@ def test_it_plans_every_engine_near_32_8_and_4_bits():
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(("tinygrad", "mlc", "mlx"), id="three-fewer"), pytest.param((), marks=pytest.mark.nightly)],
+    params=[
+        pytest.param(("tinygrad", "mlc", "mlx", "draft-target"), id="four-fewer"),
+        pytest.param((), marks=pytest.mark.nightly),
+    ],
 )
 def demo(request, cli_for, tmp_path_factory):
     """The demo's folder, how it ended and the engines in it; those that compile first take most of the time."""

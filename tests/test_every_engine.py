@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "prompts",
     [
-        pytest.param(6, marks=pytest.mark.timeout(600)),
+        pytest.param(3, marks=pytest.mark.timeout(600)),
         pytest.param(64, marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]),
     ],
 )

@@ -243,6 +243,7 @@ def test_a_float32_cell_with_one_wrong_token_ends_loudly(cli, tmp_path, forged):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.nightly
 def test_scores_that_fail_are_said_and_tried_again(cli, tmp_path, forged):
     arguments = ["parity", "-m", "tiny:draft", "-b", "forger", "--set", "fault=score", "--reference", "llama-cpp:f32"]
     arguments += [*EXACT, *SMALL, "-o", tmp_path / "o"]

@@ -42,6 +42,7 @@ def text(tokenizer, digits):
     return training.text_of(next(batches(training.whole_blocks(tokenizer, 0, BLOCK), 4)), digits)
 
 
+@pytest.mark.nightly
 def test_a_start_without_head_norms_still_solves_most_problems(target, tokenizer):
     shape = DIFFUSION_RECIPES["llada"].shape
     begun = begin_as(target, TARGET_SHAPE, shape, next(batches(training.whole_blocks(tokenizer, 0, BLOCK), 16)))

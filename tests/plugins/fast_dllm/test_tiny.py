@@ -80,6 +80,7 @@ def test_several_tokens_a_forward_and_most_answers_right(tiny):
     assert tiny.right(rows) > 0.75 * PROBLEMS and tiny.right(one) > 0.75 * PROBLEMS
 
 
+@pytest.mark.nightly
 def test_too_much_parallel_decoding_costs_accuracy(tiny):
     careful, hasty = (tiny.rows(PROBLEMS, threshold=threshold) for threshold in (1.0, 0.3))
     assert per_forward(hasty) > per_forward(careful)
@@ -108,6 +109,7 @@ def test_a_batch_gives_what_its_rows_give_alone(name, tiny, llada):
         assert [row.ids for row in model.rows(6, batch=6, **options)] == alone
 
 
+@pytest.mark.nightly
 def test_llada_solves_some_problems(llada):
     rows = llada.rows(16, threshold=1.0, block_length=8)
     texts = [llada.tokenizer.decode(row.ids) for row in rows]

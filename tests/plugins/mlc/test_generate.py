@@ -53,6 +53,7 @@ def test_the_cache_grows_with_the_request(load, checkpoints):
     assert len(loaded.tokens(ids, 6)) == 6
 
 
+@pytest.mark.nightly
 def test_two_threads_compute_what_one_does(cli, all_cores):
     command = ("run", "-b", "mlc", "-m", "tiny:target", "--task", "tiny-gsm", "--samples", 3, "--warmup", 0)
     ended = cli(*command, "--rounds", 1, "--set", "n_threads=1,2", "-o", cli.environment["DECODEBENCH_CACHE"] + "/out")
