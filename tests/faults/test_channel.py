@@ -135,6 +135,7 @@ def test_what_is_no_message_is_refused(raw):
 
 DAEMON = """
 import os, sys, time
+ready, told = os.pipe()
 if os.fork() == 0:
     os.setsid()
     for number in range(1, 65):
@@ -142,7 +143,9 @@ if os.fork() == 0:
         except (OSError, ValueError): pass
     if os.fork() == 0:
         print("there", flush=True)
+        os.write(told, b"12")  # a byte for each of the two that wait
         time.sleep(600)
+os.read(ready, 1)
 time.sleep({seconds})
 """
 

@@ -8,6 +8,9 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
+
+from ...waiting import until
 
 
 class Server:
@@ -49,6 +52,12 @@ class Server:
 
     def signal(self, number=signal.SIGTERM) -> None:
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop the process, and return when each of its threads stands still, which takes a moment."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        until(lambda: all(_state(task) == "T" for task in tasks.iterdir()), self.process)
 
     def wait(self, timeout=60) -> int:
         code = self.process.wait(timeout)
@@ -113,3 +122,7 @@ class Cuttable:
     def close(self) -> None:
         self._listener.close()
         self.cut()
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
