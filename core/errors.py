@@ -83,4 +83,6 @@ def plugin_code(what: str) -> Iterator[None]:
 def _is_hosts(module: str) -> bool:
     """Whether a module is Python's or the host's; built-in plugins are neither."""
     top, *rest = module.split(".")
-    return top in sys.stdlib_module_names or (top == "decodebench" and rest[:1] != ["plugins"])
+    if top == "decodebench":
+        return rest[:1] != ["plugins"]
+    return top == "__main__" or top in sys.stdlib_module_names  # a process of ours is never begun by a plugin

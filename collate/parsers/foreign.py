@@ -15,7 +15,7 @@ from typing import Literal
 
 from ... import defaults
 from ...core.contract.log_parser import HEAD_BYTES, LogParser
-from ...core.errors import DecodebenchError
+from ...core.errors import DecodebenchError, described
 from ...core.files import write_whole
 from ...core.host.registry import PluginRecord
 from ...core.records.conditions import conditions_of, hash_of
@@ -162,7 +162,7 @@ def recognise(path: Path, parsers: Parsers) -> list[str]:
             if parser().matches(path, head):
                 found.append(name)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad parser must not stop the others
-            failed.append(f"; parser {label(parser)} failed: {type(error).__name__}: {error}")
+            failed.append(f"; parser {label(parser)} failed: {described(error)}")
     if len(found) > 1 and not all(parsers[name].within_pages for name in found):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
@@ -228,7 +228,7 @@ def read(
     except (DecodebenchError, OSError, MemoryError):
         raise
     except Exception as error:  # the plugin boundary: a bad parser becomes the problem of the file
-        raise RawLogError(f"{path}: parser {label(parser)} failed: {type(error).__name__}: {error}") from error
+        raise RawLogError(f"{path}: parser {label(parser)} failed: {described(error)}") from error
     if not logs:
         raise RawLogError(f"{path}: no run in it")
     return list(logs.values())

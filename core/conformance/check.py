@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..errors import DecodebenchError
+from ..errors import DecodebenchError, described
 from ..records.schema import Record
 from .outcome import Broken, NotApplicable
 from .subject import Subject
@@ -52,7 +52,7 @@ class Check:
         except (Broken, DecodebenchError) as error:
             return self._result("failed", str(error))
         except Exception as error:  # noqa: BLE001 - the plugin boundary: its class methods run in this process
-            return self._result("failed", f"{type(error).__name__}: {error}")
+            return self._result("failed", described(error))
 
     def _result(self, verdict: Verdict, reason: str | None) -> CheckResult:
         advice = self.advice if verdict == "failed" else None

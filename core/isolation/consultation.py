@@ -19,7 +19,7 @@ from typing import Any, get_origin
 
 from ..contract import hookspecs
 from ..contract.backend import Backend
-from ..errors import DecodebenchError
+from ..errors import DecodebenchError, described
 from ..host.availability import availability
 from ..host.packed_models import ModelJob
 from ..host.provenance import packages, revision
@@ -45,7 +45,7 @@ def _answer(content: _Content) -> dict[str, Any]:
     except DecodebenchError as error:
         return {"type": "error", "kind": type(error).__name__, "text": str(error)}
     except Exception as error:  # noqa: BLE001 - the plugin boundary
-        return {"type": "error", "kind": "PluginError", "text": f"{type(error).__name__}: {error}"}
+        return {"type": "error", "kind": "PluginError", "text": described(error)}
 
 
 @cache

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contract.task import Likelihood, Score, Task, TaskSample
-from ..errors import DecodebenchError, PluginError, UsageError
+from ..errors import DecodebenchError, PluginError, UsageError, described
 from ..host.registry import Registry
 from .cells import Cell
 from .chats import Chats, render_chats
@@ -117,7 +117,7 @@ def _scoring(task: Task) -> Iterator[None]:
     except DecodebenchError as error:
         raise PluginError(f"task {task.name!r} cannot score: {error}") from error
     except Exception as error:
-        raise PluginError(f"task {task.name!r} cannot score: {type(error).__name__}: {error}") from error
+        raise PluginError(f"task {task.name!r} cannot score: {described(error)}") from error
 
 
 def _score_line(index: int, score: Score, sample: TaskSample) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
 from ..contract.model import ModelFacts
-from ..errors import DecodebenchError, OutOfMemoryError
+from ..errors import DecodebenchError, OutOfMemoryError, described
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
@@ -135,7 +135,7 @@ def reason_of(job: Job, error: Exception) -> str:
     import traceback
 
     traceback.print_exc()  # to the engine's text file, for whoever mends the backend
-    return f"backend {job.backend!r}: {type(error).__name__}: {text}"
+    return f"backend {job.backend!r}: {described(error)}"
 
 
 def _limit_memory(limit_bytes: int | None) -> None:

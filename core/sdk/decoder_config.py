@@ -127,7 +127,7 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool)
 def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
     config, path = checkpoint.config, checkpoint.folder / "config.json"
     name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
-    rope = config.get(name) or {}
+    rope = checkpoint.field(name, dict, {})
     kind = rope_type(rope)
     known = [k for k in _ROPE_FIELDS if k != "llama3" or arch == "llama"]
     if kind not in known:

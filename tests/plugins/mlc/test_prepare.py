@@ -54,6 +54,7 @@ def test_a_cut_safetensors_file_is_named(tmp_path, model_cache):
     [
         ({"architectures": ["MambaForCausalLM"]}, "architecture 'MambaForCausalLM' is not supported"),
         ({"hidden_size": 250}, "hidden_size = 250 is not supported: this format needs a multiple of 16"),
+        ({"rope_parameters": "linear"}, "rope_parameters = 'linear'; expected dict"),
         ({"head_dim": 40}, "head_dim = 40 is not supported: it must be a multiple of 16"),
     ],
 )
