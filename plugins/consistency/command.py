@@ -34,7 +34,8 @@ def consistency(table: str | None, only_list: bool, show_all: bool, as_json: boo
         raise UsageError("name a file or a table that ships with decodebench; --list shows those")
     report = check(find(table))
     if as_json:
-        click.echo(report.model_dump_json(indent=2))  # an infinite spread becomes null
+        content = json.loads(report.model_dump_json())  # where an infinite spread is null
+        click.echo(json.dumps(content, indent=2))  # in ASCII: names of a table come from outside
     else:
         _print([finding for finding in report.findings if show_all or finding.verdict != "exact"])
         click.echo(", ".join(f"{count} {verdict}" for verdict, count in report.totals.items()))
@@ -53,7 +54,7 @@ def _list(as_json: bool) -> None:
         for name, file in shipped().items()
     ]
     if as_json:
-        click.echo(json.dumps(known, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(known, indent=2))
         return
     for one in known:
         click.echo(f"{one['name']}: {one['title']}; {one['tables']} tables, {one['claims']} claims\n  {one['source']}")
