@@ -87,6 +87,7 @@ class Totals(Record):
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
+    prompt_tokens: int | None = Field(None, ge=0, description="tokens of all prompts")
     forwards: int | None = Field(None, ge=0, description="model evaluations")
     wall_s: float | None = Field(None, gt=0, description="time over all samples")
     tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
@@ -94,6 +95,9 @@ class Totals(Record):
     cycles: int | None = Field(None, ge=0, description="verify cycles of speculation")
     drafted: int | None = Field(None, ge=0, description="draft tokens proposed in them")
     accepted: int | None = Field(None, ge=0, description="draft tokens accepted in them, bonus tokens not counted")
+    mean_first_token_s: float | None = Field(None, ge=0, description="mean time to first token, as printed")
+    mean_duration_s: float | None = Field(None, ge=0, description="mean time of a sample, as printed")
+    mean_tpot_s: float | None = Field(None, ge=0, description="mean time per token after the first, as printed")
 
 
 class ServerSession(Record):
