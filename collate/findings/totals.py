@@ -28,7 +28,7 @@ def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
     for cell in subject.finished:
         for run in (r.run for r in cell.rounds):
             totals = run["totals"] or {}
-            tokens, wall_s, printed = (totals.get(name) for name in ("output_tokens", "wall_s", "tokens_per_s"))
+            tokens, printed, wall_s = totals.get("output_tokens"), totals.get("tokens_per_s"), _wall_s(run)
             if not tokens or not wall_s or not printed:
                 continue
             shortest_s, longest_s = wall_s - _half_of_time(run), wall_s + _half_of_time(run)
@@ -130,10 +130,16 @@ def _half(value: float) -> float:
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
+def _wall_s(run: Row) -> float | None:
+    """Return the time over all samples, which a run that has them holds itself."""
+    wall_s: float | None = (run["totals"] or {}).get("wall_s") or run["wall_s"]
+    return wall_s
+
+
 def _half_of_time(run: Row) -> float:
     """Half a unit of the last digit of a wall time, in the unit in which the log has it: 2.79 h is known to 18 s."""
     printed = {target: (run["settings"] or {}).get(f"published_{target}") for target in TIMES_OF_TOTALS}
     found = next(((target, text) for target, text in printed.items() if text), None)
     if found is None:
-        return _half(run["totals"]["wall_s"])
+        return _half(_wall_s(run) or 0.0)
     return _half(float(found[1])) * float(seconds_of(found[0]))

@@ -109,13 +109,22 @@ def test_an_accuracy_that_its_own_samples_do_not_give(tmp_path, share, is_found)
         assert len(found["unlike-samples"].rows) == 2
 
 
-@pytest.mark.parametrize(("tokens", "completed", "is_found"), [(0, 0, False), (7, 0, True), (0, -1, True)])
-def test_printed_sums_are_those_of_the_requests(tmp_path, tokens, completed, is_found):
-    content = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
-    content["total_output_tokens"] += tokens
-    content["completed"] += completed
-    (tmp_path / "serve.json").write_text(json.dumps(content))
-    assert ("unlike-samples" in found_in(tmp_path / "out", tmp_path / "serve.json")) is is_found
+VLLM = {"total_output_tokens": 17, "completed": 2, "total_input_tokens": 100, "mean_ttft_ms": 312.5}
+
+
+def test_vllms_sums_and_means_are_those_of_its_requests(tmp_path):
+    right = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
+    named = {"right": {}, "output_throughput": {"output_throughput": 5.0}}
+    named |= {name: {name: value} for name, value in VLLM.items()}
+    for name, wrong in named.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(right | wrong | {"model_id": name}))
+    del right["errors"]  # as files of older versions have none: the failed request has no token
+    (tmp_path / "older.json").write_text(json.dumps(right | {"model_id": "right"}))
+    found = found_in(tmp_path / "out", tmp_path)
+    assert sorted(cell.split()[-1] for cell in found["unlike-samples"].cells) == sorted(VLLM)
+    assert sorted(cell.split()[-1] for cell in found["inconsistent-totals"].cells) == [
+        "output_throughput", "total_output_tokens",
+    ]  # fmt: skip
 
 
 GUIDELLM = {

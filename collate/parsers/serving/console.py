@@ -39,7 +39,7 @@ _FIGURES = (
     Figure("Successful requests", "totals.samples", "count"),
     Figure("Failed requests", "condition.failed", "count"),
     Figure(_NEEDED, "totals.wall_s", "s"),
-    Figure("Total input tokens", "published.total_input_tokens", "count"),
+    Figure("Total input tokens", "totals.prompt_tokens", "count"),
     Figure("Total generated tokens", "totals.output_tokens", "count"),
     Figure("Output token throughput (tok/s)", "totals.tokens_per_s"),
     Figure("Drafts", "totals.cycles", "count"),

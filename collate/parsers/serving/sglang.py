@@ -34,7 +34,7 @@ _FIGURES = (
     ),
     Figure("completed", "totals.samples", "count"),
     Figure("duration", "totals.wall_s", "s"),
-    Figure("total_input_tokens", "published.total_input_tokens", "count"),
+    Figure("total_input_tokens", "totals.prompt_tokens", "count"),
     Figure("total_output_tokens", "totals.output_tokens", "count"),
     Figure("output_throughput", "totals.tokens_per_s"),
     Figure("accept_length", "published.acceptance_length"),
