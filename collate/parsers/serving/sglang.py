@@ -15,14 +15,14 @@ from pydantic import JsonValue
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_rows
 from ....core.sdk.logs.runs import UNKNOWN
 from ....core.sdk.logs.structure import first_object
 from ..requests import gaps_note, records
 from ..vllm_bench import requests_of
 
-_FIGURES = (
+_FIGURES = form(
     Figure("tag", "condition.tag", "text"),
     Figure("backend", "run.backend", "text"),
     *(
