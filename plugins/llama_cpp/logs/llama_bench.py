@@ -59,7 +59,7 @@ class LlamaBench(LogParser):
         Raises:
             RawLogError: a test is damaged, or its figures contradict one another; names line and field.
         """
-        text = read_printed(path)
+        text, is_torn = read_printed(path)
         lines = unpainted(text).split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
@@ -73,6 +73,8 @@ class LlamaBench(LogParser):
             yield from samples
         if tests.odd and tests.form != "md":
             tests.cut = "; ".join(notes)
+        if is_torn and read and not tests.cut:
+            tests.cut = "the file ends in what is no text: it was cut"
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
 
