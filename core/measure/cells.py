@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
@@ -22,6 +22,7 @@ from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
 from ..sdk.models import resolve
+from .axes import Axes
 from .plan import CellSpec, Plan
 
 
@@ -144,11 +145,8 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
-        for name in names:
-            if name not in models:
-                models[name] = resolve(name, registry.models, cache)
-            for cell in _cells_of(spec, backend, models[name], workloads, registry, cache):
-                cells.setdefault(cell.id, cell)
+        for cell in _cells_of(_axes(spec, backend, names), workloads, models, registry, cache):
+            cells.setdefault(cell.id, cell)
     is_scoring = scores_choices(plan, registry)
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
@@ -253,25 +251,37 @@ def _check_batch(backend: type[Backend], workload: Workload) -> None:
         raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
 
 
-def _cells_of(
-    spec: CellSpec,
-    backend: type[Backend],
-    model: ResolvedModel,
-    workloads: Sequence[_Asked],
-    registry: Registry,
-    cache: ModelCache,
-) -> Iterator[Cell]:
+def _axes(spec: CellSpec, backend: type[Backend], models: Sequence[str]) -> Axes:
     offered = [q.name for q in backend.quantisations()]
-    chosen = spec.quantisation or offered[:1]
-    for name in chosen:
-        if name not in offered:
-            raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
+    own = {"model": models, "quantisation": spec.quantisation or offered[:1], "device": spec.device}
+    return Axes(spec, backend, own)
+
+
+def _cells_of(
+    axes: Axes, workloads: Sequence[_Asked], models: dict[str, ResolvedModel], registry: Registry, cache: ModelCache
+) -> Iterator[Cell]:
+    """Yield the cells of a part of the matrix; ``models`` keeps those that were found."""
+    backend = axes.backend
+    offered = [q.name for q in backend.quantisations()]
     plugin = registry.provider("decodebench_backends", backend.name).name
-    for options in _swept(backend, spec.options):
-        paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, asked in itertools.product(chosen, spec.device, workloads):
+    known: dict[str, BackendOptions] = {}
+    companions: dict[tuple[str, JsonValue], ResolvedModel] = {}
+    for point in axes.points():
+        model, quantisation, device = (str(point[name]) for name in ("model", "quantisation", "device"))
+        if quantisation not in offered:
+            raise unknown_name(f"quantisation of backend {backend.name!r}", quantisation, offered)
+        if model not in models:
+            models[model] = resolve(model, registry.models, cache)
+        given = {name: value for name, value in point.items() if name not in ("model", "quantisation", "device")}
+        key = json.dumps(given, sort_keys=True)
+        options = known[key] if key in known else known.setdefault(key, validate_options(backend, given))
+        pair = model, getattr(options, backend.companion_option) if backend.companion_option else None
+        if pair not in companions:
+            companions[pair] = with_companion(backend, models[model], options, registry, cache)
+        paired = companions[pair]
+        for asked in workloads:
             identity = {
-                "model": model.content_hash,
+                "model": paired.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
                 "backend": backend.name,
                 "options": _identity_of(options),
@@ -292,25 +302,6 @@ def with_companion(
     own = source.companions.get(backend.name) if source else None
     name = getattr(options, backend.companion_option) or own
     return model if name is None else replace(model, companions={backend.name: resolve(name, registry.models, cache)})
-
-
-def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:
-    """Yield validated options for every combination of the listed values."""
-    dimensions = [_values_of(backend, name, value) for name, value in options.items()]
-    for combination in itertools.product(*dimensions):
-        yield validate_options(backend, dict(zip(options, combination, strict=True)))
-
-
-def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:
-    known = backend.Options.model_fields
-    if name not in known:
-        raise unknown_name(f"option of backend {backend.name!r}", name, known)
-    takes_list = get_origin(known[name].annotation) in (list, tuple)
-    if not isinstance(value, list) or (takes_list and not any(isinstance(v, list) for v in value)):
-        return [value]
-    if not value:
-        raise UsageError(f"option {backend.name}.{name}: an empty list sweeps nothing")
-    return value
 
 
 def _digest(identity: Mapping[str, Any]) -> str:

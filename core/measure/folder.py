@@ -1,4 +1,4 @@
-"""The output folder: who may write to it, and which rounds it already holds."""
+"""The output folder: who may write to it, under which names it holds rounds, and what they are to be."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError
 
-from ..errors import UsageError
+from ..errors import DecodebenchError, UsageError
+from ..files import write_whole
 from ..records.log_content import finished_run
-from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines
+from ..records.raw_log import PART_SUFFIX, SUFFIX
+from ..records.schema import Record
+from .round_index import RoundIndex
 
+PLANS = "plans"
 _LOCK = ".run.lock"
 _PART = PART_SUFFIX.removeprefix(SUFFIX)
+
+
+class KeptPlan(Record):
+    """What an experiment is to hold, as its latest run was asked for."""
+
+    rounds: int = Field(ge=1, description="rounds of each cell")
+    cells: dict[str, str] = Field(description="name of each cell, by its id, in the order of the plan")
 
 
 def writable(output: Path) -> None:
@@ -56,7 +68,7 @@ def locked(output: Path) -> Iterator[None]:
 def finish_parts(output: Path) -> None:
     """Give each log that holds its end line its final name: its run was stopped after the last word.
 
-    Where that fails, such as on a file system without room, ``finished_rounds`` counts it as it is.
+    Where that fails, such as on a file system without room, the index counts it as it is.
     """
     for part in (output / "raw").glob(f"*/*{PART_SUFFIX}"):
         final = part.with_name(part.name.removesuffix(_PART))
@@ -67,27 +79,9 @@ def finish_parts(output: Path) -> None:
                 part.rename(final)
 
 
-def finished_rounds(output: Path, experiment: str) -> set[tuple[str, int]]:
-    """Return (cell id, round) of every round of ``experiment`` that ended with status ok.
-
-    A log that cannot be read as ``collate`` reads it, whole, is not a finished round.
-
-    Raises:
-        UsageError: the system does not let one be read now; it may be a finished round.
-    """
-    found = set()
-    for file, head in _heads(output):
-        if head.get("experiment") == experiment:
-            with _readable(file):
-                run = finished_run(file)
-            if run is not None and run.status == "ok":
-                found.add((run.cell_id, run.round))
-    return found
-
-
-def next_name(output: Path, name: str) -> str:
+def next_name(index: RoundIndex, name: str) -> str:
     """Return ``name``, or ``name.2``, ``name.3``, ...: the first under which the folder holds no round."""
-    taken = {head.get("experiment") for _, head in _heads(output)}
+    taken = {entry.experiment for entry in index.rounds}
     number, candidate = 1, name
     while candidate in taken:
         number += 1
@@ -95,9 +89,9 @@ def next_name(output: Path, name: str) -> str:
     return candidate
 
 
-def latest_name(output: Path, name: str) -> str:
+def latest_name(index: RoundIndex, name: str) -> str:
     """Return the last of ``name``, ``name.2``, ``name.3``, ... that the folder holds rounds of; else ``name``."""
-    taken = {head.get("experiment") for _, head in _heads(output)}
+    taken = {entry.experiment for entry in index.rounds}
     number, latest = 2, name
     while f"{name}.{number}" in taken:
         latest = f"{name}.{number}"
@@ -105,42 +99,29 @@ def latest_name(output: Path, name: str) -> str:
     return latest
 
 
-def stored_threads(output: Path, experiment: str, hostname: str | None) -> int | None:
+def stored_threads(index: RoundIndex, experiment: str, hostname: str | None) -> int | None:
     """Return how many threads engines got by default in the first round of ``experiment`` on a host; None without one.
 
     Before that was recorded, every core had one.
-
-    Raises:
-        UsageError: the system does not let a log be read now.
     """
-    found = []
-    for _, head in _heads(output):
-        machine = head.get("environment")
-        if head.get("experiment") == experiment and isinstance(machine, dict) and machine.get("hostname") == hostname:
-            threads = machine.get("default_threads") or machine.get("cores_used")
-            if isinstance(threads, int) and threads > 0:
-                found.append((str(head.get("started_at")), threads))
+    rounds = [entry for entry in index.of(experiment) if entry.hostname == hostname]
+    found = [(entry.started_at, entry.threads) for entry in rounds if entry.threads]
     return min(found)[1] if found else None
 
 
-def _heads(output: Path) -> Iterator[tuple[Path, Line]]:
-    """Yield every raw log with its first line, where that is one.
-
-    Raises:
-        UsageError: the system does not let one be read now.
-    """
-    for file in sorted((output / "raw").glob(f"*/*{SUFFIX}*")):
-        if file.name.endswith((SUFFIX, PART_SUFFIX)) and file.is_file():
-            with suppress(RawLogError), _readable(file):
-                head = next((line for _, line in lines(file)), None)
-                if head is not None and head["type"] == "run":
-                    yield file, head
+def keep_plan(output: Path, experiment: str, plan: KeptPlan) -> None:
+    """Keep what an experiment is to hold, so that it can be said what is missing; a full disk stops no run here."""
+    with suppress(DecodebenchError):
+        write_whole(_plan_file(output, experiment), plan.model_dump_json())
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    """Refuse to go on without a log that may hold a finished round, which would be measured once more."""
+def kept_plan(output: Path, experiment: str) -> KeptPlan | None:
+    """Return what was kept of an experiment's latest plan; None where there is none that can be read."""
     try:
-        yield
-    except OSError as error:
-        raise UsageError(f"cannot read {file}, which may be a finished round: {error.strerror}") from error
+        return KeptPlan.model_validate_json(_plan_file(output, experiment).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _plan_file(output: Path, experiment: str) -> Path:
+    return output / PLANS / f"{experiment}.json"

@@ -27,7 +27,7 @@ from ..records.log_content import LineError
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads, workload_identity
-from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, stored_threads, writable
+from .folder import KeptPlan, finish_parts, keep_plan, latest_name, locked, next_name, stored_threads, writable
 from .job import ContinuationJob, Job
 from .launcher import Outcome, request, run_worker
 from .machine.condition import look
@@ -39,6 +39,7 @@ from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
+from .round_index import RoundIndex
 from .round_log import Listener, Round, RoundLog, beside, head, sampling_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
@@ -108,6 +109,7 @@ class Runner:
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
         self._order = 0
+        self._places = {cell.id: place for place, cell in enumerate(matrix.cells)}
 
     def run(self, *, fresh: bool = False, budget: Budget = Budget(), when_busy: WhenBusy | None = None) -> RunReport:
         """Run what is missing of the matrix.
@@ -123,11 +125,13 @@ class Runner:
         """
         writable(self.output)
         with locked(self.output):
-            name = self.plan.name or default_name(self.plan, self.registry)
-            experiment = next_name(self.output, name) if fresh else latest_name(self.output, name)
-            report = RunReport(experiment)
             finish_parts(self.output)
-            complete = finished_rounds(self.output, experiment)
+            self._index = index = RoundIndex(self.output)
+            name = self.plan.name or default_name(self.plan, self.registry)
+            experiment = next_name(index, name) if fresh else latest_name(index, name)
+            report = RunReport(experiment)
+            complete = index.finished(experiment)
+            keep_plan(self.output, experiment, KeptPlan(rounds=self.plan.rounds, cells=dict(self.matrix.labels)))
             wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.rounds)}
             report.kept = len(wanted & complete)
             with self.progress:
@@ -146,7 +150,7 @@ class Runner:
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
         machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
-        stored = stored_threads(self.output, experiment, machine.hostname)
+        stored = stored_threads(self._index, experiment, machine.hostname)
         self._threads = stored or threads_beside(condition)
         self._environment = machine.model_copy(update={"default_threads": self._threads})
         if self._threads != condition.cores and any(takes_default_threads(cell) for cell in self.matrix.cells):
@@ -209,7 +213,7 @@ class Runner:
     def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
         prepared = self.prepared(cell)
         assert self._environment is not None
-        place = self.matrix.cells.index(cell)
+        place = self._places[cell.id]
         now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
         log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
         with log:
@@ -228,6 +232,7 @@ class Runner:
                 outcome = Outcome(status, f"figures of the round: {error}")
                 log.add("end", {"status": outcome.status, "reason": outcome.reason})
             log.close()
+        self._index.add(log.path)
         if outcome.status == "interrupted":
             raise KeyboardInterrupt
         return outcome
