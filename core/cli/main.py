@@ -26,6 +26,8 @@ _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "
 _COMMANDS = {
     "demo": ("demo", "Compare every available backend on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "status": ("experiments", "Say what is done of each experiment, what failed and what is to do."),
+    "experiments": ("experiments", "Rename, delete (to a bin) or restore experiments of a folder."),
     "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
     "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),

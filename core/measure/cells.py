@@ -22,8 +22,8 @@ from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
 from ..sdk.models import resolve
-from .axes import Axes
 from .plan import CellSpec, Plan
+from .sweeps.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,16 +112,27 @@ def stored_threads(index: RoundIndex, experiment: str, hostname: str | None) -> 
 def keep_plan(output: Path, experiment: str, plan: KeptPlan) -> None:
     """Keep what an experiment is to hold, so that it can be said what is missing; a full disk stops no run here."""
     with suppress(DecodebenchError):
-        write_whole(_plan_file(output, experiment), plan.model_dump_json())
+        write_whole(plan_file(output, experiment), plan.model_dump_json())
 
 
 def kept_plan(output: Path, experiment: str) -> KeptPlan | None:
     """Return what was kept of an experiment's latest plan; None where there is none that can be read."""
     try:
-        return KeptPlan.model_validate_json(_plan_file(output, experiment).read_bytes())
+        return KeptPlan.model_validate_json(plan_file(output, experiment).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _plan_file(output: Path, experiment: str) -> Path:
+def plan_file(output: Path, experiment: str) -> Path:
+    """Return where the plan of an experiment is kept."""
     return output / PLANS / f"{experiment}.json"
+
+
+def check_free(place: Path) -> None:
+    """Refuse to put a file where another one is.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if place.exists():
+        raise UsageError(f"{place} is there already")

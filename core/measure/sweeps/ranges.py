@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from pydantic import JsonValue
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 _KEYS = frozenset({"from", "to", "step", "factor", "count", "scale"})
 _MOST = 100_000

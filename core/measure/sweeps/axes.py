@@ -26,9 +26,9 @@ from typing import Any, get_origin
 
 from pydantic import JsonValue
 
-from ..contract.backend import Backend
-from ..errors import UsageError, unknown_name
-from .plan import CellSpec
+from ...contract.backend import Backend
+from ...errors import UsageError, unknown_name
+from ..plan import CellSpec
 from .ranges import is_range, values_of_range
 
 _OWN = ("model", "quantisation", "device")
