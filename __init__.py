@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
+    from .core.contract.residence import RunningServer
+    from .core.contract.stream import RequestSource
     from .core.contract.sweep import Sweep, SweepCells
     from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
@@ -66,6 +68,8 @@ _HOME = {
     "contract.hookspecs": "API_VERSION hookimpl",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
+    "contract.residence": "RunningServer",
+    "contract.stream": "RequestSource",
     "contract.sweep": "Sweep SweepCells",
     "contract.task": "Likelihood Score Task TaskSample",
 }
@@ -100,8 +104,10 @@ __all__ = [
     "PreparedModel",
     "Quantisation",
     "Request",
+    "RequestSource",
     "ResolvedModel",
     "Results",
+    "RunningServer",
     "SampleError",
     "Score",
     "Scores",

@@ -109,6 +109,7 @@ _STATED = (
     "first_step_is_prefill",
     "is_reference",
     "companion_option",
+    "residence",
     "colour",
     "marker",
 )

@@ -71,7 +71,10 @@ class Session:
         """Return a prompt's text, None for random ids, and its ids."""
         if prompt.random_tokens is not None:
             chooser = random.Random(prompt.random_seed)
-            limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
+            limits = [size for size in (self.codec.plain_ids, self.facts.vocabulary_size) if size]
+            if not limits:
+                raise ModelError("random prompts need a vocabulary, and neither engine nor tokenizer says how large it is")
+            limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
         encode = self.codec.encode_behind if self.job.chat else self.codec.encode
         return prompt.text, encode(prompt.text or "")
@@ -91,12 +94,13 @@ class Session:
             ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
         held, limit = self.facts.context_length, self.job.max_new_tokens
-        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
         for prompt in prompts:
-            if not prompt.ids or len(prompt.ids) >= held:
-                raise ModelError(
-                    f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens; the context holds {held}"
-                )
+            if not prompt.ids or (held is not None and len(prompt.ids) >= held):
+                room = "" if held is None else f"; the context holds {held}"
+                raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
+        if held is None:
+            return
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
         if clipped and not self.job.allow_clipped:
             longest = max(clipped, key=lambda prompt: len(prompt.ids))
             raise ModelError(
@@ -107,19 +111,20 @@ class Session:
 
     def request(self, ids: Sequence[int], index: int) -> Request:
         """Return the request that a sample of the job makes, no longer than the context."""
-        limit = min(self.job.max_new_tokens, self.facts.context_length - len(ids))
+        held = self.facts.context_length
+        limit = self.job.max_new_tokens if held is None else min(self.job.max_new_tokens, held - len(ids))
         return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
-        """Return a request with a seed of its own, by its index."""
+        """Return a request with a seed of its own, by its index in the round."""
         drawn = {**sampling.model_dump(), "seed": sampling.seed + index}
         return Request(tuple(ids), max_new_tokens, **drawn, stop_token_ids=self.stop_ids)
 
     def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
         """Generate one batch, measured."""
         if stop:
-            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind)
-        return measure(self.backend, requests)
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind, codec=self.codec)
+        return measure(self.backend, requests, codec=self.codec)
 
     def engine_figures(self) -> dict[str, float]:
         """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""

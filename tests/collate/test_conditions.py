@@ -62,7 +62,7 @@ VALUES = {
     "plugin_revision": [None, "c1", "c2"], "kind": [None, "speculative"], "model": ["m", "n"],
     "model_hash": [None, "h1", "h2"], "size": [None, "1B", "3B"], "quantisation": ["q4", "q8"],
     "bits_per_weight": [None, 4.5, 4.9], "parameters": [None, 10, 11], "weight_bytes": [None, 100, 101],
-    "device": ["cpu", "cuda:0"], "options": [{}, {"n": 1}, {"n": 2}], "task": [None, "t"],
+    "device": ["cpu", "cuda:0"], "residence": [None, "in-process", "remote"], "options": [{}, {"n": 1}, {"n": 2}], "task": [None, "t"],
     "task_version": [None, "1", "2"], "task_plugin": [None, "p"], "task_plugin_revision": [None, "r"],
     "seed": [None, 0, 1], "samples": [None, 4, 8], "attempts": [None, 1, 2], "warmup": [None, 0, 1],
     "max_new_tokens": [None, 64, 128], "batch_size": [None, 1, 4], "depth": [None, 0, 512],
