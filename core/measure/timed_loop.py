@@ -117,9 +117,7 @@ def _row_of(backend: Backend, rows: Sequence[Row], step: Step) -> Row:
     return rows[step.row]
 
 
-def _finished(
-    backend: Backend, requests: Sequence[Request], rows: list[Row], start: int, codec: Codec | None
-) -> Batch:
+def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], start: int, codec: Codec | None) -> Batch:
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
         settle_row(backend, request, row, codec, index)
     return Batch(rows, start, max(row.steps[-1][0] for row in rows))
