@@ -91,7 +91,7 @@ def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import
     """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
     try:
-        engine = bring_up(job, backend, options, _STARTED_NS)
+        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.send("load", {"import_s": import_s, **_told(job, session, engine)})
