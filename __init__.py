@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .core.contract.options import BackendOptions
     from .core.contract.preflight import PlannedCell, Preflight
     from .core.contract.requirements import Availability, Requires
+    from .core.contract.residence import RunningServer
+    from .core.contract.stream import RequestSource
     from .core.contract.sweep import Sweep, SweepCells
     from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
@@ -72,6 +74,8 @@ _HOME = {
     "contract.options": "BackendOptions",
     "contract.preflight": "PlannedCell Preflight",
     "contract.requirements": "Availability Requires",
+    "contract.residence": "RunningServer",
+    "contract.stream": "RequestSource",
     "contract.sweep": "Sweep SweepCells",
     "contract.task": "Likelihood Score Task TaskSample",
 }
@@ -109,8 +113,10 @@ __all__ = [
     "Quantisation",
     "Request",
     "Requires",
+    "RequestSource",
     "ResolvedModel",
     "Results",
+    "RunningServer",
     "SampleError",
     "Score",
     "Scores",

@@ -229,8 +229,8 @@ def _sample(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Generate prompts of unlike lengths alone and together."""
-    requests = [loaded.request(prompt) for prompt in range(min(3, loaded.backend.max_batch_size))]
-    alone = [loaded.ids(request) for request in requests]
+    requests = [loaded.request(prompt, row=prompt) for prompt in range(min(3, loaded.backend.max_batch_size))]
+    alone = [loaded.ids(replace(request, row=0)) for request in requests]
     together = [row.ids for row in measure(loaded.backend, requests).rows]
     for prompt, pair in enumerate(zip(alone, together, strict=True)):
         wire.send("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})

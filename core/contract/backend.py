@@ -16,12 +16,14 @@ from .model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from .options import BackendOptions, O
 from .preflight import PlannedCell, Preflight
 from .requirements import Availability, Requires
+from .residence import Residence, RunningServer
+from .stream import RequestSource
 
 if TYPE_CHECKING:
     from ..cache import ModelCache
 
 Kind = Literal["autoregressive", "speculative", "diffusion"]
-Capability = Literal["score", "score-top-k", "sampling", "tokenizer"]
+Capability = Literal["score", "score-top-k", "sampling", "tokenizer", "continuous"]
 
 
 class Backend(ABC, Generic[O]):
@@ -35,7 +37,8 @@ class Backend(ABC, Generic[O]):
         summary: one line for listings.
         kind: how it decodes.
         supports: what it can do besides generating greedily.
-        max_batch_size: most requests that ``generate`` takes at once.
+        residence: where the engine runs; by it the host knows whose memory and load time it measures.
+        max_batch_size: most requests that ``generate`` takes at once, and ``stream`` where it is declared.
         first_step_is_prefill: whether the first step of a row holds the prefill and one token and nothing more (allows
             prefill rates).
         is_reference: whether other backends with the same weights are held against this one where nothing else is said.
@@ -61,11 +64,16 @@ class Backend(ABC, Generic[O]):
     threads_option: ClassVar[str | None] = None
     score_options: ClassVar[frozenset[str] | None] = None
     requires: ClassVar[Requires | None] = None
+    residence: ClassVar[Residence] = "in-process"
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     colour: ClassVar[str | None] = None
     """In figures, as ``#rrggbb``, with a contrast of at least 3 on white and on black; None: by the name's hash."""
     marker: ClassVar[str | None] = None
     """In figures, one of ``o s D ^ v P X``; None: by the name's hash."""
+
+    server: RunningServer | None = None
+    """The server that answers. The host sets it before ``load`` to what ``start_server`` returned, in this process or
+    another; a remote backend sets it in ``load``."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 - those of other bases
         super().__init_subclass__(**keywords)
@@ -119,6 +127,18 @@ class Backend(ABC, Generic[O]):
             quantisation=quantisation,
         )
 
+    def start_server(self, model: PreparedModel, device: str, options: O) -> RunningServer:
+        """Start the server with its model and return once it answers; only called where it is an ``owned-server``.
+
+        ``close`` of the same instance ends it with all its children. Another instance, in another process, may
+        ``load`` and generate with it meanwhile: a server outlives rounds unless the user asks for fresh ones.
+
+        Raises:
+            ModelError: the model cannot be served.
+            BackendError: the server ended or did not answer in time; gives its last output.
+        """
+        raise NotImplementedError(f"backend {self.name!r} declares an owned server and has no start_server")
+
     @abstractmethod
     def load(self, model: PreparedModel, device: str, options: O) -> ModelFacts:
         """Bring the model into memory, ready to generate.
@@ -135,6 +155,19 @@ class Backend(ABC, Generic[O]):
         Each row's first step ends its prefill. The device is synchronised before a step is yielded. A row ends
         after its stop token or ``max_new_tokens``. Closing the iterator early leaves a usable backend.
         """
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Generate for requests as they become due; only called when ``supports`` holds ``"continuous"``.
+
+        Rows are as in ``generate``: each from an empty cache, its first step ends its prefill, and it ends after its
+        stop token, ``max_new_tokens`` or a step that says ``finish`` or ``failure``. A row that ends makes room for
+        the next request at once. The iterator ends when ``source.ended`` and no row runs.
+
+        Args:
+            source: is polled for requests, by the rules that it states.
+            max_in_flight: most rows that may run together, at most ``max_batch_size``.
+        """
+        raise NotImplementedError(f"backend {self.name!r} does not declare 'continuous'")
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence; only called when ``supports`` holds ``"score"`` (``"score-top-k"`` for top_k > 0)."""

@@ -98,7 +98,8 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")
     for entry in formats:
-        if not (math.isfinite(entry.bits_per_weight) and entry.bits_per_weight > 0):
+        bits = entry.bits_per_weight
+        if bits is not None and not (math.isfinite(bits) and bits > 0):
             raise PluginError(f"{backend.__name__}: quantisation {entry.name!r} has {entry.bits_per_weight} bits")
 
 

@@ -112,6 +112,7 @@ _STATED = (
     "companion_option",
     "threads_option",
     "score_options",
+    "residence",
     "colour",
     "marker",
 )

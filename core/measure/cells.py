@@ -23,6 +23,7 @@ from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
+from ..sdk.logs.runs import UNKNOWN
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
 
@@ -287,9 +288,11 @@ def _cells_of(
         if name not in offered:
             raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
     plugin = registry.provider("decodebench_backends", backend.name).name
+    is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
+    devices = [UNKNOWN] if is_elsewhere else spec.device
     for options in _swept(backend, spec.options):
         paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, asked in itertools.product(chosen, spec.device, workloads):
+        for quantisation, device, asked in itertools.product(chosen, devices, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
