@@ -128,7 +128,8 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
 
 
 def _measure(session: Session) -> None:
-    measure = measure_streams if session.job.is_stream else measure_all
+    has_choices = any(prompt.choices for prompt in session.job.prompts)
+    measure = measure_streams if session.workload.is_stream and not has_choices else measure_all
     measure(session)
 
 
