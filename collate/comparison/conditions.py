@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...core.records.schema import THREADS
 from .observations import Cell, Row
 
 _FIELDS = (
@@ -11,7 +12,7 @@ _FIELDS = (
     "ignore_eos", "chat", "system", "stop", "hostname", "cpu_model",
 )  # fmt: skip
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
-_THREADS = ("n_threads", "threads", "num_threads")
+_THREADS = (THREADS, "threads", "num_threads")
 
 
 _MOST_NAMED = 2

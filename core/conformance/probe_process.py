@@ -25,6 +25,7 @@ from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
+from ..measure.bringing_up import warmed_up
 from ..measure.timed_loop import Row, measure
 from ..measure.wire import Wire
 from ..measure.worker import reason_of, work
@@ -140,7 +141,7 @@ def _cpu_s() -> float:
 def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: PreparedModel | None = None) -> Loaded:
     assert job.prepared is not None
     model = prepared or job.prepared.unpack()
-    facts = backend.load(model, job.device, options)
+    facts, _ = warmed_up(backend, backend.load(model, job.device, options))
     codec = Codec(model.source.path, backend)
     prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
     return Loaded(backend, facts, prompts, tuple(sorted({*facts.stop_token_ids, *codec.stop_ids()})))
