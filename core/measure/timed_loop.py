@@ -12,7 +12,7 @@ from ..contract.backend import Backend
 from ..contract.generation import Request, Step
 from ..errors import PluginError
 from ..sdk.tokenizer import Codec
-from .rows import Decode, Row, cut_at_stop, fault_of, retokenise, step_faults
+from .rows import Decode, Row, absorb_end, cut_at_stop, fault_of, retokenise, step_faults
 
 Clock = Callable[[], int]
 
@@ -117,9 +117,7 @@ def _row_of(backend: Backend, rows: Sequence[Row], step: Step) -> Row:
     return rows[step.row]
 
 
-def _finished(
-    backend: Backend, requests: Sequence[Request], rows: list[Row], start: int, codec: Codec | None
-) -> Batch:
+def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], start: int, codec: Codec | None) -> Batch:
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
         settle_row(backend, request, row, codec, index)
     return Batch(rows, start, max(row.steps[-1][0] for row in rows))
@@ -133,6 +131,7 @@ def settle_row(backend: Backend, request: Request, row: Row, codec: Codec | None
     """
     if row.failure is not None:
         return
+    absorb_end(row)
     if codec is not None and row.is_text:
         retokenise(row, codec)
     if fault := fault_of(request, row):
