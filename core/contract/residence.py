@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Residence = Literal["in-process", "owned-server", "remote"]
-"""``in-process``: in the worker, whose memory and load time are the engine's. ``owned-server``: in a server on this machine
-that ``Backend.start_server`` starts; the host measures its process tree. ``remote``: in a server that somebody else
-runs; the host measures when answers come and nothing else, so that memory, load time, weights and device are unknown.
+"""``in-process``: in the worker, whose memory and load time are the engine's.
+
+``owned-server``: in a server on this machine that ``Backend.start_server`` starts; the host measures its process tree.
+
+``remote``: in a server that somebody else runs; the host measures when answers come and nothing else, so that memory,
+load time, weights and device are unknown.
 """
 
 

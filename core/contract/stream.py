@@ -19,7 +19,8 @@ class RequestSource(ABC):
                 rows[request.row] = admit(request)
             yield from advance(rows)
 
-    A client of a server polls alike, and sleeps for at most ``until_due_s()`` while it waits for chunks.
+    A client of a server polls alike, and sleeps for at most ``until_due_s()`` while it waits for chunks. All calls come
+    from the iterator that ``stream`` returned, between two of its steps: no other thread may call.
     """
 
     @abstractmethod

@@ -22,6 +22,11 @@ class PromptJob(Record):
     contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
+    max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the job's")
+    due_s: float | None = Field(None, ge=0, description="when it is to be sent, from the load's start on")
+    after: int | None = Field(
+        None, ge=0, description="it waits for the end of this one: index among its kind, warm-up or measured"
+    )
 
 
 class ContinuationJob(Record):
@@ -69,6 +74,8 @@ class Job(Record):
     prompts: tuple[PromptJob, ...] = ()
     max_new_tokens: int = 1
     batch_size: int = 1
+    concurrency: int | None = Field(None, ge=1, description="requests in flight; batches where neither is given")
+    is_stream: bool = Field(False, description="requests arrive while others run")
     ignore_eos: bool = False
     chat: bool = Field(False, description="prompts are rendered chats, which have their special tokens")
     allow_clipped: bool = False

@@ -52,44 +52,51 @@ def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]
             yield chosen[start : start + size]
 
 
-def _about(prompt: Prompt, index: int, batch: int) -> dict[str, Any]:
+def about(session: Session, prompt: Prompt, index: int, batch: int) -> dict[str, Any]:
+    """Return what a log says of a sample before it is measured.
+
+    Args:
+        session: measures it.
+        prompt: of the sample.
+        index: within the round.
+        batch: index of what it is generated in.
+    """
     identity = {"index": index, "sample_id": prompt.job.sample_id, "is_warmup": prompt.job.is_warmup}
-    return {**identity, "prompt": prompt.text, "batch": batch}
+    limit = session.limit(prompt)
+    own_limit = {} if prompt.pairs or limit == session.job.max_new_tokens else {"token_limit": limit}
+    return {**identity, "prompt": prompt.text, "batch": batch, **own_limit}
 
 
 def _measure_choices(session: Session, prompt: Prompt, index: int) -> list[str]:
     """Score the choices of one problem and send it; return why it came to nothing, if it did."""
     pairs = prompt.pairs
-    about = _about(prompt, index, index)
+    facts = about(session, prompt, index, index)
     session.wire.wait_until_read()
     try:
         scored = score_choices(session.backend, pairs)
-        about |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
+        facts |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
     except SampleError as error:
-        about |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
-        session.wire.send("sample", {**about, "status": "failed", "reason": str(error)})
+        facts |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
+        session.wire.send("sample", {**facts, "status": "failed", "reason": str(error)})
         return [str(error)]
-    session.wire.send("sample", {**about, "engine": session.engine_figures()})
+    session.wire.send("sample", {**facts, "engine": session.engine_figures()})
     return []
 
 
 def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, number: int) -> list[str]:
     """Generate one batch and send its samples; return why they came to nothing, if they did."""
-    requests = [replace(session.request(prompt.ids, first + row), row=row) for row, prompt in enumerate(prompts)]
-    about = [_about(prompt, first + row, number) for row, prompt in enumerate(prompts)]
-    for one, request in zip(about, requests, strict=True):
-        if request.max_new_tokens < session.job.max_new_tokens:
-            one["token_limit"] = request.max_new_tokens
+    requests = [replace(session.request(prompt, first + row), row=row) for row, prompt in enumerate(prompts)]
+    facts = [about(session, prompt, first + row, number) for row, prompt in enumerate(prompts)]
     session.wire.wait_until_read()
     try:
         batch = session.generate(requests, session.job.stop)
     except SampleError as error:
-        for one, request in zip(about, requests, strict=True):
+        for one, request in zip(facts, requests, strict=True):
             send_failed(session, one, request, str(error))
         return [str(error)] * len(prompts)
     engine = session.engine_figures()
     times = {"start_s": (batch.start_ns - session.started_ns) / 1e9, "batch_s": batch.wall_ns / 1e9}
-    for one, request, row in zip(about, requests, batch.rows, strict=True):
+    for one, request, row in zip(facts, requests, batch.rows, strict=True):
         if row.failure is None:
             send_row(session, {**one, **times, "engine": engine}, request, row)
         else:
@@ -101,32 +108,32 @@ def _prompt_of(request: Request) -> dict[str, Any]:
     return {"prompt_tokens": len(request.prompt_ids), "prompt_hash": ids_hash(request.prompt_ids)}
 
 
-def send_failed(session: Session, about: Mapping[str, Any], request: Request, reason: str) -> None:
+def send_failed(session: Session, facts: Mapping[str, Any], request: Request, reason: str) -> None:
     """Send a sample that came to nothing."""
     failed = {"output_tokens": 0, "status": "failed", "reason": reason}
-    session.wire.send("sample", {**about, **_prompt_of(request), **failed})
+    session.wire.send("sample", {**facts, **_prompt_of(request), **failed})
 
 
-def send_row(session: Session, about: Mapping[str, Any], request: Request, row: Row) -> None:
+def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: Row) -> None:
     """Send one sample and its steps.
 
     Args:
         session: what measured it.
-        about: what else is known of the sample.
+        facts: what else is known of the sample.
         request: what was asked.
         row: what was answered, by times since the sample's start.
     """
     ids, decode = row.ids, session.codec.decode_behind
     figures = row.steps[-1][1].figures
     sample = {
-        **about,
+        **facts,
         **_prompt_of(request),
         "output_tokens": sum(map(tokens_of, (step for _, step in row.steps))),
         "output_ids": ids,
         "text": answer_of(request, row, decode),
         "finish": finish_of(request, row),
         "duration_s": row.steps[-1][0] / 1e9,
-        **({"engine": {**about.get("engine", {}), **figures}} if figures else {}),
+        **({"engine": {**facts.get("engine", {}), **figures}} if figures else {}),
         **({"extra": {"retokenised": True}} if row.is_retokenised else {}),
     }
     session.wire.send("sample", sample)
@@ -137,7 +144,7 @@ def send_row(session: Session, about: Mapping[str, Any], request: Request, row: 
     for number, ((now, step), piece) in enumerate(zip(row.steps, texts, strict=True)):
         times = {"t_s": now / 1e9, "step_s": (now - before) / 1e9}
         content = {"tokens": tokens_of(step), "token_ids": list(step.token_ids), "text": piece}
-        session.wire.send("step", {"sample": about["index"], "index": number, **times, **content, **_extras(step)})
+        session.wire.send("step", {"sample": facts["index"], "index": number, **times, **content, **_extras(step)})
         before = now
 
 

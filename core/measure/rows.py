@@ -59,6 +59,15 @@ class Row:
         placed = {at: token for _, step in self.steps for at, token in _placed(step)}
         return [placed[at] for at in itertools.takewhile(placed.__contains__, itertools.count())]
 
+    def last_ids(self, n: int) -> list[int]:
+        """Return about the last ``n`` committed ids, in whole steps, of a row that goes from left to right."""
+        found: list[int] = []
+        for _, step in reversed(self.steps):
+            if len(found) >= n:
+                break
+            found[:0] = step.token_ids
+        return found
+
     def keep(self, n: int) -> None:
         """Take the tokens at position ``n`` and beyond off the steps that committed them."""
         before = 0

@@ -17,8 +17,8 @@ from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
 from ..records.serving import ServeRequest
 from .choices import Pair, encode_pair
-from .session import Session
 from .rows import answer_of
+from .session import Session
 
 
 def serve(session: Session) -> None:

@@ -73,7 +73,9 @@ class Session:
             chooser = random.Random(prompt.random_seed)
             limits = [size for size in (self.codec.plain_ids, self.facts.vocabulary_size) if size]
             if not limits:
-                raise ModelError("random prompts need a vocabulary, and neither engine nor tokenizer says how large it is")
+                raise ModelError(
+                    "random prompts need a vocabulary, and neither engine nor tokenizer says how large it is"
+                )
             limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
         encode = self.codec.encode_behind if self.job.chat else self.codec.encode
@@ -93,27 +95,35 @@ class Session:
         Raises:
             ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
-        held, limit = self.facts.context_length, self.job.max_new_tokens
+        held = self.facts.context_length
         for prompt in prompts:
             if not prompt.ids or (held is not None and len(prompt.ids) >= held):
                 room = "" if held is None else f"; the context holds {held}"
                 raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
         if held is None:
             return
-        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < self._asked(prompt)]
         if clipped and not self.job.allow_clipped:
-            longest = max(clipped, key=lambda prompt: len(prompt.ids))
+            longest = max(clipped, key=lambda prompt: len(prompt.ids) + self._asked(prompt))
+            asked = self._asked(longest)
             raise ModelError(
-                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {limit} of output are more than the "
+                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {asked} of output are more than the "
                 f"context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at most "
                 f"{held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
             )
 
-    def request(self, ids: Sequence[int], index: int) -> Request:
-        """Return the request that a sample of the job makes, no longer than the context."""
+    def _asked(self, prompt: Prompt) -> int:
+        return prompt.job.max_new_tokens or self.job.max_new_tokens
+
+    def limit(self, prompt: Prompt) -> int:
+        """Return the token limit of a prompt's output: its own or the job's, no more than the context has room for."""
         held = self.facts.context_length
-        limit = self.job.max_new_tokens if held is None else min(self.job.max_new_tokens, held - len(ids))
-        return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
+        return self._asked(prompt) if held is None else min(self._asked(prompt), held - len(prompt.ids))
+
+    def request(self, prompt: Prompt, index: int) -> Request:
+        """Return the request that a sample of the job makes."""
+        made = self.sampled(prompt.ids, self.limit(prompt), self.job.sampling, index)
+        return replace(made, ignore_eos=self.job.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
         """Return a request with a seed of its own, by its index in the round."""

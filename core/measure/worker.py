@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
+from ..contract.model import ModelFacts
 from ..errors import DecodebenchError, OutOfMemoryError, described
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
@@ -29,6 +30,7 @@ from .job import Job
 from .measurement import evaluate_all, measure_all, score_all
 from .serving import serve
 from .session import Session
+from .streams.measuring import measure_streams
 from .wire import Wire
 
 J = TypeVar("J", bound=Job)
@@ -124,7 +126,12 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
     return 8 * facts.weight_bytes / facts.parameters if facts.weight_bytes and facts.parameters else None
 
 
-_ACTIONS = {"measure": measure_all, "score": score_all, "evaluate": evaluate_all, "serve": serve}
+def _measure(session: Session) -> None:
+    measure = measure_streams if session.job.is_stream else measure_all
+    measure(session)
+
+
+_ACTIONS = {"measure": _measure, "score": score_all, "evaluate": evaluate_all, "serve": serve}
 
 
 def reason_of(job: Job, error: Exception) -> str:

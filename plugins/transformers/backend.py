@@ -9,7 +9,8 @@ from ... import ModelCache, ModelError
 from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
-from ...core.sdk.batches import only_request
+from ...core.contract.stream import RequestSource
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import context_length, count_weights, open_model
 from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
@@ -29,7 +30,8 @@ class TransformersBackend(Backend):
     name: ClassVar[str] = "transformers"
     summary: ClassVar[str] = "Hugging Face transformers in PyTorch, own decode loop: the autoregressive baseline"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     is_reference: ClassVar[bool] = True
     Options: ClassVar[type[BackendOptions]] = TransformersOptions
@@ -116,8 +118,17 @@ class TransformersBackend(Backend):
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Continue the one request of the batch."""
-        return self._decoder.generate(only_request(self.name, batch))
+        """Continue every request of the batch: one alone, several as rows of one cache."""
+        check_prompts(batch)
+        if len(batch) == 1:
+            return self._decoder.generate(batch[0])
+        return self.stream(AllDue(batch), len(batch))
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, in one batch that rows join and leave."""
+        from .continuous import ContinuousBatch
+
+        return ContinuousBatch(self._model, self._device).answer(source, max_in_flight)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with one forward pass; log-probabilities in float32."""
