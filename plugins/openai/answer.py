@@ -11,6 +11,10 @@ from .dialects.dialect import Dialect, Event, Finish, Part
 Encode = Callable[[str], Sequence[int]]
 
 
+class Enough(Exception):
+    """A server goes on behind the end of an answer: it need not be heard out."""
+
+
 class Answer:
     """What came of one request so far.
 
@@ -23,16 +27,15 @@ class Answer:
     def __init__(self, request: Request, dialect: Dialect, encode: Encode | None) -> None:
         self._request, self._dialect, self._encode = request, dialect, encode
         self._ids = 0
-        self._tokens = 0  # of the text so far, by the server's count
-        self._is_counted = True
         self._finish: Finish | None = None
         self._figures: dict[str, float] = {}
-        self._is_cut = False
+        self._is_stopped = False  # its stop token has come
+        self._pieces: list[Step] = []
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the row has ended here, whatever the server still sends: its stop token has come."""
-        return self._is_cut
+    def is_complete(self) -> bool:
+        """Whether all tokens have come, so that only the server's figures are missing."""
+        return self._is_stopped or self._ids >= self._request.max_new_tokens
 
     def take(self, event: Event) -> Step | None:
         """Read one event; return what it commits, if anything.
@@ -45,9 +48,11 @@ class Answer:
             raise SampleError(f"the server reports: {part.error}")
         self._figures.update(part.figures)
         self._finish = part.finish or self._finish
-        if self._is_cut:
-            return None
-        return self._step_of_ids(part) if self._dialect.has_ids else self._step_of_text(part)
+        if not self._dialect.has_ids:
+            return self._step_of_text(part)
+        if self._is_stopped and part.ids:
+            raise Enough
+        return self._step_of_ids(part)
 
     def _step_of_ids(self, part: Part) -> Step | None:
         ids = list(part.ids or ())
@@ -56,7 +61,7 @@ class Answer:
         stop = next((at for at, token in enumerate(ids) if self._request.is_stop(token)), None)
         if stop is not None:
             del ids[stop + 1 :]
-            self._is_cut = True
+            self._is_stopped = True
         if not ids:
             return None
         self._ids += len(ids)
@@ -81,15 +86,9 @@ class Answer:
     def _step_of_text(self, part: Part) -> Step | None:
         if not part.text:
             return None
-        if part.tokens is None:  # one count behind several pieces says nothing of each
-            self._is_counted = False
-        if not self._is_counted:
-            return Step((), row=self._request.row, text=part.text)
-        assert part.tokens is not None
-        new, self._tokens = part.tokens - self._tokens, part.tokens
-        if new < 0:
-            raise SampleError(f"the server counts {part.tokens} tokens after {part.tokens - new}")
-        return Step((), row=self._request.row, text=part.text, text_tokens=new)
+        step = Step((), row=self._request.row, text=part.text)
+        self._pieces.append(step)
+        return step
 
     def last(self, failed_attempts: int) -> Step:
         """Return the step that ends the row, with the server's figures.
@@ -97,13 +96,25 @@ class Answer:
         Raises:
             SampleError: the answer ended before its end, or has other tokens than the server counts.
         """
-        if self._finish is None and not self._is_cut:
+        if self._finish is None and not self._is_stopped:
             raise SampleError(f"the answer ended after {self._what_came()} and does not say why")
         counted = self._figures.get("server_output_tokens")
-        if self._dialect.has_ids and not self._is_cut and counted is not None and counted != self._ids:
+        if not self._dialect.has_ids:
+            self._count_pieces(counted)
+        elif counted is not None and counted != self._ids and not self._is_stopped:
             raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}")
         figures = {**self._figures, **({"failed_attempts": float(failed_attempts)} if failed_attempts else {})}
-        return Step((), row=self._request.row, finish=self._finish or "stop", figures=figures)
+        finish = "stop" if self._is_stopped or self._finish is None else self._finish
+        return Step((), row=self._request.row, finish=finish, figures=figures)
+
+    def _count_pieces(self, counted: float | None) -> None:
+        """Count a token for each piece of text, where the server's count of all says that they are that.
+
+        An end token has no text: it may be in that count, and no piece.
+        """
+        if counted in (len(self._pieces), len(self._pieces) + (self._finish == "stop")):
+            for step in self._pieces:
+                step.text_tokens = 1
 
     def _what_came(self) -> str:
-        return f"{self._ids} tokens" if self._dialect.has_ids else "a part of the text"
+        return f"{self._ids} tokens" if self._dialect.has_ids else f"{len(self._pieces)} pieces of text"

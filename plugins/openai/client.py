@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ... import SampleError
 from ...core.contract.generation import Request, Step
 from ...core.contract.stream import RequestSource
+from .answer import Answer, Enough
 from .conversation import Conversation
 from .dialects.dialect import Event
 from .transport import Transport
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A request in flight."""
+
+    answer: Answer
+    task: asyncio.Task[None]
 
 
 class Client:
@@ -29,7 +40,7 @@ class Client:
         self.transport = transport
         self._loop = asyncio.new_event_loop()
         self._ready: deque[Step | BaseException] = deque()
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, _Running] = {}
         self._events = 0
         self._cpu_s = self._wall_s = 0.0
 
@@ -43,7 +54,9 @@ class Client:
         try:
             while True:
                 while len(self._running) < max_in_flight and (request := source.poll()) is not None:
-                    self._running[request.row] = self._loop.create_task(self._answer(request, conversation))
+                    answer = conversation.answer(request)
+                    task = self._loop.create_task(self._ask(request, conversation, answer))
+                    self._running[request.row] = _Running(answer, task)
                 if self._running:
                     self._run(source.until_due_s() if len(self._running) < max_in_flight else None)
                     yield from self._steps(source)
@@ -69,17 +82,19 @@ class Client:
             step = self._ready.popleft()
             if isinstance(step, BaseException):
                 raise step
-            if step.row not in self._running:  # it was ended here
+            running = self._running.get(step.row)
+            if running is None:  # it was broken off here
                 continue
-            if step.finish is not None or step.failure is not None:
+            is_last = step.finish is not None or step.failure is not None
+            if is_last:
                 del self._running[step.row]
             yield step
-            if step.row in self._running and not source.wants(step.row):
-                self._running.pop(step.row).cancel()
+            if not is_last and not running.answer.is_complete and not source.wants(step.row):
+                self._running.pop(step.row).task.cancel()
 
-    async def _answer(self, request: Request, conversation: Conversation) -> None:
+    async def _ask(self, request: Request, conversation: Conversation, answer: Answer) -> None:
         """Ask for one answer and hand over its steps, the last of which ends the row."""
-        dialect, answer = conversation.dialect, conversation.answer(request)
+        dialect = conversation.dialect
 
         def take(event: Event) -> None:
             self._events += 1
@@ -89,7 +104,9 @@ class Client:
 
         try:
             body, is_event_stream = conversation.body(request), dialect.is_event_stream
-            failed = await self.transport.stream(dialect.path, body, take, is_event_stream=is_event_stream)
+            failed = 0
+            with suppress(Enough):
+                failed = await self.transport.stream(dialect.path, body, take, is_event_stream=is_event_stream)
             self._hand_over(answer.last(failed))
         except SampleError as error:
             self._hand_over(Step((), row=request.row, failure=str(error)))
@@ -122,30 +139,3 @@ class Client:
         self._end_all()
         self._loop.run_until_complete(self.transport.close())
         self._loop.close()
-
-
-class AllAtOnce(RequestSource):
-    """The requests of a batch: all are due from the beginning."""
-
-    def __init__(self, batch: Sequence[Request]) -> None:
-        self._left = deque(batch)
-
-    def poll(self) -> Request | None:
-        """Return the next one."""
-        return self._left.popleft() if self._left else None
-
-    def wait(self) -> None:
-        """Return at once: one is due, or none will come."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether all were polled."""
-        return not self._left
-
-    def until_due_s(self) -> float | None:
-        """Return 0 while there is one."""
-        return 0.0 if self._left else None
-
-    def wants(self, row: int) -> bool:
-        """Return True: who asks for a batch takes all of it."""
-        return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from ... import BackendError, ModelError
@@ -12,9 +11,9 @@ from ...core.contract.backend import Availability, Backend, Capability, Kind
 from ...core.contract.generation import Request, Step
 from ...core.contract.model import ModelFacts, PreparedModel
 from ...core.contract.stream import RequestSource
-from ...core.sdk.batches import check_prompts
+from ...core.sdk.batches import AllDue
 from ...core.sdk.packages import probe_packages
-from .client import AllAtOnce, Client
+from .client import Client
 from .conversation import Conversation
 from .options import ClientOptions
 from .prometheus import growth, read_counters
@@ -100,10 +99,7 @@ class ServedBackend(Backend):
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Send all requests at once."""
-        check_prompts(batch)
-        self._rows += len(batch)
-        rows = [replace(request, row=row) for row, request in enumerate(batch)]
-        return self._connected.stream(AllAtOnce(rows), len(rows), self._conversation)
+        return self.stream(AllDue(batch), len(batch))
 
     def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
         """Send requests as they become due."""

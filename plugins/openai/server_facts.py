@@ -72,9 +72,7 @@ def _entries(listed: object) -> list[Mapping[str, Any]]:
 
 def _chosen(transport: Transport, entries: Sequence[Mapping[str, Any]], model: str | None) -> str | None:
     names = [str(entry["id"]) for entry in entries if "id" in entry]
-    if model is not None:
-        if names and model not in names:
-            raise BackendError(f"{transport.url} has no model {model!r}; it lists {', '.join(names)}")
+    if model is not None:  # which need not be among those listed: servers have aliases
         return model
     if len(names) > 1:
         raise BackendError(f"{transport.url} lists several models: set served_model to one of {', '.join(names)}")

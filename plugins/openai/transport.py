@@ -48,6 +48,7 @@ class Transport:
             headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {api_key}"} if api_key else {})},
             timeout=httpx2.Timeout(options.silence_timeout_s, connect=options.connect_timeout_s),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+            verify=url.startswith("https:"),  # certificates take a while to read
             trust_env=not is_loopback(url),  # no proxy stands before this machine
         )
 
