@@ -7,8 +7,9 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.model import ModelFacts
+from ..contract.options import BackendOptions
 from ..contract.residence import RunningServer
 from ..errors import PluginError
 from ..records.schema import ServerSession

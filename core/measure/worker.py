@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.model import ModelFacts
+from ..contract.options import BackendOptions
 from ..errors import DecodebenchError, OutOfMemoryError, described
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
