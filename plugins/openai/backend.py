@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ... import UsageError
-from ...core.contract.backend import BackendOptions
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import ModelFacts, PreparedModel, Quantisation
+from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.residence import Residence, RunningServer
 from .options import OpenAIOptions
 from .served import ServedBackend, key_of
@@ -16,14 +15,16 @@ from .server_facts import DIALECTS
 if TYPE_CHECKING:
     from ...core.records.workload import Workload
 
+INEXACT = "the server chooses weights, number formats and batches"
+"""Why greedy tokens may differ from those of an engine in process."""
 
-class OpenAIBackend(ServedBackend):
+
+class OpenAIBackend(ServedBackend[OpenAIOptions]):
     """Any OpenAI-compatible server, vLLM, llama-server, SGLang and Ollama in their own ways."""
 
     name: ClassVar[str] = "openai"
     summary: ClassVar[str] = "a running server: any OpenAI-compatible one, vLLM, llama-server, SGLang, Ollama"
     residence: ClassVar[Residence] = "remote"
-    Options: ClassVar[type[BackendOptions]] = OpenAIOptions
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -36,37 +37,30 @@ class OpenAIBackend(ServedBackend):
         return ("remote",)
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+    def preflight(cls, cell: PlannedCell[OpenAIOptions]) -> Preflight:
         """Ask for the server's address, and say what differs from engines in process."""
-        assert isinstance(options, OpenAIOptions)
-        if options.url is None:
-            raise UsageError("openai.url: give the address of the server, as in --set openai.url=http://127.0.0.1:8000")
-        return notes_on(options.api, options.prefix_cache, workload)
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name what a family of servers cannot be asked for."""
-        assert isinstance(options, OpenAIOptions)
+        options = cell.options
+        missing = "openai.url: give the address of the server, as in --set openai.url=http://127.0.0.1:8000"
         dialect = DIALECTS.get(options.api)
-        if dialect is None or dialect.can_avoid_cache:
-            return {}
-        return {"prefix_cache": f"with api = {options.api!r}, which cannot be asked to compute a prompt anew"}
+        inert = {}
+        if dialect is not None and not dialect.can_avoid_cache:
+            inert["prefix_cache"] = f"with api = {options.api!r}, which cannot be asked to compute a prompt anew"
+        return Preflight(
+            errors=(missing,) if options.url is None else (),
+            notes=notes_on(options.api, options.prefix_cache, cell.workload),
+            inert=inert,
+            inexact=INEXACT,
+        )
 
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Claim nothing."""
-        return "the server chooses weights, number formats and batches"
-
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: OpenAIOptions) -> ModelFacts:
         """Connect; see ``connect``."""
-        assert isinstance(options, OpenAIOptions)
-        assert options.url is not None, "check asks for it"
+        assert options.url is not None, "preflight asks for it"
         facts = self.connect(options.url, options.api, options, model, key_of(options.api_key_env))
         self.server = RunningServer(options.url, version=self.server_facts.version)
         return facts
 
 
-def notes_on(api: str, prefix_cache: str, workload: Workload) -> list[str]:
+def notes_on(api: str, prefix_cache: str, workload: Workload) -> tuple[str, ...]:
     """Return what a family of servers does in another way than engines in process."""
     dialect = DIALECTS.get(api)
     notes = []
@@ -76,4 +70,4 @@ def notes_on(api: str, prefix_cache: str, workload: Workload) -> list[str]:
         notes.append("prompts of random ids are sent as text, which need not be as many tokens for the server")
     if dialect is not None and not dialect.can_avoid_cache and prefix_cache == "avoid":
         notes.append(f"a server asked as {api!r} may know prompts from before; findings name the hits that it reports")
-    return notes
+    return tuple(notes)

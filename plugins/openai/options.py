@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 ApiName = Literal["completions", "vllm", "llama-server", "sglang", "ollama"]
 _SECRET_WORDS = ("key", "token", "secret", "password", "authorization")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ... import BackendError, ModelError
-from ...core.contract.backend import Availability, Backend, Capability, Kind
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Step
 from ...core.contract.model import ModelFacts, PreparedModel
+from ...core.contract.options import O
+from ...core.contract.requirements import Availability, Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue
-from ...core.sdk.packages import probe_packages
 from .client import Client
 from .conversation import Conversation
 from .options import ClientOptions
@@ -25,19 +27,21 @@ _TRIED = "The 3 quick foxes: naïve façade, 12.5 %\n\tdef f(x): return x"
 _OF_REQUESTS = ("speculation_rounds", "draft_tokens", "accepted_draft_tokens")
 
 
-class ServedBackend(Backend):
+class ServedBackend(Backend[O]):
     """A client of one server."""
 
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"sampling", "tokenizer", "continuous"})
     max_batch_size: ClassVar[int] = 1024
 
+    requires: ClassVar[Requires | None] = Requires(("httpx2",), fix='pip install "decodebench[openai]"')
+
     _client: Client | None = None
 
     @classmethod
     def probe(cls) -> Availability:
-        """Look for the HTTP client; the server is asked when a round begins."""
-        return probe_packages("httpx2 {httpx2}", "httpx2", fix='pip install "decodebench[openai]"')
+        """Look for the HTTP client; the engine's version is the server's to tell."""
+        return replace(super().probe(), version=None)
 
     def connect(
         self, url: str, api: str, options: ClientOptions, model: PreparedModel, key: str | None = None

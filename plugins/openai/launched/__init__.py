@@ -9,7 +9,7 @@ from ....core.contract.hookspecs import hookimpl
 from .backend import launched
 from .recipes import recipes
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

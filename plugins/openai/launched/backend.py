@@ -5,25 +5,23 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field, create_model, field_validator
 
 from .... import ModelCache, ModelError
-from ....core.contract.backend import Availability, BackendOptions
 from ....core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ....core.contract.preflight import PlannedCell, Preflight
+from ....core.contract.requirements import Availability
 from ....core.contract.residence import Residence, RunningServer
 from ....core.sdk.cores import default_threads
 from ....core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
-from ..backend import notes_on
+from ..backend import INEXACT, notes_on
 from ..options import ClientOptions
 from ..served import ServedBackend
 from .process import HOST, ServerProcess, free_port
 from .recipes import TABLE, Recipe, fault_of
-
-if TYPE_CHECKING:
-    from ....core.records.workload import Workload
 
 _AS_STORED = Quantisation("none", None, "weights as the model's files and the command say")
 
@@ -51,10 +49,11 @@ class LaunchedOptions(ClientOptions):
         return value
 
 
-class LaunchedBackend(ServedBackend):
+class LaunchedBackend(ServedBackend[LaunchedOptions]):
     """A server that lives as long as the instance that started it."""
 
     residence: ClassVar[Residence] = "owned-server"
+    threads_option: ClassVar[str | None] = "n_threads"
     recipe: ClassVar[Recipe]
 
     _process: ServerProcess | None = None
@@ -80,27 +79,17 @@ class LaunchedBackend(ServedBackend):
         return ("cpu",)
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
-        """Say what differs from engines in process."""
-        assert isinstance(options, LaunchedOptions)
-        return notes_on(cls.recipe.api, options.prefix_cache, workload)
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name the option that does not reach the command."""
-        assert isinstance(options, LaunchedOptions)
-        if "{threads}" in options.command + options.args:
-            return {}
-        return {"n_threads": "but by the variables that libraries read, as the command has no {threads}"}
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Claim nothing."""
-        return "the server chooses number formats and batches"
+    def preflight(cls, cell: PlannedCell[LaunchedOptions]) -> Preflight:
+        """Say what differs from engines in process, and which option does not reach the command."""
+        options, inert = cell.options, {}
+        if "{threads}" not in options.command + options.args:
+            inert["n_threads"] = "but by the variables that libraries read: the command has no {threads}"
+        notes = notes_on(cls.recipe.api, options.prefix_cache, cell.workload)
+        return Preflight(notes=notes, inert=inert, inexact=INEXACT)
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: LaunchedOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert to GGUF where the server opens that.
 
@@ -115,18 +104,17 @@ class LaunchedBackend(ServedBackend):
             raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
         return super().prepare(model, quantisation, device, options, cache)
 
-    def start_server(self, model: PreparedModel, device: str, options: BackendOptions) -> RunningServer:
+    def start_server(self, model: PreparedModel, device: str, options: LaunchedOptions) -> RunningServer:
         """Start the command on a free port and wait until it answers."""
-        assert isinstance(options, LaunchedOptions)
         port = free_port()
         url = f"http://{HOST}:{port}"
         self._process = process = ServerProcess(_command(options, model, port), url)
         process.wait_until_ready(self.recipe.ready, options.start_timeout_s)
         return RunningServer(url, process.pid, process.command)
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: LaunchedOptions) -> ModelFacts:
         """Connect to the server that was started."""
-        assert isinstance(options, LaunchedOptions) and self.server is not None
+        assert self.server is not None, "the host starts it"
         if options.served_model is None and self.recipe.served_model is not None:
             options = options.model_copy(update={"served_model": self.recipe.served_model})
         return self.connect(self.server.url, self.recipe.api, options, model)

@@ -8,7 +8,8 @@ import threading
 import pytest
 from pydantic import ValidationError
 
-from decodebench import BackendError, UsageError
+from decodebench import BackendError
+from decodebench.core.contract.preflight import PlannedCell
 from decodebench.core.records.workload import Workload
 from decodebench.plugins.openai.backend import OpenAIBackend
 
@@ -139,8 +140,8 @@ def test_options_refuse_what_would_be_recorded_or_sent_in_the_clear(options):
 
 
 def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):
-    with pytest.raises(UsageError, match="openai.url"):
-        OpenAIBackend.check(resolve(TINY), OpenAIBackend.Options(), Workload())
+    cell = PlannedCell(resolve(TINY), "served", "unknown", OpenAIBackend.Options(), Workload())
+    assert "openai.url" in OpenAIBackend.preflight(cell).errors[0]
     listed = {"/v1/models": {"data": [{"id": "a"}, {"id": "b"}]}}
     with pytest.raises(BackendError, match="set served_model to one of a, b"):
         connect(lambda n, body: WHOLE, pages=listed)
