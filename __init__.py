@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
     from .core.api.experiment import Experiment, WhenBusy, run
+    from .core.api.plugins import user_table
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
@@ -52,6 +53,7 @@ _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
     "api.experiment": "Experiment WhenBusy run",
+    "api.plugins": "user_table",
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
@@ -143,6 +145,7 @@ __all__ = [
     "printable",
     "run",
     "unknown_name",
+    "user_table",
     "write_whole",
 ]
 
