@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +57,16 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = read_json(folder / "config.json")
-        self.tensors = {t.name: t for path in _weight_files(folder) for t in _read_header(path)}
+
+    @cached_property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """Where each tensor lies, by its name; the headers are read when they are first asked for."""
+        return {t.name: t for path in _weight_files(self.folder) for t in _read_header(path)}
+
+    @property
+    def elements(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     def field(self, name: str, kind: type, default: object = None) -> Any:  # noqa: ANN401 - a JSON value of `kind`
         """Return a field of ``config.json``, checked for its type; an absent or null one gives ``default``."""

@@ -41,3 +41,8 @@ UNQUANTISED = ("f32", "f16", "bf16")
 def name_of(file_type: int) -> str:
     """Return the name for a ``general.file_type``, ``"type <n>"`` for one that is not offered here."""
     return next((name for name, number in FILE_TYPES.items() if number == file_type), f"type {file_type}")
+
+
+def nominal_bytes(quantisation: str, elements: int) -> int:
+    """Return about how many bytes so many weights take in a format."""
+    return int(elements * next(bits for name, _, bits, _ in _FORMATS if name == quantisation) / 8)
