@@ -16,7 +16,8 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-_ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes of a weight, by what safetensors calls its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,9 @@ def _stored(path: Path, name: str, entry: dict[str, Any], base: int, size: int) 
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: tensor {name!r} has a malformed header entry {entry!r}") from error
-    if dtype not in _ITEM_SIZES:
-        raise ModelError(f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(_ITEM_SIZES)}")
-    count = _ITEM_SIZES[dtype]
+    if dtype not in ITEM_SIZES:
+        raise ModelError(f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(ITEM_SIZES)}")
+    count = ITEM_SIZES[dtype]
     for extent in shape:
         count *= extent
     if end - begin != count:
