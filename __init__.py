@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .core.api.table import Table
     from .core.cache import ModelCache
     from .core.contract.analysis import Analysis, AnalysisTable, Section
-    from .core.contract.backend import Availability, Backend, BackendOptions
+    from .core.contract.backend import Backend
     from .core.contract.command import Command
     from .core.contract.exporter import Exporter
     from .core.contract.figure import Figure
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
+    from .core.contract.options import BackendOptions
+    from .core.contract.preflight import PlannedCell, Preflight
+    from .core.contract.requirements import Availability, Requires
+    from .core.contract.residence import RunningServer
+    from .core.contract.stream import RequestSource
     from .core.contract.sweep import Sweep, SweepCells
     from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
@@ -49,7 +54,7 @@ _HOME = {
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
-    "contract.backend": "Availability Backend BackendOptions",
+    "contract.backend": "Backend",
     "contract.generation": "Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
@@ -66,6 +71,11 @@ _HOME = {
     "contract.hookspecs": "API_VERSION hookimpl",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
+    "contract.options": "BackendOptions",
+    "contract.preflight": "PlannedCell Preflight",
+    "contract.requirements": "Availability Requires",
+    "contract.residence": "RunningServer",
+    "contract.stream": "RequestSource",
     "contract.sweep": "Sweep SweepCells",
     "contract.task": "Likelihood Score Task TaskSample",
 }
@@ -96,12 +106,17 @@ __all__ = [
     "ModelSource",
     "OpenBackend",
     "OutOfMemoryError",
+    "PlannedCell",
     "PluginError",
+    "Preflight",
     "PreparedModel",
     "Quantisation",
     "Request",
+    "Requires",
+    "RequestSource",
     "ResolvedModel",
     "Results",
+    "RunningServer",
     "SampleError",
     "Score",
     "Scores",

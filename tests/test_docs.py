@@ -139,7 +139,7 @@ def test_the_versions_page_names_a_version_that_is_accepted(cli, tmp_path):
     (code,) = blocks(ROOT / "docs" / "versioning.md", "python")
     environment = install(tmp_path, "stated", code + "from decodebench import hookimpl\n@hookimpl\n" + EMPTY)
     (stated,) = [plugin for plugin in cli("plugins", "--json", env=environment).json if plugin["name"] == "stated"]
-    assert (stated["status"], stated["api"]) == ("ok", ">=2,<3")
+    assert (stated["status"], stated["api"]) == ("ok", ">=3,<4")
 
 
 def test_the_config_of_the_plugin_page_is_read(cli, tmp_path):

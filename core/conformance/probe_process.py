@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.generation import Request
-from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
+from ..contract.model import ModelFacts, PreparedModel
+from ..contract.options import BackendOptions
+from ..contract.preflight import PlannedCell
 from ..errors import DecodebenchError, PluginError, UsageError
 from ..host.packed_models import ModelJob
 from ..host.registry import Registry
@@ -227,8 +229,8 @@ def _sample(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Generate prompts of unlike lengths alone and together."""
-    requests = [loaded.request(prompt) for prompt in range(min(3, loaded.backend.max_batch_size))]
-    alone = [loaded.ids(request) for request in requests]
+    requests = [loaded.request(prompt, row=prompt) for prompt in range(min(3, loaded.backend.max_batch_size))]
+    alone = [loaded.ids(replace(request, row=0)) for request in requests]
     together = [row.ids for row in measure(loaded.backend, requests).rows]
     for prompt, pair in enumerate(zip(alone, together, strict=True)):
         wire.send("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
@@ -248,27 +250,29 @@ def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backend
     assert job.model is not None and job.prepared is not None
     watched, read = recording(options)
     model = job.model.unpack()
-    backend.check(model, watched, Workload(max_new_tokens=job.max_new_tokens))
+    planned = PlannedCell(model, job.quantisation, job.device, watched, Workload(max_new_tokens=job.max_new_tokens))
+    inert = backend.preflight(planned).inert
     prepared = backend.prepare(model, job.quantisation, job.device, watched, ModelCache(job.cache_root))
     loaded = _load(job, backend(), watched, prepared)
     for prompt in range(len(loaded.prompts)):
         loaded.ids(loaded.request(prompt, max_new_tokens=_LONG))
-    if "sampling" in backend.supports and _takes(backend, model, options, temperature=0.8):
+    hot = replace(planned, options=options, workload=Workload(temperature=0.8))
+    if "sampling" in backend.supports and _takes(backend, hot):
         loaded.ids(loaded.request(temperature=0.8))
     if "score" in backend.supports:
         loaded.backend.score(loaded.prompts[0])
     loaded.backend.close()
-    inert = {name: why for name, why in backend.inert_options(options).items() if name not in read}
-    wire.send("options", {"read": sorted(read), "inert": inert})
+    wire.send(
+        "options", {"read": sorted(read), "inert": {name: why for name, why in inert.items() if name not in read}}
+    )
 
 
-def _takes(backend: type[Backend], model: ResolvedModel, options: BackendOptions, *, temperature: float) -> bool:
-    """Whether the backend samples with these options."""
+def _takes(backend: type[Backend], cell: PlannedCell[BackendOptions]) -> bool:
+    """Whether the backend runs the cell."""
     try:
-        backend.check(model, options, Workload(temperature=temperature))
+        return not backend.preflight(cell).errors
     except UsageError:
         return False
-    return True
 
 
 def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:

@@ -14,13 +14,16 @@ from typing import Any, get_origin
 from pydantic import BaseModel, JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
+from ..contract.options import BackendOptions
+from ..contract.preflight import PlannedCell, Preflight
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
+from ..sdk.logs.runs import UNKNOWN
 from ..sdk.models import resolve
 from .plan import CellSpec, Plan
 
@@ -152,9 +155,10 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     is_scoring = scores_choices(plan, registry)
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
-    _refuse_idle_sweeps(list(cells.values()), is_scoring)
+    checked = [(cell, preflight(cell, plan.workload, is_scoring)) for cell in cells.values()]
+    _refuse_idle_sweeps(checked)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
-    return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), plan.workload, is_scoring)])
+    return Matrix(list(cells.values()), [*notes, *_notes(checked)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,7 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
             )
 
 
+_ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does not read it"
 _GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "attempts", "temperature", "top_p", "top_k")
 
 
@@ -212,11 +217,27 @@ def _generation_only(workload: Workload) -> Iterator[str]:
             yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
 
 
-def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
+def preflight(cell: Cell, workload: Workload, is_scoring: bool) -> Preflight:
+    """Let a backend look at one of its cells; in scoring, what only ``generate`` depends on has no effect.
+
+    Raises:
+        UsageError: the backend refuses the cell.
+    """
+    backend = cell.backend
+    found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, workload))
+    if found.errors:
+        raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors))
+    if not is_scoring or backend.score_options is None:
+        return found
+    idle = (name for name in backend.Options.model_fields if name not in backend.score_options)
+    return replace(found, inert=dict.fromkeys(idle, _ONLY_SCORED))
+
+
+def _refuse_idle_sweeps(checked: Iterable[tuple[Cell, Preflight]]) -> None:
     """Refuse two cells that differ in nothing but options that have no effect in either."""
     seen: dict[str, Cell] = {}
-    for cell in cells:
-        inert = cell.backend.inert_options(cell.options, is_scoring=is_scoring)
+    for cell, found in checked:
+        inert = found.inert
         effective = {name: value for name, value in cell.expanded_options.items() if name not in inert}
         key = repr((cell.backend.name, cell.model.name, cell.quantisation, cell.device, sorted(effective.items())))
         twin = seen.setdefault(key, cell)
@@ -228,18 +249,18 @@ def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
             )
 
 
-def _notes(cells: Iterable[Cell], workload: Workload, is_scoring: bool) -> list[str]:
-    """Let every backend check its cells; return what it has to say, each sentence once."""
+def _notes(checked: Iterable[tuple[Cell, Preflight]]) -> list[str]:
+    """Return what the backends have to say of their cells, each sentence once."""
     notes = (
         f"{cell.backend.name}: {note}"
-        for cell in cells
-        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, workload))
+        for cell, found in checked
+        for note in (*_inert_notes(cell, found.inert), *found.notes)
     )
     return list(dict.fromkeys(notes))
 
 
-def _inert_notes(cell: Cell, is_scoring: bool) -> Iterator[str]:
-    for name, why in cell.backend.inert_options(cell.options, is_scoring=is_scoring).items():
+def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
+    for name, why in inert.items():
         if name in cell.changed_options:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 
@@ -267,9 +288,11 @@ def _cells_of(
         if name not in offered:
             raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
     plugin = registry.provider("decodebench_backends", backend.name).name
+    is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
+    devices = [UNKNOWN] if is_elsewhere else spec.device
     for options in _swept(backend, spec.options):
         paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, asked in itertools.product(chosen, spec.device, workloads):
+        for quantisation, device, asked in itertools.product(chosen, devices, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},

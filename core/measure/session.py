@@ -71,7 +71,12 @@ class Session:
         """Return a prompt's text, None for random ids, and its ids."""
         if prompt.random_tokens is not None:
             chooser = random.Random(prompt.random_seed)
-            limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
+            limits = [size for size in (self.codec.plain_ids, self.facts.vocabulary_size) if size]
+            if not limits:
+                raise ModelError(
+                    "random prompts need a vocabulary, and neither engine nor tokenizer says how large it is"
+                )
+            limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
         encode = self.codec.encode_behind if self.job.chat else self.codec.encode
         return prompt.text, encode(prompt.text or "")
@@ -90,36 +95,46 @@ class Session:
         Raises:
             ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
-        held, limit = self.facts.context_length, self.job.max_new_tokens
-        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
+        held = self.facts.context_length
         for prompt in prompts:
-            if not prompt.ids or len(prompt.ids) >= held:
-                raise ModelError(
-                    f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens; the context holds {held}"
-                )
+            if not prompt.ids or (held is not None and len(prompt.ids) >= held):
+                room = "" if held is None else f"; the context holds {held}"
+                raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
+        if held is None:
+            return
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < self._asked(prompt)]
         if clipped and not self.job.allow_clipped:
-            longest = max(clipped, key=lambda prompt: len(prompt.ids))
+            longest = max(clipped, key=lambda prompt: len(prompt.ids) + self._asked(prompt))
+            asked = self._asked(longest)
             raise ModelError(
-                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {limit} of output are more than the "
+                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {asked} of output are more than the "
                 f"context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at most "
                 f"{held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
             )
 
-    def request(self, ids: Sequence[int], index: int) -> Request:
-        """Return the request that a sample of the job makes, no longer than the context."""
-        limit = min(self.job.max_new_tokens, self.facts.context_length - len(ids))
-        return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
+    def _asked(self, prompt: Prompt) -> int:
+        return prompt.job.max_new_tokens or self.job.max_new_tokens
+
+    def limit(self, prompt: Prompt) -> int:
+        """Return the token limit of a prompt's output: its own or the job's, no more than the context has room for."""
+        held = self.facts.context_length
+        return self._asked(prompt) if held is None else min(self._asked(prompt), held - len(prompt.ids))
+
+    def request(self, prompt: Prompt, index: int) -> Request:
+        """Return the request that a sample of the job makes."""
+        made = self.sampled(prompt.ids, self.limit(prompt), self.job.sampling, index)
+        return replace(made, ignore_eos=self.job.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
-        """Return a request with a seed of its own, by its index."""
+        """Return a request with a seed of its own, by its index in the round."""
         drawn = {**sampling.model_dump(), "seed": sampling.seed + index}
         return Request(tuple(ids), max_new_tokens, **drawn, stop_token_ids=self.stop_ids)
 
     def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
         """Generate one batch, measured."""
         if stop:
-            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind)
-        return measure(self.backend, requests)
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind, codec=self.codec)
+        return measure(self.backend, requests, codec=self.codec)
 
     def engine_figures(self) -> dict[str, float]:
         """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""

@@ -10,9 +10,9 @@ from .schema import Run
 
 _FIELDS = (
     "backend", "backend_version", "plugin", "plugin_revision", "kind", "model", "model_hash", "size", "quantisation",
-    "bits_per_weight", "parameters", "weight_bytes", "device", "options", "task", "task_version", "task_plugin",
-    "task_plugin_revision", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
-    "ignore_eos", "chat", "system", "allow_clipped", "stop", "stop_token_ids", "context_length", "sampling",
+    "bits_per_weight", "parameters", "weight_bytes", "device", "residence", "options", "task", "task_version",
+    "task_plugin", "task_plugin_revision", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size",
+    "depth", "ignore_eos", "chat", "system", "allow_clipped", "stop", "stop_token_ids", "context_length", "sampling",
     "first_step_is_prefill", "conditions", "source_format",
 )  # fmt: skip
 _MEASURED = {

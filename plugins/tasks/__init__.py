@@ -16,7 +16,7 @@ from .mbpp import Mbpp
 from .mmlu import Mmlu
 from .mt_bench import MtBench
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

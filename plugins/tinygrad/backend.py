@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError, UsageError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
 from ...core.sdk.gguf.parts import find_gguf, parts_of
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
     from .decoder import Decoder
     from .network import Network
 
+_FIX = 'pip install "tinygrad==0.13.0"'
 _N_CTX = 2048
 _OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
 
 
-class TinygradBackend(Backend):
+class TinygradBackend(Backend[TinygradOptions]):
     """Llama, Qwen2 and Qwen3 models in tinygrad, one token per step."""
 
     name: ClassVar[str] = "tinygrad"
@@ -37,7 +40,8 @@ class TinygradBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = TinygradOptions
+    threads_option: ClassVar[str | None] = "n_threads"
+    requires: ClassVar[Requires | None] = Requires(("tinygrad",), fix=_FIX)
     colour: ClassVar[str | None] = "#009E73"
     marker: ClassVar[str | None] = "D"
 
@@ -47,7 +51,7 @@ class TinygradBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         """Look the version, the wheel's modules and the C compiler up; tinygrad stays unimported."""
-        return availability.probe()
+        return availability.with_parts(super().probe(), _FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -62,14 +66,14 @@ class TinygradBackend(Backend):
         return usable_devices()
 
     @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[TinygradOptions]) -> Preflight:
         """Claim exactness for weights in single precision, in which it computes."""
-        assert isinstance(options, TinygradOptions)
-        return None if quantisation in ("float32", "f32") else f"{quantisation} rounds the weights"
+        exact = cell.quantisation in ("float32", "f32")
+        return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: TinygradOptions, cache: ModelCache
     ) -> PreparedModel:
         """Check a folder, whose weights are packed at load, or convert it to GGUF.
 
@@ -90,7 +94,7 @@ class TinygradBackend(Backend):
 
         return prepare_gguf(model, quantisation, cache, in_one_file=True)
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: TinygradOptions) -> ModelFacts:
         """Load the weights, compile and capture.
 
         Raises:
@@ -101,7 +105,6 @@ class TinygradBackend(Backend):
         from .decoder import Decoder
         from .engine import cached_kernels, renderer, start
 
-        assert isinstance(options, TinygradOptions)
         threads = start(device, options)
         kernels = cached_kernels()
         self._device, self._source = device, model.source

@@ -31,7 +31,7 @@ BROKEN = {
     "twin-no-version": ("probe_is_honest", r"gives the version None"),
     "twin-takes-anything": ("options_refuse_what_they_should", r"an unknown option is accepted; .*can be changed"),
     "twin-undescribed": ("options_refuse_what_they_should", r"draft_length has no description"),
-    "twin-unused-option": ("options_are_used", r"never read, and not named in inert_options: n_threads"),
+    "twin-unused-option": ("options_are_used", r"never read, and not named in Preflight.inert: n_threads"),
     "twin-remembering": ("greedy_is_deterministic", r"gives other tokens"),
     "twin-racing": ("greedy_is_deterministic", r"prompt 1 gives other tokens in another process"),
     "twin-runs-over": ("max_new_tokens_is_respected", r"max_new_tokens = 1: .* tokens committed, the limit is 1"),

@@ -56,7 +56,7 @@ BAD = [
     ("raise ImportError('no engine')", "ImportError: no engine"),
     ("syntax error", "SyntaxError"),
     ("x = 1", "implements no decodebench hook"),
-    ("decodebench_api = '>=3'\nopen('/nonexistent')", "asks for plugin API >=3"),
+    ("decodebench_api = '>=4'\nopen('/nonexistent')", "asks for plugin API >=4"),
     ("decodebench_api: str = 'newest'\nopen('/nonexistent')", "decodebench_api = 'newest' is no version"),
     (decoder("bad").replace("return [Decoder]", "return [Decoder()]"), "no sub-class of Backend"),
     (decoder("bad").replace("return [Decoder]", "return None"), "TypeError"),

@@ -19,7 +19,7 @@ from typing import Any
 
 from decodebench import Availability, Backend, BackendOptions, ModelFacts, Quantisation, Step, hookimpl
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 NAN, INF = math.nan, math.inf
 SURROGATE = "\ud800"
