@@ -16,6 +16,13 @@ CommonFormat = Literal["fp32", "bf16", "8bit", "4bit"]
 """Names of weight formats that mean nearly the same with every backend."""
 
 
+FLOAT_FORMATS: Mapping[CommonFormat, Mapping[str, JsonValue]] = {
+    "fp32": {"dtype": "float32"},
+    "bf16": {"dtype": "bfloat16"},
+}
+"""What ``Quantisation.common`` is where a backend leaves weights as they are, in the format of its option ``dtype``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantisation:
     """A weight format that a backend offers, in the backend's own words.

@@ -16,7 +16,7 @@ from ...errors import ModelError
 from ...foreign_text import path_part
 from ..checkpoint import Checkpoint
 from ..models import file_hash
-from ..safetensors_file import Entry, write_safetensors
+from ..sources.safetensors_file import Entry, write_safetensors
 from .architecture import Shape, part_rows
 from .configuration import ROPE_FACTORS, read_configuration
 from .facts import inspect_gguf

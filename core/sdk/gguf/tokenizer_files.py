@@ -23,7 +23,7 @@ def write_tokenizer(metadata: Mapping[str, Any], name: str, folder: Path) -> Non
     Args:
         metadata: the pairs, arrays included.
         name: the file, for messages.
-        folder: where ``tokenizer.json``, ``tokenizer_config.json``, ``generation_config.json`` and the chat template go.
+        folder: where ``tokenizer.json`` goes, and what stands beside it: roles, end tokens, chat template.
 
     Raises:
         ModelError: there is no tokenizer, or one of a kind that cannot be rebuilt; names it.

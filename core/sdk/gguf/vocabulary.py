@@ -30,15 +30,12 @@ class GgufVocabulary:
     Attributes:
         tokens: text of every id.
         scores: merge priority of every id; SentencePiece only.
-        merges: pairs of pieces by rank; byte-level only.
         kind: how a byte-level tokenizer cuts texts; None for SentencePiece.
         whole: ids of the tokens that are found in a text before it is cut, by their texts.
-        control: those among them that are no text.
         swallowing: those among them that take the white space behind them.
         first: ids that encoding puts first.
         last: ids that it puts last.
         adds_prefix: whether encoding puts a space before a text.
-        unknown: the token for what no other stands for; SentencePiece only.
 
     Raises:
         ModelError: there is no tokenizer, or one of a kind that cannot be rebuilt; names it.
@@ -76,16 +73,19 @@ class GgufVocabulary:
 
     @property
     def merges(self) -> list[tuple[str, str]]:
+        """Pairs of pieces by rank; byte-level only."""
         ids = self._ids
         pairs = (merge.split(" ", 1) for merge in self._stated.get("merges") or ())
         return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and {*pair, "".join(pair)} <= ids.keys()]
 
     @property
     def control(self) -> frozenset[str]:
+        """Texts of the tokens that are no text: those of ``whole`` that mark something."""
         return frozenset(text for text, i in self.whole.items() if self._types[i] in (_CONTROL, _UNKNOWN))
 
     @property
     def unknown(self) -> str | None:
+        """The token for what no other stands for."""
         return next((self.tokens[i] for i, kind in enumerate(self._types) if kind == _UNKNOWN), None)
 
     @cached_property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoint import ITEM_SIZES
+from ..checkpoint import ITEM_SIZES
 
 if TYPE_CHECKING:
     import numpy as np
