@@ -30,7 +30,12 @@ set_option = click.option(
 matrix_options = options(
     click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; repeatable."),
     click.option(
-        "-q", "--quantisation", "quantisations", multiple=True, metavar="NAME", help="Weight format; repeatable."
+        "-q",
+        "--quantisation",
+        "quantisations",
+        multiple=True,
+        metavar="[BACKEND:]NAME",
+        help="Weight format, a backend's own or fp32, bf16, 8bit, 4bit; repeatable.",
     ),
     device_option,
     set_option,

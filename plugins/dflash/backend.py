@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ... import ModelCache
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
@@ -49,7 +49,12 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of target and draft as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of target and draft as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ... import BackendError, ModelCache
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Generated, Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
@@ -51,7 +51,12 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of draft and target as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of draft and target as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod

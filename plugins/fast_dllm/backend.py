@@ -9,7 +9,7 @@ from typing import ClassVar
 from ... import ModelError
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
@@ -39,7 +39,9 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
-        return (Quantisation("none", 32.0, "weights as the dtype option says (32 bits by default)"),)
+        return (
+            Quantisation("none", 32.0, "weights as the dtype option says (32 bits by default)", common=FLOAT_FORMATS),
+        )
 
     @classmethod
     def preflight(cls, cell: PlannedCell[FastDllmOptions]) -> Preflight:

@@ -15,6 +15,8 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
+from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
+from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
@@ -90,7 +92,7 @@ class TinygradBackend(Backend[TinygradOptions]):
             )
         from ...core.sdk.gguf.preparation import prepare_gguf
 
-        return prepare_gguf(model, quantisation, cache)
+        return prepare_gguf(model, quantisation, cache, in_one_file=True)
 
     def load(self, model: PreparedModel, device: str, options: TinygradOptions) -> ModelFacts:
         """Load the weights.
@@ -258,21 +260,22 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
 
 
 def _prepared_file(model: ResolvedModel) -> PreparedModel:
-    from .gguf_file import find_gguf
-
     path = find_gguf(model.path)
-    facts = None
-    if find_spec("gguf") is not None:
-        from ...core.sdk.gguf.facts import inspect_gguf
-
-        facts = inspect_gguf(path)
+    if path is None:
+        raise ModelError(f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none")
+    facts, parts = inspect_gguf(path), len(parts_of(path))
+    if parts > 1:
+        raise ModelError(
+            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them"
+        )
     return PreparedModel(
         path=path,
         format="gguf",
-        weight_bytes=facts.weight_bytes if facts else None,
-        bits_per_weight=facts.bits_per_weight if facts else None,
+        weight_bytes=facts.weight_bytes,
+        bits_per_weight=facts.bits_per_weight,
         source=model,
         quantisation=AS_STORED,
+        notes=fallback_notes(facts),
     )
 
 
