@@ -11,8 +11,9 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.batches import check_prompts
 from ...core.sdk.packages import probe_packages, torch_fix
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
+from ...core.sdk.torch_scoring import score_tensor
 from .candidates import clamped_options
 from .check import check_cell
 from .inert import inert_options
@@ -21,6 +22,7 @@ from .options import DFlashOptions
 if TYPE_CHECKING:
     from ...core.records.workload import Workload
     from .drafters import Drafter
+    from .target import TargetScoring
 
 _NAME = "dflash"
 _PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
@@ -162,8 +164,19 @@ class DFlashBackend(Backend):
         return self._loop.generate(batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of the target."""
-        return score_rows(tokens, iter([self._target.all_logits(tokens)[:-1].cpu().numpy()]), top_k)
+        """Score a sequence with the target."""
+        return score_whole(self._scoring(), tokens, top_k, score_tensor)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with the target, which evaluates the prompt once."""
+        return score_behind(self._scoring(), prompt_ids, continuations, top_k, score_tensor)
+
+    def _scoring(self) -> TargetScoring:
+        from .target import TargetScoring
+
+        return TargetScoring(self._target)
 
     def counters(self) -> Mapping[str, float]:
         """Return the figures of the published rules, and the peak of device memory where the device counts it.

@@ -12,7 +12,9 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import context_length, count_weights, open_model
 from ...core.sdk.packages import probe_packages, torch_fix
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
+from ...core.sdk.torch_scoring import score_tensor
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
@@ -86,7 +88,7 @@ class TransformersBackend(Backend):
 
     @classmethod
     def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name what one forward pass without a cache does not read."""
+        """Name what scoring, which has a growing cache of its own, does not read."""
         return inert_in_scoring(options, _SCORE_READS) if is_scoring else {}
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
@@ -120,21 +122,14 @@ class TransformersBackend(Backend):
         return self._decoder.generate(only_request(self.name, batch))
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass; log-probabilities in float32."""
-        import torch
+        """Score a sequence from float32 logits."""
+        return score_whole(self._decoder, tokens, top_k, score_tensor)
 
-        ids = torch.tensor([list(tokens)], device=self._device)  # [1, T]
-        logits = self._decoder.logits(ids)[:-1]  # [T - 1, V]
-        rows = logits.log_softmax(-1)
-        chosen = rows.gather(-1, ids[0, 1:, None])[:, 0]  # [T - 1]
-        best = logits.argmax(-1) == ids[0, 1:]
-        top = rows.topk(min(top_k, rows.shape[-1]), -1)
-        return Scores(
-            logprobs=[float("nan"), *chosen.tolist()],
-            is_greedy=[False, *best.tolist()],
-            top_ids=[[], *top.indices.tolist()],
-            top_logprobs=[[], *top.values.tolist()],
-        )
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        return score_behind(self._decoder, prompt_ids, continuations, top_k, score_tensor)
 
     def counters(self) -> Mapping[str, float]:
         """Return the peak of device memory since the last call, where the device counts it."""
