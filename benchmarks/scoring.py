@@ -23,7 +23,7 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.sdk.models import resolve
 from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
-_CHOICES = (1, 2, 4, 8)  # tokens of each
+_CHOICES = (1, 2, 3, 4)  # tokens of each
 _MOST_RATIO = 1.3
 _SHAPE = dict(hidden_size=512, num_hidden_layers=8, intermediate_size=1536, num_attention_heads=8)
 _SHAPE |= dict(num_key_value_heads=4, head_dim=64, max_position_embeddings=4096, tie_word_embeddings=True)
@@ -32,7 +32,7 @@ _SHAPE |= dict(num_key_value_heads=4, head_dim=64, max_position_embeddings=4096,
 @click.command()
 @click.option("-b", "--backend", "backends", multiple=True, help="NAME or NAME:QUANTISATION; default: all that score.")
 @click.option("--vocabulary", default=151_936, show_default=True, help="Ids of the model.")
-@click.option("--prompt", default=512, show_default=True, help="Tokens of the prompt.")
+@click.option("--prompt", default=768, show_default=True, help="Tokens of the prompt.")
 @click.option("--text", default=2048, show_default=True, help="Tokens of the text whose memory is watched.")
 @click.option("--repetitions", default=5, show_default=True, help="Of prefill and choices, in turn.")
 @click.option("--one", hidden=True, help="Measure this backend on the folder, in this process.")
@@ -61,7 +61,7 @@ def main(
         for name in backends or able:
             command = [sys.executable, __file__, "--one", name, "--folder", place, "--prompt", str(prompt)]
             command += ["--text", str(text), "--repetitions", str(repetitions)]
-            ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode:
                 click.echo(f"| {name} | {ended.stderr.strip().splitlines()[-1][:100]} |")
                 continue
