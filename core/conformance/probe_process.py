@@ -147,7 +147,7 @@ def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: Pr
 def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Generate as the worker does."""
     for prompt in range(len(loaded.prompts)):
-        request = loaded.request(prompt, max_new_tokens=job.max_new_tokens, ignore_eos=False)
+        request = loaded.request(prompt, max_new_tokens=job.workload.max_new_tokens, ignore_eos=False)
         wire.send("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
 
 
@@ -159,7 +159,7 @@ def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 def _stops(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Let tokens of a free output end the same output, and none with ``ignore_eos``."""
-    free = loaded.request(max_new_tokens=job.max_new_tokens)
+    free = loaded.request(max_new_tokens=job.workload.max_new_tokens)
     row = measure(loaded.backend, [free]).rows[0]
     ids = row.ids
     wire.send("free", {"ids": ids})
@@ -190,7 +190,7 @@ def _send_ids(wire: Wire, kind: str, loaded: Loaded, request: Request, **about: 
 def _steps(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Note what every step holds when it arrives, and look again when all is over."""
     seen = []
-    for step in loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)]):
+    for step in loaded.backend.generate([loaded.request(max_new_tokens=job.workload.max_new_tokens)]):
         positions = None if step.positions is None else list(step.positions)
         seen.append((step, list(step.token_ids), positions))
     for step, ids, positions in seen:
@@ -206,7 +206,7 @@ def _cancel(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Close a generation after some steps and generate the same and another prompt again."""
     before = [loaded.ids(loaded.request(prompt)) for prompt in (0, 1)]
     for steps in _CANCELLED_AFTER:
-        stream = loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)])
+        stream = loaded.backend.generate([loaded.request(max_new_tokens=job.workload.max_new_tokens)])
         for _ in zip(range(steps), stream, strict=False):
             pass
         close: Callable[[], None] | None = getattr(stream, "close", None)
@@ -248,7 +248,7 @@ def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backend
     assert job.model is not None and job.prepared is not None
     watched, read = recording(options)
     model = job.model.unpack()
-    backend.check(model, watched, Workload(max_new_tokens=job.max_new_tokens))
+    backend.check(model, watched, Workload(max_new_tokens=job.workload.max_new_tokens))
     prepared = backend.prepare(model, job.quantisation, job.device, watched, ModelCache(job.cache_root))
     loaded = _load(job, backend(), watched, prepared)
     for prompt in range(len(loaded.prompts)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_origin
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from ..cache import ModelCache
 from ..contract.backend import Backend, BackendOptions
@@ -37,7 +37,7 @@ class Cell:
         quantisation: weight format in the backend's words.
         device: ``cpu``, ``cuda:0``, ...
         options: validated options.
-        template_args: what the chat template is given.
+        workload: what it has to do: the plan's, with one value of what is swept.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Cell:
     quantisation: str
     device: str
     options: BackendOptions
-    template_args: Mapping[str, JsonValue] = field(default_factory=dict)
+    workload: Workload
 
     @property
     def changed(self) -> str:
@@ -66,7 +66,7 @@ class Cell:
 
     @property
     def _named_template_args(self) -> dict[str, JsonValue]:
-        return {f"{TEMPLATE}{name}": value for name, value in self.template_args.items()}
+        return {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
 
     @property
     def traits(self) -> CellTraits:
@@ -108,22 +108,21 @@ class Matrix:
 
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
     """Return everything of the workload that can change the figures, as JSON; arguments of the template apart."""
-    content = _identity_of(plan.workload)
-    for apart in ("model", "template_args"):
-        content.pop(apart, None)
-    content["seed"] = plan.seed
-    if plan.workload.task:
-        content["task_version"] = registry.task(plan.workload.task).version
-    return content
+    return _workload_identity(plan.workload.model_copy(update={"template_args": {}}), plan, registry)
 
 
-def _identity_of(settings: BaseModel) -> dict[str, JsonValue]:
-    """Return settings as JSON, those that came later (``LATER``) only where they are not at their default."""
-    fields = type(settings).model_fields
-    changed = settings.model_dump(mode="json", exclude_defaults=True)
+def _workload_identity(workload: Workload, plan: Plan, registry: Registry) -> dict[str, JsonValue]:
+    content = {**workload.identity(), "seed": plan.seed}
+    return content | ({"task_version": registry.task(workload.task).version} if workload.task else {})
+
+
+def _identity_of(options: BackendOptions) -> dict[str, JsonValue]:
+    """Return options as JSON, those that came later (``LATER``) only where they are not at their default."""
+    fields = type(options).model_fields
+    changed = options.model_dump(mode="json", exclude_defaults=True)
     return {
         name: value
-        for name, value in settings.model_dump(mode="json").items()
+        for name, value in options.model_dump(mode="json").items()
         if name in changed or fields[name].json_schema_extra != LATER
     }
 
@@ -135,7 +134,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
         ModelError: a model cannot be found.
     """
-    workloads = list(_workloads(plan, registry))
+    workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
     models: dict[str, ResolvedModel] = {}
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
@@ -154,28 +153,18 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         _check_scoring(cells.values(), plan.workload)
     _refuse_idle_sweeps(list(cells.values()), is_scoring)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
-    return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), plan.workload, is_scoring)])
+    return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), is_scoring)])
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A workload with one value of each argument of the chat template, and its identity."""
-
-    template_args: Mapping[str, JsonValue]
-    identity: Mapping[str, JsonValue]
-
-
-def _workloads(plan: Plan, registry: Registry) -> Iterator[_Asked]:
+def _workloads(workload: Workload) -> Iterator[Workload]:
     """Yield the workload for every combination of the listed values of its template's arguments."""
-    swept = plan.workload.template_args
+    swept = workload.template_args
     for name, value in swept.items():
         if value == []:
             raise UsageError(f"template argument {name}: an empty list sweeps nothing")
-    identity = workload_identity(plan, registry)
     values = [value if isinstance(value, list) else [value] for value in swept.values()]
     for combination in itertools.product(*values):
-        chosen = dict(zip(swept, combination, strict=True))
-        yield _Asked(chosen, {**identity, "template_args": chosen} if chosen else identity)
+        yield workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))})
 
 
 def scores_choices(plan: Plan, registry: Registry) -> bool:
@@ -200,16 +189,11 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
             )
 
 
-_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "attempts", "temperature", "top_p", "top_k")
-
-
 def _generation_only(workload: Workload) -> Iterator[str]:
     """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
-    for name in _GENERATION_ONLY:
-        value = getattr(workload, name)
-        if value != type(workload).model_fields[name].default:
-            shown = list(value) if isinstance(value, tuple) else value
-            yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+    for name, value in workload.idle_in_scoring.items():
+        shown = list(value) if isinstance(value, tuple) else value
+        yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
 
 
 def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
@@ -228,12 +212,12 @@ def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
             )
 
 
-def _notes(cells: Iterable[Cell], workload: Workload, is_scoring: bool) -> list[str]:
+def _notes(cells: Iterable[Cell], is_scoring: bool) -> list[str]:
     """Let every backend check its cells; return what it has to say, each sentence once."""
     notes = (
         f"{cell.backend.name}: {note}"
         for cell in cells
-        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, workload))
+        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, cell.workload))
     )
     return list(dict.fromkeys(notes))
 
@@ -257,7 +241,7 @@ def _cells_of(
     spec: CellSpec,
     backend: type[Backend],
     model: ResolvedModel,
-    workloads: Sequence[_Asked],
+    workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]],
     registry: Registry,
     cache: ModelCache,
 ) -> Iterator[Cell]:
@@ -269,7 +253,7 @@ def _cells_of(
     plugin = registry.provider("decodebench_backends", backend.name).name
     for options in _swept(backend, spec.options):
         paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, asked in itertools.product(chosen, spec.device, workloads):
+        for quantisation, device, (workload, asked) in itertools.product(chosen, spec.device, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -277,9 +261,9 @@ def _cells_of(
                 "options": _identity_of(options),
                 "quantisation": quantisation,
                 "device": device,
-                "workload": asked.identity,
+                "workload": asked,
             }
-            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, asked.template_args)
+            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
 
 
 def with_companion(

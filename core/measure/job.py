@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from ..host.packed_models import ModelJob, PreparedJob
-from ..records.schema import Record, Sampling
+from ..records.schema import Record
+from ..records.workload import Workload
 
 
 class PromptJob(Record):
@@ -50,13 +51,8 @@ class Job(Record):
     default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
     # measure
     prompts: tuple[PromptJob, ...] = ()
-    max_new_tokens: int = 1
-    batch_size: int = 1
-    ignore_eos: bool = False
-    chat: bool = Field(False, description="prompts are rendered chats, which have their special tokens")
-    allow_clipped: bool = False
-    stop: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
+    workload: Workload = Workload()
+    seed: int = 0
     # score the last id of each continuation, or evaluate all of them
     continuations: tuple[ContinuationJob, ...] = ()
     top_k: int = 0

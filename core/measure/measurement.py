@@ -32,7 +32,7 @@ def measure_all(session: Session) -> None:
         check_room(prompt.pairs, session.facts.context_length, prompt.job.sample_id)
     index = 0
     failures: list[str] = []
-    for number, batch in enumerate(_batches(prompts, session.job.batch_size)):
+    for number, batch in enumerate(_batches(prompts, session.workload.batch_size)):
         if batch[0].pairs:
             for row, prompt in enumerate(batch):
                 failures += _measure_choices(session, prompt, index + row)
@@ -77,11 +77,11 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
     requests = [session.request(prompt.ids, first + row) for row, prompt in enumerate(prompts)]
     about = [_about(prompt, first + row, number) for row, prompt in enumerate(prompts)]
     for one, request in zip(about, requests, strict=True):
-        if request.max_new_tokens < session.job.max_new_tokens:
+        if request.max_new_tokens < session.workload.token_limit:
             one["token_limit"] = request.max_new_tokens
     session.wire.wait_until_read()
     try:
-        batch = session.generate(requests, session.job.stop)
+        batch = session.generate(requests, session.workload.stop)
     except SampleError as error:
         failed = {"output_tokens": 0, "status": "failed", "reason": str(error)}
         for one, request in zip(about, requests, strict=True):

@@ -12,6 +12,7 @@ from ..contract.generation import Request
 from ..contract.model import ModelFacts
 from ..errors import ModelError
 from ..records.schema import Sampling
+from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_choices, encode_pair
 from .job import ContinuationJob, Job, PromptJob
@@ -56,6 +57,11 @@ class Session:
     codec: Codec
     started_ns: int
 
+    @property
+    def workload(self) -> Workload:
+        """What the cell has to do."""
+        return self.job.workload
+
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end a generation."""
@@ -64,7 +70,7 @@ class Session:
     def prompt(self, job: PromptJob) -> Prompt:
         """Encode a prompt, and its choices where it has some."""
         text, ids = self.encode(job)
-        pairs = encode_choices(job, text or "", self.codec, is_rendered=self.job.chat) if job.choices else ()
+        pairs = encode_choices(job, text or "", self.codec, is_rendered=self.workload.chat) if job.choices else ()
         return Prompt(job, text, ids, pairs)
 
     def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
@@ -73,7 +79,7 @@ class Session:
             chooser = random.Random(prompt.random_seed)
             limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
-        encode = self.codec.encode_behind if self.job.chat else self.codec.encode
+        encode = self.codec.encode_behind if self.workload.chat else self.codec.encode
         return prompt.text, encode(prompt.text or "")
 
     def encode_continued(self, continuation: ContinuationJob) -> tuple[list[int], int]:
@@ -81,7 +87,7 @@ class Session:
         text, prompt_ids = self.encode(continuation.prompt)
         if continuation.text is None:
             return [*prompt_ids, *continuation.output_ids], len(prompt_ids)
-        pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.job.chat)
+        pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.workload.chat)
         return [*pair.prompt_ids, *pair.continuation_ids], len(pair.prompt_ids)
 
     def check_room(self, prompts: Sequence[Prompt]) -> None:
@@ -90,14 +96,14 @@ class Session:
         Raises:
             ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
-        held, limit = self.facts.context_length, self.job.max_new_tokens
+        held, limit = self.facts.context_length, self.workload.token_limit
         clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
         for prompt in prompts:
             if not prompt.ids or len(prompt.ids) >= held:
                 raise ModelError(
                     f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens; the context holds {held}"
                 )
-        if clipped and not self.job.allow_clipped:
+        if clipped and not self.workload.allow_clipped:
             longest = max(clipped, key=lambda prompt: len(prompt.ids))
             raise ModelError(
                 f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {limit} of output are more than the "
@@ -107,8 +113,9 @@ class Session:
 
     def request(self, ids: Sequence[int], index: int) -> Request:
         """Return the request that a sample of the job makes, no longer than the context."""
-        limit = min(self.job.max_new_tokens, self.facts.context_length - len(ids))
-        return replace(self.sampled(ids, limit, self.job.sampling, index), ignore_eos=self.job.ignore_eos)
+        limit = min(self.workload.token_limit, self.facts.context_length - len(ids))
+        sampling = self.workload.sampling(self.job.seed)
+        return replace(self.sampled(ids, limit, sampling, index), ignore_eos=self.workload.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
         """Return a request with a seed of its own, by its index."""
