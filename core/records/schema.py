@@ -304,7 +304,7 @@ class Sample(Record):
     )
     chosen: int | None = Field(None, ge=0, description="index of the likeliest choice")
     scored_tokens: int | None = Field(
-        None, ge=0, description="ids of all prompts with their choices, as the engine got them to score"
+        None, ge=0, description="ids of all prompts with their choices, a prompt once for each of its choices"
     )
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")

@@ -14,12 +14,14 @@ from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Qua
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
+from .scoring import TargetScoring
 
 if TYPE_CHECKING:
     from .drafters import Drafter
@@ -195,20 +197,25 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         return "".join(line(one.number, one.steps, one.duration_s) for one in batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of an embedded target.
+        """Score a sequence with an embedded target; raises as ``score_continuations``."""
+        with TargetScoring(self._own_target(), len(tokens)) as engine:
+            return score_whole(engine, tokens, top_k, score_tensor)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with an embedded target, which evaluates the prompt once.
 
         Raises:
             BackendError: the target is behind a connection.
         """
-        import torch
+        with TargetScoring(self._own_target(), len(prompt_ids) + max(map(len, continuations), default=0)) as engine:
+            return score_behind(engine, prompt_ids, continuations, top_k, score_tensor)
 
+    def _own_target(self) -> CausalModel:
         if self._target is None:
             raise BackendError("a remote target does not score: use server = 'embedded'")
-        with torch.inference_mode():
-            sequence = self._target.begin(len(tokens))
-            rows = sequence.feed(tokens)[:-1].cpu().numpy()
-            sequence.close()
-        return score_rows(tokens, iter([rows]), top_k)
+        return self._target
 
     def close(self) -> None:
         """Free networks and caches, close the connection."""

@@ -18,6 +18,7 @@ from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
 from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -185,12 +186,15 @@ class TinygradBackend(Backend[TinygradOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
-        from ...core.sdk.scoring import score_rows
-
-        if not tokens:
-            return Scores((), ())
         self._check_room(len(tokens) - 1)
-        return score_rows(tokens, self._decoder.logits(tokens[:-1]), top_k)
+        return score_whole(self._decoder, tokens, top_k)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        self._check_room(len(prompt_ids) + max(map(len, continuations), default=0) - 1)
+        return score_behind(self._decoder, prompt_ids, continuations, top_k)
 
     def _check_room(self, positions: int) -> None:
         if positions > self._n_ctx:
