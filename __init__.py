@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
     from .core.api.experiment import Experiment, WhenBusy, run
+    from .core.api.launchers import run_here
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .core.contract.finding import Doubt, FindingCheck
     from .core.contract.generation import Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
+    from .core.contract.launcher import Launch, Launcher, Outcome
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
@@ -46,6 +48,7 @@ _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
     "api.experiment": "Experiment WhenBusy run",
+    "api.launchers": "run_here",
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
@@ -64,6 +67,7 @@ _HOME = {
     "contract.figure": "Figure",
     "contract.finding": "Doubt FindingCheck",
     "contract.hookspecs": "API_VERSION hookimpl",
+    "contract.launcher": "Launch Launcher Outcome",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
     "contract.sweep": "Sweep SweepCells",
@@ -88,6 +92,8 @@ __all__ = [
     "Exporter",
     "Figure",
     "FindingCheck",
+    "Launch",
+    "Launcher",
     "Likelihood",
     "LogParser",
     "ModelCache",
@@ -96,6 +102,7 @@ __all__ = [
     "ModelSource",
     "OpenBackend",
     "OutOfMemoryError",
+    "Outcome",
     "PluginError",
     "PreparedModel",
     "Quantisation",
@@ -123,6 +130,7 @@ __all__ = [
     "own_path_part",
     "printable",
     "run",
+    "run_here",
     "unknown_name",
     "write_whole",
 ]

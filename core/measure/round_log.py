@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import JsonValue
 
 from ..contract.backend import Backend
+from ..contract.launcher import Launcher, Line
 from ..contract.task import Likelihood
 from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..isolation.processes.messages import Line, Text, message
+from ..isolation.processes.messages import Text, message
 from ..isolation.remote_backend import RemoteBackend
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
@@ -44,6 +45,7 @@ class Round:
         order: how many rounds came before it in this run.
         cell_index: place of the cell in the plan.
         prepare_s: seconds that preparing the model took; None where it was prepared before, or not at all.
+        launcher: runs the worker.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class Round:
     order: int
     cell_index: int
     prepare_s: float | None
+    launcher: type[Launcher]
 
     def path(self, output: Path, environment: Environment, seed: int) -> Path:
         """Return its log's place in the output folder."""
@@ -69,11 +72,14 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         plan: its experiment.
         prompts: what it is asked.
         registry: says what provides backend and task.
-        environment: of the machine; what changes from round to round is looked at again.
+        environment: of the machine; what changes from round to round is looked at again, where that is this one.
     """
     cell, workload = now.cell, plan.workload
     provider = registry.provider("decodebench_backends", cell.backend.name)
-    machine = environment.model_copy(update=_as_it_is_now(cell.backend))
+    machine, version = environment, None
+    if now.launcher.is_here:
+        machine = environment.model_copy(update=_as_it_is_now(cell.backend))
+        version = availability(cell.backend).version
     return {
         "schema": SCHEMA_VERSION,
         "run_id": now.run_id,
@@ -84,7 +90,7 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "cell_index": now.cell_index,
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "backend": cell.backend.name,
-        "backend_version": availability(cell.backend).version,
+        "backend_version": version,
         "plugin": provider.origin,
         "plugin_revision": provider.revision,
         "kind": cell.backend.kind,
@@ -102,6 +108,7 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         **workload.model_dump(mode="json", include=_OF_WORKLOAD),
         "sampling": sampling_of(plan).model_dump(mode="json"),
         "first_step_is_prefill": cell.backend.first_step_is_prefill,
+        "launcher": now.launcher.name,
         "environment": machine.model_dump(mode="json"),
         "prepare_s": now.prepare_s,
     }
