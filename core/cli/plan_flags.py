@@ -44,6 +44,7 @@ run_options = options(
     click.option(
         "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
     ),
+    click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
     click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
     click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
     click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),

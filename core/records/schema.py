@@ -199,6 +199,7 @@ class Run(Record):
         {}, description="what else is known of how it was run: from the log, or a label given at import"
     )
     # where
+    launcher: str | None = Field(None, description="what ran the worker: local, or a launcher of a plugin")
     environment: Environment | None = Field(None, description="machine and software")
     # outcome
     status: Status = Field("ok", description="how the round ended")
