@@ -15,7 +15,7 @@ from decodebench.collate.parsers.foreign import Intake, recognise
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
-from decodebench.core.sdk.logs.figures import Figure, gather
+from decodebench.core.sdk.logs.figures import Figure, form, gather
 
 DATA = Path(__file__).parents[1] / "data"
 PARSERS = all_plugins().log_parsers
@@ -188,7 +188,7 @@ def test_spec_bench_keeps_a_temperature_in_the_file_name(tmp_path, name):
     ],
 )  # fmt: skip
 def test_a_printed_value_is_of_its_unit_or_none(unit, text, value):
-    gathered = gather([Figure("it", "sample.it", unit)], {"it": text})
+    gathered = gather(form(Figure("it", "sample.it", unit)), {"it": text})
     assert gathered.sample.get("it") == (None if value is None else pytest.approx(value))
     assert bool(gathered.extra) == (value is None)
 

@@ -14,12 +14,12 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import flat
-from ....core.sdk.logs.figures import Figure, Gathered, gather
+from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.structure import holds
 
 _LATENCY, _RATES = "successes.latency", "successes.throughput"
-_FIGURES = (
+_FIGURES = form(
     Figure("load_summary.count", "run.samples", "count"),
     Figure("load_summary.requested_rate", "option.request_rate"),
     Figure("load_summary.concurrency", "option.concurrency"),

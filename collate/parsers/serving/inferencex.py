@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.runs import digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
@@ -34,7 +34,7 @@ _VALUE = re.compile(r" {2,16}(\d{1,4}): (\d{1,4}(?:\.\d{1,9})?)$")
 _MODEL = re.compile(r"([^\s:#_][^\s:]{0,200}):$")
 _DRAFT = re.compile(r" {1,8}draft-model: (\S{1,300})$")
 _PAIR = re.compile(r"(\w+): ([^|]{1,100}?) *(?:\||$)")
-_FIGURES = (
+_FIGURES = form(
     Figure("model", "run.model", "text"),
     Figure("dataset", "run.task", "text"),
     Figure("output_len", "run.max_new_tokens", "count"),

@@ -22,7 +22,7 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -31,7 +31,7 @@ from ....core.sdk.logs.text import malformed
 _MARK = "tokens-per-sec"
 _OF_BATCH = "[batch_generate]"
 """Begins lines whose counts and rates are those of several answers together, of which nothing says how many."""
-_PRINTED = (
+_PRINTED = form(
     Figure("Prompt", "condition.prompt", "text"),
     Figure("Generation", "condition.generation", "text"),
     Figure("Peak memory", "run.peak_device_bytes", "GB"),
