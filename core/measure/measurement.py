@@ -6,17 +6,15 @@ Nothing is sent inside a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any
 
 from ..contract.generation import Request, Step
 from ..errors import BackendError, ModelError, SampleError
+from ..records.step_figures import FIGURES
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
 from .session import Prompt, Session
 from .timed_loop import Batch, Row, answer_of
-
-_STEP_FIELDS = [one.name for one in fields(Step) if one.name not in ("token_ids", "row", "positions", "trace")]
 
 
 def measure_all(session: Session) -> None:
@@ -125,7 +123,7 @@ def _send(session: Session, about: dict[str, Any], request: Request, batch: Batc
 
 def _extras(step: Step) -> dict[str, Any]:
     """Return what a backend set of a step besides its tokens."""
-    extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
+    extras = {name: value for name in FIGURES if (value := getattr(step, name)) is not None}
     if step.positions is not None:
         extras["positions"] = list(step.positions)
     if step.trace is not None:
