@@ -23,7 +23,7 @@ RoundKey = tuple[int, int]
 Parts = dict[PromptKey, tuple[float, float]]
 """Numerator and denominator of a metric, by prompt."""
 
-_JSON = ("options", "sampling", "environment", "settings", "totals", "conditions", "extra", "sessions")
+_JSON = ("options", "sampling", "environment", "settings", "totals", "conditions", "extra", "sessions", "workload")
 
 
 @dataclass(frozen=True)

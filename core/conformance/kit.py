@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 from ..contract.backend import Backend
 from ..errors import UsageError, described, unknown_name
 from ..records.schema import Record
-from . import agreement, declarations, generation, resources
+from . import agreement, declarations, generation, resources, streams
 from .check import Check, CheckResult
 from .subject import Subject
 
@@ -18,11 +18,11 @@ _TABLE_BEGINS, _TABLE_ENDS = "<!-- checks: written by `make docs` -->", "<!-- en
 
 CHECKS = tuple(
     found
-    for module in (declarations, generation, resources, agreement)
+    for module in (declarations, generation, streams, resources, agreement)
     for found in vars(module).values()
     if isinstance(found, Check)
 )
-"""Every check of the four modules, in the order in which it stands there."""
+"""Every check of the modules, in the order in which it stands there."""
 
 
 class ConformanceReport(Record):

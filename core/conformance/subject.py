@@ -185,7 +185,8 @@ class Subject:
             BackendError: the worker failed, crashed or took too long.
         """
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
-        work = {**_WORK, "prompts": prompts, "stop": tuple(stop)}
+        workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
+        work = {"prompts": prompts, "workload": workload}
         lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
@@ -239,7 +240,7 @@ def _prompts() -> list[PromptJob]:
     return [PromptJob(sample_id=f"prompt {at}", is_warmup=False, text=text) for at, text in enumerate(texts, 1)]
 
 
-_WORK: Mapping[str, Any] = {"prompts": _prompts(), "max_new_tokens": MAX_NEW_TOKENS}
+_WORK: Mapping[str, Any] = {"prompts": _prompts(), "workload": Workload(max_new_tokens=MAX_NEW_TOKENS)}
 
 
 def _cell(setup: Setup, registry: Registry, cache: ModelCache) -> Cell:

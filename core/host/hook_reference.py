@@ -112,7 +112,7 @@ class _Public:
             if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
                 name = ast.unparse(node.target)
                 about = listed.get(name) or _text_of(following)
-                annotation = ast.unparse(node.annotation)
+                annotation = ast.unparse(_bare(node.annotation))
                 default, described = self._default(name)
                 yield name, re.sub(r"^ClassVar\[(.*)\]$", r"\1", annotation), default, _line(described or about)
 
@@ -161,6 +161,14 @@ def _tables() -> Iterator[str]:
         known = columns.get({"run_metrics": "runs", "sample_metrics": "samples"}.get(table, ""), [])
         also = f"all of `{table.removesuffix('_metrics')}s`, " if known else ""
         yield f"| `{table}` | {also}{', '.join(name for name in names if name not in known)} |"
+
+
+def _bare(annotation: ast.expr) -> ast.expr:
+    """Return the type of ``Annotated[type, ...]``."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        assert isinstance(annotation.slice, ast.Tuple)
+        return annotation.slice.elts[0]
+    return annotation
 
 
 def _signature(method: ast.FunctionDef) -> str:

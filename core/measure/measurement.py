@@ -33,7 +33,7 @@ def measure_all(session: Session) -> None:
         check_room(prompt.pairs, session.facts.context_length, prompt.job.sample_id)
     index = 0
     failures: list[str] = []
-    for number, batch in enumerate(_batches(prompts, session.job.batch_size)):
+    for number, batch in enumerate(_batches(prompts, session.workload.batch_size)):
         if batch[0].pairs:
             for row, prompt in enumerate(batch):
                 failures += _measure_choices(session, prompt, index + row)
@@ -63,7 +63,7 @@ def about(session: Session, prompt: Prompt, index: int, batch: int) -> dict[str,
     """
     identity = {"index": index, "sample_id": prompt.job.sample_id, "is_warmup": prompt.job.is_warmup}
     limit = session.limit(prompt)
-    own_limit = {} if prompt.pairs or limit == session.job.max_new_tokens else {"token_limit": limit}
+    own_limit = {} if prompt.pairs or limit == session.workload.token_limit else {"token_limit": limit}
     return {**identity, "prompt": prompt.text, "batch": batch, **own_limit}
 
 
@@ -89,7 +89,7 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
     facts = [about(session, prompt, first + row, number) for row, prompt in enumerate(prompts)]
     session.wire.wait_until_read()
     try:
-        batch = session.generate(requests, session.job.stop)
+        batch = session.generate(requests, session.workload.stop)
     except SampleError as error:
         for one, request in zip(facts, requests, strict=True):
             send_failed(session, one, request, str(error))

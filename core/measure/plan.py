@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..host.registry import Registry
 from ..host.validation import describe
 from ..records.workload import OneOrMore, PlanModel, Workload
+from .streams.trace_file import digest_of_trace
 
 _EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -85,6 +86,18 @@ def build(content: Mapping[str, Any], source: str) -> Plan:
         return Plan.model_validate(content)
     except ValidationError as error:
         raise UsageError(describe(error, source, Plan)) from error
+
+
+def with_trace_hash(plan: Plan) -> Plan:
+    """Return the plan with the hash of its trace's content, by which its cells are known.
+
+    Raises:
+        UsageError: the trace cannot be read.
+    """
+    if plan.workload.trace is None:
+        return plan
+    known = {"trace_hash": digest_of_trace(Path(plan.workload.trace))}
+    return plan.model_copy(update={"workload": plan.workload.model_copy(update=known)})
 
 
 def with_task_settings(plan: Plan, registry: Registry) -> Plan:

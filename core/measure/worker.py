@@ -93,7 +93,7 @@ def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import
     """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
     try:
-        engine = bring_up(job, backend, options, _STARTED_NS)
+        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.send("load", {"import_s": import_s, **_told(job, session, engine)})
@@ -130,7 +130,8 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
 
 
 def _measure(session: Session) -> None:
-    measure = measure_streams if session.job.is_stream else measure_all
+    has_choices = any(prompt.choices for prompt in session.job.prompts)
+    measure = measure_streams if session.workload.is_stream and not has_choices else measure_all
     measure(session)
 
 

@@ -185,6 +185,11 @@ class Run(Record):
     )
     stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
     sampling: RecordedSampling = Field(RecordedSampling(), description="how the next token is chosen")
+    workload: dict[str, JsonValue] = Field(
+        {},
+        description="every setting of the workload as the plan has it, the models apart; of another tool's log those "
+        "that it has and that are not columns",
+    )
     first_step_is_prefill: bool | None = Field(
         None,
         description="true: the first step holds the prefill and one token only; false: the prefill and perhaps more; "

@@ -86,6 +86,7 @@ VALUES = {
         Environment(hostname="h", git_commit="def"),
         Environment(packages={"torch": "2.9"}),
     ],
+    "workload": [{}, {"prompt_tokens": 16}, {"prompt_tokens": 32}],
     "settings": [{}, {"n_threads": "4"}, {"n_threads": "8"}],
 }  # fmt: skip
 

@@ -34,10 +34,9 @@ def measure_streams(session: Session) -> None:
 
 def _measure(session: Session, prompts: Sequence[Prompt], first: int, number: int) -> None:
     requests = [replace(session.request(prompt, first + row), row=row) for row, prompt in enumerate(prompts)]
-    job = session.job
-    load = Load(job.concurrency, _due_ns(prompts), [prompt.job.after for prompt in prompts])
+    load = Load(session.workload.in_flight, _due_ns(prompts), [prompt.job.after for prompt in prompts])
     session.wire.wait_until_read()
-    answered = measure_stream(session.backend, requests, load, session.codec, job.stop)
+    answered = measure_stream(session.backend, requests, load, session.codec, session.workload.stop)
     engine = session.engine_figures()
     failures = []
     for row, (prompt, one) in enumerate(zip(prompts, answered.asked, strict=True)):
