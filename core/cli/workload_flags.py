@@ -30,7 +30,9 @@ def workload_options(*only: str) -> Decorator:
 
 def is_mapping(name: str) -> bool:
     """Whether a setting has values by name, which its flag takes as ``NAME=V1,V2``."""
-    return name in Workload.model_fields and get_origin(_kind(Workload.model_fields[name])) is dict
+    if name not in Workload.model_fields or Workload.settings()[name].is_text:
+        return False
+    return get_origin(_kind(Workload.model_fields[name])) is dict
 
 
 def flag_of(name: str) -> str:
@@ -42,7 +44,9 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     kind, text = _kind(field), field.description or name
     about = text[0].upper() + text[1:]
     given: dict[str, Any] = {}
-    if kind is bool:
+    if setting.is_text:
+        given = {"metavar": setting.metavar or "TEXT"}
+    elif kind is bool:
         given = {"is_flag": True}
     elif kind is str:
         given = {"metavar": setting.metavar or "TEXT"}

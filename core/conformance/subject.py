@@ -13,6 +13,7 @@ from ... import defaults
 from ..cache import ModelCache
 from ..contract.backend import Backend, Kind
 from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
+from ..contract.preflight import PlannedCell, Preflight
 from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -138,10 +139,15 @@ class Subject:
     def refusal_of(self, **workload: Any) -> str | None:  # noqa: ANN401 - fields of Workload
         """Return why the backend refuses a workload with these options; None where it takes it."""
         try:
-            self.backend.check(self.cell.model, self.cell.options, Workload(**workload))
+            return next(iter(self.preflight(workload=Workload(**workload)).errors), None)
         except UsageError as error:
             return str(error)
-        return None
+
+    def preflight(self, **changes: Any) -> Preflight:  # noqa: ANN401 - fields of PlannedCell
+        """Return what the backend says of its cell before anything is measured, with changes."""
+        cell = self.cell
+        planned = PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, Workload())
+        return self.backend.preflight(replace(planned, **changes))
 
     def generating(self, question: Generating) -> Sequence[Line]:
         """Ask a question of a loaded model, in a process that answers the others too; each is asked once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -24,6 +25,7 @@ class Request:
         seed: seed of the sampler, for this request alone.
         stop_token_ids: generation ends with the first of these, which is committed itself.
         ignore_eos: go on to ``max_new_tokens`` whatever comes.
+        row: what its steps name it by: its index in the batch, or its number in the stream.
     """
 
     prompt_ids: tuple[int, ...]
@@ -34,6 +36,7 @@ class Request:
     seed: int = 0
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    row: int = 0
 
     def is_stop(self, token_id: int) -> bool:
         """Whether ``token_id`` ends the generation."""
@@ -46,16 +49,44 @@ class Step(StepFigures):
 
     Attributes:
         token_ids: ids committed now, in order of position.
-        row: index of the request in the batch.
+        row: ``Request.row`` of the request that they continue.
         positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
             row that gives them may commit beyond its stop token or limit: what lies there is not counted.
         trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
+        text: text committed now by an engine that gives no ids; ``token_ids`` is empty then. The host encodes the text
+            of the whole row after the measurement, and marks the sample.
+        text_tokens: how many tokens ``text`` is, where the engine counts them.
+        finish: the row ends with this step and why; only needed where its ids do not show it.
+        failure: the request failed and why. The row ends; its sample is recorded as failed.
+        figures: the engine's own figures of the whole request, units in the names; on its last step.
     """
 
     token_ids: Sequence[int]
     row: int = 0
     positions: Sequence[int] | None = None
     trace: Mapping[str, JsonValue] | None = None
+    text: str | None = None
+    text_tokens: int | None = None
+    finish: Literal["stop", "length"] | None = None
+    failure: str | None = None
+    figures: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What one request came to, as the host has it.
+
+    Attributes:
+        number: of the request in this process, from 1; warm-ups count.
+        request: what was asked.
+        steps: what was committed, in the order of time; what lies behind a stop string is cut off.
+        duration_s: from the start of the batch to the row's last step, by the host's clock.
+    """
+
+    number: int
+    request: Request
+    steps: Sequence[Step]
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)

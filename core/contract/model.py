@@ -14,12 +14,12 @@ class Quantisation:
     Attributes:
         name: the backend's name for it, e.g. ``"q4_k_m"``.
         bits_per_weight: nominal bits per quantised weight, scales included; formats of different engines are
-            comparable by it.
+            comparable by it. None: nobody says, as of a remote server.
         summary: what is quantised and how, one line.
     """
 
     name: str
-    bits_per_weight: float
+    bits_per_weight: float | None
     summary: str
 
 
@@ -69,26 +69,28 @@ class PreparedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the engine says of the model that it has loaded.
+    """What the engine says of the model that it has loaded; None is what it does not say.
 
     Attributes:
         parameters: number of parameters, tied ones counted once.
         weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
-        context_length: longest sequence in tokens.
-        vocabulary_size: rows of the output layer.
+        context_length: longest sequence in tokens; prompts are not checked against an unknown one.
+        vocabulary_size: rows of the output layer; random prompts need it, or a tokenizer that says it.
         stop_token_ids: ids that end a generation besides those that the model's files name.
-        settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
+        n_threads: CPU threads that the engine computes with; None: unknown, or it has no say in them.
+        settings: what else the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
         read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
             from, such as an input embedding that is not the output layer too, and but idle experts.
         kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
             not read every position, as with a sliding window.
     """
 
-    parameters: int
-    weight_bytes: int
-    context_length: int
-    vocabulary_size: int
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    context_length: int | None = None
+    vocabulary_size: int | None = None
     stop_token_ids: tuple[int, ...] = ()
+    n_threads: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     read_weight_bytes: int | None = None
     kv_bytes_per_token: int | None = None

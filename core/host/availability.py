@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..contract.backend import Availability, Backend
+from ..contract.backend import Backend
+from ..contract.requirements import Availability
 from ..errors import described
 from .trace import traced
 

@@ -15,11 +15,12 @@ from ..contract.task import Likelihood
 from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..isolation.processes.messages import Line, Text, message
+from ..isolation.processes.messages import Line, Server, Text, message
 from ..isolation.remote_backend import RemoteBackend
+from ..records.engine_counters import EngineCounters
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample
+from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, ServerSession
 from .cells import Cell
 from .machine.environment import as_it_is_now
 from .plan import Plan
@@ -91,6 +92,7 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "model_hash": cell.model.content_hash,
         "quantisation": cell.quantisation,
         "device": cell.device,
+        "residence": cell.backend.residence,
         "options": cell.expanded_options,
         "changed_options": list(cell.changed_options),
         "task_version": prompts.task_version,
@@ -147,6 +149,7 @@ class Listener:
         answers: sample index, sample id and text of each answer.
         likelihoods: the same for choices.
         device_peak_bytes: most device memory by the engine's own count, where it has one.
+        sessions: the servers that answered.
     """
 
     def __init__(self, log: RoundLog, progress: Progress) -> None:
@@ -154,6 +157,7 @@ class Listener:
         self.answers: list[tuple[int, str, str]] = []
         self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []
         self.device_peak_bytes: int | None = None
+        self.sessions: tuple[ServerSession, ...] = ()
 
     def take(self, line: Line) -> None:
         """Take one line.
@@ -165,9 +169,15 @@ class Listener:
         if line["type"] == "text":
             self._keep_text(message(Text, line).text)
             return
+        if line["type"] == "server":
+            peak = {"peak_rss_bytes": message(Server, line).peak_rss_bytes}
+            self.sessions = tuple(session.model_copy(update=peak) for session in self.sessions)
+            return
         if line["type"] not in _OF_WORKER:
             raise LineError(f"a line of unknown type {line['type']!r}")
         record = self._log.add(line.pop("type"), line)
+        if isinstance(record, Run):
+            self.sessions = record.sessions
         if isinstance(record, Sample) and record.status == "ok":
             self._keep_sample(record)
 
@@ -187,11 +197,12 @@ class Listener:
             raise LineError(f"sample {sample.index} with neither a text nor choices")
         else:
             self.answers.append((sample.index, sample.sample_id or "", sample.text))
-        peak = sample.engine.get("peak_device_bytes")
+        try:
+            peak = EngineCounters.of(sample.engine).peak_device_bytes
+        except ValueError as error:
+            raise LineError(f"{error} in sample {sample.index}") from error
         if peak is not None:
-            if not 0 <= peak < 2**63:
-                raise LineError(f"a counter peak_device_bytes of {peak:g} in sample {sample.index}")
-            self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+            self.device_peak_bytes = max(peak, self.device_peak_bytes or 0)
         self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 

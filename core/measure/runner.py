@@ -215,12 +215,16 @@ class Runner:
         with log:
             log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
             watch = CpuWatch()
+            listener = Listener(log, self.progress)
             with DeviceMonitor(cell.device) as monitor:
-                outcome, wall_s, device_peak = self._execute(log, cell, prepared)
+                outcome, wall_s = self._execute(log, listener, cell, prepared)
             end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, "other_cpus": watch.other_cpus(), **monitor.figures()}
-            if device_peak is not None:  # the engine's own count leaves other processes out
-                end["peak_device_bytes"] = device_peak
+            end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), "other_cpus": watch.other_cpus()}
+            end |= monitor.figures()
+            if listener.sessions:
+                end["sessions"] = [session.model_dump(mode="json") for session in listener.sessions]
+            if listener.device_peak_bytes is not None:  # the engine's own count leaves other processes out
+                end["peak_device_bytes"] = listener.device_peak_bytes
             try:
                 log.add("end", end)
             except LineError as error:
@@ -232,15 +236,15 @@ class Runner:
             raise KeyboardInterrupt
         return outcome
 
-    def _execute(self, log: RoundLog, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float, int | None]:
+    def _execute(self, log: RoundLog, listener: Listener, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float]:
         start = time.monotonic()
         if prepared.reason is not None:
-            return Outcome("failed", prepared.reason), time.monotonic() - start, None
+            return Outcome("failed", prepared.reason), time.monotonic() - start
         shortage = self._shortage(cell, prepared)
         if shortage is not None:
-            return Outcome("skipped", shortage), time.monotonic() - start, None
+            return Outcome("skipped", shortage), time.monotonic() - start
         job = self._job(cell, "measure", prepared.model)
-        listener, engine_text = Listener(log, self.progress), beside(log.path, ".engine.txt")
+        engine_text = beside(log.path, ".engine.txt")
         try:
             outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
         except KeyboardInterrupt:
@@ -255,7 +259,7 @@ class Runner:
         except DecodebenchError as error:
             if outcome.status == "ok":
                 outcome = Outcome("failed", f"answers were not scored: {error}")
-        return outcome, wall_s, listener.device_peak_bytes
+        return outcome, wall_s
 
     def _score(self, log: RoundLog, listener: Listener) -> None:
         """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
@@ -272,7 +276,7 @@ class Runner:
         needed = int(weights * defaults.MEMORY_HEADROOM)
         memory = psutil.virtual_memory().available
         limit = self.plan.memory_limit_bytes
-        if cell.device == "cpu" and needed > min(memory, limit or memory):
+        if cell.device == "cpu" and cell.backend.residence != "remote" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
@@ -311,6 +315,14 @@ def default_name(plan: Plan, registry: Registry) -> str:
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+
+
+def peak_of(cell: Cell, outcome: Outcome, listener: Listener) -> int | None:
+    """Return the largest resident set of a round's engine: its process, or its server's; None where it is elsewhere."""
+    if cell.backend.residence == "in-process":
+        return outcome.peak_rss_bytes
+    found = [session.peak_rss_bytes for session in listener.sessions if session.peak_rss_bytes is not None]
+    return sum(found) if found else None
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

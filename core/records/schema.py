@@ -20,6 +20,10 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
 
+THREADS = "n_threads"
+"""Key of ``Run.settings`` for the CPU threads that the engine computed with."""
+
+
 class Record(BaseModel):
     """Base of all records: immutable, closed, self-describing."""
 
@@ -99,17 +103,26 @@ class Totals(Record):
 
 
 class ServerSession(Record):
-    """One life of a server that answered requests of a round. Times are seconds since the round's process started."""
+    """One life of a server that answered requests of a round.
 
+    Times are seconds since the round's process started, negative for what was before.
+    """
+
+    id: str | None = Field(
+        None, description="the same in every round that this life of the server answered; None where nobody can say"
+    )
     url: str | None = Field(None, description="address of its API")
     command: tuple[str, ...] = Field((), description="program and arguments it was started with, without secrets")
     version: str | None = Field(None, description="version that it reports")
-    started_s: float | None = Field(None, description="start of its process; None where it ran before the round")
+    pid: int | None = Field(None, ge=1, description="root of its process tree; None where it is elsewhere")
+    started_s: float | None = Field(None, description="start of its process; None where others started it")
     ready_s: float | None = Field(None, description="first answer that it is ready")
     ended_s: float | None = Field(None, description="end of its process; None where it ran on")
     exit_code: int | None = Field(None, description="exit code, negative for a signal")
     reason: str | None = Field(None, description="why it ended, where nobody stopped it")
-    peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of its process tree")
+    peak_rss_bytes: int | None = Field(
+        None, ge=0, description="largest resident sets of the processes of its tree, added up, over its life so far"
+    )
     peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory of its process tree")
 
 
@@ -148,6 +161,9 @@ class Run(Record):
     )
     changed_options: tuple[str, ...] | None = Field(
         None, description="names of the options that are not at their default"
+    )
+    residence: Literal["in-process", "owned-server", "remote"] | None = Field(
+        None, description="where the engine ran: in the round's process, in a server that it started, or elsewhere"
     )
     # how
     task: str | None = Field(None, description="task name; None for fixed-length workloads")
@@ -192,12 +208,17 @@ class Run(Record):
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
+    warmup_s: float | None = Field(
+        None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
+    )
     wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
     read_weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights that one decode step reads")
     kv_bytes_per_token: int | None = Field(None, ge=0, description="bytes of one position in the KV cache, all layers")
-    peak_rss_bytes: int | None = Field(None, ge=0, description="largest resident set of the worker process")
+    peak_rss_bytes: int | None = Field(
+        None, ge=0, description="largest resident set of the engine's process, or of its server's process tree"
+    )
     peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, where it is counted")
     device_use: float | None = Field(None, ge=0, le=1, description="mean share of time that the GPU was busy")
     device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
@@ -209,7 +230,7 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
-    settings: dict[str, str] = Field({}, description="what the engine chose by itself")
+    settings: dict[str, str] = Field({}, description="what the engine chose by itself; n_threads: its CPU threads")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
     totals: Totals | None = Field(
         None,

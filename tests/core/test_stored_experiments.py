@@ -13,7 +13,7 @@ from rich.console import Console
 
 from decodebench import ModelCache
 from decodebench.collate.collate import collate
-from decodebench.core.contract.backend import BackendOptions
+from decodebench.core.contract.options import BackendOptions
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.plan import build, load_toml
