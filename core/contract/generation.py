@@ -95,6 +95,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Generated:
+    """What one request came to, as the host has it.
+
+    Attributes:
+        number: of the request in this process, from 1; warm-ups count.
+        request: what was asked.
+        steps: what was committed, in the order of time; what lies behind a stop string is cut off.
+        duration_s: from the start of the batch to the row's last step, by the host's clock.
+    """
+
+    number: int
+    request: Request
+    steps: Sequence[Step]
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """Log-probabilities of a given sequence of T tokens under the model, natural logarithm.
 

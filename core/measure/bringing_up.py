@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..contract.backend import Backend
 from ..contract.model import ModelFacts, PreparedModel
@@ -26,12 +26,14 @@ class Engine:
         backend: the instance.
         facts: what it says of its model.
         load_s: weights into memory, by the engine or by its server; None where others loaded them.
+        warmup_s: compiling and capturing after that; None where the backend does none.
         session: the server that answers; None for an engine in process.
     """
 
     backend: Backend
     facts: ModelFacts
     load_s: float | None
+    warmup_s: float | None
     session: ServerSession | None
 
     @property
@@ -81,17 +83,32 @@ def bring_up(
     start = time.perf_counter()
     facts = backend.load(model, job.device, options)
     load_s = time.perf_counter() - start
+    facts, warmup_s = warmed_up(backend, facts)
     if backend.residence == "in-process":
-        return Engine(backend, facts, load_s, None)
+        return Engine(backend, facts, load_s, warmup_s, None)
     if server is None:
-        return Engine(backend, facts, None, _remote(backend))
+        return Engine(backend, facts, None, warmup_s, _remote(backend))
     if server.pid is not None:
         reset_peak(server.pid)
     known = server.model_dump(include={"id", "url", "pid", "command", "version"})
     times = {"started_s": server.started_ns, "ready_s": server.ready_ns}
     since = {name: (at - process_started_ns) / 1e9 for name, at in times.items()}
     load_s = (server.ready_ns - server.started_ns) / 1e9
-    return Engine(backend, facts, load_s if server.is_new else None, ServerSession(**known, **since))
+    return Engine(backend, facts, load_s if server.is_new else None, warmup_s, ServerSession(**known, **since))
+
+
+def warmed_up(backend: Backend, facts: ModelFacts) -> tuple[ModelFacts, float | None]:
+    """Let a loaded backend warm up; return what is known of it then, and how long that took.
+
+    Args:
+        backend: the instance, after ``load``.
+        facts: what ``load`` returned.
+    """
+    if type(backend).warmup is Backend.warmup:
+        return facts, None
+    start = time.perf_counter()
+    settings = {**facts.settings, **backend.warmup()}
+    return replace(facts, settings=settings), time.perf_counter() - start
 
 
 def _remote(backend: Backend) -> ServerSession:

@@ -25,7 +25,7 @@ from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name
 from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
 from ..sdk.models import resolve
-from .plan import CellSpec, Plan
+from .plan import CellSpec, Plan, scores_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,12 @@ class Cell:
         return {**self.options.model_dump(mode="json"), **self._swept}
 
     @property
+    def n_threads(self) -> int | None:
+        """The CPU threads that the backend's option says; None where it says none, or there is no such option."""
+        name = self.backend.threads_option
+        return None if name is None else getattr(self.options, name)
+
+    @property
     def _swept(self) -> dict[str, JsonValue]:
         arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
         return {**arguments, **self.workload.loads()}
@@ -84,12 +90,12 @@ def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
     where = {"device": cell.device, "quantisation": cell.quantisation}
     what = {"backend": cell.backend.name, "options": cell.options.model_dump(mode="json")}
-    return {**registry.place(cell.backend.name), **what, **where}
+    return {**registry.place(cell.backend.name), **what, **where, "n_threads": cell.n_threads}
 
 
 def takes_default_threads(cell: Cell) -> bool:
     """Whether the cell's engine computes on the CPU and was not told with how many threads."""
-    return cell.device.startswith("cpu") and cell.expanded_options.get("n_threads") is None
+    return cell.device.startswith("cpu") and cell.n_threads is None
 
 
 @dataclass(frozen=True)
@@ -172,14 +178,6 @@ def _workloads(workload: Workload) -> Iterator[Workload]:
     values = [value if isinstance(value, list) else [value] for value in swept.values()]
     for combination in itertools.product(*values):
         yield from workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))}).cells()
-
-
-def scores_choices(plan: Plan, registry: Registry) -> bool:
-    """Whether the plan's task gives choices to score instead of prompts to continue."""
-    if plan.workload.task is None:
-        return False
-    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
-    return first is not None and bool(first.choices)
 
 
 def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:

@@ -71,6 +71,7 @@ class Job(Record):
     cache_root: Path | None = None
     memory_limit_bytes: int | None = None
     server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads by the backend's option; None: the default")
     default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
     # measure
     prompts: tuple[PromptJob, ...] = ()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from ..contract.generation import Request, Step
+from ..contract.generation import Generated, Request, Step
 from ..errors import BackendError, ModelError, SampleError
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
@@ -101,7 +101,21 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
             send_row(session, {**one, **times, "engine": engine}, request, row)
         else:
             send_failed(session, {**one, **times}, request, row.failure)
+    session.send_classic_log(list(generated(requests, batch.rows, first)))
     return [row.failure for row in batch.rows if row.failure is not None]
+
+
+def generated(requests: Sequence[Request], rows: Sequence[Row], first: int) -> Iterator[Generated]:
+    """Yield what each request came to, but for those that failed.
+
+    Args:
+        requests: what was asked.
+        rows: what was answered, by times since the start.
+        first: how many requests came before them in this process.
+    """
+    for number, (request, row) in enumerate(zip(requests, rows, strict=True), first + 1):
+        if row.failure is None and row.steps:
+            yield Generated(number, request, [step for _, step in row.steps], row.steps[-1][0] / 1e9)
 
 
 def _prompt_of(request: Request) -> dict[str, Any]:

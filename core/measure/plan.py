@@ -125,3 +125,11 @@ def with_task_settings(plan: Plan, registry: Registry) -> Plan:
     if "max_new_tokens" not in given and task.max_new_tokens is not None:
         own["max_new_tokens"] = task.max_new_tokens
     return plan.model_copy(update={"workload": plan.workload.model_copy(update=own)})
+
+
+def scores_choices(plan: Plan, registry: Registry) -> bool:
+    """Whether the plan's task gives choices to score instead of prompts to continue."""
+    if plan.workload.task is None:
+        return False
+    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
+    return first is not None and bool(first.choices)

@@ -17,6 +17,7 @@ from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation.processes.messages import Line, Server, Text, message
 from ..isolation.remote_backend import RemoteBackend
+from ..records.engine_counters import EngineCounters
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
 from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, ServerSession
@@ -196,11 +197,12 @@ class Listener:
             raise LineError(f"sample {sample.index} with neither a text nor choices")
         else:
             self.answers.append((sample.index, sample.sample_id or "", sample.text))
-        peak = sample.engine.get("peak_device_bytes")
+        try:
+            peak = EngineCounters.of(sample.engine).peak_device_bytes
+        except ValueError as error:
+            raise LineError(f"{error} in sample {sample.index}") from error
         if peak is not None:
-            if not 0 <= peak < 2**63:
-                raise LineError(f"a counter peak_device_bytes of {peak:g} in sample {sample.index}")
-            self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+            self.device_peak_bytes = max(peak, self.device_peak_bytes or 0)
         self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..contract.backend import Backend
-from ..contract.generation import Request
+from ..contract.generation import Generated, Request
 from ..contract.model import ModelFacts
-from ..errors import ModelError
+from ..errors import ModelError, PluginError
+from ..records.engine_counters import EngineCounters
 from ..records.schema import Sampling
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
@@ -148,8 +149,20 @@ class Session:
         return measure(self.backend, requests, codec=self.codec)
 
     def engine_figures(self) -> dict[str, float]:
-        """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""
-        counters = dict(self.backend.counters())
-        if text := self.backend.classic_log():
+        """Return the engine's counters of the last batch as they are stored.
+
+        Raises:
+            PluginError: the backend broke its contract.
+        """
+        counters = self.backend.counters()
+        if not isinstance(counters, EngineCounters):
+            raise PluginError(
+                f"backend {self.backend.name!r} broke its contract: counters() returned {type(counters).__name__}, "
+                "not EngineCounters"
+            )
+        return counters.figures()
+
+    def send_classic_log(self, batch: Sequence[Generated]) -> None:
+        """Send what the engine's own tools would have logged of a batch."""
+        if batch and (text := self.backend.classic_log(batch)):
             self.wire.send("text", {"text": text})
-        return counters

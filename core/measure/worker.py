@@ -25,6 +25,7 @@ from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..host.validation import validate_options
+from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
 from .bringing_up import Engine, bring_up, host
 from .job import Job
@@ -109,6 +110,7 @@ def _told(job: Job, session: Session, engine: Engine) -> dict[str, Any]:
     facts = session.facts
     return {
         "load_s": engine.load_s,
+        "warmup_s": engine.warmup_s,
         "sessions": [] if engine.session is None else [engine.session.model_dump(mode="json")],
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
@@ -116,7 +118,7 @@ def _told(job: Job, session: Session, engine: Engine) -> dict[str, Any]:
         "kv_bytes_per_token": facts.kv_bytes_per_token,
         "context_length": facts.context_length or None,
         "stop_token_ids": list(session.stop_ids),
-        "settings": dict(facts.settings),
+        "settings": {**({} if facts.n_threads is None else {THREADS: str(facts.n_threads)}), **facts.settings},
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }

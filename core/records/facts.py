@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-LADDER_SQL = """
+from .engine_counters import counter
+from .schema import THREADS
+
+LADDER_SQL = f"""
 CASE WHEN r.device LIKE 'cpu%' AND len(json_keys(r.environment->'memory_bandwidth_1_thread')) > 0 THEN
-    CASE WHEN coalesce(r.options->>'n_threads', r.settings->>'n_threads') = '1'
+    CASE WHEN coalesce(r.options->>'{THREADS}', r.settings->>'{THREADS}') = '1'
     THEN r.environment->'memory_bandwidth_1_thread' ELSE r.environment->'memory_bandwidth' END
 END
 """
 """The bandwidth ladder that a run ``r`` is held against: the host's, with the threads that the run may use.
 
 Logs of decodebench 0.1 have no ladder of one thread and, under the other name, one that was measured in another way.
+Those of plugin API 2 may have the threads among the options alone, under that name.
 """
 
 GOOD_SQL = """
@@ -69,9 +73,9 @@ WITH stamped AS (
     FROM stamped GROUP BY run_id, sample
 ), told AS (
     SELECT run_id, "index" AS sample,
-        nullif((engine->>'speculation_rounds')::DOUBLE, 0)::BIGINT AS rounds,
-        (engine->>'draft_tokens')::DOUBLE::BIGINT AS drafted,
-        (engine->>'accepted_draft_tokens')::DOUBLE::BIGINT AS accepted
+        nullif({counter("speculation_rounds")}, 0)::BIGINT AS rounds,
+        {counter("draft_tokens")}::BIGINT AS drafted,
+        {counter("accepted_draft_tokens")}::BIGINT AS accepted
     FROM samples
 ), sent AS (
     SELECT run_id, batch, count(*) AS batch_requests FROM samples GROUP BY run_id, batch
@@ -159,9 +163,8 @@ FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_byt
 """
 """One row per sample that did not fail: everything that a formula may use.
 
-The cycles and drafts of a sample without steps are what its log tells as sums: ``speculation_rounds``, ``draft_tokens``
-and ``accepted_draft_tokens`` of its engine's counters; its times are the sample's own ``first_token_s``, ``prefill_s``
-and ``decode_s``.
+The cycles and drafts of a sample without steps are what its log tells as sums, in its ``EngineCounters``; its
+times are the sample's own ``first_token_s``, ``prefill_s`` and ``decode_s``.
 
 ``t_first_s`` is the time of the first step that committed a token, and only where the steps are known to begin with the
 prefill. ``waited_s`` is the time from when a request was due until it was sent, ``queue_s`` until the engine began with

@@ -18,6 +18,10 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
 
+THREADS = "n_threads"
+"""Key of ``Run.settings`` for the CPU threads that the engine computed with."""
+
+
 class Record(BaseModel):
     """Base of all records: immutable, closed, self-describing."""
 
@@ -202,6 +206,9 @@ class Run(Record):
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
+    warmup_s: float | None = Field(
+        None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
+    )
     wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
@@ -221,7 +228,7 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
-    settings: dict[str, str] = Field({}, description="what the engine chose by itself")
+    settings: dict[str, str] = Field({}, description="what the engine chose by itself; n_threads: its CPU threads")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
     totals: Totals | None = Field(
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,7 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from .options import LlamaCppOptions
@@ -97,9 +98,9 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
+            n_threads=self._n_threads,
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
-                "n_threads": str(self._n_threads),
                 # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
                 **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
@@ -264,14 +265,14 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
         return Vocabulary(self._model)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
         data = llama_cpp.llama_perf_context(self._context)
         llama_cpp.llama_perf_context_reset(self._context)
         # the engine reports a count of at least 1, to divide by
-        return {
+        figures = {
             "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
             "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
             "engine_eval_s": data.t_eval_ms / 1e3,
@@ -279,6 +280,7 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
             "engine_graphs_reused": float(data.n_reused),
             "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
         }
+        return EngineCounters(own=figures)
 
     def close(self) -> None:
         """Free context and model."""
