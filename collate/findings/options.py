@@ -71,7 +71,7 @@ def _work(subject: Subject) -> dict[tuple[str, int], Work]:
     """Return what was done for each measured sample, by run and index, as far as a log counts it."""
     rows = subject.store.query(
         "SELECT f.run_id, f.sample, f.steps, f.largest_step, f.smallest_step, f.decode_forwards, f.cycles, "
-        "f.cycle_accepted, f.all_drafted, f.bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
+        "f.cycle_accepted, f.all_drafted, f.decode_bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
         "WHERE r.experiment = ? AND NOT f.is_warmup",
         [subject.experiment],
     )[1]

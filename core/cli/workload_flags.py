@@ -67,8 +67,13 @@ def _kind(field: FieldInfo) -> Any:  # noqa: ANN401 - annotations have no common
 
 
 def _range(kind: type[int] | type[float], field: FieldInfo) -> click.IntRange | click.FloatRange:
-    low = next((one for one in field.metadata if isinstance(one, Ge | Gt)), None)
-    high = next((one.le for one in field.metadata if isinstance(one, Le)), None)
-    least: Any = None if low is None else low.ge if isinstance(low, Ge) else low.gt
-    made = click.IntRange if kind is int else click.FloatRange
-    return made(least, high, min_open=isinstance(low, Gt))
+    limits: dict[str, Any] = {}
+    for one in field.metadata:
+        match one:
+            case Ge(ge):
+                limits["min"] = ge
+            case Gt(gt):
+                limits |= {"min": gt, "min_open": True}
+            case Le(le):
+                limits["max"] = le
+    return click.IntRange(**limits) if kind is int else click.FloatRange(**limits)

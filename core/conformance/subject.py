@@ -186,8 +186,8 @@ class Subject:
         """
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
         workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
-        work = {"prompts": prompts, "workload": workload}
-        lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
+        prepared = PreparedJob.of(self.prepared)
+        lines = self._run(self._job("measure", prepared=prepared, prompts=prompts, workload=workload))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
         found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]

@@ -6,18 +6,16 @@ Nothing is sent inside a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ..contract.generation import Generated, Request, Step
 from ..errors import BackendError, ModelError, SampleError
+from ..records.step_figures import FIGURES
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
 from .rows import Row, answer_of, finish_of, tokens_of
 from .session import Prompt, Session
-
-_OF_THE_ROW = {"row", "text", "text_tokens", "finish", "failure", "figures"}
-_STEP_FIELDS = [one.name for one in fields(Step) if one.name not in {"token_ids", "positions", "trace", *_OF_THE_ROW}]
 
 
 def measure_all(session: Session) -> None:
@@ -164,7 +162,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
 
 def _extras(step: Step) -> dict[str, Any]:
     """Return what a backend set of a step besides its tokens."""
-    extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
+    extras = {name: value for name in FIGURES if (value := getattr(step, name)) is not None}
     if step.positions is not None:
         extras["positions"] = list(step.positions)
     if step.trace is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from .engine_counters import counter
-from .schema import THREADS
+from .schema import THREADS, RecordedStep
+from .step_figures import FIGURES
 
 LADDER_SQL = f"""
 CASE WHEN r.device LIKE 'cpu%' AND len(json_keys(r.environment->'memory_bandwidth_1_thread')) > 0 THEN
@@ -28,6 +31,17 @@ END
 
 A time that is unknown kept none; a single token has no time per token to be too long.
 """
+
+
+def _decode_sums() -> str:
+    """Return the columns with each figure's sum over decode steps, and the time of those that have the figure."""
+    columns = []
+    for name in FIGURES:
+        kind = "DOUBLE" if float in get_args(RecordedStep.model_fields[name].annotation) else "BIGINT"
+        columns.append(f"(sum({name}) FILTER (WHERE is_decode))::{kind} AS decode_{name}")
+        columns.append(f"sum(step_s) FILTER (WHERE is_decode AND {name} IS NOT NULL) AS decode_{name}_step_s")
+    return ",\n        ".join(columns)
+
 
 FACTS_SQL = f"""
 WITH stamped AS (
@@ -55,17 +69,8 @@ WITH stamped AS (
         (sum(drafted * greatest(coalesce(candidates, 1), 1) + coalesce(discarded, 0))
             FILTER (WHERE accepted IS NOT NULL))::BIGINT
             AS all_drafted,
-        (sum(forwards) FILTER (WHERE is_decode))::BIGINT AS decode_forwards,
+        {_decode_sums()},
         (sum(tokens) FILTER (WHERE is_decode AND forwards IS NOT NULL))::BIGINT AS forward_tokens,
-        sum(step_s) FILTER (WHERE is_decode AND forwards IS NOT NULL) AS forward_s,
-        sum(draft_s) FILTER (WHERE is_decode) AS draft_s,
-        sum(step_s) FILTER (WHERE is_decode AND draft_s IS NOT NULL) AS drafting_step_s,
-        sum(verify_s) FILTER (WHERE is_decode) AS verify_s,
-        sum(step_s) FILTER (WHERE is_decode AND verify_s IS NOT NULL) AS verifying_step_s,
-        sum(wire_s) FILTER (WHERE is_decode) AS wire_s,
-        sum(step_s) FILTER (WHERE is_decode AND wire_s IS NOT NULL) AS wired_step_s,
-        (sum(bytes_read) FILTER (WHERE is_decode))::BIGINT AS bytes_read,
-        sum(step_s) FILTER (WHERE is_decode AND bytes_read IS NOT NULL) AS reading_step_s,
         nullif(count(*) FILTER (WHERE is_decode AND bytes_read IS NOT NULL), 0) AS reading_steps,
         (sum(tokens) FILTER (WHERE is_decode AND bytes_read IS NOT NULL))::BIGINT AS reading_tokens,
         bool_and(coalesce(forwards = tokens, false) AND drafted IS NULL AND block_size IS NULL AND positions IS NULL)
@@ -91,12 +96,13 @@ WITH stamped AS (
         coalesce(CASE WHEN r.first_step_is_prefill IS NOT NULL THEN a.t_first_s END, s.first_token_s) AS t_first_s,
         CASE WHEN a.run_id IS NOT NULL THEN a.decode_forwards ELSE s.decode_forwards END AS decode_forwards,
         coalesce(a.forward_tokens, CASE WHEN s.decode_forwards > 0 THEN s.decode_tokens END) AS forward_tokens,
-        coalesce(a.forward_s, CASE WHEN s.decode_forwards > 0 THEN s.decode_s END) AS forward_s,
+        coalesce(a.decode_forwards_step_s, CASE WHEN s.decode_forwards > 0 THEN s.decode_s END)
+            AS decode_forwards_step_s,
         coalesce(a.n_tokens, s.output_tokens) AS n_tokens,
         coalesce(a.t_last_s, s.duration_s) AS t_last_s,
         a.* EXCLUDE (
-            run_id, sample, n_tokens, t_step_0_s, t_first_s, t_last_s, decode_forwards, forward_tokens, forward_s,
-            cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
+            run_id, sample, n_tokens, t_step_0_s, t_first_s, t_last_s, decode_forwards, forward_tokens,
+            decode_forwards_step_s, cycles, cycle_tokens, cycle_drafted, cycle_accepted, all_accepted, all_drafted
         ),
         coalesce(a.cycles, told.rounds) AS cycles,
         coalesce(a.cycle_tokens, CASE WHEN told.rounds > 0 THEN s.output_tokens END) AS cycle_tokens,
@@ -136,10 +142,10 @@ WITH stamped AS (
     FROM facts WHERE is_request AND NOT is_warmup GROUP BY run_id
 ), moved AS (
     SELECT facts.*, ttft_tail, tpot_tail, e2e_tail, itl_tail,
-        CASE WHEN bytes_read IS NOT NULL THEN 'engine' WHEN computed_bytes IS NOT NULL THEN 'computed' END
+        CASE WHEN decode_bytes_read IS NOT NULL THEN 'engine' WHEN computed_bytes IS NOT NULL THEN 'computed' END
             AS bytes_source,
-        coalesce(bytes_read, computed_bytes) AS decode_bytes,
-        coalesce(reading_step_s, decode_s) AS decode_bytes_s,
+        coalesce(decode_bytes_read, computed_bytes) AS decode_bytes,
+        coalesce(decode_bytes_read_step_s, decode_s) AS decode_bytes_s,
         coalesce(reading_tokens, decode_tokens) AS decode_bytes_tokens,
         decode_bytes / coalesce(reading_steps, decode_forwards) AS working_set_bytes,
         {GOOD_SQL} AS is_good
@@ -171,7 +177,8 @@ prefill. ``waited_s`` is the time from when a request was due until it was sent,
 it, where that is known. ``request_tpot_s`` is one request's own time per token after the first; a round's are in
 ``tpot_tail``, median and 99th percentile, as those of ``ttft_tail``, ``e2e_tail`` and, over all gaps between steps,
 ``itl_tail``: equal in all samples of a round, with linear interpolation between two ranks. ``batch_requests`` counts
-failed ones too.
+failed ones too. Of every figure of a step there are
+``decode_FIGURE``, its sum over the steps after the first, and ``decode_FIGURE_step_s``, the time of those that have it.
 
 ``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
 (``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for

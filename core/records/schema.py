@@ -6,9 +6,11 @@ and never zero. A raw log line is one of these models with a ``type`` beside it 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+
+from .step_figures import StepFigures
 
 SCHEMA_VERSION = 2
 
@@ -313,8 +315,8 @@ class Sample(Record):
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 
-class RecordedStep(Record):
-    """One commit of tokens."""
+class StepPlace(Record):
+    """Where and when a step was, and what it committed."""
 
     run_id: str = Field(description="the run it belongs to")
     sample: int = Field(ge=0, description="index of the sample")
@@ -324,21 +326,18 @@ class RecordedStep(Record):
     tokens: int = Field(ge=0, description="tokens committed")
     token_ids: tuple[int, ...] | None = Field(None, description="the ids, in order of position")
     text: str | None = Field(None, description="the step's own piece of text")
-    block_size: int | None = Field(None, ge=0, description="positions this cycle could commit")
-    drafted: int | None = Field(None, ge=0, description="draft tokens proposed")
-    accepted: int | None = Field(None, ge=0, description="draft tokens accepted")
-    discarded: int | None = Field(None, ge=0, description="draft tokens thrown away without having been verified")
-    candidates: int | None = Field(None, ge=0, description="alternative continuations verified")
-    forwards: int | None = Field(None, ge=0, description="model evaluations behind this step")
-    draft_s: float | None = Field(None, ge=0, description="engine's time for drafting")
-    verify_s: float | None = Field(None, ge=0, description="engine's time for verifying")
-    wire_s: float | None = Field(None, ge=0, description="time that a remote verifier took beyond its verify_s")
-    enqueue_s: float | None = Field(None, ge=0, description="time until the engine's call returned")
-    engine_s: float | None = Field(None, ge=0, description="the engine's own clock for this step")
-    bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
+
+
+class RecordedStep(StepFigures, StepPlace):
+    """One commit of tokens: where and when it was, and the figures that the decoder gave it."""
+
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
     trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+
+    if TYPE_CHECKING:  # pydantic's plugin for mypy misses fields of a plain base; run time checks them all
+
+        def __init__(self, **fields: Any) -> None: ...  # noqa: ANN401 - fields of several types
 
 
 def json_schemas() -> dict[str, Any]:
