@@ -40,6 +40,7 @@ matrix_options = options(
     device_option,
     set_option,
 )
+quiet_option = click.option("--quiet", is_flag=True, help="Print no progress: results, and what went wrong.")
 run_options = options(
     click.option(
         "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
@@ -50,6 +51,7 @@ run_options = options(
     click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),
     click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
     click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."),
+    quiet_option,
     json_option,
 )
 busy_options = options(

@@ -19,7 +19,7 @@ from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation import worker_part
 from ..isolation.processes.channel import Channel, DeadlineError
-from ..isolation.processes.engine_text import engine_text_file
+from ..isolation.processes.engine_text import engine_text_file, last_lines
 from ..isolation.processes.messages import Answer, Finish, Serving, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record
@@ -28,7 +28,6 @@ from ..sdk.cores import THREADS_VARIABLE, cores
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for
 
 WORKER = "decodebench.core.measure.worker"
 
@@ -241,13 +240,13 @@ def _death(code: int | None, job: Job, engine_text: Path | None) -> str:
     elif code < 0:
         text = f"the process died of {_signal_name(-code)}"
         if code == -signal.SIGKILL:
-            text += ", most likely ended by the system for want of memory"
+            text += ", probably out of memory (OOM-killed)"
     else:
         text = f"the process ended by itself with exit code {code}"
     if job.memory_limit_bytes is not None:
         text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
-    last = _last_line(engine_text)
-    return text + (f"; the engine's last words: {last}" if last else "")
+    last = last_lines(engine_text, 1)
+    return text + (f"; last engine output: {last[0]}" if last else "")
 
 
 def _signal_name(number: int) -> str:
@@ -255,16 +254,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-def _last_line(file: Path | None) -> str:
-    if file is None or not file.is_file():
-        return ""
-    with file.open("rb") as printed:
-        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LAST_BYTES))
-        text = printed.read(_LAST_BYTES).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
 
 
 def _environment(job: Job) -> Mapping[str, str]:

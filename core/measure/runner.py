@@ -139,7 +139,7 @@ class Runner:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                    self._rounds(report, complete, len(wanted) - report.kept, budget)
+                    self._rounds(report, complete, budget)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
@@ -165,14 +165,12 @@ class Runner:
             counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
             self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
-    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], missing: int, budget: Budget) -> None:
+    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget) -> None:
         for cell in self.matrix.cells:
             if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
                 self.prepared(cell)
-        certain = sum(
-            (cell.id, index) not in complete for cell in self.matrix.cells for index in range(budget.min_rounds)
-        )
-        self.progress.begin(missing, report.kept, budget.seconds, certain)
+        certain = self._missing(complete, min(budget.min_rounds, self.plan.rounds))
+        self.progress.begin(self._missing(complete, self.plan.rounds), report.kept, budget.seconds, certain)
         start, longest = time.monotonic(), 0.0
         for index in range(self.plan.rounds):
             began = time.monotonic()
@@ -185,15 +183,22 @@ class Runner:
                     self._one(report, cell, index)
             longest = max(longest, time.monotonic() - began)
 
+    def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
+        """Count the rounds of each cell, by its label, that are not there among the first ``rounds``."""
+        return {
+            self.matrix.labels[cell.id]: sum((cell.id, index) not in complete for index in range(rounds))
+            for cell in self.matrix.cells
+        }
+
     def _one(self, report: RunReport, cell: Cell, index: int) -> None:
         label = self.matrix.labels[cell.id]
-        self.progress.round_begins(label, index)
-        outcome = self._round(report.experiment, cell, index)
+        self.progress.round_begins(label, index, len(self.prompts.jobs_of(cell)), self.plan.timeout_s)
+        outcome, engine_text = self._round(report.experiment, cell, index)
         if outcome.status == "ok":
             report.done += 1
         else:
             report.failed.append((label, index, outcome.status, outcome.reason or ""))
-        self.progress.round_ends(outcome.status, outcome.reason)
+        self.progress.round_ends(outcome.status, outcome.reason, engine_text)
 
     def prepared(self, cell: Cell) -> _Prepared:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
@@ -217,7 +222,8 @@ class Runner:
             self.progress.say(notice)
         return _Prepared(answer.model.unpack(), answer.prepare_s)
 
-    def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
+    def _round(self, experiment: str, cell: Cell, index: int) -> tuple[Outcome, Path]:
+        """Execute a round; return how it ended, and where what its engine printed is kept."""
         prepared = self.prepared(cell)
         assert self._environment is not None
         place = self.matrix.cells.index(cell)
@@ -248,7 +254,7 @@ class Runner:
             log.close()
         if outcome.status == "interrupted":
             raise KeyboardInterrupt
-        return outcome
+        return outcome, beside(log.path, ".engine.txt")
 
     def _execute(self, log: RoundLog, listener: Listener, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float]:
         start = time.monotonic()
