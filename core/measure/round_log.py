@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from ..contract.backend import Backend
-from ..contract.launcher import Launcher, Line
+from ..contract.launcher import Launcher, Line, Outcome
 from ..contract.task import Likelihood
 from ..foreign_text import path_part
 from ..host.availability import availability
@@ -21,7 +21,8 @@ from ..isolation.remote_backend import RemoteBackend
 from ..records.engine_counters import EngineCounters
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, ServerSession
+from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample
+from ..records.server_session import ServerSession
 from .cells import Cell
 from .machine.environment import as_it_is_now
 from .plan import Plan
@@ -216,3 +217,11 @@ class Listener:
 def beside(log: Path, suffix: str) -> Path:
     """Return the file of another kind that belongs to a raw log."""
     return log.with_name(log.name.removesuffix(SUFFIX) + suffix)
+
+
+def peak_of(cell: Cell, outcome: Outcome, listener: Listener) -> int | None:
+    """Return the largest resident set of a round's engine: its process, or its server's; None where it is elsewhere."""
+    if cell.backend.residence == "in-process":
+        return outcome.peak_rss_bytes
+    found = [session.peak_rss_bytes for session in listener.sessions if session.peak_rss_bytes is not None]
+    return sum(found) if found else None

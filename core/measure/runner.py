@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache, sweep
@@ -40,7 +41,7 @@ from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head
+from .round_log import Listener, Round, RoundLog, beside, head, peak_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -237,7 +238,7 @@ class Runner:
             listener = Listener(log, self.progress)
             with DeviceMonitor(cell.device if self.launcher.is_here else ELSEWHERE) as monitor:
                 outcome, wall_s = self._execute(log, listener, cell, prepared)
-            end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
+            end: dict[str, JsonValue] = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
             end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), **monitor.figures()}
             if self.launcher.is_here:
                 end["other_cpus"] = watch.other_cpus()
@@ -340,14 +341,6 @@ def default_name(plan: Plan, registry: Registry) -> str:
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
-
-
-def peak_of(cell: Cell, outcome: Outcome, listener: Listener) -> int | None:
-    """Return the largest resident set of a round's engine: its process, or its server's; None where it is elsewhere."""
-    if cell.backend.residence == "in-process":
-        return outcome.peak_rss_bytes
-    found = [session.peak_rss_bytes for session in listener.sessions if session.peak_rss_bytes is not None]
-    return sum(found) if found else None
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

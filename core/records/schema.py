@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+from pydantic import Field, JsonValue, PositiveFloat
 
+from .record import Record as Record
+from .server_session import ServerSession
 from .step_figures import StepFigures
 
 SCHEMA_VERSION = 2
@@ -22,12 +24,6 @@ Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped",
 
 THREADS = "n_threads"
 """Key of ``Run.settings`` for the CPU threads that the engine computed with."""
-
-
-class Record(BaseModel):
-    """Base of all records: immutable, closed, self-describing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Sampling(Record):
@@ -109,30 +105,6 @@ class Totals(Record):
     mean_first_token_s: float | None = Field(None, ge=0, description="mean time to first token, as printed")
     mean_duration_s: float | None = Field(None, ge=0, description="mean time of a sample, as printed")
     mean_tpot_s: float | None = Field(None, ge=0, description="mean time per token after the first, as printed")
-
-
-class ServerSession(Record):
-    """One life of a server that answered requests of a round.
-
-    Times are seconds since the round's process started, negative for what was before.
-    """
-
-    id: str | None = Field(
-        None, description="the same in every round that this life of the server answered; None where nobody can say"
-    )
-    url: str | None = Field(None, description="address of its API")
-    command: tuple[str, ...] = Field((), description="program and arguments it was started with, without secrets")
-    version: str | None = Field(None, description="version that it reports")
-    pid: int | None = Field(None, ge=1, description="root of its process tree; None where it is elsewhere")
-    started_s: float | None = Field(None, description="start of its process; None where others started it")
-    ready_s: float | None = Field(None, description="first answer that it is ready")
-    ended_s: float | None = Field(None, description="end of its process; None where it ran on")
-    exit_code: int | None = Field(None, description="exit code, negative for a signal")
-    reason: str | None = Field(None, description="why it ended, where nobody stopped it")
-    peak_rss_bytes: int | None = Field(
-        None, ge=0, description="largest resident sets of the processes of its tree, added up, over its life so far"
-    )
-    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory of its process tree")
 
 
 class Run(Record):

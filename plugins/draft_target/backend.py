@@ -90,6 +90,9 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         else:
             verifier, facts = self._connected(model, settings)
         self._verifier = verifier
+        assert facts.vocabulary_size is not None
+        assert facts.parameters is not None
+        assert facts.weight_bytes is not None
         drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
         self._start_decoder(drafter)
         return ModelFacts(

@@ -113,6 +113,8 @@ class TinygradBackend(Backend[TinygradOptions]):
         started = time.perf_counter()
         facts, network = self._open(model, options)
         self._load_s = time.perf_counter() - started
+        assert facts.weight_bytes is not None
+        assert facts.context_length is not None
         self._weight_bytes, self._n_ctx = facts.weight_bytes, facts.context_length
         self._decoder: Decoder = Decoder(network, options.prefill_chunk)
         settings = {
