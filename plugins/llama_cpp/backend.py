@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-_COUNTERS = (
-    "engine_prompt_eval_s", "engine_prompt_eval_tokens", "engine_eval_s", "engine_eval_tokens", "engine_graphs_reused",
-)  # fmt: skip
-"""What the engine counts of a context; it takes an evaluation of several sequences for one of a prompt."""
 
 
 class LlamaCppBackend(Backend[LlamaCppOptions]):
@@ -309,24 +305,11 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
+        from .counters import taken
+
         parallel = None if self._parallel is None else self._parallel.context
-        totals = dict.fromkeys(_COUNTERS, 0.0)
-        for context in (self._context, parallel):
-            if context is None:
-                continue
-            data = llama_cpp.llama_perf_context(context)
-            llama_cpp.llama_perf_context_reset(context)
-            # the engine reports a count of at least 1, to divide by
-            now = (
-                data.t_p_eval_ms / 1e3,
-                data.n_p_eval if data.t_p_eval_ms else 0,
-                data.t_eval_ms / 1e3,
-                data.n_eval if data.t_eval_ms else 0,
-                data.n_reused,
-            )
-            totals = {name: totals[name] + value for name, value in zip(_COUNTERS, now, strict=True)}
         held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
-        return EngineCounters(own={**totals, "engine_n_ctx": float(held)})
+        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
 
     def close(self) -> None:
         """Free context and model."""
