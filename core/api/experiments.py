@@ -13,9 +13,9 @@ from pydantic import Field
 
 from ..errors import UsageError, unknown_name
 from ..files import write_whole
-from ..measure.folder import KeptPlan, check_free, kept_plan, locked, plan_file
+from ..measure.output.folder import KeptPlan, check_free, kept_plan, locked, plan_file
+from ..measure.output.round_index import Entry, RoundIndex
 from ..measure.plan import check_experiment_name
-from ..measure.round_index import Entry, RoundIndex
 from ..records.raw_log import PART_SUFFIX, SUFFIX
 from ..records.schema import Record
 

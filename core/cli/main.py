@@ -35,7 +35,7 @@ _COMMANDS = {
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
     "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
     "findings": ("compare", "Say what is wrong or doubtful in the measurements of an experiment."),
-    "audit": ("audit", "Say what is wrong or doubtful in other tools' results; write nothing."),
+    "audit": ("results", "Say what is wrong or doubtful in other tools' results; write nothing."),
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),
     "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),

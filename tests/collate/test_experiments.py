@@ -13,8 +13,8 @@ from decodebench import UsageError
 from decodebench.collate.collate import collate
 from decodebench.core.api.experiments import delete, rename, restore, status
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.folder import KeptPlan, keep_plan
-from decodebench.core.measure.round_index import FILE_NAME, RoundIndex
+from decodebench.core.measure.output.folder import KeptPlan, keep_plan
+from decodebench.core.measure.output.round_index import FILE_NAME, RoundIndex
 from decodebench.core.records.store import Store
 
 

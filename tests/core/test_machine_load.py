@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from decodebench import BusyError, WhenBusy
-from decodebench.core.measure.folder import stored_threads
 from decodebench.core.measure.machine.condition import Condition, look
 from decodebench.core.measure.machine.cpu_load import CpuWatch, busiest_processes, busy_seconds
 from decodebench.core.measure.machine.threads import threads_beside
 from decodebench.core.measure.machine.waiting import settle
-from decodebench.core.measure.round_index import RoundIndex
+from decodebench.core.measure.output.folder import stored_threads
+from decodebench.core.measure.output.round_index import RoundIndex
 from decodebench.core.records import raw_log
 from decodebench.core.records.machine_load import is_busy
 from decodebench.core.records.schema import Run

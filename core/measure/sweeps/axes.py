@@ -20,7 +20,7 @@ values, that it names; an option that nobody set has its default.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin
 
@@ -31,7 +31,8 @@ from ...errors import UsageError, unknown_name
 from ..plan import CellSpec
 from .ranges import is_range, values_of_range
 
-_OWN = ("model", "quantisation", "device")
+OWN = ("model", "quantisation", "device")
+"""Axes that are no options."""
 
 Point = Mapping[str, JsonValue]
 """A value of each axis, by its name."""
@@ -44,12 +45,14 @@ class Axes:
     Attributes:
         spec: the part.
         backend: its backend.
-        own: values of ``model``, ``quantisation`` and ``device``.
+        own: values of ``model``, ``quantisation`` and ``device``; a quantisation of None is the default one.
+        default_format: returns the default quantisation of a model, by its name.
     """
 
     spec: CellSpec
     backend: type[Backend]
-    own: Mapping[str, Sequence[str]]
+    own: Mapping[str, Sequence[str | None]]
+    default_format: Callable[[str], str]
 
     def points(self) -> Iterator[Point]:
         """Yield every point, in the order of the plan: the model varies slowest, the device fastest.
@@ -118,6 +121,8 @@ class Axes:
         return all(self._at(name, point) in _listed(wanted) for name, wanted in condition.items())
 
     def _at(self, name: str, point: Point) -> Any:  # noqa: ANN401 - a JSON value or an option's default
+        if name == "quantisation" and point[name] is None:
+            return self.default_format(str(point["model"]))
         if name in point:
             return point[name]
         return self.backend.Options.model_fields[name].get_default(call_default_factory=True)
@@ -130,14 +135,14 @@ class Axes:
             raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}")
 
     def _check_names(self, names: Mapping[str, JsonValue] | Sequence[str], where: str) -> None:
-        known = {*_OWN, *self.backend.Options.model_fields}
+        known = {*OWN, *self.backend.Options.model_fields}
         for name in names:
             if name not in known:
                 raise unknown_name(f"axis in {where} of backend {self.backend.name!r}", name, known)
 
     def _values(self, name: str, value: JsonValue) -> list[JsonValue]:
         """Return the values that an axis is given: of a list each, of a range those in it, else the one."""
-        if name in _OWN:
+        if name in OWN:
             return _listed(value)
         known = self.backend.Options.model_fields
         if name not in known:

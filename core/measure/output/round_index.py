@@ -14,10 +14,10 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DecodebenchError, UsageError
-from ..files import write_whole
-from ..records.log_content import finished_run
-from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines, parse_line
+from ...errors import DecodebenchError, UsageError
+from ...files import write_whole
+from ...records.log_content import finished_run
+from ...records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines, parse_line
 
 FILE_NAME = ".rounds.index"
 _TAIL_BYTES = 64 * 2**10  # an end line is far shorter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,11 +12,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from ..errors import DecodebenchError, UsageError
-from ..files import write_whole
-from ..records.log_content import finished_run
-from ..records.raw_log import PART_SUFFIX, SUFFIX
-from ..records.schema import Record
+from ...errors import DecodebenchError, UsageError
+from ...files import write_whole
+from ...foreign_text import path_part
+from ...host.registry import Registry
+from ...records.log_content import finished_run
+from ...records.raw_log import PART_SUFFIX, SUFFIX
+from ...records.schema import Record
+from ..cells import workload_identity
+from ..plan import Plan
 from .round_index import RoundIndex
 
 PLANS = "plans"
@@ -77,6 +83,13 @@ def finish_parts(output: Path) -> None:
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
                 part.rename(final)
+
+
+def default_name(plan: Plan, registry: Registry) -> str:
+    """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
+    models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
+    identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
+    return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def next_name(index: RoundIndex, name: str) -> str:
