@@ -158,7 +158,8 @@ def _looked_at(raw: Path, file: Entry) -> Entry:
         head = next((line for _, line in lines(path)), None)
         if head is not None and head["type"] == "run":
             end = _end_of(path)
-            machine = head.get("environment") if isinstance(head.get("environment"), dict) else {}
+            told = head.get("environment")
+            machine: Line = told if isinstance(told, dict) else {}
             return replace(
                 file,
                 experiment=_text(head.get("experiment")),
