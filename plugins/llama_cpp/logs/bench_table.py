@@ -32,7 +32,7 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
 _BARS = "│┃｜"
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
-_LINK = re.compile(r"\[([^\]|]{1,200})\]\([^)|\s]{1,500}\)")
+_LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
 _WITH_BARS = ("tensor_buft_overrides", "model_type", "devices")
 """Columns whose cells may have bars in them, the likeliest first."""
 _NUMERIC = frozenset({"n_gpu_layers", "n_threads", "n_batch", "n_ubatch", "n_cpu_moe", "use_mmap", "no_kv_offload"})
