@@ -16,10 +16,14 @@ from .plugin_folder import decoder, distribution
 ROOT = Path(__file__).parent.parent
 EDITED = "core"
 REPORTING = decoder("reporting").replace("forwards=1)", "forwards=1, restarts=3)")
-CHECKING = decoder("checking").replace(
-    "    def load(",
-    "    @classmethod\n    def check(cls, model, options, workload):\n"
-    "        return [f'asked for {workload.beams} beams']\n\n    def load(",
+CHECKING = (
+    decoder("checking")
+    .replace("import Availability,", "import Preflight, Availability,")
+    .replace(
+        "    def load(",
+        "    @classmethod\n    def preflight(cls, cell):\n"
+        "        return Preflight(notes=(f'asked for {cell.workload.beams} beams',))\n\n    def load(",
+    )
 )
 RUN = ("run", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 4, "--rounds", 1, "--json")
 
@@ -107,11 +111,15 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "from decodebench.collate.comparison.reproduce import plan_toml\n"
-        "from decodebench.core.measure.job import Job\n"
+        "from decodebench.core.host.packed_models import ModelJob, PreparedJob\n"
+        "from decodebench.core.measure.job import ServeJob, read_job\n"
         "from decodebench.core.records.store import Store\n"
         "from decodebench.core.records.workload import Workload\n"
-        "job = Job(action='measure', plugin='p', backend='b', workload=Workload(beams=5))\n"
-        "print(Job.model_validate_json(job.model_dump_json()).workload.beams)\n"
+        "model = ModelJob(name='m', path='p', content_hash='h', architecture=None)\n"
+        "about = {'path': 'p', 'format': 'f', 'weight_bytes': 1, 'bits_per_weight': 8, 'quantisation': 'q'}\n"
+        "prepared = PreparedJob(**about, source=model)\n"
+        "job = ServeJob(plugin='p', backend='b', prepared=prepared, workload=Workload(beams=5))\n"
+        "print(read_job(job.model_dump_json()).workload.beams)\n"
         "with Store.open(Path(sys.argv[1])) as store: print(plan_toml(store, 'both'))\n"
     )
     ended = copy.python("-c", script, out)

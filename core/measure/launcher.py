@@ -18,12 +18,12 @@ from ..errors import BackendError
 from ..isolation import worker_part
 from ..isolation.processes.channel import Channel, DeadlineError
 from ..isolation.processes.engine_text import engine_text_file
-from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
+from ..isolation.processes.messages import Answer, Finish, Line, Serving, kind_of, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record, Status
 from ..records.serving import ServeRequest
 from ..sdk.cores import THREADS_VARIABLE, cores
-from .job import Job
+from .job import AnyJob, Job, ServeJob
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for
@@ -83,7 +83,7 @@ def run_worker(
             channel.end()
 
 
-def request(job: Job, kind: type[M], timeout_s: float) -> M:
+def request(job: AnyJob, kind: type[M], timeout_s: float) -> M:
     """Run a job that answers with one line and return that line.
 
     Args:
@@ -100,12 +100,12 @@ def request(job: Job, kind: type[M], timeout_s: float) -> M:
     return answers[0]
 
 
-def request_all(job: Job, kind: type[M], timeout_s: float) -> list[M]:
+def request_all(job: AnyJob, kind: type[M], timeout_s: float) -> list[M]:
     """Like ``request``, for jobs that answer with any number of lines."""
     answers: list[M] = []
 
     def take(line: Line) -> None:
-        if line["type"] == kind.__name__.lower():
+        if line["type"] == kind_of(kind):
             answers.append(message(kind, line))
 
     outcome = run_worker(job, engine_text=None, timeout_s=timeout_s, on_line=take)
@@ -118,7 +118,7 @@ class Served:
     """A backend in a process of its own that answers requests until it is closed; a context manager.
 
     Args:
-        job: action ``serve``.
+        job: what to serve.
         timeout_s: of loading, and of each answer.
 
     Attributes:
@@ -129,7 +129,7 @@ class Served:
         BackendError: the model cannot be loaded, or loading took too long.
     """
 
-    def __init__(self, job: Job, timeout_s: float) -> None:
+    def __init__(self, job: ServeJob, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
         self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
@@ -166,7 +166,7 @@ class Served:
                 line = parse(raw)
                 if line["type"] == "finish":
                     raise BackendError(message(Finish, line).reason or "the worker ended")
-                if line["type"] == kind.__name__.lower():
+                if line["type"] == kind_of(kind):
                     return message(kind, line)
         except DeadlineError as error:
             late = f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s"

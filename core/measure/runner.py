@@ -28,7 +28,7 @@ from ..records.schema import Environment
 from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads, workload_identity
 from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, stored_threads, writable
-from .job import ContinuationJob, Job
+from .job import MeasureJob, PrepareJob
 from .launcher import Outcome, request, run_worker
 from .machine.condition import look
 from .machine.cpu_load import CpuWatch
@@ -197,7 +197,7 @@ class Runner:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
         self.progress.preparing(self.matrix.labels[cell.id])
         try:
-            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s)
+            answer = request(self._prepare_job(cell), Prepared, self.plan.timeout_s)
         except BackendError as error:
             return _Prepared(None, None, f"cannot prepare the model: {error}")
         finally:
@@ -243,7 +243,7 @@ class Runner:
         shortage = self._shortage(cell, prepared)
         if shortage is not None:
             return Outcome("skipped", shortage), time.monotonic() - start
-        job = self._job(cell, "measure", prepared.model)
+        job = self._measure_job(cell)
         engine_text = beside(log.path, ".engine.txt")
         try:
             outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
@@ -290,24 +290,23 @@ class Runner:
             )
         return None
 
-    def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        return Job(
-            action=action,
-            **job_fields(cell, self.registry),
-            model=ModelJob.of(cell.model) if prepared is None else None,
-            prepared=None if prepared is None else PreparedJob.of(prepared),
-            cache_root=self.cache.root,
-            memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            default_threads=self._threads,
-            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            workload=cell.workload,
-            seed=self.plan.seed,
-        )
+    def _prepare_job(self, cell: Cell) -> PrepareJob:
+        return PrepareJob(**self._job_fields(cell), model=ModelJob.of(cell.model))
 
-    def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
-        """Return the job that scores the last id of each continuation with the cell's backend."""
-        prepared = self.prepared(cell)
-        return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+    def _measure_job(self, cell: Cell) -> MeasureJob:
+        limit = self.plan.memory_limit_bytes
+        return MeasureJob(**self.loaded_fields(cell), prompts=self.prompts.jobs_of(cell), memory_limit_bytes=limit)
+
+    def _job_fields(self, cell: Cell) -> dict[str, Any]:
+        where = {"cache_root": self.cache.root, "default_threads": self._threads}
+        return {**job_fields(cell, self.registry), **where}
+
+    def loaded_fields(self, cell: Cell) -> dict[str, Any]:
+        """Return the fields of a job that has the cell's model loaded; the model must have been prepared."""
+        model = self.prepared(cell).model
+        assert model is not None
+        about = {"prepared": PreparedJob.of(model), "workload": cell.workload, "seed": self.plan.seed}
+        return {**self._job_fields(cell), **about}
 
 
 def default_name(plan: Plan, registry: Registry) -> str:
