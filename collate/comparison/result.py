@@ -145,7 +145,7 @@ class LoadCurve(Record):
     points: tuple[LoadPoint, ...] = Field(description="by rising load")
     knee: float | None = Field(
         None,
-        description="last load up to which throughput rises by 10 % per doubling; None where it still does at the "
+        description="last load at which throughput still rises by 10 % per doubling; None where it still does at the "
         "highest, or where there is one load only",
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
+from ..load.curves import AXES
 from ..statistics.intervals import means
 from .subject import Subject, rounds_of
 
@@ -41,7 +42,7 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
 
 def _swept(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:
     """Yield each option with the cells that differ in it alone, one for each of its values."""
-    names = sorted({name for cell in cells for name in option_values(cell)})
+    names = sorted({name for cell in cells for name in option_values(cell)} - set(AXES))
     for name in names:
         groups: dict[str, dict[str, Cell]] = {}
         for cell in cells:

@@ -18,7 +18,10 @@ AXES = ("concurrency", "request_rate")
 """Settings of the workload that say how many requests there are: in flight, or in a second."""
 
 THROUGHPUT = "batch_tokens_per_s"
-_SHOWN = ("requests_per_s", "tpot_s", "ttft_s", "ttft_p99_s", "e2e_s", "queue_s")
+_SHOWN = (
+    "requests_per_s", "total_tokens_per_s", "goodput_requests_per_s", "good_share", "ttft_s", "ttft_p50_s",
+    "ttft_p99_s", "tpot_s", "tpot_mean_s", "tpot_p99_s", "itl_p50_s", "itl_p99_s", "e2e_s", "e2e_p99_s", "queue_s",
+)  # fmt: skip
 
 
 def load_curves(cells: Sequence[Cell]) -> tuple[LoadCurve, ...]:

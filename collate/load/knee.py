@@ -11,15 +11,17 @@ RISE = 0.10
 
 
 def knee_of(loads: Sequence[float], throughput: Sequence[float]) -> float | None:
-    """Return the last load up to which throughput rises by ``RISE`` per doubling; None: it still does at the highest.
+    """Return the last load at which throughput still rises by ``RISE`` per doubling; None: it does at the highest.
 
-    Between two loads a and b the rise per doubling is (T_b / T_a) ** (1 / log2(b / a)) - 1.
+    It is the lowest load where throughput rises nowhere. Between two loads a and b the rise per doubling is
+    (T_b / T_a) ** (1 / log2(b / a)) - 1.
 
     Args:
         loads: rising.
         throughput: at each of them, above 0.
     """
+    knee = loads[0]
     for (before, low), (after, high) in pairwise(zip(loads, throughput, strict=True)):
-        if (high / low) ** (1 / math.log2(after / before)) - 1 < RISE:
-            return before
-    return None
+        if (high / low) ** (1 / math.log2(after / before)) - 1 >= RISE:
+            knee = after
+    return None if knee == loads[-1] else knee

@@ -84,7 +84,7 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
         if (problem := runner.prepared(cell).reason) is not None:
             raise BackendError(problem)
         job = ScoreJob(**runner.loaded_fields(cell), continuations=tuple(continuations))
-        answers = request_all(job, Score, runner.plan.timeout_s)
+        answers = request_all(job, Score, runner.plan.timeout_s, runner.launcher.run)
         if [answer.index for answer in answers] != list(range(len(continuations))):
             raise BackendError(f"{len(answers)} scores came for {len(continuations)} continuations")
     except BackendError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 from annotated_types import Ge, Gt, Le
@@ -59,10 +59,11 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
 
 
 def _kind(field: FieldInfo) -> Any:  # noqa: ANN401 - annotations have no common type
-    """Return a field's type without None."""
-    if get_origin(field.annotation) in (types.UnionType, Union):
-        return next(part for part in get_args(field.annotation) if part is not type(None))
-    return field.annotation
+    """Return a field's type without None and what is said of it."""
+    kind = field.annotation
+    if get_origin(kind) in (types.UnionType, Union):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _range(kind: type[int] | type[float], field: FieldInfo) -> click.IntRange | click.FloatRange:

@@ -297,7 +297,8 @@ def _refusals(job: QuestionJob, wire: Wire, backend: type[Backend], options: Bac
 
     if job.damaged is not None:
         _provoke(wire, "damaged weights", damaged, [job.damaged.path.name])
-    _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
+    if backend.residence != "remote":  # whose device is not a client's to choose
+        _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
     loaded = _load(job, backend(), options)
     _provoke(wire, "an empty prompt", empty, ["prompt"])
     loaded.backend.close()

@@ -13,7 +13,7 @@ from ..contract.options import BackendOptions
 from ..contract.residence import RunningServer
 from ..errors import PluginError
 from ..isolation.processes.messages import Hosted
-from ..records.schema import ServerSession
+from ..records.server_session import ServerSession
 from .job import HostJob, LoadedJob, ServerJob
 from .machine.process_tree import peak_rss_bytes, reset_peak
 from .wire import Wire

@@ -176,7 +176,8 @@ def score_all(session: Session, job: ScoreJob) -> None:
     """Score the last id of every continuation: its log-probability and the likeliest ids at its place."""
     for index, continuation in enumerate(job.continuations):
         _, prompt_ids = session.encode(continuation.prompt)
-        scores = session.backend.score([*prompt_ids, *continuation.output_ids], job.top_k)
+        *before, last = continuation.output_ids
+        (scores,) = session.backend.score_continuations([*prompt_ids, *before], [[last]], job.top_k)
         top = tuple(map(float, scores.top_logprobs[-1]))
         score = Score.model_construct(index=index, logprob=float(scores.logprobs[-1]), top_logprobs=top)
         session.wire.send(score)
@@ -197,13 +198,14 @@ def evaluate_all(session: Session, job: EvaluateJob) -> None:
         ids, start = session.encode_continued(continuation)
         if held is not None and len(ids) > held:
             raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
-        scores = session.backend.score(ids, top_k if continuation.text is None else 0)
+        wanted = top_k if continuation.text is None else 0
+        (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
         evaluation = Evaluation.model_construct(
             index=index,
             vocabulary_size=size,
-            logprobs=tuple(map(float, scores.logprobs[start:])),
-            is_greedy=tuple(map(bool, scores.is_greedy[start:])),
-            top_ids=tuple(tuple(map(int, row)) for row in scores.top_ids[start:]),
-            top_logprobs=tuple(tuple(map(float, row)) for row in scores.top_logprobs[start:]),
+            logprobs=tuple(map(float, scores.logprobs)),
+            is_greedy=tuple(map(bool, scores.is_greedy)),
+            top_ids=tuple(tuple(map(int, row)) for row in scores.top_ids),
+            top_logprobs=tuple(tuple(map(float, row)) for row in scores.top_logprobs),
         )
         session.wire.send(evaluation)

@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,6 +102,7 @@ def _prepared(job: PrepareJob, backend_class: type[Backend], options: BackendOpt
     cache = ModelCache(job.cache_root)
     prepared = backend_class.prepare(job.model.unpack(), job.quantisation, job.device, options, cache)
     seconds = time.perf_counter() - start
+    prepared = replace(prepared, notes=(*prepared.notes, *prepared.source.notes))
     return Prepared(model=PreparedJob.of(prepared), prepare_s=seconds, notices=tuple(cache.notices))
 
 
