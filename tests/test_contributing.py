@@ -157,3 +157,101 @@ def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
     assert compared["rows"][0]["metrics"]["restarts_per_token"]["value"] == pytest.approx(3.0)
     help_text = copy.python("-c", "from decodebench.core.records.metrics import markdown; print(markdown())")
     assert "| `restarts_per_token` | 1/token | lower |" in help_text.stdout
+
+
+PLUGINS = {
+    "backend": decoder("alone"),
+    "task": """
+from decodebench import Score, Task, TaskSample, hookimpl
+
+class Counting(Task):
+    name, version, summary, metric = "counting", "1", "what follows a number", "accuracy"
+
+    def samples(self, n, seed):
+        for at in range(n):
+            yield TaskSample(f"counting/{seed}/{at}", f"{seed}, {at},", "1")
+
+    def score(self, sample, text):
+        return Score(1.0, text)
+
+@hookimpl
+def decodebench_tasks():
+    return [Counting]
+""",
+    "figure": """
+from decodebench import Figure, hookimpl
+
+SQL = "SELECT tokens FROM steps JOIN runs USING (run_id) WHERE experiment = $experiment"
+
+def draw(axes, rows):
+    axes.plot([row["tokens"] for row in rows])
+
+@hookimpl
+def decodebench_figures():
+    return [Figure("own_tokens", "tokens", SQL, draw)]
+""",
+    "finding": """
+from decodebench import Doubt, FindingCheck, hookimpl
+
+@hookimpl
+def decodebench_findings():
+    return [FindingCheck("own-finding", "doubts all", lambda cells: [Doubt(f"{len(cells)} cells are doubted")])]
+""",
+    "launcher": """
+import decodebench
+from decodebench import Launcher, hookimpl
+
+class Nearby(Launcher):
+    name, summary = "nearby", "this machine by another name"
+
+    def run(self, launch, on_line):
+        return decodebench.run_here(launch, on_line)
+
+@hookimpl
+def decodebench_launchers():
+    return [Nearby]
+""",
+    "parser": """
+from decodebench import LogParser, hookimpl
+from decodebench.core.records.schema import Run
+
+class Tally(LogParser):
+    name, summary, version = "tally", "a line a run", "1"
+
+    def matches(self, path, head):
+        return head.startswith(b"tally ")
+
+    def read(self, path):
+        tokens, seconds = path.read_text().split()[1:]
+        totals = {"output_tokens": int(tokens), "wall_s": float(seconds)}
+        yield Run(
+            run_id="tally", experiment="", cell_id="", round=0, started_at="", backend="abacus", model="m",
+            quantisation="q", device="cpu", totals=totals,
+        )
+
+@hookimpl
+def decodebench_log_parsers():
+    return [Tally]
+""",
+}
+
+
+def test_a_plugin_is_a_file_of_its_own(cli, tmp_path):
+    given = []
+    for kind, code in PLUGINS.items():
+        assert files_of(kind) == 1
+        (tmp_path / f"own_{kind}.py").write_text(code)
+        given += ["--plugin", tmp_path / f"own_{kind}.py"]
+    out = tmp_path / "out"
+    run = ("run", "-b", "alone", "-m", "tiny:draft", "--task", "counting", "--launcher", "nearby", *RUN[5:])
+    ended = cli(*given, *run, "-o", out)
+    assert ended.code == 0, ended.err
+    (row,) = ended.json["comparison"]["rows"]
+    assert (row["cell"]["backend"], row["accuracy"]["value"]["value"]) == ("alone", 1.0)
+    assert "own-finding" in [finding["check"] for finding in ended.json["comparison"]["findings"]]
+    drawn = cli(*given, "plot", out, "--figure", "own_tokens", "--format", "svg", "--json")
+    assert drawn.code == 0 and Path(drawn.json[0]).is_file(), drawn.err
+    (tmp_path / "tally.txt").write_text("tally 90 3\n")
+    assert cli(*given, "collate", out, "--import", tmp_path / "tally.txt").code == 0
+    rows = cli(*given, "query", "SELECT e2e_tokens_per_s FROM run_metrics WHERE backend = 'abacus'", out, "--json")
+    assert rows.json["rows"] == [[30.0]]
