@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .core.contract.exporter import Exporter
     from .core.contract.figure import Figure
     from .core.contract.finding import Doubt, FindingCheck
-    from .core.contract.generation import Request, Scores, Step
+    from .core.contract.generation import Generated, Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from .core.files import write_whole
     from .core.foreign_text import csv_cell, own_path_part, printable
+    from .core.records.engine_counters import EngineCounters
 
 _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
@@ -57,10 +58,11 @@ _HOME = {
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
     "contract.backend": "Backend",
-    "contract.generation": "Request Scores Step",
+    "contract.generation": "Generated Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
     "contract.command": "Command",
+    "records.engine_counters": "EngineCounters",
     "errors": (
         "BackendError BusyError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError "
         "unknown_name"
@@ -96,10 +98,12 @@ __all__ = [
     "Comparison",
     "DecodebenchError",
     "Doubt",
+    "EngineCounters",
     "Experiment",
     "Exporter",
     "Figure",
     "FindingCheck",
+    "Generated",
     "Likelihood",
     "LogParser",
     "ModelCache",

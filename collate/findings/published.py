@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...core.contract.finding import Doubt, Place
+from ...core.records.engine_counters import EngineCounters
 from ..comparison.observations import Cell
 from .subject import Subject, grouped, rounds_of
 
@@ -37,7 +38,7 @@ def acceptance_of_cycles(subject: Subject) -> Iterator[Doubt]:
     )
     found: dict[tuple[str, str], list[tuple[float, float, Place]]] = {}
     for row in rows:
-        cycles = json.loads(row["engine"] or "{}").get("speculation_rounds")
+        cycles = EngineCounters.of(json.loads(row["engine"] or "{}")).speculation_rounds
         for name, share in _shares(json.loads(row["extra"])) if cycles else ():
             place = Place(run_id=row["run_id"], sample=row["index"])
             key = names[row["run_id"]].cell_id, name

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
+from ...core.records.engine_counters import EngineCounters
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import read_each, read_rows
@@ -31,7 +32,6 @@ _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts 
 _SUMS = ("total_osl", "total_output_tokens")
 _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
 _CYCLES, _DRAFTED, _ACCEPTED = "spec_decode_steps", "spec_decode_draft_tokens", "spec_decode_accepted_draft_tokens"
-_COUNTERS = {"speculation_rounds": _CYCLES, "draft_tokens": _DRAFTED, "accepted_draft_tokens": _ACCEPTED}
 """What 0.14 tells of speculation, where the server reports it; in the sums each has `total_` before it."""
 _SPAN = ("request_start_ns", "request_end_ns")
 _MOST = 2**53  # whole numbers are exact below
@@ -82,11 +82,14 @@ class AiperfRecords(LogParser):
 
 def _drafts(requests: Sequence[Request]) -> Totals | None:
     """Return the sums of speculation; None where no request tells any."""
-    told = [request.engine for request in requests if request.engine and not request.is_warmup]
+    told = [EngineCounters.of(request.engine) for request in requests if request.engine and not request.is_warmup]
     if not told:
         return None
-    cycles, drafted, accepted = (round(sum(one.get(name, 0) for one in told)) for name in _COUNTERS)
-    return Totals(cycles=cycles, drafted=drafted, accepted=accepted)
+    return Totals(
+        cycles=sum(one.speculation_rounds or 0 for one in told),
+        drafted=sum(one.draft_tokens or 0 for one in told),
+        accepted=sum(one.accepted_draft_tokens or 0 for one in told),
+    )
 
 
 def _warm_ups(rows: Sequence[Fields]) -> int | None:
@@ -113,7 +116,16 @@ def _request(row: Fields) -> Request:
         first_token_s=first_s,
         gaps_s=_gaps(metrics),
         is_warmup=is_warmup,
-        engine={name: float(_tokens(metrics, told)) for name, told in _COUNTERS.items() if metrics.has(told)},
+        engine=_counters(metrics).figures(),
+    )
+
+
+def _counters(metrics: Fields) -> EngineCounters:
+    def count(name: str) -> int | None:
+        return _tokens(metrics, name) if metrics.has(name) else None
+
+    return EngineCounters(
+        speculation_rounds=count(_CYCLES), draft_tokens=count(_DRAFTED), accepted_draft_tokens=count(_ACCEPTED)
     )
 
 

@@ -249,7 +249,7 @@ def _last_line(file: Path | None) -> str:
 def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
     default = job.default_threads or cores()
-    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.options.get("n_threads") or default))
+    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.n_threads or default))
     fixed[THREADS_VARIABLE] = str(default)
     own = worker_part.environment() if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

@@ -17,9 +17,10 @@ from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation.processes.messages import Line, Server, Text, message
 from ..isolation.remote_backend import RemoteBackend
+from ..records.engine_counters import EngineCounters
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, Sampling, ServerSession
+from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, ServerSession
 from .cells import Cell
 from .machine.environment import as_it_is_now
 from .plan import Plan
@@ -27,9 +28,6 @@ from .progress import Progress
 from .prompts import Prompts
 
 _OF_WORKER = ("load", "sample", "step")
-_OF_WORKLOAD = {
-    *("task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,12 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         registry: says what provides backend and task.
         environment: of the machine; what changes from round to round is looked at again.
     """
-    cell, workload = now.cell, plan.workload
+    cell, workload = now.cell, now.cell.workload
+    settings = workload.recorded()
     provider = registry.provider("decodebench_backends", cell.backend.name)
     machine = environment.model_copy(update=_as_it_is_now(cell.backend))
     return {
+        **{name: value for name, value in settings.items() if name in Run.model_fields},
         "schema": SCHEMA_VERSION,
         "run_id": now.run_id,
         "experiment": now.experiment,
@@ -100,17 +100,12 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "seed": plan.seed,
         "samples": workload.measured,
         "max_new_tokens": workload.token_limit,
-        **workload.model_dump(mode="json", include=_OF_WORKLOAD),
-        "sampling": sampling_of(plan).model_dump(mode="json"),
+        "sampling": workload.sampling(plan.seed).model_dump(mode="json"),
+        "workload": settings,
         "first_step_is_prefill": cell.backend.first_step_is_prefill,
         "environment": machine.model_dump(mode="json"),
         "prepare_s": now.prepare_s,
     }
-
-
-def sampling_of(plan: Plan) -> Sampling:
-    """Return how a plan's tokens are drawn."""
-    return Sampling(**plan.workload.model_dump(include={"temperature", "top_p", "top_k"}), seed=plan.seed)
 
 
 def _task_plugin(prompts: Prompts, registry: Registry) -> Mapping[str, JsonValue]:
@@ -202,11 +197,12 @@ class Listener:
             raise LineError(f"sample {sample.index} with neither a text nor choices")
         else:
             self.answers.append((sample.index, sample.sample_id or "", sample.text))
-        peak = sample.engine.get("peak_device_bytes")
+        try:
+            peak = EngineCounters.of(sample.engine).peak_device_bytes
+        except ValueError as error:
+            raise LineError(f"{error} in sample {sample.index}") from error
         if peak is not None:
-            if not 0 <= peak < 2**63:
-                raise LineError(f"a counter peak_device_bytes of {peak:g} in sample {sample.index}")
-            self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+            self.device_peak_bytes = max(peak, self.device_peak_bytes or 0)
         self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 

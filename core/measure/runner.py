@@ -39,7 +39,7 @@ from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head, sampling_of
+from .round_log import Listener, Round, RoundLog, beside, head
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -280,7 +280,7 @@ class Runner:
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = self.plan.workload
+        workload = cell.workload
         log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(self.output).free
         if log_bytes > free:
@@ -291,7 +291,6 @@ class Runner:
         return None
 
     def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        workload = self.plan.workload
         return Job(
             action=action,
             **job_fields(cell, self.registry),
@@ -301,13 +300,8 @@ class Runner:
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
             default_threads=self._threads,
             prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            max_new_tokens=workload.token_limit,
-            batch_size=workload.batch_size,
-            ignore_eos=workload.ignore_eos,
-            chat=workload.chat,
-            allow_clipped=workload.allow_clipped,
-            stop=workload.stop,
-            sampling=sampling_of(self.plan),
+            workload=cell.workload,
+            seed=self.plan.seed,
         )
 
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:

@@ -6,9 +6,11 @@ and never zero. A raw log line is one of these models with a ``type`` beside it 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+
+from .step_figures import StepFigures
 
 SCHEMA_VERSION = 2
 
@@ -16,6 +18,10 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 """Bandwidth in bytes/s by working set in bytes; the latter as text, since it is a key of JSON."""
 
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
+
+
+THREADS = "n_threads"
+"""Key of ``Run.settings`` for the CPU threads that the engine computed with."""
 
 
 class Record(BaseModel):
@@ -181,6 +187,11 @@ class Run(Record):
     )
     stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
     sampling: RecordedSampling = Field(RecordedSampling(), description="how the next token is chosen")
+    workload: dict[str, JsonValue] = Field(
+        {},
+        description="every setting of the workload as the plan has it, the models apart; of another tool's log those "
+        "that it has and that are not columns",
+    )
     first_step_is_prefill: bool | None = Field(
         None,
         description="true: the first step holds the prefill and one token only; false: the prefill and perhaps more; "
@@ -197,6 +208,9 @@ class Run(Record):
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
+    warmup_s: float | None = Field(
+        None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
+    )
     wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
@@ -216,7 +230,7 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
-    settings: dict[str, str] = Field({}, description="what the engine chose by itself")
+    settings: dict[str, str] = Field({}, description="what the engine chose by itself; n_threads: its CPU threads")
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
     totals: Totals | None = Field(
         None,
@@ -301,8 +315,8 @@ class Sample(Record):
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 
-class RecordedStep(Record):
-    """One commit of tokens."""
+class StepPlace(Record):
+    """Where and when a step was, and what it committed."""
 
     run_id: str = Field(description="the run it belongs to")
     sample: int = Field(ge=0, description="index of the sample")
@@ -312,21 +326,18 @@ class RecordedStep(Record):
     tokens: int = Field(ge=0, description="tokens committed")
     token_ids: tuple[int, ...] | None = Field(None, description="the ids, in order of position")
     text: str | None = Field(None, description="the step's own piece of text")
-    block_size: int | None = Field(None, ge=0, description="positions this cycle could commit")
-    drafted: int | None = Field(None, ge=0, description="draft tokens proposed")
-    accepted: int | None = Field(None, ge=0, description="draft tokens accepted")
-    discarded: int | None = Field(None, ge=0, description="draft tokens thrown away without having been verified")
-    candidates: int | None = Field(None, ge=0, description="alternative continuations verified")
-    forwards: int | None = Field(None, ge=0, description="model evaluations behind this step")
-    draft_s: float | None = Field(None, ge=0, description="engine's time for drafting")
-    verify_s: float | None = Field(None, ge=0, description="engine's time for verifying")
-    wire_s: float | None = Field(None, ge=0, description="time that a remote verifier took beyond its verify_s")
-    enqueue_s: float | None = Field(None, ge=0, description="time until the engine's call returned")
-    engine_s: float | None = Field(None, ge=0, description="the engine's own clock for this step")
-    bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
+
+
+class RecordedStep(StepFigures, StepPlace):
+    """One commit of tokens: where and when it was, and the figures that the decoder gave it."""
+
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
     trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+
+    if TYPE_CHECKING:  # pydantic's plugin for mypy misses fields of a plain base; run time checks them all
+
+        def __init__(self, **fields: Any) -> None: ...  # noqa: ANN401 - fields of several types
 
 
 def json_schemas() -> dict[str, Any]:

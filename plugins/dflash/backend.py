@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import ModelCache
@@ -11,6 +12,7 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
 from ...core.sdk.scoring import score_rows
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
@@ -109,7 +111,7 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         self, threads: int, drafted: int, companion: PreparedModel | None, drafter: Drafter | None
     ) -> ModelFacts:
         target, config = self._target, self._target.config
-        settings = {"n_threads": str(threads), "target_parameters": str(target.parameters)}
+        settings = {"target_parameters": str(target.parameters)}
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
@@ -120,6 +122,7 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
             weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=target.read_weight_bytes,
             kv_bytes_per_token=target.kv_bytes_per_token,
@@ -135,14 +138,14 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         """Score a sequence with one forward pass of the target."""
         return score_rows(tokens, iter([self._target.all_logits(tokens)[:-1].cpu().numpy()]), top_k)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the figures of the published rules, and the peak of device memory where the device counts it.
 
         A batch of several prompts has no published figures: the published scripts decode one at a time.
         """
         times = self._loop.times
-        figures = dict(times.take()) if times and self._is_single else {}
-        return {**figures, **super().counters()}
+        own = times.take() if times and self._is_single else {}
+        return replace(super().counters(), own=own)
 
     def close(self) -> None:
         """Free networks and caches."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache
 from ...core.contract.backend import Capability, Kind
-from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.generation import Generated, Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
@@ -78,9 +77,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         """
         threads = self.start(device, options.n_threads)
         self._options = options
-        self._told: list[tuple[list[Step], float]] = []
-        self._prompts = 0
-        settings = {"n_threads": str(threads)}
+        settings: dict[str, str] = {}
         if options.server == "embedded":
             verifier, facts = self._embedded(model, settings)
         else:
@@ -93,6 +90,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
             weight_bytes=facts.weight_bytes + (drafted.weight_bytes if drafted else 0),
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=facts.read_weight_bytes,
             kv_bytes_per_token=facts.kv_bytes_per_token,
@@ -185,23 +183,11 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         Raises:
             SampleError: the server cannot be reached any more.
         """
-        return self._followed(only_request(self.name, batch))
+        return self._decoder.generate(only_request(self.name, batch))
 
-    def _followed(self, request: Request) -> Iterator[Step]:
-        """Generate, and remember what the line of the classic log needs."""
-        steps: list[Step] = []
-        began = time.perf_counter()
-        for step in self._decoder.generate(request):
-            steps.append(step)
-            yield step
-        self._told.append((steps, time.perf_counter() - began))
-
-    def classic_log(self) -> str:
-        """Return a line per prompt since the last call."""
-        told, self._told = self._told, []
-        first = self._prompts + 1
-        self._prompts += len(told)
-        return "".join(line(number, steps, seconds) for number, (steps, seconds) in enumerate(told, first))
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Return a line per prompt."""
+        return "".join(line(one.number, one.steps, one.duration_s) for one in batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with one forward pass of an embedded target.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ... import ModelError
@@ -11,6 +12,7 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
 from ...core.sdk.scoring import score_rows
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
@@ -74,7 +76,7 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
         network, config = self._network, self._network.config
         item = network.dtype.itemsize
         tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
-        settings = {"n_threads": str(threads), "variant": self._variant.name, "mask_id": str(network.mask_id)}
+        settings = {"variant": self._variant.name, "mask_id": str(network.mask_id)}
         if self._decoder.memory is not None:
             settings["reused_layers"] = f"{self._decoder.memory.subset[0]}-{self._decoder.memory.subset[-1]}"
         return ModelFacts(
@@ -82,6 +84,7 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
             weight_bytes=network.parameters * item,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings | {"block_length": str(self._block)},
             read_weight_bytes=(network.parameters - tables) * item,
         )
@@ -120,10 +123,9 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
         scores = score_rows(tokens[start - 1 :], (logits.float().cpu().numpy() for logits in rows), 0)
         return Scores(scores.logprobs[1:], scores.is_greedy[1:])
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return what is counted beside the steps of a single prompt, and peak device memory."""
-        figures = dict(self._decoder.accounts.figures())
-        return {**figures, **super().counters()}
+        return replace(super().counters(), own=self._decoder.accounts.figures())
 
     def close(self) -> None:
         """Free network and cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from .options import LlamaCppOptions
@@ -107,9 +108,9 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
+            n_threads=self._n_threads,
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
-                "n_threads": str(self._n_threads),
                 # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
                 **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
@@ -289,7 +290,7 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
         return Vocabulary(self._model)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
@@ -309,7 +310,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
                 data.n_reused,
             )
             totals = {name: totals[name] + value for name, value in zip(_COUNTERS, now, strict=True)}
-        return {**totals, "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context if parallel is None else parallel))}
+        positions = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
+        return EngineCounters(own={**totals, "engine_n_ctx": float(positions)})
 
     def close(self) -> None:
         """Free context and model."""

@@ -129,7 +129,8 @@ class MlcBackend(Backend[MlcOptions]):
             context_length=decoder.context,
             vocabulary_size=decoder.vocabulary,
             stop_token_ids=described.stop_ids,
-            settings={"engine": _LABELS[engine], "n_threads": str(threads)},
+            n_threads=threads,
+            settings={"engine": _LABELS[engine]},
             read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
             kv_bytes_per_token=decoder.kv_bytes_per_token,
         )

@@ -14,6 +14,7 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import count_weights
 from .options import MlxOptions
@@ -121,7 +122,7 @@ class MlxBackend(Backend[MlxOptions]):
             weight_bytes=weight_bytes(self._model),
             context_length=_integer(text, "max_position_embeddings", model),
             vocabulary_size=_integer(text, "vocab_size", model),
-            settings={"n_threads": "1"} if device == "cpu" else {},  # MLX's CPU runs a stream's work on one thread
+            n_threads=1 if device == "cpu" else None,  # MLX's CPU runs a stream's work on one thread
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
@@ -141,15 +142,15 @@ class MlxBackend(Backend[MlxOptions]):
 
         return score_rows(tokens, self._logits(tokens[:-1]), top_k)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call; a CPU has none of its own."""
         import mlx.core as mx
 
         if not self._has_own_memory:
-            return {}
-        peak = float(mx.get_peak_memory())
+            return EngineCounters()
+        peak = int(mx.get_peak_memory())
         mx.reset_peak_memory()
-        return {"peak_device_bytes": peak}
+        return EngineCounters(peak_device_bytes=peak)
 
     def close(self) -> None:
         """Free the weights and what MLX keeps for the next array."""

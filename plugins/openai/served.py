@@ -14,6 +14,7 @@ from ...core.contract.model import ModelFacts, PreparedModel
 from ...core.contract.options import O
 from ...core.contract.requirements import Availability, Requires
 from ...core.contract.stream import RequestSource
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue
 from .client import Client
 from .conversation import Conversation
@@ -80,7 +81,7 @@ class ServedBackend(Backend[O]):
             "prefix_cache": "off" if avoids and dialect.can_avoid_cache else "as the server has it",
             **({"served_model": facts.model} if facts.model else {}),
         }
-        return ModelFacts(None, None, facts.context_length, None, settings=known)
+        return ModelFacts(context_length=facts.context_length, settings=known)
 
     def _check_tokenizer(self, texts: PromptTexts, model: PreparedModel) -> None:
         own, theirs = texts.encode(_TRIED), self._ask_ids(_TRIED, adds_special=False)
@@ -110,7 +111,7 @@ class ServedBackend(Backend[O]):
         self._rows += max_in_flight
         return self._connected.stream(source, max_in_flight, self._conversation)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return what the client cost, and by how much the server's own counters grew, since the last call.
 
         The server's are of all requests together: those of a batch carry that in their names.
@@ -121,7 +122,7 @@ class ServedBackend(Backend[O]):
         if self._rows > 1:
             grown = {f"batch_{name}" if name in _OF_REQUESTS else name: value for name, value in grown.items()}
         self._rows = 0
-        return {**self._connected.take_costs(), **grown}
+        return EngineCounters.of({**self._connected.take_costs(), **grown})
 
     def _counted(self) -> Mapping[str, float]:
         client = self._connected

@@ -99,7 +99,7 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
             context_length=context_length(config),
             vocabulary_size=config.get_text_config().vocab_size,
             stop_token_ids=_stop_ids(self._model.generation_config.eos_token_id, config.eos_token_id),
-            settings={"n_threads": str(threads)},
+            n_threads=threads,
             read_weight_bytes=read_weight_bytes(self._model),
             kv_bytes_per_token=kv_bytes_per_token(self._model),
         )
