@@ -66,7 +66,7 @@ def notes_on(api: str, prefix_cache: str, workload: Workload) -> tuple[str, ...]
     notes = []
     if api == "llama-server" and workload.ignore_eos:
         notes.append("under ignore_eos llama-server never chooses an end token, where engines in process do and go on")
-    if dialect is not None and not dialect.has_ids and workload.is_fixed_length:
+    if dialect is not None and not dialect.has_ids and workload.is_random:
         notes.append("prompts of random ids are sent as text, which need not be as many tokens for the server")
     if dialect is not None and not dialect.can_avoid_cache and prefix_cache == "avoid":
         notes.append(f"a server asked as {api!r} may know prompts from before; findings name the hits that it reports")
