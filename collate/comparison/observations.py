@@ -70,6 +70,12 @@ class Cell:
         """Measured samples over all finished rounds."""
         return sum(len(r.answers()) for r in self.rounds)
 
+    @property
+    def is_one_server(self) -> bool:
+        """Whether one life of a server answered several finished rounds; of a remote one nobody knows otherwise."""
+        lives = [one.get("id") for r in self.rounds for one in r.run["sessions"] or ()]
+        return len(self.rounds) > 1 and bool(lives) and (None in lives or len(set(lives)) < len(lives))
+
     def values(self, metric: str) -> list[float]:
         """Return the figure of each finished round that has it."""
         return [r.run[metric] for r in self.rounds if r.run[metric] is not None]

@@ -288,18 +288,20 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
     def damaged() -> None:
         assert isinstance(job.damaged, ModelJob)
         made = backend.prepare(job.damaged.unpack(), job.quantisation, job.device, options, ModelCache(job.cache_root))
-        backend().load(made, job.device, options)
+        bring_up(backend(), made, options, job, time.perf_counter_ns())
 
     def device() -> None:
         made = backend.prepare(model, job.quantisation, _NO_DEVICE, options, ModelCache(job.cache_root))
-        backend().load(made, _NO_DEVICE, options)
+        elsewhere = job.model_copy(update={"device": _NO_DEVICE})
+        bring_up(backend(), made, options, elsewhere, time.perf_counter_ns())
 
     def empty() -> None:
         list(loaded.backend.generate([Request((), 1)]))
 
     if job.damaged is not None:
         _provoke(wire, "damaged weights", damaged, [job.damaged.path.name])
-    _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
+    if backend.residence != "remote":
+        _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
     loaded = _load(job, backend(), options)
     _provoke(wire, "an empty prompt", empty, ["prompt"])
     loaded.backend.close()

@@ -122,8 +122,8 @@ def _remote(backend: Backend) -> ServerSession:
 def host(job: Job, wire: Wire, backend: Backend, options: BackendOptions) -> None:
     """Start a server and keep it until standard input ends."""
     assert job.prepared is not None
+    server = start_server(backend, job.prepared.unpack(), options, job.device)
     try:
-        server = start_server(backend, job.prepared.unpack(), options, job.device)
         wire.send("hosted", server.model_dump(mode="json"))
         sys.stdin.read()
     finally:

@@ -92,8 +92,8 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
 def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> None:
     """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
+    engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
     try:
-        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.send("load", {"import_s": import_s, **_told(job, session, engine)})

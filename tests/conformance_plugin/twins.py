@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from decodebench import (
     ModelFacts,
     Preflight,
     Quantisation,
+    RunningServer,
     Step,
     hookimpl,
 )
@@ -32,7 +34,7 @@ class TwinOptions(BackendOptions):
 
 class Twin(Backend[TwinOptions]):
     name, summary, kind = "twin", "a Markov chain that verifies its own guesses", "speculative"
-    supports = frozenset({"score", "score-top-k", "sampling"})
+    supports = frozenset({"score", "score-top-k", "sampling", "continuous"})
     max_batch_size = 4
     first_step_is_prefill = True
     checks = "twin_checks"
@@ -64,6 +66,17 @@ class Twin(Backend[TwinOptions]):
             if not request.prompt_ids:
                 raise BackendError("the prompt has no tokens")
             yield from self.row(row, request)
+
+    def stream(self, source, max_in_flight):
+        rows = {}
+        while rows or not source.ended:
+            if not rows:
+                source.wait()
+            while len(rows) < max_in_flight and (request := source.poll()) is not None:
+                rows[request.row] = self.row(request.row, request)
+            for steps in rows.values():
+                yield from itertools.islice(steps, 1)
+            rows = {row: steps for row, steps in rows.items() if source.wants(row)}
 
     def row(self, row, request):
         """Continue one request: a step for the prefill, then one per cycle of draft and verification."""
@@ -417,6 +430,117 @@ class MixesRows(Twin):
         for step in super().generate(batch):
             self.tail = list(step.token_ids) if len(batch) > 1 else []
             yield step
+
+
+class MixesStreams(Twin):
+    """Lets a row of a stream begin with a token of another one."""
+
+    name = "twin-mixes-streams"
+    is_streaming = False
+
+    def begin(self, request):
+        return super().begin(request) + [17] * (self.is_streaming and request.row > 0)
+
+    def stream(self, source, max_in_flight):
+        self.is_streaming = True
+        yield from super().stream(source, max_in_flight)
+        self.is_streaming = False
+
+
+class WaitsForAll(Twin):
+    """Takes the next requests when all that run have ended, as a batch does."""
+
+    name = "twin-waits-for-all"
+
+    def stream(self, source, max_in_flight):
+        while not source.ended:
+            source.wait()
+            asked = [request for _ in range(max_in_flight) if (request := source.poll()) is not None]
+            rows = {request.row: self.row(request.row, request) for request in asked}
+            while rows:
+                for steps in rows.values():
+                    yield from itertools.islice(steps, 1)
+                rows = {row: steps for row, steps in rows.items() if source.wants(row)}
+
+
+class IgnoresWants(Twin):
+    """Goes on with a row until it has ended by itself."""
+
+    name = "twin-ignores-wants"
+
+    def stream(self, source, max_in_flight):
+        rows = {}
+        while rows or not source.ended:
+            if not rows:
+                source.wait()
+            while len(rows) < max_in_flight and (request := source.poll()) is not None:
+                rows[request.row] = list(self.row(request.row, request))
+            for steps in rows.values():
+                yield steps.pop(0)
+            rows = {row: steps for row, steps in rows.items() if steps}
+
+
+class Served(Twin):
+    """The engine in a server of its own."""
+
+    name = "twin-served"
+    residence = "owned-server"
+    process = None
+
+    def start_server(self, model, device, options):
+        import twin_server
+
+        if device != "cpu":
+            raise BackendError(f"device {device!r} is not there: this engine knows the CPU alone")
+        try:
+            self.process, port = twin_server.start(model.path, options.weight_of_older)
+        except RuntimeError as error:
+            raise ModelError(f"{model.path}: the server has ended: {error}") from error
+        return RunningServer(f"127.0.0.1:{port}", self.process.pid, ("twin_server.py", str(model.path)), "2.0")
+
+    def load(self, model, device, options):
+        import twin_server
+
+        self.options = options
+        self.engine = twin_server.Connection(int(self.server.url.partition(":")[2]))
+        return ModelFacts(parameters=None, weight_bytes=None, context_length=2048, vocabulary_size=512)
+
+    def close(self):
+        import twin_server
+
+        if hasattr(self, "engine"):
+            self.engine.close()
+        if self.process is not None:
+            twin_server.end(self.process)
+
+
+class LeavesItsServer(Served):
+    name = "twin-leaves-its-server"
+
+    def close(self):
+        self.engine.close()
+
+
+class RemoteOptions(BackendOptions):
+    draft_length: int = Field(3, ge=1, le=8, description="tokens drafted per cycle")
+    seed_offset: int = Field(0, ge=0, description="added to a request's seed")
+    port: int = Field(1, ge=1, description="of the server")
+
+
+class Remote(Served):
+    """The engine in a server that somebody else runs."""
+
+    name = "twin-remote"
+    residence = "remote"
+    Options = RemoteOptions
+
+    @classmethod
+    def quantisations(cls):
+        return [Quantisation("unknown", None, "what the server has")]
+
+    def load(self, model, device, options):
+        self.server = RunningServer(f"127.0.0.1:{options.port}")
+        return super().load(model, device, options)
 
 
 _KEPT = []
