@@ -300,7 +300,7 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
 
     if job.damaged is not None:
         _provoke(wire, "damaged weights", damaged, [job.damaged.path.name])
-    if backend.residence != "remote":
+    if backend.residence != "remote":  # whose device is not a client's to choose
         _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
     loaded = _load(job, backend(), options)
     _provoke(wire, "an empty prompt", empty, ["prompt"])

@@ -38,7 +38,7 @@ def close_frees_memory(subject: Subject) -> str:
 @check("Raise ModelError, BackendError or UsageError with the file, device or value in its text.")
 def errors_name_their_cause(subject: Subject) -> str:
     """Damaged weights, a device that is not there and a prompt without tokens are refused with an error of
-    decodebench.core.errors that names the file, the device or the prompt.
+    decodebench.core.errors that names the file, the device or the prompt; of a remote backend the prompt alone.
     """
     reads_weights = bool(subject.facts.weight_bytes) and subject.backend.residence != "remote"
     with tempfile.TemporaryDirectory(prefix="decodebench-damaged-") as scratch:
