@@ -19,6 +19,7 @@ from decodebench import (
     ModelFacts,
     Preflight,
     Quantisation,
+    RunningServer,
     Step,
     hookimpl,
 )
@@ -417,6 +418,80 @@ class MixesRows(Twin):
         for step in super().generate(batch):
             self.tail = list(step.token_ids) if len(batch) > 1 else []
             yield step
+
+
+class Streaming(Twin):
+    """Takes requests as they come, in rows that join and leave."""
+
+    name = "twin-streaming"
+    supports = frozenset({*Twin.supports, "continuous"})
+
+    def stream(self, source, max_in_flight):
+        rows = {}
+        while rows or not source.ended:
+            if not rows:
+                source.wait()
+            while self.has_room(rows, max_in_flight) and (request := source.poll()) is not None:
+                rows[request.row] = self.row(request.row, self.admitted(request))
+            for row in list(rows):
+                step = next(rows[row], None) if self.is_wanted(source, row) else None
+                if step is None:
+                    del rows[row]
+                else:
+                    self.last = step
+                    yield step
+
+    def has_room(self, rows, max_in_flight):
+        return len(rows) < max_in_flight
+
+    def admitted(self, request):
+        return request
+
+    def is_wanted(self, source, row):
+        return source.wants(row)
+
+
+class MixesStreams(Streaming):
+    """Lets a request begin where another one is."""
+
+    name = "twin-mixes-streams"
+
+    def admitted(self, request):
+        before = getattr(self, "last", None)
+        return request if before is None else replace(request, prompt_ids=(*request.prompt_ids, *before.token_ids))
+
+
+class WaitsForAll(Streaming):
+    """Begins with the next requests only when all before them have ended."""
+
+    name = "twin-waits-for-all"
+
+    def has_room(self, rows, max_in_flight):
+        self.is_filling = not rows or (len(rows) < max_in_flight and getattr(self, "is_filling", False))
+        return self.is_filling
+
+    def is_wanted(self, source, row):
+        self.is_filling = False
+        return super().is_wanted(source, row)
+
+
+class NeverAsks(Streaming):
+    """Goes on with what nobody wants."""
+
+    name = "twin-never-asks"
+
+    def is_wanted(self, source, row):
+        return True
+
+
+class NamesAServer(Twin):
+    """Says that it runs in process, and names a server."""
+
+    name = "twin-names-a-server"
+
+    def load(self, model, device, options):
+        self.server = RunningServer("http://127.0.0.1:9")
+        return super().load(model, device, options)
 
 
 _KEPT = []
