@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ... import defaults
 from ...core.records.cell_names import TEMPLATE
 from ...core.records.conditions import setting_of
 from ...core.records.store import Store
@@ -30,7 +31,10 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}", "", "[workload]"]
+    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}"]
+    if first["launcher"] not in (None, defaults.LAUNCHER):
+        lines.append(f"launcher = {_value(first['launcher'])}")
+    lines += ["", "[workload]"]
     swept = {
         name: list(dict.fromkeys(_options(run).get(name) for run in reversed(runs)))
         for name, setting in Workload.settings().items()

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from ... import defaults
 from ..cache import ModelCache
 from ..contract.backend import Backend, Kind
+from ..contract.launcher import Outcome
 from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..contract.preflight import PlannedCell, Preflight
 from ..errors import BackendError, UsageError
@@ -21,7 +22,7 @@ from ..isolation.plugins import all_plugins
 from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, Outcome, run_worker
+from ..measure.launcher import WORKER, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model

@@ -185,15 +185,30 @@ class Backend(ABC, Generic[O]):
         """Score a sequence; only called when ``supports`` holds ``"score"`` (``"score-top-k"`` for top_k > 0)."""
         raise NotImplementedError(f"backend {self.name!r} does not declare 'score'")
 
-    def score_continuation(self, prompt_ids: Sequence[int], continuation_ids: Sequence[int]) -> Scores:
-        """Score the ids of a continuation given its prompt, each of which has at least one.
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt; this is what the host calls.
 
-        The default scores the whole sequence. Override it where the prompt's own positions would cost extra, or where
-        the decoder's authors score a choice in another way.
+        The default scores every whole sequence. Override it so that the prompt is evaluated once and none of its own
+        positions gets logits (``core.sdk.scoring.score_behind`` does the rest), or where the decoder's authors score a
+        choice in another way.
+
+        Args:
+            prompt_ids: at least one.
+            continuations: each of at least one id.
+            top_k: how many of the most likely ids to give per position; above 0 only where ``supports`` holds
+                ``"score-top-k"``.
+
+        Returns:
+            The scores of each continuation's own tokens, in order.
         """
-        scores = self.score([*prompt_ids, *continuation_ids])
         start = len(prompt_ids)
-        return Scores(scores.logprobs[start:], scores.is_greedy[start:])
+        whole = (self.score([*prompt_ids, *ids], top_k) for ids in continuations)
+        return [
+            Scores(one.logprobs[start:], one.is_greedy[start:], one.top_ids[start:], one.top_logprobs[start:])
+            for one in whole
+        ]
 
     def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
         """Tokenise; only called when ``supports`` holds ``"tokenizer"`` and the model folder has none of its own.

@@ -12,7 +12,7 @@ from ..contract.model import ModelFacts, PreparedModel
 from ..contract.options import BackendOptions
 from ..contract.residence import RunningServer
 from ..errors import PluginError
-from ..records.schema import ServerSession
+from ..records.server_session import ServerSession
 from .job import Job, ServerJob
 from .machine.process_tree import peak_rss_bytes, reset_peak
 from .wire import Wire

@@ -24,7 +24,8 @@ from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
-from ..sdk.models import resolve
+from .models.containers import Models
+from .models.formats import choose_formats
 from .plan import CellSpec, Plan, scores_choices
 
 
@@ -146,20 +147,19 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     """
     is_scoring = scores_choices(plan, registry)
     workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
-    models: dict[str, ResolvedModel] = {}
+    models = Models(registry.models, cache)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
         _check_batch(backend, plan.workload)
         if not is_scoring:
             _check_load(backend, plan.workload)
+        plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
         for name in names:
-            if name not in models:
-                models[name] = resolve(name, registry.models, cache)
-            for cell in _cells_of(spec, backend, models[name], workloads, registry, cache):
+            for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
                 cells.setdefault(cell.id, cell)
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
@@ -277,20 +277,17 @@ def _cells_of(
     backend: type[Backend],
     model: ResolvedModel,
     workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]],
-    registry: Registry,
-    cache: ModelCache,
+    models: Models,
+    plugin: str,
 ) -> Iterator[Cell]:
-    offered = [q.name for q in backend.quantisations()]
-    chosen = spec.quantisation or offered[:1]
-    for name in chosen:
-        if name not in offered:
-            raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
-    plugin = registry.provider("decodebench_backends", backend.name).name
+    formats = choose_formats(backend, model, spec.quantisation)
     is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
     devices = [UNKNOWN] if is_elsewhere else spec.device
-    for options in _swept(backend, spec.options):
-        paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, (workload, asked) in itertools.product(chosen, devices, workloads):
+    for given, chosen in itertools.product(_swept(backend, spec.options), formats):
+        options = validate_options(backend, chosen.with_options(backend, given))
+        paired = models.readable(models.with_companion(backend, model, options), backend, chosen.quantisation)
+        quantisation = chosen.quantisation.name
+        for device, (workload, asked) in itertools.product(devices, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -303,23 +300,11 @@ def _cells_of(
             yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
 
 
-def with_companion(
-    backend: type[Backend], model: ResolvedModel, options: BackendOptions, registry: Registry, cache: ModelCache
-) -> ResolvedModel:
-    """Return ``model`` with the one companion that ``backend`` uses: its option's, else the named model's own."""
-    if backend.companion_option is None:
-        return model
-    source = registry.models.get(model.name)
-    own = source.companions.get(backend.name) if source else None
-    name = getattr(options, backend.companion_option) or own
-    return model if name is None else replace(model, companions={backend.name: resolve(name, registry.models, cache)})
-
-
-def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:
-    """Yield validated options for every combination of the listed values."""
+def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[dict[str, JsonValue]]:
+    """Yield every combination of the listed values of options."""
     dimensions = [_values_of(backend, name, value) for name, value in options.items()]
     for combination in itertools.product(*dimensions):
-        yield validate_options(backend, dict(zip(options, combination, strict=True)))
+        yield dict(zip(options, combination, strict=True))
 
 
 def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:

@@ -174,7 +174,8 @@ def score_all(session: Session) -> None:
     """Score the last id of every continuation: its log-probability and the likeliest ids at its place."""
     for index, continuation in enumerate(session.job.continuations):
         _, prompt_ids = session.encode(continuation.prompt)
-        scores = session.backend.score([*prompt_ids, *continuation.output_ids], session.job.top_k)
+        *before, last = continuation.output_ids
+        (scores,) = session.backend.score_continuations([*prompt_ids, *before], [[last]], session.job.top_k)
         content = {"index": index, "logprob": float(scores.logprobs[-1])}
         session.wire.send("score", content | {"top_logprobs": [float(value) for value in scores.top_logprobs[-1]]})
 
@@ -194,13 +195,14 @@ def evaluate_all(session: Session) -> None:
         ids, start = session.encode_continued(continuation)
         if held is not None and len(ids) > held:
             raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
-        scores = session.backend.score(ids, top_k if continuation.text is None else 0)
+        wanted = top_k if continuation.text is None else 0
+        (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
         content = {
             "index": index,
             "vocabulary_size": size,
-            "logprobs": [float(value) for value in scores.logprobs[start:]],
-            "is_greedy": [bool(value) for value in scores.is_greedy[start:]],
-            "top_ids": [[int(token) for token in row] for row in scores.top_ids[start:]],
-            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs[start:]],
+            "logprobs": [float(value) for value in scores.logprobs],
+            "is_greedy": [bool(value) for value in scores.is_greedy],
+            "top_ids": [[int(token) for token in row] for row in scores.top_ids],
+            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs],
         }
         session.wire.send("evaluation", content)

@@ -51,6 +51,7 @@ class Plan(PlanModel):
     timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")
     memory_limit_bytes: int | None = Field(None, ge=2**20, description="address-space limit of each worker")
     anonymise: bool = Field(False, description="record hashes instead of host and user names")
+    launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")

@@ -123,8 +123,8 @@ class Session:
             longest = max(clipped, key=lambda prompt: len(prompt.ids) + prompt.limit)
             raise ModelError(
                 f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {longest.limit} of output are more "
-                f"than the context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at "
-                f"most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
+                f"than the context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for "
+                f"at most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
             )
 
     def limit(self, prompt: Prompt) -> int:

@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +86,7 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
     cache = ModelCache(job.cache_root)
     prepared = backend_class.prepare(job.model.unpack(), job.quantisation, job.device, options, cache)
     seconds = time.perf_counter() - start
+    prepared = replace(prepared, notes=(*prepared.notes, *prepared.source.notes))
     packed = PreparedJob.of(prepared).model_dump(mode="json")
     wire.send("prepared", {"model": packed, "prepare_s": seconds, "notices": cache.notices})
 

@@ -177,8 +177,8 @@ prefill. ``waited_s`` is the time from when a request was due until it was sent,
 it, where that is known. ``request_tpot_s`` is one request's own time per token after the first; a round's are in
 ``tpot_tail``, median and 99th percentile, as those of ``ttft_tail``, ``e2e_tail`` and, over all gaps between steps,
 ``itl_tail``: equal in all samples of a round, with linear interpolation between two ranks. ``batch_requests`` counts
-failed ones too. Of every figure of a step there are
-``decode_FIGURE``, its sum over the steps after the first, and ``decode_FIGURE_step_s``, the time of those that have it.
+failed ones too. Of every figure of a step there are ``decode_FIGURE``, its sum over the steps after the first, and
+``decode_FIGURE_step_s``, the time of those that have it.
 
 ``decode_bytes`` is what the steps after the first read: what the engine says (``bytes_source`` ``engine``), or else
 (``computed``) ``read_weight_bytes`` a forward and ``kv_bytes_per_token`` for each position of the context, which for

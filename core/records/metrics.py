@@ -154,8 +154,8 @@ _TABLE = (
         "is the prefill and one token, or the engine tells the time of the prompt alone"),
     Metric("scored_tokens_per_s", "tokens/s", "Scoring speed",
         "scored_tokens", "CASE WHEN scored_tokens IS NOT NULL THEN t_last_s END", True,
-        "tokens of all prompts with their choices, as the engine got them, divided by the time of scoring them; only "
-        "of problems whose choices are scored, where nothing is generated"),
+        "tokens of all prompts with their choices, a prompt once for each of its choices, divided by the time of "
+        "scoring them; only of problems whose choices are scored, where nothing is generated"),
     Metric("tau", "tokens/cycle", "Tokens per verify cycle (pooled)", "cycle_tokens", "cycles", True,
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
         "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "

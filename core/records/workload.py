@@ -219,7 +219,7 @@ class Workload(PlanModel):
     def cells(self) -> Iterator[Workload]:
         """Yield the workload with one value of each setting that is swept, for every combination of them."""
         swept = [name for name, setting in self.settings().items() if setting.is_swept]
-        values = [[(value,) for value in getattr(self, name)] or [()] for name in swept]
+        values: list[list[tuple[Any, ...]]] = [[(value,) for value in getattr(self, name)] or [()] for name in swept]
         for chosen in itertools.product(*values):
             yield self.model_copy(update=dict(zip(swept, chosen, strict=True)))
 

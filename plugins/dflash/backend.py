@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, ClassVar
 from ... import ModelCache
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .candidates import clamped_options
 from .check import preflight
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
     from .drafters import Drafter
+    from .target import TargetScoring
 
 _NAME = "dflash"
 _PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
@@ -49,7 +51,12 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of target and draft as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of target and draft as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod
@@ -135,8 +142,19 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         return self._loop.generate(batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of the target."""
-        return score_rows(tokens, iter([self._target.all_logits(tokens)[:-1].cpu().numpy()]), top_k)
+        """Score a sequence with the target."""
+        return score_whole(self._scoring(), tokens, top_k, score_tensor)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with the target, which evaluates the prompt once."""
+        return score_behind(self._scoring(), prompt_ids, continuations, top_k, score_tensor)
+
+    def _scoring(self) -> TargetScoring:
+        from .target import TargetScoring
+
+        return TargetScoring(self._target)
 
     def counters(self) -> EngineCounters:
         """Return the figures of the published rules, and the peak of device memory where the device counts it.

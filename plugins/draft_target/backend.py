@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, ClassVar
 from ... import BackendError, ModelCache
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Generated, Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
+from .scoring import TargetScoring
 
 if TYPE_CHECKING:
     from .drafters import Drafter
@@ -51,7 +53,12 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of draft and target as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of draft and target as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod
@@ -83,6 +90,9 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         else:
             verifier, facts = self._connected(model, settings)
         self._verifier = verifier
+        assert facts.vocabulary_size is not None
+        assert facts.parameters is not None
+        assert facts.weight_bytes is not None
         drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
         self._start_decoder(drafter)
         return ModelFacts(
@@ -190,20 +200,25 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         return "".join(line(one.number, one.steps, one.duration_s) for one in batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of an embedded target.
+        """Score a sequence with an embedded target; raises as ``score_continuations``."""
+        with TargetScoring(self._own_target(), len(tokens)) as engine:
+            return score_whole(engine, tokens, top_k, score_tensor)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with an embedded target, which evaluates the prompt once.
 
         Raises:
             BackendError: the target is behind a connection.
         """
-        import torch
+        with TargetScoring(self._own_target(), len(prompt_ids) + max(map(len, continuations), default=0)) as engine:
+            return score_behind(engine, prompt_ids, continuations, top_k, score_tensor)
 
+    def _own_target(self) -> CausalModel:
         if self._target is None:
             raise BackendError("a remote target does not score: use server = 'embedded'")
-        with torch.inference_mode():
-            sequence = self._target.begin(len(tokens))
-            rows = sequence.feed(tokens)[:-1].cpu().numpy()
-            sequence.close()
-        return score_rows(tokens, iter([rows]), top_k)
+        return self._target
 
     def close(self) -> None:
         """Free networks and caches, close the connection."""

@@ -16,6 +16,7 @@ from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.formats import QUANTISATIONS
+from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-_SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
 
 
 class LlamaCppBackend(Backend[LlamaCppOptions]):
@@ -158,12 +158,15 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         """Prefill, then one token per step."""
         return self._continue(only_request(self.name, batch))
 
-    def _prefill(self, request: Request) -> int:
-        """Evaluate the prompt; only the last position's logits are computed. Return the number of calls."""
+    def _evaluate(self, prompt: Sequence[int], positions: int) -> int:
+        """Evaluate a prompt, with room for ``positions``; only the last one's logits are computed.
+
+        Returns:
+            The number of calls.
+        """
         import llama_cpp
 
-        prompt = request.prompt_ids
-        self._start(len(prompt) + request.max_new_tokens - 1)  # the last token is never evaluated
+        self._start(positions)
         ids = (llama_cpp.llama_token * len(prompt))(*prompt)
         step = self._options.n_batch
         starts = range(0, len(prompt), step)
@@ -176,7 +179,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     def _continue(self, request: Request) -> Iterator[Step]:
         import llama_cpp
 
-        forwards = self._prefill(request)
+        # the last token is never evaluated
+        forwards = self._evaluate(request.prompt_ids, len(request.prompt_ids) + request.max_new_tokens - 1)
         chain = new_chain(request) if request.temperature else None
         pick = self._greedy_picker() if chain is None else partial(self._sample, chain, self._context, -1)
         decode, context = self._decode, self._context
@@ -227,24 +231,35 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in one pass over it."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(self, tokens, top_k)
 
-        if not tokens:
-            return Scores((), ())
-        self._start(len(tokens))
-        return score_rows(tokens, self._logit_chunks(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once where its cache can be cut back."""
+        return score_behind(self, prompt_ids, continuations, top_k)
 
-    def _logit_chunks(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt whose continuations are to be scored; return the logits behind its last id, [1, V]."""
+        self._prompt = prompt_ids
+        self._evaluate(prompt_ids, positions)
+        return self._rows(self._logits(self._context, -1), 1).copy()
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt; yield the logits behind each, [n, V] in the engine's own memory."""
         import llama_cpp
 
-        size = min(_SCORED_AT_ONCE, self._options.n_batch)
+        at = len(self._prompt)
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, at, -1):  # a recurrent state has no earlier end
+            self._evaluate(self._prompt, at + len(ids))
+        size = min(SCORED_AT_ONCE, self._options.n_batch)
         batch = llama_cpp.llama_batch_init(size, 0, 1)
         try:
-            for start in range(0, len(tokens), size):
-                part = tokens[start : start + size]
+            for start in range(0, len(ids), size):
+                part = ids[start : start + size]
                 batch.n_tokens = len(part)
                 for i, token in enumerate(part):
-                    batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, 1
+                    batch.token[i], batch.pos[i], batch.logits[i] = token, at + start + i, 1
                     batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
                 _check(self._decode(self._context, batch))
                 yield self._rows(self._logits(self._context, 0), len(part))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
 from ...core.contract.backend import Backend, Capability, Kind
@@ -16,16 +16,13 @@ from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import count_weights
+from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
 from .quantise import CONVERTER_VERSION, QUANTISATIONS, left_as_they_are, open_weights, weight_bytes, write_quantised
-
-if TYPE_CHECKING:
-    import mlx.core as mx
-    import numpy as np
+from .scoring import Scoring, rows_of
 
 _RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
 """The library of this platform, which plain ``mlx`` does not bring on Linux."""
-_SCORE_CHUNK = 256
 
 
 class MlxBackend(Backend[MlxOptions]):
@@ -36,7 +33,7 @@ class MlxBackend(Backend[MlxOptions]):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
-    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype"})
+    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
     requires: ClassVar[Requires | None] = Requires(
         ("mlx-lm", _RUNTIME), fix='pip install "decodebench[mlx]"', shown="mlx-lm {0} ({1})"
     )
@@ -129,9 +126,13 @@ class MlxBackend(Backend[MlxOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time; log-probabilities in float64."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(Scoring(self._model, self._chunk), tokens, top_k)
 
-        return score_rows(tokens, self._logits(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        return score_behind(Scoring(self._model, self._chunk), prompt_ids, continuations, top_k)
 
     def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call; a CPU has none of its own."""
@@ -170,16 +171,6 @@ class MlxBackend(Backend[MlxOptions]):
             tokens.close()
             mx.synchronize(generation_stream)  # the token after the last one has been begun
 
-    def _logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yield the logits after each of ``tokens``, a few rows [n, V] at a time, float32."""
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        cache = make_prompt_cache(self._model)
-        for start in range(0, len(tokens), _SCORE_CHUNK):
-            ids = mx.array(list(tokens[start : start + _SCORE_CHUNK]))[None]
-            yield _rows(self._model(ids, cache=cache))
-
 
 def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a callable from its arrays to its arrays
     """Return what chooses a token from log-probabilities [1, V]; None: the largest, which mlx-lm takes by itself."""
@@ -190,15 +181,7 @@ def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a 
     from ...core.sdk.sampling import chooser
 
     choose = chooser(request)
-    return lambda logprobs: mx.array([choose(_rows(logprobs[None])[0])])
-
-
-def _rows(logits: mx.array) -> np.ndarray:
-    """Bring logits [1, n, V] over as [n, V] in float32."""
-    import mlx.core as mx
-    import numpy as np
-
-    return np.array(logits[0].astype(mx.float32))
+    return lambda logprobs: mx.array([choose(rows_of(logprobs[None])[0])])
 
 
 def _integer(config: Mapping[str, Any], name: str, model: PreparedModel) -> int:

@@ -15,7 +15,10 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
+from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
+from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -90,7 +93,7 @@ class TinygradBackend(Backend[TinygradOptions]):
             )
         from ...core.sdk.gguf.preparation import prepare_gguf
 
-        return prepare_gguf(model, quantisation, cache)
+        return prepare_gguf(model, quantisation, cache, in_one_file=True)
 
     def load(self, model: PreparedModel, device: str, options: TinygradOptions) -> ModelFacts:
         """Load the weights.
@@ -110,6 +113,8 @@ class TinygradBackend(Backend[TinygradOptions]):
         started = time.perf_counter()
         facts, network = self._open(model, options)
         self._load_s = time.perf_counter() - started
+        assert facts.weight_bytes is not None
+        assert facts.context_length is not None
         self._weight_bytes, self._n_ctx = facts.weight_bytes, facts.context_length
         self._decoder: Decoder = Decoder(network, options.prefill_chunk)
         settings = {
@@ -183,12 +188,15 @@ class TinygradBackend(Backend[TinygradOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
-        from ...core.sdk.scoring import score_rows
-
-        if not tokens:
-            return Scores((), ())
         self._check_room(len(tokens) - 1)
-        return score_rows(tokens, self._decoder.logits(tokens[:-1]), top_k)
+        return score_whole(self._decoder, tokens, top_k)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        self._check_room(len(prompt_ids) + max(map(len, continuations), default=0) - 1)
+        return score_behind(self._decoder, prompt_ids, continuations, top_k)
 
     def _check_room(self, positions: int) -> None:
         if positions > self._n_ctx:
@@ -258,21 +266,22 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
 
 
 def _prepared_file(model: ResolvedModel) -> PreparedModel:
-    from .gguf_file import find_gguf
-
     path = find_gguf(model.path)
-    facts = None
-    if find_spec("gguf") is not None:
-        from ...core.sdk.gguf.facts import inspect_gguf
-
-        facts = inspect_gguf(path)
+    if path is None:
+        raise ModelError(f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none")
+    facts, parts = inspect_gguf(path), len(parts_of(path))
+    if parts > 1:
+        raise ModelError(
+            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them"
+        )
     return PreparedModel(
         path=path,
         format="gguf",
-        weight_bytes=facts.weight_bytes if facts else None,
-        bits_per_weight=facts.bits_per_weight if facts else None,
+        weight_bytes=facts.weight_bytes,
+        bits_per_weight=facts.bits_per_weight,
         source=model,
         quantisation=AS_STORED,
+        notes=fallback_notes(facts),
     )
 
 

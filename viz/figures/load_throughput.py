@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...collate.load.curves import THROUGHPUT
@@ -37,14 +38,21 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
 
 def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:
     points = curve.figure(column, scale)
-    values = [point.value or 0.0 for point in points.values()]
+    values = [math.nan if point.value is None else point.value for point in points.values()]
     colour, marker = curve.look.colour, curve.look.marker
     ax.plot(list(points), values, color=colour, marker=marker, label=curve.name)
     for load, point in points.items():
         if point.low is not None and point.high is not None:
             ax.plot([load, load], [point.low, point.high], color=colour, linewidth=1.2)
     if curve.knee in points:
-        ax.plot([curve.knee], [points[curve.knee].value], "o", markersize=13, fillstyle="none", color=style.INK)
+        ax.plot(
+            [curve.knee],
+            [values[list(points).index(curve.knee)]],
+            "o",
+            markersize=13,
+            fillstyle="none",
+            color=style.INK,
+        )
 
 
 FIGURE = Figure(

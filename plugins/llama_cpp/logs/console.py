@@ -95,7 +95,7 @@ class Console(LogParser):
         Raises:
             RawLogError: no block of timings is whole; names line and field.
         """
-        text = read_printed(path)
+        text, _ = read_printed(path)
         odd: list[RawLogError] = []
         launches = [
             launch

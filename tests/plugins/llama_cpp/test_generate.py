@@ -7,6 +7,8 @@ import pytest
 from decodebench.core.contract.generation import Request
 from decodebench.core.errors import BackendError, UsageError
 
+from ..models import assert_shares_a_prompt
+
 PROMPT = tuple(range(40, 80))
 
 
@@ -90,6 +92,16 @@ def test_score_calls_the_generated_tokens_greedy(qwen3):
     scores = qwen3.backend.score((*PROMPT, *tokens), top_k=1)
     assert all(scores.is_greedy[len(PROMPT) :])
     assert [ids[0] for ids in scores.top_ids[len(PROMPT) :]] == tokens
+    assert_shares_a_prompt(qwen3.backend, PROMPT, tokens, atol=1e-3)
+
+
+def test_four_choices_evaluate_their_prompt_once(qwen3):
+    prompt, choices = list(range(3, 103)), [[5], [6, 7], [8, 9, 10], [11]]
+    qwen3.backend.score([1, 2])  # any sequence before
+    qwen3.backend.counters()
+    qwen3.backend.score_continuations(prompt, choices)
+    counted = qwen3.backend.counters()
+    assert counted["engine_prompt_eval_tokens"] + counted["engine_eval_tokens"] == 100 + 0 + 1 + 2 + 0
 
 
 def test_context_grows_with_the_request_up_to_the_models_limit(load, checkpoints):
