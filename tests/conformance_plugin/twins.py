@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import os
 import threading
 import time
@@ -34,7 +33,7 @@ class TwinOptions(BackendOptions):
 
 class Twin(Backend[TwinOptions]):
     name, summary, kind = "twin", "a Markov chain that verifies its own guesses", "speculative"
-    supports = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    supports = frozenset({"score", "score-top-k", "sampling"})
     max_batch_size = 4
     first_step_is_prefill = True
     checks = "twin_checks"
@@ -66,17 +65,6 @@ class Twin(Backend[TwinOptions]):
             if not request.prompt_ids:
                 raise BackendError("the prompt has no tokens")
             yield from self.row(row, request)
-
-    def stream(self, source, max_in_flight):
-        rows = {}
-        while rows or not source.ended:
-            if not rows:
-                source.wait()
-            while len(rows) < max_in_flight and (request := source.poll()) is not None:
-                rows[request.row] = self.row(request.row, request)
-            for steps in rows.values():
-                yield from itertools.islice(steps, 1)
-            rows = {row: steps for row, steps in rows.items() if source.wants(row)}
 
     def row(self, row, request):
         """Continue one request: a step for the prefill, then one per cycle of draft and verification."""
@@ -432,52 +420,78 @@ class MixesRows(Twin):
             yield step
 
 
-class MixesStreams(Twin):
-    """Lets a row of a stream begin with a token of another one."""
+class Streaming(Twin):
+    """Takes requests as they come, in rows that join and leave."""
 
-    name = "twin-mixes-streams"
-    is_streaming = False
-
-    def begin(self, request):
-        return super().begin(request) + [17] * (self.is_streaming and request.row > 0)
-
-    def stream(self, source, max_in_flight):
-        self.is_streaming = True
-        yield from super().stream(source, max_in_flight)
-        self.is_streaming = False
-
-
-class WaitsForAll(Twin):
-    """Takes the next requests when all that run have ended, as a batch does."""
-
-    name = "twin-waits-for-all"
-
-    def stream(self, source, max_in_flight):
-        while not source.ended:
-            source.wait()
-            asked = [request for _ in range(max_in_flight) if (request := source.poll()) is not None]
-            rows = {request.row: self.row(request.row, request) for request in asked}
-            while rows:
-                for steps in rows.values():
-                    yield from itertools.islice(steps, 1)
-                rows = {row: steps for row, steps in rows.items() if source.wants(row)}
-
-
-class IgnoresWants(Twin):
-    """Goes on with a row until it has ended by itself."""
-
-    name = "twin-ignores-wants"
+    name = "twin-streaming"
+    supports = frozenset({*Twin.supports, "continuous"})
 
     def stream(self, source, max_in_flight):
         rows = {}
         while rows or not source.ended:
             if not rows:
                 source.wait()
-            while len(rows) < max_in_flight and (request := source.poll()) is not None:
-                rows[request.row] = list(self.row(request.row, request))
-            for steps in rows.values():
-                yield steps.pop(0)
-            rows = {row: steps for row, steps in rows.items() if steps}
+            while self.has_room(rows, max_in_flight) and (request := source.poll()) is not None:
+                rows[request.row] = self.row(request.row, self.admitted(request))
+            for row in list(rows):
+                step = next(rows[row], None) if self.is_wanted(source, row) else None
+                if step is None:
+                    del rows[row]
+                else:
+                    self.last = step
+                    yield step
+
+    def has_room(self, rows, max_in_flight):
+        return len(rows) < max_in_flight
+
+    def admitted(self, request):
+        return request
+
+    def is_wanted(self, source, row):
+        return source.wants(row)
+
+
+class MixesStreams(Streaming):
+    """Lets a request begin where another one is."""
+
+    name = "twin-mixes-streams"
+
+    def admitted(self, request):
+        before = getattr(self, "last", None)
+        return request if before is None else replace(request, prompt_ids=(*request.prompt_ids, *before.token_ids))
+
+
+class WaitsForAll(Streaming):
+    """Begins with the next requests only when all before them have ended."""
+
+    name = "twin-waits-for-all"
+
+    def has_room(self, rows, max_in_flight):
+        self.is_filling = not rows or (len(rows) < max_in_flight and getattr(self, "is_filling", False))
+        return self.is_filling
+
+    def is_wanted(self, source, row):
+        self.is_filling = False
+        return super().is_wanted(source, row)
+
+
+class NeverAsks(Streaming):
+    """Goes on with what nobody wants."""
+
+    name = "twin-never-asks"
+
+    def is_wanted(self, source, row):
+        return True
+
+
+class NamesAServer(Twin):
+    """Says that it runs in process, and names a server."""
+
+    name = "twin-names-a-server"
+
+    def load(self, model, device, options):
+        self.server = RunningServer("http://127.0.0.1:9")
+        return super().load(model, device, options)
 
 
 class Served(Twin):
