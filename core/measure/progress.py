@@ -46,7 +46,7 @@ class Progress:
         self._total = self._certain = self._finished = 0
         self._budget_s: float | None = None
         self._place = ""
-        self._tokens, self._seconds = 0, 0.0
+        self._counts: dict[str, tuple[int, float]] = {}  # tokens and seconds of each round that goes on
         self._began = self._rounds_s = 0.0
 
     def __enter__(self) -> Progress:
@@ -81,15 +81,14 @@ class Progress:
         self._show(f"preparing {label}")
 
     def round_begins(self, label: str, index: int) -> None:
-        """A round starts."""
+        """A round starts, or goes on after others of its block."""
         self._place = f"{label}, round {index + 1}"
-        self._tokens, self._seconds = 0, 0.0
         self._show(f"{self._place}: {self._rate()}{self._left()}")
 
     def sample(self, tokens: int, seconds: float) -> None:
         """A sample is finished."""
-        self._tokens += tokens
-        self._seconds += seconds
+        before = self._counts.get(self._place, (0, 0.0))
+        self._counts[self._place] = before[0] + tokens, before[1] + seconds
         self._show(f"{self._place}: {self._rate()}{self._left()}")
 
     def scored(self, number: int, total: int) -> None:
@@ -109,6 +108,7 @@ class Progress:
         outcome = self._rate() if status == "ok" else f"{status}: {reason}"
         number = f"{self._finished}" if self._budget_s is not None else f"{self._finished}/{self._total}"
         self.say(f"[{number}] {self._place}: {outcome}{self._left()}")
+        self._counts.pop(self._place, None)
 
     def say(self, text: str) -> None:
         """Print one line that stays."""
@@ -118,7 +118,8 @@ class Progress:
         self._display.update(self._task, description=printable(text))
 
     def _rate(self) -> str:
-        return f"{self._tokens / self._seconds:.1f} tokens/s" if self._seconds else "no tokens yet"
+        tokens, seconds = self._counts.get(self._place, (0, 0.0))
+        return f"{tokens / seconds:.1f} tokens/s" if seconds else "no tokens yet"
 
     def _left(self) -> str:
         """Estimate the time left; the rounds that run whatever the budget count in full."""
