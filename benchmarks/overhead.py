@@ -32,6 +32,7 @@ from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import request
 from decodebench.core.measure.machine.environment import capture
 from decodebench.core.measure.rounds.conversation import run_worker
+from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 
@@ -83,8 +84,7 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
         action="measure",
         prepared=prepared(backend, model, options, quantisation),
         prompts=tuple(prompts),
-        max_new_tokens=load["tokens"],
-        ignore_eos=True,
+        workload=Workload(max_new_tokens=load["tokens"], ignore_eos=True),
         **common,
     )
     outcome = run_worker(job, engine_text=None, timeout_s=_TIMEOUT_S, on_line=steps.append)

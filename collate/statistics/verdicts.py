@@ -31,18 +31,19 @@ def confidence_of_each(comparisons: int, confidence: float = defaults.CONFIDENCE
 
 
 def simultaneous(
-    family: Sequence[Interval], most: Sequence[int | None], confidence: float = defaults.CONFIDENCE
+    family: Sequence[Interval], most: Sequence[int | None] | None = None, confidence: float = defaults.CONFIDENCE
 ) -> list[Interval]:
     """Widen Student's intervals so that all of them hold together, and correct their p-values likewise.
 
     Args:
         family: one a comparison; those without an interval are not counted and come back as they are.
-        most: rounds at most of each, where it was looked at after every round (``stopping``); None where it was not.
+        most: rounds at most of each, where it was looked at after every round (``stopping``), else None; None: of all.
         confidence: of all together.
     """
     tested = sum(one.error is not None for one in family)
     each = confidence_of_each(tested, confidence)
-    widened = (at_look(one, limit, each) for one, limit in zip(family, most, strict=True))
+    limits = most or [None] * len(family)
+    widened = (at_look(one, limit, each) for one, limit in zip(family, limits, strict=True))
     return [
         one if one.p_value is None else replace(one, p_value=corrected(one.p_value, max(tested, 1))) for one in widened
     ]

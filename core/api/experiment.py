@@ -18,7 +18,7 @@ from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
 from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
-from ..measure.plan import Plan, build, with_task_settings
+from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.rounds.report import Budget, RunReport
@@ -143,7 +143,7 @@ def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
     """
     registry = installed_plugins()
     launcher_of(plan.launcher, registry)
-    plan = with_task_settings(plan, registry)
+    plan = with_trace_hash(with_task_settings(plan, registry))
     matrix = expand(plan, registry, ModelCache())
     if plan.looks and len(matrix.cells) < 2:
         raise UsageError(

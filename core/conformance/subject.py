@@ -14,6 +14,7 @@ from ..cache import ModelCache
 from ..contract.backend import Backend, Kind
 from ..contract.launcher import Outcome
 from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
+from ..contract.preflight import PlannedCell, Preflight
 from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -139,10 +140,15 @@ class Subject:
     def refusal_of(self, **workload: Any) -> str | None:  # noqa: ANN401 - fields of Workload
         """Return why the backend refuses a workload with these options; None where it takes it."""
         try:
-            self.backend.check(self.cell.model, self.cell.options, Workload(**workload))
+            return next(iter(self.preflight(workload=Workload(**workload)).errors), None)
         except UsageError as error:
             return str(error)
-        return None
+
+    def preflight(self, **changes: Any) -> Preflight:  # noqa: ANN401 - fields of PlannedCell
+        """Return what the backend says of its cell before anything is measured, with changes."""
+        cell = self.cell
+        planned = PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, Workload())
+        return self.backend.preflight(replace(planned, **changes))
 
     def generating(self, question: Generating) -> Sequence[Line]:
         """Ask a question of a loaded model, in a process that answers the others too; each is asked once.
@@ -180,8 +186,9 @@ class Subject:
             BackendError: the worker failed, crashed or took too long.
         """
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
-        work = {**_WORK, "prompts": prompts, "stop": tuple(stop)}
-        lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
+        workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
+        prepared = PreparedJob.of(self.prepared)
+        lines = self._run(self._job("measure", prepared=prepared, prompts=prompts, workload=workload))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
         found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]
@@ -234,7 +241,7 @@ def _prompts() -> list[PromptJob]:
     return [PromptJob(sample_id=f"prompt {at}", is_warmup=False, text=text) for at, text in enumerate(texts, 1)]
 
 
-_WORK: Mapping[str, Any] = {"prompts": _prompts(), "max_new_tokens": MAX_NEW_TOKENS}
+_WORK: Mapping[str, Any] = {"prompts": _prompts(), "workload": Workload(max_new_tokens=MAX_NEW_TOKENS)}
 
 
 def _cell(setup: Setup, registry: Registry, cache: ModelCache) -> Cell:

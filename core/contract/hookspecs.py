@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .task import Task
 
 PROJECT = "decodebench"
-API_VERSION = "2.0"
-"""Version of this contract; a plugin may state ``decodebench_api = ">=2,<3"`` at module level."""
+API_VERSION = "3.0"
+"""Version of this contract; a plugin may state ``decodebench_api = ">=3,<4"`` at module level."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

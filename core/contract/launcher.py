@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..records.schema import Environment, Status
-from .backend import Availability
+from .requirements import Availability
 
 Line = dict[str, Any]
 """What a worker sends: a JSON object with its ``type``."""

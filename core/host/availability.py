@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..contract.backend import Availability, Backend
+from ..contract.backend import Backend
 from ..contract.launcher import Launcher
+from ..contract.requirements import Availability
 from ..errors import described
 from .trace import traced
 

@@ -50,7 +50,7 @@ from .machine.watched import Watched
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Round, RoundLog, beside, head, sampling_of
+from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
 from .rounds.report import FIRST_LOOK, Budget, Look, RunReport
@@ -164,8 +164,8 @@ class Runner:
         missing = [(cell, index) for cell in self.matrix.cells for index in rounds if (cell.id, index) not in complete]
         for cell in dict.fromkeys(cell.id for cell, _ in missing):
             self.prepared(next(one for one in self.matrix.cells if one.id == cell))
-        certain = sum(index < budget.min_rounds for _, index in missing)
-        self.progress.begin(len(missing), report.kept, budget.seconds, certain)
+        certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
+        self.progress.begin(self._missing(complete, len(rounds)), report.kept, budget.seconds, certain)
         self._arrangement = self._arrange(report.experiment)
         start, longest, among = time.monotonic(), 0.0, None
         for index in rounds:
@@ -178,6 +178,13 @@ class Runner:
             for cells in self._arrangement.of_round(index, complete, among):
                 self._together(report, cells, index)
             longest = max(longest, time.monotonic() - began)
+
+    def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
+        """Count the rounds of each cell, by its label, that are not there among the first ``rounds``."""
+        return {
+            self.matrix.labels[cell.id]: sum((cell.id, index) not in complete for index in range(rounds))
+            for cell in self.matrix.cells
+        }
 
     def _arrange(self, experiment: str) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
@@ -205,7 +212,7 @@ class Runner:
             raise KeyboardInterrupt
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
-        outcome = one.outcome = one.conclude(self.prompts)
+        outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
         if outcome.status == "ok":
             report.done += 1
         elif outcome.status != "interrupted":
@@ -217,7 +224,8 @@ class Runner:
         assert self._environment is not None
         order, launcher = self._arrangement.place(cell, index), type(self.launcher)
         now = Round(str(uuid.uuid4()), experiment, cell, index, order, place, block, prepared.seconds, launcher)
-        log = stack.enter_context(RoundLog(now.path(self.output, self._environment, self.plan.seed)))
+        log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
+        stack.enter_context(log)
         log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
         begun = RoundRun(now, self.matrix.labels[cell.id], log, self.progress)
         if prepared.reason is not None:
@@ -234,9 +242,9 @@ class Runner:
             measure_block(rounds, self.plan.timeout_s, seed)
         for one in rounds if len(rounds) == 1 else ():
             assert one.job is not None
-            one.begins()
+            one.begins(self.plan.timeout_s)
             start = time.monotonic()
-            one.outcome = self.run_job(one.job, one.listener.take, beside(one.log.path, ".engine.txt"))
+            one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
             one.wall_s = time.monotonic() - start
 
     def prepared(self, cell: Cell) -> _Prepared:
@@ -263,6 +271,8 @@ class Runner:
 
     def _weight_bytes(self, cell: Cell) -> int:
         """Return the size of the prepared weights; of those that they are made from, where that was not done yet."""
+        if cell.backend.residence == "remote":
+            return 0
         prepared = self._prepared.get(_key(cell))
         model = None if prepared is None else prepared.model
         return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
@@ -272,11 +282,12 @@ class Runner:
         needed = int(self._weight_bytes(cell) * defaults.MEMORY_HEADROOM)
         memory = psutil.virtual_memory().available
         limit = self.plan.memory_limit_bytes
-        if self.launcher.is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
+        is_here = self.launcher.is_here and cell.backend.residence != "remote"
+        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = self.plan.workload
+        workload = cell.workload
         log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(self.output).free
         if log_bytes > free:
@@ -291,7 +302,6 @@ class Runner:
         return self.launcher.run(launch_of(job, self.plan.timeout_s, engine_text), on_line)
 
     def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        workload = self.plan.workload
         return Job(
             action=action,
             **job_fields(cell, self.registry),
@@ -301,13 +311,8 @@ class Runner:
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
             default_threads=self._threads,
             prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            max_new_tokens=workload.token_limit,
-            batch_size=workload.batch_size,
-            ignore_eos=workload.ignore_eos,
-            chat=workload.chat,
-            allow_clipped=workload.allow_clipped,
-            stop=workload.stop,
-            sampling=sampling_of(self.plan),
+            workload=cell.workload,
+            seed=self.plan.seed,
         )
 
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:

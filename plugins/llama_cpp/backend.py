@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, UsageError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.formats import QUANTISATIONS
-from ...core.sdk.packages import probe_packages
+from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -24,10 +27,9 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-_SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
 
 
-class LlamaCppBackend(Backend):
+class LlamaCppBackend(Backend[LlamaCppOptions]):
     """llama.cpp: prefill in batches, then one token per forward pass."""
 
     name: ClassVar[str] = "llama-cpp"
@@ -35,17 +37,13 @@ class LlamaCppBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = LlamaCppOptions
+    threads_option: ClassVar[str | None] = "n_threads"
+    requires: ClassVar[Requires | None] = Requires(("llama-cpp-python", "gguf"), fix=_FIX)
     colour: ClassVar[str | None] = "#D55E00"
     marker: ClassVar[str | None] = "s"
 
     _model: Any = None
     _context: Any = None
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether llama-cpp-python and gguf are installed."""
-        return probe_packages("{llama-cpp-python}", "llama-cpp-python", "gguf", fix=_FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -60,29 +58,23 @@ class LlamaCppBackend(Backend):
         return list_devices()
 
     @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[LlamaCppOptions]) -> Preflight:
         """Claim exactness where neither weights nor keys and values nor attention are rounded."""
-        assert isinstance(options, LlamaCppOptions)
-        if quantisation != "f32":
-            return f"{quantisation} rounds the weights"
-        if options.kv_cache_type != "f32":
-            return f"kv_cache_type = {options.kv_cache_type!r} rounds keys and values"
-        return None if options.flash_attention == "off" else "its fused attention may round to 16 bits"
+        return Preflight(inexact=_why_inexact(cell.quantisation, cell.options))
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: LlamaCppOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert and quantise to GGUF, and find out whether this machine bears repacked weights."""
         from ...core.sdk.gguf.preparation import prepare_gguf
         from .extra_buffers import use_extra_buffers
 
-        assert isinstance(options, LlamaCppOptions)
         prepared = prepare_gguf(model, quantisation, cache)
         use_extra_buffers(options.extra_buffers, cache.root)
         return prepared
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: LlamaCppOptions) -> ModelFacts:
         """Load the GGUF file and make a context."""
         import llama_cpp
 
@@ -92,7 +84,6 @@ class LlamaCppBackend(Backend):
         from .engine import load_model
         from .extra_buffers import use_extra_buffers
 
-        assert isinstance(options, LlamaCppOptions)
         check_layers(device, options.n_gpu_layers)
         extra_buffers = use_extra_buffers(options.extra_buffers, ModelCache().root)
         self._options, self._device = options, device
@@ -107,9 +98,9 @@ class LlamaCppBackend(Backend):
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
+            n_threads=self._n_threads,
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
-                "n_threads": str(self._n_threads),
                 # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
                 **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
@@ -167,12 +158,15 @@ class LlamaCppBackend(Backend):
         """Prefill, then one token per step."""
         return self._continue(only_request(self.name, batch))
 
-    def _prefill(self, request: Request) -> int:
-        """Evaluate the prompt; only the last position's logits are computed. Return the number of calls."""
+    def _evaluate(self, prompt: Sequence[int], positions: int) -> int:
+        """Evaluate a prompt, with room for ``positions``; only the last one's logits are computed.
+
+        Returns:
+            The number of calls.
+        """
         import llama_cpp
 
-        prompt = request.prompt_ids
-        self._start(len(prompt) + request.max_new_tokens - 1)  # the last token is never evaluated
+        self._start(positions)
         ids = (llama_cpp.llama_token * len(prompt))(*prompt)
         step = self._options.n_batch
         starts = range(0, len(prompt), step)
@@ -185,7 +179,8 @@ class LlamaCppBackend(Backend):
     def _continue(self, request: Request) -> Iterator[Step]:
         import llama_cpp
 
-        forwards = self._prefill(request)
+        # the last token is never evaluated
+        forwards = self._evaluate(request.prompt_ids, len(request.prompt_ids) + request.max_new_tokens - 1)
         chain = new_chain(request) if request.temperature else None
         pick = self._greedy_picker() if chain is None else partial(self._sample, chain, self._context, -1)
         decode, context = self._decode, self._context
@@ -236,24 +231,35 @@ class LlamaCppBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in one pass over it."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(self, tokens, top_k)
 
-        if not tokens:
-            return Scores((), ())
-        self._start(len(tokens))
-        return score_rows(tokens, self._logit_chunks(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once where its cache can be cut back."""
+        return score_behind(self, prompt_ids, continuations, top_k)
 
-    def _logit_chunks(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt whose continuations are to be scored; return the logits behind its last id, [1, V]."""
+        self._prompt = prompt_ids
+        self._evaluate(prompt_ids, positions)
+        return self._rows(self._logits(self._context, -1), 1).copy()
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt; yield the logits behind each, [n, V] in the engine's own memory."""
         import llama_cpp
 
-        size = min(_SCORED_AT_ONCE, self._options.n_batch)
+        at = len(self._prompt)
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, at, -1):  # a recurrent state has no earlier end
+            self._evaluate(self._prompt, at + len(ids))
+        size = min(SCORED_AT_ONCE, self._options.n_batch)
         batch = llama_cpp.llama_batch_init(size, 0, 1)
         try:
-            for start in range(0, len(tokens), size):
-                part = tokens[start : start + size]
+            for start in range(0, len(ids), size):
+                part = ids[start : start + size]
                 batch.n_tokens = len(part)
                 for i, token in enumerate(part):
-                    batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, 1
+                    batch.token[i], batch.pos[i], batch.logits[i] = token, at + start + i, 1
                     batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
                 _check(self._decode(self._context, batch))
                 yield self._rows(self._logits(self._context, 0), len(part))
@@ -274,14 +280,14 @@ class LlamaCppBackend(Backend):
 
         return Vocabulary(self._model)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
         data = llama_cpp.llama_perf_context(self._context)
         llama_cpp.llama_perf_context_reset(self._context)
         # the engine reports a count of at least 1, to divide by
-        return {
+        figures = {
             "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
             "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
             "engine_eval_s": data.t_eval_ms / 1e3,
@@ -289,6 +295,7 @@ class LlamaCppBackend(Backend):
             "engine_graphs_reused": float(data.n_reused),
             "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
         }
+        return EngineCounters(own=figures)
 
     def close(self) -> None:
         """Free context and model."""
@@ -299,6 +306,14 @@ class LlamaCppBackend(Backend):
         if self._model is not None:
             llama_cpp.llama_model_free(self._model)
         self._context = self._model = None
+
+
+def _why_inexact(quantisation: str, options: LlamaCppOptions) -> str | None:
+    if quantisation != "f32":
+        return f"{quantisation} rounds the weights"
+    if options.kv_cache_type != "f32":
+        return f"kv_cache_type = {options.kv_cache_type!r} rounds keys and values"
+    return None if options.flash_attention == "off" else "its fused attention may round to 16 bits"
 
 
 def _check(status: int) -> None:

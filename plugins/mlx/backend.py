@@ -5,27 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import count_weights
-from ...core.sdk.packages import probe_packages
+from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
 from .quantise import CONVERTER_VERSION, QUANTISATIONS, left_as_they_are, open_weights, weight_bytes, write_quantised
-
-if TYPE_CHECKING:
-    import mlx.core as mx
-    import numpy as np
+from .scoring import Scoring, rows_of
 
 _RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
-_SCORE_CHUNK = 256
+"""The library of this platform, which plain ``mlx`` does not bring on Linux."""
 
 
-class MlxBackend(Backend):
+class MlxBackend(Backend[MlxOptions]):
     """A model of mlx-lm, one token per step, by its own loop, which begins a token before the last one is given out."""
 
     name: ClassVar[str] = "mlx"
@@ -33,16 +33,10 @@ class MlxBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = MlxOptions
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Look versions up: mlx-lm, and the library of this platform, which plain ``mlx`` does not bring on Linux."""
-        fix = 'pip install "decodebench[mlx]"'
-        found = [
-            probe_packages(f"mlx-lm {{mlx-lm}} ({{{runtime}}})", "mlx-lm", runtime, fix=fix) for runtime in _RUNTIME
-        ]
-        return next((each for each in found if each.available), found[-1])
+    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
+    requires: ClassVar[Requires | None] = Requires(
+        ("mlx-lm", _RUNTIME), fix='pip install "decodebench[mlx]"', shown="mlx-lm {0} ({1})"
+    )
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -58,28 +52,22 @@ class MlxBackend(Backend):
         return ("cpu",) if gpu is None else (gpu, "cpu")
 
     @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name what scoring does not read: it has a chunk of its own."""
-        return inert_in_scoring(options, ("dtype",)) if is_scoring else {}
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[MlxOptions]) -> Preflight:
         """Claim exactness for unquantised weights in float32."""
-        assert isinstance(options, MlxOptions)
-        if quantisation != QUANTISATIONS[0].name:
-            return "its weights are quantised"
-        return None if options.dtype == "float32" else f"dtype = {options.dtype!r} rounds"
+        if cell.quantisation != QUANTISATIONS[0].name:
+            return Preflight(inexact="its weights are quantised")
+        dtype = cell.options.dtype
+        return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: MlxOptions, cache: ModelCache
     ) -> PreparedModel:
         """Quantise once; unquantised weights are opened where they lie.
 
         Raises:
             ModelError: no Hugging Face folder, its weights are damaged, or mlx-lm does not know it.
         """
-        assert isinstance(options, MlxOptions)
         if not model.path.is_dir() or model.architecture is None:
             raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
         count_weights(model.path)
@@ -105,7 +93,7 @@ class MlxBackend(Backend):
             notes=() if note is None else (note,),
         )
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: MlxOptions) -> ModelFacts:
         """Load the weights onto the device.
 
         Raises:
@@ -114,7 +102,6 @@ class MlxBackend(Backend):
         """
         import mlx.core as mx
 
-        assert isinstance(options, MlxOptions)
         if device not in self.devices():
             raise BackendError(f"device {device!r} is not there; MLX sees {', '.join(self.devices())}")
         # before mlx_lm is imported, which makes the stream that it generates on
@@ -130,7 +117,7 @@ class MlxBackend(Backend):
             weight_bytes=weight_bytes(self._model),
             context_length=_integer(text, "max_position_embeddings", model),
             vocabulary_size=_integer(text, "vocab_size", model),
-            settings={"n_threads": "1"} if device == "cpu" else {},  # MLX's CPU runs a stream's work on one thread
+            n_threads=1 if device == "cpu" else None,  # MLX's CPU runs a stream's work on one thread
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
@@ -139,19 +126,23 @@ class MlxBackend(Backend):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time; log-probabilities in float64."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(Scoring(self._model, self._chunk), tokens, top_k)
 
-        return score_rows(tokens, self._logits(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        return score_behind(Scoring(self._model, self._chunk), prompt_ids, continuations, top_k)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call; a CPU has none of its own."""
         import mlx.core as mx
 
         if not self._has_own_memory:
-            return {}
-        peak = float(mx.get_peak_memory())
+            return EngineCounters()
+        peak = int(mx.get_peak_memory())
         mx.reset_peak_memory()
-        return {"peak_device_bytes": peak}
+        return EngineCounters(peak_device_bytes=peak)
 
     def close(self) -> None:
         """Free the weights and what MLX keeps for the next array."""
@@ -180,16 +171,6 @@ class MlxBackend(Backend):
             tokens.close()
             mx.synchronize(generation_stream)  # the token after the last one has been begun
 
-    def _logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yield the logits after each of ``tokens``, a few rows [n, V] at a time, float32."""
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        cache = make_prompt_cache(self._model)
-        for start in range(0, len(tokens), _SCORE_CHUNK):
-            ids = mx.array(list(tokens[start : start + _SCORE_CHUNK]))[None]
-            yield _rows(self._model(ids, cache=cache))
-
 
 def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a callable from its arrays to its arrays
     """Return what chooses a token from log-probabilities [1, V]; None: the largest, which mlx-lm takes by itself."""
@@ -200,15 +181,7 @@ def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a 
     from ...core.sdk.sampling import chooser
 
     choose = chooser(request)
-    return lambda logprobs: mx.array([choose(_rows(logprobs[None])[0])])
-
-
-def _rows(logits: mx.array) -> np.ndarray:
-    """Bring logits [1, n, V] over as [n, V] in float32."""
-    import mlx.core as mx
-    import numpy as np
-
-    return np.array(logits[0].astype(mx.float32))
+    return lambda logprobs: mx.array([choose(rows_of(logprobs[None])[0])])
 
 
 def _integer(config: Mapping[str, Any], name: str, model: PreparedModel) -> int:

@@ -74,7 +74,7 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 def test_one_measures_while_the_others_are_stopped_and_ctrl_c_keeps_what_is_done(cli, gate, tmp_path):
     folder = tmp_path / "o"
-    arguments = [*BASE, "--rounds", 2, "-o", folder, "--set", "step_s=0,0.001,0.002"]
+    arguments = [*BASE, "--max-new-tokens", 2, "--rounds", 2, "-o", folder, "--set", "step_s=0,0.001,0.002"]
     process = cli.start(*arguments, env=gate.environment)
     seen = set()
 

@@ -29,6 +29,25 @@ class Text(Record):
     text: str
 
 
+class Server(Record):
+    """What is known of the server that answered, after the last sample."""
+
+    peak_rss_bytes: int | None = Field(ge=0, lt=2**63)
+
+
+class Hosted(Record):
+    """The answer to ``host``: a server that runs until the worker's standard input ends; as ``ServerJob`` has it."""
+
+    id: str
+    url: str
+    pid: int = Field(ge=1)
+    command: tuple[str, ...]
+    version: str | None
+    started_ns: int
+    ready_ns: int
+    is_new: bool
+
+
 class Devices(Record):
     """The answer to ``devices``."""
 

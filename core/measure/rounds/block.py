@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from ...contract.launcher import Outcome
-from ..round_log import beside
 from .conversation import Conversation
 from .round_run import RoundRun
 from .turn_order import turns
@@ -32,10 +31,9 @@ def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str) -> No
         workers = []
         for one in rounds:
             assert one.job is not None
-            text = beside(one.log.path, ".engine.txt")
-            workers.append(stack.enter_context(Conversation(one.job, one.listener.take, timeout_s, text)))
+            workers.append(stack.enter_context(Conversation(one.job, one.listener.take, timeout_s, one.engine_text)))
         try:
-            take_turns(workers, seed, lambda at: rounds[at].begins())
+            take_turns(workers, seed, lambda at: rounds[at].begins(timeout_s))
         finally:
             for one, worker in zip(rounds, workers, strict=True):
                 one.wall_s, one.outcome = worker.active_s, _outcome(worker, one.now.cell.backend.name)

@@ -16,7 +16,7 @@ from ...contract.launcher import OnLine, Outcome
 from ...errors import DecodebenchError
 from ...isolation import worker_part
 from ...isolation.processes.channel import Channel, DeadlineError
-from ...isolation.processes.engine_text import engine_text_file
+from ...isolation.processes.engine_text import engine_text_file, last_lines
 from ...isolation.processes.family import Family
 from ...isolation.processes.messages import Finish, message, parse
 from ...records.log_content import LineError
@@ -24,7 +24,6 @@ from ...sdk.cores import THREADS_VARIABLE, cores
 from ..job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for
 
 WORKER = "decodebench.core.measure.worker"
 
@@ -168,13 +167,13 @@ def death(code: int | None, job: Job, engine_text: Path | None) -> str:
     elif code < 0:
         text = f"the process died of {_signal_name(-code)}"
         if code == -signal.SIGKILL:
-            text += ", most likely ended by the system for want of memory"
+            text += ", probably out of memory (OOM-killed)"
     else:
         text = f"the process ended by itself with exit code {code}"
     if job.memory_limit_bytes is not None:
         text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
-    last = _last_line(engine_text)
-    return text + (f"; the engine's last words: {last}" if last else "")
+    last = last_lines(engine_text, 1)
+    return text + (f"; last engine output: {last[0]}" if last else "")
 
 
 def _signal_name(number: int) -> str:
@@ -184,20 +183,10 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _last_line(file: Path | None) -> str:
-    if file is None or not file.is_file():
-        return ""
-    with file.open("rb") as printed:
-        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LAST_BYTES))
-        text = printed.read(_LAST_BYTES).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
-
-
 def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
     default = job.default_threads or cores()
-    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.options.get("n_threads") or default))
+    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.n_threads or default))
     fixed[THREADS_VARIABLE] = str(default)
     own = worker_part.environment() if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

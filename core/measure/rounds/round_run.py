@@ -11,7 +11,7 @@ from ...records.log_content import LineError
 from ..job import Job
 from ..progress import Progress
 from ..prompts import Prompts
-from ..round_log import Listener, Round, RoundLog
+from ..round_log import Listener, Round, RoundLog, beside, peak_of
 
 INTERRUPTED = Outcome("interrupted", "interrupted by the user")
 
@@ -26,6 +26,7 @@ class RoundRun:
         progress: told what happens.
 
     Attributes:
+        engine_text: file that takes what the engine prints.
         listener: takes what the worker sends.
         job: what the worker is to do; None where the round cannot be started.
         outcome: how it ended; None before.
@@ -35,31 +36,33 @@ class RoundRun:
 
     def __init__(self, now: Round, label: str, log: RoundLog, progress: Progress) -> None:
         self.now, self.label, self.log, self._progress = now, label, log, progress
+        self.engine_text = beside(log.path, ".engine.txt")
         self.listener = Listener(log, progress)
         self.job: Job | None = None
         self.outcome: Outcome | None = None
         self.wall_s = 0.0
         self.figures: dict[str, Any] = {}
 
-    def begins(self) -> None:
-        """Show that it goes on."""
-        self._progress.round_begins(self.label, self.now.index)
+    def begins(self, timeout_s: float) -> None:
+        """Show that it begins, or goes on."""
+        samples = 0 if self.job is None else len(self.job.prompts)
+        self._progress.round_begins(self.label, self.now.index, samples, timeout_s)
 
-    def conclude(self, prompts: Prompts) -> Outcome:
+    def conclude(self, prompts: Prompts, timeout_s: float) -> Outcome:
         """Score what was answered, write the last line and close the log; return how the round ended.
 
         Raises:
             OSError: the log cannot be written.
         """
         assert self.outcome is not None
-        self.begins()
+        self.begins(timeout_s)
         outcome, samples = self.outcome, self.log.content.samples
         if outcome.status == "ok" and self.job is not None and samples != len(self.job.prompts):
             outcome = Outcome("failed", f"{samples} samples came of the {len(self.job.prompts)} asked for")
         outcome = self._end(self._scored(outcome, prompts))
         self.log.close()
         if outcome.status != "interrupted":
-            self._progress.round_ends(outcome.status, outcome.reason)
+            self._progress.round_ends(outcome.status, outcome.reason, self.engine_text)
         return outcome
 
     def _scored(self, outcome: Outcome, prompts: Prompts) -> Outcome:
@@ -78,7 +81,8 @@ class RoundRun:
 
     def _end(self, outcome: Outcome) -> Outcome:
         end: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "wall_s": self.wall_s}
-        end |= {"peak_rss_bytes": outcome.peak_rss_bytes, **self.figures, **self._of_engine()}
+        peak = peak_of(self.now.cell, outcome, self.listener)
+        end |= {"peak_rss_bytes": peak, **self.figures, **self._of_engine()}
         try:
             self.log.add("end", end)
         except LineError as error:
@@ -88,6 +92,7 @@ class RoundRun:
         return outcome
 
     def _of_engine(self) -> Mapping[str, Any]:
-        """Return the engine's own count of device memory, where it has one: it leaves other processes out."""
-        peak = self.listener.device_peak_bytes
-        return {} if peak is None else {"peak_device_bytes": peak}
+        """Return the servers that answered, and the engine's own count of device memory: it leaves others out."""
+        peak, sessions = self.listener.device_peak_bytes, self.listener.sessions
+        found: dict[str, Any] = {} if peak is None else {"peak_device_bytes": peak}
+        return found | ({"sessions": [one.model_dump(mode="json") for one in sessions]} if sessions else {})
