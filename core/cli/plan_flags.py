@@ -82,6 +82,11 @@ measure_options = options(
     ),
     click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
     click.option(
+        "--restart-server",
+        is_flag=True,
+        help="Start servers anew for each round; otherwise one answers the rounds that follow each other.",
+    ),
+    click.option(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
         help="What takes turns.  [default: samples where all cells fit into memory together]",

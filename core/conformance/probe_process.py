@@ -24,8 +24,8 @@ from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
-from ..measure.bringing_up import bring_up
 from ..measure.rows import Row
+from ..measure.servers.bringing_up import bring_up
 from ..measure.timed_loop import measure
 from ..measure.wire import Wire
 from ..measure.worker import reason_of, work

@@ -55,6 +55,7 @@ from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
 from .rounds.report import FIRST_LOOK, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
+from .servers.sessions import ServerSessions
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -97,6 +98,7 @@ class Runner:
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
         self._arrangement = Arrangement(matrix.cells, plan.seed)
+        self._servers = ServerSessions(output / "raw", plan.timeout_s)
 
     def run(
         self,
@@ -138,6 +140,8 @@ class Runner:
                     report.interrupted = True
                 except OSError as error:
                     report.stopped = f"cannot write the log of {report.experiment} in {self.output}: {error.strerror}"
+                finally:
+                    self._servers.close()
             return report
 
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
@@ -234,7 +238,18 @@ class Runner:
             begun.outcome = Outcome("skipped", shortage)
         else:
             begun.job = self._job(cell, "measure", prepared.model)
+            self._serve(begun)
         return begun
+
+    def _serve(self, one: RoundRun) -> None:
+        """Have the server run that answers a round, where it has one that outlives rounds."""
+        key = one.now.cell.server_key
+        if key is None or one.job is None or self.plan.restart_server or not self.launcher.is_here:
+            return
+        try:
+            one.job = one.job.model_copy(update={"server": self._servers.server_for(key, one.job)})
+        except BackendError as error:
+            one.outcome = Outcome("failed", f"the server did not start: {error}")
 
     def _measure(self, rounds: Sequence[RoundRun], seed: str) -> None:
         """Run the workers of some rounds, in turn where they are several."""

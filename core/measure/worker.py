@@ -28,9 +28,9 @@ from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
-from .bringing_up import Engine, bring_up, host
 from .job import Job
 from .measurement import evaluate_all, measure_all, score_all
+from .servers.bringing_up import Engine, bring_up, host
 from .serving import serve
 from .session import Session
 from .streams.measuring import measure_streams

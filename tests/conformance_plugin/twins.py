@@ -494,7 +494,7 @@ class NamesAServer(Twin):
         return super().load(model, device, options)
 
 
-class Served(Twin):
+class Served(Streaming):
     """The engine in a server of its own."""
 
     name = "twin-served"

@@ -44,6 +44,9 @@ class Arrangement:
         """
         if kind == "rounds" or len(cells) < 2:
             return cls(cells, seed)
+        if any(cell.backend.residence != "in-process" for cell in cells):
+            say("interleaved by round: an engine in a server cannot be stopped while others measure")
+            return cls(cells, seed)
         needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in cells]
         parts = groups(needs, free_memory([cell.device for cell in cells]))
         if len(parts) > 1 and kind is None:
