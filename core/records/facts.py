@@ -90,7 +90,7 @@ WITH stamped AS (
         coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_step_0_s END, s.prefill_s) AS prefill_s,
         greatest(0, coalesce(s.start_s - s.due_s, 0)) AS waited_s,
         s.due_s IS NOT NULL OR (r.source_format <> 'decodebench' AND s.batch IS NOT NULL) AS is_request,
-        greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) AS queue_s,
+        CASE WHEN s.due_s IS NOT NULL THEN greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) END AS queue_s,
         sent.batch_requests,
         r.workload->'slo' AS slo,
         coalesce(CASE WHEN r.first_step_is_prefill IS NOT NULL THEN a.t_first_s END, s.first_token_s) AS t_first_s,
