@@ -18,6 +18,7 @@ from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
+from .counters import count
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-_COUNTERS = (
-    "engine_prompt_eval_s", "engine_prompt_eval_tokens", "engine_eval_s", "engine_eval_tokens", "engine_graphs_reused",
-)  # fmt: skip
-"""What the engine counts of a context; it takes an evaluation of several sequences for one of a prompt."""
 
 
 class LlamaCppBackend(Backend[LlamaCppOptions]):
@@ -307,26 +304,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
-        import llama_cpp
-
         parallel = None if self._parallel is None else self._parallel.context
-        totals = dict.fromkeys(_COUNTERS, 0.0)
-        for context in (self._context, parallel):
-            if context is None:
-                continue
-            data = llama_cpp.llama_perf_context(context)
-            llama_cpp.llama_perf_context_reset(context)
-            # the engine reports a count of at least 1, to divide by
-            now = (
-                data.t_p_eval_ms / 1e3,
-                data.n_p_eval if data.t_p_eval_ms else 0,
-                data.t_eval_ms / 1e3,
-                data.n_eval if data.t_eval_ms else 0,
-                data.n_reused,
-            )
-            totals = {name: totals[name] + value for name, value in zip(_COUNTERS, now, strict=True)}
-        positions = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
-        return EngineCounters(own={**totals, "engine_n_ctx": float(positions)})
+        return count([context for context in (self._context, parallel) if context is not None])
 
     def close(self) -> None:
         """Free context and model."""
