@@ -26,6 +26,7 @@ TESTED = {
     ("plugins.md", "python", 1),  # below
     ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
+    ("servers.md", "toml", 1),  # tests/test_servers.py
     ("slides.md", "typst", 1),  # tests/viz/test_slides.py
     ("tutorial.md", "python", 7),  # tests/test_tutorial.py
     ("tutorial.md", "toml", 1),  # tests/test_tutorial.py

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..measure.progress import Progress
-from ..measure.runner import RunReport
+from ..measure.rounds.report import Budget, RunReport, describe_undecided
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
@@ -61,7 +61,9 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
         _show_matrix(found, flags["as_json"])
         return None
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
-    return found.run(flags["output"], fresh=not flags["resume"], when_busy=when_busy(flags), progress=progress)
+    budget = Budget(flags["budget"])
+    how = {"fresh": not flags["resume"], "budget": budget, "when_busy": when_busy(flags)}
+    return found.run(flags["output"], **how, progress=progress)
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:
@@ -70,12 +72,15 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
     if as_json:
         failed = [dict(zip(("cell", "round", "status", "reason"), entry, strict=True)) for entry in report.failed]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
+        content |= {"undecided": report.undecided}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
     elif comparison is not None:
         from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     echo_failures(report)
+    for line in describe_undecided(report.undecided):
+        echo(f"decodebench: {line}", err=True)
     return exit_code_of(report)
 
 
@@ -115,11 +120,12 @@ def _show_matrix(found: Measurement, as_json: bool) -> None:
             for cell in cells
         ]
         workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
-        print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
+        print_json({"rounds": plan.most_rounds, "workload": workload, "cells": rows})
         return
     shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
     print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
-    echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
+    most, at_most = plan.most_rounds, " at most" if plan.looks else ""
+    echo(f"{len(cells)} cells x {most} rounds = {len(cells) * most} worker processes{at_most}")
     echo(_each_round(plan.workload, prompts))
 
 

@@ -80,6 +80,13 @@ class Cell:
         return {**arguments, **self.workload.loads()}
 
     @property
+    def server_key(self) -> str | None:
+        """What cells have in common that one server of their own can answer; None for an engine that is elsewhere."""
+        if self.backend.residence != "owned-server":
+            return None
+        return repr((self.backend.name, self.model.content_hash, self.quantisation, self.device, self.options))
+
+    @property
     def traits(self) -> CellTraits:
         """What its name can say."""
         values = (self.backend.name, self.model.name, self.quantisation, self.device)
@@ -327,8 +334,14 @@ def _digest(identity: Mapping[str, Any]) -> str:
 def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
     """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
 
-    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike. Cells that
+    one server can answer follow each other.
     """
-    shuffled = list(cells)
-    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
-    return shuffled
+    together: dict[str, list[Cell]] = {}
+    for cell in cells:
+        together.setdefault(cell.server_key or cell.id, []).append(cell)
+    shuffled, chooser = list(together.values()), random.Random(f"{seed}:{round_index}")
+    chooser.shuffle(shuffled)
+    for alike in shuffled:
+        chooser.shuffle(alike)
+    return [cell for alike in shuffled for cell in alike]

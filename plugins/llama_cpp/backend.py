@@ -18,6 +18,7 @@ from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
+from .counters import count
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -303,13 +304,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
-        import llama_cpp
-
-        from .counters import taken
-
         parallel = None if self._parallel is None else self._parallel.context
-        held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
-        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
+        return count([context for context in (self._context, parallel) if context is not None])
 
     def close(self) -> None:
         """Free context and model."""
