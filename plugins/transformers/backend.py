@@ -55,7 +55,11 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[TransformersOptions]) -> Preflight:
-        """Claim exactness for unquantised weights in float32."""
+        """Claim exactness for unquantised weights in float32; refuse several rows where the cache holds one."""
+        workload, cache = cell.workload, cell.options.cache
+        if cache != "dynamic" and (workload.batch_size > 1 or workload.is_stream):
+            what = "batch_size" if workload.batch_size > 1 else " and ".join(workload.loads()) or "trace"
+            return Preflight(errors=(f"cache = {cache!r} holds one row: {what} needs cache = 'dynamic'",))
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
         dtype = cell.options.dtype
