@@ -18,8 +18,8 @@ EDITED = "core"
 REPORTING = decoder("reporting").replace("forwards=1)", "forwards=1, restarts=3)")
 CHECKING = decoder("checking").replace(
     "    def load(",
-    "    @classmethod\n    def check(cls, model, options, workload):\n"
-    "        return [f'asked for {workload.beams} beams']\n\n    def load(",
+    "    @classmethod\n    def preflight(cls, cell):\n        from decodebench import Preflight\n\n"
+    "        return Preflight(notes=(f'asked for {cell.workload.beams} beams',))\n\n    def load(",
 )
 RUN = ("run", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 4, "--rounds", 1, "--json")
 
