@@ -39,11 +39,10 @@ M = TypeVar("M", bound=Record)
 
 def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> Launch:
     """Return what a launcher is given to run a job; see ``Launch``."""
-    threads = job.options.get("n_threads") or job.default_threads
     return Launch(
         job=job.model_dump_json(),
         device=job.device,
-        threads=threads if isinstance(threads, int) else None,
+        threads=job.n_threads or job.default_threads,
         timeout_s=timeout_s,
         engine_text=engine_text,
     )
