@@ -14,9 +14,8 @@ from ... import defaults
 from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
-from ..sdk.sizes import Size
+from ..sdk.sizes import Duration, Share, Size
 from .output import json_option, options
-from .quantities import Duration, Share
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 

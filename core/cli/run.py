@@ -61,9 +61,13 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
         _show_matrix(found, flags["as_json"])
         return None
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
-    budget = Budget(flags["budget"])
-    how = {"fresh": not flags["resume"], "budget": budget, "when_busy": when_busy(flags)}
-    return found.run(flags["output"], **how, progress=progress)
+    return found.run(
+        flags["output"],
+        fresh=not flags["resume"],
+        budget=Budget(flags["budget"]),
+        when_busy=when_busy(flags),
+        progress=progress,
+    )
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:
