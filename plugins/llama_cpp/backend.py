@@ -15,6 +15,7 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.formats import QUANTISATIONS
+from ...core.sdk.gguf.preparation import check_gguf
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
 _SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
+
+
+_ROUNDED = ("gemma3", "gemma2", "gemma")
 
 
 class LlamaCppBackend(Backend[LlamaCppOptions]):
@@ -58,8 +62,12 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[LlamaCppOptions]) -> Preflight:
-        """Claim exactness where neither weights nor keys and values nor attention are rounded."""
-        return Preflight(inexact=_why_inexact(cell.quantisation, cell.options))
+        """Refuse what cannot be converted; claim exactness where neither weights nor what is computed are rounded."""
+        arch = check_gguf(cell.model, cell.quantisation)
+        inexact = _why_inexact(cell.quantisation, cell.options)
+        if inexact is None and arch in _ROUNDED:
+            inexact = "llama.cpp takes GELU from a table of 16-bit floats"
+        return Preflight(inexact=inexact)
 
     @classmethod
     def prepare(

@@ -13,7 +13,7 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.hugging_face import context_length, count_weights, open_model
+from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
@@ -53,10 +53,11 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[TransformersOptions]) -> Preflight:
-        """Claim exactness for unquantised weights in float32."""
+        """Refuse what transformers has no class for; claim exactness for unquantised weights in float32."""
+        refuse_unknown(cell.model)
+        dtype = cell.options.dtype
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
-        dtype = cell.options.dtype
         return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
     @classmethod
