@@ -82,6 +82,12 @@ class Progress:
         """Say that a model is being converted, quantised or compiled."""
         self._bars.show(f"preparing {label}")
 
+    def probing(self, label: str) -> None:
+        """Say that a cell is asked one batch, to see how long it takes."""
+        self._bars.show(f"trying {label}")
+        if not self._is_live:
+            self.say(f"trying {label}")
+
     def round_begins(self, label: str, index: int, samples: int = 0, timeout_s: float | None = None) -> None:
         """A round starts, or goes on after others of its block.
 

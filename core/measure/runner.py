@@ -245,7 +245,7 @@ class Runner:
         shortage = self._shortage(cell, prepared)
         if shortage is not None:
             return Outcome("skipped", shortage), time.monotonic() - start, None
-        job = self._job(cell, "measure", prepared.model)
+        job = self.measure_job(cell)
         listener, engine_text = Listener(log, self.progress), beside(log.path, ".engine.txt")
         try:
             outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
@@ -305,6 +305,10 @@ class Runner:
             workload=cell.workload,
             seed=self.plan.seed,
         )
+
+    def measure_job(self, cell: Cell) -> Job:
+        """Return the job of a round of a cell whose model is prepared."""
+        return self._job(cell, "measure", self.prepared(cell).model)
 
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
         """Return the job that scores the last id of each continuation with the cell's backend."""

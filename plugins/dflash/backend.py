@@ -11,9 +11,8 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.batches import check_prompts
 from ...core.sdk.packages import probe_packages, torch_fix
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
-from ...core.sdk.torch_scoring import score_tensor
 from .candidates import clamped_options
 from .check import check_cell
 from .inert import inert_options

@@ -14,9 +14,8 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.sdk.batches import only_request
 from ...core.sdk.packages import probe_packages, torch_fix
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
-from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, check_cell, inert_options, needs_draft
 from .console import line
 from .draft_length import DraftLength

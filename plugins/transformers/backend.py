@@ -12,9 +12,8 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import context_length, count_weights, open_model
 from ...core.sdk.packages import probe_packages, torch_fix
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
-from ...core.sdk.torch_scoring import score_tensor
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
