@@ -12,20 +12,28 @@ if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
     from .core.api.experiment import Experiment, WhenBusy, run
+    from .core.api.launchers import run_here
+    from .core.api.plugins import user_table
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
     from .core.contract.analysis import Analysis, AnalysisTable, Section
-    from .core.contract.backend import Availability, Backend, BackendOptions
+    from .core.contract.backend import Backend
     from .core.contract.command import Command
     from .core.contract.exporter import Exporter
     from .core.contract.figure import Figure
     from .core.contract.finding import Doubt, FindingCheck
-    from .core.contract.generation import Request, Scores, Step
+    from .core.contract.generation import Generated, Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
+    from .core.contract.launcher import Launch, Launcher, Outcome
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
+    from .core.contract.options import BackendOptions
+    from .core.contract.preflight import PlannedCell, Preflight
+    from .core.contract.requirements import Availability, Requires
+    from .core.contract.residence import RunningServer
+    from .core.contract.stream import RequestSource
     from .core.contract.sweep import Sweep, SweepCells
     from .core.contract.task import Likelihood, Score, Task, TaskSample
     from .core.errors import (
@@ -41,19 +49,23 @@ if TYPE_CHECKING:
     )
     from .core.files import write_whole
     from .core.foreign_text import csv_cell, own_path_part, printable
+    from .core.records.engine_counters import EngineCounters
 
 _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
     "api.experiment": "Experiment WhenBusy run",
+    "api.launchers": "run_here",
+    "api.plugins": "user_table",
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
-    "contract.backend": "Availability Backend BackendOptions",
-    "contract.generation": "Request Scores Step",
+    "contract.backend": "Backend",
+    "contract.generation": "Generated Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
     "contract.command": "Command",
+    "records.engine_counters": "EngineCounters",
     "errors": (
         "BackendError BusyError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError "
         "unknown_name"
@@ -64,8 +76,14 @@ _HOME = {
     "contract.figure": "Figure",
     "contract.finding": "Doubt FindingCheck",
     "contract.hookspecs": "API_VERSION hookimpl",
+    "contract.launcher": "Launch Launcher Outcome",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
+    "contract.options": "BackendOptions",
+    "contract.preflight": "PlannedCell Preflight",
+    "contract.requirements": "Availability Requires",
+    "contract.residence": "RunningServer",
+    "contract.stream": "RequestSource",
     "contract.sweep": "Sweep SweepCells",
     "contract.task": "Likelihood Score Task TaskSample",
 }
@@ -84,10 +102,14 @@ __all__ = [
     "Comparison",
     "DecodebenchError",
     "Doubt",
+    "EngineCounters",
     "Experiment",
     "Exporter",
     "Figure",
     "FindingCheck",
+    "Generated",
+    "Launch",
+    "Launcher",
     "Likelihood",
     "LogParser",
     "ModelCache",
@@ -96,12 +118,18 @@ __all__ = [
     "ModelSource",
     "OpenBackend",
     "OutOfMemoryError",
+    "Outcome",
+    "PlannedCell",
     "PluginError",
+    "Preflight",
     "PreparedModel",
     "Quantisation",
     "Request",
+    "Requires",
+    "RequestSource",
     "ResolvedModel",
     "Results",
+    "RunningServer",
     "SampleError",
     "Score",
     "Scores",
@@ -123,7 +151,9 @@ __all__ = [
     "own_path_part",
     "printable",
     "run",
+    "run_here",
     "unknown_name",
+    "user_table",
     "write_whole",
 ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from .errors import ModelError
 from .files import whole_folder
 from .foreign_text import path_part
 
@@ -58,7 +59,7 @@ class ModelCache:
         self.root = root or default_root()
         self.notices: list[str] = []
 
-    def entry(self, label: str, *key: str, build: Callable[[Path], None]) -> Path:
+    def entry(self, label: str, *key: str, build: Callable[[Path], None], peak_bytes: int = 0) -> Path:
         """Return the folder for ``key``, built now unless it is there with the content that it was built with.
 
         Two processes that ask for one key at once build it once: the second waits for the first. A key has one entry,
@@ -68,6 +69,10 @@ class ModelCache:
             label: readable start of the folder's name, e.g. ``"gguf-tiny-target-q8_0"``.
             key: everything the content depends on: content hash, converter version, engine version, ...
             build: fills the empty folder that it is given; on an exception nothing is kept.
+            peak_bytes: about how much disk that takes at its most.
+
+        Raises:
+            ModelError: the disk has no room for it; says how much it takes.
         """
         digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:16]
         found = self._find(digest)
@@ -82,11 +87,21 @@ class ModelCache:
                     return _used(found)
                 self.notices.append(f"prepared model {found.name} is made again: {damage}")
                 shutil.rmtree(found)
+            self._check_room(label, peak_bytes)
             final = self.root / f"{path_part(label)}-{digest}"
             with whole_folder(final, scratch=self.root / f".{digest}.part") as scratch:
                 build(scratch)
                 _write_checksums(scratch)
         return final
+
+    def _check_room(self, label: str, peak_bytes: int) -> None:
+        free = shutil.disk_usage(self.root).free
+        if peak_bytes > free:
+            raise ModelError(
+                f"{label} takes about {peak_bytes / 2**30:.2f} GiB of disk while it is made, and {self.root} has "
+                f"{free / 2**30:.2f} GiB free: delete prepared models (decodebench cache --prune), or name another "
+                "folder in DECODEBENCH_CACHE"
+            )
 
     def _find(self, digest: str) -> Path | None:
         """Return the entry of a key, whatever its label was."""

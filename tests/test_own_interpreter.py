@@ -16,11 +16,9 @@ from .plugin_folder import distribution, wheel, wheels_of_installed
 SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--rounds", 1, "--max-new-tokens", 6]
 
 ALIEN = """
-from importlib.metadata import version
-
 from pydantic import Field
 
-from decodebench import Availability, Backend, BackendOptions, ModelFacts, Quantisation, Step, UsageError, hookimpl
+from decodebench import Backend, BackendOptions, ModelFacts, Preflight, Quantisation, Requires, Step, hookimpl
 
 
 class Options(BackendOptions):
@@ -29,14 +27,10 @@ class Options(BackendOptions):
     several: tuple[int, ...] = Field((1, 2), description="a list")
 
 
-class Alien(Backend):
+class Alien(Backend[Options]):
     name, summary, kind = "alien", "repeats the last token with an engine", "autoregressive"
     first_step_is_prefill = True
-    Options = Options
-
-    @classmethod
-    def probe(cls):
-        return Availability(True, version=version("enginelib"))
+    requires = Requires(("enginelib",), fix="pip install enginelib")
 
     @classmethod
     def quantisations(cls):
@@ -48,14 +42,13 @@ class Alien(Backend):
         return (f"engine:{enginelib.VERSION}", "cpu")
 
     @classmethod
-    def check(cls, model, options, workload):
-        if options.n == 3:
-            raise UsageError(f"n = 3 does not go with {model.name}")
-        return ["n will be 2"] if options.n == 4 else []
-
-    @classmethod
-    def inert_options(cls, options, *, is_scoring=False):
-        return {"idle": "with n = 1"} if options.n == 1 else {}
+    def preflight(cls, cell):
+        n = cell.options.n
+        return Preflight(
+            errors=(f"n = 3 does not go with {cell.model.name}",) if n == 3 else (),
+            notes=("n will be 2",) if n == 4 else (),
+            inert={"idle": "with n = 1"} if n == 1 else {},
+        )
 
     def load(self, model, device, options):
         import enginelib

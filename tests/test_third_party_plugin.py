@@ -96,7 +96,7 @@ def test_bad_plugins_are_listed_with_their_reason_and_break_nothing(environment,
         why, _, place = reasons["broken"].rpartition(" ")
         assert why == "ModuleNotFoundError: No module named 'an_engine_that_is_not_installed'"
         assert place.endswith("decodebench_broken.py:3)")
-        assert reasons["future"] == "asks for plugin API >=3, this decodebench offers 2.0"
+        assert reasons["future"] == "asks for plugin API >=4, this decodebench offers 3.0"
         assert reasons["misspelt"].startswith(
             "unknown hook 'decodebench_backend'; did you mean 'decodebench_backends'?"
         )

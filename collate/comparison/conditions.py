@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ...core.records.conditions import setting_of
-from ...core.records.schema import Sampling
+from ...core.records.schema import THREADS, Sampling
 from ...core.records.workload import Workload
 from .observations import Cell, Row
 
 _FIELDS = ("task_version", "seed", "hostname", "cpu_model", "device")
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
-_THREADS = ("n_threads", "threads", "num_threads")
+_THREADS = (THREADS, "threads", "num_threads")
 _MOST_NAMED = 2
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ... import defaults
 from ...core.records.cell_names import TEMPLATE
 from ...core.records.conditions import setting_of
 from ...core.records.store import Store
@@ -30,13 +31,22 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}", "", "[workload]"]
-    settings = _workload(store, first) | {"template_args": _template_args(cells.values())}
-    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], {})]
+    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}"]
+    if first["launcher"] not in (None, defaults.LAUNCHER):
+        lines.append(f"launcher = {_value(first['launcher'])}")
+    lines += ["", "[workload]"]
+    swept = {
+        name: list(dict.fromkeys(_options(run).get(name) for run in reversed(runs)))
+        for name, setting in Workload.settings().items()
+        if setting.is_swept
+    }
+    settings = _workload(store, first) | swept | {"template_args": _template_args(cells.values())}
+    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], [None], {})]
     for run in sorted(cells.values(), key=lambda run: run["cell_index"] or 0):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
-        options = {key: value for key, value in _options(run).items() if not key.startswith(TEMPLATE)}
+        own = _options(run)
+        options = {key: own[key] for key in own if not key.startswith(TEMPLATE) and key not in swept}
         if options:
             lines.append(f"options = {_value(options)}")
     return "\n".join(lines) + "\n"

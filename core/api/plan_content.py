@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from ..contract.backend import Backend
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
+from ..measure.models.formats import named_formats
 from ..measure.plan import Plan, load_toml
 from ..records.workload import Workload
 
@@ -20,6 +21,7 @@ PlanSource = Plan | Mapping[str, Any] | str | Path
 
 SPAN = ("backends", "quantisations", "devices", "options")
 WORKLOAD = tuple(Workload.model_fields)
+_TELLING = {"task", "prompt_tokens", "prompt_lengths", "trace"}  # where prompts come from
 PLAN = tuple(name for name in Plan.model_fields if name not in ("workload", "cells"))
 
 
@@ -64,23 +66,39 @@ class Span:
         for name, backend in chosen.items():
             spec: dict[str, Any] = {"backend": name, "options": options[name]}
             if self.quantisations:
-                spec["quantisation"] = self._quantisations(backend, chosen.values())
-                if not spec["quantisation"]:
+                spec["quantisation"] = self._quantisations(backend, chosen)
+                if spec["quantisation"] == []:
                     continue
             if self.devices:
                 spec["device"] = list(self.devices)
             specs.append(spec)
         return specs
 
-    def _quantisations(self, backend: type[Backend], chosen: Iterable[type[Backend]]) -> list[str]:
-        everywhere = {q.name for other in chosen for q in other.quantisations()}
-        offered = {q.name for q in backend.quantisations()}
-        for name in self.quantisations:
-            if name not in everywhere:
+    def _quantisations(self, backend: type[Backend], chosen: Mapping[str, type[Backend]]) -> list[str] | None:
+        """Return what was asked for this backend alone (``BACKEND:FORMAT``), else what was asked for all and it has.
+
+        None: what was asked for concerns other backends alone.
+        """
+        asked = [_owned(text) for text in self.quantisations]
+        everywhere = {name for other in chosen.values() for name in named_formats(other)}
+        offered = named_formats(backend)
+        for owner, name in asked:
+            if owner is not None and owner not in chosen:
+                raise unknown_name("backend in -q", owner, chosen)
+            if owner is None and name not in everywhere:
                 raise unknown_name("quantisation", name, everywhere)
-            if name not in offered:
-                self.left_out.append(f"backend {backend.name!r} has no quantisation {name!r}: left out")
-        return [name for name in self.quantisations if name in offered]
+        if own := [name for owner, name in asked if owner == backend.name]:
+            return own
+        of_all = [name for owner, name in asked if owner is None]
+        missing = (name for name in of_all if name not in offered)
+        self.left_out += (f"backend {backend.name!r} has no quantisation {name!r}: left out" for name in missing)
+        return [name for name in of_all if name in offered] if of_all else None
+
+
+def _owned(text: str) -> tuple[str | None, str]:
+    """Split ``BACKEND:FORMAT``; without a backend the format is for all."""
+    owner, colon, name = text.partition(":")
+    return (owner, name) if colon else (None, text)
 
 
 def plan_content(
@@ -130,7 +148,7 @@ def _content_of(plan: PlanSource | None) -> dict[str, Any]:
 def _choose_task(workload: dict[str, Any], registry: Registry, notes: list[str]) -> None:
     """Where no workload is named, take the task that the first model declares for itself, and say so."""
     source = registry.models.get(next(iter(_listed(workload.get("model") or ())), ""))
-    if source is not None and source.task and "task" not in workload and "prompt_tokens" not in workload:
+    if source is not None and source.task and not _TELLING & workload.keys():
         workload["task"] = source.task
         notes.append(f"no workload is named: {source.name} comes with the task {source.task}")
 

@@ -97,8 +97,9 @@ def quantisations_for(backend: type[Backend]) -> list[str]:
 
 
 def _nearest(offered: Sequence[Quantisation], bits: float) -> Quantisation | None:
-    near = [q for q in offered if max(q.bits_per_weight / bits, bits / q.bits_per_weight) <= _NEAR]
-    return min(near, key=lambda q: abs(q.bits_per_weight - bits), default=None)
+    known = [(q.bits_per_weight, q) for q in offered if q.bits_per_weight is not None]
+    near = [(own, q) for own, q in known if max(own / bits, bits / own) <= _NEAR]
+    return min(near, key=lambda pair: abs(pair[0] - bits), default=(0.0, None))[1]
 
 
 def missing_backends(registry: Registry) -> Iterable[str]:

@@ -90,7 +90,7 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
     registry = installed_plugins()
     chosen = [registry.backend(name) for name in names] or list(registry.backends.values())
     formats = [(quantisation, backend) for backend in chosen for quantisation in backend.quantisations()]
-    formats.sort(key=lambda pair: (-pair[0].bits_per_weight, pair[1].name, pair[0].name))
+    formats.sort(key=lambda pair: (-(pair[0].bits_per_weight or 0), pair[1].name, pair[0].name))
     found = [
         {
             "bits_per_weight": quantisation.bits_per_weight,
@@ -103,7 +103,10 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [[f"{q.bits_per_weight:.2f}", q.name, backend.name, q.summary] for q, backend in formats]
+    rows = [
+        ["n/a" if q.bits_per_weight is None else f"{q.bits_per_weight:.2f}", q.name, backend.name, q.summary]
+        for q, backend in formats
+    ]
     print_table(["bits/weight", "format", "backend", "what is quantised"], rows, empty="no backend offers any")
 
 

@@ -30,7 +30,12 @@ set_option = click.option(
 matrix_options = options(
     click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; repeatable."),
     click.option(
-        "-q", "--quantisation", "quantisations", multiple=True, metavar="NAME", help="Weight format; repeatable."
+        "-q",
+        "--quantisation",
+        "quantisations",
+        multiple=True,
+        metavar="[BACKEND:]NAME",
+        help="Weight format, a backend's own or fp32, bf16, 8bit, 4bit; repeatable.",
     ),
     device_option,
     set_option,
@@ -40,6 +45,7 @@ run_options = options(
     click.option(
         "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
     ),
+    click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
     click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
     click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
     click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),

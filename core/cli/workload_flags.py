@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 from annotated_types import Ge, Gt, Le
@@ -30,7 +30,9 @@ def workload_options(*only: str) -> Decorator:
 
 def is_mapping(name: str) -> bool:
     """Whether a setting has values by name, which its flag takes as ``NAME=V1,V2``."""
-    return name in Workload.model_fields and get_origin(_kind(Workload.model_fields[name])) is dict
+    if name not in Workload.model_fields or Workload.settings()[name].is_text:
+        return False
+    return get_origin(_kind(Workload.model_fields[name])) is dict
 
 
 def flag_of(name: str) -> str:
@@ -42,7 +44,9 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     kind, text = _kind(field), field.description or name
     about = text[0].upper() + text[1:]
     given: dict[str, Any] = {}
-    if kind is bool:
+    if setting.is_text:
+        given = {"metavar": setting.metavar or "TEXT"}
+    elif kind is bool:
         given = {"is_flag": True}
     elif kind is str:
         given = {"metavar": setting.metavar or "TEXT"}
@@ -55,15 +59,21 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
 
 
 def _kind(field: FieldInfo) -> Any:  # noqa: ANN401 - annotations have no common type
-    """Return a field's type without None."""
-    if get_origin(field.annotation) in (types.UnionType, Union):
-        return next(part for part in get_args(field.annotation) if part is not type(None))
-    return field.annotation
+    """Return a field's type without None and what is said of it."""
+    kind = field.annotation
+    if get_origin(kind) in (types.UnionType, Union):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _range(kind: type[int] | type[float], field: FieldInfo) -> click.IntRange | click.FloatRange:
-    low = next((one for one in field.metadata if isinstance(one, Ge | Gt)), None)
-    high = next((one.le for one in field.metadata if isinstance(one, Le)), None)
-    least: Any = None if low is None else low.ge if isinstance(low, Ge) else low.gt
-    made = click.IntRange if kind is int else click.FloatRange
-    return made(least, high, min_open=isinstance(low, Gt))
+    limits: dict[str, Any] = {}
+    for one in field.metadata:
+        match one:
+            case Ge(ge):
+                limits["min"] = ge
+            case Gt(gt):
+                limits |= {"min": gt, "min_open": True}
+            case Le(le):
+                limits["max"] = le
+    return click.IntRange(**limits) if kind is int else click.FloatRange(**limits)

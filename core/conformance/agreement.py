@@ -49,11 +49,11 @@ def _score_fault(ids: Sequence[int], line: Line) -> str | None:
 
 @check(
     "Compare number formats, rotary base and scaling, norms, biases and tied weights with the reference's; or let "
-    "why_inexact say why the tokens may differ."
+    "Preflight.inexact say why the tokens may differ."
 )
 def tokens_match_the_reference(subject: Subject) -> str:
-    """Where `why_inexact` claims exactness, greedy tokens are those of the reference backend with the same weights, but
-    for ties that rounding decides.
+    """Where `Preflight.inexact` claims exactness, greedy tokens are those of the reference backend with the same
+    weights, but for ties that rounding decides.
     """
     reference = subject.reference
     if reference is None:
@@ -80,7 +80,7 @@ def _claiming(subject: Subject) -> Subject:
     """Return the subject in a weight format in which it claims exactness: the one asked for, else the first."""
     own = subject.cell.quantisation
     offered = [own, *(one.name for one in subject.backend.quantisations() if one.name != own)]
-    reasons = {name: subject.backend.why_inexact(name, subject.cell.options) for name in offered}
+    reasons = {name: subject.preflight(quantisation=name).inexact for name in offered}
     exact = next((name for name, why in reasons.items() if why is None), None)
     if exact is None:
         raise NotApplicable(f"it claims no exactness, for {own} since {reasons[own]}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from ..contract.backend import BackendOptions
+from ..contract.backend import Backend
+from ..contract.options import BackendOptions
 from ..errors import UsageError
 from ..host.validation import validate_options
 from .check import check
@@ -60,18 +61,26 @@ def _refuse_foreign(deed: str, modules: Mapping[str, str]) -> None:
     "Say available=True only where load can be expected to work; otherwise give reason and the command that mends it."
 )
 def probe_is_honest(subject: Subject) -> str:
-    """An available backend gives its version and loads a model; an unavailable one gives the reason and the fix."""
+    """An available backend loads a model and gives its version, where something has to be installed for it; an
+    unavailable one gives the reason and the fix.
+    """
     told = subject.declarations["availability"]
     if not told["available"]:
         missing = [name for name in ("reason", "fix") if not told[name]]
         if missing:
             raise Broken(f"probe() says that the backend is not available and gives no {' and no '.join(missing)}")
         return f"not available here: {told['reason']}"
-    if not isinstance(told["version"], str) or not told["version"].strip():
+    is_silent = told["version"] is None and _states_no_requirement(subject.backend)
+    if not is_silent and (not isinstance(told["version"], str) or not told["version"].strip()):
         raise Broken(f"probe() says that the backend is available and gives the version {told['version']!r}")
     if subject.loading_fault:
         raise Broken(f"probe() says that the backend is available, but {subject.loading_fault}")
-    return str(told["version"])
+    return told["version"] or "nothing has to be installed for it"
+
+
+def _states_no_requirement(backend: type[Backend]) -> bool:
+    """Whether it leaves the answer to the contract, and names nothing that must be installed."""
+    return backend.requires is None and backend.probe.__func__ is Backend.probe.__func__  # type: ignore[attr-defined]
 
 
 @check("Derive Options from BackendOptions, leave its model_config alone, give every field a type and a description.")
@@ -119,10 +128,10 @@ def _refuses(subject: Subject, name: str, value: object) -> bool:
     return False
 
 
-@check("Use the option, remove it, or name it in inert_options where another value silences it.")
+@check("Use the option, remove it, or name it in Preflight.inert where another value silences it.")
 def options_are_used(subject: Subject) -> str:
-    """Every option is read in check, prepare, load, generate or score, unless inert_options names it; handing all of
-    them on at once (model_dump) counts as reading all.
+    """Every option is read in preflight, prepare, load, generate or score, unless `Preflight.inert` names it; handing
+    all of them on at once (model_dump) counts as reading all.
     """
     if not subject.backend.Options.model_fields:
         raise NotApplicable("it has no options")
@@ -130,6 +139,6 @@ def options_are_used(subject: Subject) -> str:
     host_reads = {subject.backend.companion_option}
     unread = set(subject.backend.Options.model_fields) - set(found["read"]) - set(found["inert"]) - host_reads
     if unread:
-        raise Broken(f"never read, and not named in inert_options: {', '.join(sorted(unread))}")
+        raise Broken(f"never read, and not named in Preflight.inert: {', '.join(sorted(unread))}")
     inert = f"; inert here: {', '.join(found['inert'])}" if found["inert"] else ""
     return f"{len(found['read'])} read{inert}"

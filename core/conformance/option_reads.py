@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from ..contract.backend import BackendOptions
+from ..contract.options import BackendOptions
 
 O = TypeVar("O", bound=BackendOptions)  # noqa: E741
 

@@ -12,7 +12,9 @@ from pydantic import JsonValue
 from ... import defaults
 from ..cache import ModelCache
 from ..contract.backend import Backend, Kind
+from ..contract.launcher import Outcome
 from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
+from ..contract.preflight import PlannedCell, Preflight
 from ..errors import BackendError, UsageError
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -20,7 +22,7 @@ from ..isolation.plugins import all_plugins
 from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, Outcome, run_worker
+from ..measure.launcher import WORKER, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model
@@ -138,10 +140,15 @@ class Subject:
     def refusal_of(self, **workload: Any) -> str | None:  # noqa: ANN401 - fields of Workload
         """Return why the backend refuses a workload with these options; None where it takes it."""
         try:
-            self.backend.check(self.cell.model, self.cell.options, Workload(**workload))
+            return next(iter(self.preflight(workload=Workload(**workload)).errors), None)
         except UsageError as error:
             return str(error)
-        return None
+
+    def preflight(self, **changes: Any) -> Preflight:  # noqa: ANN401 - fields of PlannedCell
+        """Return what the backend says of its cell before anything is measured, with changes."""
+        cell = self.cell
+        planned = PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, Workload())
+        return self.backend.preflight(replace(planned, **changes))
 
     def generating(self, question: Generating) -> Sequence[Line]:
         """Ask a question of a loaded model, in a process that answers the others too; each is asked once.
@@ -180,8 +187,8 @@ class Subject:
         """
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
         workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
-        work = {"prompts": prompts, "workload": workload}
-        lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
+        prepared = PreparedJob.of(self.prepared)
+        lines = self._run(self._job("measure", prepared=prepared, prompts=prompts, workload=workload))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
         found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]

@@ -1,74 +1,59 @@
 """The contract between the host and a decoder backend.
 
-A backend is one class. The host creates one instance in a fresh process, calls ``load`` once, ``generate`` once
-per batch, ``close`` at the end, and takes every timestamp itself. A module that defines a backend imports its
-engine only inside ``devices``, ``prepare``, ``load`` and what follows ``load``: never at import time.
+A backend is one class. The host creates one instance in a fresh process, calls ``load`` and ``warmup`` once,
+``generate`` once per batch, ``close`` at the end, and takes every timestamp itself. A module that defines a backend
+imports its engine only inside ``devices``, ``prepare``, ``load`` and what follows ``load``: never at import time.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
-
-from .generation import Request, Scores, Step
+from ..records.engine_counters import EngineCounters
+from .generation import Generated, Request, Scores, Step
 from .model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from .options import BackendOptions, O
+from .preflight import PlannedCell, Preflight
+from .requirements import Availability, Requires
+from .residence import Residence, RunningServer
+from .stream import RequestSource
 
 if TYPE_CHECKING:
     from ..cache import ModelCache
-    from ..records.workload import Workload
 
 Kind = Literal["autoregressive", "speculative", "diffusion"]
-Capability = Literal["score", "score-top-k", "sampling", "tokenizer"]
+Capability = Literal["score", "score-top-k", "sampling", "tokenizer", "continuous"]
 
 
-class BackendOptions(BaseModel):
-    """Base of a backend's options: typed, described, validated before anything loads, sweepable by name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def inert_in_scoring(options: BackendOptions, read: Collection[str]) -> dict[str, str]:
-    """Return every option but those that ``score`` reads, with the reason: what ``inert_options`` says in scoring."""
-    others = (name for name in type(options).model_fields if name not in read)
-    return dict.fromkeys(others, "where choices are scored: nothing is generated, and scoring does not read it")
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether a backend can run here; built without importing its engine.
-
-    Attributes:
-        available: whether ``load`` can be expected to work.
-        version: the engine's version, from package metadata.
-        reason: why it is not available, one sentence.
-        fix: the exact command that makes it available.
-    """
-
-    available: bool
-    version: str | None = None
-    reason: str | None = None
-    fix: str | None = None
-
-
-class Backend(ABC):
+class Backend(ABC, Generic[O]):
     """One inference engine or decoder. Sub-classes state the class variables and implement what is abstract.
+
+    ``class MyBackend(Backend[MyOptions])`` says what its options are: every method gets them typed and validated
+    (``O`` below).
 
     Attributes:
         name: what users type, e.g. ``"my-engine"``.
         summary: one line for listings.
         kind: how it decodes.
         supports: what it can do besides generating greedily.
-        max_batch_size: most requests that ``generate`` takes at once.
+        residence: where the engine runs; by it the host knows whose memory and load time it measures.
+        max_batch_size: most requests that ``generate`` takes at once, and ``stream`` where it is declared.
         first_step_is_prefill: whether the first step of a row holds the prefill and one token and nothing more (allows
             prefill rates).
         is_reference: whether other backends with the same weights are held against this one where nothing else is said.
         companion_option: name of the option that names a second model, such as a draft; the host resolves it into
             ``companions``.
-        Options: its options, a sub-class with a pydantic field for each: default, limits, description.
+        threads_option: name of the option that says with how many CPU threads the engine computes; where it is None or
+            there is no such option, the host decides, for all engines of an experiment alike.
+        score_options: names of the options that ``score`` depends on, by way of ``load`` too; the others have no effect
+            where a task's choices are scored. None: all.
+        requires: distributions that must be installed; None: none but the plugin's own.
+        checks: name of a module with checks of the author's own, made with ``decodebench.testing.check``; the
+            conformance kit runs them after its own.
+        Options: its options, a sub-class of ``BackendOptions`` with a pydantic field for each: default, limits,
+            description. Taken from ``Backend[...]`` where it is not stated.
     """
 
     name: ClassVar[str]
@@ -79,16 +64,33 @@ class Backend(ABC):
     first_step_is_prefill: ClassVar[bool] = False
     is_reference: ClassVar[bool] = False
     companion_option: ClassVar[str | None] = None
+    threads_option: ClassVar[str | None] = None
+    score_options: ClassVar[frozenset[str] | None] = None
+    requires: ClassVar[Requires | None] = None
+    checks: ClassVar[str | None] = None
+    residence: ClassVar[Residence] = "in-process"
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     colour: ClassVar[str | None] = None
     """In figures, as ``#rrggbb``, with a contrast of at least 3 on white and on black; None: by the name's hash."""
     marker: ClassVar[str | None] = None
     """In figures, one of ``o s D ^ v P X``; None: by the name's hash."""
 
+    server: RunningServer | None = None
+    """The server that answers. The host sets it before ``load`` to what ``start_server`` returned, in this process or
+    another; a remote backend sets it in ``load``."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 - those of other bases
+        super().__init_subclass__(**keywords)
+        if "Options" not in cls.__dict__ and (stated := _options_stated(cls)) is not None:
+            cls.Options = stated
+
     @classmethod
-    @abstractmethod
     def probe(cls) -> Availability:
-        """Say whether the engine is installed; reads package metadata, imports no engine, takes milliseconds."""
+        """Say whether the engine is installed; reads package metadata, imports no engine, takes milliseconds.
+
+        The default looks ``requires`` up. Override it for what package metadata cannot tell, such as a compiler.
+        """
+        return Availability(True) if cls.requires is None else cls.requires.availability()
 
     @classmethod
     @abstractmethod
@@ -101,43 +103,17 @@ class Backend(ABC):
         return ("cpu",)
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+    def preflight(cls, cell: PlannedCell[O]) -> Preflight:
         """Look at a cell before anything is measured; reads configuration files, imports no engine.
 
-        Returns:
-            What will be done in another way than was asked for, one sentence each, such as a value that is clamped.
-
         Raises:
-            UsageError: options that cannot go together with this model or with this workload.
-            ModelError: a model, or its companion, cannot be used; names the file, the field and its value.
+            ModelError: the model, or its companion, cannot be used; names the file, the field and its value.
         """
-        return ()
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Return the options that have no effect, each with the reason, such as ``"with ..."``.
-
-        The host warns about one that was changed from its default, and refuses a matrix that varies nothing else.
-
-        Args:
-            options: of one cell.
-            is_scoring: nothing is generated, texts are scored by their log-probability: what only ``generate`` reads
-                has no effect.
-        """
-        return {}
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Say why greedy tokens may differ from those of the reference backend with the same unquantised weights.
-
-        None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the backend
-        to it.
-        """
-        return "it makes no such claim"
+        return Preflight()
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: O, cache: ModelCache
     ) -> PreparedModel:
         """Convert, quantise or compile once; results live in ``cache`` by content hash.
 
@@ -155,14 +131,34 @@ class Backend(ABC):
             quantisation=quantisation,
         )
 
+    def start_server(self, model: PreparedModel, device: str, options: O) -> RunningServer:
+        """Start the server with its model and return once it answers; only called where it is an ``owned-server``.
+
+        ``close`` of the same instance ends it with all its children. Another instance, in another process, may
+        ``load`` and generate with it meanwhile: a server outlives rounds unless the user asks for fresh ones.
+
+        Raises:
+            ModelError: the model cannot be served.
+            BackendError: the server ended or did not answer in time; gives its last output.
+        """
+        raise NotImplementedError(f"backend {self.name!r} declares an owned server and has no start_server")
+
     @abstractmethod
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: O) -> ModelFacts:
         """Bring the model into memory, ready to generate.
 
         Raises:
             ModelError: the files are not what this backend can load.
             OutOfMemoryError: host or device memory does not suffice.
         """
+
+    def warmup(self) -> Mapping[str, str]:
+        """Compile and capture what the first generation would; called once after ``load`` and timed apart from it.
+
+        Returns:
+            What only now is decided of ``ModelFacts.settings``.
+        """
+        return {}
 
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
@@ -172,9 +168,22 @@ class Backend(ABC):
         after its stop token or ``max_new_tokens``. Closing the iterator early leaves a usable backend.
         """
 
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Generate for requests as they become due; only called when ``supports`` holds ``"continuous"``.
+
+        Rows are as in ``generate``: each from an empty cache, its first step ends its prefill, and it ends after its
+        stop token, ``max_new_tokens`` or a step that says ``finish`` or ``failure``. A row that ends makes room for
+        the next request at once. The iterator ends when ``source.ended`` and no row runs.
+
+        Args:
+            source: is polled for requests, by the rules that it states.
+            max_in_flight: most rows that may run together, at most ``max_batch_size``.
+        """
+        raise NotImplementedError(f"backend {self.name!r} does not declare 'continuous'")
+
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence; only called when ``supports`` holds ``"score"`` (``"score-top-k"`` for top_k > 0)."""
-        raise PermissionError(f"backend {self.name!r} does not declare 'score'")
+        raise NotImplementedError(f"backend {self.name!r} does not declare 'score'")
 
     def score_continuations(
         self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
@@ -209,23 +218,37 @@ class Backend(ABC):
             adds_special: whether begin and end token come as the model's tokenizer adds them; a rendered chat has its
                 own.
         """
-        raise PermissionError(f"backend {self.name!r} does not declare 'tokenizer'")
+        raise NotImplementedError(f"backend {self.name!r} does not declare 'tokenizer'")
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn the ids of a text into the text, special tokens left out: the inverse of ``encode``."""
-        raise PermissionError(f"backend {self.name!r} does not declare 'tokenizer'")
+        raise NotImplementedError(f"backend {self.name!r} does not declare 'tokenizer'")
 
-    def counters(self) -> Mapping[str, float]:
-        """Return the engine's own figures since the last call (such as its perf counters), units in the names."""
-        return {}
+    def counters(self) -> EngineCounters:
+        """Return what the engine has counted since the last call; called between batches, never inside one."""
+        return EngineCounters()
 
-    def classic_log(self) -> str:
-        """Return what happened since the last call in the log format that the engine's own tools are known for.
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Word what was generated in the log format that the engine's own tools are known for.
 
-        It is kept beside the raw log as ``.txt``. Called between samples, never inside one; empty where there is no
-        such format.
+        It is kept beside the raw log as ``.txt``. Called after a batch that did not fail; empty where there is no such
+        format.
+
+        Args:
+            batch: what the batch committed, with the host's times; a backend need not keep its steps for it.
         """
         return ""
 
-    def close(self) -> None:  # noqa: B027 - nothing to free is a valid answer
+    def close(self) -> None:
         """Free the model's memory. Called once; nothing is called after it."""
+
+
+def _options_stated(backend: type[Backend]) -> type[BackendOptions] | None:
+    """Return the options that ``class MyBackend(Backend[MyOptions])`` names; None where it names none."""
+    for base in backend.__dict__.get("__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, Backend):
+            (named,) = get_args(base)
+            if isinstance(named, type) and issubclass(named, BackendOptions):
+                return named
+    return None

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from .exporter import Exporter
     from .figure import Figure
     from .finding import FindingCheck
+    from .launcher import Launcher
     from .log_parser import LogParser
     from .model_source import ModelSource
     from .sweep import Sweep
     from .task import Task
 
 PROJECT = "decodebench"
-API_VERSION = "2.0"
-"""Version of this contract; a plugin may state ``decodebench_api = ">=2,<3"`` at module level."""
+API_VERSION = "3.0"
+"""Version of this contract; a plugin may state ``decodebench_api = ">=3,<4"`` at module level."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -79,3 +80,8 @@ def decodebench_analyses() -> Sequence[Analysis]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_commands() -> Sequence[Command]:  # type: ignore[empty-body]
     """Return further sub-commands of ``decodebench``."""
+
+
+@hookspec
+def decodebench_launchers() -> Sequence[type[Launcher]]:  # type: ignore[empty-body]
+    """Return launcher classes, which run workers on this machine or elsewhere."""

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+Container = Literal["safetensors", "gguf", "mlc"]
+"""How a model is stored: a Hugging Face folder, GGUF files, or a folder in MLC's format."""
+
+CommonFormat = Literal["fp32", "bf16", "8bit", "4bit"]
+"""Names of weight formats that mean nearly the same with every backend."""
+
+
+FLOAT_FORMATS: Mapping[CommonFormat, Mapping[str, JsonValue]] = {
+    "fp32": {"dtype": "float32"},
+    "bf16": {"dtype": "bfloat16"},
+}
+"""What ``Quantisation.common`` is where a backend leaves weights as they are, in the format of its option ``dtype``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +30,19 @@ class Quantisation:
     Attributes:
         name: the backend's name for it, e.g. ``"q4_k_m"``.
         bits_per_weight: nominal bits per quantised weight, scales included; formats of different engines are
-            comparable by it.
+            comparable by it. None: nobody says, as of a remote server.
         summary: what is quantised and how, one line.
+        reads: containers from which ``prepare`` makes it; the host turns a GGUF model into a Hugging Face folder where
+            only that is named.
+        common: common names that mean this format, each with the options that it needs besides, such as
+            ``{"bf16": {"dtype": "bfloat16"}}``.
     """
 
     name: str
-    bits_per_weight: float
+    bits_per_weight: float | None
     summary: str
+    reads: Sequence[Container] = ("safetensors",)
+    common: Mapping[CommonFormat, Mapping[str, JsonValue]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +55,9 @@ class ResolvedModel:
         content_hash: SHA-256 over names and contents of the files that define the model, hex.
         architecture: ``architectures[0]`` of ``config.json``; None where there is no such file.
         companions: the model that the cell's backend uses besides, by the backend's name (``{"dflash": ...}``).
+        container: how it is stored.
+        stored_format: weight format of a GGUF model, e.g. ``"q4_1"``; None for other containers.
+        notes: what a reader of results must know of its weights, such as ``"weights from q4_1"``.
     """
 
     name: str
@@ -40,6 +65,9 @@ class ResolvedModel:
     content_hash: str
     architecture: str | None = None
     companions: Mapping[str, ResolvedModel] = field(default_factory=dict)
+    container: Container = "safetensors"
+    stored_format: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +97,28 @@ class PreparedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the engine says of the model that it has loaded.
+    """What the engine says of the model that it has loaded; None is what it does not say.
 
     Attributes:
         parameters: number of parameters, tied ones counted once.
         weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
-        context_length: longest sequence in tokens.
-        vocabulary_size: rows of the output layer.
+        context_length: longest sequence in tokens; prompts are not checked against an unknown one.
+        vocabulary_size: rows of the output layer; random prompts need it, or a tokenizer that says it.
         stop_token_ids: ids that end a generation besides those that the model's files name.
-        settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
+        n_threads: CPU threads that the engine computes with; None: unknown, or it has no say in them.
+        settings: what else the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
         read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
             from, such as an input embedding that is not the output layer too, and but idle experts.
         kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
             not read every position, as with a sliding window.
     """
 
-    parameters: int
-    weight_bytes: int
-    context_length: int
-    vocabulary_size: int
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    context_length: int | None = None
+    vocabulary_size: int | None = None
     stop_token_ids: tuple[int, ...] = ()
+    n_threads: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     read_weight_bytes: int | None = None
     kv_bytes_per_token: int | None = None

@@ -23,11 +23,19 @@ _TYPES = {
     "decodebench_findings": ("finding", "FindingCheck", False),
     "decodebench_analyses": ("analysis", "Analysis", False),
     "decodebench_commands": ("command", "Command", False),
+    "decodebench_launchers": ("launcher", "Launcher", True),
 }
 _STATED = {
     "decodebench_backends": ("summary", "kind"),
     "decodebench_tasks": ("version", "summary"),
+    "decodebench_launchers": ("summary",),
 }
+_GONE = {
+    "check": "write preflight(cell), with errors and notes",
+    "inert_options": "give Preflight.inert in preflight(cell)",
+    "why_inexact": "give Preflight.inexact in preflight(cell)",
+}
+"""Methods of a backend that earlier versions of the plugin API had: nobody would call them."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
 
 
@@ -82,20 +90,32 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
 
 
 def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
-    from ..contract.backend import BackendOptions
     from ..contract.look import fault_of
     from ..contract.model import Quantisation
 
-    options = backend.Options
-    if not (isinstance(options, type) and issubclass(options, BackendOptions)):
-        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
-    if backend.companion_option is not None and backend.companion_option not in options.model_fields:
-        raise PluginError(f"{backend.__name__}.companion_option names no option: {backend.companion_option!r}")
+    _check_options(backend)
     if fault := fault_of(backend.colour, backend.marker):
         raise PluginError(f"{backend.__name__}: {fault}")
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")
     for entry in formats:
-        if not (math.isfinite(entry.bits_per_weight) and entry.bits_per_weight > 0):
+        bits = entry.bits_per_weight
+        if bits is not None and not (math.isfinite(bits) and bits > 0):
             raise PluginError(f"{backend.__name__}: quantisation {entry.name!r} has {entry.bits_per_weight} bits")
+
+
+def _check_options(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
+    from ..contract.options import BackendOptions
+
+    for name, instead in _GONE.items():
+        if isinstance(inspect.getattr_static(backend, name, None), classmethod):
+            raise PluginError(f"{backend.__name__}.{name} is of an earlier plugin API: {instead}")
+    options = backend.Options
+    if not (isinstance(options, type) and issubclass(options, BackendOptions)):
+        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
+    stated = {"companion_option": [backend.companion_option], "threads_option": [backend.threads_option]}
+    for attribute, names in (*stated.items(), ("score_options", backend.score_options or ())):
+        for name in names:
+            if name is not None and name not in options.model_fields:
+                raise PluginError(f"{backend.__name__}.{attribute} names no option: {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..contract.model import PreparedModel, ResolvedModel
+from ..contract.model import Container, PreparedModel, ResolvedModel
 from ..records.schema import Record
 
 
@@ -17,6 +17,9 @@ class ModelJob(Record):
     content_hash: str
     architecture: str | None
     companions: dict[str, ModelJob] = {}
+    container: Container = "safetensors"
+    stored_format: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: ResolvedModel) -> ModelJob:
@@ -28,12 +31,24 @@ class ModelJob(Record):
             content_hash=model.content_hash,
             architecture=model.architecture,
             companions=companions,
+            container=model.container,
+            stored_format=model.stored_format,
+            notes=model.notes,
         )
 
     def unpack(self) -> ResolvedModel:
         """Return the model."""
         companions = {name: other.unpack() for name, other in self.companions.items()}
-        return ResolvedModel(self.name, self.path, self.content_hash, self.architecture, companions)
+        return ResolvedModel(
+            self.name,
+            self.path,
+            self.content_hash,
+            self.architecture,
+            companions,
+            container=self.container,
+            stored_format=self.stored_format,
+            notes=self.notes,
+        )
 
 
 class PreparedJob(Record):

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
+from ..contract.options import BackendOptions
 from ..errors import UsageError
 
 

@@ -12,13 +12,14 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, get_origin
 
 from ..contract import hookspecs
 from ..contract.backend import Backend
+from ..contract.preflight import PlannedCell
 from ..errors import DecodebenchError, described
 from ..host.availability import availability
 from ..host.packed_models import ModelJob
@@ -109,6 +110,9 @@ _STATED = (
     "first_step_is_prefill",
     "is_reference",
     "companion_option",
+    "threads_option",
+    "score_options",
+    "residence",
     "colour",
     "marker",
 )
@@ -123,22 +127,13 @@ def _options(content: _Content) -> dict[str, Any]:
     return dumped
 
 
-def _inert(content: _Content) -> dict[str, str]:
-    backend = _backend(content)
-    options = validate_options(backend, content["options"])
-    return dict(backend.inert_options(options, is_scoring=content["is_scoring"]))
-
-
-def _check(content: _Content) -> list[str]:
+def _preflight(content: _Content) -> dict[str, Any]:
     backend = _backend(content)
     model = ModelJob.model_validate(content["model"]).unpack()
     options = validate_options(backend, content["options"])
-    return list(backend.check(model, options, Workload.model_validate(content["workload"])))
-
-
-def _inexact(content: _Content) -> str | None:
-    backend = _backend(content)
-    return backend.why_inexact(content["quantisation"], validate_options(backend, content["options"]))
+    workload = Workload.model_validate(content["workload"])
+    found = backend.preflight(PlannedCell(model, content["quantisation"], content["device"], options, workload))
+    return {**asdict(replace(found, inert={})), "inert": dict(found.inert)}
 
 
 def _revision(content: _Content) -> str | None:
@@ -149,9 +144,7 @@ _ANSWERS: Mapping[str, Callable[[_Content], Any]] = {
     "plugins": _plugins,
     "describe": _describe,
     "options": _options,
-    "inert": _inert,
-    "check": _check,
-    "inexact": _inexact,
+    "preflight": _preflight,
     "revision": _revision,
 }
 

@@ -16,14 +16,16 @@ from typing import Any, ClassVar, NoReturn
 from pydantic import Field, create_model, model_validator
 
 from ..cache import default_root
-from ..contract.backend import Availability, Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.generation import Request
 from ..contract.hookspecs import API_VERSION, hookimpl
-from ..contract.model import PreparedModel, Quantisation, ResolvedModel
+from ..contract.model import PreparedModel, Quantisation
+from ..contract.options import BackendOptions
+from ..contract.preflight import PlannedCell, Preflight
+from ..contract.requirements import Availability
 from ..errors import DecodebenchError, PluginError
 from ..files import write_whole
 from ..host.packed_models import ModelJob
-from ..records.workload import Workload
 from .interpreter import Interpreter, interpreter_at
 
 Description = Mapping[str, Any]
@@ -42,7 +44,7 @@ class RemoteOptions(BackendOptions):
         return cls.interpreter.ask("options", backend=cls.backend, options=values) if values else values
 
 
-class RemoteBackend(Backend):
+class RemoteBackend(Backend[BackendOptions]):
     """Stands in the host for a backend of another interpreter; workers load the real one."""
 
     interpreter: ClassVar[Interpreter]
@@ -61,27 +63,18 @@ class RemoteBackend(Backend):
         return [Quantisation(**entry) for entry in cls.description["quantisations"]]
 
     @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+    def preflight(cls, cell: PlannedCell[BackendOptions]) -> Preflight:
         """Ask it."""
-        about = {"model": ModelJob.of(model).model_dump(mode="json"), "workload": workload.model_dump(mode="json")}
-        found: list[str] = cls._ask("check", options=options.model_dump(mode="json"), **about)
-        return found
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Ask it."""
-        found: dict[str, str] = cls._ask("inert", options=options.model_dump(mode="json"), is_scoring=is_scoring)
-        return found
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Ask it."""
-        found: str | None = cls._ask("inexact", quantisation=quantisation, options=options.model_dump(mode="json"))
-        return found
-
-    @classmethod
-    def _ask(cls, question: str, **content: Any) -> Any:  # noqa: ANN401 - JSON
-        return cls.interpreter.ask(question, backend=cls.real_name, **content)
+        found = cls.interpreter.ask(
+            "preflight",
+            backend=cls.real_name,
+            model=ModelJob.of(cell.model).model_dump(mode="json"),
+            quantisation=cell.quantisation,
+            device=cell.device,
+            options=cell.options.model_dump(mode="json"),
+            workload=cell.workload.model_dump(mode="json"),
+        )
+        return Preflight(tuple(found["errors"]), tuple(found["notes"]), found["inert"], found["inexact"])
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> NoReturn:
         """Refuse: only a worker in its own interpreter loads it."""
@@ -147,7 +140,8 @@ def _time_of(path: str) -> int | None:
 
 def _made(interpreter: Interpreter, description: Description) -> type[RemoteBackend]:
     states = dict(description["states"])
-    states["supports"] = frozenset(states["supports"])
+    for name in ("supports", "score_options"):
+        states[name] = None if states[name] is None else frozenset(states[name])
     name = states["name"]
     content = {
         **states,

@@ -14,15 +14,19 @@ from typing import Any, get_origin
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.model import ResolvedModel
+from ..contract.options import BackendOptions
+from ..contract.preflight import PlannedCell, Preflight
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
-from ..sdk.models import resolve
-from .plan import CellSpec, Plan
+from ..sdk.logs.runs import UNKNOWN
+from .models.containers import Models
+from .models.formats import choose_formats
+from .plan import CellSpec, Plan, scores_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +61,23 @@ class Cell:
     @property
     def changed_options(self) -> tuple[str, ...]:
         """Names of the options that differ from their defaults, arguments of the chat template last."""
-        return (*self.options.model_dump(mode="json", exclude_defaults=True), *self._named_template_args)
+        return (*self.options.model_dump(mode="json", exclude_defaults=True), *self._swept)
 
     @property
     def expanded_options(self) -> dict[str, JsonValue]:
         """Every option with its value, as JSON, and the arguments of the chat template: they are swept alike."""
-        return {**self.options.model_dump(mode="json"), **self._named_template_args}
+        return {**self.options.model_dump(mode="json"), **self._swept}
 
     @property
-    def _named_template_args(self) -> dict[str, JsonValue]:
-        return {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
+    def n_threads(self) -> int | None:
+        """The CPU threads that the backend's option says; None where it says none, or there is no such option."""
+        name = self.backend.threads_option
+        return None if name is None else getattr(self.options, name)
+
+    @property
+    def _swept(self) -> dict[str, JsonValue]:
+        arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
+        return {**arguments, **self.workload.loads()}
 
     @property
     def traits(self) -> CellTraits:
@@ -80,12 +91,12 @@ def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
     where = {"device": cell.device, "quantisation": cell.quantisation}
     what = {"backend": cell.backend.name, "options": cell.options.model_dump(mode="json")}
-    return {**registry.place(cell.backend.name), **what, **where}
+    return {**registry.place(cell.backend.name), **what, **where, "n_threads": cell.n_threads}
 
 
 def takes_default_threads(cell: Cell) -> bool:
     """Whether the cell's engine computes on the CPU and was not told with how many threads."""
-    return cell.device.startswith("cpu") and cell.expanded_options.get("n_threads") is None
+    return cell.device.startswith("cpu") and cell.n_threads is None
 
 
 @dataclass(frozen=True)
@@ -134,45 +145,39 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
         ModelError: a model cannot be found.
     """
+    is_scoring = scores_choices(plan, registry)
     workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
-    models: dict[str, ResolvedModel] = {}
+    models = Models(registry.models, cache)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
         _check_batch(backend, plan.workload)
+        if not is_scoring:
+            _check_load(backend, plan.workload)
+        plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
         for name in names:
-            if name not in models:
-                models[name] = resolve(name, registry.models, cache)
-            for cell in _cells_of(spec, backend, models[name], workloads, registry, cache):
+            for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
                 cells.setdefault(cell.id, cell)
-    is_scoring = scores_choices(plan, registry)
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
-    _refuse_idle_sweeps(list(cells.values()), is_scoring)
+    checked = [(cell, preflight(cell, is_scoring)) for cell in cells.values()]
+    _refuse_idle_sweeps(checked)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
-    return Matrix(list(cells.values()), [*notes, *_notes(cells.values(), is_scoring)])
+    return Matrix(list(cells.values()), [*notes, *_notes(checked)])
 
 
 def _workloads(workload: Workload) -> Iterator[Workload]:
-    """Yield the workload for every combination of the listed values of its template's arguments."""
+    """Yield the workload for every combination of its loads and of the listed values of its template's arguments."""
     swept = workload.template_args
     for name, value in swept.items():
         if value == []:
             raise UsageError(f"template argument {name}: an empty list sweeps nothing")
     values = [value if isinstance(value, list) else [value] for value in swept.values()]
     for combination in itertools.product(*values):
-        yield workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))})
-
-
-def scores_choices(plan: Plan, registry: Registry) -> bool:
-    """Whether the plan's task gives choices to score instead of prompts to continue."""
-    if plan.workload.task is None:
-        return False
-    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
-    return first is not None and bool(first.choices)
+        yield from workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))}).cells()
 
 
 def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
@@ -189,6 +194,9 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
             )
 
 
+_ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does not read it"
+
+
 def _generation_only(workload: Workload) -> Iterator[str]:
     """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
     for name, value in workload.idle_in_scoring.items():
@@ -196,11 +204,27 @@ def _generation_only(workload: Workload) -> Iterator[str]:
         yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
 
 
-def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
+def preflight(cell: Cell, is_scoring: bool) -> Preflight:
+    """Let a backend look at one of its cells; in scoring, what only ``generate`` depends on has no effect.
+
+    Raises:
+        UsageError: the backend refuses the cell.
+    """
+    backend = cell.backend
+    found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, cell.workload))
+    if found.errors:
+        raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors))
+    if not is_scoring or backend.score_options is None:
+        return found
+    idle = (name for name in backend.Options.model_fields if name not in backend.score_options)
+    return replace(found, inert=dict.fromkeys(idle, _ONLY_SCORED))
+
+
+def _refuse_idle_sweeps(checked: Iterable[tuple[Cell, Preflight]]) -> None:
     """Refuse two cells that differ in nothing but options that have no effect in either."""
     seen: dict[str, Cell] = {}
-    for cell in cells:
-        inert = cell.backend.inert_options(cell.options, is_scoring=is_scoring)
+    for cell, found in checked:
+        inert = found.inert
         effective = {name: value for name, value in cell.expanded_options.items() if name not in inert}
         key = repr((cell.backend.name, cell.model.name, cell.quantisation, cell.device, sorted(effective.items())))
         twin = seen.setdefault(key, cell)
@@ -212,18 +236,18 @@ def _refuse_idle_sweeps(cells: Sequence[Cell], is_scoring: bool) -> None:
             )
 
 
-def _notes(cells: Iterable[Cell], is_scoring: bool) -> list[str]:
-    """Let every backend check its cells; return what it has to say, each sentence once."""
+def _notes(checked: Iterable[tuple[Cell, Preflight]]) -> list[str]:
+    """Return what the backends have to say of their cells, each sentence once."""
     notes = (
         f"{cell.backend.name}: {note}"
-        for cell in cells
-        for note in (*_inert_notes(cell, is_scoring), *cell.backend.check(cell.model, cell.options, cell.workload))
+        for cell, found in checked
+        for note in (*_inert_notes(cell, found.inert), *found.notes)
     )
     return list(dict.fromkeys(notes))
 
 
-def _inert_notes(cell: Cell, is_scoring: bool) -> Iterator[str]:
-    for name, why in cell.backend.inert_options(cell.options, is_scoring=is_scoring).items():
+def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
+    for name, why in inert.items():
         if name in cell.changed_options:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 
@@ -237,23 +261,33 @@ def _check_batch(backend: type[Backend], workload: Workload) -> None:
         raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
 
 
+def _check_load(backend: type[Backend], workload: Workload) -> None:
+    if workload.is_stream and "continuous" not in backend.supports:
+        raise UsageError(
+            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
+            "begin with a request while others run"
+        )
+    most = max(workload.concurrency, default=1)
+    if most > backend.max_batch_size:
+        raise UsageError(f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}")
+
+
 def _cells_of(
     spec: CellSpec,
     backend: type[Backend],
     model: ResolvedModel,
     workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]],
-    registry: Registry,
-    cache: ModelCache,
+    models: Models,
+    plugin: str,
 ) -> Iterator[Cell]:
-    offered = [q.name for q in backend.quantisations()]
-    chosen = spec.quantisation or offered[:1]
-    for name in chosen:
-        if name not in offered:
-            raise unknown_name(f"quantisation of backend {backend.name!r}", name, offered)
-    plugin = registry.provider("decodebench_backends", backend.name).name
-    for options in _swept(backend, spec.options):
-        paired = with_companion(backend, model, options, registry, cache)
-        for quantisation, device, (workload, asked) in itertools.product(chosen, spec.device, workloads):
+    formats = choose_formats(backend, model, spec.quantisation)
+    is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
+    devices = [UNKNOWN] if is_elsewhere else spec.device
+    for given, chosen in itertools.product(_swept(backend, spec.options), formats):
+        options = validate_options(backend, chosen.with_options(backend, given))
+        paired = models.readable(models.with_companion(backend, model, options), backend, chosen.quantisation)
+        quantisation = chosen.quantisation.name
+        for device, (workload, asked) in itertools.product(devices, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -266,23 +300,11 @@ def _cells_of(
             yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
 
 
-def with_companion(
-    backend: type[Backend], model: ResolvedModel, options: BackendOptions, registry: Registry, cache: ModelCache
-) -> ResolvedModel:
-    """Return ``model`` with the one companion that ``backend`` uses: its option's, else the named model's own."""
-    if backend.companion_option is None:
-        return model
-    source = registry.models.get(model.name)
-    own = source.companions.get(backend.name) if source else None
-    name = getattr(options, backend.companion_option) or own
-    return model if name is None else replace(model, companions={backend.name: resolve(name, registry.models, cache)})
-
-
-def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[BackendOptions]:
-    """Yield validated options for every combination of the listed values."""
+def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[dict[str, JsonValue]]:
+    """Yield every combination of the listed values of options."""
     dimensions = [_values_of(backend, name, value) for name, value in options.items()]
     for combination in itertools.product(*dimensions):
-        yield validate_options(backend, dict(zip(options, combination, strict=True)))
+        yield dict(zip(options, combination, strict=True))
 
 
 def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:

@@ -72,10 +72,10 @@ def encode_choices(prompt: PromptJob, text: str, codec: Codec, *, is_rendered: b
     ]
 
 
-def check_room(pairs: Sequence[Pair], context_length: int, sample_id: str) -> None:
-    """Refuse a problem that is longer than the model's context."""
+def check_room(pairs: Sequence[Pair], context_length: int | None, sample_id: str) -> None:
+    """Refuse a problem that is longer than the model's context, where that is known."""
     longest = max((len(pair) for pair in pairs), default=0)
-    if longest > context_length:
+    if context_length is not None and longest > context_length:
         raise ModelError(
             f"{sample_id}: prompt and choice have {longest} tokens; the model's context holds {context_length}"
         )

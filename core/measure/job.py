@@ -23,6 +23,12 @@ class PromptJob(Record):
     contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
+    max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the workload's")
+    answer_like: str | None = Field(None, description="no more tokens than this text has, where the limit allows them")
+    due_s: float | None = Field(None, ge=0, description="when it is to be sent, from the load's start on")
+    after: int | None = Field(
+        None, ge=0, description="it waits for the end of this one: index among its kind, warm-up or measured"
+    )
 
 
 class ContinuationJob(Record):
@@ -33,10 +39,26 @@ class ContinuationJob(Record):
     text: str | None = Field(None, description="what follows the prompt, instead of ids; for `evaluate` only")
 
 
+class ServerJob(Record):
+    """A server that runs already, started by another worker for several rounds.
+
+    Times are those of ``time.perf_counter_ns``, which all processes of a machine share.
+    """
+
+    id: str = Field(description="of this life of the server")
+    url: str
+    pid: int | None
+    command: tuple[str, ...]
+    version: str | None
+    started_ns: int
+    ready_ns: int
+    is_new: bool = Field(False, description="no round has asked it yet, so that its start counts as this round's load")
+
+
 class Job(Record):
     """Everything a worker needs for one action."""
 
-    action: Literal["prepare", "measure", "devices", "score", "evaluate", "serve"]
+    action: Literal["prepare", "measure", "devices", "score", "evaluate", "serve", "host"]
     plugin: str = Field(description="name or address of the plugin to load")
     plugin_file: Path | None = Field(None, description="the file that is the plugin, where it is not installed")
     python: Path | None = Field(None, description="interpreter of the worker; None: the host's own")
@@ -48,6 +70,8 @@ class Job(Record):
     prepared: PreparedJob | None = None
     cache_root: Path | None = None
     memory_limit_bytes: int | None = None
+    server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads by the backend's option; None: the default")
     default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
     # measure
     prompts: tuple[PromptJob, ...] = ()

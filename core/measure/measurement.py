@@ -5,18 +5,17 @@ Nothing is sent inside a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ..contract.generation import Request, Step
+from ..contract.generation import Generated, Request, Step
 from ..errors import BackendError, ModelError, SampleError
+from ..records.step_figures import FIGURES
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
+from .rows import Row, answer_of, finish_of, tokens_of
 from .session import Prompt, Session
-from .timed_loop import Batch, Row, answer_of
-
-_STEP_FIELDS = [one.name for one in fields(Step) if one.name not in ("token_ids", "row", "positions", "trace")]
 
 
 def measure_all(session: Session) -> None:
@@ -51,65 +50,103 @@ def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]
             yield chosen[start : start + size]
 
 
-def _about(prompt: Prompt, index: int, batch: int) -> dict[str, Any]:
+def about(session: Session, prompt: Prompt, index: int, batch: int) -> dict[str, Any]:
+    """Return what a log says of a sample before it is measured.
+
+    Args:
+        session: measures it.
+        prompt: of the sample.
+        index: within the round.
+        batch: index of what it is generated in.
+    """
     identity = {"index": index, "sample_id": prompt.job.sample_id, "is_warmup": prompt.job.is_warmup}
-    return {**identity, "prompt": prompt.text, "batch": batch}
+    limit = session.limit(prompt)
+    own_limit = {} if prompt.pairs or limit == session.workload.token_limit else {"token_limit": limit}
+    return {**identity, "prompt": prompt.text, "batch": batch, **own_limit}
 
 
 def _measure_choices(session: Session, prompt: Prompt, index: int) -> list[str]:
     """Score the choices of one problem and send it; return why it came to nothing, if it did."""
     pairs = prompt.pairs
-    about = _about(prompt, index, index)
+    facts = about(session, prompt, index, index)
     session.wire.wait_until_read()
     try:
         scored = score_choices(session.backend, pairs)
-        about |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
+        facts |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
     except SampleError as error:
-        about |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
-        session.wire.send("sample", {**about, "status": "failed", "reason": str(error)})
+        facts |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
+        session.wire.send("sample", {**facts, "status": "failed", "reason": str(error)})
         return [str(error)]
-    session.wire.send("sample", {**about, "engine": session.engine_figures()})
+    session.wire.send("sample", {**facts, "engine": session.engine_figures()})
     return []
 
 
 def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, number: int) -> list[str]:
     """Generate one batch and send its samples; return why they came to nothing, if they did."""
-    requests = [session.request(prompt.ids, first + row) for row, prompt in enumerate(prompts)]
-    about = [_about(prompt, first + row, number) for row, prompt in enumerate(prompts)]
-    for one, request in zip(about, requests, strict=True):
-        if request.max_new_tokens < session.workload.token_limit:
-            one["token_limit"] = request.max_new_tokens
+    requests = [replace(session.request(prompt, first + row), row=row) for row, prompt in enumerate(prompts)]
+    facts = [about(session, prompt, first + row, number) for row, prompt in enumerate(prompts)]
     session.wire.wait_until_read()
     try:
         batch = session.generate(requests, session.workload.stop)
     except SampleError as error:
-        failed = {"output_tokens": 0, "status": "failed", "reason": str(error)}
-        for one, request in zip(about, requests, strict=True):
-            session.wire.send("sample", {**one, **_prompt_of(request), **failed})
+        for one, request in zip(facts, requests, strict=True):
+            send_failed(session, one, request, str(error))
         return [str(error)] * len(prompts)
     engine = session.engine_figures()
-    for one, request, row in zip(about, requests, batch.rows, strict=True):
-        _send(session, {**one, "engine": engine}, request, batch, row)
-    return []
+    times = {"start_s": (batch.start_ns - session.started_ns) / 1e9, "batch_s": batch.wall_ns / 1e9}
+    for one, request, row in zip(facts, requests, batch.rows, strict=True):
+        if row.failure is None:
+            send_row(session, {**one, **times, "engine": engine}, request, row)
+        else:
+            send_failed(session, {**one, **times}, request, row.failure)
+    session.send_classic_log(list(generated(requests, batch.rows, first)))
+    return [row.failure for row in batch.rows if row.failure is not None]
+
+
+def generated(requests: Sequence[Request], rows: Sequence[Row], first: int) -> Iterator[Generated]:
+    """Yield what each request came to, but for those that failed.
+
+    Args:
+        requests: what was asked.
+        rows: what was answered, by times since the start.
+        first: how many requests came before them in this process.
+    """
+    for number, (request, row) in enumerate(zip(requests, rows, strict=True), first + 1):
+        if row.failure is None and row.steps:
+            yield Generated(number, request, [step for _, step in row.steps], row.steps[-1][0] / 1e9)
 
 
 def _prompt_of(request: Request) -> dict[str, Any]:
     return {"prompt_tokens": len(request.prompt_ids), "prompt_hash": ids_hash(request.prompt_ids)}
 
 
-def _send(session: Session, about: dict[str, Any], request: Request, batch: Batch, row: Row) -> None:
-    """Send one sample and its steps."""
+def send_failed(session: Session, facts: Mapping[str, Any], request: Request, reason: str) -> None:
+    """Send a sample that came to nothing."""
+    failed = {"output_tokens": 0, "status": "failed", "reason": reason}
+    session.wire.send("sample", {**facts, **_prompt_of(request), **failed})
+
+
+def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: Row) -> None:
+    """Send one sample and its steps.
+
+    Args:
+        session: what measured it.
+        facts: what else is known of the sample.
+        request: what was asked.
+        row: what was answered, by times since the sample's start.
+    """
     ids, decode = row.ids, session.codec.decode_behind
+    figures = row.steps[-1][1].figures
     sample = {
-        **about,
+        **facts,
         **_prompt_of(request),
-        "output_tokens": len(ids),
+        "output_tokens": sum(map(tokens_of, (step for _, step in row.steps))),
         "output_ids": ids,
         "text": answer_of(request, row, decode),
-        "finish": "stop-string" if row.is_cut else "stop" if request.is_stop(ids[-1]) else "length",
-        "start_s": (batch.start_ns - session.started_ns) / 1e9,
+        "finish": finish_of(request, row),
         "duration_s": row.steps[-1][0] / 1e9,
-        "batch_s": batch.wall_ns / 1e9,
+        **({"engine": {**facts.get("engine", {}), **figures}} if figures else {}),
+        **({"extra": {"retokenised": True}} if row.is_retokenised else {}),
     }
     session.wire.send("sample", sample)
     visible = [[token for token in step.token_ids if token not in session.stop_ids] for _, step in row.steps]
@@ -118,14 +155,14 @@ def _send(session: Session, about: dict[str, Any], request: Request, batch: Batc
     before = 0
     for number, ((now, step), piece) in enumerate(zip(row.steps, texts, strict=True)):
         times = {"t_s": now / 1e9, "step_s": (now - before) / 1e9}
-        content = {"tokens": len(step.token_ids), "token_ids": list(step.token_ids), "text": piece}
-        session.wire.send("step", {"sample": about["index"], "index": number, **times, **content, **_extras(step)})
+        content = {"tokens": tokens_of(step), "token_ids": list(step.token_ids), "text": piece}
+        session.wire.send("step", {"sample": facts["index"], "index": number, **times, **content, **_extras(step)})
         before = now
 
 
 def _extras(step: Step) -> dict[str, Any]:
     """Return what a backend set of a step besides its tokens."""
-    extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
+    extras = {name: value for name in FIGURES if (value := getattr(step, name)) is not None}
     if step.positions is not None:
         extras["positions"] = list(step.positions)
     if step.trace is not None:
@@ -148,13 +185,15 @@ def evaluate_all(session: Session) -> None:
 
     Raises:
         ModelError: a sequence is longer than the model's context.
+        BackendError: the size of the vocabulary is unknown.
     """
-    job, size = session.job, session.facts.vocabulary_size
+    job, size, held = session.job, session.facts.vocabulary_size, session.facts.context_length
+    if size is None:
+        raise BackendError("it does not say how large its vocabulary is, which comparing distributions needs")
     top_k = size if job.top_k and size <= job.whole_vocabulary_up_to else job.top_k
     for index, continuation in enumerate(job.continuations):
         ids, start = session.encode_continued(continuation)
-        if len(ids) > session.facts.context_length:
-            held = session.facts.context_length
+        if held is not None and len(ids) > held:
             raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
         wanted = top_k if continuation.text is None else 0
         (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache, sweep
+from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
 from ..errors import BackendError, DecodebenchError
 from ..foreign_text import path_part
@@ -29,17 +31,17 @@ from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads, workload_identity
 from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, stored_threads, writable
 from .job import ContinuationJob, Job
-from .launcher import Outcome, request, run_worker
+from .launcher import launch_of, launcher_of, request
 from .machine.condition import look
 from .machine.cpu_load import CpuWatch
-from .machine.device_monitor import DeviceMonitor
+from .machine.device_monitor import ELSEWHERE, DeviceMonitor
 from .machine.environment import capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head
+from .round_log import Listener, Round, RoundLog, beside, head, peak_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -96,6 +98,9 @@ class Runner:
         cache: prepared models.
         output: the output folder.
         progress: told what happens; shows it.
+
+    Raises:
+        UsageError: the plan's launcher is unknown, or cannot be used here.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Runner:
         self.plan, self.matrix, self.registry = plan, matrix, registry
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
+        self.launcher: Launcher = launcher_of(plan.launcher, registry)()
         self._prepared: dict[str, _Prepared] = {}
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
@@ -143,6 +149,12 @@ class Runner:
 
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
         """Look at the machine before anything is measured, and decide how many threads engines get."""
+        if not self.launcher.is_here:
+            self._environment = self.launcher.environment()
+            stored = stored_threads(self.output, experiment, self._environment.hostname)
+            self._threads = stored or self._environment.cores_used
+            self._environment = self._environment.model_copy(update={"default_threads": self._threads})
+            return
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
         machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
@@ -198,11 +210,11 @@ class Runner:
 
     def _prepare(self, cell: Cell) -> _Prepared:
         available = availability(cell.backend)
-        if not available.available:
+        if self.launcher.is_here and not available.available:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
         self.progress.preparing(self.matrix.labels[cell.id])
         try:
-            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s)
+            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s, self.launcher.run)
         except BackendError as error:
             return _Prepared(None, None, f"cannot prepare the model: {error}")
         finally:
@@ -216,17 +228,24 @@ class Runner:
         prepared = self.prepared(cell)
         assert self._environment is not None
         place = self.matrix.cells.index(cell)
-        now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
+        now = Round(
+            str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds, type(self.launcher)
+        )
         log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
         with log:
             log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
             watch = CpuWatch()
-            with DeviceMonitor(cell.device) as monitor:
-                outcome, wall_s, device_peak = self._execute(log, cell, prepared)
-            end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": outcome.peak_rss_bytes, "other_cpus": watch.other_cpus(), **monitor.figures()}
-            if device_peak is not None:  # the engine's own count leaves other processes out
-                end["peak_device_bytes"] = device_peak
+            listener = Listener(log, self.progress)
+            with DeviceMonitor(cell.device if self.launcher.is_here else ELSEWHERE) as monitor:
+                outcome, wall_s = self._execute(log, listener, cell, prepared)
+            end: dict[str, JsonValue] = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
+            end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), **monitor.figures()}
+            if self.launcher.is_here:
+                end["other_cpus"] = watch.other_cpus()
+            if listener.sessions:
+                end["sessions"] = [session.model_dump(mode="json") for session in listener.sessions]
+            if listener.device_peak_bytes is not None:  # the engine's own count leaves other processes out
+                end["peak_device_bytes"] = listener.device_peak_bytes
             try:
                 log.add("end", end)
             except LineError as error:
@@ -238,17 +257,17 @@ class Runner:
             raise KeyboardInterrupt
         return outcome, beside(log.path, ".engine.txt")
 
-    def _execute(self, log: RoundLog, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float, int | None]:
+    def _execute(self, log: RoundLog, listener: Listener, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float]:
         start = time.monotonic()
         if prepared.reason is not None:
-            return Outcome("failed", prepared.reason), time.monotonic() - start, None
+            return Outcome("failed", prepared.reason), time.monotonic() - start
         shortage = self._shortage(cell, prepared)
         if shortage is not None:
-            return Outcome("skipped", shortage), time.monotonic() - start, None
+            return Outcome("skipped", shortage), time.monotonic() - start
         job = self.measure_job(cell)
-        listener, engine_text = Listener(log, self.progress), beside(log.path, ".engine.txt")
+        engine_text = beside(log.path, ".engine.txt")
         try:
-            outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
+            outcome = self.run_job(job, listener.take, engine_text)
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user")
         wall_s = time.monotonic() - start
@@ -261,7 +280,7 @@ class Runner:
         except DecodebenchError as error:
             if outcome.status == "ok":
                 outcome = Outcome("failed", f"answers were not scored: {error}")
-        return outcome, wall_s, listener.device_peak_bytes
+        return outcome, wall_s
 
     def _score(self, log: RoundLog, listener: Listener) -> None:
         """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
@@ -278,7 +297,8 @@ class Runner:
         needed = int(weights * defaults.MEMORY_HEADROOM)
         memory = psutil.virtual_memory().available
         limit = self.plan.memory_limit_bytes
-        if cell.device == "cpu" and needed > min(memory, limit or memory):
+        is_here = self.launcher.is_here and cell.backend.residence != "remote"
+        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
@@ -291,6 +311,10 @@ class Runner:
                 f"{free / _BYTES_PER_MIB:.1f} MiB free"
             )
         return None
+
+    def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
+        """Run a job in a worker of its own, see ``Launcher.run``."""
+        return self.launcher.run(launch_of(job, self.plan.timeout_s, engine_text), on_line)
 
     def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
         return Job(

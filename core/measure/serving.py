@@ -10,19 +10,24 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
 from ..records.serving import ServeRequest
 from .choices import Pair, encode_pair, score_pairs
+from .rows import answer_of
 from .session import Session
-from .timed_loop import answer_of
 
 
 def serve(session: Session) -> None:
-    """Answer every line of standard input."""
-    session.wire.send("serving", {"context_length": session.facts.context_length})
+    """Answer every line of standard input.
+
+    Raises:
+        ModelError: the engine does not say how long its context is.
+    """
+    session.wire.send("serving", {"context_length": _context(session)})
     for line in iter(sys.stdin.readline, ""):
         try:
             values, clipped = _answers(session, ServeRequest.model_validate_json(line))
@@ -37,13 +42,20 @@ def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:
         case "score":
             pairs = zip(asked.prompts, asked.continuations, strict=True)
             encoded = [encode_pair(session.codec, *pair, is_rendered=asked.is_rendered) for pair in pairs]
-            held = session.facts.context_length
+            held = _context(session)
             scores = score_pairs(session.backend, [_clipped(pair, held) for pair in encoded])
             return [_likelihood([one]) for one in scores], sum(len(pair) > held for pair in encoded)
         case "rolling":
             return [_rolling(session, text) for text in asked.prompts], 0
         case "generate":
             return _generated(session, asked)
+
+
+def _context(session: Session) -> int:
+    held = session.facts.context_length
+    if held is None:
+        raise ModelError("the engine does not say how long its context is, so that no prompt can be fitted into it")
+    return held
 
 
 def _clipped(pair: Pair, held: int) -> Pair:
@@ -64,7 +76,7 @@ def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
 def _rolling(session: Session, text: str) -> float:
     """Score a whole text, the first token given the begin token; a longer one than the context in windows."""
     codec = session.codec
-    windows = rolling_windows(codec.encode_behind(text), codec.begin_id(), session.facts.context_length)
+    windows = rolling_windows(codec.encode_behind(text), codec.begin_id(), _context(session))
     return _likelihood(score_pairs(session.backend, list(windows)))[0]
 
 
@@ -86,15 +98,18 @@ def rolling_windows(tokens: Sequence[int], begin_id: int, size: int) -> Iterator
 
 
 def _generated(session: Session, asked: ServeRequest) -> tuple[list[str], int]:
-    held, codec = session.facts.context_length, session.codec
+    held, codec = _context(session), session.codec
     room = held - asked.max_new_tokens
     if room < 1:
         raise ModelError(f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {held}")
     encode = codec.encode_behind if asked.is_rendered else codec.encode
     prompts = [encode(prompt) for prompt in asked.prompts]
     requests = [
-        session.sampled(ids[-room:], asked.max_new_tokens, asked.sampling, row) for row, ids in enumerate(prompts)
+        replace(session.sampled(ids[-room:], asked.max_new_tokens, asked.sampling, row), row=row)
+        for row, ids in enumerate(prompts)
     ]
     rows = session.generate(requests, asked.stop).rows
+    if failures := [row.failure for row in rows if row.failure is not None]:
+        raise SampleError(failures[0])
     texts = [answer_of(request, row, codec.decode_behind) for request, row in zip(requests, rows, strict=True)]
     return texts, sum(len(ids) > room for ids in prompts)

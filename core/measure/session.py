@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..contract.backend import Backend
-from ..contract.generation import Request
+from ..contract.generation import Generated, Request
 from ..contract.model import ModelFacts
-from ..errors import ModelError
+from ..errors import ModelError, PluginError
+from ..records.engine_counters import EngineCounters
 from ..records.schema import Sampling
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
@@ -29,12 +30,14 @@ class Prompt:
         text: of the prompt; None for random ids.
         ids: of the prompt.
         pairs: the prompt with each of its choices, where they are scored instead.
+        limit: tokens that were asked for.
     """
 
     job: PromptJob
     text: str | None
     ids: Sequence[int]
     pairs: Sequence[Pair] = ()
+    limit: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,25 @@ class Session:
         """Encode a prompt, and its choices where it has some."""
         text, ids = self.encode(job)
         pairs = encode_choices(job, text or "", self.codec, is_rendered=self.workload.chat) if job.choices else ()
-        return Prompt(job, text, ids, pairs)
+        return Prompt(job, text, ids, pairs, self._asked(job))
+
+    def _asked(self, job: PromptJob) -> int:
+        """Return the token limit of a prompt: its own, else the workload's, or the length of a text that is shorter."""
+        limit = job.max_new_tokens or self.workload.token_limit
+        if job.answer_like is None:
+            return limit
+        return min(limit, max(1, len(self.codec.encode_behind(job.answer_like))))
 
     def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
         """Return a prompt's text, None for random ids, and its ids."""
         if prompt.random_tokens is not None:
             chooser = random.Random(prompt.random_seed)
-            limit = min(self.codec.plain_ids or self.facts.vocabulary_size, self.facts.vocabulary_size)
+            limits = [size for size in (self.codec.plain_ids, self.facts.vocabulary_size) if size]
+            if not limits:
+                raise ModelError(
+                    "random prompts need a vocabulary, and neither engine nor tokenizer says how large it is"
+                )
+            limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
         encode = self.codec.encode_behind if self.workload.chat else self.codec.encode
         return prompt.text, encode(prompt.text or "")
@@ -96,41 +111,58 @@ class Session:
         Raises:
             ModelError: a prompt is empty or fills the context, or leaves too little room where that is not allowed.
         """
-        held, limit = self.facts.context_length, self.workload.token_limit
-        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < limit]
+        held = self.facts.context_length
         for prompt in prompts:
-            if not prompt.ids or len(prompt.ids) >= held:
-                raise ModelError(
-                    f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens; the context holds {held}"
-                )
+            if not prompt.ids or (held is not None and len(prompt.ids) >= held):
+                room = "" if held is None else f"; the context holds {held}"
+                raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
+        if held is None:
+            return
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < prompt.limit]
         if clipped and not self.workload.allow_clipped:
-            longest = max(clipped, key=lambda prompt: len(prompt.ids))
+            longest = max(clipped, key=lambda prompt: len(prompt.ids) + prompt.limit)
             raise ModelError(
-                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {limit} of output are more than the "
-                f"context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at most "
-                f"{held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
+                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {longest.limit} of output are more "
+                f"than the context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for "
+                f"at most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
             )
 
-    def request(self, ids: Sequence[int], index: int) -> Request:
-        """Return the request that a sample of the job makes, no longer than the context."""
-        limit = min(self.workload.token_limit, self.facts.context_length - len(ids))
-        sampling = self.workload.sampling(self.job.seed)
-        return replace(self.sampled(ids, limit, sampling, index), ignore_eos=self.workload.ignore_eos)
+    def limit(self, prompt: Prompt) -> int:
+        """Return the token limit of a prompt's output: what was asked for, no more than the context has room for."""
+        held = self.facts.context_length
+        return prompt.limit if held is None else min(prompt.limit, held - len(prompt.ids))
+
+    def request(self, prompt: Prompt, index: int) -> Request:
+        """Return the request that a sample of the job makes."""
+        made = self.sampled(prompt.ids, self.limit(prompt), self.workload.sampling(self.job.seed), index)
+        return replace(made, ignore_eos=self.workload.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
-        """Return a request with a seed of its own, by its index."""
+        """Return a request with a seed of its own, by its index in the round."""
         drawn = {**sampling.model_dump(), "seed": sampling.seed + index}
         return Request(tuple(ids), max_new_tokens, **drawn, stop_token_ids=self.stop_ids)
 
     def generate(self, requests: Sequence[Request], stop: Sequence[str]) -> Batch:
         """Generate one batch, measured."""
         if stop:
-            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind)
-        return measure(self.backend, requests)
+            return measure_with_stop(self.backend, requests, stop, self.codec.decode_behind, codec=self.codec)
+        return measure(self.backend, requests, codec=self.codec)
 
     def engine_figures(self) -> dict[str, float]:
-        """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""
-        counters = dict(self.backend.counters())
-        if text := self.backend.classic_log():
+        """Return the engine's counters of the last batch as they are stored.
+
+        Raises:
+            PluginError: the backend broke its contract.
+        """
+        counters = self.backend.counters()
+        if not isinstance(counters, EngineCounters):
+            raise PluginError(
+                f"backend {self.backend.name!r} broke its contract: counters() returned {type(counters).__name__}, "
+                "not EngineCounters"
+            )
+        return counters.figures()
+
+    def send_classic_log(self, batch: Sequence[Generated]) -> None:
+        """Send what the engine's own tools would have logged of a batch."""
+        if batch and (text := self.backend.classic_log(batch)):
             self.wire.send("text", {"text": text})
-        return counters

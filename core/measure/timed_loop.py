@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..contract.backend import Backend
 from ..contract.generation import Request, Step
 from ..errors import PluginError
+from ..sdk.tokenizer import Codec
+from .rows import Decode, Row, absorb_end, cut_at_stop, fault_of, retokenise, step_faults
 
 Clock = Callable[[], int]
-
-
-@dataclass(slots=True)
-class Row:
-    """What one request of a batch committed.
-
-    Attributes:
-        steps: (nanoseconds since the batch's start, step), in order of time.
-        is_cut: whether a stop string ended it, so that what lies behind was trimmed.
-        text: the text before the stop string; None where no stop string was met.
-        looked_at: ids that are known to hold no stop string.
-    """
-
-    steps: list[tuple[int, Step]] = field(default_factory=list)
-    is_cut: bool = False
-    text: str | None = None
-    looked_at: int = 0
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the steps say where their tokens landed."""
-        return any(step.positions is not None for _, step in self.steps)
-
-    @property
-    def ids(self) -> list[int]:
-        """The committed ids in order of position, up to the first position that is not filled."""
-        if not self.is_placed:
-            return [token for _, step in self.steps for token in step.token_ids]
-        placed = {at: token for _, step in self.steps for at, token in _placed(step)}
-        return [placed[at] for at in itertools.takewhile(placed.__contains__, itertools.count())]
-
-    def keep(self, n: int) -> None:
-        """Take the tokens at position ``n`` and beyond off the steps that committed them."""
-        before = 0
-        for _, step in self.steps:
-            if step.positions is None:
-                kept = list(step.token_ids)[: max(0, n - before)]
-                before += len(step.token_ids)
-                step.token_ids = kept
-            else:
-                within = [(at, token) for at, token in _placed(step) if at < n]
-                step.positions, step.token_ids = [at for at, _ in within], [token for _, token in within]
 
 
 @dataclass(slots=True)
@@ -74,10 +32,6 @@ class Batch:
     wall_ns: int
 
 
-def _placed(step: Step) -> Iterable[tuple[int, int]]:
-    return zip(step.positions or (), step.token_ids, strict=True)
-
-
 @contextmanager
 def quiet_interpreter() -> Iterator[None]:
     """Keep the garbage collector out of the timed loop."""
@@ -91,8 +45,20 @@ def quiet_interpreter() -> Iterator[None]:
         gc.unfreeze()
 
 
-def measure(backend: Backend, requests: Sequence[Request], clock: Clock = time.perf_counter_ns) -> Batch:
+def measure(
+    backend: Backend,
+    requests: Sequence[Request],
+    clock: Clock = time.perf_counter_ns,
+    *,
+    codec: Codec | None = None,
+) -> Batch:
     """Generate one batch and stamp every step on arrival.
+
+    Args:
+        backend: with its model loaded.
+        requests: the batch.
+        clock: in nanoseconds.
+        codec: encodes the rows of an engine that gives text, after the measurement.
 
     Raises:
         PluginError: the backend broke its contract (row out of range, too many tokens, tokens after the stop, ...).
@@ -106,15 +72,17 @@ def measure(backend: Backend, requests: Sequence[Request], clock: Clock = time.p
     rows = [Row() for _ in requests]
     for now, step in stamped:
         _row_of(backend, rows, step).steps.append((now - start, step))
-    return _finished(backend, requests, rows, start)
+    return _finished(backend, requests, rows, start, codec)
 
 
 def measure_with_stop(
     backend: Backend,
     requests: Sequence[Request],
     stop: Sequence[str],
-    decode: Callable[[Sequence[int]], str],
+    decode: Decode,
     clock: Clock = time.perf_counter_ns,
+    *,
+    codec: Codec | None = None,
 ) -> Batch:
     """Like ``measure``, and end every row at the first stop string in its text.
 
@@ -131,105 +99,45 @@ def measure_with_stop(
             row = _row_of(backend, rows, step)
             if not row.is_cut:
                 row.steps.append((now - start - outside, step))
-                if fault := _step_faults(row):
-                    raise _broken(backend, rows.index(row), fault)
-                _cut_at_stop(row, stop, decode)
+                if fault := step_faults(row):
+                    raise broken(backend, f"row {rows.index(row)}: {fault}")
+                cut_at_stop(row, stop, decode)
             if all(r.is_cut for r in rows):
                 break
             outside += clock() - now
         close = getattr(stream, "close", None)
         if close is not None:
             close()
-    return _finished(backend, requests, rows, start)
-
-
-def answer_of(request: Request, row: Row, decode: Callable[[Sequence[int]], str]) -> str:
-    """Return the text of a measured row, without its stop token or stop string."""
-    if row.text is not None:
-        return row.text
-    ids = row.ids
-    return decode(ids[:-1] if request.is_stop(ids[-1]) else ids)
+    return _finished(backend, requests, rows, start, codec)
 
 
 def _row_of(backend: Backend, rows: Sequence[Row], step: Step) -> Row:
     if not 0 <= step.row < len(rows):
-        raise PluginError(f"backend {backend.name!r} broke its contract: row {step.row} in a batch of {len(rows)}")
+        raise broken(backend, f"row {step.row} in a batch of {len(rows)}")
     return rows[step.row]
 
 
-def _cut_at_stop(row: Row, stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> None:
-    ids = row.ids
-    text = decode(ids)
-    found = [at for at in (text.find(s) for s in stop) if at >= 0]
-    if not found:
-        row.looked_at = len(ids)
-        return
-    at = min(found)
-    row.is_cut, row.text = True, text[:at]
-    # None of the ids looked at before completed a stop string, so only the new ones are tried.
-    kept = next(n for n in range(row.looked_at + 1, len(ids) + 1) if any(s in decode(ids[:n]) for s in stop))
-    row.keep(kept)
-
-
-def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], start: int) -> Batch:
+def _finished(backend: Backend, requests: Sequence[Request], rows: list[Row], start: int, codec: Codec | None) -> Batch:
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
-        fault = _step_faults(row) or _trim(request, row) or _fault(request, row)
-        if fault is not None:
-            raise _broken(backend, index, fault)
+        settle_row(backend, request, row, codec, index)
     return Batch(rows, start, max(row.steps[-1][0] for row in rows))
 
 
-def _broken(backend: Backend, row: int, fault: str) -> PluginError:
-    return PluginError(f"backend {backend.name!r} broke its contract: row {row}: {fault}")
+def settle_row(backend: Backend, request: Request, row: Row, codec: Codec | None, index: int) -> None:
+    """Encode the text of a row that has ended, where it has text, and make sure that the row keeps the contract.
+
+    Raises:
+        PluginError: it does not.
+    """
+    if row.failure is not None:
+        return
+    absorb_end(row)
+    if codec is not None and row.is_text:
+        retokenise(row, codec)
+    if fault := fault_of(request, row):
+        raise broken(backend, f"row {index}: {fault}")
 
 
-def _fault(request: Request, row: Row) -> str | None:
-    """Say what is wrong with the steps of a row, None where they keep the contract."""
-    ids = row.ids
-    if not ids:
-        return "no token was committed"
-    if len(ids) > request.max_new_tokens:
-        return f"{len(ids)} tokens committed, the limit is {request.max_new_tokens}"
-    if any(token < 0 for token in ids):
-        return "a negative token id was committed"
-    stops = [index for index, token in enumerate(ids) if request.is_stop(token)]
-    if stops and stops[0] != len(ids) - 1:
-        return f"{len(ids) - 1 - stops[0]} tokens committed after the stop token"
-    if not stops and not row.is_cut and len(ids) < request.max_new_tokens:
-        return f"it ended after {len(ids)} of {request.max_new_tokens} tokens without a stop token"
-    return None
-
-
-def _trim(request: Request, row: Row) -> str | None:
-    """Un-count what a decoder that fills positions in any order committed beyond its stop token or limit."""
-    if not row.is_placed:
-        return None
-    places = [at for _, step in row.steps for at in step.positions or ()]
-    counted = Counter(places)
-    if len(counted) < len(places):
-        return f"position {min(at for at, count in counted.items() if count > 1)} was committed twice"
-    ids = row.ids
-    stop = next((at for at, token in enumerate(ids) if request.is_stop(token)), len(ids))
-    end = min(stop + 1, request.max_new_tokens)
-    if stop == len(ids) < end and not row.is_cut and any(at > stop for at in places):
-        return f"nothing was committed at position {stop}, but behind it"
-    row.keep(end)
-    return None
-
-
-def _step_faults(row: Row) -> str | None:
-    if row.is_placed and any(step.positions is None for _, step in row.steps):
-        return "some steps say where their tokens landed, others do not"
-    return next((fault for _, step in row.steps if (fault := _step_fault(step))), None)
-
-
-def _step_fault(step: Step) -> str | None:
-    if step.drafted is not None and step.accepted is not None and step.accepted > step.drafted:
-        return f"{step.accepted} tokens accepted of {step.drafted} drafted"
-    if step.forwards is not None and step.forwards < 0:
-        return f"{step.forwards} forwards in a step"
-    if step.positions is not None and len(step.positions) != len(step.token_ids):
-        return f"{len(step.positions)} positions for {len(step.token_ids)} tokens"
-    if step.positions is not None and any(at < 0 for at in step.positions):
-        return f"a token at position {min(step.positions)}"
-    return None
+def broken(backend: Backend, fault: str) -> PluginError:
+    """Return the error of a backend that does what the contract rules out."""
+    return PluginError(f"backend {backend.name!r} broke its contract: {fault}")

@@ -13,22 +13,27 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..cache import ModelCache
-from ..contract.backend import Backend, BackendOptions
+from ..contract.backend import Backend
 from ..contract.model import ModelFacts
+from ..contract.options import BackendOptions
 from ..errors import DecodebenchError, OutOfMemoryError, described
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..host.validation import validate_options
+from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
+from .bringing_up import Engine, bring_up, host
 from .job import Job
 from .measurement import evaluate_all, measure_all, score_all
 from .serving import serve
 from .session import Session
+from .streams.measuring import measure_streams
 from .wire import Wire
 
 J = TypeVar("J", bound=Job)
@@ -69,17 +74,10 @@ def _run(job: Job, wire: Wire) -> None:
         wire.send("devices", {"devices": list(backend_class.devices())})
     elif job.action == "prepare":
         _prepare(job, wire, backend_class, options)
+    elif job.action == "host":
+        host(job, wire, backend_class(), options)
     else:
-        backend = backend_class()
-        facts, load_s = _load(job, backend, options)
-        try:
-            assert job.prepared is not None
-            codec = Codec(job.prepared.source.path, backend)
-            session = Session(job, wire, backend, facts, codec, _STARTED_NS)
-            wire.send("load", {"import_s": import_s, "load_s": load_s, **_told(job, session)})
-            _ACTIONS[job.action](session)
-        finally:
-            backend.close()
+        _use(job, wire, backend_class(), options, import_s)
 
 
 def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: BackendOptions) -> None:
@@ -88,30 +86,41 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
     cache = ModelCache(job.cache_root)
     prepared = backend_class.prepare(job.model.unpack(), job.quantisation, job.device, options, cache)
     seconds = time.perf_counter() - start
+    prepared = replace(prepared, notes=(*prepared.notes, *prepared.source.notes))
     packed = PreparedJob.of(prepared).model_dump(mode="json")
     wire.send("prepared", {"model": packed, "prepare_s": seconds, "notices": cache.notices})
 
 
-def _load(job: Job, backend: Backend, options: BackendOptions) -> tuple[ModelFacts, float]:
-    """Load the model; return what the engine says of it, and the seconds that it took."""
+def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> None:
+    """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
-    start = time.perf_counter()
-    facts = backend.load(job.prepared.unpack(), job.device, options)
-    return facts, time.perf_counter() - start
+    try:
+        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
+        codec = Codec(job.prepared.source.path, backend)
+        session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
+        wire.send("load", {"import_s": import_s, **_told(job, session, engine)})
+        _ACTIONS[job.action](session)
+        if engine.session is not None:
+            wire.send("server", {"peak_rss_bytes": engine.server_peak_rss_bytes})
+    finally:
+        backend.close()
 
 
-def _told(job: Job, session: Session) -> dict[str, Any]:
+def _told(job: Job, session: Session, engine: Engine) -> dict[str, Any]:
     """Return what the log says of a loaded model."""
     assert job.prepared is not None
     facts = session.facts
     return {
+        "load_s": engine.load_s,
+        "warmup_s": engine.warmup_s,
+        "sessions": [] if engine.session is None else [engine.session.model_dump(mode="json")],
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
         "read_weight_bytes": facts.read_weight_bytes,
         "kv_bytes_per_token": facts.kv_bytes_per_token,
         "context_length": facts.context_length or None,
         "stop_token_ids": list(session.stop_ids),
-        "settings": dict(facts.settings),
+        "settings": {**({} if facts.n_threads is None else {THREADS: str(facts.n_threads)}), **facts.settings},
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
@@ -122,7 +131,13 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
     return 8 * facts.weight_bytes / facts.parameters if facts.weight_bytes and facts.parameters else None
 
 
-_ACTIONS = {"measure": measure_all, "score": score_all, "evaluate": evaluate_all, "serve": serve}
+def _measure(session: Session) -> None:
+    has_choices = any(prompt.choices for prompt in session.job.prompts)
+    measure = measure_streams if session.workload.is_stream and not has_choices else measure_all
+    measure(session)
+
+
+_ACTIONS = {"measure": _measure, "score": score_all, "evaluate": evaluate_all, "serve": serve}
 
 
 def reason_of(job: Job, error: Exception) -> str:

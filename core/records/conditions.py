@@ -12,7 +12,7 @@ from .workload import Workload
 
 _FIELDS = (
     "backend", "backend_version", "plugin", "plugin_revision", "kind", "model", "model_hash", "size", "quantisation",
-    "bits_per_weight", "parameters", "weight_bytes", "device", "options", "task_version", "task_plugin",
+    "bits_per_weight", "parameters", "weight_bytes", "device", "residence", "options", "task_version", "task_plugin",
     "task_plugin_revision", "seed", "stop_token_ids", "context_length", "sampling", "first_step_is_prefill",
     "conditions", "source_format",
 )  # fmt: skip

@@ -7,17 +7,34 @@ comparisons and the plan that measures an experiment again all come from here.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from ... import defaults
+from .lengths import Lengths
 from .schema import Sampling
+from .service_level import parse_service_level
 
 
 def _as_list(value: object) -> object:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_values(value: object) -> object:
+    """Take ``1,2,4`` apart; one value is a list of one, None is empty."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [] if value is None else _as_list(value)
+
+
+def _as_lengths(text: str) -> str:
+    """Refuse what is no distribution of lengths."""
+    Lengths.parse(text)
+    return text
 
 
 LATER: dict[str, JsonValue] = {"is_later": True}
@@ -26,6 +43,10 @@ LATER: dict[str, JsonValue] = {"is_later": True}
 At its default it adds nothing to their identity."""
 
 OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_values)]
+Rates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], BeforeValidator(_as_values)]
+Limits = Annotated[dict[str, float], BeforeValidator(parse_service_level)]
+Distribution = Annotated[str, AfterValidator(_as_lengths)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,8 @@ class Setting:
     Attributes:
         flag: long flag of commands that measure; empty: the field's name with dashes; None: no flag.
         metavar: what the flag's help calls its value.
+        is_text: whether its flag takes one text, which the field's validator reads, though the type is another.
+        is_swept: whether its values are those of several cells, each of which has one; a cell without one has none.
         is_identity: whether two values make two cells; the model is a dimension of its own.
         is_condition: whether a comparison warns of cells that differ in it.
         is_for_generation: whether it has no effect where choices are scored, so that nothing is generated.
@@ -44,6 +67,8 @@ class Setting:
 
     flag: str | None = ""
     metavar: str | None = None
+    is_text: bool = False
+    is_swept: bool = False
     is_identity: bool = True
     is_condition: bool = True
     is_for_generation: bool = False
@@ -53,6 +78,9 @@ class Setting:
 _FIRST = Setting(since=1)
 _GENERATION = Setting(is_for_generation=True, since=1)
 _OF_PROMPTS = Setting(is_condition=False, since=1)  # comparisons look at the prompts and limits themselves
+_LOAD = Setting(is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True)
+_LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False)
+_OF_LOAD = Setting(is_for_generation=True)
 
 
 class PlanModel(BaseModel):
@@ -81,6 +109,30 @@ class Workload(PlanModel):
     )
     depth: Annotated[int, _FIRST] = Field(0, ge=0, description="context tokens before each fixed-length prompt")
     batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
+    prompt_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
+        None, description="random prompts of drawn lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"
+    )
+    output_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
+        None, description="token limit of each random prompt, drawn likewise"
+    )
+    concurrency: Annotated[Counts, _LOAD] = Field(
+        (), description="requests in flight all the time, in place of batches; several values are swept"
+    )
+    request_rate: Annotated[Rates, _LOAD] = Field(
+        (), description="requests per second at random times (Poisson), whatever is answered; several values are swept"
+    )
+    trace: Annotated[str | None, Setting(metavar="FILE", is_identity=False, is_condition=False)] = Field(
+        None, description="recorded traffic: when requests come, and lengths of random prompts and outputs"
+    )
+    trace_hash: Annotated[str | None, Setting(flag=None, is_for_generation=True)] = Field(
+        None, description="hash of the trace's content"
+    )
+    turns: Annotated[int, _OF_LOAD] = Field(
+        1, ge=1, description="requests of a conversation: each has the prompts and outputs before it as its prefix"
+    )
+    slo: Annotated[
+        Limits, Setting(metavar="ttft=500ms,tpot=50ms", is_text=True, is_identity=False, is_condition=False)
+    ] = Field({}, description="service level: limits that goodput counts by, of ttft, tpot and e2e")
     ignore_eos: Annotated[bool, _GENERATION] = Field(False, description="go on past the end token")
     stop: Annotated[tuple[str, ...], _GENERATION] = Field((), description="stop strings, instead of the task's own")
     chat: Annotated[bool, _FIRST] = Field(False, description="apply the model's chat template")
@@ -145,9 +197,36 @@ class Workload(PlanModel):
         }
 
     @property
-    def is_fixed_length(self) -> bool:
-        """Whether prompts are random ids of a fixed length."""
-        return self.prompt_tokens is not None
+    def is_random(self) -> bool:
+        """Whether prompts are random ids, of a fixed length or of lengths that are drawn or recorded."""
+        return any(one is not None for one in (self.prompt_tokens, self.prompt_lengths, self.trace))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether requests arrive while others run, instead of batch by batch."""
+        return bool(self.concurrency or self.request_rate or self.trace)
+
+    @property
+    def in_flight(self) -> int | None:
+        """Requests that may run together, of a cell's workload; None: as many as the backend takes."""
+        return self.concurrency[0] if self.concurrency else None
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Requests per second, of a cell's workload; None where they come as others end, or as recorded."""
+        return self.request_rate[0] if self.request_rate else None
+
+    def cells(self) -> Iterator[Workload]:
+        """Yield the workload with one value of each setting that is swept, for every combination of them."""
+        swept = [name for name, setting in self.settings().items() if setting.is_swept]
+        values: list[list[tuple[Any, ...]]] = [[(value,) for value in getattr(self, name)] or [()] for name in swept]
+        for chosen in itertools.product(*values):
+            yield self.model_copy(update=dict(zip(swept, chosen, strict=True)))
+
+    def loads(self) -> dict[str, JsonValue]:
+        """Return the one value of each swept setting of a cell's workload that has one."""
+        swept = (name for name, setting in self.settings().items() if setting.is_swept)
+        return {name: values[0] for name in swept if (values := getattr(self, name))}
 
     @property
     def measured(self) -> int:
@@ -160,15 +239,35 @@ class Workload(PlanModel):
         return self.output_tokens or self.max_new_tokens
 
     @model_validator(mode="after")
+    def _check_load(self) -> Workload:
+        sources = {"prompt_tokens": self.prompt_tokens, "prompt_lengths": self.prompt_lengths, "trace": self.trace}
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each say how long random prompts are: give one of them")
+        if self.output_lengths and (not given or self.trace or self.output_tokens):
+            raise ValueError("output_lengths are those of random prompts: give prompt_tokens or prompt_lengths with it")
+        if self.trace and (self.output_tokens or self.depth or self.turns > 1):
+            raise ValueError("a trace has lengths of its own: output_tokens, depth and turns cannot go with it")
+        if self.turns > 1 and not (self.is_stream and given):
+            raise ValueError(
+                "turns are requests with random prompts: give prompt_tokens and concurrency or request_rate"
+            )
+        if self.is_stream and self.batch_size > 1:
+            raise ValueError("batch_size belongs to batches: concurrency, request_rate and trace make no batches")
+        if self.slo and not self.is_stream:
+            raise ValueError("slo limits requests under a load: give concurrency, request_rate or a trace")
+        return self
+
+    @model_validator(mode="after")
     def _check(self) -> Workload:
-        if self.is_fixed_length and (self.task or self.chat or self.stop):
+        if self.is_random and (self.task or self.chat or self.stop):
             raise ValueError("prompt_tokens makes random prompts: it cannot go with task, chat or stop")
-        if not self.is_fixed_length and (self.output_tokens or self.depth):
+        if not self.is_random and (self.output_tokens or self.depth):
             raise ValueError("output_tokens and depth belong to fixed-length prompts: give prompt_tokens too")
         if not self.chat and (self.system is not None or self.template_args):
             given = "system" if self.system is not None else "template_args"
             raise ValueError(f"{given} belongs to a chat template: set chat too")
-        if self.attempts > 1 and self.is_fixed_length:
+        if self.attempts > 1 and self.is_random:
             raise ValueError("attempts are answers to a task's problem: they cannot go with prompt_tokens")
         if self.attempts > 1 and self.temperature == 0:
             raise ValueError(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,8 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     import numpy as np
 
-_ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2}
+"""Bytes of a weight, by what safetensors calls its format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,16 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = read_json(folder / "config.json")
-        self.tensors = {t.name: t for path in _weight_files(folder) for t in _read_header(path)}
+
+    @cached_property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """Where each tensor lies, by its name; the headers are read when they are first asked for."""
+        return {t.name: t for path in _weight_files(self.folder) for t in _read_header(path)}
+
+    @property
+    def elements(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
     def field(self, name: str, kind: type, default: object = None) -> Any:  # noqa: ANN401 - a JSON value of `kind`
         """Return a field of ``config.json``, checked for its type; an absent or null one gives ``default``."""
@@ -128,9 +141,9 @@ def _stored(path: Path, name: str, entry: dict[str, Any], base: int, size: int) 
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: tensor {name!r} has a malformed header entry {entry!r}") from error
-    if dtype not in _ITEM_SIZES:
-        raise ModelError(f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(_ITEM_SIZES)}")
-    count = _ITEM_SIZES[dtype]
+    if dtype not in ITEM_SIZES:
+        raise ModelError(f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(ITEM_SIZES)}")
+    count = ITEM_SIZES[dtype]
     for extent in shape:
         count *= extent
     if end - begin != count:

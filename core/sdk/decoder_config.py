@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
@@ -14,12 +14,29 @@ from .yarn import Yarn
 if TYPE_CHECKING:
     import numpy as np
 
-ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "llama",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+}
+"""What has the layers of Llama, Qwen2 or Qwen3, by the names in ``config.json``."""
+
+_WINDOWED = ("MistralForCausalLM", "Phi3ForCausalLM")
+"""Architectures that may have one sliding window in all layers; up to its length it changes nothing."""
+
+_ACTIVATIONS = {"gemma3": ("hidden_activation", "gelu_pytorch_tanh")}
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """Hyper-parameters of a decoder, read from ``config.json`` and checked."""
+    """Hyper-parameters of a decoder, read from ``config.json`` and checked.
+
+    Attributes:
+        arch: the family whose layers it has.
+        context: longest sequence in tokens, no longer than a sliding window that all layers have.
+        stated: ``config.json`` itself, for what one family alone has.
+    """
 
     arch: str
     vocab: int
@@ -34,6 +51,7 @@ class DecoderConfig:
     tied: bool
     rope_theta: float
     rope: Mapping[str, Any]
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -55,26 +73,39 @@ class DecoderConfig:
             raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
         arch = architectures[names[0]]
         _reject_unsupported(checkpoint, arch, has_windows=has_windows)
-        field = checkpoint.field
-        heads = field("num_attention_heads", int)
-        width = field("hidden_size", int)
-        # transformers >= 5 writes rope_parameters; before it was rope_theta beside rope_scaling
-        rope = field("rope_parameters", dict, field("rope_scaling", dict, {}))
+        value = checkpoint.field
+        heads = value("num_attention_heads", int)
+        width = value("hidden_size", int)
+        rope = _rope(checkpoint)
+        context = value("max_position_embeddings", int)
+        if names[0] in _WINDOWED:
+            context = min(context, value("sliding_window", int, context))
         return cls(
             arch=arch,
-            vocab=field("vocab_size", int),
+            vocab=value("vocab_size", int),
             width=width,
-            ffn=field("intermediate_size", int),
-            layers=field("num_hidden_layers", int),
+            ffn=value("intermediate_size", int),
+            layers=value("num_hidden_layers", int),
             heads=heads,
-            kv_heads=field("num_key_value_heads", int, heads),
-            head_dim=field("head_dim", int, width // heads),
-            context=field("max_position_embeddings", int),
-            norm_eps=field("rms_norm_eps", float, 1e-6),
-            tied=field("tie_word_embeddings", bool, False),
-            rope_theta=float(rope.get("rope_theta") or field("rope_theta", float, 10000.0)),
+            kv_heads=value("num_key_value_heads", int, heads),
+            head_dim=value("head_dim", int, width // heads),
+            context=context,
+            norm_eps=value("rms_norm_eps", float, 1e-6),
+            tied=value("tie_word_embeddings", bool, arch == "gemma3"),
+            rope_theta=float(rope.get("rope_theta") or value("rope_theta", float, 1e6 if arch == "gemma3" else 1e4)),
             rope=rope,
+            stated=checkpoint.config,
         )
+
+
+def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the rotary settings, of a model with windows those of the layers without.
+
+    transformers >= 5 writes rope_parameters; before it was rope_theta beside rope_scaling.
+    """
+    rope: dict[str, Any] = checkpoint.field("rope_parameters", dict, checkpoint.field("rope_scaling", dict, {}))
+    whole = rope.get("full_attention", rope)
+    return whole if isinstance(whole, dict) else {}
 
 
 def rope_type(rope: Mapping[str, Any]) -> str:
@@ -107,6 +138,14 @@ _ROPE_FIELDS = {
 }
 
 
+_ROPE_KINDS = {
+    "llama": ("default", "linear", "yarn", "llama3"),
+    "gemma3": ("default", "linear"),
+    **dict.fromkeys(("qwen2", "qwen3", "qwen3moe"), ("default", "linear", "yarn")),
+}
+"""Kinds of rotary scaling by family; the others have none."""
+
+
 def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool) -> None:
     config, path = checkpoint.config, checkpoint.folder / "config.json"
 
@@ -115,8 +154,9 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool)
 
     if config.get("quantization_config"):
         reject("quantization_config", "the weights must be f32, f16 or bf16")
-    if config.get("hidden_act", "silu") != "silu":
-        reject("hidden_act", f"only 'silu' is known for {arch}")
+    field, activation = _ACTIVATIONS.get(arch, ("hidden_act", "silu"))
+    if config.get(field, activation) != activation:
+        reject(field, f"only {activation!r} is known for {arch}")
     if config.get("use_sliding_window") and not has_windows:
         reject("use_sliding_window", "attention would span the whole context")
     if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
@@ -127,9 +167,9 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool)
 def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
     config, path = checkpoint.config, checkpoint.folder / "config.json"
     name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
-    rope = checkpoint.field(name, dict, {})
+    rope = _rope(checkpoint)
     kind = rope_type(rope)
-    known = [k for k in _ROPE_FIELDS if k != "llama3" or arch == "llama"]
+    known = _ROPE_KINDS.get(arch, ("default",))
     if kind not in known:
         raise ModelError(f"{path}: {name} = {rope!r} is not supported (known types for {arch}: {', '.join(known)})")
     missing = [key for key in _ROPE_FIELDS[kind] if key not in rope]
@@ -139,9 +179,9 @@ def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
         Yarn.read(rope, checkpoint.field("max_position_embeddings", int), f"{path}: {name}")
     elif wrong := [key for key in _ROPE_FIELDS[kind] if not isinstance(rope[key], int | float)]:
         raise ModelError(f"{path}: {name}.{wrong[0]} = {rope[wrong[0]]!r}; expected a number")
-    for field, value in (
+    for place, value in (
         (f"{name}.partial_rotary_factor", rope.get("partial_rotary_factor")),
         ("partial_rotary_factor", config.get("partial_rotary_factor")),
     ):
         if value not in (None, 1.0):
-            raise ModelError(f"{path}: {field} = {value!r} is not supported (only whole heads are rotated)")
+            raise ModelError(f"{path}: {place} = {value!r} is not supported (only whole heads are rotated)")

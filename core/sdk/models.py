@@ -14,10 +14,13 @@ from ..contract.model import ResolvedModel
 from ..contract.model_source import ModelSource
 from ..errors import ModelError, unknown_name
 from ..files import write_whole
-from .pickled_weights import PICKLES, refuse_pickles
+from .gguf.facts import inspect_gguf
+from .gguf.parts import find_gguf, parts_of
+from .sources.hub import DESCRIPTIONS, fetch
+from .sources.pickled_weights import PICKLES, unpickled
 
-_FETCHED = ("*.json", "*.safetensors", "*.gguf", "*.jinja", "*.model", "*.txt")
-_MODEL_FILES = (*_FETCHED, *PICKLES)
+MLC_CONFIG = "mlc-chat-config.json"
+_MODEL_FILES = (*DESCRIPTIONS, "*.safetensors", "*.gguf", *PICKLES)
 _IS_SHA256 = re.compile("[0-9a-f]{64}")
 _HASH_CACHE_FROM_BYTES = 32 * 2**20  # below, hashing costs less than looking the hash up
 
@@ -43,10 +46,13 @@ def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) ->
         return _inspect(name, path.resolve(), cache)
     if name.startswith((".", "/", "~")):
         raise ModelError(f"model path {name!r} does not exist")
-    if name.count("/") == 1 and ":" not in name:
-        return _inspect(name, _from_hub(name), cache)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(/[^:]+\.gguf)?", name):
+        return _inspect(name, fetch(name), cache)
     raise unknown_name(
-        "model", name, sources, "A model is a name from `decodebench models`, a path or a Hub id (org/name)."
+        "model",
+        name,
+        sources,
+        "A model is a name from `decodebench models`, a path or a Hub id (org/name, or org/name/FILE.gguf).",
     )
 
 
@@ -58,40 +64,30 @@ def _materialise(source: ModelSource, cache: ModelCache) -> Path:
     return cache.entry(f"model-{source.name}", source.name, source.version, build=source.build)
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(_FETCHED)))
-    except GatedRepoError as error:
-        raise ModelError(
-            f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(
-            f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
-            "check the name and the network, or give the path of a downloaded folder"
-        ) from error
-
-
 def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     files = _files_of(name, path)
-    refuse_pickles(name, path)
-    config = path / "config.json" if path.is_dir() else None
-    architecture = None
-    if config is not None and config.is_file():
-        architecture = _architecture(config)
-    elif not any(file.suffix == ".gguf" or file.name.endswith("-config.json") for file in files):
+    digest = content_hash(files, cache)
+    path = unpickled(name, path, digest, cache)
+    config = path / "config.json"
+    architecture = _architecture(config) if config.is_file() else None
+    if (path / MLC_CONFIG).is_file():
+        return ResolvedModel(name, path, digest, architecture, container="mlc")
+    file = find_gguf(path)
+    if file is not None:
+        stored = inspect_gguf(file).quantisation
+        return ResolvedModel(name, path, digest, architecture, container="gguf", stored_format=stored)
+    if architecture is None and not config.is_file():
         raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
-    return ResolvedModel(name, path, content_hash(files, cache), architecture)
+    return ResolvedModel(name, path, digest, architecture)
 
 
 def _files_of(name: str, path: Path) -> list[Path]:
+    """Return every file that makes the model what it is: of a split one all parts, of a sharded one all shards."""
     try:
-        found = [path] if path.is_file() else sorted(f for pattern in _MODEL_FILES for f in path.glob(pattern))
+        if path.is_file():
+            found = list(parts_of(path))
+        else:
+            found = sorted(f for pattern in _MODEL_FILES for f in path.glob(pattern))
     except OSError as error:
         raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}") from error
     if not found:
@@ -140,6 +136,6 @@ def file_hash(file: Path, cache: ModelCache) -> str:
 def model_bytes(model: ResolvedModel) -> int:
     """Return the size of the model's weight files in bytes."""
     if model.path.is_file():
-        return model.path.stat().st_size
+        return sum(part.stat().st_size for part in parts_of(model.path))
     weights = (f for pattern in ("*.safetensors", "*.gguf", "*.bin") for f in model.path.glob(pattern))
     return sum(f.stat().st_size for f in weights)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .gguf.metadata import find_gguf, read_metadata
+from .gguf.metadata import read_metadata
+from .gguf.parts import find_gguf
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """What ``tokenizer_config.json`` calls the tokens with a role; chat templates know them by the same names."""

@@ -11,7 +11,7 @@ from ...core.contract.hookspecs import hookimpl
 if TYPE_CHECKING:
     import click
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 def _load() -> click.Command:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import ModelCache
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
-from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
+from ...core.sdk.torch_backend import TorchBackend, torch_requires
 from .candidates import clamped_options
-from .check import check_cell
-from .inert import inert_options
+from .check import preflight
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
-    from ...core.records.workload import Workload
     from .drafters import Drafter
     from .target import TargetScoring
 
 _NAME = "dflash"
 _PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
 """Whose loop a value of ``compat`` is."""
-_SCORE_READS = ("dtype", "compile", "n_threads")
 
 
-class DFlashBackend(Backend):
+class DFlashBackend(TorchBackend[DFlashOptions]):
     """Block-diffusion speculative decoding: a small network drafts a whole block in one forward."""
 
     name: ClassVar[str] = _NAME
@@ -41,54 +41,33 @@ class DFlashBackend(Backend):
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
-    Options: ClassVar[type[BackendOptions]] = DFlashOptions
+    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "compile", "n_threads"})
+    requires: ClassVar[Requires | None] = torch_requires(_NAME)
     colour: ClassVar[str | None] = "#7A5C10"
     marker: ClassVar[str | None] = "v"
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Look torch's version up; it stays unimported."""
-        return probe_packages("torch {torch}", "torch", fix=torch_fix(_NAME))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of target and draft as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of target and draft as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod
-    def devices(cls) -> Sequence[str]:
-        """List the CPU and what CUDA offers."""
-        return torch_devices()
-
-    @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
-        """Hold draft, target, options and sampling against one another."""
-        assert isinstance(options, DFlashOptions)
-        return check_cell(model, options, workload)
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name the options of schedulers and candidate rules that are not in use, and of drafting where none is.
-
-        Where choices are scored the target alone is asked, and every option of drafting is idle.
-        """
-        assert isinstance(options, DFlashOptions)
-        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Claim exactness in float32: greedy drafts are kept where the target chooses the same."""
-        assert isinstance(options, DFlashOptions)
-        return None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
+    def preflight(cls, cell: PlannedCell[DFlashOptions]) -> Preflight:
+        """Hold draft, target, options and sampling against one another; claim exactness in float32."""
+        return preflight(cell)
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: DFlashOptions, cache: ModelCache
     ) -> PreparedModel:
         """Pair target and draft; nothing is written."""
-        assert isinstance(options, DFlashOptions)
         draft = model.companions.get(_NAME)
         companion = {} if draft is None else {_NAME: super().prepare(draft, quantisation, device, options, cache)}
         return PreparedModel(
@@ -102,7 +81,7 @@ class DFlashBackend(Backend):
             notes=tuple(clamped_options(options)),
         )
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: DFlashOptions) -> ModelFacts:
         """Load target and draft.
 
         Raises:
@@ -116,10 +95,8 @@ class DFlashBackend(Backend):
         from .loops import make_loop
         from .target import Target
 
-        assert isinstance(options, DFlashOptions)
-        threads = start_torch(device, options.n_threads, self.devices())
+        threads = self.start(device, options.n_threads)
         dtype = getattr(torch, options.dtype)
-        self._device = device
         self._target = target = Target(model.path, dtype, device, is_packed=not options.compile)
         drafter: Drafter | None = None
         drafted = 0
@@ -140,7 +117,7 @@ class DFlashBackend(Backend):
         self, threads: int, drafted: int, companion: PreparedModel | None, drafter: Drafter | None
     ) -> ModelFacts:
         target, config = self._target, self._target.config
-        settings = {"n_threads": str(threads), "target_parameters": str(target.parameters)}
+        settings = {"target_parameters": str(target.parameters)}
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
@@ -151,6 +128,7 @@ class DFlashBackend(Backend):
             weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=target.read_weight_bytes,
             kv_bytes_per_token=target.kv_bytes_per_token,
@@ -177,16 +155,16 @@ class DFlashBackend(Backend):
 
         return TargetScoring(self._target)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the figures of the published rules, and the peak of device memory where the device counts it.
 
         A batch of several prompts has no published figures: the published scripts decode one at a time.
         """
         times = self._loop.times
-        figures = dict(times.take()) if times and self._is_single else {}
-        return {**figures, **take_peak_bytes(self._device)}
+        own = times.take() if times and self._is_single else {}
+        return replace(super().counters(), own=own)
 
     def close(self) -> None:
         """Free networks and caches."""
         del self._loop, self._target
-        free_device_memory(self._device)
+        self.free()

@@ -2,50 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import replace
 
-from ... import UsageError
-from ...core.contract.model import ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.sdk.torch_layers.causal_lm import read_config
 from .candidates import clamped_options
 from .draft_config import DraftConfig
+from .inert import inert_options
 from .options import DFlashOptions
 
-if TYPE_CHECKING:
-    from ...core.records.workload import Workload
 
-
-def check_cell(model: ResolvedModel, options: DFlashOptions, workload: Workload) -> Sequence[str]:
-    """Refuse what cannot work and return what will be done in another way than was asked for.
+def preflight(cell: PlannedCell[DFlashOptions]) -> Preflight:
+    """Refuse what cannot work and say what will be done in another way than was asked for.
 
     Raises:
-        UsageError: options that do not go with this sampling or batch size, or no draft is known.
         ModelError: target or draft cannot be used, or do not belong together; names file, key and value.
     """
-    _check_sampling(options, workload.temperature)
-    _check_batch(options, workload.batch_size)
-    target = read_config(model.path)
+    options, temperature = cell.options, cell.workload.temperature
+    errors = (*_of_sampling(options, temperature), *_of_batch(options, cell.workload.batch_size), *_of_draft(cell))
+    # Greedy drafts are kept where the target chooses the same.
+    inexact = None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
+    found = Preflight(errors, inert=inert_options(options), inexact=inexact)
+    if errors:
+        return found
+    target = read_config(cell.model.path)
     if options.block_size == 1:
-        return []
-    draft_model = model.companions.get("dflash")
-    if draft_model is None:
-        raise UsageError(f"dflash: no draft is known for {model.name!r}: give one with --set dflash.draft=NAME_OR_PATH")
-    draft = DraftConfig.read(draft_model.path)
-    draft.check_target(target, model.path / "config.json")
-    return [*clamped_options(options), *_beyond_training(options, draft), *_unused_rule(options, workload.temperature)]
+        return found
+    draft = DraftConfig.read(cell.model.companions["dflash"].path)
+    draft.check_target(target, cell.model.path / "config.json")
+    notes = (*clamped_options(options), *_beyond_training(options, draft), *_unused_rule(options, temperature))
+    return replace(found, notes=notes)
 
 
-def _check_sampling(options: DFlashOptions, temperature: float) -> None:
+def _of_draft(cell: PlannedCell[DFlashOptions]) -> Iterator[str]:
+    if cell.options.block_size != 1 and "dflash" not in cell.model.companions:
+        yield f"no draft is known for {cell.model.name!r}: give one with --set dflash.draft=NAME_OR_PATH"
+
+
+def _of_sampling(options: DFlashOptions, temperature: float) -> Iterator[str]:
     if options.candidate_mode != "none" and temperature > 0:
-        raise UsageError(f"candidate_mode = {options.candidate_mode!r} needs temperature = 0, not {temperature:g}")
+        yield f"candidate_mode = {options.candidate_mode!r} needs temperature = 0, not {temperature:g}"
     if options.round_block_sizes and temperature == 0:
-        raise UsageError(
-            f"round_block_sizes = {list(options.round_block_sizes)} samples: temperature = 0 must be above 0"
-        )
+        yield f"round_block_sizes = {list(options.round_block_sizes)} samples: temperature = 0 must be above 0"
 
 
-def _check_batch(options: DFlashOptions, batch_size: int) -> None:
+def _of_batch(options: DFlashOptions, batch_size: int) -> Iterator[str]:
     singles = {
         "candidate_mode": options.candidate_mode != "none",
         "round_block_sizes": bool(options.round_block_sizes),
@@ -53,9 +55,7 @@ def _check_batch(options: DFlashOptions, batch_size: int) -> None:
     }
     for name, is_set in singles.items():
         if is_set and batch_size > 1:
-            raise UsageError(
-                f"{name} = {getattr(options, name)!r} decodes one prompt at a time: batch_size = {batch_size}"
-            )
+            yield f"{name} = {getattr(options, name)!r} decodes one prompt at a time: batch_size = {batch_size}"
 
 
 def _beyond_training(options: DFlashOptions, draft: DraftConfig) -> Iterator[str]:

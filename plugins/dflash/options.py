@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 Share = Annotated[float, Field(ge=0, le=1)]

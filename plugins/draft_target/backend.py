@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
-from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.backend import Capability, Kind
+from ...core.contract.generation import Generated, Request, Scores, Step
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
-from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
-from .check import NAME, check_cell, inert_options, needs_draft
+from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from .check import NAME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
 from .scoring import TargetScoring
 
 if TYPE_CHECKING:
-    from ...core.records.workload import Workload
     from .drafters import Drafter
     from .models import CausalModel
     from .verifier import Verifier
 
-_NEEDED = ("torch", "transformers", "grpcio", "grpcio-health-checking")
 
-_SCORE_READS = ("target_backend", "dtype", "compile", "n_threads", "server")
-
-
-class DraftTargetBackend(Backend):
+class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     """Speculative decoding: a small model drafts, the target verifies a whole draft in one forward."""
 
     name: ClassVar[str] = NAME
@@ -42,77 +37,61 @@ class DraftTargetBackend(Backend):
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
-    Options: ClassVar[type[BackendOptions]] = DraftTargetOptions
+    score_options: ClassVar[frozenset[str] | None] = frozenset(
+        {"target_backend", "dtype", "compile", "n_threads", "server"}
+    )
+    requires: ClassVar[Requires | None] = torch_requires(
+        "draft-target",
+        *("transformers", "grpcio", "grpcio-health-checking"),
+        shown="torch {0} (transformers {1})",
+    )
     colour: ClassVar[str | None] = "#7A3FC4"
     marker: ClassVar[str | None] = "X"
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Look the versions up; nothing is imported."""
-        return probe_packages("torch {torch} (transformers {transformers})", *_NEEDED, fix=torch_fix("draft-target"))
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
         return (
-            Quantisation("none", 32.0, "weights of draft and target as the dtype option says (32 bits by default)"),
+            Quantisation(
+                "none",
+                32.0,
+                "weights of draft and target as the dtype option says (32 bits by default)",
+                common=FLOAT_FORMATS,
+            ),
         )
 
     @classmethod
-    def devices(cls) -> Sequence[str]:
-        """List the CPU and what CUDA offers."""
-        return torch_devices()
-
-    @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+    def preflight(cls, cell: PlannedCell[DraftTargetOptions]) -> Preflight:
         """Hold draft, target, options and sampling against one another."""
-        assert isinstance(options, DraftTargetOptions)
-        return check_cell(model, options, workload)
-
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Return the options that have no effect: beside the others, or because the target alone scores."""
-        assert isinstance(options, DraftTargetOptions)
-        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
-        """Claim exactness in float32 with an exact rule and a target of our own."""
-        assert isinstance(options, DraftTargetOptions)
-        if options.server != "embedded":
-            return "the server chooses the target's number format"
-        if options.dtype not in ("float32", "float64"):
-            return f"dtype = {options.dtype!r} rounds"
-        return None if options.rule in (None, "deterministic") else f"rule = {options.rule!r} is not exact"
+        return preflight(cell)
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: DraftTargetOptions, cache: ModelCache
     ) -> PreparedModel:
         """Pair target and draft; nothing is written."""
-        assert isinstance(options, DraftTargetOptions)
         draft = model.companions.get(NAME) if needs_draft(options) else None
         companion = {} if draft is None else {NAME: super().prepare(draft, quantisation, device, options, cache)}
         return replace(super().prepare(model, quantisation, device, options, cache), companions=companion)
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: DraftTargetOptions) -> ModelFacts:
         """Load the draft, and the target or the connection to it.
 
         Raises:
             ModelError: a checkpoint cannot be opened, or the server has another tokenizer.
             BackendError: the device does not exist, or the server cannot be reached.
         """
-        assert isinstance(options, DraftTargetOptions)
-        threads = start_torch(device, options.n_threads, self.devices())
-        self._device, self._options = device, options
-        self._told: list[tuple[list[Step], float]] = []
-        self._prompts = 0
-        settings = {"n_threads": str(threads)}
+        threads = self.start(device, options.n_threads)
+        self._options = options
+        settings: dict[str, str] = {}
         if options.server == "embedded":
             verifier, facts = self._embedded(model, settings)
         else:
             verifier, facts = self._connected(model, settings)
         self._verifier = verifier
+        assert facts.vocabulary_size is not None
+        assert facts.parameters is not None
+        assert facts.weight_bytes is not None
         drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
         self._start_decoder(drafter)
         return ModelFacts(
@@ -120,6 +99,7 @@ class DraftTargetBackend(Backend):
             weight_bytes=facts.weight_bytes + (drafted.weight_bytes if drafted else 0),
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=facts.read_weight_bytes,
             kv_bytes_per_token=facts.kv_bytes_per_token,
@@ -212,23 +192,11 @@ class DraftTargetBackend(Backend):
         Raises:
             SampleError: the server cannot be reached any more.
         """
-        return self._followed(only_request(self.name, batch))
+        return self._decoder.generate(only_request(self.name, batch))
 
-    def _followed(self, request: Request) -> Iterator[Step]:
-        """Generate, and remember what the line of the classic log needs."""
-        steps: list[Step] = []
-        began = time.perf_counter()
-        for step in self._decoder.generate(request):
-            steps.append(step)
-            yield step
-        self._told.append((steps, time.perf_counter() - began))
-
-    def classic_log(self) -> str:
-        """Return a line per prompt since the last call."""
-        told, self._told = self._told, []
-        first = self._prompts + 1
-        self._prompts += len(told)
-        return "".join(line(number, steps, seconds) for number, (steps, seconds) in enumerate(told, first))
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Return a line per prompt."""
+        return "".join(line(one.number, one.steps, one.duration_s) for one in batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence with an embedded target; raises as ``score_continuations``."""
@@ -251,12 +219,8 @@ class DraftTargetBackend(Backend):
             raise BackendError("a remote target does not score: use server = 'embedded'")
         return self._target
 
-    def counters(self) -> Mapping[str, float]:
-        """Return the peak of device memory since the last call, where the device counts it."""
-        return take_peak_bytes(self._device)
-
     def close(self) -> None:
         """Free networks and caches, close the connection."""
         self._verifier.close()
         del self._decoder, self._verifier, self._target
-        free_device_memory(self._device)
+        self.free()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ... import ModelError, UsageError
 from ...core.contract.model import ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.sdk.tokenizer import vocabulary_hash
 from .address import is_loopback
 from .options import DraftTargetOptions
 from .rules import rule_for
-
-if TYPE_CHECKING:
-    from ...core.records.workload import Workload
 
 NAME = "draft-target"
 _DRAFTING = (
@@ -23,39 +20,59 @@ _DRAFTING = (
 )  # fmt: skip
 
 
-def check_cell(model: ResolvedModel, options: DraftTargetOptions, workload: Workload) -> list[str]:
+def preflight(cell: PlannedCell[DraftTargetOptions]) -> Preflight:
     """Hold everything against one another before anything loads.
 
-    Returns:
-        What will be done in another way than was asked for.
-
     Raises:
-        UsageError: a rule that does not go with the temperature, or no draft is known.
+        UsageError: a rule that does not go with the temperature.
         ModelError: draft or target is no Hugging Face folder, or they have different tokenizers; names both.
     """
+    model, options, temperature = cell.model, cell.options, cell.workload.temperature
     _check_folder(model)
+    if options.server == "embedded" or options.rule is not None:
+        rule_for(options.rule, temperature)
+    errors = (*_of_files(options), *_of_token(options), *_of_draft(cell))
+    if not errors and needs_draft(options):
+        _check_draft(model, model.companions[NAME])
+    return Preflight(
+        errors=errors,
+        notes=tuple(_mixed_candidates(options, temperature)),
+        inert=_inert_options(options),
+        inexact=_why_inexact(options),
+    )
+
+
+def _of_files(options: DraftTargetOptions) -> Iterator[str]:
     for name in ("tls_ca", "auth_token_file"):
         file = getattr(options, name)
         if file is not None and not Path(file).expanduser().is_file():
-            raise UsageError(f"{name} = {file!r} is no file")
-    check_token_is_safe(options)
-    if options.server == "embedded" or options.rule is not None:
-        rule_for(options.rule, workload.temperature)
-    if not needs_draft(options):
-        return []
-    draft = model.companions.get(NAME)
-    if draft is None:
-        raise UsageError(
-            f"{NAME}: no draft is known for {model.name!r}: give one with --set {NAME}.draft=NAME_OR_PATH, or take "
+            yield f"{name} = {file!r} is no file"
+
+
+def _of_draft(cell: PlannedCell[DraftTargetOptions]) -> Iterator[str]:
+    if needs_draft(cell.options) and NAME not in cell.model.companions:
+        yield (
+            f"no draft is known for {cell.model.name!r}: give one with --set {NAME}.draft=NAME_OR_PATH, or take "
             f"--set {NAME}.drafter=prompt-lookup"
         )
+
+
+def _check_draft(model: ResolvedModel, draft: ResolvedModel) -> None:
     _check_folder(draft)
     if vocabulary_hash(draft.path) != vocabulary_hash(model.path):
         raise ModelError(
             f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
             "another token"
         )
-    return list(_mixed_candidates(options, workload.temperature))
+
+
+def _why_inexact(options: DraftTargetOptions) -> str | None:
+    """Claim exactness in float32 with an exact rule and a target of our own."""
+    if options.server != "embedded":
+        return "the server chooses the target's number format"
+    if options.dtype not in ("float32", "float64"):
+        return f"dtype = {options.dtype!r} rounds"
+    return None if options.rule in (None, "deterministic") else f"rule = {options.rule!r} is not exact"
 
 
 def check_token_is_safe(options: DraftTargetOptions) -> None:
@@ -64,11 +81,16 @@ def check_token_is_safe(options: DraftTargetOptions) -> None:
     Raises:
         UsageError: the server is another machine, and there is no TLS.
     """
+    for error in _of_token(options):
+        raise UsageError(f"{NAME}: {error}")
+
+
+def _of_token(options: DraftTargetOptions) -> Iterator[str]:
     is_local = options.server == "embedded" or is_loopback(options.server)
     if options.auth_token_file and options.tls_ca is None and not is_local:
-        raise UsageError(
-            f"{NAME}: server {options.server} is another machine, and without TLS anybody on the way could read the "
-            f"token: give its certificate's authority with --set {NAME}.tls_ca=PEM"
+        yield (
+            f"server {options.server} is another machine, and without TLS anybody on the way could read the token: "
+            f"give its certificate's authority with --set {NAME}.tls_ca=PEM"
         )
 
 
@@ -77,7 +99,7 @@ def needs_draft(options: DraftTargetOptions) -> bool:
     return options.num_draft_tokens > 0 and options.drafter == "model"
 
 
-def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
+def _inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
     """Return the options that have no effect beside the others, each with the reason."""
     found: dict[str, str] = {}
     if options.num_draft_tokens == 0:
@@ -100,7 +122,7 @@ def inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
 
 
 def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterator[str]:
-    if options.num_candidates > 1 and temperature == 0:
+    if needs_draft(options) and options.num_candidates > 1 and temperature == 0:
         yield "the first of the candidates is the greedy draft, the others are drawn"
 
 

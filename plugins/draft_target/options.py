@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 from .models.opening import Engine
 from .rules import RuleName
 

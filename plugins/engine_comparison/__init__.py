@@ -9,7 +9,7 @@ from ...core.contract.log_parser import LogParser
 from .verifiers import VerifiersSweep
 from .workflow_csv import WorkflowCsv
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

@@ -17,7 +17,7 @@ from .findings import FINDINGS
 from .logs import LOG_PARSERS
 from .sweeps import SWEEPS
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 from ... import ModelError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.packages import probe_packages, torch_fix
 from ...core.sdk.scoring import score_behind, score_given, score_rows, score_tensor, score_whole
-from ...core.sdk.torch_device import free_device_memory, start_torch, take_peak_bytes, torch_devices
-from .check import check_cell, inert_options
+from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from .check import preflight
 from .options import FastDllmOptions
 from .variant import Variant
 
-if TYPE_CHECKING:
-    from ...core.records.workload import Workload
 
-
-_SCORE_READS = ("dtype", "compile", "n_threads", "block_length", "mask_id", "scoring")
-
-
-class FastDllmBackend(Backend):
+class FastDllmBackend(TorchBackend[FastDllmOptions]):
     """Diffusion language models: many masks of a block become tokens in one forward."""
 
     name: ClassVar[str] = "fast-dllm"
@@ -32,38 +29,26 @@ class FastDllmBackend(Backend):
     kind: ClassVar[Kind] = "diffusion"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     max_batch_size: ClassVar[int] = 64
-    Options: ClassVar[type[BackendOptions]] = FastDllmOptions
+    score_options: ClassVar[frozenset[str] | None] = frozenset(
+        {"dtype", "compile", "n_threads", "block_length", "mask_id", "scoring"}
+    )
+    requires: ClassVar[Requires | None] = torch_requires("fast-dllm")
     colour: ClassVar[str | None] = "#4F93C8"
     marker: ClassVar[str | None] = "P"
 
     @classmethod
-    def probe(cls) -> Availability:
-        """Look torch's version up; it stays unimported."""
-        return probe_packages("torch {torch}", "torch", fix=torch_fix("fast-dllm"))
-
-    @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
-        return (Quantisation("none", 32.0, "weights as the dtype option says (32 bits by default)"),)
+        return (
+            Quantisation("none", 32.0, "weights as the dtype option says (32 bits by default)", common=FLOAT_FORMATS),
+        )
 
     @classmethod
-    def devices(cls) -> Sequence[str]:
-        """List the CPU and what CUDA offers."""
-        return torch_devices()
-
-    @classmethod
-    def check(cls, model: ResolvedModel, options: BackendOptions, workload: Workload) -> Sequence[str]:
+    def preflight(cls, cell: PlannedCell[FastDllmOptions]) -> Preflight:
         """Hold checkpoint, options and workload against one another."""
-        assert isinstance(options, FastDllmOptions)
-        return check_cell(model, options, workload)
+        return preflight(cell)
 
-    @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name the commit rules that another one silences; in scoring, all that belongs to the decoding loop."""
-        assert isinstance(options, FastDllmOptions)
-        return inert_in_scoring(options, _SCORE_READS) if is_scoring else inert_options(options)
-
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: FastDllmOptions) -> ModelFacts:
         """Load the network.
 
         Raises:
@@ -75,9 +60,7 @@ class FastDllmBackend(Backend):
         from .decoder import Decoder
         from .network import Network
 
-        assert isinstance(options, FastDllmOptions)
-        threads = start_torch(device, options.n_threads, self.devices())
-        self._device = device
+        threads = self.start(device, options.n_threads)
         self._variant = variant = Variant.read(model.path)
         mask_id = variant.mask(options.mask_id, model.path)
         dtype = getattr(torch, options.dtype)
@@ -95,7 +78,7 @@ class FastDllmBackend(Backend):
         network, config = self._network, self._network.config
         item = network.dtype.itemsize
         tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
-        settings = {"n_threads": str(threads), "variant": self._variant.name, "mask_id": str(network.mask_id)}
+        settings = {"variant": self._variant.name, "mask_id": str(network.mask_id)}
         if self._decoder.memory is not None:
             settings["reused_layers"] = f"{self._decoder.memory.subset[0]}-{self._decoder.memory.subset[-1]}"
         return ModelFacts(
@@ -103,6 +86,7 @@ class FastDllmBackend(Backend):
             weight_bytes=network.parameters * item,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings | {"block_length": str(self._block)},
             read_weight_bytes=(network.parameters - tables) * item,
         )
@@ -156,12 +140,11 @@ class FastDllmBackend(Backend):
         rows = window_logits(self._network, self._variant, [*prompt_ids, *ids], len(prompt_ids))
         return score_given(ids, rows, top_k, score_tensor)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return what is counted beside the steps of a single prompt, and peak device memory."""
-        figures = dict(self._decoder.accounts.figures())
-        return {**figures, **take_peak_bytes(self._device)}
+        return replace(super().counters(), own=self._decoder.accounts.figures())
 
     def close(self) -> None:
         """Free network and cache."""
         del self._decoder, self._network
-        free_device_memory(self._device)
+        self.free()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from ... import BackendError, UsageError
-from ...core.contract.model import ResolvedModel
+from ... import BackendError
+from ...core.contract.preflight import PlannedCell, Preflight
 from .full_attention import FullAttentionPlan
 from .layer_reuse import subset_layers
 from .options import FastDllmOptions
 from .variant import Variant
-
-if TYPE_CHECKING:
-    from ...core.records.workload import Workload
 
 _CACHES = {"llada": ("none", "prefix", "dual"), "dream": ("none", "prefix", "dual"), "v2": ("block", "sub-block")}
 _ONLY_V2 = ("small_block_size", "reuse", "reuse_k", "layer_subset")
@@ -27,34 +23,34 @@ _FOREIGN = {
 """Options that do not exist for a variant."""
 
 
-def check_cell(model: ResolvedModel, options: FastDllmOptions, workload: Workload) -> Sequence[str]:
-    """Refuse what cannot work and return what a reader of the result must know.
+def preflight(cell: PlannedCell[FastDllmOptions]) -> Preflight:
+    """Refuse what cannot work and say what a reader of the result must know.
 
     Raises:
-        UsageError: options that do not go with the variant, with one another or with the workload.
-        ModelError: the checkpoint is of another architecture, or its mask id is outside the vocabulary.
+        ModelError: the checkpoint is of another architecture, its mask id is outside the vocabulary, or an option needs
+            an end token that the model lacks.
     """
-    variant = Variant.read(model.path)
-    variant.mask(options.mask_id, model.path)
-    _check_variant(variant, options)
-    if options.scoring == "published":
-        if variant.name != "v2":
-            raise UsageError(f"fast-dllm: scoring = 'published' is that of v2 models; this is a {variant.name} model")
-        variant.end_id(model.path)
+    options, folder = cell.options, cell.model.path
+    variant = Variant.read(folder)
+    variant.mask(options.mask_id, folder)
     block = options.block_length or variant.block_length
+    errors = tuple(_of_variant(variant, options))
     if variant.name == "v2":
-        _check_blocks(options, block, workload.batch_size)
-        return [*_other_block(variant, block), *_reuse_notes(variant, options)]
-    try:
-        plan = FullAttentionPlan.of(options, workload.token_limit, block_length=block, is_shifted=variant.is_shifted)
-    except BackendError as error:
-        raise UsageError(f"fast-dllm: {error}") from error
-    if options.logits_eos_inf or options.confidence_eos_eot_inf:
-        variant.end_id(model.path)
-    return [*_rounded(plan, workload.token_limit), *_other_costs(plan)]
+        errors += tuple(_of_blocks(options, block, cell.workload.batch_size))
+        notes = (*_other_block(variant, block), *_reuse_notes(variant, options)) if not errors else ()
+    else:
+        limit = cell.workload.token_limit
+        try:
+            plan = FullAttentionPlan.of(options, limit, block_length=block, is_shifted=variant.is_shifted)
+            notes = (*_rounded(plan, limit), *_other_costs(plan))
+        except BackendError as error:
+            errors, notes = (*errors, str(error)), ()
+    if not errors and (options.scoring == "published" or options.logits_eos_inf or options.confidence_eos_eot_inf):
+        variant.end_id(folder)
+    return Preflight(errors, notes, _inert_options(options))
 
 
-def inert_options(options: FastDllmOptions) -> dict[str, str]:
+def _inert_options(options: FastDllmOptions) -> dict[str, str]:
     """Return the options that another one silences, with the reason."""
     inert = {"scoring": "where answers are generated"}
     if options.reuse == "published-january":
@@ -66,33 +62,29 @@ def inert_options(options: FastDllmOptions) -> dict[str, str]:
     return inert
 
 
-def _check_variant(variant: Variant, options: FastDllmOptions) -> None:
+def _of_variant(variant: Variant, options: FastDllmOptions) -> Iterator[str]:
     defaults = FastDllmOptions()
     for name in _FOREIGN[variant.name]:
         value = getattr(options, name)
         if value != getattr(defaults, name):
-            raise UsageError(f"fast-dllm: {name} = {value!r} does not exist for a {variant.name} model")
+            yield f"{name} = {value!r} does not exist for a {variant.name} model"
     known = _CACHES[variant.name]
     if options.cache is not None and options.cache not in known:
-        raise UsageError(
-            f"fast-dllm: cache = {options.cache!r} does not exist for a {variant.name} model: {', '.join(known)}"
-        )
+        yield f"cache = {options.cache!r} does not exist for a {variant.name} model: {', '.join(known)}"
     if options.remasking == "origin" and (variant.name, options.cache) != ("dream", "none"):
-        raise UsageError("fast-dllm: remasking = 'origin' is that of dream models without a cache: give cache=none")
+        yield "remasking = 'origin' is that of dream models without a cache: give cache=none"
+    if options.scoring == "published" and variant.name != "v2":
+        yield f"scoring = 'published' is that of v2 models; this is a {variant.name} model"
 
 
-def _check_blocks(options: FastDllmOptions, block: int, batch_size: int) -> None:
+def _of_blocks(options: FastDllmOptions, block: int, batch_size: int) -> Iterator[str]:
     if options.small_block_size is not None and options.small_block_size > block:
-        raise UsageError(f"fast-dllm: small_block_size = {options.small_block_size} is larger than a block of {block}")
+        yield f"small_block_size = {options.small_block_size} is larger than a block of {block}"
     if options.reuse in ("published", "residual"):
         if options.cache != "sub-block":
-            raise UsageError(
-                f"fast-dllm: reuse = {options.reuse!r} needs cache = 'sub-block': it skips narrow forwards"
-            )
+            yield f"reuse = {options.reuse!r} needs cache = 'sub-block': it skips narrow forwards"
         if batch_size > 1:
-            raise UsageError(
-                f"fast-dllm: reuse = {options.reuse!r} decodes one prompt at a time: batch_size = {batch_size}"
-            )
+            yield f"reuse = {options.reuse!r} decodes one prompt at a time: batch_size = {batch_size}"
 
 
 def _other_block(variant: Variant, block: int) -> Iterator[str]:

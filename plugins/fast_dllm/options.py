@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 from ...core.records.workload import LATER
 
 DEFAULT_THRESHOLD = 0.9

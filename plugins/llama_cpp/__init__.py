@@ -10,7 +10,7 @@ from ...core.contract.log_parser import LogParser
 from .backend import LlamaCppBackend
 from .logs import LOG_PARSERS
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

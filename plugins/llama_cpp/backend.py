@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, UsageError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.formats import QUANTISATIONS
-from ...core.sdk.packages import probe_packages
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
 from .options import LlamaCppOptions
 from .sampling import new_chain
@@ -27,7 +29,7 @@ _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C+
 _FIRST_N_CTX = 2048
 
 
-class LlamaCppBackend(Backend):
+class LlamaCppBackend(Backend[LlamaCppOptions]):
     """llama.cpp: prefill in batches, then one token per forward pass."""
 
     name: ClassVar[str] = "llama-cpp"
@@ -35,17 +37,13 @@ class LlamaCppBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = LlamaCppOptions
+    threads_option: ClassVar[str | None] = "n_threads"
+    requires: ClassVar[Requires | None] = Requires(("llama-cpp-python", "gguf"), fix=_FIX)
     colour: ClassVar[str | None] = "#D55E00"
     marker: ClassVar[str | None] = "s"
 
     _model: Any = None
     _context: Any = None
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Say whether llama-cpp-python and gguf are installed."""
-        return probe_packages("{llama-cpp-python}", "llama-cpp-python", "gguf", fix=_FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -60,29 +58,23 @@ class LlamaCppBackend(Backend):
         return list_devices()
 
     @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[LlamaCppOptions]) -> Preflight:
         """Claim exactness where neither weights nor keys and values nor attention are rounded."""
-        assert isinstance(options, LlamaCppOptions)
-        if quantisation != "f32":
-            return f"{quantisation} rounds the weights"
-        if options.kv_cache_type != "f32":
-            return f"kv_cache_type = {options.kv_cache_type!r} rounds keys and values"
-        return None if options.flash_attention == "off" else "its fused attention may round to 16 bits"
+        return Preflight(inexact=_why_inexact(cell.quantisation, cell.options))
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: LlamaCppOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert and quantise to GGUF, and find out whether this machine bears repacked weights."""
         from ...core.sdk.gguf.preparation import prepare_gguf
         from .extra_buffers import use_extra_buffers
 
-        assert isinstance(options, LlamaCppOptions)
         prepared = prepare_gguf(model, quantisation, cache)
         use_extra_buffers(options.extra_buffers, cache.root)
         return prepared
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: LlamaCppOptions) -> ModelFacts:
         """Load the GGUF file and make a context."""
         import llama_cpp
 
@@ -92,7 +84,6 @@ class LlamaCppBackend(Backend):
         from .engine import load_model
         from .extra_buffers import use_extra_buffers
 
-        assert isinstance(options, LlamaCppOptions)
         check_layers(device, options.n_gpu_layers)
         extra_buffers = use_extra_buffers(options.extra_buffers, ModelCache().root)
         self._options, self._device = options, device
@@ -107,9 +98,9 @@ class LlamaCppBackend(Backend):
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
+            n_threads=self._n_threads,
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
-                "n_threads": str(self._n_threads),
                 # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
                 **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
@@ -289,14 +280,14 @@ class LlamaCppBackend(Backend):
 
         return Vocabulary(self._model)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
         data = llama_cpp.llama_perf_context(self._context)
         llama_cpp.llama_perf_context_reset(self._context)
         # the engine reports a count of at least 1, to divide by
-        return {
+        figures = {
             "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
             "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
             "engine_eval_s": data.t_eval_ms / 1e3,
@@ -304,6 +295,7 @@ class LlamaCppBackend(Backend):
             "engine_graphs_reused": float(data.n_reused),
             "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
         }
+        return EngineCounters(own=figures)
 
     def close(self) -> None:
         """Free context and model."""
@@ -314,6 +306,14 @@ class LlamaCppBackend(Backend):
         if self._model is not None:
             llama_cpp.llama_model_free(self._model)
         self._context = self._model = None
+
+
+def _why_inexact(quantisation: str, options: LlamaCppOptions) -> str | None:
+    if quantisation != "f32":
+        return f"{quantisation} rounds the weights"
+    if options.kv_cache_type != "f32":
+        return f"kv_cache_type = {options.kv_cache_type!r} rounds keys and values"
+    return None if options.flash_attention == "off" else "its fused attention may round to 16 bits"
 
 
 def _check(status: int) -> None:

@@ -6,6 +6,8 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
+from ...core.sdk.gguf.parts import read_parts
+
 _TABLES = ("token_embd.weight", "position_embd.weight", "token_types.weight")  # a row of each is looked up
 
 
@@ -13,10 +15,10 @@ def read_weight_bytes(path: Path) -> int | None:
     """Return the bytes of weights that a forward of one token reads; None for a mixture of experts.
 
     Args:
-        path: the GGUF file that the model was loaded from.
+        path: the GGUF file that the model was loaded from, of a split model the first.
     """
-    sizes = _tensor_sizes(path)
-    if not sizes or any("_exps." in name for name in sizes):
+    sizes = {tensor.name: tensor.nbytes for tensor in read_parts(path).tensors}
+    if any("_exps." in name for name in sizes):
         return None
     is_tied = "output.weight" not in sizes  # the token table is then the output layer, which is read whole
     looked_up = _TABLES[1:] if is_tied else _TABLES
@@ -54,26 +56,3 @@ def _text(model: Any, key: str) -> str:  # noqa: ANN401 - a C pointer
     buffer = ctypes.create_string_buffer(128)
     length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return buffer.value.decode(errors="replace") if length >= 0 else ""
-
-
-class _InitParameters(ctypes.Structure):
-    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
-
-
-def _tensor_sizes(path: Path) -> dict[str, int]:
-    """Return the bytes of each tensor; the engine reads a file's tables some hundred times faster than Python."""
-    from llama_cpp._ggml import libggml
-
-    pointer = ctypes.c_void_p
-    opener = ctypes.CFUNCTYPE(pointer, ctypes.c_char_p, _InitParameters)(("gguf_init_from_file", libggml))
-    count = ctypes.CFUNCTYPE(ctypes.c_int64, pointer)(("gguf_get_n_tensors", libggml))
-    name = ctypes.CFUNCTYPE(ctypes.c_char_p, pointer, ctypes.c_int64)(("gguf_get_tensor_name", libggml))
-    size = ctypes.CFUNCTYPE(ctypes.c_size_t, pointer, ctypes.c_int64)(("gguf_get_tensor_size", libggml))
-    close = ctypes.CFUNCTYPE(None, pointer)(("gguf_free", libggml))
-    file = opener(str(path).encode(), _InitParameters(no_alloc=True, context=None))
-    if not file:
-        return {}
-    try:
-        return {name(file, i).decode(): size(file, i) for i in range(count(file))}
-    finally:
-        close(file)

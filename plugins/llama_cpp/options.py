@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 Switch = Literal["auto", "on", "off"]
 KvType = Literal["f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]

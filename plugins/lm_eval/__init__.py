@@ -10,7 +10,7 @@ from ...core.contract.task import Task
 from .command import COMMANDS
 from .task import LmEvalTask
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

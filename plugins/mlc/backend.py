@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.cores import default_threads
-from ...core.sdk.packages import probe_packages
 from ...core.sdk.scoring import score_behind, score_whole
 from . import stock
 from .options import MlcOptions
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from .relax.engine import Scoring
 
 _LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
-_FIX = 'pip install "decodebench[mlc]"'
 
 
-class MlcBackend(Backend):
+class MlcBackend(Backend[MlcOptions]):
     """A decoder compiled by TVM for this machine's processor, one token per step."""
 
     name: ClassVar[str] = "mlc"
@@ -36,16 +36,17 @@ class MlcBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = MlcOptions
+    threads_option: ClassVar[str | None] = "n_threads"
+    requires: ClassVar[Requires | None] = Requires(
+        ("apache-tvm",), fix='pip install "decodebench[mlc]"', shown="tvm {0} (own cpu schedule)"
+    )
     colour: ClassVar[str | None] = "#CC79A7"
     marker: ClassVar[str | None] = "^"
 
     @classmethod
     def probe(cls) -> Availability:
-        """Look versions up; no engine is imported."""
-        if stock.is_installed():
-            return Availability(True, version=stock.version())
-        return probe_packages("tvm {apache-tvm} (own cpu schedule)", "apache-tvm", fix=_FIX)
+        """Look for MLC-LLM, whose builds have no metadata under one name, and else for what is required."""
+        return Availability(True, version=stock.version()) if stock.is_installed() else super().probe()
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -58,16 +59,16 @@ class MlcBackend(Backend):
         return [*(stock.devices() if stock.is_installed() else []), "cpu"]
 
     @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[MlcOptions]) -> Preflight:
         """Claim exactness for float32 weights under our own schedule."""
-        assert isinstance(options, MlcOptions)
-        if _engine_of(options) == "mlc_llm":
-            return "MLC-LLM's own engine has not been held against the reference"
-        return None if quantisation == "q0f32" else f"{quantisation} rounds the weights"
+        if _engine_of(cell.options) == "mlc_llm":
+            return Preflight(inexact="MLC-LLM's own engine has not been held against the reference")
+        exact = cell.quantisation == "q0f32"
+        return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: MlcOptions, cache: ModelCache
     ) -> PreparedModel:
         """Convert to MLC's format and compile, each once.
 
@@ -80,6 +81,7 @@ class MlcBackend(Backend):
 
         _use_threads(options)
         if _engine_of(options) == "mlc_llm":
+            stock.require()
             return _prepared(stock.folder(model, quantisation, device, cache), model, quantisation)
         _check_device(device)
         if is_mlc_folder(model.path):
@@ -90,7 +92,7 @@ class MlcBackend(Backend):
         library(described.decoder, cache)
         return _prepared(folder, model, quantisation)
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: MlcOptions) -> ModelFacts:
         """Load library and weights.
 
         Raises:
@@ -102,7 +104,6 @@ class MlcBackend(Backend):
         from .relax.engine import Engine
         from .relax.model import TABLE
 
-        assert isinstance(options, MlcOptions)
         threads = _use_threads(options)
         described, _ = from_mlc(model.path)
         ours = {described.fused_name(name): name for name in described.decoder.stored()}
@@ -118,7 +119,7 @@ class MlcBackend(Backend):
         embedding_bytes = sum(array.nbytes for name, array in arrays.items() if name.startswith("model.embed_tokens."))
         arrays[TABLE] = described.rotary_table()
         engine = _engine_of(options)
-        settings = {"engine": _LABELS[engine], "n_threads": str(threads)}
+        settings = {"engine": _LABELS[engine]}
         if engine == "mlc_llm":
             self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device, options.prefill_chunk)
             settings |= {"engine_version": stock.version(), "prefill_chunk": str(self._engine.prefill_chunk)}
@@ -131,6 +132,7 @@ class MlcBackend(Backend):
             context_length=decoder.context,
             vocabulary_size=decoder.vocabulary,
             stop_token_ids=described.stop_ids,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
             kv_bytes_per_token=decoder.kv_bytes_per_token,
@@ -199,19 +201,15 @@ def _prepared(folder: Path, model: ResolvedModel, quantisation: str) -> Prepared
     )
 
 
-def _engine_of(options: BackendOptions) -> str:
+def _engine_of(options: MlcOptions) -> str:
     """Return the engine that runs: the one asked for, else MLC-LLM where it is installed."""
-    assert isinstance(options, MlcOptions)
-    if options.engine == "mlc_llm":
-        stock.require()
     if options.engine == "auto":
         return "mlc_llm" if stock.is_installed() else "tvm"
     return options.engine
 
 
-def _use_threads(options: BackendOptions) -> int:
+def _use_threads(options: MlcOptions) -> int:
     """Set what TVM reads once, at its first parallel loop, before it is imported."""
-    assert isinstance(options, MlcOptions)
     threads = options.n_threads or default_threads()
     os.environ["TVM_NUM_THREADS"] = str(threads)
     os.environ["TVM_BIND_THREADS"] = "0"  # the runner, not the engine, decides where threads run

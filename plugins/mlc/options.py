@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 
 class MlcOptions(BackendOptions):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...core.contract.model import Quantisation
+from pydantic import JsonValue
+
+from ...core.contract.model import CommonFormat, Quantisation
 from .relax.layout import GROUP, WeightFormat
 
 FORMATS: dict[str, WeightFormat] = {
@@ -31,8 +33,15 @@ def _bits(form: WeightFormat) -> float:
     return form.bits + scale_bits / GROUP
 
 
+_COMMON: dict[str, dict[CommonFormat, dict[str, JsonValue]]] = {
+    "q0f32": {"fp32": {}},
+    "q8f16_g32": {"8bit": {}},
+    "q4f16_1": {"4bit": {}},
+}
+
 QUANTISATIONS: tuple[Quantisation, ...] = tuple(
-    Quantisation(name, _bits(form), _SUMMARIES[name]) for name, form in FORMATS.items()
+    Quantisation(name, _bits(form), _SUMMARIES[name], ("safetensors", "mlc"), _COMMON.get(name, {}))
+    for name, form in FORMATS.items()
 )
 
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind, inert_in_scoring
+from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import only_request
 from ...core.sdk.hugging_face import count_weights
-from ...core.sdk.packages import probe_packages
 from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
 from .quantise import CONVERTER_VERSION, QUANTISATIONS, left_as_they_are, open_weights, weight_bytes, write_quantised
 from .scoring import Scoring, rows_of
 
-if TYPE_CHECKING:
-    pass
-
 _RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
+"""The library of this platform, which plain ``mlx`` does not bring on Linux."""
 
 
-class MlxBackend(Backend):
+class MlxBackend(Backend[MlxOptions]):
     """A model of mlx-lm, one token per step, by its own loop, which begins a token before the last one is given out."""
 
     name: ClassVar[str] = "mlx"
@@ -33,16 +33,10 @@ class MlxBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = MlxOptions
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Look versions up: mlx-lm, and the library of this platform, which plain ``mlx`` does not bring on Linux."""
-        fix = 'pip install "decodebench[mlx]"'
-        found = [
-            probe_packages(f"mlx-lm {{mlx-lm}} ({{{runtime}}})", "mlx-lm", runtime, fix=fix) for runtime in _RUNTIME
-        ]
-        return next((each for each in found if each.available), found[-1])
+    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
+    requires: ClassVar[Requires | None] = Requires(
+        ("mlx-lm", _RUNTIME), fix='pip install "decodebench[mlx]"', shown="mlx-lm {0} ({1})"
+    )
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -58,28 +52,22 @@ class MlxBackend(Backend):
         return ("cpu",) if gpu is None else (gpu, "cpu")
 
     @classmethod
-    def inert_options(cls, options: BackendOptions, *, is_scoring: bool = False) -> Mapping[str, str]:
-        """Name what scoring does not read."""
-        return inert_in_scoring(options, ("dtype", "prefill_chunk")) if is_scoring else {}
-
-    @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[MlxOptions]) -> Preflight:
         """Claim exactness for unquantised weights in float32."""
-        assert isinstance(options, MlxOptions)
-        if quantisation != QUANTISATIONS[0].name:
-            return "its weights are quantised"
-        return None if options.dtype == "float32" else f"dtype = {options.dtype!r} rounds"
+        if cell.quantisation != QUANTISATIONS[0].name:
+            return Preflight(inexact="its weights are quantised")
+        dtype = cell.options.dtype
+        return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: MlxOptions, cache: ModelCache
     ) -> PreparedModel:
         """Quantise once; unquantised weights are opened where they lie.
 
         Raises:
             ModelError: no Hugging Face folder, its weights are damaged, or mlx-lm does not know it.
         """
-        assert isinstance(options, MlxOptions)
         if not model.path.is_dir() or model.architecture is None:
             raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
         count_weights(model.path)
@@ -105,7 +93,7 @@ class MlxBackend(Backend):
             notes=() if note is None else (note,),
         )
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
+    def load(self, model: PreparedModel, device: str, options: MlxOptions) -> ModelFacts:
         """Load the weights onto the device.
 
         Raises:
@@ -114,7 +102,6 @@ class MlxBackend(Backend):
         """
         import mlx.core as mx
 
-        assert isinstance(options, MlxOptions)
         if device not in self.devices():
             raise BackendError(f"device {device!r} is not there; MLX sees {', '.join(self.devices())}")
         # before mlx_lm is imported, which makes the stream that it generates on
@@ -130,7 +117,7 @@ class MlxBackend(Backend):
             weight_bytes=weight_bytes(self._model),
             context_length=_integer(text, "max_position_embeddings", model),
             vocabulary_size=_integer(text, "vocab_size", model),
-            settings={"n_threads": "1"} if device == "cpu" else {},  # MLX's CPU runs a stream's work on one thread
+            n_threads=1 if device == "cpu" else None,  # MLX's CPU runs a stream's work on one thread
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
@@ -147,15 +134,15 @@ class MlxBackend(Backend):
         """Score continuations of one prompt, which is evaluated once."""
         return score_behind(Scoring(self._model, self._chunk), prompt_ids, continuations, top_k)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call; a CPU has none of its own."""
         import mlx.core as mx
 
         if not self._has_own_memory:
-            return {}
-        peak = float(mx.get_peak_memory())
+            return EngineCounters()
+        peak = int(mx.get_peak_memory())
         mx.reset_peak_memory()
-        return {"peak_device_bytes": peak}
+        return EngineCounters(peak_device_bytes=peak)
 
     def close(self) -> None:
         """Free the weights and what MLX keeps for the next array."""

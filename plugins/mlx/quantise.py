@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import ModelError
-from ...core.contract.model import Quantisation
+from ...core.contract.model import FLOAT_FORMATS, Quantisation
 from ...core.sdk.checkpoint import read_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _AFFINE = {f"{bits}bit": bits for bits in (8, 6, 5, 4, 3)}
 _FLOAT = {"mxfp8": (8, 32, "8-bit floats"), "mxfp4": (4, 32, "4-bit floats"), "nvfp4": (4, 16, "4-bit floats")}
 
 QUANTISATIONS = (
-    Quantisation("none", 32.0, "weights as the dtype option says (32 bits at its default)"),
+    Quantisation("none", 32.0, "weights as the dtype option says (32 bits at its default)", common=FLOAT_FORMATS),
     *(
         # a scale and an offset in the dtype for each group
         Quantisation(name, bits + 2 * 32 / _GROUP, f"{bits} bits, groups of {_GROUP} with scale and offset as dtype")

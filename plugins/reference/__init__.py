@@ -13,7 +13,7 @@ from .family import DFLASH, WEIGHTS_FOLDER
 from .random_models import RANDOM_MODELS, build
 from .task import tiny_choice_samples, tiny_gsm_samples
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 class TinyGsm(Task):

@@ -10,7 +10,7 @@ from ...core.contract.log_parser import LogParser
 from .backend import TinygradBackend
 from .text_log import TinygradTextLog
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

@@ -7,35 +7,37 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...core.contract.backend import Availability
+from ...core.contract.requirements import Availability
 
-_FIX = 'pip install "tinygrad==0.13.0"'
 _MODEL = "tinygrad.llm.model"
 _GPUS = ("/dev/nvidiactl", "/dev/kfd")
 """Device nodes of NVIDIA's and AMD's drivers: with a GPU tinygrad does without a C compiler."""
 
 
-def probe() -> Availability:
-    """Look at package metadata and files: the version, what its language model imports, and the C compiler."""
-    try:
-        found = version("tinygrad")
-    except PackageNotFoundError:
-        return Availability(False, reason="tinygrad is not installed", fix=_FIX)
+def with_parts(installed: Availability, fix: str) -> Availability:
+    """Look at files beyond package metadata: what tinygrad's language model imports, and the C compiler.
+
+    Args:
+        installed: what the metadata says.
+        fix: the command that installs tinygrad.
+    """
+    if not installed.available:
+        return installed
     spec = find_spec("tinygrad")
     if spec is None or spec.origin is None:
-        return Availability(False, version=found, reason="the package tinygrad cannot be found", fix=_FIX)
+        return replace(installed, available=False, reason="the package tinygrad cannot be found", fix=fix)
     missing = next(_missing(Path(spec.origin).parent), None)
     if missing is not None:
-        reason = f"tinygrad {found} lacks {missing}, without which its language model cannot be imported"
-        return Availability(False, version=found, reason=reason, fix=_FIX)
+        why = f"tinygrad {installed.version} lacks {missing}, without which its language model cannot be imported"
+        return replace(installed, available=False, reason=why, fix=fix)
     if not has_compiler() and not _has_gpu():
-        reason = f"tinygrad compiles CPU kernels with {compiler()!r}, which is not on the PATH"
-        return Availability(False, version=found, reason=reason, fix=compiler_fix())
-    return Availability(True, version=found)
+        why = f"tinygrad compiles CPU kernels with {compiler()!r}, which is not on the PATH"
+        return replace(installed, available=False, reason=why, fix=compiler_fix())
+    return installed
 
 
 def _missing(package: Path) -> Iterator[str]:

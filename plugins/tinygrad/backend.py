@@ -9,10 +9,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError, UsageError
-from ...core.contract.backend import Availability, Backend, BackendOptions, Capability, Kind
-from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.backend import Backend, Capability, Kind
+from ...core.contract.generation import Generated, Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
+from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
+from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
 from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.tokenizer import Codec
@@ -24,11 +28,12 @@ if TYPE_CHECKING:
     from .decoder import Decoder
     from .network import Network
 
+_FIX = 'pip install "tinygrad==0.13.0"'
 _N_CTX = 2048
 _OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
 
 
-class TinygradBackend(Backend):
+class TinygradBackend(Backend[TinygradOptions]):
     """Llama, Qwen2 and Qwen3 models in tinygrad, one token per step."""
 
     name: ClassVar[str] = "tinygrad"
@@ -36,7 +41,8 @@ class TinygradBackend(Backend):
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
     first_step_is_prefill: ClassVar[bool] = True
-    Options: ClassVar[type[BackendOptions]] = TinygradOptions
+    threads_option: ClassVar[str | None] = "n_threads"
+    requires: ClassVar[Requires | None] = Requires(("tinygrad",), fix=_FIX)
     colour: ClassVar[str | None] = "#009E73"
     marker: ClassVar[str | None] = "D"
 
@@ -46,7 +52,7 @@ class TinygradBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         """Look the version, the wheel's modules and the C compiler up; tinygrad stays unimported."""
-        return availability.probe()
+        return availability.with_parts(super().probe(), _FIX)
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -61,14 +67,14 @@ class TinygradBackend(Backend):
         return usable_devices()
 
     @classmethod
-    def why_inexact(cls, quantisation: str, options: BackendOptions) -> str | None:
+    def preflight(cls, cell: PlannedCell[TinygradOptions]) -> Preflight:
         """Claim exactness for weights in single precision, in which it computes."""
-        assert isinstance(options, TinygradOptions)
-        return None if quantisation in ("float32", "f32") else f"{quantisation} rounds the weights"
+        exact = cell.quantisation in ("float32", "f32")
+        return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
     @classmethod
     def prepare(
-        cls, model: ResolvedModel, quantisation: str, device: str, options: BackendOptions, cache: ModelCache
+        cls, model: ResolvedModel, quantisation: str, device: str, options: TinygradOptions, cache: ModelCache
     ) -> PreparedModel:
         """Check a folder, whose weights are packed at load, or convert it to GGUF.
 
@@ -87,46 +93,54 @@ class TinygradBackend(Backend):
             )
         from ...core.sdk.gguf.preparation import prepare_gguf
 
-        return prepare_gguf(model, quantisation, cache)
+        return prepare_gguf(model, quantisation, cache, in_one_file=True)
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
-        """Load the weights, compile and capture.
+    def load(self, model: PreparedModel, device: str, options: TinygradOptions) -> ModelFacts:
+        """Load the weights.
 
         Raises:
-            BackendError: the device, the renderer or the compiler cannot be used.
+            BackendError: the device or the renderer cannot be used.
             ModelError: tinygrad cannot load the files.
             UsageError: ``n_ctx`` exceeds what the model was trained for.
         """
         from .decoder import Decoder
         from .engine import cached_kernels, renderer, start
 
-        assert isinstance(options, TinygradOptions)
         threads = start(device, options)
-        kernels = cached_kernels()
+        self._kernels = cached_kernels()
         self._device, self._source = device, model.source
-        self._samples: list[tuple[int, list[Step]]] = []
+        self._what = f"{model.quantisation} weights on {device!r}"
         started = time.perf_counter()
         facts, network = self._open(model, options)
         self._load_s = time.perf_counter() - started
+        assert facts.weight_bytes is not None
+        assert facts.context_length is not None
         self._weight_bytes, self._n_ctx = facts.weight_bytes, facts.context_length
-        started = time.perf_counter()
         self._decoder: Decoder = Decoder(network, options.prefill_chunk)
-        _warm_up(self._decoder, f"{model.quantisation} weights on {device!r}")
-        warmup_s = time.perf_counter() - started
         settings = {
-            "n_threads": str(threads),
             "renderer": renderer(device),
             "n_ctx": str(self._n_ctx),
-            "jit_warmup_s": f"{warmup_s:.3f}",
-            "kernel_cache": "off" if kernels is None else "warm" if cached_kernels() == kernels else "cold",
         }
         return ModelFacts(
             parameters=facts.parameters,
             weight_bytes=facts.weight_bytes,
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
+            n_threads=threads,
             settings={**settings, **facts.settings},
         )
+
+    def warmup(self) -> Mapping[str, str]:
+        """Compile and capture the kernels; say whether they were in tinygrad's cache.
+
+        Raises:
+            BackendError: the compiler cannot be used.
+        """
+        from .engine import cached_kernels
+
+        _warm_up(self._decoder, self._what)
+        before = self._kernels
+        return {"kernel_cache": "off" if before is None else "warm" if cached_kernels() == before else "cold"}
 
     def _open(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
         """Bring the weights into memory; return what is known of them, and the network over a cache."""
@@ -170,9 +184,7 @@ class TinygradBackend(Backend):
         """Continue the one request of the batch."""
         request = only_request(self.name, batch)
         self._check_room(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
-        trace: list[Step] = []
-        self._samples.append((request.seed, trace))
-        return self._decoder.generate(request, trace)
+        return self._decoder.generate(request)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
@@ -207,15 +219,13 @@ class TinygradBackend(Backend):
             raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
         return GgufVocabulary(self._metadata, str(self._source.path))
 
-    def classic_log(self) -> str:
-        """Return what tinygrad's Llama example would have printed since the last call; empty for nothing."""
-        if not self._samples:
-            return ""
-        samples, self._samples = self._samples, []
-        text = "" if self._is_log_begun else classic_log.preamble(samples[0][0], self._load_s, self._weight_bytes)
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Return what tinygrad's Llama example would have printed."""
+        seed = batch[0].request.seed
+        text = "" if self._is_log_begun else classic_log.preamble(seed, self._load_s, self._weight_bytes)
         self._is_log_begun = True
         decode = self._text_of()
-        return text + "".join(classic_log.sample(steps, self._weight_bytes, decode) for _, steps in samples)
+        return text + "".join(classic_log.sample(one.steps, self._weight_bytes, decode) for one in batch)
 
     def _text_of(self) -> Callable[[Sequence[int]], str]:
         """Return a function from ids to text; without any tokenizer the text is the ids themselves."""
@@ -256,21 +266,22 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
 
 
 def _prepared_file(model: ResolvedModel) -> PreparedModel:
-    from .gguf_file import find_gguf
-
     path = find_gguf(model.path)
-    facts = None
-    if find_spec("gguf") is not None:
-        from ...core.sdk.gguf.facts import inspect_gguf
-
-        facts = inspect_gguf(path)
+    if path is None:
+        raise ModelError(f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none")
+    facts, parts = inspect_gguf(path), len(parts_of(path))
+    if parts > 1:
+        raise ModelError(
+            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them"
+        )
     return PreparedModel(
         path=path,
         format="gguf",
-        weight_bytes=facts.weight_bytes if facts else None,
-        bits_per_weight=facts.bits_per_weight if facts else None,
+        weight_bytes=facts.weight_bytes,
+        bits_per_weight=facts.bits_per_weight,
         source=model,
         quantisation=AS_STORED,
+        notes=fallback_notes(facts),
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint, StoredTensor
 from ...core.sdk.decoder_config import rope_divisors, rope_type
-from ...core.sdk.gguf.architecture import Shape, Target
+from ...core.sdk.gguf.architecture import Shape
+from ...core.sdk.gguf.layers import Target
 from .matrices import FORMATS, Embedding, Linear, Matrix
 
 if TYPE_CHECKING:

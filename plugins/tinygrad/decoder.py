@@ -50,8 +50,8 @@ class Decoder:
             self._evaluate_chunk((0,) * self._chunk, 0)[0].item()
             self._evaluate_one(0, 0)[0].item()
 
-    def generate(self, request: Request, trace: list[Step]) -> Iterator[Step]:
-        """Continue one prompt, a step per token; each step is appended to ``trace``, too.
+    def generate(self, request: Request) -> Iterator[Step]:
+        """Continue one prompt, a step per token.
 
         Every request starts at position 0 and attends to nothing but what it has written itself.
         """
@@ -66,15 +66,13 @@ class Decoder:
         while True:
             enqueued = clock()
             token = pick(*output)  # waits for the device
-            step = Step(
+            yield Step(
                 (token,),
                 forwards=forwards,
                 enqueue_s=enqueued - started,
                 engine_s=clock() - started,
                 bytes_read=int(Counters.global_mem - moved),
             )
-            trace.append(step)
-            yield step
             left -= 1
             if left <= 0 or token in stops:
                 return

@@ -41,19 +41,6 @@ class GgufModel:
     divisors: np.ndarray | None
 
 
-def find_gguf(path: Path) -> Path:
-    """Return the GGUF file that a path names: itself, or the only one in a folder.
-
-    Raises:
-        ModelError: there is none, or more than one.
-    """
-    files = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
-    if len(files) != 1 or not files[0].is_file():
-        names = f" ({', '.join(file.name for file in files)})" if files else ""
-        raise ModelError(f"{path}: quantisation 'gguf' needs one .gguf file; found {len(files)}{names}")
-    return files[0]
-
-
 def open_gguf(path: Path, n_ctx: int) -> GgufModel:
     """Load a file for ``n_ctx`` positions, or as many as the model has if those are fewer.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 
 class TinygradOptions(BackendOptions):

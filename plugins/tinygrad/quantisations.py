@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...core.contract.model import Quantisation
 from ...core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
 
@@ -11,18 +13,20 @@ _UNREADABLE = ("q2_k", "q3_k", "iq4_nl")
 """Beginnings of the GGUF formats whose blocks tinygrad cannot unpack."""
 
 OWN: tuple[Quantisation, ...] = (
-    Quantisation("float32", 32.0, "all weights in single precision"),
+    Quantisation("float32", 32.0, "all weights in single precision", common={"fp32": {}}),
     Quantisation("float16", 16.0, "matrices, embedding and head included, in half precision; vectors float32"),
     Quantisation(
         # The scale adds 32 bits to a row: 0.03 bits a weight over rows of about a thousand.
         "int8",
         8.03,
         "matrices, embedding and head included: int8 with one float32 scale a row; vectors float32",
+        common={"8bit": {}},
     ),
     Quantisation(
         "nf4",
         4.25,
         "matrices, embedding and head included: NormalFloat4, two a byte, one float16 scale per 64; vectors float32",
+        common={"4bit": {}},
     ),
     Quantisation(
         "fp8",
@@ -32,11 +36,18 @@ OWN: tuple[Quantisation, ...] = (
 )
 """Made at load from a Hugging Face folder; activations and KV cache are float32."""
 
-GGUF: tuple[Quantisation, ...] = tuple(q for q in GGUF_QUANTISATIONS if not q.name.startswith(_UNREADABLE))
+GGUF: tuple[Quantisation, ...] = tuple(
+    replace(q, common={}) for q in GGUF_QUANTISATIONS if not q.name.startswith(_UNREADABLE)
+)
 """GGUF files that llama.cpp's converter makes and tinygrad reads: the same bytes in both engines."""
 
 QUANTISATIONS: tuple[Quantisation, ...] = (
     *OWN,
     *GGUF,
-    Quantisation(AS_STORED, 16.0, "a .gguf file as it is; the bits are those of the file, 16 stands for them here"),
+    Quantisation(
+        AS_STORED,
+        16.0,
+        "a .gguf file as it is; the bits are those of the file, 16 stands for them here",
+        reads=("gguf",),
+    ),
 )

@@ -8,7 +8,7 @@ from ...core.contract.backend import Backend
 from ...core.contract.hookspecs import hookimpl
 from .backend import TransformersBackend
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 @hookimpl

@@ -55,7 +55,7 @@ class Decoder:
                 tokens = choose(logits)  # [1, 1]
                 token = int(tokens)
             self._synchronise()
-            yield Step((token,), forwards=1)
+            yield Step((token,), row=request.row, forwards=1)
             if request.is_stop(token):
                 return
             if index == 0:

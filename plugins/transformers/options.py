@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ...core.contract.backend import BackendOptions
+from ...core.contract.options import BackendOptions
 
 DType = Literal["float32", "bfloat16", "float16"]
 

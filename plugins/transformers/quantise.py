@@ -6,19 +6,20 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ... import ModelError
-from ...core.contract.model import Quantisation
+from ...core.contract.model import FLOAT_FORMATS, Quantisation
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
 QUANTISATIONS = (
-    Quantisation("none", 32.0, "weights as the dtype option says (32 bits at its default)"),
+    Quantisation("none", 32.0, "weights as the dtype option says (32 bits at its default)", common=FLOAT_FORMATS),
     Quantisation(
         # One f32 scale and one int8 zero point a row: 40 bits over rows of about a thousand weights.
         "int8",
         8.04,
         "linear layers, head included: int8 weights, one scale a row (torchao); embeddings as dtype",
+        common={"8bit": {}},
     ),
 )
 

@@ -29,10 +29,10 @@ STACKS = sorted((DATA / "llama_cpp" / "three_stacks").glob("*.log"))
 BENCH = DATA / "llama_cpp" / "llama_bench.json"
 OUTCOMES = {
     "run_id", "experiment", "cell_id", "round", "order", "cell_index", "started_at", "conditions_hash", "derived",
-    "changed_options", "status", "reason", "prepare_s", "import_s", "load_s", "wall_s", "read_weight_bytes",
+    "changed_options", "status", "reason", "prepare_s", "import_s", "load_s", "warmup_s", "wall_s", "read_weight_bytes",
     "kv_bytes_per_token", "peak_rss_bytes", "peak_device_bytes", "device_use", "device_clock_hz",
     "device_other_processes", "device_temperature_c", "other_cpus", "energy_j", "notes", "totals", "sessions", "extra",
-    "source_file", "source_line", "parser", "parser_plugin", "parser_plugin_revision", "source_format",
+    "launcher", "source_file", "source_line", "parser", "parser_plugin", "parser_plugin_revision", "source_format",
 }  # fmt: skip
 """Fields of a run that say what came out, or where the record is from; every other one says how it was run."""
 
@@ -62,7 +62,8 @@ VALUES = {
     "plugin_revision": [None, "c1", "c2"], "kind": [None, "speculative"], "model": ["m", "n"],
     "model_hash": [None, "h1", "h2"], "size": [None, "1B", "3B"], "quantisation": ["q4", "q8"],
     "bits_per_weight": [None, 4.5, 4.9], "parameters": [None, 10, 11], "weight_bytes": [None, 100, 101],
-    "device": ["cpu", "cuda:0"], "options": [{}, {"n": 1}, {"n": 2}], "task": [None, "t"],
+    "device": ["cpu", "cuda:0"], "residence": [None, "in-process", "remote"], "options": [{}, {"n": 1}, {"n": 2}],
+    "task": [None, "t"],
     "task_version": [None, "1", "2"], "task_plugin": [None, "p"], "task_plugin_revision": [None, "r"],
     "seed": [None, 0, 1], "samples": [None, 4, 8], "attempts": [None, 1, 2], "warmup": [None, 0, 1],
     "max_new_tokens": [None, 64, 128], "batch_size": [None, 1, 4], "depth": [None, 0, 512],

@@ -17,6 +17,7 @@ from decodebench import (
     BackendOptions,
     ModelError,
     ModelFacts,
+    Preflight,
     Quantisation,
     Step,
     hookimpl,
@@ -29,12 +30,12 @@ class TwinOptions(BackendOptions):
     seed_offset: int = Field(0, ge=0, description="added to a request's seed")
 
 
-class Twin(Backend):
+class Twin(Backend[TwinOptions]):
     name, summary, kind = "twin", "a Markov chain that verifies its own guesses", "speculative"
     supports = frozenset({"score", "score-top-k", "sampling"})
     max_batch_size = 4
     first_step_is_prefill = True
-    Options = TwinOptions
+    checks = "twin_checks"
     digits = None
 
     @classmethod
@@ -46,8 +47,8 @@ class Twin(Backend):
         return [Quantisation("none", 64.0, "the tables as they are computed")]
 
     @classmethod
-    def why_inexact(cls, quantisation, options):
-        return None
+    def preflight(cls, cell):
+        return Preflight(inexact=None)
 
     def load(self, model, device, options):
         from twin_engine import Engine
@@ -142,8 +143,8 @@ class Reference(Twin):
     Options = BackendOptions
 
     @classmethod
-    def why_inexact(cls, quantisation, options):
-        return super(Twin, cls).why_inexact(quantisation, options)
+    def preflight(cls, cell):
+        return super(Twin, cls).preflight(cell)
 
     def load(self, model, device, options):
         return super().load(model, device, TwinOptions())
@@ -224,6 +225,15 @@ class UnusedOptions(TwinOptions):
 class UnusedOption(Twin):
     name = "twin-unused-option"
     Options = UnusedOptions
+
+
+class DraftsTooMuch(Twin):
+    """Breaks a rule of the author's own."""
+
+    name = "twin-drafts-too-much"
+
+    def draft(self, text, count):
+        return super().draft(text, count + 1 if count else 0)
 
 
 class Racing(Twin):

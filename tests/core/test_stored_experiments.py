@@ -13,7 +13,7 @@ from rich.console import Console
 
 from decodebench import ModelCache
 from decodebench.collate.collate import collate
-from decodebench.core.contract.backend import BackendOptions
+from decodebench.core.contract.options import BackendOptions
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.plan import build, load_toml
@@ -21,7 +21,8 @@ from decodebench.core.measure.progress import Progress
 from decodebench.core.measure.runner import Runner
 from decodebench.core.records import raw_log as rawlog
 from decodebench.core.records.raw_log import RawLogError
-from decodebench.core.records.schema import SCHEMA_VERSION, RecordedSampling, Run, Sample, ServerSession
+from decodebench.core.records.schema import SCHEMA_VERSION, RecordedSampling, Run, Sample
+from decodebench.core.records.server_session import ServerSession
 from decodebench.core.records.store import Store
 from decodebench.core.records.workload import LATER
 

@@ -5,7 +5,7 @@ from decodebench.core.contract.finding import Place
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.sdk.logs.text import head_text, malformed
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 class Tsv(LogParser):

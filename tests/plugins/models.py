@@ -41,6 +41,7 @@ class Loaded:
         self.prepared = kind.prepare(resolve(path), quantisation, "cpu", chosen, cache)
         self.backend = kind()
         self.facts = self.backend.load(self.prepared, "cpu", chosen)
+        self.backend.warmup()
 
     def steps(self, prompt, limit: int = 16, **changes) -> list[Step]:
         return list(self.backend.generate([Request(tuple(prompt), limit, **changes)]))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from ...contract.launcher import Line as Line
 from ...host.packed_models import PreparedJob
 from ...records.log_content import LineError, fault_of
 from ...records.schema import Record
 
-Line = dict[str, Any]
 _SHOWN = 80  # characters of a line that is none
 
 
@@ -27,6 +27,25 @@ class Text(Record):
     """What the engine's own tools would have logged of a sample."""
 
     text: str
+
+
+class Server(Record):
+    """What is known of the server that answered, after the last sample."""
+
+    peak_rss_bytes: int | None = Field(ge=0, lt=2**63)
+
+
+class Hosted(Record):
+    """The answer to ``host``: a server that runs until the worker's standard input ends; as ``ServerJob`` has it."""
+
+    id: str
+    url: str
+    pid: int = Field(ge=1)
+    command: tuple[str, ...]
+    version: str | None
+    started_ns: int
+    ready_ns: int
+    is_new: bool
 
 
 class Devices(Record):

@@ -10,7 +10,6 @@ from typing import Any
 
 from ...isolation.processes.messages import Line
 from ..cells import Cell
-from ..launcher import run_worker
 from ..runner import Runner
 from .time_left import duration
 
@@ -79,25 +78,25 @@ def _probed(runner: Runner, cell: Cell) -> RoundEstimate:
     if prepared.reason is not None:
         return RoundEstimate(label, reason=prepared.reason)
     job = runner.measure_job(cell)
-    asked, size = job.prompts, job.workload.batch_size
+    asked, size = job.prompts, job.workload.in_flight or job.workload.batch_size
     batch = tuple(prompt for prompt in asked if not prompt.is_warmup)[:size]
     lines: list[Line] = []
     runner.progress.probing(label)
     began = time.monotonic()
-    outcome = run_worker(
-        job.model_copy(update={"prompts": batch}),
-        engine_text=None,
-        timeout_s=runner.plan.timeout_s,
-        on_line=lines.append,
-    )
+    outcome = runner.run_job(job.model_copy(update={"prompts": batch}), lines.append)
     wall_s = time.monotonic() - began
     samples = [line for line in lines if line["type"] == "sample" and line.get("status", "ok") == "ok"]
     if outcome.status != "ok" or not samples:
         return RoundEstimate(label, reason=outcome.reason or "no sample came")
     batches = math.ceil(len(asked) / size)
-    batch_s = max(float(sample["batch_s"]) for sample in samples)
+    batch_s = max(float(sample.get("batch_s") or sample["duration_s"]) for sample in samples)
     longest_s = max(_longest_s(sample, lines, job.workload.token_limit) for sample in samples)
-    return RoundEstimate(label, wall_s + (batches - 1) * batch_s, wall_s - batch_s + batches * max(batch_s, longest_s))
+    last_due_s = max((prompt.due_s or 0.0) for prompt in asked)  # of requests that come at a rate of their own
+    return RoundEstimate(
+        label,
+        wall_s + max((batches - 1) * batch_s, last_due_s),
+        wall_s - batch_s + max(batches * max(batch_s, longest_s), last_due_s + longest_s),
+    )
 
 
 def _longest_s(sample: dict[str, Any], lines: Iterable[Line], limit: int) -> float:

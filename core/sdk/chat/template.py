@@ -15,7 +15,8 @@ from pydantic import JsonValue
 
 from ...errors import ModelError, UsageError, unknown_name
 from ..checkpoint import read_json
-from ..gguf.metadata import find_gguf, read_metadata
+from ..gguf.metadata import read_metadata
+from ..gguf.parts import find_gguf
 from ..special_tokens import ROLES, TOKENIZER_CONFIG, SpecialTokens
 
 Messages = Sequence[tuple[str, str]]

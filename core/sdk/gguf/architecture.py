@@ -2,78 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
-from ..decoder_config import DecoderConfig, rope_type
+from ...errors import ModelError
+from ..checkpoint import Checkpoint
+from ..decoder_config import ARCHITECTURES, DecoderConfig, rope_type
 from ..yarn import Yarn
+from .layers import FAMILIES, Target, layer_targets
 
 if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFWriter
 
+GGUF_ARCHITECTURES = {
+    **ARCHITECTURES,
+    "Gemma3ForCausalLM": "gemma3",
+    "GraniteForCausalLM": "granite",
+    "Olmo2ForCausalLM": "olmo2",
+    "Phi3ForCausalLM": "phi3",
+    "Qwen3MoeForCausalLM": "qwen3moe",
+    "SmolLM3ForCausalLM": "smollm3",
+}
+"""``architectures[0]`` of ``config.json`` to ``general.architecture``."""
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A tensor's place in the GGUF file.
-
-    Attributes:
-        name: GGUF name.
-        shape: expected shape in the checkpoint.
-        rotary_heads: number of heads whose rows must be interleaved; 0 for none.
-        optional: whether the checkpoint may lack it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    rotary_heads: int = 0
-    optional: bool = False
+_NO_ROPE_STEP = 4  # llama.cpp has it in its code: of SmolLM3's layers every fourth is not rotated
+_WINDOW_STEP = 6  # and of Gemma 3's every sixth has no window
 
 
 @dataclass(frozen=True, slots=True)
 class Shape(DecoderConfig):
     """A decoder's configuration, and its place in a GGUF file."""
 
+    @classmethod
+    def of_any(cls, checkpoint: Checkpoint) -> Self:
+        """Read the configuration of every architecture that llama.cpp runs and that is known here.
+
+        Raises:
+            ModelError: an unsupported architecture or feature; names field and value.
+        """
+        shape = cls.read(checkpoint, GGUF_ARCHITECTURES)
+        for name, value in _FIXED.get(shape.arch, {}).items():
+            stated = checkpoint.config.get(name)
+            if stated not in (None, value):
+                raise ModelError(
+                    f"{checkpoint.folder / 'config.json'}: {name} = {stated!r} is not supported: llama.cpp's graph of "
+                    f"{shape.arch} has {value!r}"
+                )
+        _check_pattern(checkpoint, shape)
+        return shape
+
     def targets(self) -> dict[str, Target]:
         """Return the place of every tensor, by its name in the checkpoint."""
         found = {
             "model.embed_tokens.weight": Target("token_embd.weight", (self.vocab, self.width)),
-            "model.norm.weight": Target("output_norm.weight", (self.width,)),
+            "model.norm.weight": Target("output_norm.weight", (self.width,), shift=FAMILIES[self.arch].norm_shift),
         }
         if not self.tied:
             found["lm_head.weight"] = Target("output.weight", (self.vocab, self.width))
-        for layer in range(self.layers):
-            for name, target in self._layer_targets().items():
-                found[f"model.layers.{layer}.{name}"] = Target(
-                    f"blk.{layer}.{target.name}", target.shape, target.rotary_heads, target.optional
-                )
-        return found
-
-    def _layer_targets(self) -> dict[str, Target]:
-        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        # (checkpoint name, GGUF name, rows, columns, heads to interleave)
-        matrices = (
-            ("self_attn.q_proj", "attn_q", queries, self.width, self.heads),
-            ("self_attn.k_proj", "attn_k", keys, self.width, self.kv_heads),
-            ("self_attn.v_proj", "attn_v", keys, self.width, 0),
-            ("self_attn.o_proj", "attn_output", self.width, queries, 0),
-            ("mlp.gate_proj", "ffn_gate", self.ffn, self.width, 0),
-            ("mlp.up_proj", "ffn_up", self.ffn, self.width, 0),
-            ("mlp.down_proj", "ffn_down", self.width, self.ffn, 0),
-        )
-        found = {
-            "input_layernorm.weight": Target("attn_norm.weight", (self.width,)),
-            "post_attention_layernorm.weight": Target("ffn_norm.weight", (self.width,)),
-        }
-        for name, gguf_name, rows, columns, heads in matrices:
-            # the llama graph rotates neighbouring pairs, the Qwen graphs rotate halves as the checkpoint does
-            interleave = heads if self.arch == "llama" else 0
-            found[f"{name}.weight"] = Target(f"{gguf_name}.weight", (rows, columns), interleave)
-            if self.arch == "llama" or (self.arch == "qwen2" and gguf_name in ("attn_q", "attn_k", "attn_v")):
-                found[f"{name}.bias"] = Target(f"{gguf_name}.bias", (rows,), interleave, self.arch == "llama")
-        if self.arch == "qwen3":
-            found["self_attn.q_norm.weight"] = Target("attn_q_norm.weight", (self.head_dim,))
-            found["self_attn.k_norm.weight"] = Target("attn_k_norm.weight", (self.head_dim,))
+        for name, target in layer_targets(self).items():
+            for layer in range(self.layers):
+                found[f"model.layers.{layer}.{name}"] = _in_layer(target, layer)
         return found
 
     def write(self, writer: GGUFWriter) -> None:
@@ -91,6 +80,7 @@ class Shape(DecoderConfig):
         writer.add_layer_norm_rms_eps(self.norm_eps)
         writer.add_rope_freq_base(self.rope_theta)
         self._write_rope_scaling(writer)
+        self._write_own(writer)
 
     def _write_rope_scaling(self, writer: GGUFWriter) -> None:
         from gguf import RopeScalingType
@@ -109,8 +99,81 @@ class Shape(DecoderConfig):
             # llama.cpp multiplies the usual factor in by itself, and ignores yarn_attn_factor beside it
             writer.add_rope_scaling_attn_factors(yarn.attention_factor / yarn.usual_attention_factor)
 
+    def _write_own(self, writer: GGUFWriter) -> None:
+        """Add what one family alone has."""
+        stated = self.stated
+        if self.arch == "gemma3":
+            writer.add_sliding_window(stated["sliding_window"])
+            writer.add_rope_freq_base_swa(_local_theta(stated))
+            if stated.get("final_logit_softcapping"):
+                writer.add_final_logit_softcapping(stated["final_logit_softcapping"])
+        elif self.arch == "granite":
+            writer.add_embedding_scale(stated.get("embedding_multiplier", 1.0))
+            writer.add_attention_scale(stated.get("attention_multiplier", 1.0))
+            writer.add_residual_scale(stated.get("residual_multiplier", 1.0))
+            writer.add_logit_scale(stated.get("logits_scaling", 1.0))
+        elif self.arch == "phi3":
+            writer.add_rope_scaling_orig_ctx_len(stated.get("original_max_position_embeddings") or self.context)
+            writer.add_sliding_window(0)  # the context is no longer than the window; 0 says that there is none
+        elif self.arch == "qwen3moe":
+            writer.add_expert_count(stated["num_experts"])
+            writer.add_expert_used_count(stated["num_experts_per_tok"])
+            writer.add_expert_feed_forward_length(stated["moe_intermediate_size"])
+
+
+_FIXED: dict[str, dict[str, Any]] = {
+    "gemma3": {"attention_bias": False, "attn_logit_softcapping": None, "use_bidirectional_attention": False},
+    "granite": {},
+    "olmo2": {"attention_bias": False, "tie_word_embeddings": False},
+    "phi3": {"attention_bias": False},
+    "qwen3moe": {"attention_bias": False, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
+    "smollm3": {"no_rope_layer_interval": _NO_ROPE_STEP, "use_sliding_window": False},
+}
+"""What llama.cpp's graphs take for granted, by fields of ``config.json``."""
+
+
+def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
+    """Refuse layers in another order than llama.cpp's graph has them, and a Gemma 3 with another scale of attention."""
+    path, stated = checkpoint.folder / "config.json", shape.stated
+
+    def check(name: str, expected: list[Any]) -> None:
+        if stated.get(name) is not None and list(stated[name]) != expected:
+            raise ModelError(f"{path}: {name} is not supported: llama.cpp's graph of {shape.arch} has {expected}")
+
+    if shape.arch == "smollm3":
+        check("no_rope_layers", [int((layer + 1) % _NO_ROPE_STEP != 0) for layer in range(shape.layers)])
+    if shape.arch == "qwen3moe":
+        for name in ("num_experts", "num_experts_per_tok", "moe_intermediate_size"):
+            checkpoint.field(name, int)
+    if shape.arch == "gemma3":
+        checkpoint.field("sliding_window", int)
+        kinds = ("full_attention", "sliding_attention")
+        check("layer_types", [kinds[(layer + 1) % _WINDOW_STEP != 0] for layer in range(shape.layers)])
+        scalar = checkpoint.field("query_pre_attn_scalar", float, 256.0)
+        if scalar != shape.head_dim:
+            raise ModelError(
+                f"{path}: query_pre_attn_scalar = {scalar:g} is not supported: llama.cpp scales by head_dim = "
+                f"{shape.head_dim}"
+            )
+
+
+def _local_theta(stated: Any) -> float:  # noqa: ANN401 - config.json
+    """Return the rotary base of the layers with windows."""
+    local = (stated.get("rope_parameters") or {}).get("sliding_attention") or {}
+    return float(local.get("rope_theta") or stated.get("rope_local_base_freq") or 1e4)
+
+
+def _in_layer(target: Target, layer: int) -> Target:
+    return replace(target, name=f"blk.{layer}.{target.name}")
+
 
 def interleave_rows(tensor: np.ndarray, heads: int) -> np.ndarray:
     """Turn rows ordered [head][half][pair] into [head][pair][half]; first axis is rows."""
     rows = tensor.shape[0] // heads
     return tensor.reshape(heads, 2, rows // 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
+
+
+def part_rows(tensor: np.ndarray, heads: int) -> np.ndarray:
+    """Turn rows back from [head][pair][half] into [head][half][pair]: the inverse of ``interleave_rows``."""
+    rows = tensor.shape[0] // heads
+    return tensor.reshape(heads, rows // 2, 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)

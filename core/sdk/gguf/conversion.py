@@ -5,6 +5,7 @@ Written from the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 from ...errors import ModelError
 from ..checkpoint import Checkpoint, StoredTensor
 from ..decoder_config import rope_divisors, rope_type
-from .architecture import Shape, Target, interleave_rows
+from .architecture import Shape, interleave_rows
 from .formats import FILE_TYPES
+from .layers import EXPERT, Target
 from .tokenizer import Vocabulary
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
-    shape = Shape.read(checkpoint)
+    shape = Shape.of_any(checkpoint)
     if rope_type(shape.rope) == "yarn" and not shape.rope.get("truncate", True):
         config = checkpoint.folder / "config.json"
         raise ModelError(f"{config}: yarn with truncate = false is not supported: llama.cpp rounds the bounds")
@@ -63,61 +65,73 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
     if divisors is not None:
         _declare(writer, "rope_freqs.weight", divisors.shape, GGMLQuantizationType.F32)
     for _, target in plan:
-        _declare(writer, target.name, target.shape, _type_for(target, matrix_type))
+        stacked = (target.experts,) if target.experts else ()
+        _declare(writer, target.name, (*stacked, *target.shape), _type_for(target, matrix_type))
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         if divisors is not None:
             writer.write_tensor_data(divisors)
-        for stored, target in plan:
-            writer.write_tensor_data(_converted(stored, target, _type_for(target, matrix_type)))
+        for parts, target in plan:
+            writer.write_tensor_data(_converted(parts, target, _type_for(target, matrix_type)))
     finally:
         writer.close()
 
 
+Parts = tuple[StoredTensor, ...]
+"""What a tensor of the file is made of: one of the checkpoint, or the experts that are stacked in it."""
+
+
 def _type_for(target: Target, matrix_type: GGMLQuantizationType) -> GGMLQuantizationType:
-    return matrix_type if len(target.shape) > 1 else type(matrix_type).F32
+    return matrix_type if len(target.shape) > 1 and not target.is_float else type(matrix_type).F32
 
 
 def _declare(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: GGMLQuantizationType) -> None:
     import numpy as np
 
-    nbytes = (4 if kind.name == "F32" else 2) * int(np.prod(shape))
+    nbytes = (4 if kind.name == "F32" else 2) * math.prod(shape)
     writer.add_tensor_info(name, shape, np.dtype(np.float32), nbytes, raw_dtype=kind)
 
 
-def _plan(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple[StoredTensor, Target]]:
+def _plan(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple[Parts, Target]]:
     """Pair every stored tensor with its target; nothing may be missing, left over or of another shape."""
-    config = checkpoint.folder / "config.json"
+    rest = dict(checkpoint.tensors)
     for name, target in targets.items():
-        stored = checkpoint.tensors.get(name)
-        if stored is None:
-            if target.optional:
-                continue
-            raise ModelError(f"{checkpoint.folder}: tensor {name!r} is missing from the safetensors files")
-        if stored.shape != target.shape:
-            raise ModelError(
-                f"{stored.path}: tensor {name!r} has shape {stored.shape}; {config.name} asks for {target.shape}"
-            )
-        yield stored, target
-    ignored = {"lm_head.weight"}  # written beside tied embeddings by some tools
-    for name, stored in checkpoint.tensors.items():
-        if name not in targets and name not in ignored and not name.endswith("rotary_emb.inv_freq"):
+        names = [name.replace(EXPERT, str(expert)) for expert in range(target.experts or 1)]
+        parts = tuple(found for each in names if (found := rest.pop(each, None)) is not None)
+        if not parts and target.optional:
+            continue
+        if len(parts) < len(names):
+            missing = next(each for each in names if each not in checkpoint.tensors)
+            raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing from the safetensors files")
+        for stored in parts:
+            if stored.shape != target.shape:
+                raise ModelError(
+                    f"{stored.path}: tensor {stored.name!r} has shape {stored.shape}; config.json asks for "
+                    f"{target.shape}"
+                )
+        yield parts, target
+    for name, stored in rest.items():
+        # a copy of tied embeddings is written by some tools
+        if name != "lm_head.weight" and not name.endswith("rotary_emb.inv_freq"):
             raise ModelError(f"{stored.path}: tensor {name!r} has no place in this architecture's GGUF graph")
 
 
-def _converted(stored: StoredTensor, target: Target, kind: GGMLQuantizationType) -> np.ndarray:
+def _converted(parts: Parts, target: Target, kind: GGMLQuantizationType) -> np.ndarray:
     import numpy as np
     from gguf import quants
 
-    tensor = stored.read()
+    tensor = np.stack([stored.read() for stored in parts]) if target.experts else parts[0].read()
+    if target.shift:
+        tensor = tensor + np.float32(target.shift)
     if target.rotary_heads:
         tensor = interleave_rows(tensor, target.rotary_heads)
     if kind.name != "F16":
         return quants.quantize(np.ascontiguousarray(tensor), kind)
     largest = float(np.abs(tensor).max(initial=0.0))
     if largest > 65504.0:  # would become infinity
+        stored = parts[0]
         raise ModelError(
             f"{stored.path}: tensor {stored.name!r} holds {largest:g}, beyond f16; use bf16 or f32 instead"
         )

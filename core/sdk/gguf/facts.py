@@ -1,4 +1,4 @@
-"""What a GGUF file holds: measured size, tensor types, and where the engine fell back."""
+"""What a GGUF model holds: measured size, tensor types, and where the engine fell back."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 from ...errors import ModelError
 from .formats import FILE_TYPES, name_of
+from .parts import read_parts
 
 _SUPER_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFacts:
-    """A file's weights.
+    """A model's weights.
 
     Attributes:
-        quantisation: name of its format.
+        quantisation: name of their format.
         weight_bytes: bytes of all tensors.
         bits_per_weight: measured over all tensors, scales included.
         matrices: (row length, tensor type in lower case) of every matrix.
@@ -30,28 +31,21 @@ class GgufFacts:
 
 
 def inspect_gguf(path: Path) -> GgufFacts:
-    """Read a GGUF file's tables; the weights themselves stay on disk.
+    """Read a model's tables; the weights themselves stay on disk.
+
+    Args:
+        path: its file, of a split one any part.
 
     Raises:
-        ModelError: the file is missing, cut off or not GGUF.
+        ModelError: a file is missing, cut off or not GGUF.
     """
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-        field = reader.fields.get("general.file_type")
-        file_type = None if field is None else int(field.contents())
-        tensors = [(t.shape, t.tensor_type.name.lower(), int(t.n_bytes), int(t.n_elements)) for t in reader.tensors]
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise ModelError(f"{path}: cannot be read as GGUF, or is cut off ({error})") from error
-    parts = reader.fields.get("split.count")
-    if parts is not None and int(parts.contents()) > 1:
-        raise ModelError(f"{path}: is one of {parts.contents()} parts; merge them first (llama-gguf-split --merge)")
-    if not tensors:
+    header = read_parts(path)
+    if not header.tensors:
         raise ModelError(f"{path}: holds no tensors (a vocabulary only?)")
-    matrices = tuple((int(shape[0]), kind) for shape, kind, _, _ in tensors if len(shape) > 1)
-    weight_bytes = sum(nbytes for _, _, nbytes, _ in tensors)
-    elements = sum(count for _, _, _, count in tensors)
+    matrices = tuple((tensor.shape[-1], tensor.kind.name) for tensor in header.tensors if len(tensor.shape) > 1)
+    weight_bytes = sum(tensor.nbytes for tensor in header.tensors)
+    elements = sum(tensor.elements for tensor in header.tensors)
+    file_type = header.metadata.get("general.file_type")
     if file_type is None or name_of(file_type) not in FILE_TYPES:
         quantisation = _commonest(matrices)
     else:
@@ -80,6 +74,6 @@ def fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
     kinds = ", ".join(f"{n} to {kind}" for kind, n in Counter(kind for _, kind in fallen).most_common())
     rows = ", ".join(str(row) for row in sorted({row for row, _ in fallen}))
     return (
-        f"{facts.quantisation}: {len(fallen)} of {len(facts.matrices)} matrices fell back ({kinds}), since their "
-        f"row length ({rows}) is no multiple of {block}",
+        f"{facts.quantisation}: {facts.bits_per_weight:.2f} bits per weight, since {len(fallen)} of "
+        f"{len(facts.matrices)} matrices fell back ({kinds}): their row length ({rows}) is no multiple of {block}",
     )

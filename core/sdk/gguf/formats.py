@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...contract.model import Quantisation
+from pydantic import JsonValue
+
+from ...contract.model import CommonFormat, Quantisation
 
 # Bits per weight of the mixed formats: llama.cpp's own table for Llama 3.1 8B (tools/quantize/README.md); of the
 # uniform ones: size of a block over its weights (ggml-common.h).
@@ -28,8 +30,15 @@ _FORMATS: tuple[tuple[str, int, float, str], ...] = (
     ("q2_k", 10, 3.16, "2-bit super-blocks of 256, sensitive matrices in 3 bits and more"),
 )
 
+_COMMON: dict[str, dict[CommonFormat, dict[str, JsonValue]]] = {
+    "f32": {"fp32": {}},
+    "q8_0": {"8bit": {}},
+    "q4_k_m": {"4bit": {}},
+}
+
 QUANTISATIONS: tuple[Quantisation, ...] = tuple(
-    Quantisation(name, bits, summary) for name, _, bits, summary in _FORMATS
+    Quantisation(name, bits, summary, reads=("safetensors", "gguf"), common=_COMMON.get(name, {}))
+    for name, _, bits, summary in _FORMATS
 )
 FILE_TYPES: dict[str, int] = {name: file_type for name, file_type, _, _ in _FORMATS}
 """Name to ``general.file_type`` of the GGUF specification."""
@@ -41,3 +50,8 @@ UNQUANTISED = ("f32", "f16", "bf16")
 def name_of(file_type: int) -> str:
     """Return the name for a ``general.file_type``, ``"type <n>"`` for one that is not offered here."""
     return next((name for name, number in FILE_TYPES.items() if number == file_type), f"type {file_type}")
+
+
+def nominal_bytes(quantisation: str, elements: int) -> int:
+    """Return about how many bytes so many weights take in a format."""
+    return int(elements * next(bits for name, _, bits, _ in _FORMATS if name == quantisation) / 8)

@@ -1,40 +1,77 @@
-"""The key-value pairs at the head of a GGUF file, read without an engine: its tokenizer, its template, its sizes.
+"""The head of a GGUF file, read without an engine and in milliseconds: its key-value pairs and its table of tensors.
 
-Written from the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md), versions 2 and 3, little-endian.
+Written from the GGUF specification (github.com/ggml-org/ggml, docs/gguf.md), versions 2 and 3, little-endian. The file
+is mapped, so that no weight is read.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
+from .tensor_types import TENSOR_TYPES, TensorType
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _DEEPEST = 4  # arrays of arrays are allowed, and rare
+_LENGTH = struct.Struct("<Q")
 
 
-def find_gguf(path: Path) -> Path | None:
-    """Return the GGUF file that a model's path names: itself, or the only one of a folder without safetensors.
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """Where a tensor lies.
+
+    Attributes:
+        name: the file's, such as ``"blk.0.attn_q.weight"``.
+        path: the file.
+        shape: rows first, the other way round than in the file.
+        kind: number format.
+        start: its first byte in the file.
+    """
+
+    name: str
+    path: Path
+    shape: tuple[int, ...]
+    kind: TensorType
+    start: int
+
+    @property
+    def elements(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.kind.nbytes(self.elements)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What stands before the weights.
+
+    Attributes:
+        metadata: the key-value pairs by name, lists of texts left out: they hold the vocabulary, and take the time.
+        tensors: in the order of the file.
+    """
+
+    metadata: Mapping[str, Any]
+    tensors: tuple[GgufTensor, ...]
+
+
+def read_header(path: Path) -> Header:
+    """Return the key-value pairs of one GGUF file, without its lists of texts, and its table of tensors.
 
     Raises:
-        ModelError: a file of another kind, nothing at all, or several files to choose from.
+        ModelError: the file cannot be read, is cut off, is of another kind or version, or a tensor's format is unknown.
     """
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise ModelError(f"{path}: neither a folder nor a .gguf file")
-        return path
-    if not path.is_dir():
-        raise ModelError(f"{path}: does not exist")
-    files = sorted(path.glob("*.gguf"))
-    if not files or any(path.glob("*.safetensors")):
-        return None
-    if len(files) > 1:
-        raise ModelError(f"{path}: holds {len(files)} .gguf files; name one: {', '.join(f.name for f in files)}")
-    return files[0]
+    return _read(path, skips_texts=True)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -43,9 +80,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file cannot be read, is cut off, or is of another kind or version.
     """
+    return dict(_read(path, skips_texts=False).metadata)
+
+
+def _read(path: Path, *, skips_texts: bool) -> Header:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _Reader(path, content).pairs()
+            reader = _Reader(path, content, skips_texts=skips_texts)
+            metadata, count = reader.pairs()
+            return Header(metadata, reader.tensors(count, metadata.get("general.alignment", 32)) if skips_texts else ())
     except (OSError, ValueError, struct.error, IndexError) as error:
         raise ModelError(f"{path}: cannot be read as GGUF, or is cut off ({error})") from error
 
@@ -53,21 +96,48 @@ def read_metadata(path: Path) -> dict[str, Any]:
 class _Reader:
     """Walks over the bytes of a file from its start."""
 
-    def __init__(self, path: Path, content: mmap.mmap) -> None:
-        self._path, self._content, self._at = path, content, 0
+    def __init__(self, path: Path, content: mmap.mmap, *, skips_texts: bool) -> None:
+        self._path, self._content, self._at, self._skips_texts = path, content, 0, skips_texts
 
-    def pairs(self) -> dict[str, Any]:
+    def pairs(self) -> tuple[dict[str, Any], int]:
+        """Return the key-value pairs and the number of tensors."""
         if self._content[:4] != b"GGUF":
             raise ModelError(f"{self._path}: is no GGUF file")
         self._at = 4
         version = self._number("I")
         if version not in (2, 3):
             raise ModelError(f"{self._path}: GGUF version {version} is not known; known: 2, 3, little-endian")
-        self._number("Q")  # tensors
+        tensors = self._number("Q")
         found = {}
         for _ in range(self._number("Q")):
             name = self._string()
-            found[name] = self._value(self._number("I"), 0)
+            value = self._value(self._number("I"), 0)
+            if value is not None:
+                found[name] = value
+        return found, tensors
+
+    def tensors(self, count: int, alignment: int) -> tuple[GgufTensor, ...]:
+        """Read the table that follows the pairs; offsets in it count from the first aligned byte behind it."""
+        rows = []
+        for _ in range(count):
+            name = self._string()
+            dimensions = [self._number("Q") for _ in range(self._number("I"))]
+            rows.append((name, tuple(reversed(dimensions)), self._number("I"), self._number("Q")))
+        base = -(-self._at // alignment) * alignment
+        return tuple(self._tensor(name, shape, kind, base + offset) for name, shape, kind, offset in rows)
+
+    def _tensor(self, name: str, shape: tuple[int, ...], number: int, start: int) -> GgufTensor:
+        kind = TENSOR_TYPES.get(number)
+        if kind is None:
+            raise ModelError(f"{self._path}: tensor {name!r} has the unknown number format {number}")
+        if shape and shape[-1] % kind.block:
+            raise ModelError(f"{self._path}: tensor {name!r}: rows of {shape[-1]} are no whole blocks of {kind.name}")
+        found = GgufTensor(name, self._path, shape, kind, start)
+        if start + found.nbytes > len(self._content):
+            size = len(self._content)
+            raise ModelError(
+                f"{self._path}: is cut off: {size} bytes, tensor {name!r} ends at byte {start + found.nbytes}"
+            )
         return found
 
     def _number(self, form: str) -> Any:  # noqa: ANN401 - int, float or bool
@@ -80,10 +150,13 @@ class _Reader:
         return self._bytes(length).decode("utf-8", errors="replace")
 
     def _bytes(self, length: int) -> bytes:
-        if length > len(self._content) - self._at:
-            raise ModelError(f"{self._path}: is cut off: byte {self._at} announces {length} more bytes")
+        self._check_room(length)
         self._at += length
         return self._content[self._at - length : self._at]
+
+    def _check_room(self, length: int) -> None:
+        if length > len(self._content) - self._at:
+            raise ModelError(f"{self._path}: is cut off: byte {self._at} announces {length} more bytes")
 
     def _value(self, kind: int, depth: int) -> Any:  # noqa: ANN401 - a GGUF value
         if kind in _NUMBERS:
@@ -94,8 +167,27 @@ class _Reader:
             kind, count = self._number("I"), self._number("Q")
             if kind in _NUMBERS:
                 form = f"<{count}{_NUMBERS[kind]}"
-                return list(struct.unpack(form, self._bytes(count * struct.calcsize(f"<{_NUMBERS[kind]}"))))
-            if count > len(self._content) - self._at:  # each takes a byte or more
-                raise ModelError(f"{self._path}: is cut off: byte {self._at} announces {count} values")
+                self._check_room(count * struct.calcsize(f"<{_NUMBERS[kind]}"))
+                return list(struct.unpack(form, self._bytes(struct.calcsize(form))))
+            self._check_room(count)  # each takes a byte or more
+            if kind == _STRING:
+                return self._texts(count)
             return [self._value(kind, depth + 1) for _ in range(count)]
         raise ModelError(f"{self._path}: byte {self._at}: value type {kind} is not one of GGUF")
+
+    def _texts(self, count: int) -> list[str] | None:
+        """Return a list of texts, None where they are to be left out; there may be half a million of them."""
+        content, at, length_at = self._content, self._at, _LENGTH.unpack_from
+        found: list[str] | None = None
+        if self._skips_texts:
+            for _ in range(count):
+                at += 8 + length_at(content, at)[0]
+        else:
+            found = []
+            for _ in range(count):
+                start = at + 8
+                at = start + length_at(content, at)[0]
+                found.append(content[start:at].decode("utf-8", errors="replace"))
+        self._check_room(at - self._at)
+        self._at = at
+        return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,17 +10,28 @@ from ...cache import ModelCache
 from ...contract.model import PreparedModel, ResolvedModel
 from ...errors import ModelError
 from ...foreign_text import path_part
+from ..checkpoint import Checkpoint
 from ..models import file_hash
 from .facts import GgufFacts, fallback_notes, inspect_gguf
-from .formats import FILE_TYPES, UNQUANTISED
-from .metadata import find_gguf
+from .formats import FILE_TYPES, UNQUANTISED, nominal_bytes
+from .parts import find_gguf, parts_of, read_parts
 
 _FILE = "model.gguf"
-_FACTS = "facts.json"
 
 
-def prepare_gguf(model: ResolvedModel, quantisation: str, cache: ModelCache) -> PreparedModel:
+def prepare_gguf(
+    model: ResolvedModel, quantisation: str, cache: ModelCache, *, in_one_file: bool = False
+) -> PreparedModel:
     """Find or make the GGUF file of ``model`` in the weight format ``quantisation``.
+
+    A file in that format is opened where it lies. Unquantised ones are quantised, quantised ones unpacked to a float
+    format, by the engine's own routine.
+
+    Args:
+        model: a Hugging Face folder, or a GGUF model.
+        quantisation: a name of ``QUANTISATIONS``.
+        cache: where what is made is kept.
+        in_one_file: the engine cannot read the parts of a split model.
 
     Raises:
         ModelError: there is no way from the model to that format; names the cause.
@@ -32,66 +42,67 @@ def prepare_gguf(model: ResolvedModel, quantisation: str, cache: ModelCache) -> 
     if existing is None:
         return _prepared(model, quantisation, _from_checkpoint(model, quantisation, cache))
     facts = inspect_gguf(existing)
-    if facts.quantisation == quantisation:
+    if facts.quantisation == quantisation and not (in_one_file and len(parts_of(existing)) > 1):
         return _described(model, existing, facts)
-    if facts.quantisation not in UNQUANTISED:
+    if facts.quantisation == quantisation or facts.quantisation in UNQUANTISED:
+        return _prepared(model, quantisation, _rewritten(model, existing, quantisation, cache))
+    if quantisation not in UNQUANTISED:
         raise ModelError(
-            f"{existing}: its weights are {facts.quantisation}, not {quantisation}; "
-            f"only f32, f16 and bf16 files can be quantised: ask for {facts.quantisation}"
+            f"{existing}: its weights are {facts.quantisation}, not {quantisation}, and would be rounded twice; "
+            f"ask for {facts.quantisation}, or for f32, f16 or bf16"
         )
-    return _prepared(model, quantisation, _requantised(model, existing, quantisation, cache))
+    found = _prepared(model, quantisation, _rewritten(model, existing, quantisation, cache))
+    return replace(found, notes=(*found.notes, f"weights from {facts.quantisation}"))
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:
-    from ..checkpoint import Checkpoint
     from .conversion import CONVERTER_VERSION, lossless_type, write_gguf
 
-    name = _slug(model)
+    checkpoint, name = Checkpoint(model.path), _slug(model)
     key = (model.content_hash, CONVERTER_VERSION, version("gguf"))
-    if quantisation in UNQUANTISED:
 
-        def convert(folder: Path) -> None:
-            write_gguf(Checkpoint(model.path), folder / _FILE, quantisation, name)
-            _keep_facts(folder)
-
-        return cache.entry(f"gguf-{name}-{quantisation}", "convert", quantisation, *key, build=convert)
+    def convert(folder: Path) -> None:
+        write_gguf(checkpoint, folder / _FILE, quantisation, name)
 
     def convert_and_quantise(folder: Path) -> None:
         from .quantise import quantise
 
-        checkpoint = Checkpoint(model.path)
-        whole = _from_checkpoint(model, lossless_type(checkpoint), cache)
-        quantise(whole / _FILE, folder / _FILE, quantisation)
-        _keep_facts(folder)
+        whole = folder / "unquantised.gguf"  # the engine's routine reads a file, and chooses formats tensor by tensor
+        write_gguf(checkpoint, whole, lossless_type(checkpoint), name)
+        quantise(whole, folder / _FILE, quantisation)
+        whole.unlink()
 
-    made_by = (*key, version("llama-cpp-python"))
-    return cache.entry(f"gguf-{name}-{quantisation}", "quantise", quantisation, *made_by, build=convert_and_quantise)
+    size = nominal_bytes(quantisation, checkpoint.elements)
+    if quantisation in UNQUANTISED:
+        what: tuple[str, ...] = ("convert", quantisation, *key)
+        build = convert
+    else:
+        what = ("quantise", quantisation, *key, version("llama-cpp-python"))
+        build = convert_and_quantise
+        size += nominal_bytes(lossless_type(checkpoint), checkpoint.elements)
+    return cache.entry(f"gguf-{name}-{quantisation}", *what, build=build, peak_bytes=size)
 
 
-def _requantised(model: ResolvedModel, source: Path, quantisation: str, cache: ModelCache) -> Path:
+def _rewritten(model: ResolvedModel, source: Path, quantisation: str, cache: ModelCache) -> Path:
     def build(folder: Path) -> None:
         from .quantise import quantise
 
         quantise(source, folder / _FILE, quantisation)
-        _keep_facts(folder)
 
-    key = ("requantise", quantisation, file_hash(source, cache), version("llama-cpp-python"))
-    return cache.entry(f"gguf-{_slug(model)}-{quantisation}", *key, build=build)
+    hashes = (file_hash(part, cache) for part in parts_of(source))
+    key = ("requantise", quantisation, *hashes, version("llama-cpp-python"))
+    elements = sum(tensor.elements for tensor in read_parts(source).tensors)
+    peak = nominal_bytes(quantisation, elements)
+    return cache.entry(f"gguf-{_slug(model)}-{quantisation}", *key, build=build, peak_bytes=peak)
 
 
 def _slug(model: ResolvedModel) -> str:
     return path_part(Path(model.name).name)
 
 
-def _keep_facts(folder: Path) -> None:
-    """Store what the file holds beside it: reading a large vocabulary anew takes seconds."""
-    (folder / _FACTS).write_text(json.dumps(asdict(inspect_gguf(folder / _FILE))))
-
-
 def _prepared(model: ResolvedModel, quantisation: str, folder: Path) -> PreparedModel:
-    stored = json.loads((folder / _FACTS).read_text())
-    stored["matrices"] = tuple((row, kind) for row, kind in stored["matrices"])
-    return _described(model, folder / _FILE, GgufFacts(**{**stored, "quantisation": quantisation}))
+    path = folder / _FILE
+    return _described(model, path, replace(inspect_gguf(path), quantisation=quantisation))
 
 
 def _described(model: ResolvedModel, path: Path, facts: GgufFacts) -> PreparedModel:

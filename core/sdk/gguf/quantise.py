@@ -8,14 +8,16 @@ from pathlib import Path
 from ...errors import ModelError
 from ..cores import cores
 from .engine_log import engine_log
-from .formats import FILE_TYPES
+from .facts import inspect_gguf
+from .formats import FILE_TYPES, UNQUANTISED
 
 
 def quantise(source: Path, destination: Path, quantisation: str) -> None:
     """Write ``source`` in another weight format.
 
     Args:
-        source: an f32, f16 or bf16 GGUF file.
+        source: an f32, f16 or bf16 GGUF file, of a split model the first; or a quantised one that is to be unpacked to
+            one of these.
         destination: the file to write.
         quantisation: a name of ``QUANTISATIONS``.
 
@@ -27,6 +29,8 @@ def quantise(source: Path, destination: Path, quantisation: str) -> None:
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = FILE_TYPES[quantisation]
     parameters.nthread = cores()
+    parameters.allow_requantize = quantisation in UNQUANTISED  # what is quantised is only ever unpacked
+    parameters.only_copy = inspect_gguf(source).quantisation == quantisation  # the parts of a split model are joined
     with engine_log() as log:
         status = llama_cpp.llama_model_quantize(
             str(source).encode(), str(destination).encode(), ctypes.byref(parameters)

@@ -2,7 +2,7 @@
 
 from decodebench import hookimpl
 
-decodebench_api = ">=3"
+decodebench_api = ">=4"
 
 
 @hookimpl

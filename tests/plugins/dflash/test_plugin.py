@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from decodebench import ModelCache, ModelError, Request, UsageError
+from decodebench import ModelCache, ModelError, PlannedCell, Request, UsageError
 from decodebench.core.records.workload import Workload
 from decodebench.plugins.dflash.backend import DFlashBackend
 from decodebench.plugins.dflash.options import DFlashOptions
@@ -29,7 +29,14 @@ def paired(target, draft=None):
 
 def checked(model, temperature=0.0, batch_size=1, **options):
     settings = DFlashOptions.model_validate(options)
-    return list(DFlashBackend.check(model, settings, Workload(temperature=temperature, batch_size=batch_size)))
+    found = preflight(model, settings, temperature=temperature, batch_size=batch_size)
+    if found.errors:
+        raise UsageError("; ".join(found.errors))
+    return list(found.notes)
+
+
+def preflight(model, options, **workload):
+    return DFlashBackend.preflight(PlannedCell(model, "none", "cpu", options, Workload(**workload)))
 
 
 def test_importing_and_probing_import_no_engine():
@@ -126,15 +133,17 @@ def test_what_is_done_in_another_way_is_said(target_folder, draft_folder, option
         ({"candidate_mode": "branch_beam"}, "fixed_prefix_len", "with candidate_mode = 'branch_beam'"),
     ],
 )
-def test_options_that_another_one_silences_are_named(options, name, reason):
-    assert DFlashBackend.inert_options(DFlashOptions(**options))[name] == reason
+def test_options_that_another_one_silences_are_named(target_folder, draft_folder, options, name, reason):
+    model = paired(target_folder, draft_folder)
+    assert preflight(model, DFlashOptions(**options)).inert[name] == reason
 
 
-def test_options_in_use_are_not_called_inert():
-    scheduled = DFlashBackend.inert_options(DFlashOptions(scheduler="adl_ewma"))
+def test_options_in_use_are_not_called_inert(target_folder, draft_folder):
+    model = paired(target_folder, draft_folder)
+    scheduled = preflight(model, DFlashOptions(scheduler="adl_ewma")).inert
     assert not {name for name in scheduled if name.startswith(("adl_", "ewma_", "low_", "probe_"))}
     sparse = DFlashOptions(candidate_mode="uncertainty_sparse_rank", adaptive_candidates=True)
-    assert not {"sparse_max_positions", "adaptive_budgets", "verify"} & set(DFlashBackend.inert_options(sparse))
+    assert not {"sparse_max_positions", "adaptive_budgets", "verify"} & set(preflight(model, sparse).inert)
 
 
 @pytest.mark.parametrize(

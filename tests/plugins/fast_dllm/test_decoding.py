@@ -29,7 +29,7 @@ def test_one_block_with_quotas_is_the_sampler_of_llada(backends, folders, prompt
     backend = backends("llada", cache="none", block_length=16, gen_length=16, steps=steps)
     expected, evaluations = llada_sampler(Naive(folders["llada"]), prompt, 16, steps, MASK)
     assert outputs(backend, [prompt], 16, stop=None) == [expected]
-    assert backend.counters()["forwards_full"] == evaluations
+    assert backend.counters().own["forwards_full"] == evaluations
 
 
 @given(prompt=PROMPTS, threshold=st.sampled_from([0.05, 0.2, 0.6, 1.0]), sub=st.sampled_from([2, 3, 8]))
@@ -135,7 +135,7 @@ def test_evaluations_are_counted_by_kind(backends):
     for cache, narrow in (("none", "full"), ("prefix", "suffix"), ("dual", "block")):
         backend = backends("llada", cache=cache, steps=8, block_length=8, gen_length=16)
         found = kinds(backend.generate(requests(prompt, 16, stop=None)))
-        counters = backend.counters()
+        counters = backend.counters().own
         assert {f"forwards_{kind}": float(count) for kind, count in found.items()} == {
             name: count for name, count in counters.items() if name.startswith("forwards_")
         }

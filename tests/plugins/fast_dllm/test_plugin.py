@@ -9,7 +9,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from decodebench import BackendError, ModelError, Request, UsageError
+from decodebench import BackendError, ModelError, PlannedCell, Request, UsageError
 from decodebench.core.measure.timed_loop import measure
 from decodebench.core.records.workload import LATER, Workload
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
@@ -22,7 +22,11 @@ from .checkpoints import MASK, STOP, save
 
 def checked(folder, workload=None, **options):
     settings = FastDllmOptions.model_validate(options)
-    return list(FastDllmBackend.check(resolve(folder), settings, Workload(**(workload or {}))))
+    cell = PlannedCell(resolve(folder), "none", "cpu", settings, Workload(**(workload or {})))
+    found = FastDllmBackend.preflight(cell)
+    if found.errors:
+        raise UsageError("; ".join(found.errors))
+    return list(found.notes)
 
 
 def loaded(folder, **options):

@@ -21,7 +21,7 @@ def test_one_token_per_step_and_exactly_as_many_as_asked(qwen3):
 def test_one_new_token_needs_no_decode(qwen3):
     qwen3.backend.counters()
     assert len(qwen3.tokens(PROMPT, 1)) == 1
-    counters = qwen3.backend.counters()
+    counters = qwen3.backend.counters().own
     assert counters["engine_prompt_eval_tokens"] == len(PROMPT)
     assert counters["engine_eval_tokens"] == 0
 
@@ -29,10 +29,10 @@ def test_one_new_token_needs_no_decode(qwen3):
 def test_counters_are_the_engines_own_and_reset(qwen3):
     qwen3.backend.counters()
     qwen3.tokens(PROMPT, 10, ignore_eos=True)
-    counters = qwen3.backend.counters()
+    counters = qwen3.backend.counters().own
     assert counters["engine_eval_tokens"] == 9
     assert counters["engine_eval_s"] > 0 and counters["engine_prompt_eval_s"] > 0
-    assert qwen3.backend.counters()["engine_eval_tokens"] == 0
+    assert qwen3.backend.counters().own["engine_eval_tokens"] == 0
 
 
 def test_stop_token_ends_and_is_committed(qwen3):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from decodebench.core.contract import requirements
 from decodebench.core.sdk.gguf.formats import QUANTISATIONS as LLAMA_CPP
 from decodebench.plugins.tinygrad import availability
 from decodebench.plugins.tinygrad.backend import TinygradBackend
@@ -50,9 +51,9 @@ def test_a_gpu_makes_up_for_a_missing_clang(monkeypatch, tmp_path):
 
 def test_without_tinygrad_the_command_that_installs_it_is_told(monkeypatch):
     def missing(name):
-        raise availability.PackageNotFoundError(name)
+        raise requirements.PackageNotFoundError(name)
 
-    monkeypatch.setattr(availability, "version", missing)
+    monkeypatch.setattr(requirements, "version", missing)
     told = TinygradBackend.probe()
     assert (told.available, told.fix) == (False, 'pip install "tinygrad==0.13.0"')
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from decodebench import (
-    Availability,
     Backend,
     BackendError,
     BackendOptions,
@@ -16,11 +15,12 @@ from decodebench import (
     PreparedModel,
     Quantisation,
     Request,
+    Requires,
     Step,
     hookimpl,
 )
 
-decodebench_api = ">=2,<3"
+decodebench_api = ">=3,<4"
 
 
 class NgramOptions(BackendOptions):
@@ -29,23 +29,18 @@ class NgramOptions(BackendOptions):
     n: int = Field(3, ge=1, le=16, description="longest suffix that is looked for")
 
 
-class Ngram(Backend):
+class Ngram(Backend[NgramOptions]):
     """Continues the prompt with what followed the same tokens before; no weights are read."""
 
     name, summary, kind = "ngram", "n-gram lookup in the prompt", "autoregressive"
     first_step_is_prefill = True
-    Options = NgramOptions
-
-    @classmethod
-    def probe(cls) -> Availability:
-        return Availability(True, version="1.2.3")
+    requires = Requires(("decodebench-ngram",), fix="pip install decodebench-ngram")
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         return [Quantisation("none", 32.0, "there are no weights")]
 
-    def load(self, model: PreparedModel, device: str, options: BackendOptions) -> ModelFacts:
-        assert isinstance(options, NgramOptions)
+    def load(self, model: PreparedModel, device: str, options: NgramOptions) -> ModelFacts:
         if device != "cpu":
             raise BackendError(f"device {device!r} is not there: n-grams are looked up on the CPU")
         self.n = options.n

@@ -1,0 +1,53 @@
+"""What a backend says of a cell before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic
+
+from .model import ResolvedModel
+from .options import O
+
+if TYPE_CHECKING:
+    from ..records.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell(Generic[O]):
+    """What a backend is going to run.
+
+    Attributes:
+        model: the model, found on disk, with its companion where the backend uses one.
+        quantisation: weight format in the backend's words.
+        device: device name.
+        options: validated.
+        workload: what is asked of the model.
+    """
+
+    model: ResolvedModel
+    quantisation: str
+    device: str
+    options: O
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A backend's answer. The default claims nothing and refuses nothing.
+
+    Attributes:
+        errors: why the cell cannot run, one sentence each: options that do not go together, with this model or with
+            this workload. The host refuses the plan with all of them.
+        notes: what will be done in another way than was asked for, one sentence each, such as a value that is clamped.
+        inert: options that have no effect beside the others, each with the reason, such as ``"without adaptive"``. The
+            host warns about one that is not at its default, and refuses a matrix that varies nothing else.
+        inexact: why greedy tokens may differ from those of the reference backend with the same unquantised weights.
+            None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the
+            backend to it.
+    """
+
+    errors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    inert: Mapping[str, str] = field(default_factory=dict)
+    inexact: str | None = "it makes no such claim"

@@ -1,0 +1,74 @@
+"""The models of a plan, each found once, and in a container that a backend reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...cache import ModelCache
+from ...contract.backend import Backend
+from ...contract.model import Quantisation, ResolvedModel
+from ...contract.model_source import ModelSource
+from ...contract.options import BackendOptions
+from ...errors import ModelError
+from ...sdk.models import resolve
+
+
+class Models:
+    """Finds models by name, and turns GGUF models into Hugging Face folders for backends that read nothing else.
+
+    Args:
+        sources: named models of plugins.
+        cache: where what is made is kept.
+    """
+
+    def __init__(self, sources: Mapping[str, ModelSource], cache: ModelCache) -> None:
+        self._sources, self._cache = sources, cache
+        self._found: dict[str, ResolvedModel] = {}
+        self._folders: dict[str, ResolvedModel] = {}
+
+    def find(self, name: str) -> ResolvedModel:
+        """Return the model of a name; see ``resolve``."""
+        if name not in self._found:
+            self._found[name] = resolve(name, self._sources, self._cache)
+        return self._found[name]
+
+    def with_companion(self, backend: type[Backend], model: ResolvedModel, options: BackendOptions) -> ResolvedModel:
+        """Return ``model`` with the one companion that ``backend`` uses: its option's, else the named model's own."""
+        if backend.companion_option is None:
+            return model
+        source = self._sources.get(model.name)
+        own = source.companions.get(backend.name) if source else None
+        name = getattr(options, backend.companion_option) or own
+        return model if name is None else replace(model, companions={backend.name: self.find(name)})
+
+    def readable(self, model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> ResolvedModel:
+        """Return a model and its companions in containers from which the backend makes the format.
+
+        Raises:
+            ModelError: there is no way from the one to the other; says which container would do.
+        """
+        companions = {name: self.readable(other, backend, quantisation) for name, other in model.companions.items()}
+        return replace(self._readable(model, backend, quantisation), companions=companions)
+
+    def _readable(self, model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> ResolvedModel:
+        if model.container in quantisation.reads:
+            return model
+        if model.container != "gguf" or "safetensors" not in quantisation.reads:
+            reads = " or ".join(_WORDS[container] for container in quantisation.reads)
+            raise ModelError(
+                f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} makes "
+                f"{quantisation.name!r} of {reads}"
+            )
+        if model.name not in self._folders:
+            from ...sdk.gguf.folder import as_folder
+
+            self._folders[model.name] = as_folder(model, self._cache)
+        return self._folders[model.name]
+
+
+_WORDS = {
+    "safetensors": "a Hugging Face folder with safetensors",
+    "gguf": "a .gguf file",
+    "mlc": "a folder in MLC's format",
+}

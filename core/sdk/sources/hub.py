@@ -1,0 +1,81 @@
+"""Models of the Hugging Face Hub: what of a repository is a model, brought here or found in the Hub's cache."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import ModelError
+
+DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.txt")
+"""Files that describe a model: its configuration, its tokenizer, its template."""
+
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+
+
+def fetch(name: str) -> Path:
+    """Bring a model here and return its folder or file; offline, a snapshot in the Hub's cache is as good.
+
+    Of several formats in one repository safetensors are taken, then GGUF, then pickled weights.
+
+    Args:
+        name: ``org/name``, or ``org/name/FILE.gguf`` where a repository holds several.
+
+    Raises:
+        ModelError: the Hub cannot give it, or it holds several GGUF models.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    repository, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=_patterns(repository, file)))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(
+            f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
+            "check the name and the network, or give the path of a downloaded folder"
+        ) from error
+    if file and not (folder / file).is_file():
+        raise ModelError(f"model {name!r}: the repository has no {file}, or it is not in the Hub cache")
+    return folder / file if file else folder
+
+
+def _patterns(repository: str, file: str) -> list[str]:
+    """Return which files of a repository to fetch; offline those of every format, as what is cached is there."""
+    if file:
+        return [_PART.sub(r"-?????-of-\1.gguf", file), *DESCRIPTIONS]
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        listed = HfApi().list_repo_files(repository)
+    except HfHubHTTPError:
+        raise
+    except (OfflineModeIsEnabled, OSError):
+        return ["*"]
+    return wanted(repository, listed)
+
+
+def wanted(repository: str, files: Sequence[str]) -> list[str]:
+    """Return the patterns of the files that make a model of a repository's.
+
+    Raises:
+        ModelError: it holds several GGUF models and nothing else; names them.
+    """
+    if fnmatch.filter(files, "*.safetensors"):
+        return [*DESCRIPTIONS, "*.safetensors"]
+    models = sorted({_PART.sub(r"-00001-of-\1.gguf", name) for name in fnmatch.filter(files, "*.gguf")})
+    if len(models) > 1:
+        raise ModelError(
+            f"{repository} holds {len(models)} GGUF models; name one: "
+            + ", ".join(f"{repository}/{name}" for name in models)
+        )
+    return [*DESCRIPTIONS, "*.gguf"] if models else [*DESCRIPTIONS, "pytorch_model*.bin"]

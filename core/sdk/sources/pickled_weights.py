@@ -1,0 +1,87 @@
+"""Pickled weights: reading one may run whatever code its author put in it, so no backend opens them.
+
+A checkpoint of Hugging Face's older form is rewritten as safetensors once, in a process of its own and by torch's
+reader of tensors alone (``weights_only``), which refuses everything else that a pickle may hold.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...cache import ModelCache
+from ...errors import ModelError
+
+PICKLES = ("*.bin",)
+"""What Hugging Face checkpoints call them; other formats have files of that name, too."""
+
+CHECKPOINT = "pytorch_model*.bin"
+_NAMES = (*PICKLES, "*.pt", "*.pth", "*.ckpt")
+_READABLE = ("*.safetensors", "*.gguf", "tensor-cache.json")
+_BEGINNINGS = (b"PK\x03\x04", b"\x80")  # torch.save: a zip archive with a pickle in it, formerly the pickle alone
+_DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.txt")
+
+
+def unpickled(name: str, path: Path, content_hash: str, cache: ModelCache) -> Path:
+    """Return a folder without pickles: the model's own, or one in the cache where its only weights are pickled.
+
+    Args:
+        name: of the model, as the user gave it.
+        path: its folder or file.
+        content_hash: of all its files.
+        cache: where the rewritten folder is kept.
+
+    Raises:
+        ModelError: the weights are pickled and of another form, hold more than tensors, or torch is not installed.
+    """
+    pickled = _pickled(path)
+    if pickled is None:
+        return path
+    if path.is_file() or not pickled.match(CHECKPOINT):
+        raise ModelError(
+            f"model {name!r}: {pickled.name} is pickled, and reading a pickle runs code; only {CHECKPOINT} in a "
+            "model's folder is converted: save the model as safetensors where it was made"
+        )
+    if find_spec("torch") is None:
+        raise ModelError(
+            f"model {name!r}: {pickled.name} is pickled, and torch, which converts it to safetensors, is not "
+            'installed: pip install "decodebench[transformers]"'
+        )
+    size = sum(file.stat().st_size for file in path.glob(CHECKPOINT))
+    return cache.entry(
+        f"safetensors-{path.name}",
+        *("unpickled", "1", content_hash),
+        build=lambda folder: _rewrite(name, path, folder),
+        peak_bytes=size,
+    )
+
+
+def _pickled(path: Path) -> Path | None:
+    """Return a pickled file of a model that has no other weights; None for any other model."""
+    names = [path] if path.is_file() else [file for pattern in _NAMES for file in sorted(path.glob(pattern))]
+    found = next((file for file in names if _is_pickled(file)), None)
+    return None if path.is_dir() and any(any(path.glob(pattern)) for pattern in _READABLE) else found
+
+
+def _is_pickled(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as handle:
+        return handle.read(4).startswith(_BEGINNINGS)
+
+
+def _rewrite(name: str, source: Path, folder: Path) -> None:
+    for pattern in _DESCRIPTIONS:
+        for file in source.glob(pattern):
+            if not file.name.endswith(".index.json"):
+                shutil.copyfile(file, folder / file.name)
+    module = "decodebench.core.sdk.sources.unpickling"
+    command = [sys.executable, "-m", module, str(source), str(folder / "model.safetensors")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        lines = [line for line in ended.stderr.splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"the process ended with status {ended.returncode}"
+        raise ModelError(f"model {name!r}: its pickled weights cannot be converted to safetensors: {reason[:300]}")
