@@ -247,6 +247,10 @@ class Sample(Record):
     sample_id: str | None = Field(None, description="the task's identity of the problem; pairs samples across runs")
     prompt: str | None = Field(None, description="prompt text, special tokens included")
     prompt_tokens: int | None = Field(None, ge=0, description="ids that went into the engine")
+    depth_tokens: int | None = Field(
+        None, ge=0, description="of them, context that was there before the clock started; None: none was"
+    )
+    depth_s: float | None = Field(None, ge=0, description="how long that context took")
     prompt_hash: str | None = Field(None, description="SHA-256 over the prompt ids, 16 hex digits")
     output_tokens: int | None = Field(
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"
