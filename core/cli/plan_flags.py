@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
 from ..sdk.sizes import Size
 from .output import json_option, options
+from .quantities import Duration, Share
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
@@ -69,6 +70,22 @@ measure_options = options(
     workload_options(),
     seed_option,
     click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
+    click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until each comparison has a verdict."),
+    click.option(
+        "--until-ci", type=Share(), metavar="SHARE", help="Add rounds until intervals of ratios are so narrow, e.g. 2%."
+    ),
+    click.option(
+        "--max-rounds",
+        type=click.IntRange(3),
+        default=defaults.MAX_ROUNDS,
+        help="Rounds at most, with --until, --until-ci.",
+    ),
+    click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
+    click.option(
+        "--interleave",
+        type=click.Choice(["samples", "rounds"]),
+        help="What takes turns.  [default: samples where all cells fit into memory together]",
+    ),
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
     busy_options,

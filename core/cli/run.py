@@ -11,7 +11,7 @@ import click
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
-from ..measure.runner import RunReport
+from ..measure.rounds.report import Budget, RunReport, describe_undecided
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
@@ -64,7 +64,9 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
     if flags["dry_run"]:
         _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
         return None
-    return found.run(flags["output"], fresh=not flags["resume"], when_busy=when_busy(flags), progress=progress)
+    budget = Budget(flags["budget"])
+    how = {"fresh": not flags["resume"], "budget": budget, "when_busy": when_busy(flags)}
+    return found.run(flags["output"], **how, progress=progress)
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:
@@ -73,12 +75,15 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
     if as_json:
         failed = [dict(zip(("cell", "round", "status", "reason"), entry, strict=True)) for entry in report.failed]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
+        content |= {"undecided": report.undecided}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
     elif comparison is not None:
         from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     echo_failures(report)
+    for line in describe_undecided(report.undecided):
+        echo(f"decodebench: {line}", err=True)
     return exit_code_of(report)
 
 
@@ -109,7 +114,7 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
     if as_json:
         rows = [_cell_row(cell) | _times(one) for cell, one in zip(cells, estimates, strict=True)]
         workload = plan.workload.model_dump(mode="json", exclude={"model"})
-        content: dict[str, Any] = {"rounds": plan.rounds, "workload": workload, "cells": rows}
+        content: dict[str, Any] = {"rounds": plan.most_rounds, "workload": workload, "cells": rows}
         workload["task_version"] = found.prompts.task_version
         if estimate is not None:
             times = {"estimated_s": estimate.total_s, "estimated_at_most_s": estimate.at_most_s}
@@ -122,7 +127,8 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         columns.append("a round takes")
         shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
     print_table(columns, shown, empty="no cell")
-    echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
+    most, at_most = plan.most_rounds, " at most" if plan.looks else ""
+    echo(f"{len(cells)} cells x {most} rounds = {len(cells) * most} worker processes{at_most}")
     echo(_each_round(plan.workload, found.prompts))
     if estimate is not None:
         longest = "" if estimate.at_most_s < 1.1 * estimate.total_s else _longest(estimate.at_most_s)

@@ -116,6 +116,15 @@ class Run(Record):
     cell_id: str = Field(description="hash of what was compared and how; equal for all rounds of a cell")
     round: int = Field(ge=0, description="index of the round within its cell, from 0")
     order: int | None = Field(None, ge=0, description="position of the round in the interleaved schedule")
+    max_rounds: int | None = Field(
+        None,
+        ge=3,
+        description="rounds at most, where a look at the comparison after each decided on the next; None: fixed",
+    )
+    block: str | None = Field(
+        None,
+        description="id of the set of rounds that were loaded together and measured in turn, a batch each; None: alone",
+    )
     cell_index: int | None = Field(
         None, ge=0, description="position of the cell in the plan; the first is the baseline"
     )
@@ -195,7 +204,12 @@ class Run(Record):
     warmup_s: float | None = Field(
         None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
     )
-    wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
+    wall_s: float | None = Field(
+        None, ge=0, description="whole round, process start to end; in a block without what it waited for others"
+    )
+    idle_cpus: float | None = Field(
+        None, ge=0, description="CPUs that it used on average while others of its block measured, where readable"
+    )
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
     read_weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights that one decode step reads")

@@ -23,6 +23,11 @@ def about_intervals(comparison: Comparison) -> Iterator[str]:
             f"*: intervals that hold for all {comparison.comparisons} comparisons at once with 95 % confidence, "
             f"{comparison.correction}; verdicts follow them"
         )
+    if comparison.max_rounds is not None:
+        yield (
+            f"looked at after each round, {comparison.max_rounds} at most: intervals hold for all looks together "
+            "(alpha spending, Lan and DeMets 1983), and are wider for it the fewer rounds there are"
+        )
     if any(row.ratio.n == 2 and row.ratio.low is not None for row in rows):
         yield "two rounds: their intervals are of little use; measure five and more"
     if any(row.verdict == "not tested" for row in rows):

@@ -37,7 +37,7 @@ class RunEstimate:
 
     Attributes:
         cells: in the order of the matrix.
-        rounds: of each.
+        rounds: of each, at most.
         timeout_s: after which a round is stopped.
     """
 
@@ -70,7 +70,7 @@ class RunEstimate:
 def estimate(runner: Runner) -> RunEstimate:
     """Probe every cell of a runner's matrix, one after another; models are prepared as for a run."""
     cells = [_probed(runner, cell) for cell in runner.matrix.cells]
-    return RunEstimate(cells, runner.plan.rounds, runner.plan.timeout_s)
+    return RunEstimate(cells, runner.plan.most_rounds, runner.plan.timeout_s)
 
 
 def _probed(runner: Runner, cell: Cell) -> RoundEstimate:
