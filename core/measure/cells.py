@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -347,13 +346,3 @@ def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[Json
 def _digest(identity: Mapping[str, Any]) -> str:
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
-    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
-
-    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
-    """
-    shuffled = list(cells)
-    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
-    return shuffled

@@ -129,7 +129,7 @@ class Progress:
 
         Args:
             status: how.
-            reason: why it failed.
+            reason: why it failed, or has fewer samples than it was to have.
             engine_text: what the engine printed; its last lines are shown where the process died.
         """
         self._pass_time()
@@ -138,7 +138,7 @@ class Progress:
         self._bars.rounds(self._left.finished, self._left.total)
         number = self._number(self._left.finished)
         if status == "ok":
-            self.say(f"{number} {self._place}: {_rate(one)}{self._left_text()}")
+            self.say(f"{number} {self._place}: {_rate(one)}{f', {reason}' if reason else ''}{self._left_text()}")
         elif (one.cell, reason or "") in self._told:
             self.warn(f"{number} {self._place}: {status}, as before{self._left_text()}")
         else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..cells import Cell, schedule
+from ..cells import Cell
 from ..plan import Interleave
 from .memory import Need, free_memory, groups
 
@@ -84,3 +85,13 @@ class Arrangement:
                 joined = wanted | ({baseline.id} if baseline in group else set())
                 found.append([cell for cell in order if cell.id in joined])
         return found
+
+
+def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
+    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
+
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
+    """
+    shuffled = list(cells)
+    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
+    return shuffled
