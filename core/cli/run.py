@@ -104,7 +104,7 @@ def exit_code_of(report: RunReport) -> int:
         echo(f"decodebench: {why}; finished rounds are kept, run again to complete", err=True)
     if report.interrupted and not report.stopped:
         return exit_codes.INTERRUPTED
-    return exit_codes.FAILED if report.stopped or report.failed else exit_codes.DONE
+    return exit_codes.FAILED if report.stopped or report.failed or report.cut else exit_codes.DONE
 
 
 def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: bool) -> None:
