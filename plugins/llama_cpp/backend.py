@@ -13,8 +13,9 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
-from ...core.sdk.batches import only_request
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
 from .options import LlamaCppOptions
@@ -23,6 +24,7 @@ from .sampling import new_chain
 if TYPE_CHECKING:
     import numpy as np
 
+    from .parallel import ParallelSequences
     from .vocabulary import Vocabulary
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
@@ -35,7 +37,10 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     name: ClassVar[str] = "llama-cpp"
     summary: ClassVar[str] = "llama.cpp on CPU and GPU; quantises Hugging Face checkpoints to GGUF itself"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer", "depth"})
+    supports: ClassVar[frozenset[Capability]] = frozenset(
+        {"score", "score-top-k", "sampling", "tokenizer", "continuous", "depth"}
+    )
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(("llama-cpp-python", "gguf"), fix=_FIX)
@@ -44,6 +49,7 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     _model: Any = None
     _context: Any = None
+    _parallel: ParallelSequences | None = None
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -155,8 +161,23 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Prefill, then one token per step."""
-        return self._continue(only_request(self.name, batch))
+        """Prefill, then one token per step; several requests share each step."""
+        check_prompts(batch)
+        return self._continue(batch[0]) if len(batch) == 1 else self.stream(AllDue(batch), len(batch))
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, in a context of their own that rows join and leave."""
+        if self._parallel is None:
+            from .engine import new_context
+            from .parallel import ParallelSequences
+
+            def make(positions: int, sequences: int) -> Any:  # noqa: ANN401 - a C pointer
+                about = (self._device, self._options, self._n_threads)
+                return new_context(self._model, positions * sequences, *about, sequences)[0]
+
+            most = self._options.n_ctx or self._trained_ctx
+            self._parallel = ParallelSequences(make, self._n_vocab, self._options.n_batch, most)
+        return self._parallel.answer(source, max_in_flight)
 
     def _evaluate(self, prompt: Sequence[int]) -> int:
         """Evaluate tokens behind those that are there; only the last one's logits are computed.
@@ -290,23 +311,18 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
-        data = llama_cpp.llama_perf_context(self._context)
-        llama_cpp.llama_perf_context_reset(self._context)
-        # the engine reports a count of at least 1, to divide by
-        figures = {
-            "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
-            "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
-            "engine_eval_s": data.t_eval_ms / 1e3,
-            "engine_eval_tokens": float(data.n_eval if data.t_eval_ms else 0),
-            "engine_graphs_reused": float(data.n_reused),
-            "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
-        }
-        return EngineCounters(own=figures)
+        from .counters import taken
+
+        parallel = None if self._parallel is None else self._parallel.context
+        held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
+        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
 
     def close(self) -> None:
         """Free context and model."""
         import llama_cpp
 
+        if self._parallel is not None:
+            self._parallel.close()
         if self._context is not None:
             llama_cpp.llama_free(self._context)
         if self._model is not None:

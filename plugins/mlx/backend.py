@@ -13,8 +13,9 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
-from ...core.sdk.batches import only_request
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import count_weights
 from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
@@ -31,7 +32,8 @@ class MlxBackend(Backend[MlxOptions]):
     name: ClassVar[str] = "mlx"
     summary: ClassVar[str] = "Apple's MLX: mlx-lm's models and its own generation loop"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "depth"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous", "depth"})
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
     requires: ClassVar[Requires | None] = Requires(
@@ -121,8 +123,15 @@ class MlxBackend(Backend[MlxOptions]):
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Continue the one request of the batch."""
-        return self._steps(only_request(self.name, batch))
+        """Continue every request of the batch: one alone by mlx-lm's own loop, several by its batches."""
+        check_prompts(batch)
+        return self._steps(batch[0]) if len(batch) == 1 else self.stream(AllDue(batch), len(batch))
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, in one batch that rows join and leave."""
+        from .batches import answer
+
+        return answer(self._model, source, max_in_flight, self._chunk, _sampler)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time; log-probabilities in float64."""
