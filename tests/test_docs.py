@@ -65,7 +65,7 @@ def test_the_plugin_of_the_readme_runs(cli, tmp_path):
 def test_the_plan_of_the_readme_is_valid(cli, tmp_path):
     plan = next(block for block in blocks(ROOT / "README.md", "toml") if "[workload]" in block)
     (tmp_path / "plan.toml").write_text(plan)
-    ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--json")
+    ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
     assert ended.code == 0, ended.err
     assert len(ended.json["cells"]) == 4
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any, get_origin
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend
+from ..contract.backend import Backend, Capability
 from ..contract.model import ResolvedModel
 from ..contract.options import BackendOptions
 from ..contract.preflight import PlannedCell, Preflight
@@ -42,6 +41,7 @@ class Cell:
         device: ``cpu``, ``cuda:0``, ...
         options: validated options.
         workload: what it has to do: the plan's, with one value of what is swept.
+        lacks: what its backend supports otherwise.
     """
 
     id: str
@@ -52,6 +52,18 @@ class Cell:
     device: str
     options: BackendOptions
     workload: Workload
+    lacks: frozenset[Capability] = frozenset()
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """What it can do besides generating greedily."""
+        return self.backend.supports - self.lacks
+
+    @property
+    def has_depth_apart(self) -> bool:
+        """Whether its depth is there before the clock starts; it is part of the timed prompt otherwise."""
+        workload = self.workload
+        return bool(workload.depth) and "depth" in self.supports and workload.batch_size == 1 and not workload.is_stream
 
     @property
     def changed(self) -> str:
@@ -168,12 +180,12 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         for name in names:
             for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
                 cells.setdefault(cell.id, cell)
+    checked = [_checked(cell, is_scoring) for cell in cells.values()]
     if is_scoring:
-        _check_scoring(cells.values(), plan.workload)
-    checked = [(cell, preflight(cell, is_scoring)) for cell in cells.values()]
+        _check_scoring((cell for cell, _ in checked), plan.workload)
     _refuse_idle_sweeps(checked)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
-    return Matrix(list(cells.values()), [*notes, *_notes(checked)])
+    return Matrix([cell for cell, _ in checked], [*notes, *_notes(checked)])
 
 
 def _workloads(workload: Workload) -> Iterator[Workload]:
@@ -194,7 +206,7 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
         UsageError: names the backend and what to do.
     """
     for cell in cells:
-        if "score" not in cell.backend.supports:
+        if "score" not in cell.supports:
             raise UsageError(
                 f"task {workload.task!r} compares the log-probabilities of choices, which backend "
                 f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated"
@@ -209,6 +221,11 @@ def _generation_only(workload: Workload) -> Iterator[str]:
     for name, value in workload.idle_in_scoring.items():
         shown = list(value) if isinstance(value, tuple) else value
         yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+
+
+def _checked(cell: Cell, is_scoring: bool) -> tuple[Cell, Preflight]:
+    found = preflight(cell, is_scoring)
+    return replace(cell, lacks=frozenset(found.lacks)), found
 
 
 def preflight(cell: Cell, is_scoring: bool) -> Preflight:
@@ -248,9 +265,16 @@ def _notes(checked: Iterable[tuple[Cell, Preflight]]) -> list[str]:
     notes = (
         f"{cell.backend.name}: {note}"
         for cell, found in checked
-        for note in (*_inert_notes(cell, found.inert), *found.notes)
+        for note in (*_inert_notes(cell, found.inert), *_depth_notes(cell), *found.notes)
     )
     return list(dict.fromkeys(notes))
+
+
+def _depth_notes(cell: Cell) -> Iterator[str]:
+    """Say where a depth is part of the timed prompt."""
+    if cell.workload.depth and not cell.has_depth_apart:
+        why = "of several requests at once" if "depth" in cell.supports else "for this backend"
+        yield f"depth = {cell.workload.depth} is part of the timed prompt {why}: times to the first token include it"
 
 
 def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
@@ -329,19 +353,3 @@ def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[Json
 def _digest(identity: Mapping[str, Any]) -> str:
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
-    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
-
-    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike. Cells that
-    one server can answer follow each other.
-    """
-    together: dict[str, list[Cell]] = {}
-    for cell in cells:
-        together.setdefault(cell.server_key or cell.id, []).append(cell)
-    shuffled, chooser = list(together.values()), random.Random(f"{seed}:{round_index}")
-    chooser.shuffle(shuffled)
-    for alike in shuffled:
-        chooser.shuffle(alike)
-    return [cell for alike in shuffled for cell in alike]
