@@ -18,7 +18,7 @@ from ... import defaults
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
-from ..errors import UsageError
+from ..errors import BackendError, UsageError
 from ..foreign_text import path_part
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
