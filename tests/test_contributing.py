@@ -11,19 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from decodebench.core.cli.plugins import new
+
 from .plugin_folder import decoder, distribution
 
 ROOT = Path(__file__).parent.parent
 EDITED = "core"
 REPORTING = decoder("reporting").replace("forwards=1)", "forwards=1, restarts=3)")
-CHECKING = (
-    decoder("checking")
-    .replace("import Availability,", "import Preflight, Availability,")
-    .replace(
-        "    def load(",
-        "    @classmethod\n    def preflight(cls, cell):\n"
-        "        return Preflight(notes=(f'asked for {cell.workload.beams} beams',))\n\n    def load(",
-    )
+CHECKING = decoder("checking").replace(
+    "    def load(",
+    "    @classmethod\n    def preflight(cls, cell):\n        from decodebench import Preflight\n\n"
+    "        return Preflight(notes=(f'asked for {cell.workload.beams} beams',))\n\n    def load(",
 )
 RUN = ("run", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 4, "--rounds", 1, "--json")
 
@@ -159,99 +157,27 @@ def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
     assert "| `restarts_per_token` | 1/token | lower |" in help_text.stdout
 
 
-PLUGINS = {
-    "backend": decoder("alone"),
-    "task": """
-from decodebench import Score, Task, TaskSample, hookimpl
-
-class Counting(Task):
-    name, version, summary, metric = "counting", "1", "what follows a number", "accuracy"
-
-    def samples(self, n, seed):
-        for at in range(n):
-            yield TaskSample(f"counting/{seed}/{at}", f"{seed}, {at},", "1")
-
-    def score(self, sample, text):
-        return Score(1.0, text)
-
-@hookimpl
-def decodebench_tasks():
-    return [Counting]
-""",
-    "figure": """
-from decodebench import Figure, hookimpl
-
-SQL = "SELECT tokens FROM steps JOIN runs USING (run_id) WHERE experiment = $experiment"
-
-def draw(axes, rows):
-    axes.plot([row["tokens"] for row in rows])
-
-@hookimpl
-def decodebench_figures():
-    return [Figure("own_tokens", "tokens", SQL, draw)]
-""",
-    "finding": """
-from decodebench import Doubt, FindingCheck, hookimpl
-
-@hookimpl
-def decodebench_findings():
-    return [FindingCheck("own-finding", "doubts all", lambda cells: [Doubt(f"{len(cells)} cells are doubted")])]
-""",
-    "launcher": """
-import decodebench
-from decodebench import Launcher, hookimpl
-
-class Nearby(Launcher):
-    name, summary = "nearby", "this machine by another name"
-
-    def run(self, launch, on_line):
-        return decodebench.run_here(launch, on_line)
-
-@hookimpl
-def decodebench_launchers():
-    return [Nearby]
-""",
-    "parser": """
-from decodebench import LogParser, hookimpl
-from decodebench.core.records.schema import Run
-
-class Tally(LogParser):
-    name, summary, version = "tally", "a line a run", "1"
-
-    def matches(self, path, head):
-        return head.startswith(b"tally ")
-
-    def read(self, path):
-        tokens, seconds = path.read_text().split()[1:]
-        totals = {"output_tokens": int(tokens), "wall_s": float(seconds)}
-        yield Run(
-            run_id="tally", experiment="", cell_id="", round=0, started_at="", backend="abacus", model="m",
-            quantisation="q", device="cpu", totals=totals,
-        )
-
-@hookimpl
-def decodebench_log_parsers():
-    return [Tally]
-""",
+ADDED = {
+    "backend": ("ngram", "decodebench_backends"),
+    "task": ("task", "decodebench_tasks"),
+    "log parser": ("parser", "decodebench_log_parsers"),
+    "figure": ("figure", "decodebench_figures"),
+    "finding": ("finding", "decodebench_findings"),
+    "launcher": ("launcher", "decodebench_launchers"),
 }
 
 
-def test_a_plugin_is_a_file_of_its_own(cli, tmp_path):
-    given = []
-    for kind, code in PLUGINS.items():
-        assert files_of(kind) == 1
-        (tmp_path / f"own_{kind}.py").write_text(code)
-        given += ["--plugin", tmp_path / f"own_{kind}.py"]
-    out = tmp_path / "out"
-    run = ("run", "-b", "alone", "-m", "tiny:draft", "--task", "counting", "--launcher", "nearby", *RUN[5:])
-    ended = cli(*given, *run, "-o", out)
-    assert ended.code == 0, ended.err
-    (row,) = ended.json["comparison"]["rows"]
-    assert (row["cell"]["backend"], row["accuracy"]["value"]["value"]) == ("alone", 1.0)
-    assert "own-finding" in [finding["check"] for finding in ended.json["comparison"]["findings"]]
-    drawn = cli(*given, "plot", out, "--figure", "own_tokens", "--format", "svg", "--json")
-    assert drawn.code == 0 and Path(drawn.json[0]).is_file(), drawn.err
-    (tmp_path / "tally.txt").write_text("tally 90 3\n")
-    assert cli(*given, "collate", out, "--import", tmp_path / "tally.txt").code == 0
-    rows = cli(*given, "query", "SELECT e2e_tokens_per_s FROM run_metrics WHERE backend = 'abacus'", out, "--json")
-    assert rows.json["rows"] == [[30.0]]
+def test_what_plugins_add_touches_no_file(copy):
+    for what, (kind, _) in ADDED.items():
+        for path, text in new.package_files(f"own-{kind}", f"own_{kind}", kind).items():
+            if path.startswith("src/"):
+                (copy.folder / path[4:]).parent.mkdir(exist_ok=True)
+                (copy.folder / path[4:]).write_text(text)
+        info = copy.folder / f"own_{kind}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: own-{kind}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[decodebench]\nown-{kind} = own_{kind}\n")
+        assert len(copy.touched) == files_of(what)
+    listed = {plugin["name"]: plugin["provides"] for plugin in json.loads(copy.run("plugins", "--json"))}
+    for kind, hook in ADDED.values():
+        assert listed[f"own-{kind}"] == {hook: [f"own-{kind}"]}

@@ -23,6 +23,7 @@ class PromptJob(Record):
     contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
+    depth: int = Field(0, ge=0, description="so many of its first ids are context, there before the clock starts")
     max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the workload's")
     answer_like: str | None = Field(None, description="no more tokens than this text has, where the limit allows them")
     due_s: float | None = Field(None, ge=0, description="when it is to be sent, from the load's start on")
@@ -98,6 +99,10 @@ class LoadedJob(Job):
     server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
     workload: Workload = Workload()
     seed: int = 0
+
+    def hosting(self) -> HostJob:
+        """Return the job that starts the server of this one's backend and model."""
+        return HostJob(**{name: getattr(self, name) for name in Job.model_fields}, prepared=self.prepared)
 
 
 class MeasureJob(LoadedJob):

@@ -30,7 +30,6 @@ from ..host.validation import validate_options
 from ..isolation.processes.messages import Devices, Finish, Prepared, Server
 from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
-from .bringing_up import Engine, bring_up, host
 from .job import (
     AnyJob,
     DevicesJob,
@@ -45,6 +44,7 @@ from .job import (
     read_job,
 )
 from .measurement import evaluate_all, measure_all, score_all
+from .servers.bringing_up import Engine, bring_up, host
 from .serving import serve
 from .session import Session
 from .streams.measuring import measure_streams
@@ -108,8 +108,8 @@ def _prepared(job: PrepareJob, backend_class: type[Backend], options: BackendOpt
 
 def _use(job: SessionJob, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> None:
     """Load the model, do what is asked with it, and free it."""
+    engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
     try:
-        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.write("load", {"import_s": import_s, **_told(session, engine)})
