@@ -81,6 +81,11 @@ measure_options = options(
     ),
     click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
     click.option(
+        "--restart-server",
+        is_flag=True,
+        help="Start servers anew for each round; otherwise one answers the rounds that follow each other.",
+    ),
+    click.option(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
         help="What takes turns.  [default: samples where all cells fit into memory together]",
@@ -88,7 +93,12 @@ measure_options = options(
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
     busy_options,
-    click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the matrix and what it would take, by one batch of each cell; record nothing.",
+    ),
+    click.option("--probe/--no-probe", default=True, help="With --dry-run: try every cell, or load nothing."),
     run_options,
 )
 
