@@ -149,9 +149,10 @@ _TABLE = (
         "between chunks, however many tokens each has"),
     *_tails("e2e", "End-to-end time", "as e2e_s, of all requests of the round"),
     Metric("prefill_tokens_per_s", "tokens/s", "Prefill speed",
-        "CASE WHEN prefill_s > 0 THEN prompt_tokens END", "prefill_s", True,
-        "prompt tokens, divided by the time to the first step; only where the backend declares that its first step "
-        "is the prefill and one token, or the engine tells the time of the prompt alone"),
+        "CASE WHEN prefill_s > 0 THEN timed_prompt_tokens END", "prefill_s", True,
+        "prompt tokens, without a depth that was there before, divided by the time to the first step; only where the "
+        "backend declares that its first step is the prefill and one token, or the engine tells the time of the "
+        "prompt alone"),
     Metric("scored_tokens_per_s", "tokens/s", "Scoring speed",
         "scored_tokens", "CASE WHEN scored_tokens IS NOT NULL THEN t_last_s END", True,
         "tokens of all prompts with their choices, a prompt once for each of its choices, divided by the time of "
