@@ -93,3 +93,27 @@ class Place(NamedTuple):
 
     id: str
     server_key: str | None = None
+
+
+def test_each_load_is_a_cell_with_its_name(cells_of):
+    cells = cells_of(workload={"concurrency": [1, 4], "request_rate": 2.5})
+    assert [cell.workload.loads() for cell in cells] == [
+        {"concurrency": 1, "request_rate": 2.5},
+        {"concurrency": 4, "request_rate": 2.5},
+    ]
+    assert [cell.changed for cell in cells] == ["concurrency=1 request_rate=2.5", "concurrency=4 request_rate=2.5"]
+    assert len({cell.id for cell in (*cells, *cells_of())}) == 3
+    assert cells_of(workload={"concurrency": 1, "slo": "ttft=1s"})[0].id == cells_of(workload={"concurrency": 1})[0].id
+
+
+@pytest.mark.parametrize(
+    ("backend", "workload", "named"),
+    [
+        ("dflash", {"concurrency": 2}, r"concurrency: backend 'dflash'"),
+        ("dflash", {"task": None, "trace": "t.jsonl"}, r"trace: backend 'dflash'"),
+        ("transformers", {"concurrency": [1, 100]}, r"concurrency = 100: backend 'transformers' takes at most 64"),
+    ],
+)
+def test_a_backend_that_cannot_bear_a_load_is_refused(cells_of, backend, workload, named):
+    with pytest.raises(UsageError, match=named):
+        cells_of(cell={"backend": backend, "quantisation": None}, workload=workload)
