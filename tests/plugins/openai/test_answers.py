@@ -42,7 +42,7 @@ def test_vllms_counters_grow_between_samples(connect):
         r"(queries_total\{.*\}) (\S+)", lambda m: f"{m[1]} {float(m[2]) + 7}", page
     )
     connected.steps()
-    counters = connected.backend.counters()
+    counters = connected.backend.counters().figures()
     assert counters["server_prefix_cache_asked_tokens"] == 7 and counters["server_prefix_cache_hit_tokens"] == 0
     assert counters["client_events"] == 3 and 0 < counters["client_cpu_s"] <= counters["client_wall_s"]
 
