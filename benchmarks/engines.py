@@ -25,7 +25,7 @@ from overhead import markdown, outcome, prepared
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.job import Job, PromptJob
-from decodebench.core.measure.launcher import run_worker
+from decodebench.core.measure.rounds.conversation import run_worker
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve

@@ -29,8 +29,9 @@ from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.isolation.processes.messages import Prepared
 from decodebench.core.measure.job import Job, PromptJob
-from decodebench.core.measure.launcher import request, run_worker
+from decodebench.core.measure.launcher import request
 from decodebench.core.measure.machine.environment import capture
+from decodebench.core.measure.rounds.conversation import run_worker
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve

@@ -494,6 +494,69 @@ class NamesAServer(Twin):
         return super().load(model, device, options)
 
 
+class Served(Streaming):
+    """The engine in a server of its own."""
+
+    name = "twin-served"
+    residence = "owned-server"
+    process = None
+
+    def start_server(self, model, device, options):
+        import twin_server
+
+        if device != "cpu":
+            raise BackendError(f"device {device!r} is not there: this engine knows the CPU alone")
+        try:
+            self.process, port = twin_server.start(model.path, options.weight_of_older)
+        except RuntimeError as error:
+            raise ModelError(f"{model.path}: the server has ended: {error}") from error
+        return RunningServer(f"127.0.0.1:{port}", self.process.pid, ("twin_server.py", str(model.path)), "2.0")
+
+    def load(self, model, device, options):
+        import twin_server
+
+        self.options = options
+        self.engine = twin_server.Connection(int(self.server.url.partition(":")[2]))
+        return ModelFacts(parameters=None, weight_bytes=None, context_length=2048, vocabulary_size=512)
+
+    def close(self):
+        import twin_server
+
+        if hasattr(self, "engine"):
+            self.engine.close()
+        if self.process is not None:
+            twin_server.end(self.process)
+
+
+class LeavesItsServer(Served):
+    name = "twin-leaves-its-server"
+
+    def close(self):
+        self.engine.close()
+
+
+class RemoteOptions(BackendOptions):
+    draft_length: int = Field(3, ge=1, le=8, description="tokens drafted per cycle")
+    seed_offset: int = Field(0, ge=0, description="added to a request's seed")
+    port: int = Field(1, ge=1, description="of the server")
+
+
+class Remote(Served):
+    """The engine in a server that somebody else runs."""
+
+    name = "twin-remote"
+    residence = "remote"
+    Options = RemoteOptions
+
+    @classmethod
+    def quantisations(cls):
+        return [Quantisation("unknown", None, "what the server has")]
+
+    def load(self, model, device, options):
+        self.server = RunningServer(f"127.0.0.1:{options.port}")
+        return super().load(model, device, options)
+
+
 _KEPT = []
 
 

@@ -51,6 +51,7 @@ BROKEN = {
     "twin-mixes-streams": ("rows_of_a_stream_are_independent", r"request \d gets other tokens in a stream"),
     "twin-waits-for-all": ("streams_keep_rows_running", r"third request waits until both before it have ended"),
     "twin-never-asks": ("streams_end_what_is_not_wanted", r"went on to its limit of 24 tokens"),
+    "twin-leaves-its-server": ("residence_is_as_declared", r"1 process of its server live on after close"),
     "twin-names-a-server": ("residence_is_as_declared", r"runs in process and names the server http"),
     "twin-leaks": ("close_frees_memory", r"4\.0 MiB kept per cycle, the weights have 4\.0 MiB"),
     "twin-never-drops": ("close_frees_memory", r"MiB kept per cycle"),
@@ -102,6 +103,26 @@ def test_a_backend_that_keeps_the_contract_passes_every_check(registry):
     subject = subject_of(registry, "twin-streaming")
     results = [check.run(subject) for check in CHECKS]
     assert [result for result in results if result.verdict != "passed"] == []
+
+
+@pytest.fixture
+def running_server(registry):
+    """The port of an engine that somebody else serves."""
+    import twin_server
+
+    process, port = twin_server.start(subject_of(registry, "twin").cell.model.path, 0.5)
+    yield port
+    twin_server.end(process)
+
+
+@pytest.mark.nightly
+def test_an_engine_in_a_server_passes_every_check_that_can_look_at_it(registry, running_server):
+    for backend, options in (("twin-served", {}), ("twin-remote", {"port": running_server})):
+        subject = subject_of(registry, backend, options=options)
+        results = {check.name: check.run(subject) for check in CHECKS}
+        assert {name: result.reason for name, result in results.items() if result.verdict == "failed"} == {}
+        assert results["close_frees_memory"].reason == f"its model is elsewhere: {subject.backend.residence}"
+        assert results["residence_is_as_declared"].verdict == "passed" and subject.facts.weight_bytes is None
 
 
 def test_what_a_backend_does_not_declare_is_skipped_with_the_declaration(registry):

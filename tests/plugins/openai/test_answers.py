@@ -84,6 +84,14 @@ def test_llama_server_gives_ids_and_its_own_times(connect):
     assert connected.stub.bodies[0]["cache_prompt"] is False
 
 
+def test_a_recorded_answer_of_llama_server_is_read(connect):
+    connected = connect(replayed("llama_server.sse"), owner="llamacpp", pages={"/props": {"build_info": "b1-abc"}})
+    *steps, last = connected.steps()
+    assert [list(step.token_ids) for step in steps] == [[25], [220], [17], [9]] and last.finish == "length"
+    assert (last.figures["server_prompt_tokens"], last.figures["server_cached_tokens"]) == (3, 0)
+    assert 0 < last.figures["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
+
+
 def test_ids_of_a_character_that_came_whole_are_found_in_its_text(connect):
     from tokenizers import Tokenizer
 
