@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
     from .core.api.experiment import Experiment, WhenBusy, run
+    from .core.api.launchers import run_here
+    from .core.api.plugins import user_table
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
     from .core.cache import ModelCache
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from .core.contract.exporter import Exporter
     from .core.contract.figure import Figure
     from .core.contract.finding import Doubt, FindingCheck
-    from .core.contract.generation import Request, Scores, Step
+    from .core.contract.generation import Generated, Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
+    from .core.contract.launcher import Launch, Launcher, Outcome
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
@@ -46,19 +49,23 @@ if TYPE_CHECKING:
     )
     from .core.files import write_whole
     from .core.foreign_text import csv_cell, own_path_part, printable
+    from .core.records.engine_counters import EngineCounters
 
 _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
     "api.experiment": "Experiment WhenBusy run",
+    "api.launchers": "run_here",
+    "api.plugins": "user_table",
     "api.results": "Results compare open",
     "api.table": "Table",
     "contract.analysis": "Analysis AnalysisTable Section",
     "contract.backend": "Backend",
-    "contract.generation": "Request Scores Step",
+    "contract.generation": "Generated Request Scores Step",
     "contract.model": "ModelFacts PreparedModel Quantisation ResolvedModel",
     "cache": "ModelCache",
     "contract.command": "Command",
+    "records.engine_counters": "EngineCounters",
     "errors": (
         "BackendError BusyError DecodebenchError ModelError OutOfMemoryError PluginError SampleError UsageError "
         "unknown_name"
@@ -69,6 +76,7 @@ _HOME = {
     "contract.figure": "Figure",
     "contract.finding": "Doubt FindingCheck",
     "contract.hookspecs": "API_VERSION hookimpl",
+    "contract.launcher": "Launch Launcher Outcome",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
     "contract.options": "BackendOptions",
@@ -94,10 +102,14 @@ __all__ = [
     "Comparison",
     "DecodebenchError",
     "Doubt",
+    "EngineCounters",
     "Experiment",
     "Exporter",
     "Figure",
     "FindingCheck",
+    "Generated",
+    "Launch",
+    "Launcher",
     "Likelihood",
     "LogParser",
     "ModelCache",
@@ -106,6 +118,7 @@ __all__ = [
     "ModelSource",
     "OpenBackend",
     "OutOfMemoryError",
+    "Outcome",
     "PlannedCell",
     "PluginError",
     "Preflight",
@@ -138,7 +151,9 @@ __all__ = [
     "own_path_part",
     "printable",
     "run",
+    "run_here",
     "unknown_name",
+    "user_table",
     "write_whole",
 ]
 

@@ -26,6 +26,7 @@ from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import run_worker
+from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 
@@ -52,8 +53,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         quantisation=quantisation,
         prepared=prepared(backend, resolve(name, all_plugins().models, ModelCache()), options, quantisation),
         prompts=tuple(prompts),
-        max_new_tokens=load["tokens"],
-        ignore_eos=True,
+        workload=Workload(max_new_tokens=load["tokens"], ignore_eos=True),
     )
     lines: list[dict] = []
     ended = run_worker(job, engine_text=None, timeout_s=_TIMEOUT_S, on_line=lines.append)

@@ -31,6 +31,7 @@ from decodebench.core.isolation.processes.messages import Prepared
 from decodebench.core.measure.job import Job, PromptJob
 from decodebench.core.measure.launcher import request, run_worker
 from decodebench.core.measure.machine.environment import capture
+from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
 
@@ -82,8 +83,7 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
         action="measure",
         prepared=prepared(backend, model, options, quantisation),
         prompts=tuple(prompts),
-        max_new_tokens=load["tokens"],
-        ignore_eos=True,
+        workload=Workload(max_new_tokens=load["tokens"], ignore_eos=True),
         **common,
     )
     outcome = run_worker(job, engine_text=None, timeout_s=_TIMEOUT_S, on_line=steps.append)

@@ -23,7 +23,7 @@ ALLOWED["viz"] = ALLOWED["contract"] | {"contract", "collate"}
 ALLOWED["api"] = ALLOWED["collate"] | {"collate", "viz"}
 ALLOWED["cli"] = ALLOWED["api"] | {"api"}
 ALLOWED["plugins"] = {"package", "contract", "records", "sdk", "collate.speculation", "viz.drawing"}
-ALLOWED["package"] = {"flat", "contract", "api"}
+ALLOWED["package"] = {"flat", "records", "contract", "api"}
 ALLOWED["testing"] = {"conformance"}
 ALLOWED["__main__"] = {"cli"}
 

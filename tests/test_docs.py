@@ -21,7 +21,7 @@ EMPTY = "def decodebench_sweeps():\n    return []\n"
 TESTED = {
     ("README.md", "python", 1),  # below
     ("README.md", "toml", 2),  # below; the entry point is that of `install`
-    ("conformance.md", "python", 1),  # below
+    ("conformance.md", "python", 2),  # below; the second is that of the twins
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plugins.md", "python", 1),  # below
     ("plugins.md", "toml", 2),  # below
@@ -80,7 +80,8 @@ def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
 
 
 def test_the_class_of_the_conformance_page_is_a_test_per_check(tmp_path):
-    (code,) = blocks(ROOT / "docs" / "conformance.md", "python")
+    code, own = blocks(ROOT / "docs" / "conformance.md", "python")
+    assert own == (ROOT / "tests" / "conformance_plugin" / "twin_checks.py").read_text()
     (backend,) = blocks(ROOT / "README.md", "python")
     environment = install(tmp_path, "my_plugin", f"{backend}\n\nMyBackend = Parrot\n")
     (tmp_path / "test_it.py").write_text(code)

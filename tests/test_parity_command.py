@@ -51,10 +51,10 @@ class Forger(TransformersBackend):
             is_wrong = self.fault == "token" and self.calls == 3 and index == 5  # warm-up is the first call
             yield replace(step, token_ids=[step.token_ids[0] ^ 1]) if is_wrong else step
 
-    def score(self, tokens, top_k=0):
+    def score_continuations(self, prompt_ids, continuations, top_k=0):
         if self.fault == "score":
             raise BackendError("no logits today")
-        return super().score(tokens, top_k)
+        return super().score_continuations(prompt_ids, continuations, top_k)
 
 
 class Proverbs(Task):

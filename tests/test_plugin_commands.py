@@ -82,6 +82,8 @@ def test_what_is_written_is_green_as_written(cli, tmp_path, kind):
     subprocess.run(pip, check=True, capture_output=True)
     ended = subprocess.run([str(python), "-m", "pytest", "-q"], cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout
+    if kind == "server":
+        assert len((folder / "src" / "my_first" / "server.py").read_text().splitlines()) <= 110
     provided = json.loads(prefix("plugins", "show", "my-first", "--json").stdout)["provides"]
     assert provided == {kinds.KINDS[kind].hook: ["my-first"]}
 

@@ -11,6 +11,7 @@ from ...core.records.metrics import METRICS, Metric
 from ...core.records.store import Store
 from ..findings import Further, found_of, no_further
 from ..findings.subject import Subject
+from ..load.curves import break_evens, load_curves
 from ..parity.divergence import load_scores, parity_of
 from ..statistics.intervals import Interval, scale_mean, welch_interval
 from ..statistics.noise import rounds_needed
@@ -110,6 +111,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
     warnings += _unlike(pairs, names, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect, over)
     warnings += robust_disagreements(rows, min_effect)
+    curves = load_curves(cells)
     return Comparison(
         experiment=name,
         baseline=names[first.cell_id].label,
@@ -120,6 +122,8 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         over=over,
         comparisons=sum(row.p_value is not None for row in rows),
         rows=rows,
+        load_curves=curves,
+        break_evens=break_evens(curves, cells, first.cell_id),
         warnings=tuple(dict.fromkeys(warnings)),
         findings=found_of(Subject(store, name, every, metric, min_effect), further),
     )

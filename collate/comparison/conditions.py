@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...core.records.conditions import setting_of
+from ...core.records.schema import THREADS, Sampling
+from ...core.records.workload import Workload
 from .observations import Cell, Row
 
-_FIELDS = (
-    "task", "task_version", "seed", "samples", "attempts", "warmup", "max_new_tokens", "batch_size", "depth",
-    "ignore_eos", "chat", "system", "stop", "hostname", "cpu_model",
-)  # fmt: skip
+_FIELDS = ("task_version", "seed", "hostname", "cpu_model", "device")
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
-_THREADS = ("n_threads", "threads", "num_threads")
-
-
+_THREADS = (THREADS, "threads", "num_threads")
 _MOST_NAMED = 2
 
 
@@ -55,9 +53,13 @@ def _named(cells: list[str]) -> str:
 
 
 def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object, object]]:
-    pairs: list[tuple[str, object, object]] = [(key, ours[key], theirs[key]) for key in _FIELDS]
-    pairs += [("device", ours["device"], theirs["device"])]
-    pairs += [(f"sampling.{key}", ours["sampling"].get(key), theirs["sampling"].get(key)) for key in ours["sampling"]]
+    pairs: list[tuple[str, object, object]] = []
+    for name, setting in Workload.settings().items():
+        if setting.is_condition:
+            key = f"sampling.{name}" if name in Sampling.model_fields else name
+            pairs.append((key, setting_of(ours, name), setting_of(theirs, name)))
+    pairs += [(key, ours[key], theirs[key]) for key in _FIELDS]
+    pairs.append(("sampling.seed", ours["sampling"].get("seed"), theirs["sampling"].get("seed")))
     named = dict.fromkeys((*ours["conditions"], *theirs["conditions"]))
     pairs += [(key, ours["conditions"].get(key), theirs["conditions"].get(key)) for key in named]
     if by not in _THREADS:

@@ -23,7 +23,7 @@ RoundKey = tuple[int, int]
 Parts = dict[PromptKey, tuple[float, float]]
 """Numerator and denominator of a metric, by prompt."""
 
-_JSON = ("options", "sampling", "environment", "settings", "totals", "conditions", "extra", "sessions")
+_JSON = ("options", "sampling", "environment", "settings", "totals", "conditions", "extra", "sessions", "workload")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
         'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.output_tokens, '
-        "s.finish, s.token_limit, s.score, s.status, s.duration_s, s.ttft_s, s.engine, s.choice_logprobs, s.scores "
+        "s.finish, s.token_limit, s.score, s.status, s.duration_s, s.ttft_s, s.decode_tokens, s.decode_s, s.engine, "
+        "s.choice_logprobs, s.scores "
         "FROM sample_metrics s JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],
@@ -260,8 +261,16 @@ def prompts_of(cell: Cell, parts: dict[str, Parts]) -> set[PromptKey]:
 
 
 def usual_metric(cells: Iterable[Cell]) -> str:
-    """Return the metric that says how fast cells are: the first speed that any of them has, else end-to-end time."""
+    """Return the metric that says how fast cells are: the first speed that any of them has, else end-to-end time.
+
+    Under load it is the throughput of all requests together, and where they come at a rate of their own, which then
+    is the throughput too, how long one takes.
+    """
     names, known = (*SPEEDS, "e2e_s"), list(cells)
+    if known and all("request_rate" in cell.run["options"] for cell in known):
+        return "e2e_s"
+    if known and all("concurrency" in cell.run["options"] for cell in known):
+        return "batch_tokens_per_s"
     return next((name for name in names if any(cell.values(name) for cell in known)), names[0])
 
 

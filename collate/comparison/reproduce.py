@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ... import defaults
 from ...core.records.cell_names import TEMPLATE
+from ...core.records.conditions import setting_of
 from ...core.records.store import Store
-
-_WORKLOAD = (
-    *("task", "samples", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
-)
-_SAMPLING = ("temperature", "top_p", "top_k")
+from ...core.records.workload import Workload
 
 
 def plan_toml(store: Store, experiment: str) -> str:
@@ -33,19 +31,24 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}", "", "[workload]"]
-    lines += [f"{key} = {_value(value)}" for key, value in _workload(store, first).items()]
-    if template_args := _template_args(cells.values()):
-        told = ", ".join(f"{_value(name)} = {_value(values)}" for name, values in template_args.items())
-        lines.append(f"template_args = {{ {told} }}")
+    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}"]
+    if first["launcher"] not in (None, defaults.LAUNCHER):
+        lines.append(f"launcher = {_value(first['launcher'])}")
+    lines += ["", "[workload]"]
+    swept = {
+        name: list(dict.fromkeys(_options(run).get(name) for run in reversed(runs)))
+        for name, setting in Workload.settings().items()
+        if setting.is_swept
+    }
+    settings = _workload(store, first) | swept | {"template_args": _template_args(cells.values())}
+    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], [None], {})]
     for run in sorted(cells.values(), key=lambda run: run["cell_index"] or 0):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
-        options = {key: value for key, value in _options(run).items() if not key.startswith(TEMPLATE)}
+        own = _options(run)
+        options = {key: own[key] for key in own if not key.startswith(TEMPLATE) and key not in swept}
         if options:
-            lines.append(
-                f"options = {{ {', '.join(f'{_key(key)} = {_value(value)}' for key, value in options.items())} }}"
-            )
+            lines.append(f"options = {_value(options)}")
     return "\n".join(lines) + "\n"
 
 
@@ -64,17 +67,18 @@ def _template_args(runs: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:
-    found = {key: run[key] for key in _WORKLOAD if run[key] not in (None, [], ())}
-    sampling = json.loads(run["sampling"]) if isinstance(run["sampling"], str) else run["sampling"]
-    found |= {key: sampling[key] for key in _SAMPLING if sampling.get(key) is not None}
-    if (run["attempts"] or 1) > 1:
-        found |= {"samples": run["samples"] // run["attempts"], "attempts": run["attempts"]}
-    if run["task"] is not None:
-        return found | {"max_new_tokens": run["max_new_tokens"]}
-    sql = "SELECT any_value(prompt_tokens) FROM samples WHERE run_id = ?"
-    prompt_tokens = store.query(sql, [run["run_id"]])[1][0][0] or 1
-    found["prompt_tokens"] = max(1, prompt_tokens - run["depth"])
-    return found | {"output_tokens": run["max_new_tokens"]}
+    """Return the settings of the workload; records that do not have them as such have columns, and samples."""
+    run = run | {name: json.loads(run[name]) for name in ("sampling", "workload")}
+    if run["workload"]:
+        return {name: run["workload"].get(name) for name in Workload.settings()}
+    found = {name: setting_of(run, name) for name in Workload.settings()} | {"model": None}
+    found["samples"] //= found["attempts"] or 1
+    if run["task"] is None:
+        sql = "SELECT any_value(prompt_tokens) FROM samples WHERE run_id = ?"
+        prompt_tokens = store.query(sql, [run["run_id"]])[1][0][0] or 1
+        found["prompt_tokens"] = max(1, prompt_tokens - run["depth"])
+        found["output_tokens"] = found.pop("max_new_tokens")
+    return found
 
 
 def _key(name: str) -> str:
@@ -82,6 +86,10 @@ def _key(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    """Write a value as TOML; JSON's strings, but for DEL in them, numbers and lists of them are TOML as well."""
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Write a value as TOML; JSON's strings, but for DEL in them, and numbers are TOML as well."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(name)} = {_value(one)}' for name, one in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    text = json.dumps(value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")

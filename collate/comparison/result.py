@@ -128,6 +128,43 @@ class ComparisonRow(Record):
     accuracy: Accuracy | None = None
 
 
+class LoadPoint(Record):
+    """One cell under its load."""
+
+    cell_id: str = Field(description="the cell")
+    load: float = Field(gt=0, description="requests in flight, or requests per second")
+    tokens_per_s: Estimate = Field(description="output tokens of all requests together")
+    figures: dict[str, Estimate] = Field(description="request rate, latencies and queueing by name, as far as known")
+
+
+class LoadCurve(Record):
+    """Cells that differ in nothing but their load."""
+
+    name: str = Field(description="what they are called without the load")
+    axis: Literal["concurrency", "request_rate"] = Field(description="what the load is")
+    points: tuple[LoadPoint, ...] = Field(description="by rising load")
+    knee: float | None = Field(
+        None,
+        description="last load at which throughput still rises by 10 % per doubling; None where it still does at the "
+        "highest, or where there is one load only",
+    )
+
+
+class BreakEven(Record):
+    """The load at which a curve overtakes the baseline's, or is overtaken by it."""
+
+    curve: str = Field(description="name of the curve")
+    baseline: str = Field(description="name of the other curve")
+    axis: Literal["concurrency", "request_rate"] = Field(description="what the load is")
+    at: float | None = Field(description="the load, interpolated; None where neither overtakes within those measured")
+    low: float | None = Field(description="lower end of its 95 % interval; None where the lowest load is within it")
+    high: float | None = Field(description="upper end likewise")
+    rises: bool = Field(
+        description="whether the curve is the faster one above that load; without one, at every load that was measured"
+    )
+    n: int = Field(ge=1, description="rounds behind it; one supports no interval")
+
+
 class Comparison(Record):
     """A whole comparison, one row per cell, the baseline first."""
 
@@ -144,5 +181,9 @@ class Comparison(Record):
     comparisons: int = Field(default=0, ge=0, description="rows that the simultaneous intervals hold for together")
     correction: str = Field(default=METHOD, description="how those intervals are made")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
+    load_curves: tuple[LoadCurve, ...] = Field(
+        default=(), description="throughput and latency by load, where requests ran side by side"
+    )
+    break_evens: tuple[BreakEven, ...] = Field(default=(), description="where a curve crosses the baseline's")
     warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
     findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

@@ -10,6 +10,7 @@ import numpy as np
 from ...core.contract.finding import Doubt
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
+from ..load.curves import AXES
 from ..statistics.intervals import means
 from .subject import Subject, rounds_of
 
@@ -41,7 +42,7 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
 
 def _swept(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:
     """Yield each option with the cells that differ in it alone, one for each of its values."""
-    names = sorted({name for cell in cells for name in option_values(cell)})
+    names = sorted({name for cell in cells for name in option_values(cell)} - set(AXES))
     for name in names:
         groups: dict[str, dict[str, Cell]] = {}
         for cell in cells:
@@ -70,7 +71,7 @@ def _work(subject: Subject) -> dict[tuple[str, int], Work]:
     """Return what was done for each measured sample, by run and index, as far as a log counts it."""
     rows = subject.store.query(
         "SELECT f.run_id, f.sample, f.steps, f.largest_step, f.smallest_step, f.decode_forwards, f.cycles, "
-        "f.cycle_accepted, f.all_drafted, f.bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
+        "f.cycle_accepted, f.all_drafted, f.decode_bytes_read FROM sample_facts f JOIN runs r USING (run_id) "
         "WHERE r.experiment = ? AND NOT f.is_warmup",
         [subject.experiment],
     )[1]

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from ...core.contract.finding import Doubt, Place
-from ..comparison.observations import Cell
+from ...core.records.engine_counters import EngineCounters
+from ..comparison.observations import Cell, Row
 from .subject import Subject, grouped, rounds_of
 
 _ROUNDED = 1e-3  # how far a share may be from another that it is
@@ -37,7 +38,7 @@ def acceptance_of_cycles(subject: Subject) -> Iterator[Doubt]:
     )
     found: dict[tuple[str, str], list[tuple[float, float, Place]]] = {}
     for row in rows:
-        cycles = json.loads(row["engine"] or "{}").get("speculation_rounds")
+        cycles = EngineCounters.of(json.loads(row["engine"] or "{}")).speculation_rounds
         for name, share in _shares(json.loads(row["extra"])) if cycles else ():
             place = Place(run_id=row["run_id"], sample=row["index"])
             key = names[row["run_id"]].cell_id, name
@@ -66,7 +67,7 @@ def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
     for alike in grouped(subject.finished, lambda cell: tuple(cell.run[name] for name in _ALIKE)):
         plain = [cell for cell in alike if cell.run["kind"] == "autoregressive"]
         for cell in alike:
-            length = _length(cell) or cell.run["tau"]
+            length = _length(cell.run) or cell.run["tau"]
             for baseline in plain if cell.run["kind"] == "speculative" and length else ():
                 ratio = _speed_up(cell, baseline)
                 if ratio is not None and ratio > _CLEAR * length:
@@ -76,9 +77,9 @@ def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
         yield Doubt(text, "the baseline is slower than it should be", rounds_of(cell, baseline))
 
 
-def _length(cell: Cell) -> float | None:
+def _length(run: Row) -> float | None:
     """Return the acceptance length as it was published; None where it was not."""
-    found = [text for name, text in (cell.run["settings"] or {}).items() if _LENGTH.fullmatch(name)]
+    found = [text for name, text in (run["settings"] or {}).items() if _LENGTH.fullmatch(name)]
     return float(found[0]) if found and re.fullmatch(r"\d{1,6}(?:\.\d{1,20})?", found[0]) else None
 
 
@@ -106,27 +107,39 @@ def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
 
 
 def _falls(subject: Subject, option: str) -> Iterator[Doubt]:
-    known = [cell for cell in subject.finished if _count(cell, option) and _length(cell)]
     falls = []
-    for alike in grouped(known, lambda cell: _apart_from(cell, option)):
-        ordered = sorted(alike, key=lambda cell: _count(cell, option))
-        points = [(_count(cell, option), _length(cell) or 0.0, cell) for cell in ordered]
+    for alike in _series(subject, option):
+        ordered = sorted(alike, key=lambda known: _count(known[1], option))
+        points = [(_count(run, option), _length(run) or 0.0, cell, run) for cell, run in ordered]
         falls += [(one, next_one) for one, next_one in pairwise(points) if next_one[1] < one[1]]
-    for (few, high, before), (many, low, cell) in sorted(falls, key=lambda fall: fall[1][1] - fall[0][1]):
+    for (few, high, _, before), (many, low, cell, run) in sorted(falls, key=lambda fall: fall[1][1] - fall[0][1]):
         if many > few:
             yield Doubt(
                 f"{subject.name(cell)}: the acceptance length falls from {high:g} at {few} draft tokens to {low:g} at "
                 f"{many}, and has no interval",
                 "with the same prompts more draft tokens cannot lower it but by chance: more prompts, and an interval",
-                rounds_of(before, cell),
+                [Place(run_id=one["run_id"]) for one in (before, run)],
             )
 
 
-def _count(cell: Cell, option: str) -> int:
-    value = (cell.run["options"] or {}).get(option)
+def _series(subject: Subject, option: str) -> Iterator[list[tuple[Cell, Row]]]:
+    """Yield runs that differ in an option alone: those of one file by themselves, which were measured together."""
+    known: dict[tuple[object, ...], dict[str, list[tuple[Cell, Row]]]] = {}
+    for cell in subject.finished:
+        for run in (r.run for r in cell.rounds):
+            if _count(run, option) and _length(run):
+                files = known.setdefault(_apart_from(run, option), {})
+                files.setdefault(str(run["source_file"]), []).append((cell, run))
+    for files in known.values():
+        yield from (runs for runs in files.values() if len(runs) > 1)
+        yield [runs[0] for runs in files.values() if len(runs) == 1]
+
+
+def _count(run: Row, option: str) -> int:
+    value = (run["options"] or {}).get(option)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _apart_from(cell: Cell, option: str) -> tuple[object, ...]:
-    others = {name: value for name, value in (cell.run["options"] or {}).items() if name != option}
-    return (*(cell.run[name] for name in _ALIKE), cell.run["backend"], json.dumps(others, sort_keys=True))
+def _apart_from(run: Row, option: str) -> tuple[object, ...]:
+    others = {name: value for name, value in (run["options"] or {}).items() if name != option}
+    return (*(run[name] for name in _ALIKE), run["backend"], json.dumps(others, sort_keys=True))

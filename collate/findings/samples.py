@@ -19,6 +19,7 @@ _FEWEST_EMPTY, _MANY_EMPTY = 3, 0.1
 
 def cold_starts(subject: Subject) -> Iterator[Doubt]:
     """A slow first measured sample: too little warm-up."""
+    found: list[tuple[float, Doubt]] = []
     for cell in subject.cells:
         ratios, first = [], []
         for r in cell.rounds:
@@ -27,13 +28,16 @@ def cold_starts(subject: Subject) -> Iterator[Doubt]:
             if len(times) >= 3:
                 ratios.append(times[0] / max(float(np.median(times[1:])), 1e-9))
                 first.append(timed[0])
-        if ratios and float(np.median(ratios)) > _COLD:
-            yield Doubt(
-                f"{subject.name(cell)}: the first measured sample takes {float(np.median(ratios)):.1f} times as long "
-                "to its first token as the others",
-                "more warm-up would keep it out",
-                samples_at(first),
+        times_as_long = float(np.median(ratios)) if ratios else 0.0
+        if times_as_long > _COLD:
+            text = f"{subject.name(cell)}: the first measured sample takes {times_as_long:.1f} times as long to its "
+            found.append(
+                (
+                    times_as_long,
+                    Doubt(f"{text}first token as the others", "more warm-up would keep it out", samples_at(first)),
+                )
             )
+    yield from (doubt for _, doubt in sorted(found, key=lambda pair: -pair[0]))
 
 
 def capped_outputs(subject: Subject) -> Iterator[Doubt]:

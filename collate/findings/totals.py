@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
+from statistics import fmean
 
 from ...core.contract.finding import Doubt, Place
 from ..comparison.observations import Cell, Row
 from ..parsers.columns import TIMES_OF_TOTALS, seconds_of
+from .samples_beside import SamplesBeside
 from .subject import Subject, rounds_of
 
 _TELLING = 0.25  # answers, by which an accuracy may be rounded and still be distinguished from its neighbours
-_DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d.:-]+\d")
+_TOKENS = ("output_tokens", "prompt_tokens")
+_MEANS = {
+    "ttft_s": ("mean_first_token_s", "mean seconds to the first token"),
+    "duration_s": ("mean_duration_s", "mean seconds of a sample"),
+}
+"""By column of the samples: the field of the totals, and its words."""
+_CLOSE = 1e-3  # of a mean: the tools do not round it, but the times behind it may be rounded to milliseconds
 
 
 def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
@@ -21,7 +28,7 @@ def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
     for cell in subject.finished:
         for run in (r.run for r in cell.rounds):
             totals = run["totals"] or {}
-            tokens, wall_s, printed = (totals.get(name) for name in ("output_tokens", "wall_s", "tokens_per_s"))
+            tokens, printed, wall_s = totals.get("output_tokens"), totals.get("tokens_per_s"), _wall_s(run)
             if not tokens or not wall_s or not printed:
                 continue
             shortest_s, longest_s = wall_s - _half_of_time(run), wall_s + _half_of_time(run)
@@ -57,44 +64,61 @@ def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
 
 def unlike_samples(subject: Subject) -> Iterator[Doubt]:
     """Totals that the log's own samples do not add up to: one of the two is of another run."""
-    by_date = _scored_by_date(subject)
+    beside = SamplesBeside(subject)
     for cell in _with_totals(subject):
         for r in cell.rounds:
-            totals, done = r.run["totals"], [sample for sample in r.samples if sample["status"] == "ok"]
-            pairs: list[tuple[str, float | None, float, float]] = []
-            if done:
-                pairs.append(("samples", totals["samples"], len(done), 0.0))
-            if done and all(sample["output_tokens"] is not None for sample in done):
-                pairs.append(("output tokens", totals["output_tokens"], sum(s["output_tokens"] for s in done), 0.0))
-            own = done and all(sample["score"] is not None for sample in done)
-            scored = done if own else by_date.get(_dated(r.run), [])
-            if scored and totals["accuracy"] is not None:
-                mean = sum(float(sample["score"]) for sample in scored) / len(scored)
-                pairs.append(("an accuracy", totals["accuracy"], mean, _half(totals["accuracy"])))
-            for what, printed, added, rounding in pairs:
-                if printed is not None and abs(printed - added) > rounding + 1e-9:
-                    samples = scored if what == "an accuracy" and scored else done
-                    yield Doubt(
-                        f"{subject.name(cell)}: the log has {printed:.6g} as {what}, its {len(samples)} samples give "
-                        f"{added:.6g}",
-                        "one of the two is of another run",
-                        [Place(run_id=run_id) for run_id in dict.fromkeys([r.run["run_id"], samples[0]["run_id"]])],
-                        "error",
-                    )
+            timed = [sample for sample in r.samples or beside.timed(r.run) if sample["status"] == "ok"]
+            own = bool(r.samples) and all(sample["score"] is not None for sample in timed)
+            scored = timed if own else beside.scored(r.run)
+            for what, printed, added, samples in (*_sums(r.run, timed), *_accuracy(r.run, scored)):
+                yield Doubt(
+                    f"{subject.name(cell)}: the log has {printed:.6g} as {what}, its {len(samples)} samples give "
+                    f"{added:.6g}",
+                    "one of the two is of another run",
+                    [Place(run_id=run_id) for run_id in dict.fromkeys([r.run["run_id"], samples[0]["run_id"]])],
+                    "error",
+                )
 
 
-def _scored_by_date(subject: Subject) -> dict[tuple[object, ...] | None, list[Row]]:
-    """Return the samples that a tool wrote into a file of their own, by what they share with the file of totals."""
-    alone = [r for cell in subject.finished for r in cell.rounds if not r.run["totals"] and r.samples]
-    scored = [r for r in alone if _dated(r.run) and all(sample["score"] is not None for sample in r.samples)]
-    return {_dated(r.run): r.samples for r in scored}
+_Unlike = tuple[str, float, float, list[Row]]
+"""What a printed figure is of, the figure, what the samples give, and the samples."""
 
 
-def _dated(run: Row) -> tuple[object, ...] | None:
-    """Return task, metric and the date in the file's name; None where there is none."""
-    found = _DATE.search(str(run["source_file"]).rpartition("/")[2])
-    metric = (run["settings"] or {}).get("published_metric")
-    return (run["task"], metric, found[0].rstrip(".")) if found and metric else None
+def _sums(run: Row, samples: list[Row]) -> Iterator[_Unlike]:
+    """Yield the sums and means that the samples do not give; a figure that one of them lacks is not looked at."""
+    if not samples:
+        return
+    totals = run["totals"]
+    columns = {name: [s[name] for s in samples] for name in (*_TOKENS, *_MEANS)}
+    whole = {name: values for name, values in columns.items() if None not in values}
+    sums = [("samples", totals["samples"], len(samples))]
+    sums += [(f"{name[:-7]} tokens", totals[name], sum(whole[name])) for name in _TOKENS if name in whole]
+    for what, printed, added in sums:
+        if printed is not None and printed != added:
+            yield what, printed, added, samples
+    means = [(what, totals[field], [fmean(whole[name])]) for name, (field, what) in _MEANS.items() if name in whole]
+    means.append(("mean seconds per token after the first", totals["mean_tpot_s"], _times_per_token(samples)))
+    for what, printed, given in means:
+        if printed is not None and given and not any(abs(printed - mean) <= _CLOSE * mean for mean in given):
+            yield what, printed, given[0], samples
+
+
+def _times_per_token(samples: list[Row]) -> list[float]:
+    """Return the mean time per token over samples, and that over tokens: tools print either. Empty if some lack it."""
+    pairs = [(s["decode_s"], s["decode_tokens"]) for s in samples]
+    several = [(seconds, tokens) for seconds, tokens in pairs if seconds is not None and tokens]
+    if not several or any(tokens is None for _, tokens in pairs):
+        return []
+    over_samples = fmean(seconds / tokens for seconds, tokens in several)
+    return [over_samples, sum(seconds for seconds, _ in several) / sum(tokens for _, tokens in several)]
+
+
+def _accuracy(run: Row, scored: list[Row]) -> Iterator[_Unlike]:
+    printed = run["totals"]["accuracy"]
+    if scored and printed is not None:
+        mean = fmean(float(sample["score"]) for sample in scored)
+        if abs(printed - mean) > _half(printed) + 1e-9:
+            yield "an accuracy", printed, mean, scored
 
 
 def _with_totals(subject: Subject) -> list[Cell]:
@@ -106,10 +130,16 @@ def _half(value: float) -> float:
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
+def _wall_s(run: Row) -> float | None:
+    """Return the time over all samples, which a run that has them holds itself."""
+    wall_s: float | None = (run["totals"] or {}).get("wall_s") or run["wall_s"]
+    return wall_s
+
+
 def _half_of_time(run: Row) -> float:
     """Half a unit of the last digit of a wall time, in the unit in which the log has it: 2.79 h is known to 18 s."""
     printed = {target: (run["settings"] or {}).get(f"published_{target}") for target in TIMES_OF_TOTALS}
     found = next(((target, text) for target, text in printed.items() if text), None)
     if found is None:
-        return _half(run["totals"]["wall_s"])
+        return _half(_wall_s(run) or 0.0)
     return _half(float(found[1])) * float(seconds_of(found[0]))

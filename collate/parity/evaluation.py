@@ -12,7 +12,6 @@ from typing import Any
 from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
 from ...core.measure.job import ContinuationJob
-from ...core.measure.launcher import run_worker
 from ...core.measure.runner import Runner
 from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed
@@ -106,7 +105,7 @@ class Scorer:
                         raise LineError(f"evaluation {line['index']} out of its turn")
                     take(line)
 
-            outcome = run_worker(job, engine_text=None, timeout_s=runner.plan.timeout_s, on_line=listen)
+            outcome = runner.run_job(job, listen)
             problem = None if outcome.status == "ok" else outcome.reason or outcome.status
         if problem is not None:
             problem = f"could not be scored: {problem}"

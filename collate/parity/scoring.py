@@ -81,7 +81,8 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
         if token is not None
     ]
     try:
-        answers = request_all(runner.scoring_job(cell, tuple(continuations)), Score, runner.plan.timeout_s)
+        job = runner.scoring_job(cell, tuple(continuations))
+        answers = request_all(job, Score, runner.plan.timeout_s, runner.launcher.run)
         if [answer.index for answer in answers] != list(range(len(continuations))):
             raise BackendError(f"{len(answers)} scores came for {len(continuations)} continuations")
     except BackendError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from pydantic import JsonValue
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
+from ...core.records.engine_counters import EngineCounters
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ...core.sdk.logs.json_files import read_each, read_rows
@@ -31,7 +33,6 @@ _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts 
 _SUMS = ("total_osl", "total_output_tokens")
 _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
 _CYCLES, _DRAFTED, _ACCEPTED = "spec_decode_steps", "spec_decode_draft_tokens", "spec_decode_accepted_draft_tokens"
-_COUNTERS = {"speculation_rounds": _CYCLES, "draft_tokens": _DRAFTED, "accepted_draft_tokens": _ACCEPTED}
 """What 0.14 tells of speculation, where the server reports it; in the sums each has `total_` before it."""
 _SPAN = ("request_start_ns", "request_end_ns")
 _MOST = 2**53  # whole numbers are exact below
@@ -46,7 +47,7 @@ class AiperfRecords(LogParser):
 
     name: ClassVar[str] = "aiperf-records"
     summary: ClassVar[str] = "profile_export.jsonl of AIPerf: a record per request"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a record's parts and its times."""
@@ -59,11 +60,13 @@ class AiperfRecords(LogParser):
             raise malformed(path, 1, "line", found.cut or "no record in the file")
         rows = sorted(found.rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
         requests = [_request(row) for row in rows]
-        wall_s = _wall_s(rows, requests)
+        span_ns = _span_ns(rows, requests)
+        wall_s = (span_ns[1] - span_ns[0]) / 1e9 if span_ns else None
         run_id = f"sha256-{found.digest}"
         yield bare_run(
             run_id,
             "aiperf",
+            started_at=_utc(span_ns[0]) if span_ns else "",
             warmup=_warm_ups(rows),
             status="incomplete" if found.cut else "ok",
             reason=found.cut,
@@ -80,13 +83,24 @@ class AiperfRecords(LogParser):
         yield from records(run_id, requests, wall_s)
 
 
+def _utc(time_ns: int) -> str:
+    """Return a time since 1970 as text; empty where the calendar has none such."""
+    try:
+        return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="microseconds")
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
 def _drafts(requests: Sequence[Request]) -> Totals | None:
     """Return the sums of speculation; None where no request tells any."""
-    told = [request.engine for request in requests if request.engine and not request.is_warmup]
+    told = [EngineCounters.of(request.engine) for request in requests if request.engine and not request.is_warmup]
     if not told:
         return None
-    cycles, drafted, accepted = (round(sum(one.get(name, 0) for one in told)) for name in _COUNTERS)
-    return Totals(cycles=cycles, drafted=drafted, accepted=accepted)
+    return Totals(
+        cycles=sum(one.speculation_rounds or 0 for one in told),
+        drafted=sum(one.draft_tokens or 0 for one in told),
+        accepted=sum(one.accepted_draft_tokens or 0 for one in told),
+    )
 
 
 def _warm_ups(rows: Sequence[Fields]) -> int | None:
@@ -113,7 +127,16 @@ def _request(row: Fields) -> Request:
         first_token_s=first_s,
         gaps_s=_gaps(metrics),
         is_warmup=is_warmup,
-        engine={name: float(_tokens(metrics, told)) for name, told in _COUNTERS.items() if metrics.has(told)},
+        engine=_counters(metrics).figures(),
+    )
+
+
+def _counters(metrics: Fields) -> EngineCounters:
+    def count(name: str) -> int | None:
+        return _tokens(metrics, name) if metrics.has(name) else None
+
+    return EngineCounters(
+        speculation_rounds=count(_CYCLES), draft_tokens=count(_DRAFTED), accepted_draft_tokens=count(_ACCEPTED)
     )
 
 
@@ -143,8 +166,8 @@ def _gaps(metrics: Fields) -> list[float] | None:
     return [gap * scale for gap in gaps]
 
 
-def _wall_s(rows: Sequence[Fields], requests: Sequence[Request]) -> float | None:
-    """Return the time from the first request's start to the last one's end, of those that count."""
+def _span_ns(rows: Sequence[Fields], requests: Sequence[Request]) -> tuple[int, int] | None:
+    """Return the first request's start and the last one's end, of those that count; None where there is none."""
     counted = [
         row.inner("metadata")
         for row, request in zip(rows, requests, strict=True)
@@ -153,7 +176,7 @@ def _wall_s(rows: Sequence[Fields], requests: Sequence[Request]) -> float | None
     if not counted:
         return None
     starts, ends = ([row.count(name, most=2**63 - 1) for row in counted] for name in _SPAN)
-    return (max(ends) - min(starts)) / 1e9 if max(ends) > min(starts) else None
+    return (min(starts), max(ends)) if max(ends) > min(starts) else None
 
 
 class AiperfSummary(LogParser):
@@ -161,7 +184,7 @@ class AiperfSummary(LogParser):
 
     name: ClassVar[str] = "aiperf"
     summary: ClassVar[str] = "profile_export_aiperf.json of AIPerf, profile_export_genai_perf.json of genai-perf"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the two figures that any profile has, with a unit each."""
@@ -250,8 +273,18 @@ def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
         "drafted": _whole(content, "total_draft_tokens"),
         "accepted": _whole(content, "total_accepted_draft_tokens"),
     }
+    first_s, gap_s, latency_s = (_seconds(content, name, "avg") for name in _PRINTED[:3])
+    prompt = _value(content, "input_sequence_length")
     totals = Totals(
-        samples=count or None, output_tokens=tokens, wall_s=wall_s or None, tokens_per_s=rate, **speculation
+        samples=count or None,
+        output_tokens=tokens,
+        prompt_tokens=round(count * prompt) if count and prompt and count * prompt < _MOST else None,
+        wall_s=wall_s or None,
+        tokens_per_s=rate,
+        mean_first_token_s=first_s,
+        mean_tpot_s=gap_s,
+        mean_duration_s=latency_s,
+        **speculation,
     )
     return totals, tuple(notes)
 

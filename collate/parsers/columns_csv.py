@@ -67,7 +67,7 @@ def with_columns(path: Path, columns: Columns) -> bytes:
         RawLogError: a column is not in the file, a cell is of the wrong kind, or it says itself what its columns are.
         OSError: it cannot be read.
     """
-    text = read_printed(path)
+    text, _ = read_printed(path)
     if text.startswith(_MARK):
         raise RawLogError("the file says itself what its columns are; import it without --columns")
     list(_read(path, text, columns, first_line=1))
@@ -87,7 +87,7 @@ class ColumnsCsv(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each run and its samples."""
-        first, _, rest = read_printed(path).partition("\n")
+        first, _, rest = read_printed(path)[0].partition("\n")
         if not first.startswith(_MARK):
             raise malformed(
                 path, 1, "decodebench-columns", "nothing says what the columns are; import it with --columns"

@@ -23,6 +23,7 @@ from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
 from ...core.records.store_file import FILE_NAME
 from ...core.sdk.logs.runs import UNKNOWN
+from ...core.sdk.logs.structure import holds
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 from .labels import Labels, labelled, labels_for, read_labels, write_labels
@@ -166,10 +167,15 @@ def recognise(path: Path, parsers: Parsers) -> list[str]:
     if len(found) > 1 and not all(parsers[name].within_pages for name in found):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
-        hint = "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
-        known = ", ".join(sorted(parsers)) or "none"
-        raise RawLogError(f"not a log of a known format ({known})" + hint + "".join(failed))
+        raise RawLogError(f"not a log of a known format{_hint(path, head)}" + "".join(failed))
     return found
+
+
+def _hint(path: Path, head: bytes) -> str:
+    """Return what to do about a file that no parser recognises."""
+    if holds(path, head, "type", "schema", "cell_id", "round"):
+        return "; it is one of decodebench's own, which `decodebench collate FOLDER` reads where they lie"
+    return "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
 
 
 def _copy(data: bytes, name: str, parent: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +30,10 @@ _CUT_OFF = "incomplete: the benchmark ended before its answer"
 _OF_RUN = re.compile(r"(?:\b|_)(?:id|run_id|run_index|model|kind|type_|strategy_index|start_time|path|file)_?$")
 """Names of the configuration that say which run it is, or that are a field of the run."""
 _EXTRA = ("run_stats", "scheduler_metrics", "scheduler_state", "warmup_duration", "cooldown_duration")
+_SUMS = ("output_token_count", "prompt_token_count")
+_MEANS = ("request_latency", "time_to_first_token_ms", "inter_token_latency_ms")
+_LIMITS = ("sample_size", "sample_requests", "request_samples")
+"""How many requests the report was to keep at most, by version; null where all."""
 _STRATEGY = ("rate", "streams", "max_concurrency")
 
 
@@ -37,7 +42,7 @@ class Guidellm(LogParser):
 
     name: ClassVar[str] = "guidellm"
     summary: ClassVar[str] = "benchmarks.json of guidellm"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a benchmark's sums, or for the version that newer reports begin with."""
@@ -57,10 +62,10 @@ class Guidellm(LogParser):
 def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:
     requests = _requests(benchmark)
     wall_s = _wall_s(benchmark)
-    done = [request for request in requests if request.error is None]
-    totals = _either(benchmark, ("metrics", "request_totals"), ("request_totals",))
-    made = totals.optional(totals.count, "successful")
-    is_whole = made is None or made == len(done)
+    done = sum(request.error is None and not request.is_warmup for request in requests)
+    counts = _either(benchmark, ("metrics", "request_totals"), ("request_totals",))
+    made = counts.optional(counts.count, "successful")
+    is_whole = not (made is not None and done and made > done and _may_leave_out(benchmark))
     backend, model = _engine(benchmark)
     yield bare_run(
         run_id,
@@ -73,8 +78,8 @@ def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | 
         extra={name: benchmark.anything(name) for name in _EXTRA if benchmark.has(name)},
         settings={"guidellm_version": about.text("guidellm_version")} if about.has("guidellm_version") else {},
         wall_s=wall_s,
-        totals=None if requests else _totals(benchmark, made, wall_s),
-        notes=tuple(_notes(requests, len(done), made, wall_s)),
+        totals=_totals(benchmark, made, None if requests else wall_s) if is_whole else None,
+        notes=tuple(_notes(requests, wall_s, None if is_whole else f"{done} of {made}")),
     )
     yield from records(run_id, requests, wall_s if is_whole else None)
 
@@ -137,13 +142,22 @@ def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
 
 
 def _requests(benchmark: Fields) -> list[Request]:
-    by_status = benchmark.at("requests")
+    by_status, measured = benchmark.at("requests"), benchmark.at("scheduler_metrics")
     found: list[tuple[float, Request]] = []
     for status in ("successful", "incomplete", "errored"):
         for row in by_status.rows(status) if by_status.has(status) else []:
             start = row.number("request_start_time") if row.has("request_start_time") else 0.0
-            found.append((start, _request(row, status)))
+            found.append((start, replace(_request(row, status), is_warmup=_is_beside(row, measured))))
     return [request for _, request in sorted(found, key=lambda pair: pair[0])]
+
+
+def _is_beside(row: Fields, measured: Fields) -> bool:
+    """Whether a request ended before the measurement, or began after it; the tool's own sums are without it."""
+    if not (measured.has("measure_start_time") and measured.has("measure_end_time") and row.has("request_end_time")):
+        return False
+    ended = row.number("request_end_time")
+    began = row.number("request_start_time") if row.has("request_start_time") else ended
+    return ended < measured.number("measure_start_time") or began > measured.number("measure_end_time")
 
 
 def _request(row: Fields, status: str) -> Request:
@@ -165,24 +179,45 @@ def _request(row: Fields, status: str) -> Request:
     )
 
 
+def _may_leave_out(benchmark: Fields) -> bool:
+    """Whether requests that were made need not be in the report: not where it says that it keeps all of them."""
+    places = (benchmark.at("config"), benchmark.at("args"), benchmark)
+    limits = [place.anything(name) for place in places for name in _LIMITS if name in place.content]
+    return not limits or any(limits)
+
+
 def _totals(benchmark: Fields, made: int | None, wall_s: float | None) -> Totals:
-    tokens = benchmark.at("metrics", "output_token_count", "successful")
-    total = tokens.optional(tokens.number, "total_sum")
+    """Return the printed sums and means; without a time, beside requests, they are there to be checked."""
+    metrics = {name: benchmark.at("metrics", name, "successful") for name in _SUMS + _MEANS}
+    tokens, prompts = (_whole(metrics[name]) for name in _SUMS)
+    latency_s, first_ms, gap_ms = (metrics[name].optional(metrics[name].number, "mean") for name in _MEANS)
     return Totals(
         samples=made or None,
-        output_tokens=int(total) if total is not None and total < 2**53 and total == int(total) else None,
+        output_tokens=tokens,
+        prompt_tokens=prompts,
         wall_s=wall_s,
+        mean_duration_s=latency_s or None,
+        mean_first_token_s=first_ms / 1e3 if first_ms else None,
+        mean_tpot_s=gap_ms / 1e3 if gap_ms else None,
     )
 
 
-def _notes(requests: Sequence[Request], done: int, made: int | None, wall_s: float | None) -> Iterator[str]:
+def _whole(figure: Fields) -> int | None:
+    """Return a sum of tokens, of which newer reports compute a float from shares."""
+    total = figure.optional(figure.number, "total_sum")
+    if total is None or total >= 2**53 or abs(total - round(total)) > 1e-6 * max(1.0, total):
+        return None
+    return round(total)
+
+
+def _notes(requests: Sequence[Request], wall_s: float | None, kept: str | None) -> Iterator[str]:
     yield "backend is the client's way to the server: the report does not name engine, format or device"
     if not requests:
         yield "the report keeps no requests: speeds are those of all requests side by side"
         return
     yield "times are the client's; decode time is that from first to last token, and duration_s ends with the request"
-    if made is not None and made != done:
-        yield f"the report keeps {done} of {made} requests, so that speed over all of them cannot be told"
+    if kept:
+        yield f"the report keeps {kept} requests, so that speed over all of them cannot be told"
     elif wall_s is not None:
         yield "batch speed is all tokens by the benchmark's duration; guidellm prints a mean over its time line"
 

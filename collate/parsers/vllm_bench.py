@@ -126,7 +126,9 @@ def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
     return Totals(
         samples=row.count("completed") or None,
         output_tokens=tokens,
+        prompt_tokens=row.optional(row.count, "total_input_tokens"),
         wall_s=wall_s or None,
+        mean_first_token_s=row.number("mean_ttft_ms") / 1e3 if row.has("mean_ttft_ms") else None,
         tokens_per_s=row.number("output_throughput"),
         **{name: row.optional(row.count, f"spec_decode_{told}") for name, told in _SPECULATION.items()},
     )
@@ -151,6 +153,8 @@ def _request(row: Fields, entry: Mapping[str, Any], began: float) -> Request:
     """Return one request from its entry in each list."""
     if entry["errors"]:
         return Request(None, error=str(entry["errors"]))
+    if entry["errors"] is None and not entry["output_lens"] and not entry["ttfts"]:
+        return Request(None, error="no token came; the file has no errors")
     first_s = entry["ttfts"] or None  # 0.0 where the endpoint does not stream
     duration_s = entry["latencies"]
     if duration_s is None and first_s is not None and entry["itls"] is not None:

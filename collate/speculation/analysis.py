@@ -36,8 +36,8 @@ def analyse(
         store: an open store.
         experiment: its name; the latest one by default.
         steady_state: leave out the first measured sample of every round.
-        baseline: a cell's label or id, or a value of any dimension. By default each cell is held against the one with
-            ``block_size = 1`` of its own backend and model, and where there is none against the plan's first cell.
+        baseline: a cell's label or id, or a value of any dimension. By default each cell is compared with the one of
+            its own backend and model that drafted nothing, and where there is none with the plan's first cell.
         further: analyses of plugins, each of which may add a section.
 
     Raises:
@@ -80,16 +80,10 @@ def _baselines(cells: Sequence[Observed], wanted: str | None) -> dict[str, Obser
 
 
 def _own_baseline(cell: Observed, finished: Sequence[Observed]) -> Observed:
-    if _is_undrafted(cell):
+    if cell.is_undrafted:
         return cell
-    own = [other for other in finished if _is_undrafted(other) and _is_of_same(other, cell)]
+    own = [other for other in finished if other.is_undrafted and _is_of_same(other, cell)]
     return nearest(cell, own) or finished[0]
-
-
-def _is_undrafted(cell: Observed) -> bool:
-    """Whether the decoder runs as its own baseline: one token a cycle, nothing drafted."""
-    options = cell.cell.run["options"]
-    return bool(options.get("block_size") == 1 or options.get("num_draft_tokens") == 0)
 
 
 def _is_of_same(a: Observed, b: Observed) -> bool:

@@ -90,6 +90,7 @@ class ObservedSample:
         row: its columns in the store.
         parts: numerator and denominator by name of a figure, for the figures that it has.
         engine: the engine's own counters.
+        steps: how many its log has, the prefill included; None where it has none.
         cycles: its verify cycles, the uncounted included.
     """
 
@@ -97,6 +98,7 @@ class ObservedSample:
     row: Row
     parts: dict[str, tuple[float, float]]
     engine: dict[str, float]
+    steps: int | None
     cycles: list[Cycle]
 
     @property
@@ -163,6 +165,16 @@ class Observed:
         return [cycle for sample in self.samples for cycle in sample.counted]
 
     @property
+    def is_undrafted(self) -> bool:
+        """Whether a speculative decoder ran as its own baseline: its steps are known, and none drafted."""
+        samples = self.samples
+        return (
+            self.cell.run["kind"] == "speculative"
+            and any((sample.steps or 0) > 1 for sample in samples)
+            and not any(cycle.drafted or cycle.drafted is None for sample in samples for cycle in sample.cycles)
+        )
+
+    @property
     def is_speculative(self) -> bool:
         """Whether it is said to draft, or is seen to."""
         return self.cell.run["kind"] == "speculative" or any(sample.cycles for sample in self.samples)
@@ -195,16 +207,20 @@ def load(store: Store, experiment: str, *, steady_state: bool) -> list[Observed]
 _At = tuple[str, int]
 """Run and index of a sample."""
 
+_Facts = tuple[dict[str, tuple[float, float]], dict[str, float], int | None]
+"""Parts of every figure, the engine's counters, and how many steps there are."""
 
-def _facts(store: Store, experiment: str) -> dict[_At, tuple[dict[str, tuple[float, float]], dict[str, float]]]:
-    """Return the parts of every figure, and the engine's counters, by sample."""
+
+def _facts(store: Store, experiment: str) -> dict[_At, _Facts]:
+    """Return what is known of every sample beside its cycles."""
     parts = ", ".join(
         f"CASE WHEN {METRICS[name].sql} IS NOT NULL THEN "
         f"[({METRICS[name].numerator})::DOUBLE, ({METRICS[name].denominator})::DOUBLE] END AS {name}"
         for name in FIGURES
     )
     rows = store.dicts(
-        f"WITH parts AS (SELECT run_id, sample, {parts} FROM sample_facts WHERE NOT is_warmup) "
+        f"WITH parts AS (SELECT run_id, sample, decode_steps + 1 AS steps, {parts} "
+        "FROM sample_facts WHERE NOT is_warmup) "
         'SELECT p.*, s.engine FROM parts p JOIN samples s ON s.run_id = p.run_id AND s."index" = p.sample '
         "JOIN runs r ON r.run_id = p.run_id WHERE r.experiment = ?",
         [experiment],
@@ -213,6 +229,7 @@ def _facts(store: Store, experiment: str) -> dict[_At, tuple[dict[str, tuple[flo
         (row["run_id"], row["sample"]): (
             {name: (row[name][0], row[name][1]) for name in FIGURES if row[name] is not None},
             json.loads(row["engine"]),
+            row["steps"],
         )
         for row in rows
     }

@@ -16,8 +16,9 @@ from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
+from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
-from ..measure.plan import Plan, build, with_task_settings
+from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
 from ..measure.runner import Budget, Runner, RunReport
@@ -136,7 +137,8 @@ def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
         ModelError: a model cannot be found.
     """
     registry = installed_plugins()
-    plan = with_task_settings(plan, registry)
+    launcher_of(plan.launcher, registry)
+    plan = with_trace_hash(with_task_settings(plan, registry))
     matrix = expand(plan, registry, ModelCache())
     return Measurement(plan, matrix, registry, (*notes, *matrix.notes))
 

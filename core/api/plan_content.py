@@ -21,6 +21,7 @@ PlanSource = Plan | Mapping[str, Any] | str | Path
 
 SPAN = ("backends", "quantisations", "devices", "options")
 WORKLOAD = tuple(Workload.model_fields)
+_TELLING = {"task", "prompt_tokens", "prompt_lengths", "trace"}  # where prompts come from
 PLAN = tuple(name for name in Plan.model_fields if name not in ("workload", "cells"))
 
 
@@ -147,7 +148,7 @@ def _content_of(plan: PlanSource | None) -> dict[str, Any]:
 def _choose_task(workload: dict[str, Any], registry: Registry, notes: list[str]) -> None:
     """Where no workload is named, take the task that the first model declares for itself, and say so."""
     source = registry.models.get(next(iter(_listed(workload.get("model") or ())), ""))
-    if source is not None and source.task and "task" not in workload and "prompt_tokens" not in workload:
+    if source is not None and source.task and not _TELLING & workload.keys():
         workload["task"] = source.task
         notes.append(f"no workload is named: {source.name} comes with the task {source.task}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from ..host.registry import Registry
+from ..host.user_files import user_table as user_table
 from ..isolation.plugins import all_plugins
 
 

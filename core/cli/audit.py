@@ -48,8 +48,10 @@ def print_files(files: Sequence[ImportedFile], *, as_json: bool) -> None:
         print_json([file.model_dump(mode="json") for file in files])
         return
     for file in files:
-        what = f"{file.format} {', '.join(file.versions)}".rstrip() if file.format else "refused"
-        counts = f": {file.runs} runs, {file.failed} failed, {file.samples} samples" if file.format else ""
-        echo(f"{file.file}: {what}{counts}")
+        if file.format is None:
+            echo(f"{file.file}: refused: {'; '.join(file.left_out)}")
+            continue
+        what = f"{file.format} {', '.join(file.versions)}".rstrip()
+        echo(f"{file.file}: {what}: {file.runs} runs, {file.failed} failed, {file.samples} samples")
         for text in file.left_out:
             echo(f"  {text}")

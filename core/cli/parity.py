@@ -11,7 +11,7 @@ from ..measure.runner import describe_failures
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json
 from .plan_flags import matrix_options, model_option, run_options, settings_of, span_of, task_options
-from .run import exit_code_of
+from .run import echo_failures, exit_code_of
 from .settings import check_config
 
 _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some output
@@ -47,11 +47,10 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     planned = planned_parity(own | fallbacks | given | span_of(flags), flags["reference"])
     for note in planned.notes:
         echo(note, err=True)
-    progress = Progress(console(stderr=True))
+    progress = Progress(console(stderr=True), is_quiet=flags["quiet"])
     report, matrix = measure_parity(planned, flags["output"], fresh=not flags["resume"], progress=progress)
     if matrix is None:
-        for line in describe_failures(report.failed):
-            echo(f"decodebench: {line}", err=True)
+        echo_failures(report)
         return exit_code_of(report)
     if flags["as_json"]:
         print_json(matrix.model_dump(mode="json"))
@@ -59,7 +58,9 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
         from ...viz.terminal.tables import parity_view
 
         console().print(parity_view(matrix))
-    for line in matrix.failed:
+    echo_failures(report)
+    told = describe_failures(report.failed)
+    for line in (line for line in matrix.failed if line not in told):
         echo(f"decodebench: {line}", err=True)
     for line in matrix.broken:
         echo(f"decodebench: parity is broken: {line}", err=True)

@@ -17,6 +17,7 @@ from ..measure.machine.waiting import WhenBusy
 from ..sdk.sizes import Size
 from .output import json_option, options
 from .settings import is_given, is_set
+from .workload_flags import flag_of, is_mapping, workload_options
 
 _VALUE = re.compile(r"(?:\[[^]]*\]|[^,])+")  # values stand between commas; those within brackets belong to a list
 _FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
@@ -39,15 +40,18 @@ matrix_options = options(
     device_option,
     set_option,
 )
+quiet_option = click.option("--quiet", is_flag=True, help="Print no progress: results, and what went wrong.")
 run_options = options(
     click.option(
         "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
     ),
+    click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
     click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
     click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
     click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),
     click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
     click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."),
+    quiet_option,
     json_option,
 )
 busy_options = options(
@@ -57,42 +61,13 @@ busy_options = options(
     ),
     click.option("--strict", is_flag=True, help="Measure nothing on a machine that is busy or saves power."),
 )
-task_options = options(
-    click.option("--task", metavar="NAME", help="Task that gives prompts and scores answers."),
-    click.option(
-        "--max-new-tokens",
-        type=click.IntRange(1),
-        default=defaults.MAX_NEW_TOKENS,
-        help="Token limit; not given, the task's own where it has one.",
-    ),
-    click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."
 )
+task_options = options(workload_options("task", "max_new_tokens"), seed_option)
 measure_options = options(
-    task_options,
-    click.option("--samples", type=click.IntRange(1), default=defaults.SAMPLES, help="Measured problems per round."),
-    click.option(
-        "--attempts", type=click.IntRange(1), default=1, help="Answers to each problem, for pass@k at a temperature."
-    ),
-    click.option("--warmup", type=click.IntRange(0), default=defaults.WARMUP, help="Warm-up samples per round."),
-    click.option("--prompt-tokens", type=click.IntRange(1), help="Random prompts of so many tokens, no task."),
-    click.option("--output-tokens", type=click.IntRange(1), help="Token limit of fixed-length workloads."),
-    click.option("--depth", type=click.IntRange(0), default=0, help="Context tokens before each random prompt."),
-    click.option("--ignore-eos", is_flag=True, help="Go on past the end token."),
-    click.option("--chat", is_flag=True, help="Apply the model's chat template."),
-    click.option("--system", metavar="TEXT", help="System message before each chat."),
-    click.option(
-        "--template-arg",
-        "template_args",
-        multiple=True,
-        metavar="NAME=V1,V2",
-        help="Set or sweep an argument of the chat template; repeatable.",
-    ),
-    click.option("--allow-clipped", is_flag=True, help="Generate fewer tokens where the context has no room for more."),
-    click.option("--stop", multiple=True, metavar="TEXT", help="Stop string, instead of the task's own; repeatable."),
-    click.option("--batch-size", type=click.IntRange(1), default=defaults.BATCH_SIZE, help="Rows generated together."),
-    click.option("--temperature", type=click.FloatRange(0), default=0.0, help="0 is greedy."),
-    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Nucleus mass."),
-    click.option("--top-k", type=click.IntRange(0), default=0, help="Keep the k most likely ids; 0: all."),
+    workload_options(),
+    seed_option,
     click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
@@ -115,7 +90,7 @@ def settings_of(ctx: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
         flag = _FLAG_OF.get(name, name)
         if name != "model" and flag in ctx.params and is_set(ctx, flag):
             value = ctx.params[flag]
-            read = parse_values(value, "--template-arg") if name == "template_args" else value
+            read = parse_values(value, flag_of(name)) if is_mapping(name) else value
             (given if is_given(ctx, flag) else fallbacks)[name] = read
     return given, fallbacks
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..measure.progress import Progress
-from ..measure.runner import RunReport, describe_failures
+from ..measure.runner import RunReport
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
@@ -60,7 +60,7 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
     if flags["dry_run"]:
         _show_matrix(found, flags["as_json"])
         return None
-    progress = Progress(console(stderr=True), shows_log=flags["show_log"])
+    progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
     return found.run(flags["output"], fresh=not flags["resume"], when_busy=when_busy(flags), progress=progress)
 
 
@@ -75,9 +75,18 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
         from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
-    for line in describe_failures(report.failed):
-        echo(f"decodebench: {line}", err=True)
+    echo_failures(report)
     return exit_code_of(report)
+
+
+def echo_failures(report: RunReport) -> None:
+    """Say which rounds did not finish; the reasons were printed when it happened."""
+    rounds: dict[tuple[str, str], list[str]] = {}
+    for label, index, status, _ in report.failed:
+        rounds.setdefault((label, status), []).append(str(index + 1))
+    for (label, status), numbers in rounds.items():
+        which = f"round{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+        echo(f"decodebench: {label}: {which}: {status}, see above", err=True)
 
 
 def exit_code_of(report: RunReport) -> int:

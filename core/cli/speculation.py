@@ -16,7 +16,7 @@ from .results import open_results
 @click.option(
     "--baseline",
     metavar="CELL",
-    help="Label, or value of a dimension; default: block_size=1 of the same backend, else the plan's first cell.",
+    help="Label, or value of a dimension; default: the same backend without drafts, else the plan's first cell.",
 )
 @click.option("--steady-state", is_flag=True, help="Leave out the first measured sample of every round.")
 @json_option

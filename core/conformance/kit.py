@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from pydantic import Field, JsonValue
 
-from ..errors import unknown_name
+from ..contract.backend import Backend
+from ..errors import UsageError, described, unknown_name
 from ..records.schema import Record
-from . import agreement, declarations, generation, resources
+from . import agreement, declarations, generation, resources, streams
 from .check import Check, CheckResult
 from .subject import Subject
 
@@ -16,11 +18,11 @@ _TABLE_BEGINS, _TABLE_ENDS = "<!-- checks: written by `make docs` -->", "<!-- en
 
 CHECKS = tuple(
     found
-    for module in (declarations, generation, resources, agreement)
+    for module in (declarations, generation, streams, resources, agreement)
     for found in vars(module).values()
     if isinstance(found, Check)
 )
-"""Every check of the four modules, in the order in which it stands there."""
+"""Every check of the modules, in the order in which it stands there."""
 
 
 class ConformanceReport(Record):
@@ -54,17 +56,39 @@ class ConformanceReport(Record):
         return [result for result in self.results if result.verdict == "failed"]
 
 
-def chosen(names: Sequence[str]) -> Sequence[Check]:
+def checks_of(backend: type[Backend]) -> Sequence[Check]:
+    """Return every check of a backend: the contract's, then its author's own.
+
+    Raises:
+        UsageError: the module that it names for them cannot be imported, holds none, or takes a name of the contract's.
+    """
+    return (*CHECKS, *(_own_checks(backend, backend.checks) if backend.checks else ()))
+
+
+def _own_checks(backend: type[Backend], module: str) -> Sequence[Check]:
+    what = f"backend {backend.name!r}: its checks in module {module!r}"
+    try:
+        found = [value for value in vars(import_module(module)).values() if isinstance(value, Check)]
+    except Exception as error:  # the plugin boundary
+        raise UsageError(f"{what} cannot be imported: {described(error)}") from error
+    if not found:
+        raise UsageError(f"{what}: there are none; make them with decodebench.testing.check")
+    for name in {check.name for check in found} & {check.name for check in CHECKS}:
+        raise UsageError(f"{what}: {name!r} is the name of a check of the contract; choose another")
+    return found
+
+
+def chosen(names: Sequence[str], checks: Sequence[Check] = CHECKS) -> Sequence[Check]:
     """Return the checks called ``names``, in their own order; all where none is named.
 
     Raises:
         UsageError: there is no check of that name; gives the nearest.
     """
-    known = {check.name: check for check in CHECKS}
+    known = {check.name: check for check in checks}
     for name in names:
         if name not in known:
             raise unknown_name("check", name, known)
-    return [check for check in CHECKS if check.name in names or not names]
+    return [check for check in checks if check.name in names or not names]
 
 
 def with_table(page: str) -> str:

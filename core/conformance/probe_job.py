@@ -9,10 +9,10 @@ from pydantic import Field
 from ..host.packed_models import ModelJob
 from ..measure.job import Job
 
-Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel"]
+Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel", "stream"]
 """Questions to a loaded model; one process answers several of them, one after the other."""
 
-Question = Literal["declarations", "options", "memory", "refusals"]
+Question = Literal["declarations", "options", "memory", "refusals", "residence"]
 """Questions that each take a process of their own."""
 
 GENERATING: tuple[Generating, ...] = get_args(Generating)

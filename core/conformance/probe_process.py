@@ -10,14 +10,13 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from ..cache import ModelCache
 from ..contract.backend import Backend
 from ..contract.generation import Request
-from ..contract.model import ModelFacts, PreparedModel
+from ..contract.model import PreparedModel
 from ..contract.options import BackendOptions
 from ..contract.preflight import PlannedCell
 from ..errors import DecodebenchError, PluginError, UsageError
@@ -25,47 +24,28 @@ from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
-from ..measure.timed_loop import Row, measure
+from ..measure.bringing_up import bring_up
+from ..measure.rows import Row
+from ..measure.timed_loop import measure
 from ..measure.wire import Wire
 from ..measure.worker import reason_of, work
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .imports import Imports
+from .loaded import Loaded
 from .memory import resident_bytes
 from .option_reads import recording
 from .outputs import first_difference
 from .probe_job import Generating, ProbeJob
+from .residence_probe import residence_of
+from .stream_probe import cut_stream_of, stream_of
 
 _LIMITS = (1, 2, 7)
-_SHORT = 8
 _LONG = 64  # a decoder that adapts has used all its options by then
 _CANCELLED_AFTER = (0, 1, 3)
 _SEEDS = range(6)
 _WARMUP_CYCLES, _CYCLES = 2, 5
 _NO_DEVICE = "no-such-device:0"
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A backend with its model in memory.
-
-    Attributes:
-        prompts: token ids of each prompt.
-        stop_ids: ids that end a generation, as the worker takes them.
-    """
-
-    backend: Backend
-    facts: ModelFacts
-    prompts: Sequence[tuple[int, ...]]
-    stop_ids: tuple[int, ...]
-
-    def request(self, prompt: int = 0, **changes: Any) -> Request:  # noqa: ANN401 - fields of Request
-        """Return a greedy request that runs to its limit, with changes."""
-        return replace(Request(self.prompts[prompt], _SHORT, ignore_eos=True), **changes)
-
-    def ids(self, request: Request) -> list[int]:
-        """Generate one request and return its output."""
-        return measure(self.backend, [request]).rows[0].ids
 
 
 def main() -> None:
@@ -80,7 +60,7 @@ def _answer(job: ProbeJob, wire: Wire) -> None:
     backend = _registry(job).backend(job.backend)
     options = validate_options(backend, job.options)
     if job.question is not None:
-        {"options": _options, "memory": _memory, "refusals": _refusals}[job.question](job, wire, backend, options)
+        _QUESTIONS[job.question](job, wire, backend, options)
         return
     loaded = _load(job, backend(), options)
     wire.send("facts", {"facts": {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}})
@@ -140,7 +120,7 @@ def _cpu_s() -> float:
 def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: PreparedModel | None = None) -> Loaded:
     assert job.prepared is not None
     model = prepared or job.prepared.unpack()
-    facts = backend.load(model, job.device, options)
+    facts = bring_up(backend, model, options, job, time.perf_counter_ns()).facts
     codec = Codec(model.source.path, backend)
     prompts = [tuple(codec.encode(prompt.text or "")) for prompt in job.prompts]
     return Loaded(backend, facts, prompts, tuple(sorted({*facts.stop_token_ids, *codec.stop_ids()})))
@@ -149,7 +129,7 @@ def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: Pr
 def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Generate as the worker does."""
     for prompt in range(len(loaded.prompts)):
-        request = loaded.request(prompt, max_new_tokens=job.max_new_tokens, ignore_eos=False)
+        request = loaded.request(prompt, max_new_tokens=job.workload.max_new_tokens, ignore_eos=False)
         wire.send("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
 
 
@@ -161,7 +141,7 @@ def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
 
 def _stops(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Let tokens of a free output end the same output, and none with ``ignore_eos``."""
-    free = loaded.request(max_new_tokens=job.max_new_tokens)
+    free = loaded.request(max_new_tokens=job.workload.max_new_tokens)
     row = measure(loaded.backend, [free]).rows[0]
     ids = row.ids
     wire.send("free", {"ids": ids})
@@ -192,7 +172,7 @@ def _send_ids(wire: Wire, kind: str, loaded: Loaded, request: Request, **about: 
 def _steps(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Note what every step holds when it arrives, and look again when all is over."""
     seen = []
-    for step in loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)]):
+    for step in loaded.backend.generate([loaded.request(max_new_tokens=job.workload.max_new_tokens)]):
         positions = None if step.positions is None else list(step.positions)
         seen.append((step, list(step.token_ids), positions))
     for step, ids, positions in seen:
@@ -208,7 +188,7 @@ def _cancel(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Close a generation after some steps and generate the same and another prompt again."""
     before = [loaded.ids(loaded.request(prompt)) for prompt in (0, 1)]
     for steps in _CANCELLED_AFTER:
-        stream = loaded.backend.generate([loaded.request(max_new_tokens=job.max_new_tokens)])
+        stream = loaded.backend.generate([loaded.request(max_new_tokens=job.workload.max_new_tokens)])
         for _ in zip(range(steps), stream, strict=False):
             pass
         close: Callable[[], None] | None = getattr(stream, "close", None)
@@ -236,6 +216,17 @@ def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
         wire.send("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
 
 
+def _stream(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Let requests arrive while others run, and want no more of one that runs."""
+    if "continuous" not in loaded.backend.supports:
+        return
+    seen = stream_of(loaded.backend, loaded.request(), loaded.prompts)
+    pairs = enumerate(zip(seen["alone"], seen["ids"], strict=True))
+    margins = [_margin(loaded, row % len(loaded.prompts), *pair) for row, pair in pairs]
+    wire.send("stream", {**seen, "margins": margins})
+    wire.send("cut", cut_stream_of(loaded.backend, loaded.request(), loaded.prompts))
+
+
 def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int]) -> float | None:
     """Return by how much the likeliest id leads the next where two outputs part; None where that is not known."""
     parts = first_difference(one, other)
@@ -250,7 +241,7 @@ def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backend
     assert job.model is not None and job.prepared is not None
     watched, read = recording(options)
     model = job.model.unpack()
-    planned = PlannedCell(model, job.quantisation, job.device, watched, Workload(max_new_tokens=job.max_new_tokens))
+    planned = PlannedCell(model, job.quantisation, job.device, watched, job.workload)
     inert = backend.preflight(planned).inert
     prepared = backend.prepare(model, job.quantisation, job.device, watched, ModelCache(job.cache_root))
     loaded = _load(job, backend(), watched, prepared)
@@ -308,10 +299,16 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
 
     if job.damaged is not None:
         _provoke(wire, "damaged weights", damaged, [job.damaged.path.name])
-    _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
+    if backend.residence != "remote":  # whose device is not a client's to choose
+        _provoke(wire, f"device {_NO_DEVICE!r}", device, [_NO_DEVICE])
     loaded = _load(job, backend(), options)
     _provoke(wire, "an empty prompt", empty, ["prompt"])
     loaded.backend.close()
+
+
+def _residence(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+    loaded = _load(job, backend(), options)
+    wire.send("residence", residence_of(loaded.backend, loaded.facts, lambda: loaded.ids(loaded.request())))
 
 
 def _provoke(wire: Wire, what: str, act: Callable[[], None], causes: Sequence[str]) -> None:
@@ -334,6 +331,13 @@ _GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
     "sample": _sample,
     "batch": _batch,
     "cancel": _cancel,
+    "stream": _stream,
+}
+_QUESTIONS: dict[str, Callable[[ProbeJob, Wire, type[Backend], BackendOptions], None]] = {
+    "options": _options,
+    "memory": _memory,
+    "refusals": _refusals,
+    "residence": _residence,
 }
 
 

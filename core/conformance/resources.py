@@ -21,6 +21,8 @@ def close_frees_memory(subject: Subject) -> str:
     """Loading, generating and closing over and over in one process keeps less than half of the weights each time, the
     closed instances themselves being kept.
     """
+    if subject.backend.residence != "in-process":
+        raise NotApplicable(f"its model is elsewhere: {subject.backend.residence}")
     if not subject.facts.weight_bytes:
         raise NotApplicable("it says that its model has no weights")
     if not subject.cell.device.startswith("cpu"):
@@ -36,9 +38,9 @@ def close_frees_memory(subject: Subject) -> str:
 @check("Raise ModelError, BackendError or UsageError with the file, device or value in its text.")
 def errors_name_their_cause(subject: Subject) -> str:
     """Damaged weights, a device that is not there and a prompt without tokens are refused with an error of
-    decodebench.core.errors that names the file, the device or the prompt.
+    decodebench.core.errors that names the file, the device or the prompt; of a remote backend the prompt alone.
     """
-    reads_weights = subject.facts.weight_bytes > 0
+    reads_weights = bool(subject.facts.weight_bytes) and subject.backend.residence != "remote"
     with tempfile.TemporaryDirectory(prefix="decodebench-damaged-") as scratch:
         damaged = _damaged(subject.cell.model, Path(scratch)) if reads_weights else None
         lines = subject.ask("refusals", damaged)

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from ... import defaults
 from ..cache import ModelCache
 from ..contract.backend import Backend, Kind
+from ..contract.launcher import Outcome
 from ..contract.model import ModelFacts, PreparedModel, ResolvedModel
 from ..contract.preflight import PlannedCell, Preflight
 from ..errors import BackendError, UsageError
@@ -21,7 +22,7 @@ from ..isolation.plugins import all_plugins
 from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, Outcome, run_worker
+from ..measure.launcher import WORKER, run_worker
 from ..measure.plan import build
 from ..records.workload import Workload
 from ..sdk.models import example_model
@@ -185,8 +186,9 @@ class Subject:
             BackendError: the worker failed, crashed or took too long.
         """
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
-        work = {**_WORK, "prompts": prompts, "stop": tuple(stop)}
-        lines = self._run(self._job("measure", prepared=PreparedJob.of(self.prepared), **work))
+        workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
+        prepared = PreparedJob.of(self.prepared)
+        lines = self._run(self._job("measure", prepared=prepared, prompts=prompts, workload=workload))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
         found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]
@@ -239,7 +241,7 @@ def _prompts() -> list[PromptJob]:
     return [PromptJob(sample_id=f"prompt {at}", is_warmup=False, text=text) for at, text in enumerate(texts, 1)]
 
 
-_WORK: Mapping[str, Any] = {"prompts": _prompts(), "max_new_tokens": MAX_NEW_TOKENS}
+_WORK: Mapping[str, Any] = {"prompts": _prompts(), "workload": Workload(max_new_tokens=MAX_NEW_TOKENS)}
 
 
 def _cell(setup: Setup, registry: Registry, cache: ModelCache) -> Cell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
@@ -12,7 +12,7 @@ from ..contract.backend import Backend
 from ..errors import UsageError
 from ..isolation.plugins import all_plugins
 from .check import Check
-from .kit import CHECKS
+from .kit import CHECKS, checks_of
 from .subject import Setup, Subject
 
 
@@ -21,7 +21,7 @@ class BackendConformance:
 
     Attributes:
         backend: the class under test, or its name; its plugin must be installed, since the checks run in processes of
-            their own, as measurements do.
+            their own, as measurements do. Its author's own checks (``Backend.checks``) are tests, too.
         model: a named model, path or Hub id; None: the one that backends are shown with.
         quantisation: weight format; None: the backend's first.
         device: device name.
@@ -39,6 +39,13 @@ class BackendConformance:
     timeout_s: ClassVar[float] = defaults.CONFORMANCE_TIMEOUT_S
 
     _subject: ClassVar[Subject | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 - those of other bases
+        super().__init_subclass__(**keywords)
+        named = cls.__dict__.get("backend")
+        backend = all_plugins().backends.get(named) if isinstance(named, str) else named
+        for check in checks_of(backend)[len(CHECKS) :] if backend is not None else ():
+            setattr(cls, f"test_{check.name}", _test_of(check))
 
     @classmethod
     def subject(cls) -> Subject:

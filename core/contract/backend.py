@@ -1,8 +1,8 @@
 """The contract between the host and a decoder backend.
 
-A backend is one class. The host creates one instance in a fresh process, calls ``load`` once, ``generate`` once
-per batch, ``close`` at the end, and takes every timestamp itself. A module that defines a backend imports its
-engine only inside ``devices``, ``prepare``, ``load`` and what follows ``load``: never at import time.
+A backend is one class. The host creates one instance in a fresh process, calls ``load`` and ``warmup`` once,
+``generate`` once per batch, ``close`` at the end, and takes every timestamp itself. A module that defines a backend
+imports its engine only inside ``devices``, ``prepare``, ``load`` and what follows ``load``: never at import time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, get_args, get_origin
 
-from .generation import Request, Scores, Step
+from ..records.engine_counters import EngineCounters
+from .generation import Generated, Request, Scores, Step
 from .model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from .options import BackendOptions, O
 from .preflight import PlannedCell, Preflight
@@ -49,6 +50,8 @@ class Backend(ABC, Generic[O]):
         score_options: names of the options that ``score`` depends on, by way of ``load`` too; the others have no effect
             where a task's choices are scored. None: all.
         requires: distributions that must be installed; None: none but the plugin's own.
+        checks: name of a module with checks of the author's own, made with ``decodebench.testing.check``; the
+            conformance kit runs them after its own.
         Options: its options, a sub-class of ``BackendOptions`` with a pydantic field for each: default, limits,
             description. Taken from ``Backend[...]`` where it is not stated.
     """
@@ -64,6 +67,7 @@ class Backend(ABC, Generic[O]):
     threads_option: ClassVar[str | None] = None
     score_options: ClassVar[frozenset[str] | None] = None
     requires: ClassVar[Requires | None] = None
+    checks: ClassVar[str | None] = None
     residence: ClassVar[Residence] = "in-process"
     Options: ClassVar[type[BackendOptions]] = BackendOptions
     colour: ClassVar[str | None] = None
@@ -148,6 +152,14 @@ class Backend(ABC, Generic[O]):
             OutOfMemoryError: host or device memory does not suffice.
         """
 
+    def warmup(self) -> Mapping[str, str]:
+        """Compile and capture what the first generation would; called once after ``load`` and timed apart from it.
+
+        Returns:
+            What only now is decided of ``ModelFacts.settings``.
+        """
+        return {}
+
     @abstractmethod
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue every request of the batch, each from an empty cache.
@@ -173,15 +185,30 @@ class Backend(ABC, Generic[O]):
         """Score a sequence; only called when ``supports`` holds ``"score"`` (``"score-top-k"`` for top_k > 0)."""
         raise NotImplementedError(f"backend {self.name!r} does not declare 'score'")
 
-    def score_continuation(self, prompt_ids: Sequence[int], continuation_ids: Sequence[int]) -> Scores:
-        """Score the ids of a continuation given its prompt, each of which has at least one.
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt; this is what the host calls.
 
-        The default scores the whole sequence. Override it where the prompt's own positions would cost extra, or where
-        the decoder's authors score a choice in another way.
+        The default scores every whole sequence. Override it so that the prompt is evaluated once and none of its own
+        positions gets logits (``core.sdk.scoring.score_behind`` does the rest), or where the decoder's authors score a
+        choice in another way.
+
+        Args:
+            prompt_ids: at least one.
+            continuations: each of at least one id.
+            top_k: how many of the most likely ids to give per position; above 0 only where ``supports`` holds
+                ``"score-top-k"``.
+
+        Returns:
+            The scores of each continuation's own tokens, in order.
         """
-        scores = self.score([*prompt_ids, *continuation_ids])
         start = len(prompt_ids)
-        return Scores(scores.logprobs[start:], scores.is_greedy[start:])
+        whole = (self.score([*prompt_ids, *ids], top_k) for ids in continuations)
+        return [
+            Scores(one.logprobs[start:], one.is_greedy[start:], one.top_ids[start:], one.top_logprobs[start:])
+            for one in whole
+        ]
 
     def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
         """Tokenise; only called when ``supports`` holds ``"tokenizer"`` and the model folder has none of its own.
@@ -197,15 +224,18 @@ class Backend(ABC, Generic[O]):
         """Turn the ids of a text into the text, special tokens left out: the inverse of ``encode``."""
         raise NotImplementedError(f"backend {self.name!r} does not declare 'tokenizer'")
 
-    def counters(self) -> Mapping[str, float]:
-        """Return the engine's own figures since the last call (such as its perf counters), units in the names."""
-        return {}
+    def counters(self) -> EngineCounters:
+        """Return what the engine has counted since the last call; called between batches, never inside one."""
+        return EngineCounters()
 
-    def classic_log(self) -> str:
-        """Return what happened since the last call in the log format that the engine's own tools are known for.
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Word what was generated in the log format that the engine's own tools are known for.
 
-        It is kept beside the raw log as ``.txt``. Called between samples, never inside one; empty where there is no
-        such format.
+        It is kept beside the raw log as ``.txt``. Called after a batch that did not fail; empty where there is no such
+        format.
+
+        Args:
+            batch: what the batch committed, with the host's times; a backend need not keep its steps for it.
         """
         return ""
 

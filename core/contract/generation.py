@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from ..records.step_figures import StepFigures
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -42,24 +44,12 @@ class Request:
 
 
 @dataclass(slots=True)
-class Step:
+class Step(StepFigures):
     """One commit of tokens. Cheap to build; only what applies is set.
 
     Attributes:
         token_ids: ids committed now, in order of position.
         row: ``Request.row`` of the request that they continue.
-        block_size: positions that this cycle could commit.
-        drafted: draft tokens proposed to the verifier in this cycle.
-        accepted: how many of them were accepted.
-        discarded: draft tokens that were thrown away without having been verified.
-        candidates: alternative continuations verified in this cycle.
-        forwards: evaluations of the (target) model behind this step.
-        draft_s: the engine's own time for drafting, in seconds.
-        verify_s: the engine's own time for verifying, in seconds.
-        wire_s: time that a verifier elsewhere was waited for beyond its own ``verify_s``, in seconds.
-        enqueue_s: time until the engine's call returned, before the device was synchronised, in seconds.
-        engine_s: the engine's own clock for this step, in seconds; recorded beside the runner's, never instead.
-        bytes_read: bytes that the engine says it moved for this step.
         positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
             row that gives them may commit beyond its stop token or limit: what lies there is not counted.
         trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
@@ -73,18 +63,6 @@ class Step:
 
     token_ids: Sequence[int]
     row: int = 0
-    block_size: int | None = None
-    drafted: int | None = None
-    accepted: int | None = None
-    discarded: int | None = None
-    candidates: int | None = None
-    forwards: int | None = None
-    draft_s: float | None = None
-    verify_s: float | None = None
-    wire_s: float | None = None
-    enqueue_s: float | None = None
-    engine_s: float | None = None
-    bytes_read: int | None = None
     positions: Sequence[int] | None = None
     trace: Mapping[str, JsonValue] | None = None
     text: str | None = None
@@ -92,6 +70,23 @@ class Step:
     finish: Literal["stop", "length"] | None = None
     failure: str | None = None
     figures: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What one request came to, as the host has it.
+
+    Attributes:
+        number: of the request in this process, from 1; warm-ups count.
+        request: what was asked.
+        steps: what was committed, in the order of time; what lies behind a stop string is cut off.
+        duration_s: from the start of the batch to the row's last step, by the host's clock.
+    """
+
+    number: int
+    request: Request
+    steps: Sequence[Step]
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)

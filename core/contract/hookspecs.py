@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .exporter import Exporter
     from .figure import Figure
     from .finding import FindingCheck
+    from .launcher import Launcher
     from .log_parser import LogParser
     from .model_source import ModelSource
     from .sweep import Sweep
@@ -79,3 +80,8 @@ def decodebench_analyses() -> Sequence[Analysis]:  # type: ignore[empty-body]
 @hookspec
 def decodebench_commands() -> Sequence[Command]:  # type: ignore[empty-body]
     """Return further sub-commands of ``decodebench``."""
+
+
+@hookspec
+def decodebench_launchers() -> Sequence[type[Launcher]]:  # type: ignore[empty-body]
+    """Return launcher classes, which run workers on this machine or elsewhere."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import JsonValue
 
 Container = Literal["safetensors", "gguf", "mlc", "pickle"]
 """How a model is stored: a Hugging Face folder, GGUF files, a folder in MLC's format, or a folder of the older form."""
+
+CONTAINERS: tuple[Container, ...] = get_args(Container)
+"""All of them."""
 
 CommonFormat = Literal["fp32", "bf16", "8bit", "4bit"]
 """Names of weight formats that mean nearly the same with every backend."""
@@ -105,18 +108,20 @@ class ModelFacts:
         context_length: longest sequence in tokens; prompts are not checked against an unknown one.
         vocabulary_size: rows of the output layer; random prompts need it, or a tokenizer that says it.
         stop_token_ids: ids that end a generation besides those that the model's files name.
-        settings: what the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
+        n_threads: CPU threads that the engine computes with; None: unknown, or it has no say in them.
+        settings: what else the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
         read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
             from, such as an input embedding that is not the output layer too, and but idle experts.
         kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
             not read every position, as with a sliding window.
     """
 
-    parameters: int | None
-    weight_bytes: int | None
-    context_length: int | None
-    vocabulary_size: int | None
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    context_length: int | None = None
+    vocabulary_size: int | None = None
     stop_token_ids: tuple[int, ...] = ()
+    n_threads: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     read_weight_bytes: int | None = None
     kv_bytes_per_token: int | None = None

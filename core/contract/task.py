@@ -26,6 +26,9 @@ class TaskSample:
         contexts: one prompt for each choice, where the choices do not all stand behind ``prompt``; an empty one is the
             model's begin token.
         data: what else the scorer needs, such as the unit tests of a programming problem; plain JSON.
+        after: id of the sample whose answer must have ended before this one is sent, such as the turn before; where
+            requests run side by side, it waits for it.
+        answer_like: the answer may become as many tokens long as this text.
     """
 
     id: str
@@ -35,6 +38,8 @@ class TaskSample:
     choices: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     data: Mapping[str, JsonValue] = field(default_factory=dict)
+    after: str | None = None
+    answer_like: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

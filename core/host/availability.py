@@ -1,18 +1,19 @@
-"""Asking a backend whether it can run here; a plugin that fails at that is not available, and nothing else breaks."""
+"""Asking a backend or launcher whether it can run here; one that fails at that is not available, no more breaks."""
 
 from __future__ import annotations
 
 from ..contract.backend import Backend
+from ..contract.launcher import Launcher
 from ..contract.requirements import Availability
 from ..errors import described
 from .trace import traced
 
 
-def availability(backend: type[Backend]) -> Availability:
-    """Return what ``backend.probe`` says; an exception becomes the reason why it is not available."""
+def availability(asked: type[Backend] | type[Launcher]) -> Availability:
+    """Return what ``probe`` says; an exception becomes the reason why it is not available."""
     try:
-        with traced("probe", f"backend {backend.name}"):
-            found = backend.probe()
+        with traced("probe", f"{'launcher' if issubclass(asked, Launcher) else 'backend'} {asked.name}"):
+            found = asked.probe()
         if not isinstance(found.version, (str, type(None))):
             raise TypeError(f"its version {found.version!r} is no text")
         return found

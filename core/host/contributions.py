@@ -23,10 +23,12 @@ _TYPES = {
     "decodebench_findings": ("finding", "FindingCheck", False),
     "decodebench_analyses": ("analysis", "Analysis", False),
     "decodebench_commands": ("command", "Command", False),
+    "decodebench_launchers": ("launcher", "Launcher", True),
 }
 _STATED = {
     "decodebench_backends": ("summary", "kind"),
     "decodebench_tasks": ("version", "summary"),
+    "decodebench_launchers": ("summary",),
 }
 _GONE = {
     "check": "write preflight(cell), with errors and notes",

@@ -80,7 +80,8 @@ class _Public:
         heads = [text for _, text, _, _ in self.fields] + [_signature(method) for method in self.methods]
         if isinstance(node, ast.Assign):
             heads.append(ast.unparse(node.value))
-        self.names = list(dict.fromkeys(_NAME.findall(" ".join(heads))))
+        self.bases = [base.__name__ for base in getattr(value, "__bases__", ()) if _has_fields(base)]
+        self.names = list(dict.fromkeys(_NAME.findall(" ".join([*self.bases, *heads]))))
 
     def page(self, public: Collection[str], exported: Collection[str]) -> Iterator[str]:
         """Yield the lines about it, with links to what it names of ``public``."""
@@ -89,6 +90,8 @@ class _Public:
         yield f"`from {home} import {self.name}`. {_prose(self.about)}".rstrip() + "\n"
         if isinstance(self.node, ast.Assign):
             yield f"`{self.name} = {ast.unparse(self.node.value)}`\n"
+        if inherited := [f"[{name}](#{name.lower()})" for name in self.bases if name in public]:
+            yield f"Has the fields of {' and '.join(inherited)} too.\n"
         if self.fields:
             yield "| field | type | default | |"
             yield "| --- | --- | --- | --- |"
@@ -111,8 +114,8 @@ class _Public:
         for node, following in _pairs(getattr(self.node, "body", [])):
             if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
                 name = ast.unparse(node.target)
-                about = listed.get(name) or _text_of(following)
-                annotation = ast.unparse(node.annotation)
+                about = listed.get(name) or _description(node.annotation) or _text_of(following)
+                annotation = ast.unparse(_bare(node.annotation))
                 default, described = self._default(name)
                 yield name, re.sub(r"^ClassVar\[(.*)\]$", r"\1", annotation), default, _line(described or about)
 
@@ -161,6 +164,25 @@ def _tables() -> Iterator[str]:
         known = columns.get({"run_metrics": "runs", "sample_metrics": "samples"}.get(table, ""), [])
         also = f"all of `{table.removesuffix('_metrics')}s`, " if known else ""
         yield f"| `{table}` | {also}{', '.join(name for name in names if name not in known)} |"
+
+
+def _has_fields(value: type) -> bool:
+    return bool(getattr(value, "model_fields", None) or getattr(value, "__dataclass_fields__", None))
+
+
+def _bare(annotation: ast.expr) -> ast.expr:
+    """Return the type of ``Annotated[type, ...]``."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        assert isinstance(annotation.slice, ast.Tuple)
+        return annotation.slice.elts[0]
+    return annotation
+
+
+def _description(annotation: ast.expr) -> str:
+    """Return the ``description`` that is annotated to a type."""
+    keywords = (word for node in ast.walk(annotation) if isinstance(node, ast.Call) for word in node.keywords)
+    found = (word.value for word in keywords if word.arg == "description")
+    return next((str(value.value) for value in found if isinstance(value, ast.Constant)), "")
 
 
 def _signature(method: ast.FunctionDef) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..contract.exporter import Exporter
     from ..contract.figure import Figure
     from ..contract.finding import FindingCheck
+    from ..contract.launcher import Launcher
     from ..contract.log_parser import LogParser
     from ..contract.model_source import ModelSource
     from ..contract.sweep import Sweep
@@ -135,6 +136,7 @@ class Registry:
     analyses: _Provided[Analysis] = _Provided()
     commands: _Provided[Command] = _Provided()
     sweeps: _Provided[Sweep] = _Provided()
+    launchers: _Provided[type[Launcher]] = _Provided()
 
     def __init__(
         self,
@@ -284,6 +286,10 @@ class Registry:
         """Return the plugin that provides a task."""
         name = next(name for name, kind in self.tasks.items() if kind is type(task))
         return self.provider("decodebench_tasks", name)
+
+    def launcher(self, name: str) -> type[Launcher]:
+        """Return a launcher class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""
+        return self._get("launcher", self.launchers, name)
 
     def log_parser(self, name: str) -> type[LogParser]:
         """Return a log parser class; raises ``UsageError`` with the nearest name, or with the plugin's failure."""

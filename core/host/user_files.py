@@ -8,6 +8,9 @@ from typing import Any
 
 from ..errors import UsageError
 
+PLUGIN_TABLES = ("servers",)
+"""Tables of the config file that belong to no command: plugins read them with ``user_table``."""
+
 
 def config_file() -> Path:
     """Return the user's config file: ``DECODEBENCH_CONFIG``, or ``config.toml`` in the user's config folder."""
@@ -44,6 +47,18 @@ def read_config() -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
+
+
+def user_table(name: str) -> dict[str, Any]:
+    """Return a table of the user's config file; empty where there is none.
+
+    Raises:
+        UsageError: the file cannot be read, or has something else under that name.
+    """
+    table = read_config().get(name, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{config_file()}: [{name}] must be a table, not {table!r}")
+    return table
 
 
 def plugin_files() -> list[Path]:

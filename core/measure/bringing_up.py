@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..contract.backend import Backend
-from ..contract.model import ModelFacts
+from ..contract.model import ModelFacts, PreparedModel
 from ..contract.options import BackendOptions
 from ..contract.residence import RunningServer
 from ..errors import PluginError
-from ..records.schema import ServerSession
+from ..records.server_session import ServerSession
 from .job import Job, ServerJob
 from .machine.process_tree import peak_rss_bytes, reset_peak
 from .wire import Wire
@@ -26,12 +26,14 @@ class Engine:
         backend: the instance.
         facts: what it says of its model.
         load_s: weights into memory, by the engine or by its server; None where others loaded them.
+        warmup_s: compiling and capturing after that; None where the backend does none.
         session: the server that answers; None for an engine in process.
     """
 
     backend: Backend
     facts: ModelFacts
     load_s: float | None
+    warmup_s: float | None
     session: ServerSession | None
 
     @property
@@ -40,15 +42,14 @@ class Engine:
         return None if self.session is None or self.session.pid is None else peak_rss_bytes(self.session.pid)
 
 
-def start_server(job: Job, backend: Backend, options: BackendOptions) -> ServerJob:
+def start_server(backend: Backend, model: PreparedModel, options: BackendOptions, device: str) -> ServerJob:
     """Start the server of a backend that has its own, and return what is known of it.
 
     Raises:
         PluginError: it names no process, so that nobody could measure or end it.
     """
-    assert job.prepared is not None
     started = time.perf_counter_ns()
-    server = backend.start_server(job.prepared.unpack(), job.device, options)
+    server = backend.start_server(model, device, options)
     if server.pid is None:
         raise PluginError(f"backend {backend.name!r} broke its contract: the server that it started has no process id")
     return ServerJob(
@@ -63,34 +64,51 @@ def start_server(job: Job, backend: Backend, options: BackendOptions) -> ServerJ
     )
 
 
-def bring_up(job: Job, backend: Backend, options: BackendOptions, process_started_ns: int) -> Engine:
+def bring_up(
+    backend: Backend, model: PreparedModel, options: BackendOptions, job: Job, process_started_ns: int
+) -> Engine:
     """Load the model, or connect to the server that has it.
 
     Args:
-        job: what it is for.
         backend: a new instance.
+        model: what it loads.
         options: its options.
+        job: has the device, and the server where one runs already.
         process_started_ns: when this process started, from which the times of a session count.
     """
-    assert job.prepared is not None
     server = None
     if backend.residence == "owned-server":
-        server = job.server or start_server(job, backend, options)
+        server = job.server or start_server(backend, model, options, job.device)
         backend.server = RunningServer(server.url, server.pid, server.command, server.version)
     start = time.perf_counter()
-    facts = backend.load(job.prepared.unpack(), job.device, options)
+    facts = backend.load(model, job.device, options)
     load_s = time.perf_counter() - start
+    facts, warmup_s = warmed_up(backend, facts)
     if backend.residence == "in-process":
-        return Engine(backend, facts, load_s, None)
+        return Engine(backend, facts, load_s, warmup_s, None)
     if server is None:
-        return Engine(backend, facts, None, _remote(backend))
+        return Engine(backend, facts, None, warmup_s, _remote(backend))
     if server.pid is not None:
         reset_peak(server.pid)
     known = server.model_dump(include={"id", "url", "pid", "command", "version"})
     times = {"started_s": server.started_ns, "ready_s": server.ready_ns}
     since = {name: (at - process_started_ns) / 1e9 for name, at in times.items()}
     load_s = (server.ready_ns - server.started_ns) / 1e9
-    return Engine(backend, facts, load_s if server.is_new else None, ServerSession(**known, **since))
+    return Engine(backend, facts, load_s if server.is_new else None, warmup_s, ServerSession(**known, **since))
+
+
+def warmed_up(backend: Backend, facts: ModelFacts) -> tuple[ModelFacts, float | None]:
+    """Let a loaded backend warm up; return what is known of it then, and how long that took.
+
+    Args:
+        backend: the instance, after ``load``.
+        facts: what ``load`` returned.
+    """
+    if type(backend).warmup is Backend.warmup:
+        return facts, None
+    start = time.perf_counter()
+    settings = {**facts.settings, **backend.warmup()}
+    return replace(facts, settings=settings), time.perf_counter() - start
 
 
 def _remote(backend: Backend) -> ServerSession:
@@ -103,8 +121,10 @@ def _remote(backend: Backend) -> ServerSession:
 
 def host(job: Job, wire: Wire, backend: Backend, options: BackendOptions) -> None:
     """Start a server and keep it until standard input ends."""
+    assert job.prepared is not None
     try:
-        wire.send("hosted", start_server(job, backend, options).model_dump(mode="json"))
+        server = start_server(backend, job.prepared.unpack(), options, job.device)
+        wire.send("hosted", server.model_dump(mode="json"))
         sys.stdin.read()
     finally:
         backend.close()

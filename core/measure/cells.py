@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_origin
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from ..cache import ModelCache
 from ..contract.backend import Backend
@@ -26,7 +26,7 @@ from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
 from .models.containers import Models
 from .models.formats import choose_formats
-from .plan import CellSpec, Plan
+from .plan import CellSpec, Plan, scores_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Cell:
         quantisation: weight format in the backend's words.
         device: ``cpu``, ``cuda:0``, ...
         options: validated options.
-        template_args: what the chat template is given.
+        workload: what it has to do: the plan's, with one value of what is swept.
     """
 
     id: str
@@ -51,7 +51,7 @@ class Cell:
     quantisation: str
     device: str
     options: BackendOptions
-    template_args: Mapping[str, JsonValue] = field(default_factory=dict)
+    workload: Workload
 
     @property
     def changed(self) -> str:
@@ -61,16 +61,23 @@ class Cell:
     @property
     def changed_options(self) -> tuple[str, ...]:
         """Names of the options that differ from their defaults, arguments of the chat template last."""
-        return (*self.options.model_dump(mode="json", exclude_defaults=True), *self._named_template_args)
+        return (*self.options.model_dump(mode="json", exclude_defaults=True), *self._swept)
 
     @property
     def expanded_options(self) -> dict[str, JsonValue]:
         """Every option with its value, as JSON, and the arguments of the chat template: they are swept alike."""
-        return {**self.options.model_dump(mode="json"), **self._named_template_args}
+        return {**self.options.model_dump(mode="json"), **self._swept}
 
     @property
-    def _named_template_args(self) -> dict[str, JsonValue]:
-        return {f"{TEMPLATE}{name}": value for name, value in self.template_args.items()}
+    def n_threads(self) -> int | None:
+        """The CPU threads that the backend's option says; None where it says none, or there is no such option."""
+        name = self.backend.threads_option
+        return None if name is None else getattr(self.options, name)
+
+    @property
+    def _swept(self) -> dict[str, JsonValue]:
+        arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
+        return {**arguments, **self.workload.loads()}
 
     @property
     def traits(self) -> CellTraits:
@@ -84,12 +91,12 @@ def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
     where = {"device": cell.device, "quantisation": cell.quantisation}
     what = {"backend": cell.backend.name, "options": cell.options.model_dump(mode="json")}
-    return {**registry.place(cell.backend.name), **what, **where}
+    return {**registry.place(cell.backend.name), **what, **where, "n_threads": cell.n_threads}
 
 
 def takes_default_threads(cell: Cell) -> bool:
     """Whether the cell's engine computes on the CPU and was not told with how many threads."""
-    return cell.device.startswith("cpu") and cell.expanded_options.get("n_threads") is None
+    return cell.device.startswith("cpu") and cell.n_threads is None
 
 
 @dataclass(frozen=True)
@@ -112,22 +119,21 @@ class Matrix:
 
 def workload_identity(plan: Plan, registry: Registry) -> dict[str, JsonValue]:
     """Return everything of the workload that can change the figures, as JSON; arguments of the template apart."""
-    content = _identity_of(plan.workload)
-    for apart in ("model", "template_args"):
-        content.pop(apart, None)
-    content["seed"] = plan.seed
-    if plan.workload.task:
-        content["task_version"] = registry.task(plan.workload.task).version
-    return content
+    return _workload_identity(plan.workload.model_copy(update={"template_args": {}}), plan, registry)
 
 
-def _identity_of(settings: BaseModel) -> dict[str, JsonValue]:
-    """Return settings as JSON, those that came later (``LATER``) only where they are not at their default."""
-    fields = type(settings).model_fields
-    changed = settings.model_dump(mode="json", exclude_defaults=True)
+def _workload_identity(workload: Workload, plan: Plan, registry: Registry) -> dict[str, JsonValue]:
+    content = {**workload.identity(), "seed": plan.seed}
+    return content | ({"task_version": registry.task(workload.task).version} if workload.task else {})
+
+
+def _identity_of(options: BackendOptions) -> dict[str, JsonValue]:
+    """Return options as JSON, those that came later (``LATER``) only where they are not at their default."""
+    fields = type(options).model_fields
+    changed = options.model_dump(mode="json", exclude_defaults=True)
     return {
         name: value
-        for name, value in settings.model_dump(mode="json").items()
+        for name, value in options.model_dump(mode="json").items()
         if name in changed or fields[name].json_schema_extra != LATER
     }
 
@@ -139,12 +145,15 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
         ModelError: a model cannot be found.
     """
-    workloads = list(_workloads(plan, registry))
+    is_scoring = scores_choices(plan, registry)
+    workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
     models = Models(registry.models, cache)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
         _check_batch(backend, plan.workload)
+        if not is_scoring:
+            _check_load(backend, plan.workload)
         plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
@@ -152,42 +161,23 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         for name in names:
             for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
                 cells.setdefault(cell.id, cell)
-    is_scoring = scores_choices(plan, registry)
     if is_scoring:
         _check_scoring(cells.values(), plan.workload)
-    checked = [(cell, preflight(cell, plan.workload, is_scoring)) for cell in cells.values()]
+    checked = [(cell, preflight(cell, is_scoring)) for cell in cells.values()]
     _refuse_idle_sweeps(checked)
     notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
     return Matrix(list(cells.values()), [*notes, *_notes(checked)])
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A workload with one value of each argument of the chat template, and its identity."""
-
-    template_args: Mapping[str, JsonValue]
-    identity: Mapping[str, JsonValue]
-
-
-def _workloads(plan: Plan, registry: Registry) -> Iterator[_Asked]:
-    """Yield the workload for every combination of the listed values of its template's arguments."""
-    swept = plan.workload.template_args
+def _workloads(workload: Workload) -> Iterator[Workload]:
+    """Yield the workload for every combination of its loads and of the listed values of its template's arguments."""
+    swept = workload.template_args
     for name, value in swept.items():
         if value == []:
             raise UsageError(f"template argument {name}: an empty list sweeps nothing")
-    identity = workload_identity(plan, registry)
     values = [value if isinstance(value, list) else [value] for value in swept.values()]
     for combination in itertools.product(*values):
-        chosen = dict(zip(swept, combination, strict=True))
-        yield _Asked(chosen, {**identity, "template_args": chosen} if chosen else identity)
-
-
-def scores_choices(plan: Plan, registry: Registry) -> bool:
-    """Whether the plan's task gives choices to score instead of prompts to continue."""
-    if plan.workload.task is None:
-        return False
-    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
-    return first is not None and bool(first.choices)
+        yield from workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))}).cells()
 
 
 def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
@@ -205,26 +195,23 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
 
 
 _ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does not read it"
-_GENERATION_ONLY = ("max_new_tokens", "ignore_eos", "stop", "batch_size", "attempts", "temperature", "top_p", "top_k")
 
 
 def _generation_only(workload: Workload) -> Iterator[str]:
     """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
-    for name in _GENERATION_ONLY:
-        value = getattr(workload, name)
-        if value != type(workload).model_fields[name].default:
-            shown = list(value) if isinstance(value, tuple) else value
-            yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+    for name, value in workload.idle_in_scoring.items():
+        shown = list(value) if isinstance(value, tuple) else value
+        yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
 
 
-def preflight(cell: Cell, workload: Workload, is_scoring: bool) -> Preflight:
+def preflight(cell: Cell, is_scoring: bool) -> Preflight:
     """Let a backend look at one of its cells; in scoring, what only ``generate`` depends on has no effect.
 
     Raises:
         UsageError: the backend refuses the cell.
     """
     backend = cell.backend
-    found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, workload))
+    found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, cell.workload))
     if found.errors:
         raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors))
     if not is_scoring or backend.score_options is None:
@@ -274,11 +261,22 @@ def _check_batch(backend: type[Backend], workload: Workload) -> None:
         raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
 
 
+def _check_load(backend: type[Backend], workload: Workload) -> None:
+    if workload.is_stream and "continuous" not in backend.supports:
+        raise UsageError(
+            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
+            "begin with a request while others run"
+        )
+    most = max(workload.concurrency, default=1)
+    if most > backend.max_batch_size:
+        raise UsageError(f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}")
+
+
 def _cells_of(
     spec: CellSpec,
     backend: type[Backend],
     model: ResolvedModel,
-    workloads: Sequence[_Asked],
+    workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]],
     models: Models,
     plugin: str,
 ) -> Iterator[Cell]:
@@ -289,7 +287,7 @@ def _cells_of(
         options = validate_options(backend, chosen.with_options(backend, given))
         paired = models.readable(models.with_companion(backend, model, options), backend, chosen.quantisation)
         quantisation = chosen.quantisation.name
-        for device, asked in itertools.product(devices, workloads):
+        for device, (workload, asked) in itertools.product(devices, workloads):
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -297,9 +295,9 @@ def _cells_of(
                 "options": _identity_of(options),
                 "quantisation": quantisation,
                 "device": device,
-                "workload": asked.identity,
+                "workload": asked,
             }
-            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, asked.template_args)
+            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
 
 
 def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[dict[str, JsonValue]]:

@@ -37,9 +37,10 @@ def render_chats(workload: Workload, jobs: Sequence[PromptJob], cells: Iterable[
         if model not in templates:
             templates[model] = ChatTemplate.read(cell.model.path)
             templates[model].check_arguments(workload.template_args)
-        key = json.dumps([model, dict(cell.template_args)], sort_keys=True)
+        arguments = cell.workload.template_args
+        key = json.dumps([model, arguments], sort_keys=True)
         if key not in rendered:
-            rendered[key] = _rendered(templates[model], workload.system, jobs, cell.template_args)
+            rendered[key] = _rendered(templates[model], workload.system, jobs, arguments)
         found[cell.id] = rendered[key]
     return found
 

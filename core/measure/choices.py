@@ -97,12 +97,28 @@ class Scored:
 
 
 def score_choices(backend: Backend, pairs: Sequence[Pair], clock: Clock = time.perf_counter_ns) -> Scored:
-    """Score every choice of a problem, one after another; the time is that of the backend alone."""
+    """Score every choice of a problem, those of one prompt in one call; the time is that of the backend alone."""
     with quiet_interpreter():
         start = clock()
-        scores = [backend.score_continuation(pair.prompt_ids, pair.continuation_ids) for pair in pairs]
+        scores = score_pairs(backend, pairs)
         wall = clock() - start
     return Scored(scores, start, wall)
+
+
+def score_pairs(backend: Backend, pairs: Sequence[Pair]) -> list[Scores]:
+    """Score pairs, in order; neighbours with the same prompt go to the backend together.
+
+    Raises:
+        SampleError: the backend gave another number of scores than it was asked for.
+    """
+    found: list[Scores] = []
+    for prompt_ids, group in itertools.groupby(pairs, key=lambda pair: pair.prompt_ids):
+        continuations = [pair.continuation_ids for pair in group]
+        scores = backend.score_continuations(prompt_ids, continuations)
+        if len(scores) != len(continuations):
+            raise SampleError(f"{len(scores)} scores for {len(continuations)} continuations")
+        found += scores
+    return found
 
 
 def told(prompt: PromptJob, pairs: Sequence[Pair], scored: Scored) -> dict[str, Any]:

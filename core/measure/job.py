@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from ..host.packed_models import ModelJob, PreparedJob
-from ..records.schema import Record, Sampling
+from ..records.schema import Record
+from ..records.workload import Workload
 
 
 class PromptJob(Record):
@@ -22,7 +23,8 @@ class PromptJob(Record):
     contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
-    max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the job's")
+    max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the workload's")
+    answer_like: str | None = Field(None, description="no more tokens than this text has, where the limit allows them")
     due_s: float | None = Field(None, ge=0, description="when it is to be sent, from the load's start on")
     after: int | None = Field(
         None, ge=0, description="it waits for the end of this one: index among its kind, warm-up or measured"
@@ -69,18 +71,12 @@ class Job(Record):
     cache_root: Path | None = None
     memory_limit_bytes: int | None = None
     server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
+    n_threads: int | None = Field(None, ge=1, description="CPU threads by the backend's option; None: the default")
     default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
     # measure
     prompts: tuple[PromptJob, ...] = ()
-    max_new_tokens: int = 1
-    batch_size: int = 1
-    concurrency: int | None = Field(None, ge=1, description="requests in flight; batches where neither is given")
-    is_stream: bool = Field(False, description="requests arrive while others run")
-    ignore_eos: bool = False
-    chat: bool = Field(False, description="prompts are rendered chats, which have their special tokens")
-    allow_clipped: bool = False
-    stop: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()
+    workload: Workload = Workload()
+    seed: int = 0
     # score the last id of each continuation, or evaluate all of them
     continuations: tuple[ContinuationJob, ...] = ()
     top_k: int = 0

@@ -10,42 +10,63 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from ..errors import BackendError
+from ..contract.launcher import Launch, Launcher, Line, OnLine, Outcome
+from ..errors import BackendError, UsageError
+from ..host.availability import availability
+from ..host.registry import Registry
 from ..isolation import worker_part
 from ..isolation.processes.channel import Channel, DeadlineError
-from ..isolation.processes.engine_text import engine_text_file
-from ..isolation.processes.messages import Answer, Finish, Line, Serving, message, parse
+from ..isolation.processes.engine_text import engine_text_file, last_lines
+from ..isolation.processes.messages import Answer, Finish, Serving, message, parse
 from ..records.log_content import LineError
-from ..records.schema import Record, Status
+from ..records.schema import Record
 from ..records.serving import ServeRequest
 from ..sdk.cores import THREADS_VARIABLE, cores
 from .job import Job
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_LAST_BYTES = 4000  # of what the engine printed, in which its last line is looked for
 
 WORKER = "decodebench.core.measure.worker"
+
+Run = Callable[[Launch, OnLine], Outcome]
+"""How a worker is run: ``Launcher.run``, or ``run_here``."""
 
 M = TypeVar("M", bound=Record)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a worker ended.
+def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> Launch:
+    """Return what a launcher is given to run a job; see ``Launch``."""
+    threads = job.options.get("n_threads") or job.default_threads
+    return Launch(
+        job=job.model_dump_json(),
+        device=job.device,
+        threads=threads if isinstance(threads, int) else None,
+        timeout_s=timeout_s,
+        engine_text=engine_text,
+    )
 
-    Attributes:
-        status: ``ok``, ``failed`` (it said why), ``crashed`` (it died) or ``timeout`` (it was stopped).
-        reason: one sentence, None when ok.
-        peak_rss_bytes: its own account of its memory, where it lived to give one.
+
+def launcher_of(name: str, registry: Registry) -> type[Launcher]:
+    """Return the launcher of a name.
+
+    Raises:
+        UsageError: it is unknown, or cannot be used here; says what makes it usable.
     """
+    found = registry.launcher(name)
+    available = availability(found)
+    if not available.available:
+        fix = f": {available.fix}" if available.fix else ""
+        raise UsageError(f"launcher {name!r} cannot be used here: {available.reason}{fix}")
+    return found
 
-    status: Status
-    reason: str | None = None
-    peak_rss_bytes: int | None = None
+
+def run_here(launch: Launch, on_line: OnLine) -> Outcome:
+    """Run a worker on this machine, see ``Launcher.run``; launchers that reach another machine call it there."""
+    job = Job.model_validate_json(launch.job)
+    return run_worker(job, engine_text=launch.engine_text, timeout_s=launch.timeout_s, on_line=on_line)
 
 
 def run_worker(
@@ -53,7 +74,7 @@ def run_worker(
     *,
     engine_text: Path | None,
     timeout_s: float,
-    on_line: Callable[[Line], None],
+    on_line: OnLine,
     module: str = WORKER,
 ) -> Outcome:
     """Run one job in a fresh process on this machine.
@@ -83,24 +104,25 @@ def run_worker(
             channel.end()
 
 
-def request(job: Job, kind: type[M], timeout_s: float) -> M:
+def request(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
     """Run a job that answers with one line and return that line.
 
     Args:
         job: what to do.
         kind: of the answer; lines of other types are not looked at.
         timeout_s: the process is killed after so many seconds.
+        run: runs the worker.
 
     Raises:
         BackendError: the worker failed, crashed or took too long; the text is its reason.
     """
-    answers = request_all(job, kind, timeout_s)
+    answers = request_all(job, kind, timeout_s, run)
     if not answers:
         raise BackendError(f"backend {job.backend!r} gave no answer to {job.action!r}")
     return answers[0]
 
 
-def request_all(job: Job, kind: type[M], timeout_s: float) -> list[M]:
+def request_all(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> list[M]:
     """Like ``request``, for jobs that answer with any number of lines."""
     answers: list[M] = []
 
@@ -108,7 +130,7 @@ def request_all(job: Job, kind: type[M], timeout_s: float) -> list[M]:
         if line["type"] == kind.__name__.lower():
             answers.append(message(kind, line))
 
-    outcome = run_worker(job, engine_text=None, timeout_s=timeout_s, on_line=take)
+    outcome = run(launch_of(job, timeout_s), take)
     if outcome.status != "ok":
         raise BackendError(outcome.reason or outcome.status)
     return answers
@@ -192,9 +214,7 @@ def _start(job: Job, module: str, engine_text: IO[bytes] | int) -> Channel:
     return Channel([str(job.python or sys.executable), "-m", module], _environment(job), engine_text)
 
 
-def _converse(
-    channel: Channel, job: Job, timeout_s: float, on_line: Callable[[Line], None], engine_text: Path | None
-) -> Outcome:
+def _converse(channel: Channel, job: Job, timeout_s: float, on_line: OnLine, engine_text: Path | None) -> Outcome:
     deadline = time.monotonic() + timeout_s
     channel.send(job.model_dump_json().encode())
     try:
@@ -220,13 +240,13 @@ def _death(code: int | None, job: Job, engine_text: Path | None) -> str:
     elif code < 0:
         text = f"the process died of {_signal_name(-code)}"
         if code == -signal.SIGKILL:
-            text += ", most likely ended by the system for want of memory"
+            text += ", probably out of memory (OOM-killed)"
     else:
         text = f"the process ended by itself with exit code {code}"
     if job.memory_limit_bytes is not None:
         text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
-    last = _last_line(engine_text)
-    return text + (f"; the engine's last words: {last}" if last else "")
+    last = last_lines(engine_text, 1)
+    return text + (f"; last engine output: {last[0]}" if last else "")
 
 
 def _signal_name(number: int) -> str:
@@ -236,20 +256,10 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _last_line(file: Path | None) -> str:
-    if file is None or not file.is_file():
-        return ""
-    with file.open("rb") as printed:
-        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LAST_BYTES))
-        text = printed.read(_LAST_BYTES).decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
-
-
 def _environment(job: Job) -> Mapping[str, str]:
     """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
     default = job.default_threads or cores()
-    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.options.get("n_threads") or default))
+    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.n_threads or default))
     fixed[THREADS_VARIABLE] = str(default)
     own = worker_part.environment() if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

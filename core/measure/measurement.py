@@ -6,18 +6,16 @@ Nothing is sent inside a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-from ..contract.generation import Request, Step
+from ..contract.generation import Generated, Request, Step
 from ..errors import BackendError, ModelError, SampleError
+from ..records.step_figures import FIGURES
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
 from .rows import Row, answer_of, finish_of, tokens_of
 from .session import Prompt, Session
-
-_OF_THE_ROW = {"row", "text", "text_tokens", "finish", "failure", "figures"}
-_STEP_FIELDS = [one.name for one in fields(Step) if one.name not in {"token_ids", "positions", "trace", *_OF_THE_ROW}]
 
 
 def measure_all(session: Session) -> None:
@@ -33,7 +31,7 @@ def measure_all(session: Session) -> None:
         check_room(prompt.pairs, session.facts.context_length, prompt.job.sample_id)
     index = 0
     failures: list[str] = []
-    for number, batch in enumerate(_batches(prompts, session.job.batch_size)):
+    for number, batch in enumerate(_batches(prompts, session.workload.batch_size)):
         if batch[0].pairs:
             for row, prompt in enumerate(batch):
                 failures += _measure_choices(session, prompt, index + row)
@@ -63,7 +61,7 @@ def about(session: Session, prompt: Prompt, index: int, batch: int) -> dict[str,
     """
     identity = {"index": index, "sample_id": prompt.job.sample_id, "is_warmup": prompt.job.is_warmup}
     limit = session.limit(prompt)
-    own_limit = {} if prompt.pairs or limit == session.job.max_new_tokens else {"token_limit": limit}
+    own_limit = {} if prompt.pairs or limit == session.workload.token_limit else {"token_limit": limit}
     return {**identity, "prompt": prompt.text, "batch": batch, **own_limit}
 
 
@@ -89,7 +87,7 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
     facts = [about(session, prompt, first + row, number) for row, prompt in enumerate(prompts)]
     session.wire.wait_until_read()
     try:
-        batch = session.generate(requests, session.job.stop)
+        batch = session.generate(requests, session.workload.stop)
     except SampleError as error:
         for one, request in zip(facts, requests, strict=True):
             send_failed(session, one, request, str(error))
@@ -101,7 +99,21 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
             send_row(session, {**one, **times, "engine": engine}, request, row)
         else:
             send_failed(session, {**one, **times}, request, row.failure)
+    session.send_classic_log(list(generated(requests, batch.rows, first)))
     return [row.failure for row in batch.rows if row.failure is not None]
+
+
+def generated(requests: Sequence[Request], rows: Sequence[Row], first: int) -> Iterator[Generated]:
+    """Yield what each request came to, but for those that failed.
+
+    Args:
+        requests: what was asked.
+        rows: what was answered, by times since the start.
+        first: how many requests came before them in this process.
+    """
+    for number, (request, row) in enumerate(zip(requests, rows, strict=True), first + 1):
+        if row.failure is None and row.steps:
+            yield Generated(number, request, [step for _, step in row.steps], row.steps[-1][0] / 1e9)
 
 
 def _prompt_of(request: Request) -> dict[str, Any]:
@@ -150,7 +162,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
 
 def _extras(step: Step) -> dict[str, Any]:
     """Return what a backend set of a step besides its tokens."""
-    extras = {name: value for name in _STEP_FIELDS if (value := getattr(step, name)) is not None}
+    extras = {name: value for name in FIGURES if (value := getattr(step, name)) is not None}
     if step.positions is not None:
         extras["positions"] = list(step.positions)
     if step.trace is not None:
@@ -162,7 +174,8 @@ def score_all(session: Session) -> None:
     """Score the last id of every continuation: its log-probability and the likeliest ids at its place."""
     for index, continuation in enumerate(session.job.continuations):
         _, prompt_ids = session.encode(continuation.prompt)
-        scores = session.backend.score([*prompt_ids, *continuation.output_ids], session.job.top_k)
+        *before, last = continuation.output_ids
+        (scores,) = session.backend.score_continuations([*prompt_ids, *before], [[last]], session.job.top_k)
         content = {"index": index, "logprob": float(scores.logprobs[-1])}
         session.wire.send("score", content | {"top_logprobs": [float(value) for value in scores.top_logprobs[-1]]})
 
@@ -182,13 +195,14 @@ def evaluate_all(session: Session) -> None:
         ids, start = session.encode_continued(continuation)
         if held is not None and len(ids) > held:
             raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
-        scores = session.backend.score(ids, top_k if continuation.text is None else 0)
+        wanted = top_k if continuation.text is None else 0
+        (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
         content = {
             "index": index,
             "vocabulary_size": size,
-            "logprobs": [float(value) for value in scores.logprobs[start:]],
-            "is_greedy": [bool(value) for value in scores.is_greedy[start:]],
-            "top_ids": [[int(token) for token in row] for row in scores.top_ids[start:]],
-            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs[start:]],
+            "logprobs": [float(value) for value in scores.logprobs],
+            "is_greedy": [bool(value) for value in scores.is_greedy],
+            "top_ids": [[int(token) for token in row] for row in scores.top_ids],
+            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs],
         }
         session.wire.send("evaluation", content)

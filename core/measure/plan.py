@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..host.registry import Registry
 from ..host.validation import describe
 from ..records.workload import OneOrMore, PlanModel, Workload
+from .streams.trace_file import digest_of_trace
 
 _EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -50,6 +51,7 @@ class Plan(PlanModel):
     timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")
     memory_limit_bytes: int | None = Field(None, ge=2**20, description="address-space limit of each worker")
     anonymise: bool = Field(False, description="record hashes instead of host and user names")
+    launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")
@@ -87,6 +89,18 @@ def build(content: Mapping[str, Any], source: str) -> Plan:
         raise UsageError(describe(error, source, Plan)) from error
 
 
+def with_trace_hash(plan: Plan) -> Plan:
+    """Return the plan with the hash of its trace's content, by which its cells are known.
+
+    Raises:
+        UsageError: the trace cannot be read.
+    """
+    if plan.workload.trace is None:
+        return plan
+    known = {"trace_hash": digest_of_trace(Path(plan.workload.trace))}
+    return plan.model_copy(update={"workload": plan.workload.model_copy(update=known)})
+
+
 def with_task_settings(plan: Plan, registry: Registry) -> Plan:
     """Return the plan with its task's stop strings and token limit in place of those that nobody set.
 
@@ -112,3 +126,11 @@ def with_task_settings(plan: Plan, registry: Registry) -> Plan:
     if "max_new_tokens" not in given and task.max_new_tokens is not None:
         own["max_new_tokens"] = task.max_new_tokens
     return plan.model_copy(update={"workload": plan.workload.model_copy(update=own)})
+
+
+def scores_choices(plan: Plan, registry: Registry) -> bool:
+    """Whether the plan's task gives choices to score instead of prompts to continue."""
+    if plan.workload.task is None:
+        return False
+    first = next(registry.task(plan.workload.task).samples(1, plan.seed), None)
+    return first is not None and bool(first.choices)

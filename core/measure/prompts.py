@@ -15,6 +15,8 @@ from .cells import Cell
 from .chats import Chats, render_chats
 from .job import PromptJob
 from .plan import Plan
+from .streams.arrivals import with_due_times
+from .streams.random_requests import random_prompts
 
 _WARMUP_SEED_OFFSET = 1_000_003  # far from any seed that a user counts up by hand
 
@@ -28,12 +30,14 @@ class Prompts:
         task: scores the answers; None for fixed-length workloads.
         samples: the task's problems by id.
         chats: the prompts of each cell where they are chats, which every model writes in its own way.
+        seed: chooses when requests come, where they come at random times.
     """
 
     jobs: tuple[PromptJob, ...]
     task: Task | None = None
     samples: dict[str, TaskSample] = field(default_factory=dict)
     chats: Chats = field(default_factory=dict)
+    seed: int = 0
 
     @classmethod
     def of(cls, plan: Plan, registry: Registry, cells: Iterable[Cell] = ()) -> Prompts:
@@ -48,8 +52,8 @@ class Prompts:
             UsageError: the plan names neither a task nor a prompt length, or the task has no problems.
             ModelError: a model's chat template is missing or cannot be rendered.
         """
-        if plan.workload.is_fixed_length:
-            return cls(tuple(_random_prompts(plan)))
+        if plan.workload.is_random:
+            return cls(tuple(random_prompts(plan.workload, plan.seed)), seed=plan.seed)
         if plan.workload.task is None:
             raise UsageError("no workload: give --task NAME, or --prompt-tokens N for prompts of a fixed length")
         task = registry.task(plan.workload.task)
@@ -60,13 +64,13 @@ class Prompts:
             raise UsageError(f"task {task.name!r} scores choices: every attempt at a problem would be the same")
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
-        jobs += [_job(sample, is_warmup=False) for sample in measured for _ in range(plan.workload.attempts)]
+        jobs += _in_order([sample for sample in measured for _ in range(plan.workload.attempts)])
         chats = render_chats(plan.workload, jobs, cells) if plan.workload.chat else {}
-        return cls(tuple(jobs), task, {sample.id: sample for sample in measured}, chats)
+        return cls(tuple(jobs), task, {sample.id: sample for sample in measured}, chats, plan.seed)
 
     def jobs_of(self, cell: Cell) -> tuple[PromptJob, ...]:
         """Return the prompts as a cell's worker gets them."""
-        return self.chats.get(cell.id, self.jobs)
+        return with_due_times(self.chats.get(cell.id, self.jobs), cell.workload, self.seed)
 
     @property
     def task_version(self) -> str | None:
@@ -152,17 +156,15 @@ def _job(sample: TaskSample, *, is_warmup: bool) -> PromptJob:
         messages=sample.messages,
         choices=sample.choices,
         contexts=sample.contexts,
+        answer_like=sample.answer_like,
     )
 
 
-def _random_prompts(plan: Plan) -> Iterator[PromptJob]:
-    workload = plan.workload
-    length = (workload.prompt_tokens or 0) + workload.depth
-    for kind, count in (("warmup", workload.warmup), ("measured", workload.samples)):
-        for index in range(count):
-            yield PromptJob(
-                sample_id=f"random:{kind}:{length}:{plan.seed}:{index}",
-                is_warmup=kind == "warmup",
-                random_tokens=length,
-                random_seed=f"{plan.seed}:{kind}:{index}",
-            )
+def _in_order(samples: Sequence[TaskSample]) -> Iterator[PromptJob]:
+    """Yield measured prompts; one that follows another names it by its index, each attempt its own."""
+    last: dict[str, deque[int]] = {}
+    for index, sample in enumerate(samples):
+        last.setdefault(sample.id, deque()).append(index)
+        before = last.get(sample.after or "", ())
+        job = _job(sample, is_warmup=False)
+        yield job.model_copy(update={"after": before[min(len(last[sample.id]), len(before)) - 1]}) if before else job

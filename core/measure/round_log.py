@@ -11,15 +11,18 @@ from typing import Any
 from pydantic import JsonValue
 
 from ..contract.backend import Backend
+from ..contract.launcher import Launcher, Line, Outcome
 from ..contract.task import Likelihood
 from ..foreign_text import path_part
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..isolation.processes.messages import Line, Server, Text, message
+from ..isolation.processes.messages import Server, Text, message
 from ..isolation.remote_backend import RemoteBackend
+from ..records.engine_counters import EngineCounters
 from ..records.log_content import LineError, LogContent
 from ..records.raw_log import SUFFIX, RawLogWriter
-from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample, Sampling, ServerSession
+from ..records.schema import SCHEMA_VERSION, Environment, Record, Run, Sample
+from ..records.server_session import ServerSession
 from .cells import Cell
 from .machine.environment import as_it_is_now
 from .plan import Plan
@@ -27,9 +30,6 @@ from .progress import Progress
 from .prompts import Prompts
 
 _OF_WORKER = ("load", "sample", "step")
-_OF_WORKLOAD = {
-    *("task", "attempts", "warmup", "batch_size", "depth", "ignore_eos", "chat", "system", "stop", "allow_clipped"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Round:
         order: how many rounds came before it in this run.
         cell_index: place of the cell in the plan.
         prepare_s: seconds that preparing the model took; None where it was prepared before, or not at all.
+        launcher: runs the worker.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class Round:
     order: int
     cell_index: int
     prepare_s: float | None
+    launcher: type[Launcher]
 
     def path(self, output: Path, environment: Environment, seed: int) -> Path:
         """Return its log's place in the output folder."""
@@ -69,12 +71,17 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         plan: its experiment.
         prompts: what it is asked.
         registry: says what provides backend and task.
-        environment: of the machine; what changes from round to round is looked at again.
+        environment: of the machine; what changes from round to round is looked at again, where that is this one.
     """
-    cell, workload = now.cell, plan.workload
+    cell, workload = now.cell, now.cell.workload
+    settings = workload.recorded()
     provider = registry.provider("decodebench_backends", cell.backend.name)
-    machine = environment.model_copy(update=_as_it_is_now(cell.backend))
+    machine, version = environment, None
+    if now.launcher.is_here:
+        machine = environment.model_copy(update=_as_it_is_now(cell.backend))
+        version = availability(cell.backend).version
     return {
+        **{name: value for name, value in settings.items() if name in Run.model_fields},
         "schema": SCHEMA_VERSION,
         "run_id": now.run_id,
         "experiment": now.experiment,
@@ -84,7 +91,7 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "cell_index": now.cell_index,
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "backend": cell.backend.name,
-        "backend_version": availability(cell.backend).version,
+        "backend_version": version,
         "plugin": provider.origin,
         "plugin_revision": provider.revision,
         "kind": cell.backend.kind,
@@ -100,17 +107,13 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "seed": plan.seed,
         "samples": workload.measured,
         "max_new_tokens": workload.token_limit,
-        **workload.model_dump(mode="json", include=_OF_WORKLOAD),
-        "sampling": sampling_of(plan).model_dump(mode="json"),
+        "sampling": workload.sampling(plan.seed).model_dump(mode="json"),
+        "workload": settings,
         "first_step_is_prefill": cell.backend.first_step_is_prefill,
+        "launcher": now.launcher.name,
         "environment": machine.model_dump(mode="json"),
         "prepare_s": now.prepare_s,
     }
-
-
-def sampling_of(plan: Plan) -> Sampling:
-    """Return how a plan's tokens are drawn."""
-    return Sampling(**plan.workload.model_dump(include={"temperature", "top_p", "top_k"}), seed=plan.seed)
 
 
 def _task_plugin(prompts: Prompts, registry: Registry) -> Mapping[str, JsonValue]:
@@ -202,14 +205,23 @@ class Listener:
             raise LineError(f"sample {sample.index} with neither a text nor choices")
         else:
             self.answers.append((sample.index, sample.sample_id or "", sample.text))
-        peak = sample.engine.get("peak_device_bytes")
+        try:
+            peak = EngineCounters.of(sample.engine).peak_device_bytes
+        except ValueError as error:
+            raise LineError(f"{error} in sample {sample.index}") from error
         if peak is not None:
-            if not 0 <= peak < 2**63:
-                raise LineError(f"a counter peak_device_bytes of {peak:g} in sample {sample.index}")
-            self.device_peak_bytes = max(int(peak), self.device_peak_bytes or 0)
+            self.device_peak_bytes = max(peak, self.device_peak_bytes or 0)
         self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 
 def beside(log: Path, suffix: str) -> Path:
     """Return the file of another kind that belongs to a raw log."""
     return log.with_name(log.name.removesuffix(SUFFIX) + suffix)
+
+
+def peak_of(cell: Cell, outcome: Outcome, listener: Listener) -> int | None:
+    """Return the largest resident set of a round's engine: its process, or its server's; None where it is elsewhere."""
+    if cell.backend.residence == "in-process":
+        return outcome.peak_rss_bytes
+    found = [session.peak_rss_bytes for session in listener.sessions if session.peak_rss_bytes is not None]
+    return sum(found) if found else None

@@ -104,6 +104,20 @@ def retokenise(row: Row, codec: Codec) -> None:
     row.is_retokenised = True
 
 
+def absorb_end(row: Row) -> None:
+    """Let the step before the last one end the row, where the last commits nothing and only says how the row ended.
+
+    A server sends its figures after the last token: the time until then is no time of tokens.
+    """
+    if len(row.steps) < 2:
+        return
+    last, before = row.steps[-1][1], row.steps[-2][1]
+    if last.finish is None or last.token_ids or last.text or last.positions is not None:
+        return
+    row.steps.pop()
+    before.finish, before.figures = last.finish, {**(before.figures or {}), **(last.figures or {})} or None
+
+
 def answer_of(request: Request, row: Row, decode: Decode) -> str:
     """Return the text of a measured row, without its stop token or stop string."""
     if row.text is not None:

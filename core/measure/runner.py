@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import JsonValue
 
 from ... import defaults
 from ..cache import ModelCache, sweep
+from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
 from ..errors import BackendError, DecodebenchError
 from ..foreign_text import path_part
@@ -29,17 +31,17 @@ from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads, workload_identity
 from .folder import finish_parts, finished_rounds, latest_name, locked, next_name, stored_threads, writable
 from .job import ContinuationJob, Job
-from .launcher import Outcome, request, run_worker
+from .launcher import launch_of, launcher_of, request
 from .machine.condition import look
 from .machine.cpu_load import CpuWatch
-from .machine.device_monitor import DeviceMonitor
+from .machine.device_monitor import ELSEWHERE, DeviceMonitor
 from .machine.environment import capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head, sampling_of
+from .round_log import Listener, Round, RoundLog, beside, head, peak_of
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -96,6 +98,9 @@ class Runner:
         cache: prepared models.
         output: the output folder.
         progress: told what happens; shows it.
+
+    Raises:
+        UsageError: the plan's launcher is unknown, or cannot be used here.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Runner:
         self.plan, self.matrix, self.registry = plan, matrix, registry
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
+        self.launcher: Launcher = launcher_of(plan.launcher, registry)()
         self._prepared: dict[str, _Prepared] = {}
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
@@ -134,7 +140,7 @@ class Runner:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                    self._rounds(report, complete, len(wanted) - report.kept, budget)
+                    self._rounds(report, complete, budget)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
@@ -143,6 +149,12 @@ class Runner:
 
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
         """Look at the machine before anything is measured, and decide how many threads engines get."""
+        if not self.launcher.is_here:
+            self._environment = self.launcher.environment()
+            stored = stored_threads(self.output, experiment, self._environment.hostname)
+            self._threads = stored or self._environment.cores_used
+            self._environment = self._environment.model_copy(update={"default_threads": self._threads})
+            return
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
         machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
@@ -154,14 +166,12 @@ class Runner:
             counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
             self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
-    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], missing: int, budget: Budget) -> None:
+    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget) -> None:
         for cell in self.matrix.cells:
             if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
                 self.prepared(cell)
-        certain = sum(
-            (cell.id, index) not in complete for cell in self.matrix.cells for index in range(budget.min_rounds)
-        )
-        self.progress.begin(missing, report.kept, budget.seconds, certain)
+        certain = self._missing(complete, min(budget.min_rounds, self.plan.rounds))
+        self.progress.begin(self._missing(complete, self.plan.rounds), report.kept, budget.seconds, certain)
         start, longest = time.monotonic(), 0.0
         for index in range(self.plan.rounds):
             began = time.monotonic()
@@ -174,15 +184,22 @@ class Runner:
                     self._one(report, cell, index)
             longest = max(longest, time.monotonic() - began)
 
+    def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
+        """Count the rounds of each cell, by its label, that are not there among the first ``rounds``."""
+        return {
+            self.matrix.labels[cell.id]: sum((cell.id, index) not in complete for index in range(rounds))
+            for cell in self.matrix.cells
+        }
+
     def _one(self, report: RunReport, cell: Cell, index: int) -> None:
         label = self.matrix.labels[cell.id]
-        self.progress.round_begins(label, index)
-        outcome = self._round(report.experiment, cell, index)
+        self.progress.round_begins(label, index, len(self.prompts.jobs_of(cell)), self.plan.timeout_s)
+        outcome, engine_text = self._round(report.experiment, cell, index)
         if outcome.status == "ok":
             report.done += 1
         else:
             report.failed.append((label, index, outcome.status, outcome.reason or ""))
-        self.progress.round_ends(outcome.status, outcome.reason)
+        self.progress.round_ends(outcome.status, outcome.reason, engine_text)
 
     def prepared(self, cell: Cell) -> _Prepared:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
@@ -193,11 +210,11 @@ class Runner:
 
     def _prepare(self, cell: Cell) -> _Prepared:
         available = availability(cell.backend)
-        if not available.available:
+        if self.launcher.is_here and not available.available:
             return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
         self.progress.preparing(self.matrix.labels[cell.id])
         try:
-            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s)
+            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s, self.launcher.run)
         except BackendError as error:
             return _Prepared(None, None, f"cannot prepare the model: {error}")
         finally:
@@ -206,21 +223,25 @@ class Runner:
             self.progress.say(notice)
         return _Prepared(answer.model.unpack(), answer.prepare_s)
 
-    def _round(self, experiment: str, cell: Cell, index: int) -> Outcome:
+    def _round(self, experiment: str, cell: Cell, index: int) -> tuple[Outcome, Path]:
+        """Execute a round; return how it ended, and where what its engine printed is kept."""
         prepared = self.prepared(cell)
         assert self._environment is not None
         place = self.matrix.cells.index(cell)
-        now = Round(str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds)
+        now = Round(
+            str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds, type(self.launcher)
+        )
         log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
         with log:
             log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
             watch = CpuWatch()
             listener = Listener(log, self.progress)
-            with DeviceMonitor(cell.device) as monitor:
+            with DeviceMonitor(cell.device if self.launcher.is_here else ELSEWHERE) as monitor:
                 outcome, wall_s = self._execute(log, listener, cell, prepared)
-            end = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), "other_cpus": watch.other_cpus()}
-            end |= monitor.figures()
+            end: dict[str, JsonValue] = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
+            end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), **monitor.figures()}
+            if self.launcher.is_here:
+                end["other_cpus"] = watch.other_cpus()
             if listener.sessions:
                 end["sessions"] = [session.model_dump(mode="json") for session in listener.sessions]
             if listener.device_peak_bytes is not None:  # the engine's own count leaves other processes out
@@ -234,7 +255,7 @@ class Runner:
             log.close()
         if outcome.status == "interrupted":
             raise KeyboardInterrupt
-        return outcome
+        return outcome, beside(log.path, ".engine.txt")
 
     def _execute(self, log: RoundLog, listener: Listener, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float]:
         start = time.monotonic()
@@ -246,7 +267,7 @@ class Runner:
         job = self._job(cell, "measure", prepared.model)
         engine_text = beside(log.path, ".engine.txt")
         try:
-            outcome = run_worker(job, engine_text=engine_text, timeout_s=self.plan.timeout_s, on_line=listener.take)
+            outcome = self.run_job(job, listener.take, engine_text)
         except KeyboardInterrupt:
             outcome = Outcome("interrupted", "interrupted by the user")
         wall_s = time.monotonic() - start
@@ -276,11 +297,12 @@ class Runner:
         needed = int(weights * defaults.MEMORY_HEADROOM)
         memory = psutil.virtual_memory().available
         limit = self.plan.memory_limit_bytes
-        if cell.device == "cpu" and cell.backend.residence != "remote" and needed > min(memory, limit or memory):
+        is_here = self.launcher.is_here and cell.backend.residence != "remote"
+        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
             return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = self.plan.workload
+        workload = cell.workload
         log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(self.output).free
         if log_bytes > free:
@@ -290,8 +312,11 @@ class Runner:
             )
         return None
 
+    def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
+        """Run a job in a worker of its own, see ``Launcher.run``."""
+        return self.launcher.run(launch_of(job, self.plan.timeout_s, engine_text), on_line)
+
     def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        workload = self.plan.workload
         return Job(
             action=action,
             **job_fields(cell, self.registry),
@@ -301,13 +326,8 @@ class Runner:
             memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
             default_threads=self._threads,
             prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            max_new_tokens=workload.token_limit,
-            batch_size=workload.batch_size,
-            ignore_eos=workload.ignore_eos,
-            chat=workload.chat,
-            allow_clipped=workload.allow_clipped,
-            stop=workload.stop,
-            sampling=sampling_of(self.plan),
+            workload=cell.workload,
+            seed=self.plan.seed,
         )
 
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
@@ -321,14 +341,6 @@ def default_name(plan: Plan, registry: Registry) -> str:
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
     identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
-
-
-def peak_of(cell: Cell, outcome: Outcome, listener: Listener) -> int | None:
-    """Return the largest resident set of a round's engine: its process, or its server's; None where it is elsewhere."""
-    if cell.backend.residence == "in-process":
-        return outcome.peak_rss_bytes
-    found = [session.peak_rss_bytes for session in listener.sessions if session.peak_rss_bytes is not None]
-    return sum(found) if found else None
 
 
 def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:

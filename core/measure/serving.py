@@ -16,7 +16,7 @@ from typing import Any
 from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
 from ..records.serving import ServeRequest
-from .choices import Pair, encode_pair
+from .choices import Pair, encode_pair, score_pairs
 from .rows import answer_of
 from .session import Session
 
@@ -42,8 +42,9 @@ def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:
         case "score":
             pairs = zip(asked.prompts, asked.continuations, strict=True)
             encoded = [encode_pair(session.codec, *pair, is_rendered=asked.is_rendered) for pair in pairs]
-            values = [_likelihood([_scored(session, pair)]) for pair in encoded]
-            return values, sum(len(pair) > _context(session) for pair in encoded)
+            held = _context(session)
+            scores = score_pairs(session.backend, [_clipped(pair, held) for pair in encoded])
+            return [_likelihood([one]) for one in scores], sum(len(pair) > held for pair in encoded)
         case "rolling":
             return [_rolling(session, text) for text in asked.prompts], 0
         case "generate":
@@ -57,12 +58,12 @@ def _context(session: Session) -> int:
     return held
 
 
-def _scored(session: Session, pair: Pair) -> Scores:
-    """Score a pair, as much of its prompt as the context holds."""
-    held, length = _context(session), len(pair.continuation_ids)
+def _clipped(pair: Pair, held: int) -> Pair:
+    """Return a pair with as much of its prompt as the context holds."""
+    length = len(pair.continuation_ids)
     if length >= held:
         raise ModelError(f"a continuation of {length} tokens; the model's context holds {held}")
-    return session.backend.score_continuation(pair.prompt_ids[length - held :], pair.continuation_ids)
+    return Pair(pair.prompt_ids[length - held :], pair.continuation_ids)
 
 
 def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
@@ -74,9 +75,9 @@ def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
 
 def _rolling(session: Session, text: str) -> float:
     """Score a whole text, the first token given the begin token; a longer one than the context in windows."""
-    codec, score = session.codec, session.backend.score_continuation
+    codec = session.codec
     windows = rolling_windows(codec.encode_behind(text), codec.begin_id(), _context(session))
-    return _likelihood([score(pair.prompt_ids, pair.continuation_ids) for pair in windows])[0]
+    return _likelihood(score_pairs(session.backend, list(windows)))[0]
 
 
 def rolling_windows(tokens: Sequence[int], begin_id: int, size: int) -> Iterator[Pair]:

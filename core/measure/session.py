@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..contract.backend import Backend
-from ..contract.generation import Request
+from ..contract.generation import Generated, Request
 from ..contract.model import ModelFacts
-from ..errors import ModelError
+from ..errors import ModelError, PluginError
+from ..records.engine_counters import EngineCounters
 from ..records.schema import Sampling
+from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_choices, encode_pair
 from .job import ContinuationJob, Job, PromptJob
@@ -28,12 +30,14 @@ class Prompt:
         text: of the prompt; None for random ids.
         ids: of the prompt.
         pairs: the prompt with each of its choices, where they are scored instead.
+        limit: tokens that were asked for.
     """
 
     job: PromptJob
     text: str | None
     ids: Sequence[int]
     pairs: Sequence[Pair] = ()
+    limit: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Session:
     codec: Codec
     started_ns: int
 
+    @property
+    def workload(self) -> Workload:
+        """What the cell has to do."""
+        return self.job.workload
+
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """The ids that end a generation."""
@@ -64,8 +73,15 @@ class Session:
     def prompt(self, job: PromptJob) -> Prompt:
         """Encode a prompt, and its choices where it has some."""
         text, ids = self.encode(job)
-        pairs = encode_choices(job, text or "", self.codec, is_rendered=self.job.chat) if job.choices else ()
-        return Prompt(job, text, ids, pairs)
+        pairs = encode_choices(job, text or "", self.codec, is_rendered=self.workload.chat) if job.choices else ()
+        return Prompt(job, text, ids, pairs, self._asked(job))
+
+    def _asked(self, job: PromptJob) -> int:
+        """Return the token limit of a prompt: its own, else the workload's, or the length of a text that is shorter."""
+        limit = job.max_new_tokens or self.workload.token_limit
+        if job.answer_like is None:
+            return limit
+        return min(limit, max(1, len(self.codec.encode_behind(job.answer_like))))
 
     def encode(self, prompt: PromptJob) -> tuple[str | None, list[int]]:
         """Return a prompt's text, None for random ids, and its ids."""
@@ -78,7 +94,7 @@ class Session:
                 )
             limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]
-        encode = self.codec.encode_behind if self.job.chat else self.codec.encode
+        encode = self.codec.encode_behind if self.workload.chat else self.codec.encode
         return prompt.text, encode(prompt.text or "")
 
     def encode_continued(self, continuation: ContinuationJob) -> tuple[list[int], int]:
@@ -86,7 +102,7 @@ class Session:
         text, prompt_ids = self.encode(continuation.prompt)
         if continuation.text is None:
             return [*prompt_ids, *continuation.output_ids], len(prompt_ids)
-        pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.job.chat)
+        pair = encode_pair(self.codec, text or "", continuation.text, is_rendered=self.workload.chat)
         return [*pair.prompt_ids, *pair.continuation_ids], len(pair.prompt_ids)
 
     def check_room(self, prompts: Sequence[Prompt]) -> None:
@@ -102,28 +118,24 @@ class Session:
                 raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
         if held is None:
             return
-        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < self._asked(prompt)]
-        if clipped and not self.job.allow_clipped:
-            longest = max(clipped, key=lambda prompt: len(prompt.ids) + self._asked(prompt))
-            asked = self._asked(longest)
+        clipped = [prompt for prompt in prompts if held - len(prompt.ids) < prompt.limit]
+        if clipped and not self.workload.allow_clipped:
+            longest = max(clipped, key=lambda prompt: len(prompt.ids) + prompt.limit)
             raise ModelError(
-                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {asked} of output are more than the "
-                f"context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for at most "
-                f"{held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
+                f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {longest.limit} of output are more "
+                f"than the context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for "
+                f"at most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
             )
 
-    def _asked(self, prompt: Prompt) -> int:
-        return prompt.job.max_new_tokens or self.job.max_new_tokens
-
     def limit(self, prompt: Prompt) -> int:
-        """Return the token limit of a prompt's output: its own or the job's, no more than the context has room for."""
+        """Return the token limit of a prompt's output: what was asked for, no more than the context has room for."""
         held = self.facts.context_length
-        return self._asked(prompt) if held is None else min(self._asked(prompt), held - len(prompt.ids))
+        return prompt.limit if held is None else min(prompt.limit, held - len(prompt.ids))
 
     def request(self, prompt: Prompt, index: int) -> Request:
         """Return the request that a sample of the job makes."""
-        made = self.sampled(prompt.ids, self.limit(prompt), self.job.sampling, index)
-        return replace(made, ignore_eos=self.job.ignore_eos)
+        made = self.sampled(prompt.ids, self.limit(prompt), self.workload.sampling(self.job.seed), index)
+        return replace(made, ignore_eos=self.workload.ignore_eos)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
         """Return a request with a seed of its own, by its index in the round."""
@@ -137,8 +149,20 @@ class Session:
         return measure(self.backend, requests, codec=self.codec)
 
     def engine_figures(self) -> dict[str, float]:
-        """Return the engine's counters of the last batch, and send what its own tools would have logged of it."""
-        counters = dict(self.backend.counters())
-        if text := self.backend.classic_log():
+        """Return the engine's counters of the last batch as they are stored.
+
+        Raises:
+            PluginError: the backend broke its contract.
+        """
+        counters = self.backend.counters()
+        if not isinstance(counters, EngineCounters):
+            raise PluginError(
+                f"backend {self.backend.name!r} broke its contract: counters() returned {type(counters).__name__}, "
+                "not EngineCounters"
+            )
+        return counters.figures()
+
+    def send_classic_log(self, batch: Sequence[Generated]) -> None:
+        """Send what the engine's own tools would have logged of a batch."""
+        if batch and (text := self.backend.classic_log(batch)):
             self.wire.send("text", {"text": text})
-        return counters

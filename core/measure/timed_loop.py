@@ -12,7 +12,7 @@ from ..contract.backend import Backend
 from ..contract.generation import Request, Step
 from ..errors import PluginError
 from ..sdk.tokenizer import Codec
-from .rows import Decode, Row, cut_at_stop, fault_of, retokenise, step_faults
+from .rows import Decode, Row, absorb_end, cut_at_stop, fault_of, retokenise, step_faults
 
 Clock = Callable[[], int]
 
@@ -131,6 +131,7 @@ def settle_row(backend: Backend, request: Request, row: Row, codec: Codec | None
     """
     if row.failure is not None:
         return
+    absorb_end(row)
     if codec is not None and row.is_text:
         retokenise(row, codec)
     if fault := fault_of(request, row):

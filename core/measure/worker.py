@@ -26,6 +26,7 @@ from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..host.validation import validate_options
+from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
 from .bringing_up import Engine, bring_up, host
 from .job import Job
@@ -94,7 +95,7 @@ def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import
     """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
     try:
-        engine = bring_up(job, backend, options, _STARTED_NS)
+        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.send("load", {"import_s": import_s, **_told(job, session, engine)})
@@ -111,6 +112,7 @@ def _told(job: Job, session: Session, engine: Engine) -> dict[str, Any]:
     facts = session.facts
     return {
         "load_s": engine.load_s,
+        "warmup_s": engine.warmup_s,
         "sessions": [] if engine.session is None else [engine.session.model_dump(mode="json")],
         "parameters": facts.parameters,
         "weight_bytes": facts.weight_bytes,
@@ -118,7 +120,7 @@ def _told(job: Job, session: Session, engine: Engine) -> dict[str, Any]:
         "kv_bytes_per_token": facts.kv_bytes_per_token,
         "context_length": facts.context_length or None,
         "stop_token_ids": list(session.stop_ids),
-        "settings": dict(facts.settings),
+        "settings": {**({} if facts.n_threads is None else {THREADS: str(facts.n_threads)}), **facts.settings},
         "notes": list(job.prepared.notes),
         "bits_per_weight": job.prepared.bits_per_weight or _bits_per_weight(facts),
     }
@@ -130,7 +132,8 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
 
 
 def _measure(session: Session) -> None:
-    measure = measure_streams if session.job.is_stream else measure_all
+    has_choices = any(prompt.choices for prompt in session.job.prompts)
+    measure = measure_streams if session.workload.is_stream and not has_choices else measure_all
     measure(session)
 
 

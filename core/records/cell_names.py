@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from .schema import Run
+from .workload import Workload
+
 DIMENSIONS = ("backend", "model", "quantisation", "device")
 TEMPLATE = "template."
 """Before the name of an argument of the chat template, which is recorded beside a backend's options."""
@@ -18,10 +21,10 @@ Varying = Mapping[str, Collection[str]]
 """Names of options, by backend."""
 
 FURTHER = (
-    "size", "backend_version", "task", "task_version", "max_new_tokens", "depth", "batch_size", "ignore_eos", "chat",
-    "system", "allow_clipped", "attempts", "seed", "samples", "warmup", "bits_per_weight", "weight_bytes", "parameters",
-    "source_format",
-)  # fmt: skip
+    *("size", "backend_version", "task", "task_version"),
+    *(name for name in Workload.settings() if name in Run.model_fields and name not in (*DIMENSIONS, "task")),
+    *("seed", "bits_per_weight", "weight_bytes", "parameters", "source_format"),
+)
 """Columns of ``runs`` that tell cells apart where their dimensions and options do not."""
 
 OF_MACHINE = ("gpu", "cpu_model", "gpu_driver", "git_commit")
@@ -88,6 +91,7 @@ def _object(value: Any) -> dict[str, JsonValue]:  # noqa: ANN401 - a JSON column
 def _further(run: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, Any] = {name: run.get(name) for name in FURTHER}
     found |= {name: value for name, value in _object(run.get("sampling")).items() if name != "seed"}
+    found |= {name: value for name, value in _object(run.get("workload")).items() if name not in Run.model_fields}
     machine = _object(run.get("environment"))
     found |= {name: machine.get(name, run.get(name)) for name in OF_MACHINE}
     if isinstance(found["gpu"], list | tuple):

@@ -7,6 +7,7 @@ figure of a sample is their quotient; the figure of a round is the quotient of t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ _SCALES = {
     "bytes": _BYTES,
     "bytes/s": tuple((scale, f"{name}/s") for scale, name in _BYTES),
     "tokens/s": ((1.0, "tok/s"),),
+    "requests/s": ((1.0, "req/s"),),
     "J": ((1.0, "J"),),
 }
 
@@ -83,10 +85,21 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def _tails(name: str, label: str, of_what: str) -> Iterator[Metric]:
+    """Yield median and 99th percentile of a time of requests; a round has one of each, the same in all its samples."""
+    for number, (short, text) in enumerate((("p50", "median"), ("p99", "99th percentile")), 1):
+        figure = f"CASE WHEN is_request THEN {name}_tail[{number}] END"
+        yield Metric(
+            f"{name}_{short}_s", "s", f"{label} ({short})", figure, "1", False,
+            f"{text}, {of_what}; interpolated between two ranks as numpy does",
+        )  # fmt: skip
+
+
 _TABLE = (
     Metric("ttft_s", "s", "Time to first token", "t_first_s + waited_s", "1", False,
         "start of the sample, or when its request was due, until the first step that committed a token; only where the "
-        "steps are known to begin with the prefill; a round's figure is the mean over samples"),
+        "steps are known to begin with the prefill; a round's figure is the mean over samples; AIPerf's ends at the "
+        "first chunk that holds text, vLLM's at the first chunk"),
     Metric("tpot_s", "s", "Time per output token", "decode_s", "nullif(decode_tokens, 0)", False,
         "first step until last step, divided by the tokens after the first step"),
     Metric("itl_s", "s", "Inter-token latency",
@@ -107,14 +120,42 @@ _TABLE = (
         "output tokens of all rows of a batch, divided by the batch's wall time; each batch counts once; requests "
         "that a load generator sent side by side are one batch; of totals, where a log has no samples",
         of_totals=("r.totals->>'output_tokens'", "r.totals->>'wall_s'")),
+    Metric("total_tokens_per_s", "tokens/s", "Speed with prompts",
+        "CASE WHEN is_request THEN prompt_tokens + batch_tokens::DOUBLE / batch_rows END", "batch_s / batch_rows", True,
+        "prompt and output tokens of all requests that were answered, divided by the time from when the first one was "
+        "due until the last step; vLLM's total token throughput"),
+    Metric("requests_per_s", "requests/s", "Request rate",
+        "CASE WHEN is_request THEN 1 END", "batch_s / batch_rows", True,
+        "requests that were answered, divided by the time from when the first one was due until the last step; vLLM's "
+        "and AIPerf's request throughput"),
+    Metric("goodput_requests_per_s", "requests/s", "Goodput",
+        "CASE WHEN is_request THEN is_good::INTEGER END", "batch_s / batch_rows", True,
+        "requests that kept every limit of the service level (--slo), divided by the same time; vLLM's and AIPerf's "
+        "goodput"),
+    Metric("good_share", "1", "Within service level",
+        "CASE WHEN is_request THEN is_good::INTEGER END", "batch_requests::DOUBLE / batch_rows", True,
+        "requests that kept every limit of the service level, divided by all requests, failed ones included"),
+    Metric("queue_s", "s", "Queueing", "queue_s", "1", False,
+        "from when a request was due until the engine began with it, or until it was sent where the engine is a server "
+        "that does not say; a round's figure is the mean over requests; it is part of ttft_s and e2e_s"),
+    *_tails("ttft", "Time to first token", "as ttft_s, of all requests of the round"),
+    Metric("tpot_mean_s", "s", "Time per token (mean of requests)",
+        "CASE WHEN is_request THEN request_tpot_s END", "1", False,
+        "mean over requests of (last token - first token) / (output tokens - 1): vLLM's TPOT, and what AIPerf calls "
+        "inter-token latency; tpot_s pools tokens instead, so that long answers count for more"),
+    *_tails("tpot", "Time per token", "as tpot_mean_s, of all requests of the round"),
+    *_tails("itl", "Inter-token latency",
+        "of all gaps between the steps of one request, over all requests of the round: vLLM's ITL, which is a gap "
+        "between chunks, however many tokens each has"),
+    *_tails("e2e", "End-to-end time", "as e2e_s, of all requests of the round"),
     Metric("prefill_tokens_per_s", "tokens/s", "Prefill speed",
         "CASE WHEN prefill_s > 0 THEN prompt_tokens END", "prefill_s", True,
         "prompt tokens, divided by the time to the first step; only where the backend declares that its first step "
         "is the prefill and one token, or the engine tells the time of the prompt alone"),
     Metric("scored_tokens_per_s", "tokens/s", "Scoring speed",
         "scored_tokens", "CASE WHEN scored_tokens IS NOT NULL THEN t_last_s END", True,
-        "tokens of all prompts with their choices, as the engine got them, divided by the time of scoring them; only "
-        "of problems whose choices are scored, where nothing is generated"),
+        "tokens of all prompts with their choices, a prompt once for each of its choices, divided by the time of "
+        "scoring them; only of problems whose choices are scored, where nothing is generated"),
     Metric("tau", "tokens/cycle", "Tokens per verify cycle (pooled)", "cycle_tokens", "cycles", True,
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
         "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "
@@ -140,18 +181,19 @@ _TABLE = (
     Metric("tokens_per_forward", "tokens/forward", "Tokens per forward", "forward_tokens", "decode_forwards", True,
         "tokens, divided by model evaluations, over the steps after the first that count their evaluations",
         of_totals=("r.totals->>'output_tokens'", "r.totals->>'forwards'")),
-    Metric("draft_share", "1", "Share of time drafting", "draft_s", "drafting_step_s", None,
+    Metric("draft_share", "1", "Share of time drafting", "decode_draft_s", "decode_draft_s_step_s", None,
         "the engine's drafting time, divided by step time, over the steps after the first that tell it"),
-    Metric("verify_share", "1", "Share of time verifying", "verify_s", "verifying_step_s", None,
+    Metric("verify_share", "1", "Share of time verifying", "decode_verify_s", "decode_verify_s_step_s", None,
         "the engine's verifying time, divided by step time, over the steps after the first that tell it"),
-    Metric("wire_share", "1", "Share of time on the wire", "wire_s", "wired_step_s", None,
+    Metric("wire_share", "1", "Share of time on the wire", "decode_wire_s", "decode_wire_s_step_s", None,
         "time that a remote verifier was waited for beyond its own verifying time, divided by step time, over the "
         "steps after the first that tell it"),
-    Metric("memory_throughput_bytes_per_s", "bytes/s", "Memory throughput", "bytes_read", "reading_step_s", True,
+    Metric("memory_throughput_bytes_per_s", "bytes/s", "Memory throughput",
+        "decode_bytes_read", "decode_bytes_read_step_s", True,
         "bytes that the engine says it read, divided by step time, over the steps after the first that tell it",
         "step"),
     Metric("param_throughput_bytes_per_s", "bytes/s", "Parameter throughput",
-        "weight_bytes * decode_forwards", "forward_s", True,
+        "weight_bytes * decode_forwards", "decode_forwards_step_s", True,
         "weight bytes x model evaluations, divided by step time, over the steps after the first that count them",
         "step"),
     Metric("bandwidth_utilisation", "1", "Bandwidth utilisation",

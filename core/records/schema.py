@@ -6,9 +6,13 @@ and never zero. A raw log line is one of these models with a ``type`` beside it 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat
+from pydantic import Field, JsonValue, PositiveFloat
+
+from .record import Record as Record
+from .server_session import ServerSession
+from .step_figures import StepFigures
 
 SCHEMA_VERSION = 2
 
@@ -18,10 +22,8 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
 
-class Record(BaseModel):
-    """Base of all records: immutable, closed, self-describing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+THREADS = "n_threads"
+"""Key of ``Run.settings`` for the CPU threads that the engine computed with."""
 
 
 class Sampling(Record):
@@ -42,6 +44,9 @@ class RecordedSampling(Record):
     seed: int | None = Field(None, ge=0, description="seed of the sampler; each sample adds its index")
 
 
+_NO_SAMPLING = RecordedSampling()
+
+
 class Environment(Record):
     """The machine and the software that a round ran on."""
 
@@ -57,7 +62,9 @@ class Environment(Record):
     gpu: tuple[str, ...] = Field((), description="GPU names")
     gpu_driver: str | None = Field(None, description="GPU driver version")
     python: str | None = Field(None, description="Python version")
-    packages: dict[str, str] = Field({}, description="versions of installed distributions that matter")
+    packages: dict[str, str] = Field(
+        default_factory=dict, description="versions of installed distributions that matter"
+    )
     git_commit: str | None = Field(None, description="commit of the working directory, when it is a git checkout")
     governor: str | None = Field(None, description="CPU frequency governor, where readable")
     load_average: float | None = Field(None, description="system load over one minute before the round")
@@ -69,11 +76,11 @@ class Environment(Record):
         None, ge=1, description="threads of every engine that was not told a number, the same for a whole experiment"
     )
     memory_bandwidth: Ladder = Field(
-        {},
+        default_factory=dict,
         description="bandwidth of reading with the best number of threads, in bytes/s by working-set bytes (as text), "
         "measured once per host",
     )
-    memory_bandwidth_1_thread: Ladder = Field({}, description="the same with one thread")
+    memory_bandwidth_1_thread: Ladder = Field(default_factory=dict, description="the same with one thread")
     matrix_flops_per_s: float | None = Field(
         None, gt=0, description="float32 matrix product with numpy's BLAS and all its threads, measured once per host"
     )
@@ -87,6 +94,7 @@ class Totals(Record):
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
+    prompt_tokens: int | None = Field(None, ge=0, description="tokens of all prompts")
     forwards: int | None = Field(None, ge=0, description="model evaluations")
     wall_s: float | None = Field(None, gt=0, description="time over all samples")
     tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
@@ -94,30 +102,9 @@ class Totals(Record):
     cycles: int | None = Field(None, ge=0, description="verify cycles of speculation")
     drafted: int | None = Field(None, ge=0, description="draft tokens proposed in them")
     accepted: int | None = Field(None, ge=0, description="draft tokens accepted in them, bonus tokens not counted")
-
-
-class ServerSession(Record):
-    """One life of a server that answered requests of a round.
-
-    Times are seconds since the round's process started, negative for what was before.
-    """
-
-    id: str | None = Field(
-        None, description="the same in every round that this life of the server answered; None where nobody can say"
-    )
-    url: str | None = Field(None, description="address of its API")
-    command: tuple[str, ...] = Field((), description="program and arguments it was started with, without secrets")
-    version: str | None = Field(None, description="version that it reports")
-    pid: int | None = Field(None, ge=1, description="root of its process tree; None where it is elsewhere")
-    started_s: float | None = Field(None, description="start of its process; None where others started it")
-    ready_s: float | None = Field(None, description="first answer that it is ready")
-    ended_s: float | None = Field(None, description="end of its process; None where it ran on")
-    exit_code: int | None = Field(None, description="exit code, negative for a signal")
-    reason: str | None = Field(None, description="why it ended, where nobody stopped it")
-    peak_rss_bytes: int | None = Field(
-        None, ge=0, description="largest resident sets of the processes of its tree, added up, over its life so far"
-    )
-    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory of its process tree")
+    mean_first_token_s: float | None = Field(None, ge=0, description="mean time to first token, as printed")
+    mean_duration_s: float | None = Field(None, ge=0, description="mean time of a sample, as printed")
+    mean_tpot_s: float | None = Field(None, ge=0, description="mean time per token after the first, as printed")
 
 
 class Run(Record):
@@ -151,7 +138,8 @@ class Run(Record):
     bits_per_weight: float | None = Field(None, gt=0, description="measured bits per weight, scales included")
     device: str = Field(description="cpu, cuda:0, metal, ...")
     options: dict[str, JsonValue] = Field(
-        {}, description="every option of the backend, fully expanded; template.NAME is an argument of the chat template"
+        default_factory=dict,
+        description="every option of the backend, fully expanded; template.NAME is an argument of the chat template",
     )
     changed_options: tuple[str, ...] | None = Field(
         None, description="names of the options that are not at their default"
@@ -180,16 +168,23 @@ class Run(Record):
         None, description="whether outputs may be shorter for want of room in the context"
     )
     stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
-    sampling: RecordedSampling = Field(RecordedSampling(), description="how the next token is chosen")
+    sampling: RecordedSampling = Field(default_factory=lambda: _NO_SAMPLING, description="how the next token is chosen")
+    workload: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="every setting of the workload as the plan has it, the models apart; of another tool's log those "
+        "that it has and that are not columns",
+    )
     first_step_is_prefill: bool | None = Field(
         None,
         description="true: the first step holds the prefill and one token only; false: the prefill and perhaps more; "
         "None: it may hold no prefill at all, so that it says nothing of the time to the first token",
     )
     conditions: dict[str, JsonValue] = Field(
-        {}, description="what else is known of how it was run: from the log, or a label given at import"
+        default_factory=dict,
+        description="what else is known of how it was run: from the log, or a label given at import",
     )
     # where
+    launcher: str | None = Field(None, description="what ran the worker: local, or a launcher of a plugin")
     environment: Environment | None = Field(None, description="machine and software")
     # outcome
     status: Status = Field("ok", description="how the round ended")
@@ -197,6 +192,9 @@ class Run(Record):
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
+    warmup_s: float | None = Field(
+        None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
+    )
     wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
@@ -216,14 +214,18 @@ class Run(Record):
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
     context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
-    settings: dict[str, str] = Field({}, description="what the engine chose by itself")
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what the engine chose by itself; n_threads: its CPU threads"
+    )
     notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
     totals: Totals | None = Field(
         None,
         description="what the log says of all samples together; figures come from it where there are no samples",
     )
     sessions: tuple[ServerSession, ...] = Field((), description="servers that answered, in the order of their starts")
-    extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what else the log has, by its own names; exports give it back"
+    )
     derived: tuple[str, ...] = Field(
         (), description="fields that were computed from rounded figures of the log, so that they vary with them"
     )
@@ -282,7 +284,7 @@ class Sample(Record):
     reference: str | None = Field(None, description="the right answer, in the task's form")
     extracted: str | None = Field(None, description="the answer found in the text")
     score: float | None = Field(None, ge=0, le=1, description="1 is right, 0 is wrong")
-    scores: dict[str, float] = Field({}, description="other measures of the same answer, by name")
+    scores: dict[str, float] = Field(default_factory=dict, description="other measures of the same answer, by name")
     choices: tuple[str, ...] | None = Field(None, description="answers whose log-probabilities were compared")
     choice_logprobs: tuple[float, ...] | None = Field(
         None, description="log-probability of each choice behind its prompt, natural logarithm, summed over its tokens"
@@ -292,17 +294,19 @@ class Sample(Record):
     )
     chosen: int | None = Field(None, ge=0, description="index of the likeliest choice")
     scored_tokens: int | None = Field(
-        None, ge=0, description="ids of all prompts with their choices, as the engine got them to score"
+        None, ge=0, description="ids of all prompts with their choices, a prompt once for each of its choices"
     )
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
-    engine: dict[str, float] = Field({}, description="the engine's own counters for this sample")
-    extra: dict[str, JsonValue] = Field({}, description="what else the log has, by its own names; exports give it back")
+    engine: dict[str, float] = Field(default_factory=dict, description="the engine's own counters for this sample")
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what else the log has, by its own names; exports give it back"
+    )
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
 
 
-class RecordedStep(Record):
-    """One commit of tokens."""
+class StepPlace(Record):
+    """Where and when a step was, and what it committed."""
 
     run_id: str = Field(description="the run it belongs to")
     sample: int = Field(ge=0, description="index of the sample")
@@ -312,21 +316,18 @@ class RecordedStep(Record):
     tokens: int = Field(ge=0, description="tokens committed")
     token_ids: tuple[int, ...] | None = Field(None, description="the ids, in order of position")
     text: str | None = Field(None, description="the step's own piece of text")
-    block_size: int | None = Field(None, ge=0, description="positions this cycle could commit")
-    drafted: int | None = Field(None, ge=0, description="draft tokens proposed")
-    accepted: int | None = Field(None, ge=0, description="draft tokens accepted")
-    discarded: int | None = Field(None, ge=0, description="draft tokens thrown away without having been verified")
-    candidates: int | None = Field(None, ge=0, description="alternative continuations verified")
-    forwards: int | None = Field(None, ge=0, description="model evaluations behind this step")
-    draft_s: float | None = Field(None, ge=0, description="engine's time for drafting")
-    verify_s: float | None = Field(None, ge=0, description="engine's time for verifying")
-    wire_s: float | None = Field(None, ge=0, description="time that a remote verifier took beyond its verify_s")
-    enqueue_s: float | None = Field(None, ge=0, description="time until the engine's call returned")
-    engine_s: float | None = Field(None, ge=0, description="the engine's own clock for this step")
-    bytes_read: int | None = Field(None, ge=0, description="bytes the engine moved")
+
+
+class RecordedStep(StepFigures, StepPlace):
+    """One commit of tokens: where and when it was, and the figures that the decoder gave it."""
+
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
     trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
     source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+
+    if TYPE_CHECKING:  # pydantic's plugin for mypy misses fields of a plain base; run time checks them all
+
+        def __init__(self, **fields: Any) -> None: ...  # noqa: ANN401 - fields of several types
 
 
 def json_schemas() -> dict[str, Any]:

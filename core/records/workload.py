@@ -1,24 +1,86 @@
-"""What every cell of an experiment has to do."""
+"""What every cell of an experiment has to do: a field for each setting, and what is derived from it.
+
+The field gives type, limits, default and description, its ``Setting`` what else there is to say of it. Plan keys,
+flags of commands and settings of the Python API, the worker's job, the record, a cell's identity, the conditions of
+comparisons and the plan that measures an experiment again all come from here.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from ... import defaults
+from .lengths import Lengths
+from .schema import Sampling
+from .service_level import parse_service_level
 
 
 def _as_list(value: object) -> object:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def _as_values(value: object) -> object:
+    """Take ``1,2,4`` apart; one value is a list of one, None is empty."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [] if value is None else _as_list(value)
+
+
+def _as_lengths(text: str) -> str:
+    """Refuse what is no distribution of lengths."""
+    Lengths.parse(text)
+    return text
+
+
 LATER: dict[str, JsonValue] = {"is_later": True}
-"""``json_schema_extra`` of a setting, or of a backend's option, that came after cells had been stored without it.
+"""``json_schema_extra`` of a backend's option that came after cells had been stored without it.
 
 At its default it adds nothing to their identity."""
 
 OneOrMore = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_values)]
+Rates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], BeforeValidator(_as_values)]
+Limits = Annotated[dict[str, float], BeforeValidator(parse_service_level)]
+Distribution = Annotated[str, AfterValidator(_as_lengths)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What there is to say of a setting of the workload beside its field; a plain field has all of these defaults.
+
+    Attributes:
+        flag: long flag of commands that measure; empty: the field's name with dashes; None: no flag.
+        metavar: what the flag's help calls its value.
+        is_text: whether its flag takes one text, which the field's validator reads, though the type is another.
+        is_swept: whether its values are those of several cells, each of which has one; a cell without one has none.
+        is_identity: whether two values make two cells; the model is a dimension of its own.
+        is_condition: whether a comparison warns of cells that differ in it.
+        is_for_generation: whether it has no effect where choices are scored, so that nothing is generated.
+        since: version of the record's schema with which it came. One that came later than 1 adds nothing to a cell's
+            identity at its default, so that stored cells keep theirs; a record without it ran at its default.
+    """
+
+    flag: str | None = ""
+    metavar: str | None = None
+    is_text: bool = False
+    is_swept: bool = False
+    is_identity: bool = True
+    is_condition: bool = True
+    is_for_generation: bool = False
+    since: int = 2
+
+
+_FIRST = Setting(since=1)
+_GENERATION = Setting(is_for_generation=True, since=1)
+_OF_PROMPTS = Setting(is_condition=False, since=1)  # comparisons look at the prompts and limits themselves
+_LOAD = Setting(is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True)
+_LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False)
+_OF_LOAD = Setting(is_for_generation=True)
 
 
 class PlanModel(BaseModel):
@@ -30,40 +92,141 @@ class PlanModel(BaseModel):
 class Workload(PlanModel):
     """What every cell has to do: a task's problems, or prompts of a fixed length."""
 
-    model: OneOrMore | None = Field(None, description="named models, paths or Hub ids")
-    task: str | None = Field(None, description="task that gives prompts and scores answers")
-    samples: int = Field(defaults.SAMPLES, ge=1, description="measured problems per round")
-    warmup: int = Field(defaults.WARMUP, ge=0, description="warm-up samples per round, recorded but marked")
-    max_new_tokens: int = Field(defaults.MAX_NEW_TOKENS, ge=1, description="token limit per sample")
-    prompt_tokens: int | None = Field(None, ge=1, description="fixed prompt length in tokens, instead of a task")
-    output_tokens: int | None = Field(None, ge=1, description="fixed output length in tokens")
-    depth: int = Field(0, ge=0, description="context tokens before each fixed-length prompt")
-    ignore_eos: bool = Field(False, description="go on past the end token")
-    chat: bool = Field(False, description="apply the model's chat template")
-    system: str | None = Field(
-        None, min_length=1, description="system message before each chat", json_schema_extra=LATER
+    model: Annotated[OneOrMore | None, Setting(flag=None, is_identity=False, is_condition=False, since=1)] = Field(
+        None, description="named models, paths or Hub ids"
     )
-    template_args: dict[str, JsonValue] = Field(
-        {}, description="arguments of the chat template, such as enable_thinking; a list is swept"
+    task: Annotated[str | None, Setting(metavar="NAME", since=1)] = Field(
+        None, description="task that gives prompts and scores answers"
     )
-    allow_clipped: bool = Field(
-        False,
-        description="generate fewer tokens where the context leaves no room for more",
-        json_schema_extra=LATER,
+    max_new_tokens: Annotated[int, _GENERATION] = Field(
+        defaults.MAX_NEW_TOKENS, ge=1, description="token limit per sample; not given, the task's own where it has one"
     )
-    stop: tuple[str, ...] = Field((), description="stop strings")
-    attempts: int = Field(
-        1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0", json_schema_extra=LATER
+    prompt_tokens: Annotated[int | None, _OF_PROMPTS] = Field(
+        None, ge=1, description="random prompts of so many tokens, instead of a task"
     )
-    batch_size: int = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
-    temperature: float = Field(0.0, ge=0, description="0 is greedy")
-    top_p: float = Field(1.0, gt=0, le=1, description="nucleus mass")
-    top_k: int = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
+    output_tokens: Annotated[int | None, _OF_PROMPTS] = Field(
+        None, ge=1, description="token limit of fixed-length workloads"
+    )
+    depth: Annotated[int, _FIRST] = Field(0, ge=0, description="context tokens before each fixed-length prompt")
+    batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
+    prompt_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
+        None, description="random prompts of drawn lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"
+    )
+    output_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
+        None, description="token limit of each random prompt, drawn likewise"
+    )
+    concurrency: Annotated[Counts, _LOAD] = Field(
+        (), description="requests in flight all the time, in place of batches; several values are swept"
+    )
+    request_rate: Annotated[Rates, _LOAD] = Field(
+        (), description="requests per second at random times (Poisson), whatever is answered; several values are swept"
+    )
+    trace: Annotated[str | None, Setting(metavar="FILE", is_identity=False, is_condition=False)] = Field(
+        None, description="recorded traffic: when requests come, and lengths of random prompts and outputs"
+    )
+    trace_hash: Annotated[str | None, Setting(flag=None, is_for_generation=True)] = Field(
+        None, description="hash of the trace's content"
+    )
+    turns: Annotated[int, _OF_LOAD] = Field(
+        1, ge=1, description="requests of a conversation: each has the prompts and outputs before it as its prefix"
+    )
+    slo: Annotated[
+        Limits, Setting(metavar="ttft=500ms,tpot=50ms", is_text=True, is_identity=False, is_condition=False)
+    ] = Field({}, description="service level: limits that goodput counts by, of ttft, tpot and e2e")
+    ignore_eos: Annotated[bool, _GENERATION] = Field(False, description="go on past the end token")
+    stop: Annotated[tuple[str, ...], _GENERATION] = Field((), description="stop strings, instead of the task's own")
+    chat: Annotated[bool, _FIRST] = Field(False, description="apply the model's chat template")
+    system: str | None = Field(None, min_length=1, description="system message before each chat")
+    template_args: Annotated[
+        dict[str, JsonValue], Setting(flag="--template-arg", metavar="NAME=V1,V2", is_condition=False)
+    ] = Field({}, description="arguments of the chat template, such as enable_thinking; a list is swept")
+    allow_clipped: Annotated[bool, Setting(is_condition=False)] = Field(
+        False, description="generate fewer tokens where the context leaves no room for more"
+    )
+    temperature: Annotated[float, _GENERATION] = Field(0.0, ge=0, description="0 is greedy")
+    top_p: Annotated[float, _GENERATION] = Field(1.0, gt=0, le=1, description="nucleus mass")
+    top_k: Annotated[int, _GENERATION] = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
+    attempts: Annotated[int, Setting(is_for_generation=True)] = Field(
+        1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0"
+    )
+    samples: Annotated[int, _FIRST] = Field(defaults.SAMPLES, ge=1, description="measured problems per round")
+    warmup: Annotated[int, _FIRST] = Field(
+        defaults.WARMUP, ge=0, description="warm-up samples per round, recorded but marked"
+    )
+
+    @classmethod
+    def settings(cls) -> dict[str, Setting]:
+        """Return every setting by name."""
+        return {
+            name: next((one for one in field.metadata if isinstance(one, Setting)), Setting())
+            for name, field in cls.model_fields.items()
+        }
+
+    @classmethod
+    def defaults(cls) -> dict[str, JsonValue]:
+        """Return the default of every setting as JSON has it."""
+        content: dict[str, JsonValue] = cls().model_dump(mode="json")
+        return content
+
+    def identity(self) -> dict[str, JsonValue]:
+        """Return as JSON what two cells must agree in to be the same."""
+        content = self.model_dump(mode="json")
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return {
+            name: content[name]
+            for name, setting in self.settings().items()
+            if setting.is_identity and (setting.since == 1 or name in changed)
+        }
+
+    def recorded(self) -> dict[str, JsonValue]:
+        """Return as JSON what the record of a run has of it: all but the models, of which the run has its own."""
+        content: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"model"})
+        return content
+
+    def sampling(self, seed: int) -> Sampling:
+        """Return how tokens are drawn."""
+        return Sampling(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, seed=seed)
 
     @property
-    def is_fixed_length(self) -> bool:
-        """Whether prompts are random ids of a fixed length."""
-        return self.prompt_tokens is not None
+    def idle_in_scoring(self) -> dict[str, Any]:
+        """The settings that are not at their default and have no effect where choices are scored, with their values."""
+        return {
+            name: value
+            for name, setting in self.settings().items()
+            if setting.is_for_generation and (value := getattr(self, name)) != type(self).model_fields[name].default
+        }
+
+    @property
+    def is_random(self) -> bool:
+        """Whether prompts are random ids, of a fixed length or of lengths that are drawn or recorded."""
+        return any(one is not None for one in (self.prompt_tokens, self.prompt_lengths, self.trace))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether requests arrive while others run, instead of batch by batch."""
+        return bool(self.concurrency or self.request_rate or self.trace)
+
+    @property
+    def in_flight(self) -> int | None:
+        """Requests that may run together, of a cell's workload; None: as many as the backend takes."""
+        return self.concurrency[0] if self.concurrency else None
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Requests per second, of a cell's workload; None where they come as others end, or as recorded."""
+        return self.request_rate[0] if self.request_rate else None
+
+    def cells(self) -> Iterator[Workload]:
+        """Yield the workload with one value of each setting that is swept, for every combination of them."""
+        swept = [name for name, setting in self.settings().items() if setting.is_swept]
+        values: list[list[tuple[Any, ...]]] = [[(value,) for value in getattr(self, name)] or [()] for name in swept]
+        for chosen in itertools.product(*values):
+            yield self.model_copy(update=dict(zip(swept, chosen, strict=True)))
+
+    def loads(self) -> dict[str, JsonValue]:
+        """Return the one value of each swept setting of a cell's workload that has one."""
+        swept = (name for name, setting in self.settings().items() if setting.is_swept)
+        return {name: values[0] for name in swept if (values := getattr(self, name))}
 
     @property
     def measured(self) -> int:
@@ -76,15 +239,35 @@ class Workload(PlanModel):
         return self.output_tokens or self.max_new_tokens
 
     @model_validator(mode="after")
+    def _check_load(self) -> Workload:
+        sources = {"prompt_tokens": self.prompt_tokens, "prompt_lengths": self.prompt_lengths, "trace": self.trace}
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each say how long random prompts are: give one of them")
+        if self.output_lengths and (not given or self.trace or self.output_tokens):
+            raise ValueError("output_lengths are those of random prompts: give prompt_tokens or prompt_lengths with it")
+        if self.trace and (self.output_tokens or self.depth or self.turns > 1):
+            raise ValueError("a trace has lengths of its own: output_tokens, depth and turns cannot go with it")
+        if self.turns > 1 and not (self.is_stream and given):
+            raise ValueError(
+                "turns are requests with random prompts: give prompt_tokens and concurrency or request_rate"
+            )
+        if self.is_stream and self.batch_size > 1:
+            raise ValueError("batch_size belongs to batches: concurrency, request_rate and trace make no batches")
+        if self.slo and not self.is_stream:
+            raise ValueError("slo limits requests under a load: give concurrency, request_rate or a trace")
+        return self
+
+    @model_validator(mode="after")
     def _check(self) -> Workload:
-        if self.is_fixed_length and (self.task or self.chat or self.stop):
+        if self.is_random and (self.task or self.chat or self.stop):
             raise ValueError("prompt_tokens makes random prompts: it cannot go with task, chat or stop")
-        if not self.is_fixed_length and (self.output_tokens or self.depth):
+        if not self.is_random and (self.output_tokens or self.depth):
             raise ValueError("output_tokens and depth belong to fixed-length prompts: give prompt_tokens too")
         if not self.chat and (self.system is not None or self.template_args):
             given = "system" if self.system is not None else "template_args"
             raise ValueError(f"{given} belongs to a chat template: set chat too")
-        if self.attempts > 1 and self.is_fixed_length:
+        if self.attempts > 1 and self.is_random:
             raise ValueError("attempts are answers to a task's problem: they cannot go with prompt_tokens")
         if self.attempts > 1 and self.temperature == 0:
             raise ValueError(

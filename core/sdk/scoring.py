@@ -1,43 +1,125 @@
-"""From logits to log-probabilities."""
+"""From logits to log-probabilities, with the logits of a few positions in memory at a time."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..contract.generation import Scores
 
 if TYPE_CHECKING:
     import numpy as np
 
+SCORED_AT_ONCE = 128
+"""Positions whose logits an engine makes in one go: at a vocabulary of 150,000 they are 77 MB of float32."""
 
-def score_rows(tokens: Sequence[int], chunks: Iterator[np.ndarray], top_k: int) -> Scores:
+RowScores = tuple[float, bool, Sequence[int], Sequence[float]]
+"""Of one position: log-probability of its token, whether it is the likeliest, the likeliest ids and theirs."""
+
+ScoreRows = Callable[[Any, Sequence[int], int], Iterator[RowScores]]
+"""From the logits [n, V] before n tokens, these tokens and ``top_k`` to the scores of each."""
+
+
+class ScoringEngine(Protocol):
+    """What ``score_behind`` needs of an engine: one sequence with a KV cache that can be cut back to its prompt."""
+
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> Any:  # noqa: ANN401 - the engine's own arrays
+        """Evaluate a prompt from an empty cache, with room for ``positions``; return the logits behind its last id.
+
+        Returns:
+            [1, V], an array that ``ScoreRows`` reads; it must stay as it is during the calls of ``behind``.
+        """
+
+    def behind(self, ids: Sequence[int]) -> Iterator[Any]:
+        """Evaluate ids behind the prompt, in place of whatever followed it before.
+
+        Yields:
+            The logits behind each id in order, [n, V] with n <= ``SCORED_AT_ONCE``.
+        """
+
+
+def score_behind(
+    engine: ScoringEngine,
+    prompt_ids: Sequence[int],
+    continuations: Sequence[Sequence[int]],
+    top_k: int = 0,
+    score: ScoreRows | None = None,
+) -> list[Scores]:
+    """Score continuations of one prompt, which is evaluated once.
+
+    Only the positions of the continuations get logits. One of a single id costs nothing beyond the prompt.
+
+    Args:
+        engine: does the evaluating.
+        prompt_ids: at least one.
+        continuations: each of at least one id.
+        top_k: how many of the most likely ids to give per position.
+        score: reads the engine's arrays; by default those of numpy.
+    """
+    longest = max(map(len, continuations), default=0)
+    first = engine.prefill(prompt_ids, len(prompt_ids) + longest)
+    return [
+        score_given(ids, itertools.chain([first], engine.behind(ids[:-1]) if len(ids) > 1 else ()), top_k, score)
+        for ids in continuations
+    ]
+
+
+def score_whole(engine: ScoringEngine, tokens: Sequence[int], top_k: int = 0, score: ScoreRows | None = None) -> Scores:
+    """Score a sequence: everything behind its first token, which has no log-probability."""
+    if len(tokens) < 2:
+        return _with_first(tokens, Scores((), ()))
+    return _with_first(tokens, score_behind(engine, tokens[:1], [tokens[1:]], top_k, score)[0])
+
+
+def score_rows(tokens: Sequence[int], chunks: Iterable[Any], top_k: int, score: ScoreRows | None = None) -> Scores:
     """Score ``tokens`` from the logits of the positions before them.
 
     Args:
         tokens: T ids.
         chunks: logits of positions 0 .. T-2 in order, a few rows [n, V] at a time, float32.
         top_k: how many of the most likely ids to give per position.
+        score: reads the chunks; by default those of numpy.
     """
+    return _with_first(tokens, score_given(tokens[1:], chunks, top_k, score))
+
+
+def score_given(tokens: Sequence[int], chunks: Iterable[Any], top_k: int, score: ScoreRows | None = None) -> Scores:
+    """Score tokens from logits, n rows for n tokens; arguments as for ``score_rows``."""
+    read = score or score_logits
+    found: list[RowScores] = []
+    for rows in chunks:
+        found.extend(read(rows, tokens[len(found) : len(found) + len(rows)], top_k))
+    if len(found) != len(tokens):
+        raise ValueError(f"logits of {len(found)} positions for {len(tokens)} tokens")
+    logprobs, is_greedy, top_ids, top_logprobs = zip(*found, strict=True) if found else ((), (), (), ())
+    return Scores(logprobs, is_greedy, top_ids, top_logprobs)
+
+
+def score_logits(rows: np.ndarray, tokens: Sequence[int], top_k: int) -> Iterator[RowScores]:
+    """Yield the scores of each token from the logits before it, [n, V] float32; in float64, a row at a time."""
     import numpy as np
 
-    logprobs, is_greedy = [math.nan], [False]
-    top_ids: list[list[int]] = [[]]
-    top_logprobs: list[list[float]] = [[]]
-    for rows in chunks:
-        wide = rows.astype(np.float64)
-        wide -= wide.max(axis=1, keepdims=True)
-        wide -= np.log(np.exp(wide).sum(axis=1, keepdims=True))  # log-softmax
-        best = rows.argmax(axis=1)  # the first, so the smallest id on a tie
-        for row, greedy in zip(wide, best, strict=True):
-            token = tokens[len(logprobs)]
-            logprobs.append(float(row[token]))
-            is_greedy.append(bool(greedy == token))
-            ids = _largest(row, top_k)
-            top_ids.append(ids.tolist())
-            top_logprobs.append(row[ids].tolist())
-    return Scores(logprobs, is_greedy, top_ids, top_logprobs)
+    for logits, token in zip(rows, tokens, strict=True):
+        wide = logits.astype(np.float64)
+        wide -= wide.max()
+        wide -= np.log(np.exp(wide).sum())  # log-softmax
+        ids = _largest(wide, top_k)
+        # argmax takes the first, so the smallest id on a tie
+        yield float(wide[token]), bool(logits.argmax() == token), ids.tolist(), wide[ids].tolist()
+
+
+def _with_first(tokens: Sequence[int], rest: Scores) -> Scores:
+    """Put the first token of a sequence before the scores of the others."""
+    if not tokens:
+        return Scores((), ())
+    return Scores(
+        [math.nan, *rest.logprobs],
+        [False, *rest.is_greedy],
+        [[], *rest.top_ids],
+        [[], *rest.top_logprobs],
+    )
 
 
 def _largest(row: np.ndarray, k: int) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ..contract.backend import Backend
 from ..contract.options import O
 from ..contract.requirements import Requires
 from ..errors import BackendError
+from ..records.engine_counters import EngineCounters
 from .cores import default_threads
 from .torch_device import torch_devices
 
@@ -59,15 +60,15 @@ class TorchBackend(Backend[O]):
         self._device = device
         return threads
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call, where the device counts it."""
         import torch
 
         if not self._device.startswith("cuda"):
-            return {}
+            return EngineCounters()
         peak = torch.cuda.max_memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
-        return {"peak_device_bytes": float(peak)}
+        return EngineCounters(peak_device_bytes=peak)
 
     def free(self) -> None:
         """Collect what nothing refers to any more, and give its memory back to the device."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ... import ModelCache
@@ -11,15 +12,18 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .candidates import clamped_options
 from .check import preflight
 from .options import DFlashOptions
 
 if TYPE_CHECKING:
     from .drafters import Drafter
+    from .target import TargetScoring
 
 _NAME = "dflash"
 _PUBLISHED = {"published": "AtharvRN/dflash, 2026-02", "published-original": "z-lab/dflash, 2026-04"}
@@ -114,7 +118,7 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         self, threads: int, drafted: int, companion: PreparedModel | None, drafter: Drafter | None
     ) -> ModelFacts:
         target, config = self._target, self._target.config
-        settings = {"n_threads": str(threads), "target_parameters": str(target.parameters)}
+        settings = {"target_parameters": str(target.parameters)}
         if companion is not None and drafter is not None:
             settings |= {"draft": companion.source.name, "draft_parameters": str(drafted)}
             settings["draft_block_size"] = str(drafter.block_size)
@@ -125,6 +129,7 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
             weight_bytes=(target.parameters + drafted) * target.dtype.itemsize,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=target.read_weight_bytes,
             kv_bytes_per_token=target.kv_bytes_per_token,
@@ -137,17 +142,28 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         return self._loop.generate(batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of the target."""
-        return score_rows(tokens, iter([self._target.all_logits(tokens)[:-1].cpu().numpy()]), top_k)
+        """Score a sequence with the target."""
+        return score_whole(self._scoring(), tokens, top_k, score_tensor)
 
-    def counters(self) -> Mapping[str, float]:
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with the target, which evaluates the prompt once."""
+        return score_behind(self._scoring(), prompt_ids, continuations, top_k, score_tensor)
+
+    def _scoring(self) -> TargetScoring:
+        from .target import TargetScoring
+
+        return TargetScoring(self._target)
+
+    def counters(self) -> EngineCounters:
         """Return the figures of the published rules, and the peak of device memory where the device counts it.
 
         A batch of several prompts has no published figures: the published scripts decode one at a time.
         """
         times = self._loop.times
-        figures = dict(times.take()) if times and self._is_single else {}
-        return {**figures, **super().counters()}
+        own = times.take() if times and self._is_single else {}
+        return replace(super().counters(), own=own)
 
     def close(self) -> None:
         """Free networks and caches."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.sdk.scoring import SCORED_AT_ONCE
 from ...core.sdk.torch_layers.causal_lm import CausalLM
 from ...core.sdk.torch_layers.place import Place, Span
 
@@ -34,12 +35,35 @@ class Target(CausalLM):
         """Evaluate a prompt [1, P] in an empty row of the cache; logits and features as ``prefill`` gives."""
         return self.prefill(ids, self.cache.rows(1, row), taps)
 
-    def all_logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits of a whole sequence, [T, V] in float32 or wider."""
+
+class TargetScoring:
+    """Continuations of one prompt in the first row of a target's cache, see ``core.sdk.scoring.ScoringEngine``."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._length = 0  # of the prompt
+
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> Tensor:
+        """Evaluate a prompt; return the logits behind its last id, [1, V]."""
         import torch
 
-        tokens = torch.tensor([list(ids)], device=self.device)
+        self._length = len(prompt_ids)
         with torch.inference_mode():
-            self.reserve(1, len(ids))
-            logits, _ = self.evaluate(tokens, Span(0, len(ids)))
-        return logits[0] if logits.dtype == torch.float64 else logits[0].float()
+            self._target.reserve(1, positions)
+            logits, _ = self._target.prefill_row(self._tensor(prompt_ids), 0)
+        return logits[0]
+
+    def behind(self, ids: Sequence[int]) -> Iterator[Tensor]:
+        """Evaluate ids in the places behind the prompt; yield the logits behind each, [n, V] in chunks."""
+        import torch
+
+        for start in range(0, len(ids), SCORED_AT_ONCE):
+            part = ids[start : start + SCORED_AT_ONCE]
+            with torch.inference_mode():
+                logits, _ = self._target.evaluate(self._tensor(part), Span(self._length + start, len(part)))
+            yield logits[0]
+
+    def _tensor(self, ids: Sequence[int]) -> Tensor:
+        import torch
+
+        return torch.tensor([list(ids)], device=self._target.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,17 +9,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ... import BackendError, ModelCache
 from ...core.contract.backend import Capability, Kind
-from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.generation import Generated, Request, Scores, Step
 from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
+from .scoring import TargetScoring
 
 if TYPE_CHECKING:
     from .drafters import Drafter
@@ -83,14 +84,15 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         """
         threads = self.start(device, options.n_threads)
         self._options = options
-        self._told: list[tuple[list[Step], float]] = []
-        self._prompts = 0
-        settings = {"n_threads": str(threads)}
+        settings: dict[str, str] = {}
         if options.server == "embedded":
             verifier, facts = self._embedded(model, settings)
         else:
             verifier, facts = self._connected(model, settings)
         self._verifier = verifier
+        assert facts.vocabulary_size is not None
+        assert facts.parameters is not None
+        assert facts.weight_bytes is not None
         drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
         self._start_decoder(drafter)
         return ModelFacts(
@@ -98,6 +100,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
             weight_bytes=facts.weight_bytes + (drafted.weight_bytes if drafted else 0),
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
+            n_threads=threads,
             settings=settings,
             read_weight_bytes=facts.read_weight_bytes,
             kv_bytes_per_token=facts.kv_bytes_per_token,
@@ -190,39 +193,32 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         Raises:
             SampleError: the server cannot be reached any more.
         """
-        return self._followed(only_request(self.name, batch))
+        return self._decoder.generate(only_request(self.name, batch))
 
-    def _followed(self, request: Request) -> Iterator[Step]:
-        """Generate, and remember what the line of the classic log needs."""
-        steps: list[Step] = []
-        began = time.perf_counter()
-        for step in self._decoder.generate(request):
-            steps.append(step)
-            yield step
-        self._told.append((steps, time.perf_counter() - began))
-
-    def classic_log(self) -> str:
-        """Return a line per prompt since the last call."""
-        told, self._told = self._told, []
-        first = self._prompts + 1
-        self._prompts += len(told)
-        return "".join(line(number, steps, seconds) for number, (steps, seconds) in enumerate(told, first))
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Return a line per prompt."""
+        return "".join(line(one.number, one.steps, one.duration_s) for one in batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass of an embedded target.
+        """Score a sequence with an embedded target; raises as ``score_continuations``."""
+        with TargetScoring(self._own_target(), len(tokens)) as engine:
+            return score_whole(engine, tokens, top_k, score_tensor)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt with an embedded target, which evaluates the prompt once.
 
         Raises:
             BackendError: the target is behind a connection.
         """
-        import torch
+        with TargetScoring(self._own_target(), len(prompt_ids) + max(map(len, continuations), default=0)) as engine:
+            return score_behind(engine, prompt_ids, continuations, top_k, score_tensor)
 
+    def _own_target(self) -> CausalModel:
         if self._target is None:
             raise BackendError("a remote target does not score: use server = 'embedded'")
-        with torch.inference_mode():
-            sequence = self._target.begin(len(tokens))
-            rows = sequence.feed(tokens)[:-1].cpu().numpy()
-            sequence.close()
-        return score_rows(tokens, iter([rows]), top_k)
+        return self._target
 
     def close(self) -> None:
         """Free networks and caches, close the connection."""

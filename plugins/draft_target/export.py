@@ -11,6 +11,7 @@ from typing import Any
 
 from ... import UsageError, write_whole
 from ...core.contract.exporter import Exporter
+from ...core.records.engine_counters import EngineCounters
 from ...core.records.store import Store
 
 _RUNS = """
@@ -73,13 +74,14 @@ def benchmark(run: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> d
 
 
 def _row(sample: Mapping[str, Any], warmup: int) -> dict[str, Any]:
-    engine = json.loads(sample["engine"] or "{}")
+    engine = EngineCounters.of(json.loads(sample["engine"] or "{}"))
     seconds = sample["t_last_s"] or sample["duration_s"] or 0.0
 
-    def told(ours: str, theirs: str) -> int:
-        return int(engine.get(theirs, 0) if sample[ours] is None else sample[ours])
+    def known(counted: int | None, summed: int | None) -> int:
+        return counted if counted is not None else summed or 0
 
-    drafted, accepted = told("drafted", "draft_tokens"), told("accepted", "accepted_draft_tokens")
+    drafted = known(sample["drafted"], engine.draft_tokens)
+    accepted = known(sample["accepted"], engine.accepted_draft_tokens)
     return {
         "question_num": sample["index"] + 1 - warmup,
         "question": sample["prompt"],
@@ -89,9 +91,9 @@ def _row(sample: Mapping[str, Any], warmup: int) -> dict[str, Any]:
         "draft_generated": drafted,
         "draft_accepted": accepted,
         "acceptance_rate": accepted / drafted if drafted else None,
-        "speculation_rounds": told("rounds", "speculation_rounds"),
+        "speculation_rounds": known(sample["rounds"], engine.speculation_rounds),
         "generation_time_ms": 1e3 * seconds,
-        "wall_time_seconds": engine.get("published_wall_s", seconds),
+        "wall_time_seconds": engine.own.get("published_wall_s", seconds),
         "tokens_per_sec": sample["output_tokens"] / seconds if seconds else 0.0,
     }
 

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any
 
 from ...core.contract.finding import CellFacts, Doubt, FindingCheck, Place
+from ...core.records.engine_counters import EngineCounters
 
 _MANY_ROUNDS = 2.0  # times as many as drafts that are accepted whole need
 _LIKELY = 0.999
@@ -92,11 +93,15 @@ def _drafted(cell: CellFacts) -> list[dict[str, Any]]:
     return [sample for sample in cell["measured"] if sample["status"] == "ok" and _told(sample, "drafted")]
 
 
-_KEYS = {"drafted": "draft_tokens", "accepted": "accepted_draft_tokens", "rounds": "speculation_rounds"}
-
-
 def _told(sample: dict[str, Any], name: str) -> int:
-    return int(sample["output_tokens"] if name == "output" else (sample["engine"] or {}).get(_KEYS[name], 0))
+    counters = EngineCounters.of(sample["engine"] or {})
+    found = {
+        "output": sample["output_tokens"],
+        "drafted": counters.draft_tokens,
+        "accepted": counters.accepted_draft_tokens,
+        "rounds": counters.speculation_rounds,
+    }
+    return int(found[name] or 0)
 
 
 def _draft_of(cell: CellFacts) -> object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from ... import ModelError
@@ -11,9 +12,11 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
+from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.scoring import score_rows
+from ...core.sdk.scoring import score_behind, score_given, score_rows, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .check import preflight
 from .options import FastDllmOptions
 from .variant import Variant
@@ -76,7 +79,7 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
         network, config = self._network, self._network.config
         item = network.dtype.itemsize
         tables = 0 if config.tied else config.vocab * config.width  # an untied input table is only gathered from
-        settings = {"n_threads": str(threads), "variant": self._variant.name, "mask_id": str(network.mask_id)}
+        settings = {"variant": self._variant.name, "mask_id": str(network.mask_id)}
         if self._decoder.memory is not None:
             settings["reused_layers"] = f"{self._decoder.memory.subset[0]}-{self._decoder.memory.subset[-1]}"
         return ModelFacts(
@@ -84,6 +87,7 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
             weight_bytes=network.parameters * item,
             context_length=config.context,
             vocabulary_size=config.vocab,
+            n_threads=threads,
             settings=settings | {"block_length": str(self._block)},
             read_weight_bytes=(network.parameters - tables) * item,
         )
@@ -98,34 +102,48 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in reading order: every token given those before it, what follows masked."""
-        from .likelihood import reading_order_logits
+        from .likelihood import BlockReading, window_logits
 
-        rows = reading_order_logits(self._network, self._variant, tokens, self._block)
-        return score_rows(tokens, (logits.float().cpu().numpy() for logits in rows), top_k)
+        if self._variant.name == "v2":
+            return score_whole(BlockReading(self._network, self._block), tokens, top_k, score_tensor)
+        rows = window_logits(self._network, self._variant, tokens)
+        return score_rows(tokens, rows, top_k, score_tensor)
 
-    def score_continuation(self, prompt_ids: Sequence[int], continuation_ids: Sequence[int]) -> Scores:
-        """Score a continuation as the option ``scoring`` says; the prompt costs no evaluations of its own.
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt as the option ``scoring`` says; where likely ids are wanted, by reading.
 
         Raises:
             ModelError: published scoring of a model that has no end token.
         """
-        from .likelihood import published_log_likelihood, reading_order_logits
+        from .likelihood import BlockReading
 
-        if self._scoring == "published":
-            value = published_log_likelihood(
-                self._network, prompt_ids, continuation_ids, self._variant.end_id(self._folder), self._block
+        if self._scoring == "published" and not top_k:
+            return [self._published(prompt_ids, ids) for ids in continuations]
+        if self._variant.name == "v2":
+            return score_behind(
+                BlockReading(self._network, self._block), prompt_ids, continuations, top_k, score_tensor
             )
-            # The rest of the choice is given, not asked for; and the published harness calls no choice greedy.
-            return Scores([value, *[0.0] * (len(continuation_ids) - 1)], [False] * len(continuation_ids))
-        tokens, start = [*prompt_ids, *continuation_ids], len(prompt_ids)
-        rows = reading_order_logits(self._network, self._variant, tokens, self._block, start)
-        scores = score_rows(tokens[start - 1 :], (logits.float().cpu().numpy() for logits in rows), 0)
-        return Scores(scores.logprobs[1:], scores.is_greedy[1:])
+        return [self._windowed(prompt_ids, ids, top_k) for ids in continuations]
 
-    def counters(self) -> Mapping[str, float]:
+    def _published(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Scores:
+        from .likelihood import published_log_likelihood
+
+        end_id = self._variant.end_id(self._folder)
+        value = published_log_likelihood(self._network, prompt_ids, ids, end_id, self._block)
+        # The rest of the choice is given, not asked for; and the published harness calls no choice greedy.
+        return Scores([value, *[0.0] * (len(ids) - 1)], [False] * len(ids))
+
+    def _windowed(self, prompt_ids: Sequence[int], ids: Sequence[int], top_k: int) -> Scores:
+        from .likelihood import window_logits
+
+        rows = window_logits(self._network, self._variant, [*prompt_ids, *ids], len(prompt_ids))
+        return score_given(ids, rows, top_k, score_tensor)
+
+    def counters(self) -> EngineCounters:
         """Return what is counted beside the steps of a single prompt, and peak device memory."""
-        figures = dict(self._decoder.accounts.figures())
-        return {**figures, **super().counters()}
+        return replace(super().counters(), own=self._decoder.accounts.figures())
 
     def close(self) -> None:
         """Free network and cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,20 +13,23 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
-from ...core.sdk.batches import only_request
+from ...core.contract.stream import RequestSource
+from ...core.records.engine_counters import EngineCounters
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
 from ...core.sdk.gguf.preparation import check_gguf
+from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .parallel import ParallelSequences
     from .vocabulary import Vocabulary
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-_SCORED_AT_ONCE = 128  # rows of logits held in memory while scoring
 
 
 _ROUNDED = ("gemma3", "gemma2", "gemma")
@@ -38,7 +41,10 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     name: ClassVar[str] = "llama-cpp"
     summary: ClassVar[str] = "llama.cpp on CPU and GPU; quantises Hugging Face checkpoints to GGUF itself"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
+    supports: ClassVar[frozenset[Capability]] = frozenset(
+        {"score", "score-top-k", "sampling", "tokenizer", "continuous"}
+    )
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(("llama-cpp-python", "gguf"), fix=_FIX)
@@ -47,6 +53,7 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     _model: Any = None
     _context: Any = None
+    _parallel: ParallelSequences | None = None
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -105,9 +112,9 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
             weight_bytes=llama_cpp.llama_model_size(self._model),
             context_length=options.n_ctx or self._trained_ctx,
             vocabulary_size=self._n_vocab,
+            n_threads=self._n_threads,
             settings={
                 "extra_buffers": "on" if extra_buffers else "off",
-                "n_threads": str(self._n_threads),
                 # one that nobody asked for grows with the requests; engine_n_ctx of each sample has it
                 **({"n_ctx": str(self._n_ctx)} if options.n_ctx else {}),
                 "flash_attention": self._flash_attention,
@@ -162,15 +169,33 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         llama_cpp.llama_memory_clear(self._memory, False)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Prefill, then one token per step."""
-        return self._continue(only_request(self.name, batch))
+        """Prefill, then one token per step; several requests share each step."""
+        check_prompts(batch)
+        return self._continue(batch[0]) if len(batch) == 1 else self.stream(AllDue(batch), len(batch))
 
-    def _prefill(self, request: Request) -> int:
-        """Evaluate the prompt; only the last position's logits are computed. Return the number of calls."""
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, in a context of their own that rows join and leave."""
+        if self._parallel is None:
+            from .engine import new_context
+            from .parallel import ParallelSequences
+
+            def make(positions: int, sequences: int) -> Any:  # noqa: ANN401 - a C pointer
+                about = (self._device, self._options, self._n_threads)
+                return new_context(self._model, positions * sequences, *about, sequences)[0]
+
+            most = self._options.n_ctx or self._trained_ctx
+            self._parallel = ParallelSequences(make, self._n_vocab, self._options.n_batch, most)
+        return self._parallel.answer(source, max_in_flight)
+
+    def _evaluate(self, prompt: Sequence[int], positions: int) -> int:
+        """Evaluate a prompt, with room for ``positions``; only the last one's logits are computed.
+
+        Returns:
+            The number of calls.
+        """
         import llama_cpp
 
-        prompt = request.prompt_ids
-        self._start(len(prompt) + request.max_new_tokens - 1)  # the last token is never evaluated
+        self._start(positions)
         ids = (llama_cpp.llama_token * len(prompt))(*prompt)
         step = self._options.n_batch
         starts = range(0, len(prompt), step)
@@ -183,7 +208,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     def _continue(self, request: Request) -> Iterator[Step]:
         import llama_cpp
 
-        forwards = self._prefill(request)
+        # the last token is never evaluated
+        forwards = self._evaluate(request.prompt_ids, len(request.prompt_ids) + request.max_new_tokens - 1)
         chain = new_chain(request) if request.temperature else None
         pick = self._greedy_picker() if chain is None else partial(self._sample, chain, self._context, -1)
         decode, context = self._decode, self._context
@@ -234,24 +260,35 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence in one pass over it."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(self, tokens, top_k)
 
-        if not tokens:
-            return Scores((), ())
-        self._start(len(tokens))
-        return score_rows(tokens, self._logit_chunks(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once where its cache can be cut back."""
+        return score_behind(self, prompt_ids, continuations, top_k)
 
-    def _logit_chunks(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt whose continuations are to be scored; return the logits behind its last id, [1, V]."""
+        self._prompt = prompt_ids
+        self._evaluate(prompt_ids, positions)
+        return self._rows(self._logits(self._context, -1), 1).copy()
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt; yield the logits behind each, [n, V] in the engine's own memory."""
         import llama_cpp
 
-        size = min(_SCORED_AT_ONCE, self._options.n_batch)
+        at = len(self._prompt)
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, at, -1):  # a recurrent state has no earlier end
+            self._evaluate(self._prompt, at + len(ids))
+        size = min(SCORED_AT_ONCE, self._options.n_batch)
         batch = llama_cpp.llama_batch_init(size, 0, 1)
         try:
-            for start in range(0, len(tokens), size):
-                part = tokens[start : start + size]
+            for start in range(0, len(ids), size):
+                part = ids[start : start + size]
                 batch.n_tokens = len(part)
                 for i, token in enumerate(part):
-                    batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, 1
+                    batch.token[i], batch.pos[i], batch.logits[i] = token, at + start + i, 1
                     batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
                 _check(self._decode(self._context, batch))
                 yield self._rows(self._logits(self._context, 0), len(part))
@@ -272,26 +309,22 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
         return Vocabulary(self._model)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
         import llama_cpp
 
-        data = llama_cpp.llama_perf_context(self._context)
-        llama_cpp.llama_perf_context_reset(self._context)
-        # the engine reports a count of at least 1, to divide by
-        return {
-            "engine_prompt_eval_s": data.t_p_eval_ms / 1e3,
-            "engine_prompt_eval_tokens": float(data.n_p_eval if data.t_p_eval_ms else 0),
-            "engine_eval_s": data.t_eval_ms / 1e3,
-            "engine_eval_tokens": float(data.n_eval if data.t_eval_ms else 0),
-            "engine_graphs_reused": float(data.n_reused),
-            "engine_n_ctx": float(llama_cpp.llama_n_ctx(self._context)),
-        }
+        from .counters import taken
+
+        parallel = None if self._parallel is None else self._parallel.context
+        held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
+        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
 
     def close(self) -> None:
         """Free context and model."""
         import llama_cpp
 
+        if self._parallel is not None:
+            self._parallel.close()
         if self._context is not None:
             llama_cpp.llama_free(self._context)
         if self._model is not None:

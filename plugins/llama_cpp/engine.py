@@ -50,7 +50,14 @@ def load_model(path: Path, device: str, options: LlamaCppOptions, extra_buffers:
     return model
 
 
-def new_context(model: Any, n_ctx: int, device: str, options: LlamaCppOptions, n_threads: int) -> tuple[Any, str]:  # noqa: ANN401
+def new_context(
+    model: Any,  # noqa: ANN401
+    n_ctx: int,
+    device: str,
+    options: LlamaCppOptions,
+    n_threads: int,
+    n_sequences: int = 1,
+) -> tuple[Any, str]:
     """Make a context: KV cache and compute buffers.
 
     Args:
@@ -59,6 +66,7 @@ def new_context(model: Any, n_ctx: int, device: str, options: LlamaCppOptions, n
         device: where the model lies.
         options: the backend's options.
         n_threads: CPU threads.
+        n_sequences: sequences that share the positions equally.
 
     Returns:
         The engine's context handle, and whether it uses flash attention: ``"on"``, ``"off"`` or ``"auto"`` where
@@ -73,6 +81,8 @@ def new_context(model: Any, n_ctx: int, device: str, options: LlamaCppOptions, n
 
     parameters = llama_cpp.llama_context_default_params()
     parameters.n_ctx = n_ctx
+    parameters.n_seq_max = n_sequences
+    parameters.kv_unified = False
     parameters.n_batch = options.n_batch
     parameters.n_ubatch = options.n_ubatch
     parameters.n_threads = parameters.n_threads_batch = n_threads

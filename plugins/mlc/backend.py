@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,12 +16,14 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.cores import default_threads
+from ...core.sdk.scoring import score_behind, score_whole
 from . import stock
 from .options import MlcOptions
 from .quantisations import QUANTISATIONS
 
 if TYPE_CHECKING:
     from .config import Model
+    from .relax.engine import Scoring
 
 _LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
 
@@ -43,7 +46,7 @@ class MlcBackend(Backend[MlcOptions]):
     @classmethod
     def probe(cls) -> Availability:
         """Look for MLC-LLM, whose builds have no metadata under one name, and else for what is required."""
-        return Availability(True, version="mlc_llm") if stock.is_installed() else super().probe()
+        return Availability(True, version=stock.version()) if stock.is_installed() else super().probe()
 
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
@@ -115,8 +118,10 @@ class MlcBackend(Backend[MlcOptions]):
         embedding_bytes = sum(array.nbytes for name, array in arrays.items() if name.startswith("model.embed_tokens."))
         arrays[TABLE] = described.rotary_table()
         engine = _engine_of(options)
+        settings = {"engine": _LABELS[engine]}
         if engine == "mlc_llm":
-            self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device)
+            self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device, options.prefill_chunk)
+            settings |= {"engine_version": stock.version(), "prefill_chunk": str(self._engine.prefill_chunk)}
         else:
             path = library(decoder, ModelCache())
             self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
@@ -126,7 +131,8 @@ class MlcBackend(Backend[MlcOptions]):
             context_length=decoder.context,
             vocabulary_size=decoder.vocabulary,
             stop_token_ids=described.stop_ids,
-            settings={"engine": _LABELS[engine], "n_threads": str(threads)},
+            n_threads=threads,
+            settings=settings,
             read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
             kv_bytes_per_token=decoder.kv_bytes_per_token,
         )
@@ -136,10 +142,25 @@ class MlcBackend(Backend[MlcOptions]):
         return self._engine.generate(only_request(self.name, batch))
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence, a chunk of it at a time."""
-        from ...core.sdk.scoring import score_rows
+        """Score a sequence, a chunk of it at a time; raises as ``score_continuations``."""
+        with self._scoring() as engine:
+            return score_whole(engine, tokens, top_k)
 
-        return score_rows(tokens, self._engine.logits(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once.
+
+        Raises:
+            BackendError: MLC-LLM runs, whose engine gives no logits of a given sequence.
+        """
+        with self._scoring() as engine:
+            return score_behind(engine, prompt_ids, continuations, top_k)
+
+    def _scoring(self) -> AbstractContextManager[Scoring]:
+        if isinstance(self._engine, stock.StockEngine):
+            raise BackendError("MLC-LLM scores no given sequence; use engine=tvm")
+        return self._engine.scoring()
 
     def close(self) -> None:
         """Free weights and cache."""
@@ -152,13 +173,11 @@ class MlcBackend(Backend[MlcOptions]):
 def _describe(model: ResolvedModel, quantisation: str) -> Model:
     """Read what a model consists of; raises ``ModelError`` where that is not mapped."""
     from ...core.sdk.checkpoint import Checkpoint
-    from .config import from_checkpoint, from_mlc, is_mlc_folder
+    from .config import check_stored, from_checkpoint, from_mlc, is_mlc_folder
 
     if is_mlc_folder(model.path):
-        described, stored = from_mlc(model.path)
-        if stored != quantisation:
-            raise ModelError(f"{model.path}: its weights are {stored}, not {quantisation}: ask for {stored}")
-        return described
+        check_stored(model.path, quantisation)
+        return from_mlc(model.path)[0]
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(f"{model.path} is neither a Hugging Face folder nor one in MLC's format")
     return from_checkpoint(Checkpoint(model.path), quantisation)

@@ -61,6 +61,17 @@ def is_mlc_folder(path: Path) -> bool:
     return (path / CHAT_CONFIG).is_file()
 
 
+def check_stored(folder: Path, quantisation: str) -> None:
+    """Refuse a folder in MLC's format whose weights are in another one than was asked for.
+
+    Raises:
+        ModelError: they are.
+    """
+    stored = read_json(folder / CHAT_CONFIG).get("quantization")
+    if stored != quantisation:
+        raise ModelError(f"{folder}: its weights are {stored}, not {quantisation}: ask for {stored}")
+
+
 def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
     """Read a Hugging Face folder.
 

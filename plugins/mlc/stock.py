@@ -13,24 +13,27 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import BackendError, ModelCache, ModelError
 from ...core.contract.generation import Request, Step
 from ...core.contract.model import ResolvedModel
 from ...core.sdk.checkpoint import read_json
 from ...core.sdk.decoder_config import rope_type
-from .config import CHAT_CONFIG, is_mlc_folder
+from .config import CHAT_CONFIG, check_stored, is_mlc_folder
 from .quantisations import OWN
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _LIBRARY = "model-lib.so"
 _CONVERTER_VERSION = "2"  # raised whenever what is handed to the commands changes
 _SPARE_POSITIONS = 256
 _SILENT_STEPS = 64
+_COMMAND_TIMEOUT_S = 3600.0  # compiling with TVM's own CPU rules took 6.5 minutes for a model of four layers
 _INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-nightly-cpu mlc-ai-nightly-cpu (or -cu1xx for CUDA)"
+_MATCHING = (
+    "MLC-LLM runs only with the TVM that it was written for: its wheels come with mlc-ai of the same day; its sources "
+    "of July 2026 want apache-tvm 0.26, since 0.27 moved names that they use"
+)
+_PACKAGES = {"mlc_llm": ("mlc_llm-*", "mlc_llm_*"), "tvm": ("apache_tvm-*", "mlc_ai*")}
 KINDS = ("cuda", "rocm", "metal", "vulkan", "opencl")
 """Devices that MLC-LLM compiles for beside the CPU, in its own words."""
 
@@ -46,6 +49,22 @@ def require() -> None:
         raise BackendError(f"engine=mlc_llm needs MLC-LLM, which is not on the package index: {_INSTALL}")
 
 
+def version() -> str:
+    """Name the versions of MLC-LLM and of its TVM, as their packages state them; nothing is imported."""
+    found = {module: _stated_version(module, patterns) for module, patterns in _PACKAGES.items()}
+    return f"mlc_llm {found['mlc_llm']} (tvm {found['tvm']})"
+
+
+def _stated_version(module: str, patterns: Sequence[str]) -> str:
+    """Read a version off the folder beside the module in which its installer keeps it: the package's name varies."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return "unknown"
+    place = Path(spec.origin).parent.parent
+    found = [folder for pattern in patterns for folder in place.glob(f"{pattern}.dist-info")]
+    return found[0].name.removesuffix(".dist-info").rpartition("-")[2] if found else "unknown"
+
+
 def devices() -> list[str]:
     """List the GPUs that the installed TVM drives."""
     import tvm
@@ -57,10 +76,14 @@ def folder(model: ResolvedModel, quantisation: str, device: str, cache: ModelCac
     """Return a folder in MLC's format with the compiled library in it, from the cache or made by MLC-LLM's commands.
 
     Raises:
-        ModelError: a format that MLC-LLM does not have, or one of its commands failed; holds its last words.
+        ModelError: a format that MLC-LLM does not have or that the folder is not in, or one of its commands failed or
+            took too long; has its last output.
     """
     if quantisation in OWN:
         raise ModelError(f"quantisation {quantisation!r} is not one of MLC-LLM's; use engine=tvm")
+    if is_mlc_folder(model.path):
+        check_stored(model.path, quantisation)
+    kind = device.partition(":")[0]
 
     def build(target: Path) -> None:
         source = model.path
@@ -71,11 +94,11 @@ def folder(model: ResolvedModel, quantisation: str, device: str, cache: ModelCac
             with TemporaryDirectory() as scratch:
                 config = str(link_for_mlc(source, Path(scratch)))
                 _run("gen_config", config, "--quantization", quantisation, "--conv-template", "LM", "-o", str(target))
-                _run("convert_weight", config, "--quantization", quantisation, "-o", str(target))
-        kind = device.partition(":")[0]
+                # without a device the command looks for one for 40 seconds
+                _run("convert_weight", config, "--quantization", quantisation, "--device", kind, "-o", str(target))
         _run("compile", str(target / CHAT_CONFIG), "--device", kind, "-o", str(target / _LIBRARY))
 
-    key = ("mlc_llm", _CONVERTER_VERSION, quantisation, device, model.content_hash, _version())
+    key = ("mlc_llm", _CONVERTER_VERSION, quantisation, device, model.content_hash, version())
     return cache.entry(f"mlc-llm-{model.path.name}-{quantisation}", *key, build=build)
 
 
@@ -105,17 +128,16 @@ def link_for_mlc(source: Path, folder: Path) -> Path:
     return written
 
 
-def _version() -> str:
-    import mlc_llm
-
-    return str(getattr(mlc_llm, "__version__", "unknown"))
-
-
 def _run(*arguments: str) -> None:
-    ended = subprocess.run([sys.executable, "-m", "mlc_llm", *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "mlc_llm", *arguments]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMMAND_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"mlc_llm {arguments[0]} was stopped after {_COMMAND_TIMEOUT_S:g} s") from error
     if ended.returncode != 0:
-        words = " ".join((ended.stderr or ended.stdout).split())[-300:]
-        raise ModelError(f"mlc_llm {arguments[0]} failed: {words}")
+        words = " ".join((ended.stderr or ended.stdout).split())
+        hint = f"; {_MATCHING}" if "AttributeError" in words or "ImportError" in words else ""
+        raise ModelError(f"mlc_llm {arguments[0]} failed: {words[-300:]}{hint}")
 
 
 class StockEngine:
@@ -124,16 +146,28 @@ class StockEngine:
     Args:
         path: what ``folder`` returned.
         device: where it runs.
+        prefill_chunk: most prompt tokens in one pass; the compiled library may hold fewer.
+
+    Attributes:
+        prefill_chunk: what it became.
+
+    Raises:
+        BackendError: MLC-LLM does not go with the TVM that is installed.
     """
 
-    def __init__(self, path: Path, device: str) -> None:
-        from mlc_llm.serve.config import EngineConfig
-        from mlc_llm.serve.sync_engine import SyncMLCEngine
+    def __init__(self, path: Path, device: str, prefill_chunk: int) -> None:
+        try:
+            from mlc_llm.serve.config import EngineConfig
+            from mlc_llm.serve.sync_engine import SyncMLCEngine
+        except (ImportError, AttributeError) as error:
+            raise BackendError(f"{version()} cannot be imported: {error}; {_MATCHING}") from error
 
         self._arrived: list[int] = []
         self._finish: str | None = None
         self._count = 0
-        context = int(read_json(path / CHAT_CONFIG)["context_window_size"])
+        config = read_json(path / CHAT_CONFIG)
+        context = int(config["context_window_size"])
+        self.prefill_chunk = min(prefill_chunk, int(config.get("prefill_chunk_size") or context))
         self._engine: Any = SyncMLCEngine(
             str(path),
             device,
@@ -141,7 +175,10 @@ class StockEngine:
             mode="interactive",
             # with no more pages than the context the engine finds none near its end, and prefills for every token
             engine_config=EngineConfig(
-                prefix_cache_mode="disable", verbose=False, max_total_sequence_length=context + _SPARE_POSITIONS
+                prefix_cache_mode="disable",
+                verbose=False,
+                max_total_sequence_length=context + _SPARE_POSITIONS,
+                prefill_chunk_size=self.prefill_chunk,
             ),
             request_stream_callback=self._take,
         )
@@ -186,6 +223,10 @@ class StockEngine:
             temperature=request.temperature,
             top_p=request.top_p,
             max_tokens=request.max_new_tokens,
+            # left out, these would come from mlc-chat-config.json
+            frequency_penalty=0.0,
+            presence_penalty=0.0,
+            repetition_penalty=1.0,
             seed=request.seed,
             stop_token_ids=[],
             debug_config=DebugConfig(ignore_eos=True),
@@ -197,7 +238,3 @@ class StockEngine:
             _, streams = output.unpack()
             self._arrived.extend(streams[0].delta_token_ids)
             self._finish = streams[0].finish_reason or self._finish
-
-    def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Raise ``BackendError``: the engine gives no logits of a given sequence."""
-        raise BackendError("MLC-LLM scores no given sequence; use engine=tvm")

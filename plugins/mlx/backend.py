@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError
 from ...core.contract.backend import Backend, Capability, Kind
@@ -13,8 +13,11 @@ from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
-from ...core.sdk.batches import only_request
+from ...core.contract.stream import RequestSource
+from ...core.records.engine_counters import EngineCounters
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import count_weights
+from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
 from .quantise import (
     CONVERTER_VERSION,
@@ -25,14 +28,10 @@ from .quantise import (
     weight_bytes,
     write_quantised,
 )
-
-if TYPE_CHECKING:
-    import mlx.core as mx
-    import numpy as np
+from .scoring import Scoring, rows_of
 
 _RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
 """The library of this platform, which plain ``mlx`` does not bring on Linux."""
-_SCORE_CHUNK = 256
 _ROUNDED = ("Gemma2ForCausalLM", "Gemma3ForCausalLM")
 
 
@@ -42,9 +41,10 @@ class MlxBackend(Backend[MlxOptions]):
     name: ClassVar[str] = "mlx"
     summary: ClassVar[str] = "Apple's MLX: mlx-lm's models and its own generation loop"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
-    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype"})
+    score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
     requires: ClassVar[Requires | None] = Requires(
         ("mlx-lm", _RUNTIME), fix='pip install "decodebench[mlx]"', shown="mlx-lm {0} ({1})"
     )
@@ -131,28 +131,39 @@ class MlxBackend(Backend[MlxOptions]):
             weight_bytes=weight_bytes(self._model),
             context_length=_integer(text, "max_position_embeddings", model),
             vocabulary_size=_integer(text, "vocab_size", model),
-            settings={"n_threads": "1"} if device == "cpu" else {},  # MLX's CPU runs a stream's work on one thread
+            n_threads=1 if device == "cpu" else None,  # MLX's CPU runs a stream's work on one thread
         )
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Continue the one request of the batch."""
-        return self._steps(only_request(self.name, batch))
+        """Continue every request of the batch: one alone by mlx-lm's own loop, several by its batches."""
+        check_prompts(batch)
+        return self._steps(batch[0]) if len(batch) == 1 else self.stream(AllDue(batch), len(batch))
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, in one batch that rows join and leave."""
+        from .batches import answer
+
+        return answer(self._model, source, max_in_flight, self._chunk, _sampler)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence, a chunk of it at a time; log-probabilities in float64."""
-        from ...core.sdk.scoring import score_rows
+        return score_whole(Scoring(self._model, self._chunk), tokens, top_k)
 
-        return score_rows(tokens, self._logits(tokens[:-1]), top_k)
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        return score_behind(Scoring(self._model, self._chunk), prompt_ids, continuations, top_k)
 
-    def counters(self) -> Mapping[str, float]:
+    def counters(self) -> EngineCounters:
         """Return the peak of device memory since the last call; a CPU has none of its own."""
         import mlx.core as mx
 
         if not self._has_own_memory:
-            return {}
-        peak = float(mx.get_peak_memory())
+            return EngineCounters()
+        peak = int(mx.get_peak_memory())
         mx.reset_peak_memory()
-        return {"peak_device_bytes": peak}
+        return EngineCounters(peak_device_bytes=peak)
 
     def close(self) -> None:
         """Free the weights and what MLX keeps for the next array."""
@@ -181,16 +192,6 @@ class MlxBackend(Backend[MlxOptions]):
             tokens.close()
             mx.synchronize(generation_stream)  # the token after the last one has been begun
 
-    def _logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yield the logits after each of ``tokens``, a few rows [n, V] at a time, float32."""
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        cache = make_prompt_cache(self._model)
-        for start in range(0, len(tokens), _SCORE_CHUNK):
-            ids = mx.array(list(tokens[start : start + _SCORE_CHUNK]))[None]
-            yield _rows(self._model(ids, cache=cache))
-
 
 def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a callable from its arrays to its arrays
     """Return what chooses a token from log-probabilities [1, V]; None: the largest, which mlx-lm takes by itself."""
@@ -201,15 +202,7 @@ def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a 
     from ...core.sdk.sampling import chooser
 
     choose = chooser(request)
-    return lambda logprobs: mx.array([choose(_rows(logprobs[None])[0])])
-
-
-def _rows(logits: mx.array) -> np.ndarray:
-    """Bring logits [1, n, V] over as [n, V] in float32."""
-    import mlx.core as mx
-    import numpy as np
-
-    return np.array(logits[0].astype(mx.float32))
+    return lambda logprobs: mx.array([choose(rows_of(logprobs[None])[0])])
 
 
 def _integer(config: Mapping[str, Any], name: str, model: PreparedModel) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.task import Task
 from .aime25 import Aime25
+from .conversations import Conversations
 from .file import FileTask
 from .gpqa import Gpqa
 from .gsm8k import Gsm8k, Gsm8k8Shot
@@ -22,4 +23,4 @@ decodebench_api = ">=3,<4"
 @hookimpl
 def decodebench_tasks() -> Sequence[type[Task]]:
     """Return the tasks."""
-    return [Gsm8k, Gsm8k8Shot, Aime25, Math500, Mmlu, Gpqa, HumanEval, Mbpp, MtBench, FileTask]
+    return [Gsm8k, Gsm8k8Shot, Aime25, Math500, Mmlu, Gpqa, HumanEval, Mbpp, MtBench, FileTask, Conversations]

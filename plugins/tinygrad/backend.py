@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import BackendError, ModelCache, ModelError, UsageError
 from ...core.contract.backend import Backend, Capability, Kind
-from ...core.contract.generation import Request, Scores, Step
+from ...core.contract.generation import Generated, Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
@@ -19,6 +19,7 @@ from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
 from ...core.sdk.gguf.metadata import read_header
 from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
@@ -97,10 +98,10 @@ class TinygradBackend(Backend[TinygradOptions]):
         return prepare_gguf(model, quantisation, cache, in_one_file=True)
 
     def load(self, model: PreparedModel, device: str, options: TinygradOptions) -> ModelFacts:
-        """Load the weights, compile and capture.
+        """Load the weights.
 
         Raises:
-            BackendError: the device, the renderer or the compiler cannot be used.
+            BackendError: the device or the renderer cannot be used.
             ModelError: tinygrad cannot load the files.
             UsageError: ``n_ctx`` exceeds what the model was trained for.
         """
@@ -108,31 +109,40 @@ class TinygradBackend(Backend[TinygradOptions]):
         from .engine import cached_kernels, renderer, start
 
         threads = start(device, options)
-        kernels = cached_kernels()
+        self._kernels = cached_kernels()
         self._device, self._source = device, model.source
-        self._samples: list[tuple[int, list[Step]]] = []
+        self._what = f"{model.quantisation} weights on {device!r}"
         started = time.perf_counter()
         facts, network = self._open(model, options)
         self._load_s = time.perf_counter() - started
+        assert facts.weight_bytes is not None
+        assert facts.context_length is not None
         self._weight_bytes, self._n_ctx = facts.weight_bytes, facts.context_length
-        started = time.perf_counter()
         self._decoder: Decoder = Decoder(network, options.prefill_chunk)
-        _warm_up(self._decoder, f"{model.quantisation} weights on {device!r}")
-        warmup_s = time.perf_counter() - started
         settings = {
-            "n_threads": str(threads),
             "renderer": renderer(device),
             "n_ctx": str(self._n_ctx),
-            "jit_warmup_s": f"{warmup_s:.3f}",
-            "kernel_cache": "off" if kernels is None else "warm" if cached_kernels() == kernels else "cold",
         }
         return ModelFacts(
             parameters=facts.parameters,
             weight_bytes=facts.weight_bytes,
             context_length=facts.context_length,
             vocabulary_size=facts.vocabulary_size,
+            n_threads=threads,
             settings={**settings, **facts.settings},
         )
+
+    def warmup(self) -> Mapping[str, str]:
+        """Compile and capture the kernels; say whether they were in tinygrad's cache.
+
+        Raises:
+            BackendError: the compiler cannot be used.
+        """
+        from .engine import cached_kernels
+
+        _warm_up(self._decoder, self._what)
+        before = self._kernels
+        return {"kernel_cache": "off" if before is None else "warm" if cached_kernels() == before else "cold"}
 
     def _open(self, model: PreparedModel, options: TinygradOptions) -> tuple[ModelFacts, Network]:
         """Bring the weights into memory; return what is known of them, and the network over a cache."""
@@ -176,18 +186,19 @@ class TinygradBackend(Backend[TinygradOptions]):
         """Continue the one request of the batch."""
         request = only_request(self.name, batch)
         self._check_room(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
-        trace: list[Step] = []
-        self._samples.append((request.seed, trace))
-        return self._decoder.generate(request, trace)
+        return self._decoder.generate(request)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
         """Score a sequence chunk by chunk; log-probabilities in float64 from float32 logits."""
-        from ...core.sdk.scoring import score_rows
-
-        if not tokens:
-            return Scores((), ())
         self._check_room(len(tokens) - 1)
-        return score_rows(tokens, self._decoder.logits(tokens[:-1]), top_k)
+        return score_whole(self._decoder, tokens, top_k)
+
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        self._check_room(len(prompt_ids) + max(map(len, continuations), default=0) - 1)
+        return score_behind(self._decoder, prompt_ids, continuations, top_k)
 
     def _check_room(self, positions: int) -> None:
         if positions > self._n_ctx:
@@ -210,15 +221,13 @@ class TinygradBackend(Backend[TinygradOptions]):
             raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
         return GgufVocabulary(self._metadata, str(self._source.path))
 
-    def classic_log(self) -> str:
-        """Return what tinygrad's Llama example would have printed since the last call; empty for nothing."""
-        if not self._samples:
-            return ""
-        samples, self._samples = self._samples, []
-        text = "" if self._is_log_begun else classic_log.preamble(samples[0][0], self._load_s, self._weight_bytes)
+    def classic_log(self, batch: Sequence[Generated]) -> str:
+        """Return what tinygrad's Llama example would have printed."""
+        seed = batch[0].request.seed
+        text = "" if self._is_log_begun else classic_log.preamble(seed, self._load_s, self._weight_bytes)
         self._is_log_begun = True
         decode = self._text_of()
-        return text + "".join(classic_log.sample(steps, self._weight_bytes, decode) for _, steps in samples)
+        return text + "".join(classic_log.sample(one.steps, self._weight_bytes, decode) for one in batch)
 
     def _text_of(self) -> Callable[[Sequence[int]], str]:
         """Return a function from ids to text; without any tokenizer the text is the ids themselves."""

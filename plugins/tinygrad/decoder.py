@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .network import Network
 
+_ONE_BY_ONE = 8  # a chunk costs about as much as an eighth of its tokens one by one
 _CAPTURE_CALLS = 3  # tinygrad runs a function once plainly, captures it in the second call, replays it from the third
 
 
@@ -41,6 +42,7 @@ class Decoder:
         self._prefill = TinyJit(network.last)
         self._decode = TinyJit(network.last)
         self._score = TinyJit(network.all_logits)
+        self._prompt: list[int] = []  # whose continuations are being scored
 
     def warm_up(self) -> None:
         """Compile and capture what ``generate`` uses."""
@@ -48,8 +50,8 @@ class Decoder:
             self._evaluate_chunk((0,) * self._chunk, 0)[0].item()
             self._evaluate_one(0, 0)[0].item()
 
-    def generate(self, request: Request, trace: list[Step]) -> Iterator[Step]:
-        """Continue one prompt, a step per token; each step is appended to ``trace``, too.
+    def generate(self, request: Request) -> Iterator[Step]:
+        """Continue one prompt, a step per token.
 
         Every request starts at position 0 and attends to nothing but what it has written itself.
         """
@@ -64,15 +66,13 @@ class Decoder:
         while True:
             enqueued = clock()
             token = pick(*output)  # waits for the device
-            step = Step(
+            yield Step(
                 (token,),
                 forwards=forwards,
                 enqueue_s=enqueued - started,
                 engine_s=clock() - started,
                 bytes_read=int(Counters.global_mem - moved),
             )
-            trace.append(step)
-            yield step
             left -= 1
             if left <= 0 or token in stops:
                 return
@@ -80,13 +80,29 @@ class Decoder:
             output, forwards = self._evaluate_one(token, position), 1
             position += 1
 
-    def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yield the logits after each of ``tokens`` in order, a chunk at a time, [n, V] float32."""
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt whose continuations are to be scored; return the logits behind its last id, [1, V]."""
+        self._prompt = list(prompt_ids)
+        output, _ = self._evaluate_prompt(prompt_ids)
+        return output[1].numpy().reshape(1, -1).copy()  # the captured function writes to the same place again
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt; yield the logits behind each, [n, V] float32.
+
+        A few go one by one. More go in chunks that begin where a prompt's do, with what the prompt has of the first.
+        """
+        at = len(self._prompt)
+        if len(ids) <= self._chunk // _ONE_BY_ONE:
+            for place, token in enumerate(ids, at):
+                yield self._evaluate_one(token, place)[1].numpy().reshape(1, -1)
+            return
+        begin = at // self._chunk * self._chunk
+        tokens, skipped = [*self._prompt[begin:], *ids], at - begin
         for start in range(0, len(tokens), self._chunk):
             part = tokens[start : start + self._chunk]
             self._chunk_tokens.write(part)
-            rows: Tensor = self._score(self._chunk_tokens.tensor, self._start.bind(start))
-            yield rows.numpy()[: len(part)]
+            rows: Tensor = self._score(self._chunk_tokens.tensor, self._start.bind(begin + start))
+            yield rows.numpy()[skipped if start == 0 else 0 : len(part)]
 
     def _evaluate_prompt(self, prompt: Sequence[int]) -> tuple[tuple[Tensor, Tensor], int]:
         """Evaluate chunk by chunk; return what follows the last token, and the number of forwards."""

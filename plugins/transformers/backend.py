@@ -14,7 +14,9 @@ from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown
+from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
+from ...core.sdk.torch_scoring import score_tensor
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
@@ -100,7 +102,7 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
             context_length=context_length(config),
             vocabulary_size=config.get_text_config().vocab_size,
             stop_token_ids=_stop_ids(self._model.generation_config.eos_token_id, config.eos_token_id),
-            settings={"n_threads": str(threads)},
+            n_threads=threads,
             read_weight_bytes=read_weight_bytes(self._model),
             kv_bytes_per_token=kv_bytes_per_token(self._model),
         )
@@ -119,21 +121,14 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
         return ContinuousBatch(self._model, self._device).answer(source, max_in_flight)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:
-        """Score a sequence with one forward pass; log-probabilities in float32."""
-        import torch
+        """Score a sequence from float32 logits."""
+        return score_whole(self._decoder, tokens, top_k, score_tensor)
 
-        ids = torch.tensor([list(tokens)], device=self._device)  # [1, T]
-        logits = self._decoder.logits(ids)[:-1]  # [T - 1, V]
-        rows = logits.log_softmax(-1)
-        chosen = rows.gather(-1, ids[0, 1:, None])[:, 0]  # [T - 1]
-        best = logits.argmax(-1) == ids[0, 1:]
-        top = rows.topk(min(top_k, rows.shape[-1]), -1)
-        return Scores(
-            logprobs=[float("nan"), *chosen.tolist()],
-            is_greedy=[False, *best.tolist()],
-            top_ids=[[], *top.indices.tolist()],
-            top_logprobs=[[], *top.values.tolist()],
-        )
+    def score_continuations(
+        self, prompt_ids: Sequence[int], continuations: Sequence[Sequence[int]], top_k: int = 0
+    ) -> list[Scores]:
+        """Score continuations of one prompt, which is evaluated once."""
+        return score_behind(self._decoder, prompt_ids, continuations, top_k, score_tensor)
 
     def close(self) -> None:
         """Free model and cache."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...core.contract.generation import Request, Step
+from ...core.sdk.scoring import SCORED_AT_ONCE
 from ...core.sdk.torch_sampling import chooser
 
 if TYPE_CHECKING:
@@ -59,13 +61,28 @@ class Decoder:
             if index == 0:
                 forward = self._decode
 
-    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a whole sequence in float32: [1, T] -> [T, V]."""
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> torch.Tensor:
+        """Evaluate a prompt whose continuations are to be scored; the growing cache needs no room beforehand."""
+        from transformers import DynamicCache
+
+        self._prompt_cache = DynamicCache(config=self._model.config)
+        return self._scored(prompt_ids, self._prompt_cache, 1)
+
+    def behind(self, ids: Sequence[int]) -> Iterator[torch.Tensor]:
+        """Evaluate ids behind the prompt, over a copy of its cache: not every kind of cache can be cut back."""
+        cache = copy.deepcopy(self._prompt_cache)
+        for start in range(0, len(ids), SCORED_AT_ONCE):
+            yield self._scored(ids[start : start + SCORED_AT_ONCE], cache, 0)
+
+    def _scored(self, ids: Sequence[int], cache: Cache, logits: int) -> torch.Tensor:
+        """Return the logits behind the last ``logits`` ids, 0 for all: [n, V] in float32."""
         import torch
 
         with torch.inference_mode():
-            logits: torch.Tensor = self._model.forward(input_ids=tokens, use_cache=False).logits
-        return logits[0].float()
+            tokens = torch.tensor([list(ids)], device=self._device)  # [1, T]
+            output = self._model.forward(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=logits)
+            found: torch.Tensor = output.logits[0].float()
+        return found
 
     def _empty_cache(self, length: int) -> Cache:
         from transformers import DynamicCache, StaticCache

@@ -58,7 +58,8 @@ def test_both_files_of_one_vllm_benchmark_tell_the_same_output_throughput(tmp_pa
     assert samples == [] and run["ttft_s"] is None
     assert run["totals"] == {
         "samples": 3, "output_tokens": 10, "wall_s": 2.5, "forwards": None, "tokens_per_s": 4.0, "accuracy": None,
-        "cycles": 4, "drafted": 8, "accepted": 4,
+        "cycles": 4, "drafted": 8, "accepted": 4, "prompt_tokens": 70, "mean_first_token_s": pytest.approx(1.25 / 3),
+        "mean_duration_s": None, "mean_tpot_s": None,
     }  # fmt: skip
     assert "1 requests failed" in run["notes"]
 
@@ -146,11 +147,24 @@ def test_a_guidellm_report_that_keeps_some_requests_tells_no_speed_over_all(tmp_
     content = json.loads((DATA / "guidellm" / "benchmarks.json").read_text())
     content["benchmarks"] = content["benchmarks"][:1]
     content["benchmarks"][0]["metrics"]["request_totals"]["successful"] = 50
+    content["benchmarks"][0]["config"]["sample_size"] = 2
     file = tmp_path / "benchmarks.json"
     file.write_text(json.dumps(content))
     (run,), _, _ = read(tmp_path / "o", file)
     assert run["batch_tokens_per_s"] is None and run["tpot_s"] == 0.25
     assert any("keeps 2 of 50 requests" in note for note in run["notes"])
+
+
+def test_guidellm_requests_beside_its_measurement_are_warm_ups(tmp_path):
+    content = json.loads((DATA / "guidellm" / "benchmarks.json").read_text())
+    benchmark = content["benchmarks"][0]
+    benchmark["scheduler_metrics"]["measure_start_time"] = 1767225602.0  # the first request ended at 1601.25
+    content["benchmarks"] = [benchmark]
+    file = tmp_path / "benchmarks.json"
+    file.write_text(json.dumps(content))
+    (run,), samples, _ = read(tmp_path / "o", file)
+    assert [(sample["is_warmup"], sample["output_tokens"]) for sample in samples[:2]] == [(True, 5), (False, 7)]
+    assert run["e2e_s"] == 2.0
 
 
 def test_aiperf_records_are_samples_in_the_order_of_sending(tmp_path):

@@ -15,7 +15,7 @@ from decodebench.collate.parsers.foreign import Intake, recognise
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
-from decodebench.core.sdk.logs.figures import Figure, gather
+from decodebench.core.sdk.logs.figures import Figure, form, gather
 
 DATA = Path(__file__).parents[1] / "data"
 PARSERS = all_plugins().log_parsers
@@ -50,6 +50,9 @@ FIGURES = [
     ("sglang.jsonl", 0, {"batch_tokens_per_s": 4.0, "ttft_s": None}),
     ("sglang.jsonl", 1, {"batch_tokens_per_s": 7 / 2.5, "ttft_s": 0.375, "decode_tokens_per_s": 5 / 1.0}),
     ("stage_1_lifecycle_metrics.json", 0, {"batch_tokens_per_s": 1129.0895197601756, "ttft_s": None}),
+    ("per_request_lifecycle_metrics.json", 0, {"ttft_s": 0.375, "decode_tokens_per_s": 5 / 1.25, "itl_s": 0.25}),
+    ("per_request_lifecycle_metrics.json", 0, {"e2e_s": 1.0, "batch_tokens_per_s": 7 / 1.75}),
+    ("batch.txt", 0, {"batch_tokens_per_s": 400 / 3.0, "decode_tokens_per_s": None}),
     ("llmperf_summary.json", 0, {"batch_tokens_per_s": 335.40081105324157}),
     ("llmperf_individual_responses.json", 0, {"ttft_s": 0.5, "decode_tokens_per_s": 2 / 0.5, "e2e_s": 1.0}),
     ("benchy.json", 0, {"prefill_tokens_per_s": 2 * 2048 / (2048 / 986.0233386029112 + 2048 / 988.1741643321216)}),
@@ -188,7 +191,7 @@ def test_spec_bench_keeps_a_temperature_in_the_file_name(tmp_path, name):
     ],
 )  # fmt: skip
 def test_a_printed_value_is_of_its_unit_or_none(unit, text, value):
-    gathered = gather([Figure("it", "sample.it", unit)], {"it": text})
+    gathered = gather(form(Figure("it", "sample.it", unit)), {"it": text})
     assert gathered.sample.get("it") == (None if value is None else pytest.approx(value))
     assert bool(gathered.extra) == (value is None)
 

@@ -15,6 +15,8 @@ from decodebench.viz.terminal.speculation import bars, cell_names
 
 from .verify_cycles import analysis, baseline_cycles, shown, steps, three_ways, writer
 
+PLAIN = [baseline_cycles(8, 0.1), baseline_cycles(2, 0.1)]
+
 
 @pytest.fixture
 def write(logs, make_sample):
@@ -248,7 +250,14 @@ def test_rounds_are_the_unit_of_a_pair_where_there_are_several(write, logs):
 
 def test_samples_are_paired_by_their_identity_not_their_place(logs, make_sample):
     slow, quick = steps([(1, 1, 0.4)]), steps([(1, 1, 0.1)])
-    logs.write("a", 0, [make_sample(0, slow), make_sample(1, quick)], options={"block_size": 1}, backend="s")
+    logs.write(
+        "a",
+        0,
+        [make_sample(0, slow), make_sample(1, quick)],
+        options={"block_size": 1},
+        backend="s",
+        kind="speculative",
+    )
     swapped = [make_sample(0, quick, sample_id="p1"), make_sample(1, slow, sample_id="p0")]
     logs.write("b", 0, swapped, options={"block_size": 4}, backend="s")
     (found,) = analysis(logs).pairs
@@ -258,7 +267,7 @@ def test_samples_are_paired_by_their_identity_not_their_place(logs, make_sample)
 
 
 def test_unlike_conditions_of_a_pair_are_named(write, logs):
-    write("a", options={"block_size": 1}, sampling={"temperature": 0.7})
+    write("a", PLAIN, options={"block_size": 1}, sampling={"temperature": 0.7})
     write("b", environment={"hostname": "other"}, device="cuda:0")
     (found,) = analysis(logs).pairs
     for text in ("hostname differs: other", "device differs: cuda:0", "sampling.temperature differs: 0.0"):
@@ -267,7 +276,7 @@ def test_unlike_conditions_of_a_pair_are_named(write, logs):
 
 
 def test_without_a_common_prompt_nothing_is_compared(write, logs):
-    write("a", options={"block_size": 1}, sample={"sample_id": "x"})
+    write("a", PLAIN, options={"block_size": 1}, sample={"sample_id": "x"})
     write("b", sample={"sample_id": "y"})
     (found,) = analysis(logs).pairs
     assert (found.samples, found.tpot.value, found.decomposition, found.cycle_time) == (0, None, None, None)
@@ -275,16 +284,16 @@ def test_without_a_common_prompt_nothing_is_compared(write, logs):
 
 
 def test_a_baseline_out_of_another_log_is_no_silent_one(write, logs):
-    write("a", options={"block_size": 1}, source_format="other")
+    write("a", PLAIN, options={"block_size": 1}, source_format="other")
     write("b", source_format="other")
     (found,) = analysis(logs).pairs
     assert "other logs: raw/b/b_0.jsonl of 'spec f16 block_size=4', raw/a/a_0.jsonl" in found.warnings[0]
 
 
-def test_the_baseline_is_the_block_of_one_of_the_same_backend(write, logs, make_sample, make_steps):
+def test_the_baseline_is_the_cell_of_the_same_backend_that_drafted_nothing(write, logs, make_sample, make_steps):
     logs.write("p", 0, [make_sample(0, make_steps())], backend="plain", cell_index=0)
     write("a", options={"block_size": 4}, cell_index=1)
-    write("b", options={"block_size": 1}, cell_index=2)
+    write("b", PLAIN, options={"block_size": 1}, cell_index=2)
     write("o", backend="other", options={"block_size": 4}, cell_index=3)
     found = {cell.cell.label: cell.baseline for cell in analysis(logs).cells}
     assert found == {
@@ -383,7 +392,7 @@ def test_everything_stands_within_80_columns(write, logs):
 
 
 def test_cells_go_by_what_tells_them_apart_and_by_number_where_that_is_long(write, logs):
-    write("a", options={"block_size": 1, "draft": "x"})
+    write("a", PLAIN, options={"block_size": 1, "draft": "x"})
     write("b", options={"block_size": 4, "draft": "x"})
     assert list(cell_names(analysis(logs)).values()) == ["block_size=1", "block_size=4"]
     write("c", options={"block_size": 4, "draft": "a long name"})
@@ -410,7 +419,7 @@ def test_the_command_shows_tables_in_a_pipe(write, logs, cli):
 
 
 def test_the_command_prints_the_model_as_json(write, logs, cli):
-    write("a", options={"block_size": 1})
+    write("a", PLAIN, options={"block_size": 1})
     write("b")
     content = json.loads(cli("speculation", logs.folder, "--steady-state", "--json").out)
     assert content["steady_state"] is True and [cell["samples"] for cell in content["cells"]] == [1, 1]

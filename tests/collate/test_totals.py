@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -108,10 +109,79 @@ def test_an_accuracy_that_its_own_samples_do_not_give(tmp_path, share, is_found)
         assert len(found["unlike-samples"].rows) == 2
 
 
-@pytest.mark.parametrize(("tokens", "completed", "is_found"), [(0, 0, False), (7, 0, True), (0, -1, True)])
-def test_printed_sums_are_those_of_the_requests(tmp_path, tokens, completed, is_found):
-    content = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
-    content["total_output_tokens"] += tokens
-    content["completed"] += completed
-    (tmp_path / "serve.json").write_text(json.dumps(content))
-    assert ("unlike-samples" in found_in(tmp_path / "out", tmp_path / "serve.json")) is is_found
+VLLM = {"total_output_tokens": 17, "completed": 2, "total_input_tokens": 100, "mean_ttft_ms": 312.5}
+
+
+def test_vllms_sums_and_means_are_those_of_its_requests(tmp_path):
+    right = json.loads((DATA / "vllm" / "serve_detailed.json").read_text())
+    named = {"right": {}, "output_throughput": {"output_throughput": 5.0}}
+    named |= {name: {name: value} for name, value in VLLM.items()}
+    for name, wrong in named.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(right | wrong | {"model_id": name}))
+    del right["errors"]  # as files of older versions have none: the failed request has no token
+    (tmp_path / "older.json").write_text(json.dumps(right | {"model_id": "right"}))
+    found = found_in(tmp_path / "out", tmp_path)
+    assert sorted(cell.split()[-1] for cell in found["unlike-samples"].cells) == sorted(VLLM)
+    assert sorted(cell.split()[-1] for cell in found["inconsistent-totals"].cells) == [
+        "output_throughput", "total_output_tokens",
+    ]  # fmt: skip
+
+
+GUIDELLM = {
+    "metrics request_totals successful": (2, 3, 1),  # the right one, then wrong ones
+    "metrics output_token_count successful total_sum": (12.0000000001, 13),
+    "metrics prompt_token_count successful total_sum": (24, 25),
+    "metrics request_latency successful mean": (1.625, 1.6),
+    "metrics time_to_first_token_ms successful mean": (375.0, 250.0),
+    "metrics inter_token_latency_ms successful mean": (250.0, 240.0),
+}
+
+
+def test_guidellms_sums_and_means_are_those_of_its_requests(tmp_path):
+    files = []
+    for place, values in GUIDELLM.items():
+        for value in values:
+            content = json.loads((DATA / "guidellm" / "benchmarks.json").read_text())
+            benchmark = content["benchmarks"][0]
+            benchmark["config"]["backend"]["model"] = f"{place} {value}"
+            *within, last = place.split()
+            inner = benchmark
+            for name in within:
+                inner = inner.setdefault(name, {})
+            inner[last] = value
+            files.append(tmp_path / f"{len(files)}.json")
+            files[-1].write_text(json.dumps({**content, "benchmarks": [benchmark]}))
+    cells = found_in(tmp_path / "out", *files)["unlike-samples"].cells
+    wrong = [f"{place} {value}" for place, values in GUIDELLM.items() for value in values[1:]]
+    assert len(cells) == len(wrong) and all(any(name in cell for cell in cells) for name in wrong)
+
+
+AIPERF = DATA / "aiperf" / "profile_export_aiperf.json"
+AIPERF_FIGURES = (
+    "request_count", "total_osl", "input_sequence_length", "request_latency", "time_to_first_token",
+    "inter_token_latency",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("began", "factor", "is_found"),
+    [
+        ("2026-01-01T00:00:00", 1, False),
+        ("2026-01-01T00:00:00", 1.5, True),
+        ("2025-12-31T18:30:00", 1.5, True),  # the client's clock, of another zone
+        ("2026-01-01T00:00:00+00:00", 1.5, True),
+        ("2026-01-01T00:00:01", 1.5, False),  # the records are of another benchmark
+    ],
+)
+def test_aiperfs_sums_are_held_against_the_records_beside_them(tmp_path, began, factor, is_found):
+    content = json.loads(AIPERF.read_text())
+    content |= {"start_time": began, "end_time": (datetime.fromisoformat(began) + timedelta(seconds=2)).isoformat()}
+    content["total_osl"]["avg"] *= 2 if factor > 1 else 1
+    for figure in AIPERF_FIGURES:
+        content[figure]["avg"] *= 2 if factor > 1 and "count" in figure else factor
+    (tmp_path / AIPERF.name).write_text(json.dumps(content))
+    found = found_in(tmp_path / "out", tmp_path / AIPERF.name, AIPERF.with_name("profile_export.jsonl"))
+    assert ("unlike-samples" in found) is is_found
+    if is_found:
+        finding = found["unlike-samples"]
+        assert len(finding.details) == len(AIPERF_FIGURES) and len({place.run_id for place in finding.rows}) == 2

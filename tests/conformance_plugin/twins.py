@@ -35,6 +35,7 @@ class Twin(Backend[TwinOptions]):
     supports = frozenset({"score", "score-top-k", "sampling"})
     max_batch_size = 4
     first_step_is_prefill = True
+    checks = "twin_checks"
     digits = None
 
     @classmethod
@@ -224,6 +225,15 @@ class UnusedOptions(TwinOptions):
 class UnusedOption(Twin):
     name = "twin-unused-option"
     Options = UnusedOptions
+
+
+class DraftsTooMuch(Twin):
+    """Breaks a rule of the author's own."""
+
+    name = "twin-drafts-too-much"
+
+    def draft(self, text, count):
+        return super().draft(text, count + 1 if count else 0)
 
 
 class Racing(Twin):

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from decodebench import BackendOptions
-from decodebench.core.conformance.kit import CHECKS, with_table
+from decodebench import BackendOptions, UsageError
+from decodebench.core.conformance.kit import CHECKS, checks_of, chosen, with_table
 from decodebench.core.conformance.memory import growth_per_cycle
 from decodebench.core.conformance.option_reads import recording
 from decodebench.core.conformance.subject import Setup, Subject
 from decodebench.core.isolation.plugins import all_plugins
+from decodebench.testing import BackendConformance
 
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
 CHECKED = {check.name: check for check in CHECKS}
@@ -110,6 +111,26 @@ def test_what_a_backend_does_not_declare_is_skipped_with_the_declaration(registr
         "tokens_match_the_reference": "it claims no exactness, for none since it makes no such claim",
     }
     assert {result.verdict for result in results.values()} == {"passed", "skipped"}
+
+
+def test_checks_of_the_author_run_after_those_of_the_contract(registry, cache):
+    own = checks_of(registry.backend("twin"))[len(CHECKS) :]
+    assert [check.name for check in own] == ["drafts_keep_their_length"]
+    kept, broken = (own[0].run(subject_of(registry, name)) for name in ("twin", "twin-drafts-too-much"))
+    assert (kept.verdict, kept.reason) == ("passed", "at most 3 tokens")
+    assert broken.verdict == "failed" and "drafts 4 tokens; draft_length = 3" in broken.reason
+    assert (broken.rule[:14], broken.advice) == ("No cycle draft", "Cut the draft before it is verified.")
+
+
+def test_checks_of_the_author_are_tests_of_the_inherited_class(registry):
+    suite = type("TestTwin", (BackendConformance,), {"backend": "twin"})
+    assert callable(suite.test_drafts_keep_their_length) and not hasattr(
+        BackendConformance, "test_drafts_keep_their_length"
+    )
+    assert [check.name for check in chosen(["drafts_keep_their_length"], checks_of(registry.backend("twin")))]
+    misnamed = type("Misnamed", (registry.backend("twin"),), {"checks": "no_such_module"})
+    with pytest.raises(UsageError, match="'no_such_module' cannot be imported: ModuleNotFoundError"):
+        checks_of(misnamed)
 
 
 def test_every_check_has_a_twin_that_breaks_its_rule():

@@ -38,7 +38,7 @@ def query(cli, folder: Path, sql: str) -> list:
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [
-        ("segfault", "crashed", "SIGSEGV; the engine's last words: about to touch memory that is not ours"),
+        ("segfault", "crashed", "SIGSEGV; last engine output: about to touch memory that is not ours"),
         ("raise-load", "failed", "the engine does not like this model"),
         ("raise-generate", "failed", "ValueError: a bug in the backend"),
         ("too-many", "failed", "7 tokens committed, the limit is 6"),

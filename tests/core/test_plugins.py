@@ -63,6 +63,14 @@ BAD = [
     (decoder("bad").replace("    def load", "    def lode"), "Decoder does not implement load"),
     (decoder("bad").replace('[Quantisation("none", 32.0, "no weights")]', "[]"), "at least one Quantisation"),
     (decoder("bad").replace("32.0", "0"), "quantisation 'none' has 0 bits"),
+    (
+        decoder("bad").replace("    def load", "    @classmethod\n    def why_inexact(cls, q, o): ...\n\n    def load"),
+        "Decoder.why_inexact is of an earlier plugin API: give Preflight.inexact",
+    ),
+    (
+        decoder("bad").replace("    def load", "    threads_option = 'n'\n\n    def load"),
+        "threads_option names no option",
+    ),
     (decoder("bad two"), "backend name 'bad two'"),
     (decoder("bad").replace('"autoregressive"', "None"), "Decoder does not state 'kind'"),
     (decoder("bad").replace("[Decoder]", "[Decoder, Decoder]"), "already provided by plugin 'bad"),

@@ -21,7 +21,8 @@ from decodebench.core.measure.progress import Progress
 from decodebench.core.measure.runner import Runner
 from decodebench.core.records import raw_log as rawlog
 from decodebench.core.records.raw_log import RawLogError
-from decodebench.core.records.schema import SCHEMA_VERSION, RecordedSampling, Run, Sample, ServerSession
+from decodebench.core.records.schema import SCHEMA_VERSION, RecordedSampling, Run, Sample
+from decodebench.core.records.server_session import ServerSession
 from decodebench.core.records.store import Store
 from decodebench.core.records.workload import LATER
 

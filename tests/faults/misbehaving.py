@@ -17,7 +17,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from decodebench import Availability, Backend, BackendOptions, ModelFacts, Quantisation, Step, hookimpl
+from decodebench import (
+    Availability,
+    Backend,
+    BackendOptions,
+    EngineCounters,
+    ModelFacts,
+    Quantisation,
+    Step,
+    hookimpl,
+)
 
 decodebench_api = ">=3,<4"
 
@@ -203,17 +212,18 @@ FACTS: dict[str, dict[str, Any]] = {
     "facts-settings-nul": {"settings": {"a": "x\x00y\x1b[31m"}},
 }
 COUNTERS: dict[str, Any] = {
-    "counter-nan": {"x": NAN},
-    "counter-inf": {"x": -INF},
-    "counter-text": {"x": "fast"},
-    "counter-number-as-text": {"x": "12"},
-    "counter-bool": {"x": True},
-    "counter-object": {"x": object()},
-    "counter-huge": {"x": 10**400},
-    "counter-peak-text": {"peak_device_bytes": "much"},
-    "counter-peak-negative": {"peak_device_bytes": -5},
-    "counter-peak-huge": {"peak_device_bytes": 1e300},
+    "counter-nan": EngineCounters(own={"x": NAN}),
+    "counter-inf": EngineCounters(own={"x": -INF}),
+    "counter-text": EngineCounters(own={"x": "fast"}),
+    "counter-number-as-text": EngineCounters(own={"x": "12"}),
+    "counter-bool": EngineCounters(own={"x": True}),
+    "counter-object": EngineCounters(own={"x": object()}),
+    "counter-huge": EngineCounters(own={"x": 10**400}),
+    "counter-peak-text": EngineCounters("much"),
+    "counter-peak-negative": EngineCounters(-5),
+    "counter-peak-huge": EngineCounters(1e300),
     "counters-none": None,
+    "counters-mapping": {"x": 1.0},
 }
 LOGS: dict[str, Any] = {
     "log-surrogate": SURROGATE,
@@ -305,9 +315,9 @@ class Misbehaving(Backend):
         return ModelFacts(**facts | FACTS.get(self.fault, {}))
 
     def counters(self):
-        return COUNTERS.get(self.fault, {})
+        return COUNTERS.get(self.fault, EngineCounters())
 
-    def classic_log(self):
+    def classic_log(self, batch):
         return LOGS.get(self.fault, "")
 
     def generate(self, batch):

@@ -77,8 +77,8 @@ class Faulty(Backend):
         self.options, self.calls = options, 0
         if options.fault == "raise-load":
             raise BackendError("the engine does not like this model")
-        settings = {"n_threads": str(default_threads())}
-        return ModelFacts(parameters=10, weight_bytes=40, context_length=4096, vocabulary_size=400, settings=settings)
+        threads = default_threads()
+        return ModelFacts(parameters=10, weight_bytes=40, context_length=4096, vocabulary_size=400, n_threads=threads)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         self.calls += 1

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 import decodebench.plugins.reference.problems as problems
 from decodebench import Backend, ModelCache, Request, ResolvedModel, Step
 
@@ -39,6 +41,7 @@ class Loaded:
         self.prepared = kind.prepare(resolve(path), quantisation, "cpu", chosen, cache)
         self.backend = kind()
         self.facts = self.backend.load(self.prepared, "cpu", chosen)
+        self.backend.warmup()
 
     def steps(self, prompt, limit: int = 16, **changes) -> list[Step]:
         return list(self.backend.generate([Request(tuple(prompt), limit, **changes)]))
@@ -104,6 +107,20 @@ def torch_logits(model, ids):
 
     with torch.no_grad():
         return model(torch.tensor([list(ids)])).logits[0].numpy()
+
+
+def assert_shares_a_prompt(backend: Backend, prompt, tokens, atol: float = 1e-4) -> None:
+    """Compare continuations behind one prompt with each whole sequence alone: short ones first, one of all ``tokens``.
+
+    A short one comes again behind the long one, of which nothing may be left.
+    """
+    continuations = [tokens[:1], tokens[:4], tokens, tokens[2:4]]
+    found = backend.score_continuations(prompt, continuations, 2)
+    for ids, scores in zip(continuations, found, strict=True):
+        whole = backend.score([*prompt, *ids], 2)
+        assert list(scores.logprobs) == pytest.approx(list(whole.logprobs[len(prompt) :]), abs=atol)
+        assert list(scores.is_greedy) == list(whole.is_greedy[len(prompt) :])
+        assert [len(ids) for ids in scores.top_ids] == [2] * len(ids)
 
 
 SHAPE = dict(

@@ -143,7 +143,7 @@ def test_half_precision_runs_and_the_peak_of_memory_is_told(load, requests, name
     model = "tiny:block-diffusion" if name == "fast-dllm" else "tiny:target"
     backend = load(name, model, GPU, dtype=dtype)
     assert all(alone(backend, requests()[:2]))
-    assert backend.counters()["peak_device_bytes"] > 0
+    assert (backend.counters().peak_device_bytes or 0) > 0
 
 
 def test_the_parts_of_a_cycle_of_dflash_fit_into_it(load, requests):

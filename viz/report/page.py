@@ -20,6 +20,7 @@ from ...core.records.metrics import METRICS
 from ...core.records.store import Store
 from ..drawing.numbers import by_unit, interval, percent, with_interval
 from ..plot import image, read
+from ..terminal.load import load_lines
 from .charts import PERCENTILES, chart_data, dimensions
 from .samples import packed, sample_data
 
@@ -106,6 +107,8 @@ def render(comparison: Comparison, content: Content) -> str:
         more_notes=notes[_MOST_NOTES:],
         metric=METRICS[comparison.metric],
         details=_details(comparison),
+        loads=_loads(comparison),
+        load_lines=list(load_lines(comparison)),
         choices=_choices(comparison),
         percentiles={f"{100 * q:g} %": next(n for n in count(1) if supports_percentile(n, q)) for q in PERCENTILES},
         definitions=[METRICS[name] for name in content.charts["metrics"]],
@@ -198,6 +201,13 @@ def _details(comparison: Comparison) -> list[tuple[str, str, list[Estimate | Non
         if any(value is not None and value.value is not None for value in values):
             found.append((METRICS[name].label, METRICS[name].unit, values))
     return found
+
+
+def _loads(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Return label, unit and name of every figure of requests under load that some cell has."""
+    points = [point for curve in comparison.load_curves for point in curve.points]
+    names = dict.fromkeys(name for point in points for name in point.figures)
+    return [(METRICS[name].label, METRICS[name].unit, name) for name in names]
 
 
 def _choices(comparison: Comparison) -> dict[str, list[str]]:

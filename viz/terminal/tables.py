@@ -27,6 +27,7 @@ from ..drawing.numbers import (
 )
 from ..drawing.series import name_few
 from .captions import about_intervals
+from .load import load_view
 from .sparkline import LEAST_SPAN, Courses, sparkline
 
 _VERDICT_STYLE = {"faster": "green", "slower": "red", "not comparable": "yellow"}
@@ -41,7 +42,7 @@ _MOST_NOTES = 12
 
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Return the comparison as tables with what one must know to read them."""
-    tables = (_table(comparison), *_pass_at_k(comparison), _details(comparison))
+    tables = (_table(comparison), *_pass_at_k(comparison), _details(comparison), *load_view(comparison))
     return Group(*_headline(comparison), *tables, *_notes(comparison))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ....core.contract.hookspecs import hookimpl
 from ....core.contract.log_parser import LogParser
 from .console import ServingConsole
-from .inference_perf import InferencePerf
+from .inference_perf import InferencePerf, InferencePerfRequests
 from .inferencex import InferencexGolden
 from .llama_benchy import LlamaBenchy
 from .llmperf import LlmperfResponses, LlmperfSummary
@@ -20,6 +20,6 @@ from .spec_forge import SpecForge
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:
     """Return the readers of serving benchmarks."""
     return [
-        ServingConsole, SglangServe, InferencePerf, LlamaBenchy, LlmperfSummary, LlmperfResponses, OllamaAnswers,
-        OllamaVerbose, SpecForge, InferencexGolden,
+        ServingConsole, SglangServe, InferencePerf, InferencePerfRequests, LlamaBenchy, LlmperfSummary,
+        LlmperfResponses, OllamaAnswers, OllamaVerbose, SpecForge, InferencexGolden,
     ]  # fmt: skip

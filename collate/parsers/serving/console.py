@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -29,7 +29,7 @@ from ....core.sdk.logs.text import malformed
 
 _MARKER = "Serving Benchmark Result"
 _NEEDED = "Benchmark duration (s)"
-_FIGURES = (
+_FIGURES = form(
     Figure("Backend", "run.backend", "text"),
     Figure("Traffic request rate", "option.request_rate", "any"),
     Figure("Request rate configured (RPS)", "option.request_rate", "any"),
@@ -39,7 +39,7 @@ _FIGURES = (
     Figure("Successful requests", "totals.samples", "count"),
     Figure("Failed requests", "condition.failed", "count"),
     Figure(_NEEDED, "totals.wall_s", "s"),
-    Figure("Total input tokens", "published.total_input_tokens", "count"),
+    Figure("Total input tokens", "totals.prompt_tokens", "count"),
     Figure("Total generated tokens", "totals.output_tokens", "count"),
     Figure("Output token throughput (tok/s)", "totals.tokens_per_s"),
     Figure("Drafts", "totals.cycles", "count"),

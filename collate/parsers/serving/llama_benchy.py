@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.structure import holds
 
-_FIGURES = (
+_FIGURES = form(
     Figure("concurrency", "option.concurrency", "count"),
     Figure("context_size", "run.depth", "count"),
     Figure("prompt_size", "option.prompt_size", "count"),
     Figure("response_size", "run.max_new_tokens", "count"),
     Figure("is_context_prefill_phase", "option.is_context_prefill_phase", "any"),
 )
-_ABOUT = (
+_ABOUT = form(
     Figure("model", "run.model", "text"),
     Figure("latency_mode", "condition.latency_mode", "text"),
     Figure("prefix_caching_enabled", "condition.prefix_caching_enabled", "any"),
@@ -48,7 +48,7 @@ class LlamaBenchy(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each benchmark's run and its repetitions."""
         content, digest = read_object(path)
-        about = gather(_ABOUT, {figure.name: content.content.get(figure.name) for figure in _ABOUT})
+        about = gather(_ABOUT, {name: content.content.get(name) for name in _ABOUT})
         for at, row in enumerate(content.rows("benchmarks")):
             run_id = f"sha256-{digest}-{at}"
             gathered = gather(_FIGURES, {name: row.content.get(name) for name in row.content if name not in _LISTS})

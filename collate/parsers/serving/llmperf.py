@@ -13,14 +13,14 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_object, read_objects
 from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.structure import first_object, holds
 from ..requests import Request, check_times, records
 from .inference_perf import add_sums
 
-_FIGURES = (
+_FIGURES = form(
     Figure("model", "run.model", "text"),
     Figure("num_concurrent_requests", "option.num_concurrent_requests", "count"),
     *(

@@ -21,7 +21,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of
 from ....core.sdk.logs.fields import MOST_TOKENS
-from ....core.sdk.logs.figures import Figure, Gathered, gather
+from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.json_files import read_answers
 from ....core.sdk.logs.pages import Block, Labels, blocks, place_of
 from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
@@ -33,13 +33,13 @@ _FIELDS = (
     ("eval", "sample.decode_s"),
 )  # fmt: skip
 _COUNTS = (("prompt eval", "sample.prompt_tokens"), ("eval", "sample.output_tokens"))
-_PRINTED = (
+_PRINTED = form(
     *(Figure(f"{name} duration", field, "go") for name, field in _FIELDS),
     *(Figure(f"{name} count", field, "count") for name, field in _COUNTS),
     Figure("prompt eval rate", "engine.prompt_tokens_per_s"),
     Figure("eval rate", "engine.tokens_per_s"),
 )
-_ANSWER = (
+_ANSWER = form(
     *(Figure(f"{name.replace(' ', '_')}_duration", field, "ns") for name, field in _FIELDS),
     *(Figure(f"{name.replace(' ', '_')}_count", field, "count") for name, field in _COUNTS),
     Figure("response", "sample.text", "any"),

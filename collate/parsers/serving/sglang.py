@@ -15,14 +15,14 @@ from pydantic import JsonValue
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_rows
 from ....core.sdk.logs.runs import UNKNOWN
 from ....core.sdk.logs.structure import first_object
 from ..requests import gaps_note, records
 from ..vllm_bench import requests_of
 
-_FIGURES = (
+_FIGURES = form(
     Figure("tag", "condition.tag", "text"),
     Figure("backend", "run.backend", "text"),
     *(
@@ -34,7 +34,7 @@ _FIGURES = (
     ),
     Figure("completed", "totals.samples", "count"),
     Figure("duration", "totals.wall_s", "s"),
-    Figure("total_input_tokens", "published.total_input_tokens", "count"),
+    Figure("total_input_tokens", "totals.prompt_tokens", "count"),
     Figure("total_output_tokens", "totals.output_tokens", "count"),
     Figure("output_throughput", "totals.tokens_per_s"),
     Figure("accept_length", "published.acceptance_length"),

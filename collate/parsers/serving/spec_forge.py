@@ -14,17 +14,17 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.structure import holds
 
-_SETTINGS = (
+_SETTINGS = form(
     Figure("batch_size", "run.batch_size", "count"),
     Figure("steps", "option.steps", "count"),
     Figure("topk", "option.topk", "count"),
     Figure("num_draft_tokens", "option.num_draft_tokens", "count"),
 )
-_METRICS = (
+_METRICS = form(
     Figure("Name", "option.draft_model", "text"),
     Figure("output_throughput", "totals.tokens_per_s"),
     Figure("accept_length", "published.acceptance_length"),

@@ -43,12 +43,13 @@ def check(name: str, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - clic
 
     Exit code 0 where every check passed or does not apply, 1 where one failed.
     """
-    from ...conformance.kit import chosen
+    from ...conformance.kit import checks_of, chosen
     from ...conformance.subject import Setup, Subject, backend_names
 
-    registry, checks = installed_plugins(), chosen(flags["only"])
+    registry = installed_plugins()
     names = backend_names(registry, name)
     chosen_backends = {one: registry.backend(one) for one in names}
+    checks = {one: chosen(flags["only"], checks_of(backend)) for one, backend in chosen_backends.items()}
     options = set_options(parse_options(flags["settings"]), chosen_backends, [])
     subjects = [
         Subject(
@@ -65,7 +66,7 @@ def check(name: str, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - clic
         )
         for one in names
     ]
-    reports = [_report(subject, checks, is_shown=not as_json) for subject in subjects]
+    reports = [_report(subject, checks[subject.setup.backend], is_shown=not as_json) for subject in subjects]
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
     return exit_codes.FAILED if any(report.failed for report in reports) else exit_codes.DONE

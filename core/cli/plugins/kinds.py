@@ -47,6 +47,12 @@ KINDS: Mapping[str, Kind] = {
         runs_models=True,
         requirements=("pydantic>=2.12",),
     ),
+    "server": Kind(
+        "server: greedy completions of one that somebody else runs, over HTTP",
+        *("decodebench_backends", "type[Backend]", "{}", "run -b {} -m tiny:target --set url=http://127.0.0.1:8000/v1"),
+        part="server",
+        requirements=("pydantic>=2.12",),
+    ),
     "task": Kind(
         "task: seeded sums, and how an answer is scored",
         *("decodebench_tasks", "type[Task]", "{}", "run -b transformers -m tiny:target --task {}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,8 @@ from typing import BinaryIO
 from .... import defaults
 
 _LOOKS_EVERY_S = 0.5
+_LAST_BYTES = 4000  # in which the last lines are looked for
+_LONGEST = 200  # characters of a line
 _CUT = b"\n[decodebench: %d bytes of what the engine printed were left out here]\n"
 
 
@@ -33,6 +36,16 @@ def engine_text_file(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 if path.stat().st_size == 0:
                     path.unlink()
+
+
+def last_lines(file: Path | None, count: int = 5) -> list[str]:
+    """Return the last lines of a file that are not empty, cut to a length that fits a message."""
+    if file is None or not file.is_file():
+        return []
+    with file.open("rb") as printed:
+        printed.seek(max(0, printed.seek(0, os.SEEK_END) - _LAST_BYTES))
+        text = printed.read(_LAST_BYTES).decode(errors="replace")
+    return [line.strip()[:_LONGEST] for line in text.splitlines() if line.strip()][-count:]
 
 
 def _watch(path: Path, ended: threading.Event) -> None:

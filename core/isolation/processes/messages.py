@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from ...contract.launcher import Line as Line
 from ...host.packed_models import PreparedJob
 from ...records.log_content import LineError, fault_of
 from ...records.schema import Record
 
-Line = dict[str, Any]
 _SHOWN = 80  # characters of a line that is none
 
 

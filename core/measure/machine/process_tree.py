@@ -9,7 +9,14 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+_ZOMBIE = "Z"  # it has ended, and its parent has not asked how
 _FORGET_PEAK = "5"  # proc(5): resets VmHWM to the present resident set
+
+
+def processes(root: int) -> list[int]:
+    """Return the ids of a process and of everything below it, the root first; none where it has ended."""
+    found = [int(folder.name) for folder in _tree(root) if _fields(folder)[:1] not in ([], [_ZOMBIE])]
+    return found if found[:1] == [root] else []
 
 
 def peak_rss_bytes(root: int) -> int | None:
@@ -36,12 +43,18 @@ def _tree(root: int) -> Iterator[Path]:
     """Yield the folders of a process and of all below it."""
     children: dict[int, list[int]] = {}
     for folder in _PROC.glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile
-            # the name, in brackets, may hold anything
-            parent = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
-            children.setdefault(int(parent), []).append(int(folder.name))
+        if fields := _fields(folder):
+            children.setdefault(int(fields[1]), []).append(int(folder.name))
     waiting = [root]
     while waiting:
         process = waiting.pop()
         waiting += children.get(process, [])
         yield _PROC / str(process)
+
+
+def _fields(process: Path) -> list[str]:
+    """Return what the system says of a process, from its state and parent on; empty where it has ended."""
+    with suppress(OSError):
+        # the name before that, in brackets, may hold anything
+        return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return []

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...cache import ModelCache
-from ...contract.backend import Backend, BackendOptions
+from ...contract.backend import Backend
 from ...contract.model import Quantisation, ResolvedModel
 from ...contract.model_source import ModelSource
+from ...contract.options import BackendOptions
 from ...errors import ModelError
 from ...sdk.models import resolve
 from ...sdk.sources.pickled_weights import unpickled

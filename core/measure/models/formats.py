@@ -45,8 +45,8 @@ def named_formats(backend: type[Backend]) -> dict[str, ChosenFormat]:
     """Return what a backend offers by every name that may be asked for; its own names come before common ones."""
     offered = list(backend.quantisations())
     own = {each.name: ChosenFormat(each, each.name) for each in offered}
-    common = {name: ChosenFormat(each, name, options) for each in offered for name, options in each.common.items()}
-    return {**common, **own}
+    named = [(each, *common) for each in offered for common in each.common.items()]
+    return {str(name): ChosenFormat(each, name, options) for each, name, options in named} | own
 
 
 def choose_formats(backend: type[Backend], model: ResolvedModel, asked: Sequence[str] | None) -> list[ChosenFormat]:

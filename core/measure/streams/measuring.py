@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import BackendError
-from ..measurement import about, send_failed, send_row
+from ..measurement import about, generated, send_failed, send_row
 from ..session import Prompt, Session
 from .loop import Answered, measure_stream
 from .source import Asked, Load
@@ -34,10 +34,9 @@ def measure_streams(session: Session) -> None:
 
 def _measure(session: Session, prompts: Sequence[Prompt], first: int, number: int) -> None:
     requests = [replace(session.request(prompt, first + row), row=row) for row, prompt in enumerate(prompts)]
-    job = session.job
-    load = Load(job.concurrency, _due_ns(prompts), [prompt.job.after for prompt in prompts])
+    load = Load(session.workload.in_flight, _due_ns(prompts), [prompt.job.after for prompt in prompts])
     session.wire.wait_until_read()
-    answered = measure_stream(session.backend, requests, load, session.codec, job.stop)
+    answered = measure_stream(session.backend, requests, load, session.codec, session.workload.stop)
     engine = session.engine_figures()
     failures = []
     for row, (prompt, one) in enumerate(zip(prompts, answered.asked, strict=True)):
@@ -48,6 +47,8 @@ def _measure(session: Session, prompts: Sequence[Prompt], first: int, number: in
         else:
             send_failed(session, facts, one.request, failure)
             failures.append(failure)
+    whole = [one for one in answered.asked if one.end is not None]
+    session.send_classic_log(list(generated([one.request for one in whole], [one.row for one in whole], first)))
     if answered.broken is not None:
         raise BackendError(f"{len(failures)} of {len(prompts)} requests were not answered: {answered.broken}")
     if len(failures) == len(prompts):

@@ -128,9 +128,9 @@ class TimedSource(RequestSource):
         if not 0 <= step.row < len(self.asked) or (one := self.asked[step.row]).sent is None:
             raise broken(self._backend, f"a step of row {step.row}, which was not handed out")
         if one.end is not None:
-            if one.row.is_cut:
-                return None
-            raise broken(self._backend, f"a step of row {step.row} after its end")
+            if not one.row.is_cut:
+                self._take_late(one, step, now)
+            return None
         one.row.steps.append((now - one.sent, step))
         ids, request = step.token_ids, one.request
         one.tokens += len(ids)
@@ -138,6 +138,13 @@ class TimedSource(RequestSource):
         if is_over or (not request.ignore_eos and any(token in request.stop_token_ids for token in ids)):
             self.end(one, now)
         return one
+
+    def _take_late(self, one: Asked, step: Step, now: int) -> None:
+        """Note a step after the last token: it may say how the row ended, or that the request has failed after all."""
+        if step.token_ids or step.text or (step.finish is None and step.failure is None):
+            raise broken(self._backend, f"a step of row {step.row} after its end")
+        assert one.sent is not None
+        one.row.steps.append((now - one.sent, step))
 
     def end(self, one: Asked, now: int) -> None:
         """Note that a request has ended: its conversation's next turn is due, else the next one of a closed loop."""

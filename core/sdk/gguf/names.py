@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _FORMAT = r"(?:IQ|Q|TQ)[1-8]\w*|F16|F32|BF16|MXFP4\w*|NVFP4\w*"
 _TYPE = re.compile(rf"\s(?:all |mostly )?(?P<name>{_FORMAT})(?: - (?P<mix>Small|Medium|Large)\b| (?P<mixed>mix))?")
@@ -12,6 +13,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _UNNAMED = frozenset({"q2_k - medium"})  # the tool's word for the mix that every file name calls Q2_K
 
 
+@lru_cache(maxsize=256)  # of a table, all rows are alike
 def format_of(type_name: str, file_name: str = "") -> str | None:
     """Return the weight format by the backend's names, e.g. ``q4_k_m``; None where neither tells it.
 
@@ -29,6 +31,7 @@ def format_of(type_name: str, file_name: str = "") -> str | None:
     return named["name"].lower() if named else None
 
 
+@lru_cache(maxsize=256)
 def model_of(type_name: str, file_name: str = "") -> str | None:
     """Return the model's name: that of its file without format and shard, else the engine's word for its family."""
     if stem := _FILE_FORMAT.sub("", _stem(file_name)):
@@ -37,6 +40,7 @@ def model_of(type_name: str, file_name: str = "") -> str | None:
     return (type_name[: found.start()] if found else type_name).strip() or None
 
 
+@lru_cache(maxsize=256)
 def size_of(type_name: str) -> str | None:
     """Return the size label, e.g. ``1B``."""
     found = _SIZE.search(f" {type_name}")

@@ -99,7 +99,8 @@ def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache)
 
     size = nominal_bytes(quantisation, checkpoint.elements)
     if quantisation in UNQUANTISED:
-        what, build = ("convert", quantisation, *key), convert
+        what: tuple[str, ...] = ("convert", quantisation, *key)
+        build = convert
     else:
         what = ("quantise", quantisation, *key, version("llama-cpp-python"))
         build = convert_and_quantise

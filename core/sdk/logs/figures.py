@@ -2,7 +2,7 @@
 
 ::
 
-    FIGURES = (
+    FIGURES = form(
         Figure("Benchmark duration (s)", "totals.wall_s"),
         Figure("Mean TTFT (ms)", "published.mean_ttft_s", "ms"),
     )
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,12 @@ class Figure:
     name: str
     field: str
     unit: str = "number"
+
+
+def form(*figures: Figure) -> Mapping[str, Figure]:
+    """Return the figures of a format by their names."""
+    assert all(figure.field.partition(".")[0] in _GROUPS for figure in figures), figures
+    return {figure.name: figure for figure in figures}
 
 
 @dataclass(slots=True)
@@ -100,23 +106,22 @@ class Gathered:
         )
 
 
-def gather(figures: Sequence[Figure], found: Mapping[str, object]) -> Gathered:
+def gather(figures: Mapping[str, Figure], found: Mapping[str, object]) -> Gathered:
     """Sort what a log has into the parts of a record.
 
     Args:
         figures: the format.
         found: printed texts or JSON values by name.
     """
-    by_name = {figure.name: figure for figure in figures}
     gathered = Gathered()
     for name, value in found.items():
-        figure = by_name.get(name)
+        figure = figures.get(name)
         read = _value(figure.unit, value) if figure else None
         if figure is None or read is None:
-            gathered.extra |= {name: _plain(value)} if value is not None else {}
+            if value is not None:
+                gathered.extra[name] = _plain(value)
             continue
         group, _, target = figure.field.partition(".")
-        assert group in _GROUPS, figure
         getattr(gathered, group)[target] = str(value).strip() if group == "published" else read
     return gathered
 
@@ -140,6 +145,8 @@ def _value(unit: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
 def _number(unit: str, text: str) -> float | None:
     """Return a printed number, whose unit may stand behind it, and whose thousands may have commas between them."""
     text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
     found = _UNITS_BEHIND.search(text)
     if found and found[1] in (unit, *_RATES):
         text = text[: found.start()]

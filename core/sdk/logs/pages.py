@@ -6,10 +6,8 @@ Whatever is before a label or a bar on its line (a router's prefix, a quotation 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-from .figures import Figure
 
 _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
@@ -55,21 +53,28 @@ class Labels:
     """Finds a format's labels, each followed by a colon and a value.
 
     Args:
-        figures: the format; their names are the labels.
+        names: the labels, as the names of a format's figures.
         family: a pattern of further labels, which a format has many alike of.
     """
 
-    def __init__(self, figures: Sequence[Figure], family: str | None = None) -> None:
-        self._names = tuple(sorted((figure.name for figure in figures), key=len, reverse=True))
+    def __init__(self, names: Iterable[str], family: str | None = None) -> None:
+        self._known = frozenset(names)
+        self._names = tuple(sorted(self._known, key=len, reverse=True))
         self._family = re.compile(rf"(?:{family})\Z") if family else None
 
     def find(self, line: str) -> tuple[str, str] | None:
         """Return the label of a line and its value."""
+        end = line.find(":")
+        if end < 0:
+            return None
+        name: str | None = line[:end].lstrip()
+        if name in self._known and line[end + 1 : end + 2] in ("", " ", "\t"):
+            return name, _value(line, end)
         for colon in _COLON.finditer(line):
             end = colon.start()
             name = self._name(line, end)
             if name is not None and not line[end - len(name) - 1 : end - len(name)].isalnum():
-                return name, line[end + 1 : end + 400].strip().strip("|*`").strip()
+                return name, _value(line, end)
         return None
 
     def _name(self, line: str, end: int) -> str | None:
@@ -77,6 +82,10 @@ class Labels:
             return next(name for name in self._names if line.endswith(name, 0, end))
         alike = self._family.search(line, max(0, end - 60), end) if self._family else None
         return alike[0] if alike else None
+
+
+def _value(line: str, colon: int) -> str:
+    return line[colon + 1 : colon + 400].strip().strip("|*`").strip()
 
 
 def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> list[Block]:
@@ -114,15 +123,18 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
     for at, line in enumerate(lines):
         if "|" not in line:
             continue
-        cells = [cell.strip().strip("*`").strip() for cell in line.split("|")]
-        head = next(((start, form) for form in forms if (start := _place(cells, form)) is not None), None)
+        forms_here = [form for form in forms if form[0] in line and form[-1] in line]
+        if not forms_here and table is None:
+            continue
+        cells = [cell.strip().strip("*` ") for cell in line.split("|")]
+        head = next(((start, form) for form in forms_here if (start := _place(cells, form)) is not None), None)
         if head is not None:
             place, width = head[0], len(cells)
             table = Table(at + 1, lines[free:at], head[1])
             found.append(table)
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
-            if set("".join(own)) <= set("-: "):
+            if not own[0].strip("-: ") and not "".join(own).strip("-: "):
                 table = table if not table.rows else None  # the rule below the head of another table
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))

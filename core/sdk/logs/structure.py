@@ -69,7 +69,7 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _page(path: Path, _modified_ns: int, _size: int) -> str:
-    return unpainted(read_printed(path))
+    return unpainted(read_printed(path)[0])
 
 
 @lru_cache(maxsize=1)

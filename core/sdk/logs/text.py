@@ -12,6 +12,13 @@ from ...records.raw_log import RawLogError
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _CODE_PAGE = "cp1252"
+# Characters below U+0100 in UTF-16, of which every log is full: three in a row begin a part in it, and between two of
+# them stand few others. What ends a pair in one alternative begins none in the other, so that nothing backtracks.
+_IN_UTF_16 = re.compile(
+    rb"(?P<le>(?:\xff\xfe)?(?:[^\0]\0){3}(?:(?:[\0-\xff][^\0]){0,8}[^\0]\0)*)"
+    rb"|(?P<be>(?:\xfe\xff)?(?:\0[^\0]){3}(?:(?:[^\0][\0-\xff]){0,8}\0[^\0])*)"
+)
+_SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
 
 def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
@@ -51,35 +58,66 @@ def read_text(path: Path) -> str:
 def read_torn_text(path: Path) -> tuple[str, bool]:
     """Return a file as ``read_text`` does, and whether its end was torn off."""
     data = path.read_bytes()
-    encoding = _encoding(data)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        if error.end < len(data) or not error.start:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise RawLogError(f"{path}:{line}: byte {data[error.start]:#04x} is no {encoding.upper()} text") from error
-        return _checked(path, data[: error.start].decode(encoding)), True
+    text = _mixed(data)
+    if text is None:
+        encoding = _encoding(data)
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            if error.end < len(data) or not error.start:
+                line = data.count(b"\n", 0, error.start) + 1
+                byte = f"byte {data[error.start]:#04x} is no {encoding.upper()} text"
+                raise RawLogError(f"{path}:{line}: {byte}") from error
+            return _checked(path, data[: error.start].decode(encoding)), True
     whole = text.rstrip("\0")
     return _checked(path, whole or text), len(whole) < len(text)
 
 
-def read_printed(path: Path) -> str:
-    r"""Return what a program printed for people, which need not be in one encoding: bytes of a code page, halves of
-    characters, several marks, bars that ``\r`` draws over each other.
+def read_printed(path: Path) -> tuple[str, bool]:
+    r"""Return what a program printed for people, and whether its end was torn off. It need not be in one encoding:
+    bytes of a code page, halves of characters, several marks, bars that ``\r`` draws over each other.
 
     Raises:
         RawLogError: it is empty or binary; names the line.
         OSError: it cannot be read.
     """  # fmt: skip
-    data = path.read_bytes()
-    encoding = _encoding(data)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        # Of UTF-8 something is left wherever it stands; where nothing is, this was never UTF-8.
-        is_page = encoding == "utf-8" and not _MULTIBYTE.search(data)
-        text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
-    return _checked(path, text.rstrip("\0") or text).replace("\ufeff", "")
+    data, is_torn = path.read_bytes(), False
+    text = _mixed(data)
+    if text is None:
+        encoding = _encoding(data)
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError as error:
+            # Of UTF-8 something is left wherever it stands; where nothing is, this was never UTF-8.
+            is_page = encoding == "utf-8" and not _MULTIBYTE.search(data)
+            is_torn = not is_page and error.end == len(data)
+            text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
+    whole = text.rstrip("\0")
+    return _checked(path, whole or text).replace("\ufeff", ""), is_torn or len(whole) < len(text)
+
+
+def _mixed(data: bytes) -> str | None:
+    """Return a text of which parts were appended in UTF-16 and others in UTF-8, as PowerShell's `>>` does.
+
+    None where all of it is in one encoding, or in none.
+    """
+    if data.count(b"\0") < _SHORTEST_PART:
+        return None
+    texts, at, is_mixed = [], 0, False
+    for part in (*_IN_UTF_16.finditer(data), None):
+        between = data[at : part.start() if part else len(data)].removeprefix(codecs.BOM_UTF8)
+        if between:
+            try:
+                texts.append(between.decode())
+            except UnicodeDecodeError:
+                return None
+            if b"\0" in between or len(between) < _SHORTEST_PART:
+                return None
+            is_mixed = True
+        if part:
+            texts.append(part[0].decode("utf-16-le" if part["le"] else "utf-16-be", errors="replace").lstrip("\ufeff"))
+            at = part.end()
+    return "".join(texts) if is_mixed and len(texts) > 1 else None
 
 
 def _checked(path: Path, text: str) -> str:

@@ -24,13 +24,13 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
 
-_FIGURES = (
+_FIGURES = form(
     Figure("Backend", "run.backend", "text"),
     Figure("Dataset", "run.task", "text"),
     Figure("Num prompts", "run.samples", "count"),

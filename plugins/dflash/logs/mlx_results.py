@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.structure import holds
 
-_CONFIG = (
+_CONFIG = form(
     Figure("target_model", "run.model", "text"),
     Figure("draft_model", "option.draft_model", "text"),
     Figure("block_tokens", "option.block_tokens", "count"),
@@ -30,7 +30,7 @@ _CONFIG = (
     Figure("prompt_id", "sample.sample_id", "text"),
     Figure("prompt_tokens", "sample.prompt_tokens", "count"),
 )
-_FIGURES = (
+_FIGURES = form(
     Figure("ttft_ms", "sample.first_token_s", "ms"),
     Figure("generation_tps", "engine.tokens_per_s"),
     Figure("peak_memory_gb", "run.peak_device_bytes", "GB"),

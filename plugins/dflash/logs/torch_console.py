@@ -24,7 +24,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import percentages
-from ....core.sdk.logs.figures import Figure, Gathered, gather
+from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -33,14 +33,14 @@ from .console import ConsoleLog
 from .console_lines import MEAN_TAU, SPEEDUP
 
 _SHARES = "Acceptance length histogram"
-_FIGURES = (
+_FIGURES = form(
     Figure("Baseline throughput", "engine.baseline"),
     Figure("DFlash throughput", "engine.dflash"),
     Figure(SPEEDUP, "published.tpot_speedup"),
     Figure(MEAN_TAU, "published.tau_mean"),
     Figure("Average acceptance length", "published.tau_mean"),
 )
-_LABELS = Labels((*_FIGURES, Figure(_SHARES, "")))
+_LABELS = Labels((*_FIGURES, _SHARES))
 _DRAFT = re.compile(r"--draft(?:-name-or-path|-model)?[ =]+(\S{1,300})")
 
 

@@ -15,6 +15,7 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.engine_counters import EngineCounters
 from ....core.records.schema import RecordedSampling, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, flat
 from ....core.sdk.logs.json_files import is_object_with, read_object
@@ -97,13 +98,12 @@ def _sample(run_id: str, index: int, row: Fields) -> Sample:
         raise row.fail("draft_accepted", f"{accepted} accepted of {drafted} drafted")
     tokens = row.count("total_tokens", most=MOST_TOKENS)
     is_lost = tokens == 0 and drafted > 0
-    engine: dict[str, float] = {
-        "speculation_rounds": row.count("speculation_rounds", most=MOST_TOKENS),
-        "draft_tokens": drafted,
-        "accepted_draft_tokens": accepted,
-    }
-    if row.has("wall_time_seconds"):
-        engine["published_wall_s"] = row.number("wall_time_seconds")
+    counters = EngineCounters(
+        speculation_rounds=row.count("speculation_rounds", most=MOST_TOKENS),
+        draft_tokens=drafted,
+        accepted_draft_tokens=accepted,
+        own={"published_wall_s": row.number("wall_time_seconds")} if row.has("wall_time_seconds") else {},
+    )
     question = "question" if row.has("question") else "prompt"
     answer = "expected_answer" if row.has("expected_answer") else "canonical_solution"
     return Sample(
@@ -119,7 +119,7 @@ def _sample(run_id: str, index: int, row: Fields) -> Sample:
         reason=f"{drafted} tokens were drafted and none came out: the call failed and was recorded as a success"
         if is_lost
         else None,
-        engine=engine,
+        engine=counters.figures(),
         extra=row.beyond(*RESULT_KEYS),
     )
 

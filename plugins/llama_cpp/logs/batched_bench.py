@@ -26,7 +26,7 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS
-from ....core.sdk.logs.figures import Figure, Gathered, gather
+from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.pages import Table, place_of, tables
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -38,7 +38,7 @@ _JSON = {
     "pp": "PP", "tg": "TG", "pl": "B", "n_kv": "N_KV", "t_pp": "T_PP s", "speed_pp": "S_PP t/s", "t_tg": "T_TG s",
     "speed_tg": "S_TG t/s", "t": "T s", "speed": "S t/s",
 }  # fmt: skip
-_FIGURES = (
+_FIGURES = form(
     Figure("PP", "sample.prompt_tokens", "count"),
     Figure("TG", "sample.output_tokens", "count"),
     Figure("B", "run.batch_size", "count"),
@@ -164,11 +164,11 @@ def _records(
             *(("batch speed counts the generation alone, as the tool's S_TG does",) if rows > 1 else ()),
         ),
     )
-    decoded = (
-        {"decode_tokens": tokens, "decode_forwards": tokens} if tokens and sample["decode_s"] else {"decode_s": None}
-    )
-    prefill_s = sample["prefill_s"] or None
+    sample["prefill_s"] = sample["prefill_s"] or None
+    decode_s = sample["decode_s"] or None
+    if tokens and decode_s:
+        sample |= {"decode_tokens": tokens, "decode_forwards": tokens}
+    else:
+        sample["decode_s"] = None
     for index in range(rows):
-        yield gathered.as_sample(
-            run_id, index, finish="length", batch=0, batch_s=sample["decode_s"] or None
-        ).model_copy(update={**decoded, "prefill_s": prefill_s, "source_line": line})
+        yield gathered.as_sample(run_id, index, finish="length", batch=0, batch_s=decode_s, source_line=line)

@@ -29,7 +29,7 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }
-_BARS = str.maketrans("│┃｜", "|||")
+_BARS = "│┃｜"
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
 _WITH_BARS = ("tensor_buft_overrides", "model_type", "devices")
@@ -84,7 +84,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     for at, line in enumerate(lines):
         if found := header_of(line):
             header = found
-        elif build := _BUILD.search(line):
+        elif "build: " in line and (build := _BUILD.search(line)):
             told = {"build_commit": build[1], "build_number": build[2]}
             for index in range(len(tests.rows) - waiting, len(tests.rows)):
                 tests.rows[index] = replace(tests.rows[index], values={**tests.rows[index].values, **told})
@@ -117,8 +117,11 @@ def _drop(tests: Tests, line: int) -> None:
 
 
 def _pieces(line: str) -> list[str]:
-    text = line.translate(_BARS).replace("\\|", _ESCAPED)
-    return [piece.replace(_ESCAPED, "|") for piece in text.split("|" if "|" in text else "\t")]
+    text = line.replace("\\|", _ESCAPED)
+    for bar in _BARS:
+        text = text.replace(bar, "|")
+    pieces = text.split("|" if "|" in text else "\t")
+    return [piece.replace(_ESCAPED, "|") for piece in pieces] if _ESCAPED in text else pieces
 
 
 def _cells(line: str, header: Header) -> list[str]:

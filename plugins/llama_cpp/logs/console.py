@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.engine_counters import EngineCounters
 from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
@@ -94,7 +95,7 @@ class Console(LogParser):
         Raises:
             RawLogError: no block of timings is whole; names line and field.
         """
-        text = read_printed(path)
+        text, _ = read_printed(path)
         odd: list[RawLogError] = []
         launches = [
             launch
@@ -211,7 +212,7 @@ def _sample(run_id: str, index: int, block: _Block) -> Sample:
     is_timed = decoded > 0
     engine: dict[str, float] = {"total_s": block.ms["total"] / 1e3} if "total" in block.ms and not is_server else {}
     if block.drafted and block.drafted[1] >= block.drafted[0]:
-        engine |= {"accepted_draft_tokens": block.drafted[0], "draft_tokens": block.drafted[1]}
+        engine |= EngineCounters(accepted_draft_tokens=block.drafted[0], draft_tokens=block.drafted[1]).figures()
     return Sample(
         run_id=run_id,
         index=index,

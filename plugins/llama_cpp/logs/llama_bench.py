@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
@@ -59,7 +59,7 @@ class LlamaBench(LogParser):
         Raises:
             RawLogError: a test is damaged, or its figures contradict one another; names line and field.
         """
-        text = read_printed(path)
+        text, is_torn = read_printed(path)
         lines = unpainted(text).split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
@@ -69,10 +69,12 @@ class LlamaBench(LogParser):
             raise tests.odd[0]
         notes = left_out(path, tests.odd)
         for run, samples in read:
-            yield run.model_copy(update={"notes": (*run.notes, *notes)})
+            yield run.model_copy(update={"notes": (*run.notes, *notes)}) if notes else run
             yield from samples
         if tests.odd and tests.form != "md":
             tests.cut = "; ".join(notes)
+        if is_torn and read and not tests.cut:
+            tests.cut = "the file ends in what is no text: it was cut"
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
 
@@ -83,14 +85,12 @@ def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iter
         run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
         try:
             samples = [] if row.is_cut else list(_samples(run_id, row))
-            run = _run(run_id, row, samples, tests, facts)
+            machine = _environment(row, facts, gpus)
+            run = _run(run_id, row, samples, tests, facts, cell_index=at, environment=machine)
         except RawLogError as error:
             tests.odd.append(error)
             continue
-        machine = run.environment or Environment()
-        if gpus and not machine.gpu:
-            run = run.model_copy(update={"environment": machine.model_copy(update={"gpu": gpus})})
-        yield run.model_copy(update={"cell_index": at, "source_line": row.line}), samples
+        yield run, samples
 
 
 def _is_dead(path: Path, lines: Sequence[str]) -> bool:
@@ -123,7 +123,14 @@ def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:
     )
 
 
-def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: Facts) -> Run:
+def _run(
+    run_id: str,
+    row: Row,
+    samples: Sequence[Sample],
+    tests: Tests,
+    facts: Facts,
+    **known: Any,  # noqa: ANN401 - fields of Run
+) -> Run:
     values = row.values
     type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
     size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
@@ -144,13 +151,14 @@ def _run(run_id: str, row: Row, samples: Sequence[Sample], tests: Tests, facts: 
         max_new_tokens=_tokens(row, "n_gen") or None,
         depth=_tokens(row, "n_depth") if "n_depth" in values else None,
         ignore_eos=True,
-        environment=_environment(row, facts),
+        source_line=row.line,
         status=status,
         reason=tests.cut if row.is_cut else None,
         parameters=parameters,
         weight_bytes=size,
         settings=_settings(row, facts),
         notes=tuple(_notes(row, tests, facts)),
+        **known,
     )
 
 
@@ -159,7 +167,14 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
     if not prompt + generated:
         raise row.fail("n_gen", "a test of no token")
     for index, seconds in enumerate(_seconds(row, prompt + generated)):
-        sample = Sample(
+        told: dict[str, Any]
+        if prompt and generated:
+            told = {"duration_s": seconds}
+        elif generated:
+            told = {"decode_tokens": generated, "decode_s": seconds, "decode_forwards": generated}
+        else:
+            told = {"prefill_s": seconds}
+        yield Sample(
             run_id=run_id,
             index=index,
             source_line=row.line,
@@ -168,14 +183,8 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
             prompt_tokens=prompt,
             output_tokens=generated,
             finish="length" if generated else None,
+            **told,
         )
-        if prompt and generated:
-            told = {"duration_s": seconds}
-        elif generated:
-            told = {"decode_tokens": generated, "decode_s": seconds, "decode_forwards": generated}
-        else:
-            told = {"prefill_s": seconds}
-        yield sample.model_copy(update=told)
 
 
 def _seconds(row: Row, tokens: int) -> Iterator[float]:
@@ -252,10 +261,13 @@ def _gpus(row: Row) -> tuple[str, ...]:
     return tuple(name for name in row.values.get("gpu_info", "").split(", ") if name)
 
 
-def _environment(row: Row, facts: Facts) -> Environment | None:
-    told = facts.environment() or Environment()
-    found = told.model_copy(update={"cpu_model": row.values.get("cpu_info") or None, "gpu": _gpus(row)})
-    return found if found != Environment() else None
+def _environment(row: Row, facts: Facts, gpus: tuple[str, ...]) -> Environment | None:
+    """Return the machine as the row has it; the GPUs that the engine printed where the row has none."""
+    cpu, gpus = row.values.get("cpu_info") or None, _gpus(row) or gpus
+    told = facts.environment()
+    if told is None:
+        return Environment(cpu_model=cpu, gpu=gpus) if cpu or gpus else None
+    return told.model_copy(update={"cpu_model": cpu, "gpu": gpus})
 
 
 def _settings(row: Row, facts: Facts) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.engine_counters import EngineCounters
 from ....core.records.schema import RecordedSampling, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, flat
@@ -158,7 +159,7 @@ def _engine(timings: Fields) -> dict[str, float]:
         accepted = timings.count("draft_n_accepted", most=MOST_TOKENS)
         if accepted > drafted:
             raise timings.fail("draft_n_accepted", f"{accepted} accepted of {drafted} drafted")
-        engine |= {"draft_tokens": drafted, "accepted_draft_tokens": accepted}
+        engine |= EngineCounters(draft_tokens=drafted, accepted_draft_tokens=accepted).figures()
     return engine
 
 

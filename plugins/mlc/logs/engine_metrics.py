@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
+from ....core.records.engine_counters import EngineCounters
 from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.json_files import is_object_with, read_each
@@ -65,11 +66,10 @@ def _speculation(content: Fields) -> dict[str, float]:
         raise told.fail("accept_count", "more tokens accepted than drafted, or at other places")
     if not drafted or not drafted[0]:
         return {}
-    return {
-        "speculation_rounds": drafted[0],
-        "draft_tokens": sum(drafted[1:]),
-        "accepted_draft_tokens": sum(accepted[1:]),
-    }
+    counters = EngineCounters(
+        speculation_rounds=drafted[0], draft_tokens=sum(drafted[1:]), accepted_draft_tokens=sum(accepted[1:])
+    )
+    return counters.figures()
 
 
 def _seconds(content: Fields) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....core.contract.generation import Request, Step
 from ....core.sdk.sampling import chooser
+from ....core.sdk.scoring import SCORED_AT_ONCE
 from .heads import PAGE
 from .layout import tiled
 from .model import Decoder
@@ -39,9 +41,9 @@ class Engine:
         self._prefill, self._decode, self._logits = machine["prefill"], machine["decode"], machine["logits"]
         self._create_cache = machine["create_cache"]
         self._parameters = tvm.runtime.convert(_laid_out(decoder, parameters))
-        self._add, self._remove, self._begin, self._end = (
+        self._add, self._remove, self._begin, self._end, self._pop = (
             tvm.get_global_func(f"vm.builtin.kv_state_{name}")
-            for name in ("add_sequence", "remove_sequence", "begin_forward", "end_forward")
+            for name in ("add_sequence", "remove_sequence", "begin_forward", "end_forward", "popn")
         )
         self._sequence = tvm.runtime.ShapeTuple([_SEQUENCE])
         self._one = tvm.runtime.ShapeTuple([1])
@@ -72,18 +74,45 @@ class Engine:
         finally:
             self._remove(self._cache, _SEQUENCE)
 
-    def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
-        """Yield the logits of every position in order, some rows [n, V] at a time."""
+    @contextmanager
+    def scoring(self) -> Iterator[Scoring]:
+        """Give the cache to the scoring of one prompt's continuations, and take it back."""
+        scoring = Scoring(self)
+        try:
+            yield scoring
+        finally:
+            scoring.end()
+
+    def begin(self, positions: int) -> None:
+        """Begin the one sequence of the cache, with room for ``positions``."""
+        self._reserve(positions)
+        self._add(self._cache, _SEQUENCE)
+
+    def drop(self, positions: int) -> None:
+        """Forget the last positions of the sequence."""
+        self._pop(self._cache, _SEQUENCE, positions)
+
+    def end(self) -> None:
+        """Forget the sequence."""
+        self._remove(self._cache, _SEQUENCE)
+
+    def last_logits(self, tokens: Sequence[int]) -> np.ndarray:
+        """Append tokens; return a copy of the logits behind the last, [1, V]."""
+        return self._rows(self._run_prompt(tokens, self._prefill))
+
+    def all_logits(self, tokens: Sequence[int]) -> np.ndarray:
+        """Append tokens, at most a prefill chunk of them; return a copy of the logits behind each, [n, V]."""
+        return self._rows(self._run_prompt(tokens, self._logits))
+
+    def _rows(self, logits: Any) -> np.ndarray:
         import numpy as np
 
-        self._reserve(len(tokens))
-        self._add(self._cache, _SEQUENCE)
-        try:
-            for chunk in self._chunks(tokens):
-                rows = self._run_prompt(chunk, self._logits)
-                yield np.from_dlpack(rows)[:, : self._decoder.vocabulary]
-        finally:
-            self._remove(self._cache, _SEQUENCE)
+        return np.array(np.from_dlpack(logits)[:, : self._decoder.vocabulary])
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Most tokens of one pass."""
+        return self._chunk
 
     def _run_prompt(self, tokens: Sequence[int], function: Any) -> Any:
         import numpy as np
@@ -108,6 +137,37 @@ class Engine:
         self._capacity = -(-positions // _CACHE_GRAIN) * _CACHE_GRAIN
         sizes = (1, self._capacity, self._chunk, PAGE, 0)
         self._cache = self._create_cache(*(ShapeTuple([size]) for size in sizes))
+
+
+class Scoring:
+    """Continuations of one prompt, see ``core.sdk.scoring.ScoringEngine``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_begun = False
+        self._behind = 0  # positions behind the prompt
+
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt; return the logits behind its last id, [1, V]."""
+        self._engine.begin(positions)
+        self._is_begun = True
+        return self._engine.last_logits(prompt_ids)
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt alone; yield the logits behind each, [n, V] in chunks."""
+        if self._behind:
+            self._engine.drop(self._behind)
+        self._behind = 0
+        size = min(SCORED_AT_ONCE, self._engine.prefill_chunk)
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            self._behind += len(part)
+            yield self._engine.all_logits(part)
+
+    def end(self) -> None:
+        """Give the cache back."""
+        if self._is_begun:
+            self._engine.end()
 
 
 def _laid_out(decoder: Decoder, parameters: dict[str, np.ndarray]) -> list[Any]:

@@ -20,7 +20,7 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.pages import model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -31,7 +31,7 @@ _SETTINGS = re.compile(r"Timing with (prompt_tokens=\d{1,7}, generation_tokens=\
 _TRIAL = re.compile(r"Trial \d{1,6}: +(prompt_tps=.{1,200})")
 _AVERAGES = re.compile(r"Averages: +(prompt_tps=.{1,200})")
 _PAIR = re.compile(r"(\w+)=([0-9.]{1,30}?)(?=\.?(?:,|\s|$))")
-_FIGURES = (
+_FIGURES = form(
     Figure("prompt_tps", "published.prompt_tps"),
     Figure("generation_tps", "published.generation_tps"),
     Figure("peak_memory", "run.peak_device_bytes", "GB"),

@@ -8,7 +8,9 @@
 
 mlx-lm's clock for the prompt stops when the first token is there, and the other one runs from then on, although all
 tokens are counted in its rate (ml-explore/mlx-lm, `mlx_lm/generate.py`): decode speed is that of the tokens after the
-first. Programs that print rates without counts (mlx-vlm before 2025) are read too; their figures stay as printed.
+first. `batch_generate` prints the same behind `[batch_generate]`, of all its answers together, below `Finished
+processing 4/4`; there each clock holds the time of all its tokens. Programs that print rates without counts (mlx-vlm
+before 2025) are read too; their figures stay as printed.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import Run, Sample
+from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import MOST_TOKENS
-from ....core.sdk.logs.figures import Figure, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -30,8 +32,9 @@ from ....core.sdk.logs.text import malformed
 
 _MARK = "tokens-per-sec"
 _OF_BATCH = "[batch_generate]"
-"""Begins lines whose counts and rates are those of several answers together, of which nothing says how many."""
-_PRINTED = (
+"""Begins lines whose counts and rates are those of several answers together."""
+_FINISHED = re.compile(r"\[batch_generate\] Finished processing (\d{1,6})/")
+_PRINTED = form(
     Figure("Prompt", "condition.prompt", "text"),
     Figure("Generation", "condition.generation", "text"),
     Figure("Peak memory", "run.peak_device_bytes", "GB"),
@@ -77,15 +80,46 @@ class MlxGenerate(LogParser):
         found = _blocks(text)
         if not found:
             raise malformed(path, 1, "Generation", f"no block has tokens and {_MARK}")
+        lines = text.split("\n")
         for at, block in enumerate(found):
-            run_id = f"{base}-{at}"
-            yield from _records(run_id, block, place_of(block.above, at, len(found)))
+            run_id, where = f"{base}-{at}", place_of(block.above, at, len(found))
+            is_batch = _OF_BATCH in lines[block.line - 1]
+            yield from _batch(run_id, block, where) if is_batch else _records(run_id, block, where)
 
 
 def _blocks(text: str) -> list[Block]:
     lines = text.split("\n")
-    found = [block for block in blocks(lines, _LABELS, "Generation") if _SPEED.match(block.found["Generation"])]
-    return [block for block in found if _OF_BATCH not in lines[block.line - 1]]
+    return [block for block in blocks(lines, _LABELS, "Generation") if _SPEED.match(block.found["Generation"])]
+
+
+def _batch(run_id: str, block: Block, where: dict[str, str | int]) -> Iterator[Run]:
+    """Yield the run of several answers at once, without samples: nothing says which tokens are of which answer."""
+    gathered = gather(_PRINTED, block.found)
+    prompt, generation = (speed_of(str(gathered.condition.get(name))) for name in ("prompt", "generation"))
+    counts = [int(found[1]) for line in block.above if (found := _FINISHED.search(line))]
+    gathered.condition = dict(where)
+    tokens, times = generation.tokens if generation else None, [part.seconds for part in (prompt, generation) if part]
+    yield gathered.as_run(
+        run_id,
+        "mlx",
+        kind="autoregressive",
+        model=model_above(block.above) or UNKNOWN,
+        samples=max(counts, default=0) or None,
+        batch_size=max(counts, default=0) or None,
+        totals=Totals(
+            samples=max(counts, default=0) or None,
+            output_tokens=tokens,
+            prompt_tokens=prompt.tokens if prompt else None,
+            wall_s=sum(filter(None, times)) if len(times) == 2 and all(times) else None,
+        ),
+        settings={
+            f"published_{name}_tokens_per_s": repr(part.rate)
+            for name, part in (("prompt", prompt), ("generation", generation))
+            if part
+        },
+        source_line=block.line,
+        notes=("counts and rates are those of all answers together; the time is that of prompts and generation",),
+    )
 
 
 def _records(run_id: str, block: Block, where: dict[str, str | int]) -> Iterator[Run | Sample]:

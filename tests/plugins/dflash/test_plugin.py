@@ -14,7 +14,7 @@ from decodebench.core.records.workload import Workload
 from decodebench.plugins.dflash.backend import DFlashBackend
 from decodebench.plugins.dflash.options import DFlashOptions
 
-from ..models import resolve
+from ..models import assert_shares_a_prompt, resolve
 from .checkpoints import edit_config, save_random_draft, save_target
 
 TESTS_DATA = Path(__file__).parents[2] / "data" / "dflash"
@@ -318,6 +318,7 @@ def test_score_agrees_with_the_greedy_choice(target_folder, draft_folder):
     scores = backend.score([*request.prompt_ids, *tokens], top_k=2)
     assert all(scores.is_greedy[3:])
     assert [ids[0] for ids in scores.top_ids[3:]] == tokens
+    assert_shares_a_prompt(backend, request.prompt_ids, tokens)
     backend.close()
 
 

@@ -13,7 +13,7 @@ from decodebench.plugins.dflash.draft import Draft
 from decodebench.plugins.dflash.drafters.block_diffusion import BlockDiffusionDrafter
 from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
-from decodebench.plugins.dflash.target import Target
+from decodebench.plugins.dflash.target import Target, TargetScoring
 from decodebench.plugins.reference.family import END_ID
 from decodebench.plugins.reference.problems import held_out_problems
 
@@ -64,7 +64,7 @@ class Tiny:
         if output == truth:
             return
         at = next(i for i, (a, b) in enumerate(itertools.zip_longest(output, truth)) if a != b)
-        best, second = self.target.all_logits([*prompt, *truth])[len(prompt) + at - 1].topk(2).values.tolist()
+        best, second = TargetScoring(self.target).prefill([*prompt, *truth[:at]], 512)[0].topk(2).values.tolist()
         assert best - second < MARGIN, f"differs at token {at} with a margin of {best - second}"
 
 

@@ -94,11 +94,12 @@ def test_the_sweep_over_draft_lengths(cli, tmp_path):
 
 
 def test_scores_are_the_targets(tiny):
-    from ..models import torch_logits, torch_model
+    from ..models import assert_shares_a_prompt, torch_logits, torch_model
 
     ids = tiny.prompts[0]
     expected = torch.tensor(torch_logits(torch_model(TINY), ids)).log_softmax(-1)
     scores = tiny.backend().score(ids, top_k=2)
+    assert_shares_a_prompt(tiny.backend(), ids, tiny.prompts[1])
     for at in range(1, len(ids)):
         assert scores.logprobs[at] == pytest.approx(float(expected[at - 1, ids[at]]), abs=1e-3)
     assert len(scores.top_ids[1]) == 2

@@ -14,6 +14,7 @@ from decodebench.plugins.fast_dllm.forwards import Forward
 from decodebench.plugins.fast_dllm.layer_reuse import LayerMemory
 from decodebench.plugins.fast_dllm.likelihood import published_log_likelihood
 
+from ..models import assert_shares_a_prompt
 from .checkpoints import MASK, STOP, VOCAB, save
 from .naive import Naive, block_causal, llada_sampler, proposal, v2_sampler
 from .runs import kinds, outputs, requests
@@ -28,7 +29,7 @@ def test_one_block_with_quotas_is_the_sampler_of_llada(backends, folders, prompt
     backend = backends("llada", cache="none", block_length=16, gen_length=16, steps=steps)
     expected, evaluations = llada_sampler(Naive(folders["llada"]), prompt, 16, steps, MASK)
     assert outputs(backend, [prompt], 16, stop=None) == [expected]
-    assert backend.counters()["forwards_full"] == evaluations
+    assert backend.counters().own["forwards_full"] == evaluations
 
 
 @given(prompt=PROMPTS, threshold=st.sampled_from([0.05, 0.2, 0.6, 1.0]), sub=st.sampled_from([2, 3, 8]))
@@ -134,7 +135,7 @@ def test_evaluations_are_counted_by_kind(backends):
     for cache, narrow in (("none", "full"), ("prefix", "suffix"), ("dual", "block")):
         backend = backends("llada", cache=cache, steps=8, block_length=8, gen_length=16)
         found = kinds(backend.generate(requests(prompt, 16, stop=None)))
-        counters = backend.counters()
+        counters = backend.counters().own
         assert {f"forwards_{kind}": float(count) for kind, count in found.items()} == {
             name: count for name, count in counters.items() if name.startswith("forwards_")
         }
@@ -180,6 +181,9 @@ def test_scores_are_those_of_plain_evaluation(folders, backends):
             assert scores.logprobs[at] == pytest.approx(float(row.log_softmax(-1)[tokens[at]]), abs=2e-5)
             assert scores.is_greedy[at] == (proposal(row, MASK)[0] == tokens[at])
             assert scores.top_ids[at][0] == proposal(row, MASK)[0]
+        # the masks of LLaDA and Dream end with the text, so that a longer one is another question for its first tokens
+        assert_shares_a_prompt(backends(family), [3, 4, 5, 6, 7, 8, 9], tokens, atol=2e-5)
+        assert_shares_a_prompt(backends(family), [3, 4, 5, 6, 7, 8, 9, 10], tokens, atol=2e-5)
 
 
 def test_the_published_score_masks_the_first_token_of_a_choice_alone(folders, backends):
@@ -196,12 +200,12 @@ def test_a_choice_is_scored_as_the_option_says(folders, backends, tmp_path):
     prompt, choice = [5, 9, 11, 13, 17, 19, 21], [30, 31]
     backend = backends("v2")
     whole = backend.score([*prompt, *choice])
-    read = backend.score_continuation(prompt, choice)
+    (read,) = backend.score_continuations(prompt, [choice])
     assert list(read.logprobs) == pytest.approx(list(whole.logprobs[7:]), abs=1e-6)
     assert list(read.is_greedy) == list(whole.is_greedy[7:])
     backend._scoring = "published"
     try:
-        published = backend.score_continuation(prompt, choice)
+        (published,) = backend.score_continuations(prompt, [choice])
     finally:
         backend._scoring = "reading-order"
     found = published_log_likelihood(backend._network, prompt, choice, STOP, 8)

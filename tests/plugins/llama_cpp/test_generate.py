@@ -7,6 +7,8 @@ import pytest
 from decodebench.core.contract.generation import Request
 from decodebench.core.errors import BackendError, UsageError
 
+from ..models import assert_shares_a_prompt
+
 PROMPT = tuple(range(40, 80))
 
 
@@ -19,7 +21,7 @@ def test_one_token_per_step_and_exactly_as_many_as_asked(qwen3):
 def test_one_new_token_needs_no_decode(qwen3):
     qwen3.backend.counters()
     assert len(qwen3.tokens(PROMPT, 1)) == 1
-    counters = qwen3.backend.counters()
+    counters = qwen3.backend.counters().own
     assert counters["engine_prompt_eval_tokens"] == len(PROMPT)
     assert counters["engine_eval_tokens"] == 0
 
@@ -27,10 +29,10 @@ def test_one_new_token_needs_no_decode(qwen3):
 def test_counters_are_the_engines_own_and_reset(qwen3):
     qwen3.backend.counters()
     qwen3.tokens(PROMPT, 10, ignore_eos=True)
-    counters = qwen3.backend.counters()
+    counters = qwen3.backend.counters().own
     assert counters["engine_eval_tokens"] == 9
     assert counters["engine_eval_s"] > 0 and counters["engine_prompt_eval_s"] > 0
-    assert qwen3.backend.counters()["engine_eval_tokens"] == 0
+    assert qwen3.backend.counters().own["engine_eval_tokens"] == 0
 
 
 def test_stop_token_ends_and_is_committed(qwen3):
@@ -90,6 +92,16 @@ def test_score_calls_the_generated_tokens_greedy(qwen3):
     scores = qwen3.backend.score((*PROMPT, *tokens), top_k=1)
     assert all(scores.is_greedy[len(PROMPT) :])
     assert [ids[0] for ids in scores.top_ids[len(PROMPT) :]] == tokens
+    assert_shares_a_prompt(qwen3.backend, PROMPT, tokens, atol=1e-3)
+
+
+def test_four_choices_evaluate_their_prompt_once(qwen3):
+    prompt, choices = list(range(3, 103)), [[5], [6, 7], [8, 9, 10], [11]]
+    qwen3.backend.score([1, 2])  # any sequence before
+    qwen3.backend.counters()
+    qwen3.backend.score_continuations(prompt, choices)
+    counted = qwen3.backend.counters()
+    assert counted["engine_prompt_eval_tokens"] + counted["engine_eval_tokens"] == 100 + 0 + 1 + 2 + 0
 
 
 def test_context_grows_with_the_request_up_to_the_models_limit(load, checkpoints):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ..models import TINY, torch_logits, torch_model
+from ..models import TINY, assert_shares_a_prompt, torch_logits, torch_model
 
 PROMPT = tuple(range(40, 110))
 
@@ -75,3 +75,4 @@ def test_scores_agree_with_transformers(tiny, reference, prompts):
         assert scores.logprobs[at] == pytest.approx(rows[at - 1][ids[at]], abs=1e-4)
         assert scores.is_greedy[at] == (rows[at - 1].argmax() == ids[at])
         assert scores.top_ids[at][0] == rows[at - 1].argmax()
+    assert_shares_a_prompt(tiny.backend, prompts[0], prompts[1])

@@ -14,7 +14,7 @@ import pytest
 from decodebench import BackendError, ModelError, Request
 from decodebench.plugins.mlx.backend import MlxBackend
 
-from ..models import LINEAR, LLAMA3, TINY, save_checkpoint, torch_logits, torch_model
+from ..models import LINEAR, LLAMA3, TINY, assert_shares_a_prompt, save_checkpoint, torch_logits, torch_model
 from .conftest import FAMILIES
 
 PROMPT = tuple(range(40, 61))
@@ -119,6 +119,7 @@ def test_scores_equal_the_references(load, reference, prompts):
     np.testing.assert_allclose(scores.logprobs[1:], logprobs(reference, ids), atol=2e-4)
     assert [ids[0] for ids in scores.top_ids[1:]] == logits.argmax(1).tolist()
     assert scores.is_greedy[1:] == (logits.argmax(1) == ids[1:]).tolist()
+    assert_shares_a_prompt(load(TINY).backend, prompts[0], prompts[1], atol=2e-4)
 
 
 def test_facts_count_tied_weights_once(load, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from decodebench import BackendError, Request
+from decodebench import BackendError, Generated, Request
 from decodebench.core.records.schema import RecordedStep
 from decodebench.plugins.tinygrad.text_log import TinygradTextLog
 
@@ -126,9 +126,10 @@ def test_the_context_can_be_filled_to_its_last_position(load, checkpoints):
 def logged(load, prompts, tmp_path_factory):
     """A run of two samples in a chunk size of its own: the backend, its steps and the log after each sample."""
     loaded = load.anew(TINY, "float32", prefill_chunk=48)
-    steps = [loaded.steps(prompts[at], 6, seed=42, ignore_eos=True) for at in (0, 3)]
-    assert len(loaded.backend._samples) == 2
-    return loaded, steps, loaded.backend.classic_log()
+    requests = [Request(tuple(prompts[at]), 6, seed=42, ignore_eos=True) for at in (0, 3)]
+    steps = [list(loaded.backend.generate([request])) for request in requests]
+    batches = [[Generated(at, *one, 1.0)] for at, one in enumerate(zip(requests, steps, strict=True), 1)]
+    return loaded, steps, "".join(map(loaded.backend.classic_log, batches))
 
 
 def test_another_chunk_size_gives_the_same_tokens(logged, tiny, prompts):
@@ -151,13 +152,12 @@ def test_the_log_is_the_engines_own(logged):
 
 
 def test_the_log_holds_the_text_so_far(logged):
-    loaded, steps, text = logged
+    _, steps, text = logged
     tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
     for sample in steps:
         ids = [step.token_ids[0] for step in sample]
         for n in range(1, len(ids) + 1):
             assert f" GB/s\n{tokenizer.decode(ids[:n])}\n" in text
-    assert loaded.backend.classic_log() == "", "nothing was generated since"
 
 
 def test_the_log_can_be_read_back(logged, tmp_path):
@@ -171,6 +171,7 @@ def test_the_log_can_be_read_back(logged, tmp_path):
 
 def test_without_a_tokenizer_the_log_holds_ids(load, checkpoints):
     loaded = load(checkpoints["qwen3"], n_ctx=50)
-    loaded.backend.classic_log()
-    ids = loaded.tokens(range(10, 20), 3)
-    assert loaded.backend.classic_log().endswith(f"\n{ids[0]} {ids[1]} {ids[2]}\n")
+    steps = loaded.steps(range(10, 20), 3)
+    ids = [step.token_ids[0] for step in steps]
+    batch = [Generated(1, Request(tuple(range(10, 20)), 3), steps, 1.0)]
+    assert loaded.backend.classic_log(batch).endswith(f"\n{ids[0]} {ids[1]} {ids[2]}\n")

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from decodebench import BackendError, ModelError
+from decodebench import BackendError, Generated, ModelError, Request
 from decodebench.core.sdk.tokenizer import Codec
 
 from ..models import TINY, save_checkpoint
@@ -92,9 +92,9 @@ def test_a_bare_file_brings_its_tokenizer(bare):
     ids = bare.backend.encode(text)
     assert ids == tokenizer.encode(text).ids
     assert bare.backend.decode(ids) == text
-    bare.backend.classic_log()
-    tokens = bare.tokens(ids, 4)
-    assert bare.backend.classic_log().endswith(f"\n{bare.backend.decode(tokens)}\n")
+    request, steps = Request(tuple(ids), 4), bare.steps(ids, 4)
+    tokens = [token for step in steps for token in step.token_ids]
+    assert bare.backend.classic_log([Generated(1, request, steps, 1.0)]).endswith(f"\n{bare.backend.decode(tokens)}\n")
 
 
 @pytest.mark.parametrize("name", ["llama3", pytest.param("qwen2-linear", marks=pytest.mark.nightly)])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ..models import TINY, torch_logits, torch_model
+from ..models import TINY, assert_shares_a_prompt, torch_logits, torch_model
 
 PROMPT = tuple(range(40, 110))
 # The 4-bit NormalFloat values as QLoRA's appendix E prints them.
@@ -112,6 +112,7 @@ def test_scores_are_those_of_transformers(tiny, reference, prompts):
     for at in range(1, len(ids)):
         assert scores.top_logprobs[at] == pytest.approx(expected[at - 1].topk(3).values.tolist(), abs=1e-3)
     assert all(scores.is_greedy[len(prompts[1]) :])
+    assert_shares_a_prompt(tiny.backend, prompts[0], prompts[1], atol=1e-3)
 
 
 def test_half_precision_is_exact_for_subnormal_numbers(tiny):

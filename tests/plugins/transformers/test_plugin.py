@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from decodebench import BackendError, ModelCache, ModelError, Request, ResolvedModel
 from decodebench.plugins.transformers.backend import TransformersBackend
 
-from ..models import save_checkpoint
+from ..models import assert_shares_a_prompt, save_checkpoint
 
 PROMPT = tuple(range(40, 61))
 
@@ -72,6 +72,7 @@ def test_scores_are_those_of_the_model_and_agree_with_greedy(load, checkpoints):
         assert scores.top_ids[at] == expected[at - 1].topk(3).indices.tolist()
         assert scores.top_logprobs[at] == sorted(scores.top_logprobs[at], reverse=True)
     assert all(scores.is_greedy[len(PROMPT) :])
+    assert_shares_a_prompt(loaded.backend, PROMPT, output)
 
 
 def test_compile_without_a_static_cache_is_refused():

@@ -1,0 +1,95 @@
+"""What a launcher is to the host: it runs workers, on this machine or another, and hands on what they send."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..records.schema import Environment, Status
+from .requirements import Availability
+
+Line = dict[str, Any]
+"""What a worker sends: a JSON object with its ``type``."""
+
+OnLine = Callable[[Line], None]
+"""Takes one line; may raise, which ends the worker and is passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One worker that is to run: a fresh process, which does one job and ends.
+
+    Attributes:
+        job: what it is to do, a line of JSON that a launcher hands on as it is.
+        device: on which it computes: ``cpu``, ``cuda:0``, ...
+        threads: CPUs that it uses; None: those of the machine.
+        timeout_s: after so many seconds it is killed.
+        engine_text: file that takes what the engine prints; None drops it.
+    """
+
+    job: str
+    device: str
+    threads: int | None
+    timeout_s: float
+    engine_text: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a worker ended.
+
+    Attributes:
+        status: ``ok``, ``failed`` (it said why), ``crashed`` (it died) or ``timeout`` (it was stopped).
+        reason: one sentence, None when ok.
+        peak_rss_bytes: its own account of its memory, where it lived to give one.
+    """
+
+    status: Status
+    reason: str | None = None
+    peak_rss_bytes: int | None = None
+
+
+class Launcher(ABC):
+    """Where workers run. The host makes one instance for an experiment and runs one worker at a time.
+
+    A launcher that reaches another machine calls ``decodebench.run_here`` there, with ``engine_text`` replaced by a
+    file of that machine, and sends the lines back. Model files and the cache must be at the same paths on both.
+
+    Attributes:
+        name: what ``--launcher`` takes.
+        summary: one line for listings.
+        is_here: whether workers run on this machine, so that what the host measures of it while they run is theirs.
+            Where they do not, load, devices, memory and engine versions of this machine are left out of the records.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    is_here: ClassVar[bool] = False
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether it can be used, without importing what it is built on."""
+        return Availability(True)
+
+    def environment(self) -> Environment:
+        """Return what is known of the machine that workers run on; asked once, and only where ``is_here`` is false."""
+        return Environment()
+
+    @abstractmethod
+    def run(self, launch: Launch, on_line: OnLine) -> Outcome:
+        """Run one worker to its end.
+
+        Args:
+            launch: what is to run.
+            on_line: called in the caller's thread with each line, in order; only then may the worker go on measuring.
+
+        Returns:
+            How it ended, however that was: a machine that is lost is ``crashed``.
+
+        Raises:
+            KeyboardInterrupt: passed on once the worker was killed.
+            OSError: from ``on_line``, likewise.
+        """

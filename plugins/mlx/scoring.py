@@ -1,0 +1,57 @@
+"""Scoring: continuations of one prompt over copies of its cache."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...core.sdk.scoring import SCORED_AT_ONCE
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+    import numpy as np
+
+
+class Scoring:
+    """A model of mlx-lm with the cache of one prompt, see ``core.sdk.scoring.ScoringEngine``.
+
+    Args:
+        model: maps ids [1, n] and a cache to logits [1, n, V].
+        prefill_chunk: prompt tokens evaluated at once.
+    """
+
+    def __init__(self, model: Any, prefill_chunk: int) -> None:  # noqa: ANN401 - mlx-lm's models have no common type
+        self._model, self._chunk = model, prefill_chunk
+
+    def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
+        """Evaluate a prompt; return the logits behind its last id, [1, V]. MLX computes no others: nothing asks."""
+        import mlx.core as mx
+        from mlx_lm.models.cache import make_prompt_cache
+
+        self._cache = make_prompt_cache(self._model)
+        *before, last = prompt_ids
+        for start in range(0, len(before), self._chunk):
+            self._model(_ids(before[start : start + self._chunk]), cache=self._cache)
+            mx.eval([layer.state for layer in self._cache])
+        return rows_of(self._model(_ids([last]), cache=self._cache))
+
+    def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
+        """Evaluate ids behind the prompt; yield the logits behind each, [n, V] in chunks."""
+        cache = copy.deepcopy(self._cache)  # not every kind of cache can be cut back
+        for start in range(0, len(ids), SCORED_AT_ONCE):
+            yield rows_of(self._model(_ids(ids[start : start + SCORED_AT_ONCE]), cache=cache))
+
+
+def _ids(ids: Sequence[int]) -> mx.array:
+    import mlx.core as mx
+
+    return mx.array(list(ids))[None]
+
+
+def rows_of(logits: mx.array) -> np.ndarray:
+    """Bring logits [1, n, V] over as [n, V] in float32."""
+    import mlx.core as mx
+    import numpy as np
+
+    return np.array(logits[0].astype(mx.float32))

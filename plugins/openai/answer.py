@@ -1,0 +1,120 @@
+"""One answer while it comes: events become steps, and what contradicts itself becomes a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ... import SampleError
+from ...core.contract.generation import Request, Step
+from .dialects.dialect import Dialect, Event, Finish, Part
+
+Encode = Callable[[str], Sequence[int]]
+
+
+class Enough(Exception):
+    """A server goes on behind the end of an answer: it need not be heard out."""
+
+
+class Answer:
+    """What came of one request so far.
+
+    Args:
+        request: what was asked.
+        dialect: how the server answers.
+        encode: text to ids with the model's own tokenizer; None where the model has none.
+    """
+
+    def __init__(self, request: Request, dialect: Dialect, encode: Encode | None) -> None:
+        self._request, self._dialect, self._encode = request, dialect, encode
+        self._ids = 0
+        self._finish: Finish | None = None
+        self._figures: dict[str, float] = {}
+        self._is_stopped = False  # its stop token has come
+        self._pieces: list[Step] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tokens have come, so that only the server's figures are missing."""
+        return self._is_stopped or self._ids >= self._request.max_new_tokens
+
+    def take(self, event: Event) -> Step | None:
+        """Read one event; return what it commits, if anything.
+
+        Raises:
+            SampleError: it reports an error, or contradicts what came before.
+        """
+        part = self._dialect.part(event, self._ids)
+        if part.error is not None:
+            raise SampleError(f"the server reports: {part.error}")
+        self._figures.update(part.figures)
+        self._finish = part.finish or self._finish
+        if not self._dialect.has_ids:
+            return self._step_of_text(part)
+        if self._is_stopped and part.ids:
+            raise Enough
+        return self._step_of_ids(part)
+
+    def _step_of_ids(self, part: Part) -> Step | None:
+        ids = list(part.ids or ())
+        if part.tokens is not None and ids:
+            ids = self._with_missing(ids, part)
+        stop = next((at for at, token in enumerate(ids) if self._request.is_stop(token)), None)
+        if stop is not None:
+            del ids[stop + 1 :]
+            self._is_stopped = True
+        if not ids:
+            return None
+        self._ids += len(ids)
+        if self._ids > self._request.max_new_tokens:
+            raise SampleError(f"{self._ids} tokens came; at most {self._request.max_new_tokens} were asked for")
+        return Step(ids, row=self._request.row)
+
+    def _with_missing(self, ids: list[int], part: Part) -> list[int]:
+        """Return new ids with those before them that the server counts and has not sent.
+
+        A server may hold tokens back until a character is whole, and send the last of them alone, with the text of all.
+        """
+        assert part.tokens is not None
+        missing = part.tokens - self._ids - len(ids)
+        if missing == 0:
+            return ids
+        whole = list(self._encode(part.text)) if missing > 0 and part.text and self._encode else []
+        if len(whole) == missing + len(ids) and whole[missing:] == ids:
+            return whole
+        raise SampleError(f"{self._ids + len(ids)} token ids came, where the server counts {part.tokens}")
+
+    def _step_of_text(self, part: Part) -> Step | None:
+        if not part.text:
+            return None
+        step = Step((), row=self._request.row, text=part.text)
+        self._pieces.append(step)
+        return step
+
+    def last(self, failed_attempts: int) -> Step:
+        """Return the step that ends the row, with the server's figures.
+
+        Raises:
+            SampleError: the answer ended before its end, or has other tokens than the server counts.
+        """
+        if self._finish is None and not self._is_stopped:
+            raise SampleError(f"the answer ended after {self._what_came()} and does not say why")
+        counted = self._figures.get("server_output_tokens")
+        if not self._dialect.has_ids:
+            self._count_pieces(counted)
+        elif counted is not None and counted != self._ids and not self._is_stopped:
+            raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}")
+        figures = {**self._figures, **({"failed_attempts": float(failed_attempts)} if failed_attempts else {})}
+        finish = "stop" if self._is_stopped or self._finish is None else self._finish
+        return Step((), row=self._request.row, finish=finish, figures=figures)
+
+    def _count_pieces(self, counted: float | None) -> None:
+        """Count a token for each piece of text, where the server's count of all says that they are that.
+
+        An end token has no text: it may be in that count, and no piece.
+        """
+        if counted in (len(self._pieces), len(self._pieces) + (self._finish == "stop")):
+            for step in self._pieces:
+                step.text_tokens = 1
+
+    def _what_came(self) -> str:
+        return f"{self._ids} tokens" if self._dialect.has_ids else f"{len(self._pieces)} pieces of text"

@@ -1,0 +1,76 @@
+"""OpenAI's ``/v1/completions`` as every compatible server has it: text in, text out.
+
+Only fields of OpenAI's own are sent, since some servers refuse others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
+
+_FINISH: Mapping[str, Finish] = {"stop": "stop", "length": "length", "eos": "stop"}
+
+
+class Completions(Dialect):
+    """A server of which nothing more is known."""
+
+    name: ClassVar[str] = "completions"
+    path: ClassVar[str] = "/v1/completions"
+    has_ids: ClassVar[bool] = False
+    can_avoid_cache: ClassVar[bool] = False
+
+    def body(self, asked: Asked) -> dict[str, Any]:
+        """Return OpenAI's fields; a server that knows no ``stream_options`` ignores them."""
+        request = asked.request
+        return {
+            "model": asked.model,
+            "prompt": asked.text,
+            "max_tokens": request.max_new_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+    def part(self, event: Event, before: int) -> Part:
+        """Read text, the reason of the end, and usage."""
+        choice = _first(event.get("choices"))
+        usage = event.get("usage")
+        usage = usage if isinstance(usage, Mapping) else {}
+        return Part(
+            text=str(choice.get("text") or ""),
+            tokens=count(usage.get("completion_tokens")),
+            finish=finish_of(choice.get("finish_reason")),
+            figures=usage_figures(usage),
+            error=error_of(event),
+        )
+
+
+def _first(choices: object) -> Mapping[str, Any]:
+    """Return the one choice that was asked for; empty in an event that has none, such as that with the usage."""
+    found = choices[0] if isinstance(choices, list) and choices else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def finish_of(reason: object) -> Finish | None:
+    """Return why an answer ended; an unknown reason counts as a stop, since the server wanted no more."""
+    return None if reason is None else _FINISH.get(str(reason), "stop")
+
+
+def count(value: object) -> int | None:
+    """Return a count as it came; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def usage_figures(usage: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the field ``usage`` says, in our names."""
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return figures_of(
+        server_prompt_tokens=usage.get("prompt_tokens"),
+        server_output_tokens=usage.get("completion_tokens"),
+        server_cached_tokens=cached,
+    )

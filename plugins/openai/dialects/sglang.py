@@ -1,0 +1,63 @@
+"""SGLang's own ``/generate``: token ids both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .completions import count, finish_of
+from .dialect import Asked, Dialect, Event, Part, error_of, figures_of, salt
+
+
+class Sglang(Dialect):
+    """An SGLang server."""
+
+    name: ClassVar[str] = "sglang"
+    path: ClassVar[str] = "/generate"
+    has_ids: ClassVar[bool] = True
+    can_avoid_cache: ClassVar[bool] = True
+
+    def body(self, asked: Asked) -> dict[str, Any]:
+        """Return the body: its own end token is ignored, and those of the request end the answer."""
+        request = asked.request
+        return {
+            "input_ids": list(request.prompt_ids),
+            "sampling_params": {
+                "max_new_tokens": request.max_new_tokens,
+                "temperature": request.temperature,
+                "top_p": request.top_p,
+                "top_k": request.top_k or -1,
+                "min_p": 0.0,
+                "repetition_penalty": 1.0,
+                "presence_penalty": 0.0,
+                "frequency_penalty": 0.0,
+                "sampling_seed": request.seed,
+                "ignore_eos": True,
+                "stop_token_ids": [] if request.ignore_eos else list(request.stop_token_ids),
+            },
+            "stream": True,
+            **({"extra_key": salt()} if asked.avoids_cache else {}),
+        }
+
+    def part(self, event: Event, before: int) -> Part:
+        """Read an event, whose ids are all of the answer's or, with ``--stream-output``, the new ones."""
+        about = event.get("meta_info")
+        about = about if isinstance(about, Mapping) else {}
+        found, tokens = event.get("output_ids"), count(about.get("completion_tokens"))
+        ids = found if isinstance(found, list) else []
+        reason = about.get("finish_reason")
+        return Part(
+            ids=ids[before:] if len(ids) == tokens else ids,
+            tokens=tokens,
+            finish=finish_of(reason.get("type") if isinstance(reason, Mapping) else reason),
+            figures=figures_of(
+                server_prompt_tokens=about.get("prompt_tokens"),
+                server_output_tokens=tokens,
+                server_cached_tokens=about.get("cached_tokens"),
+                speculation_rounds=about.get("spec_verify_ct"),
+                draft_tokens=about.get("spec_draft_token_num"),
+                accepted_draft_tokens=about.get("spec_accept_token_num"),
+                server_latency_s=about.get("e2e_latency"),
+            ),
+            error=error_of(event),
+        )

@@ -1,0 +1,86 @@
+"""Options of every backend whose engine answers over HTTP."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from ...core.contract.options import BackendOptions
+
+ApiName = Literal["completions", "vllm", "llama-server", "sglang", "ollama"]
+_SECRET_WORDS = ("key", "token", "secret", "password", "authorization")
+
+
+class ClientOptions(BackendOptions):
+    """How requests are made, whoever started the server."""
+
+    served_model: str | None = Field(
+        None, min_length=1, description="name of the model in requests; by default the only one that the server lists"
+    )
+    prefix_cache: Literal["avoid", "allow"] = Field(
+        "avoid",
+        description="avoid asks the server, where it can be asked, to compute every prompt anew; allow lets it reuse "
+        "what it knows",
+    )
+    connect_timeout_s: float = Field(10.0, gt=0, description="longest wait for a connection, in seconds")
+    silence_timeout_s: float = Field(
+        300.0, gt=0, description="longest wait for the next piece of an answer, in seconds; then the sample has failed"
+    )
+    retries: int = Field(
+        0, ge=0, le=10, description="further attempts where the server refuses for now (429, 502, 503, 504) or is away"
+    )
+    extra_body: dict[str, JsonValue] = Field(
+        {}, description="further fields of every request, by the server's own names; they are recorded"
+    )
+
+    @field_validator("extra_body")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in value:
+            if any(word == part for word in _SECRET_WORDS for part in name.lower().replace("-", "_").split("_")):
+                raise ValueError(f"{name!r} looks like a secret, and options are recorded: use api_key_env")
+        return value
+
+
+class OpenAIOptions(ClientOptions):
+    """Where a running server is, and how it wants to be asked."""
+
+    url: str | None = Field(
+        None, description="address of the server, such as http://127.0.0.1:8000; what follows it in paths is added"
+    )
+    api: Literal["auto", ApiName] = Field(
+        "auto", description="how it is asked: its own way where it gives token ids, else OpenAI's /v1/completions"
+    )
+    api_key_env: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the API key"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http://HOST:PORT or https://HOST")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must have no user, password, query or fragment, since it is recorded: use api_key_env")
+        return value.rstrip("/").removesuffix("/v1")
+
+    @model_validator(mode="after")
+    def _key_is_kept_secret(self) -> OpenAIOptions:
+        if self.api_key_env and self.url and self.url.startswith("http://") and not is_loopback(self.url):
+            raise ValueError(f"api_key_env would send a key to {self.url} unencrypted: use https")
+        return self
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

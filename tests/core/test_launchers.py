@@ -1,0 +1,71 @@
+"""Launchers: what plugins provide runs the workers, and records say of a machine elsewhere what its launcher knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from decodebench.core.records.store import Store
+
+PLUGIN = """
+from decodebench import Availability, Launcher, hookimpl, run_here
+from decodebench.core.records.schema import Environment
+
+
+class Far(Launcher):
+    name = "far"
+    summary = "as another machine would be"
+
+    def environment(self):
+        return Environment(hostname="far-away", cores_used=1)
+
+    def run(self, launch, on_line):
+        assert launch.threads == 1 and launch.device == "cpu"
+        return run_here(launch, on_line)
+
+
+class Broken(Launcher):
+    name = "broken"
+    summary = "never there"
+
+    @classmethod
+    def probe(cls):
+        return Availability(False, reason="no cluster answers", fix="start-cluster")
+
+    def run(self, launch, on_line):
+        raise AssertionError
+
+
+@hookimpl
+def decodebench_launchers():
+    return [Far, Broken]
+"""
+SMALL = ["-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 1, "--rounds", 1, "--max-new-tokens", 4]
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    file = Path(tmp_path, "far.py")
+    file.write_text(PLUGIN)
+    return ["--plugin", file]
+
+
+def test_a_launcher_of_a_plugin_runs_every_worker_and_says_what_is_known_of_its_machine(cli, plugin, tmp_path):
+    for name in ("local", "far"):
+        result = cli(*plugin, "run", *SMALL, "--launcher", name, "--name", name, "-o", tmp_path / "out")
+        assert result.code == 0, result.err
+    with Store.open(tmp_path / "out") as store:
+        columns = "launcher, environment->>'hostname' = 'far-away', environment->>'default_threads'"
+        unknown = "backend_version IS NULL, other_cpus IS NULL, environment->>'load_average' IS NULL"
+        rows = store.query(f"SELECT {columns}, {unknown} FROM runs ORDER BY launcher")[1]
+        texts = store.query("SELECT DISTINCT text FROM samples WHERE NOT is_warmup")[1]
+    assert rows[0] == ("far", True, "1", True, True, True)
+    assert rows[1][0] == "local" and rows[1][1] is False and rows[1][3:] == (False, False, False)
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(("name", "said"), [("locl", "did you mean 'local'?"), ("broken", "answers: start-cluster")])
+def test_a_launcher_that_cannot_be_used_is_refused_before_anything_runs(cli, plugin, tmp_path, name, said):
+    result = cli(*plugin, "run", *SMALL, "--launcher", name, "-o", tmp_path / "out")
+    assert result.code == 2 and said in result.err and not (tmp_path / "out").exists()

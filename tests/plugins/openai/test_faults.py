@@ -1,0 +1,147 @@
+"""What goes wrong between a client and a server becomes a failed sample with its reason: nothing hangs, none counts."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from pydantic import ValidationError
+
+from decodebench import BackendError
+from decodebench.core.contract.preflight import PlannedCell
+from decodebench.core.records.workload import Workload
+from decodebench.plugins.openai.backend import OpenAIBackend
+
+from ..models import TINY, resolve
+from .stub import BREAK, sse
+
+
+def part(*ids, finish=None, count=None):
+    usage = {} if count is None else {"usage": {"prompt_tokens": 3, "completion_tokens": count}}
+    return {"choices": [{"token_ids": list(ids), "text": "x", "finish_reason": finish}], **usage}
+
+
+WHOLE = sse(part(4), part(5), part(6), part(7, finish="length"))
+FIRST, *_ = WHOLE
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ([FIRST, BREAK], "the connection broke"),
+        ([FIRST, WHOLE[1][:20]], "ended inside an event"),
+        ([FIRST, b"data: {not json}\n\n"], "not JSON"),
+        ([FIRST, b"data: [1]\n\n"], "not an object"),
+        ([FIRST, WHOLE[1]], "ended after 2 tokens and does not say why"),
+        ([], "ended after 0 tokens and does not say why"),
+        ([FIRST, *sse({"error": {"message": "CUDA went away"}})], "CUDA went away"),
+        ([FIRST, *WHOLE], "5 tokens came; at most 4"),  # a repeated event
+        (sse(part(4, count=1), part(5, finish="stop", count=3)), "2 token ids came, where the server counts 3"),
+        (sse(part(4, count=1), part(4, count=1), part(5, finish="stop", count=2)), "where the server counts 1"),
+        ([(500, {"error": "boom"})], "HTTP 500 Internal Server Error"),
+        ([(429, "slow down", {"Retry-After": "1"})], "HTTP 429"),
+        ([(400, {"error": {"message": "too long"}})], "too long"),
+    ],
+)
+def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, script, reason):
+    connected = connect(lambda number, body: script if number == 0 else WHOLE)
+    last = connected.steps()[-1]
+    assert reason in last.failure and last.finish is None
+    steps = connected.steps()
+    assert [token for step in steps for token in step.token_ids] == [4, 5, 6, 7]
+    assert steps[-1].finish == "length" and steps[-1].failure is None
+
+
+def test_an_answer_without_usage_is_whole_and_has_no_figures(connect):
+    assert connect(lambda number, body: WHOLE).steps()[-1].figures == {}
+
+
+def test_a_server_that_falls_silent_fails_one_request_of_a_batch(connect):
+    never = threading.Event()
+    connected = connect(lambda n, body: [FIRST, never] if body["prompt"][-1] == 8 else WHOLE, silence_timeout_s=0.3)
+    steps = connected.batch(3)
+    never.set()
+    ends = {step.row: step for step in steps if step.finish or step.failure}
+    assert [ends[row].finish for row in (0, 2)] == ["length", "length"]
+    assert "nothing came for 0.3 s" in ends[1].failure
+
+
+def test_a_server_at_random_answers_each_request_once(connect):
+    connected = connect(lambda n, body: [(500, {})] if n % 3 == 1 else WHOLE)
+    for _ in range(2):
+        steps = connected.batch(8)
+        ends = [step.row for step in steps if step.finish or step.failure]
+        assert sorted(ends) == list(range(8))
+        tokens = {row: sum(len(step.token_ids) for step in steps if step.row == row) for row in range(8)}
+        failed = {step.row for step in steps if step.failure}
+        assert all(tokens[row] == (0 if row in failed else 4) for row in range(8)) and failed
+
+
+def test_refusals_for_now_are_tried_again_where_that_is_wanted(connect):
+    refusal = (429, "later", {"Retry-After": "0"})
+    connected = connect(lambda n, body: [refusal] if n < 2 else WHOLE, retries=2)
+    assert connected.steps()[-1].figures == {"failed_attempts": 2}
+    assert len(connected.stub.bodies) == 3
+
+
+def test_a_request_that_broke_off_is_never_sent_again(connect):
+    connected = connect(lambda n, body: [FIRST, BREAK], retries=3)
+    assert "broke" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1
+
+
+def test_a_dead_server_fails_samples_and_its_counters_are_empty(connect):
+    connected = connect(lambda n, body: [(500, {})])
+    connected.stub.__exit__()
+    assert connected.stub.url in connected.steps()[-1].failure
+    assert "server_preemptions" not in connected.backend.counters()
+
+
+def test_closing_early_leaves_a_usable_client(connect):
+    never = threading.Event()
+    connected = connect(lambda n, body: [FIRST, never] if n == 0 else WHOLE)
+    from decodebench import Request
+
+    steps = connected.backend.generate([Request((5, 6, 7), 4)])
+    assert list(next(steps).token_ids) == [4]
+    steps.close()
+    assert [token for step in connected.steps() for token in step.token_ids] == [4, 5, 6, 7]
+    never.set()
+
+
+def test_keys_come_from_the_environment_and_are_in_no_reason(connect, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    connected = connect(lambda n, body: [(401, {"error": "bad key sk-very-secret"})], api_key_env="MY_KEY")
+    failure = connected.steps()[-1].failure
+    assert "401" in failure and "sk-very" not in failure
+    assert connected.stub.headers[0]["Authorization"] == "Bearer sk-very-secret"
+    with pytest.raises(BackendError, match="NO_SUCH_KEY"):
+        connect(lambda n, body: WHOLE, api_key_env="NO_SUCH_KEY")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "ftp://host"},
+        {"url": "http://user:pass@host"},
+        {"url": "http://host/?key=1"},
+        {"url": "http://far.example.com", "api_key_env": "K"},
+        {"extra_body": {"api_key": "x"}},
+        {"api": "nonsense"},
+        {"api_key_env": "not a name"},
+    ],
+)
+def test_options_refuse_what_would_be_recorded_or_sent_in_the_clear(options):
+    with pytest.raises(ValidationError):
+        OpenAIBackend.Options(**options)
+    assert (
+        json.loads(OpenAIBackend.Options(url="http://localhost:1/v1/").model_dump_json())["url"] == "http://localhost:1"
+    )
+
+
+def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):
+    cell = PlannedCell(resolve(TINY), "served", "unknown", OpenAIBackend.Options(), Workload())
+    assert "openai.url" in OpenAIBackend.preflight(cell).errors[0]
+    listed = {"/v1/models": {"data": [{"id": "a"}, {"id": "b"}]}}
+    with pytest.raises(BackendError, match="set served_model to one of a, b"):
+        connect(lambda n, body: WHOLE, pages=listed)

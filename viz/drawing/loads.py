@@ -1,0 +1,75 @@
+"""What figures of engines under load share: a curve per engine over requests in flight, or over their rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...collate.load.curves import AXES, THROUGHPUT
+from ...collate.load.knee import knee_of
+from ...collate.statistics.intervals import Interval, scale_mean
+from ...core.contract.figure import Row
+from ...core.errors import UsageError
+from ...core.records.cell_names import CellTraits, name_cells
+from .series import CELL_COLUMNS, Cell, Look, looks
+
+LOADS_SQL = f"""
+SELECT {CELL_COLUMNS}, r.round, m.{THROUGHPUT}, m.tpot_mean_s, m.ttft_s, m.ttft_p99_s, m.e2e_s,
+    r.options->>'concurrency' AS concurrency, r.options->>'request_rate' AS request_rate
+FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
+WHERE r.experiment = $experiment AND r.status = 'ok' AND m.{THROUGHPUT} > 0
+    AND coalesce(r.options->>'concurrency', r.options->>'request_rate') IS NOT NULL
+ORDER BY r.cell_id, r.round
+"""
+NEEDS = "finished rounds with --concurrency or --request-rate"
+AXIS_LABELS = {"concurrency": "requests in flight", "request_rate": "requests per second"}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One engine at every load.
+
+    Attributes:
+        name: what it is called without the load.
+        look: how it is drawn.
+        points: its rounds by rising load.
+    """
+
+    name: str
+    look: Look
+    points: Mapping[float, Sequence[Row]]
+
+    def figure(self, column: str, scale: float = 1.0) -> dict[float, Interval]:
+        """Return a figure by load, where it is known: mean over rounds with its interval."""
+        values = {load: [row[column] * scale for row in rows if row[column]] for load, rows in self.points.items()}
+        return {load: scale_mean(found) for load, found in values.items() if found}
+
+    @property
+    def knee(self) -> float | None:
+        """The last load at which throughput still rises by 10 % per doubling; None where it does at the highest."""
+        speeds = {load: point.value or 0.0 for load, point in self.figure(THROUGHPUT).items()}
+        return knee_of(list(speeds), list(speeds.values()))
+
+
+def curves(rows: Sequence[Row]) -> tuple[str, list[Curve]]:
+    """Return what the load is, and the curve of each engine.
+
+    Raises:
+        UsageError: nothing was measured at two loads.
+    """
+    counts = {axis: len({row[axis] for row in rows if row[axis] is not None}) for axis in AXES}
+    axis = max(AXES, key=lambda name: counts[name])
+    if counts[axis] < 2:
+        raise UsageError("the experiment has one load only; give --concurrency or --request-rate several values")
+    chosen = [row for row in rows if row[axis] is not None]
+    names = name_cells([CellTraits.of(row) for row in {row["cell_id"]: row for row in chosen}.values()], without=AXES)
+    found: dict[str, dict[float, list[Row]]] = {}
+    for row in sorted(chosen, key=lambda one: float(one[axis])):
+        found.setdefault(names[row["cell_id"]].label, {}).setdefault(float(row[axis]), []).append(row)
+    made = looks(_as_cell(name, points) for name, points in found.items())
+    return axis, [Curve(name, made[name], points) for name, points in found.items()]
+
+
+def _as_cell(name: str, points: Mapping[float, Sequence[Row]]) -> Cell:
+    first = next(iter(points.values()))[0]
+    return Cell(first["cell_id"], name, first["backend"], name, first["quantisation"], None, ())

@@ -1,0 +1,61 @@
+"""How throughput and time per token change with the number of requests in flight, or with their rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ...collate.load.curves import THROUGHPUT
+from ...core.contract.figure import Axes, Figure, Panels, Row
+from ..drawing import style
+from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, curves
+from ..drawing.series import means_note
+
+PANELS = ((THROUGHPUT, 1.0, "throughput of all requests (tokens/s)"), ("tpot_mean_s", 1e3, "time per token (ms)"))
+
+
+def draw(axes: Panels, rows: Sequence[Row]) -> None:
+    """Draw a line per engine: throughput above, time per output token of a request below."""
+    axis, found = curves(rows)
+    for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
+        for curve in found:
+            _line(ax, curve, column, scale)
+        ax.set_ylabel(label)
+        ax.set_ylim(bottom=0)
+        loads = sorted({load for curve in found for load in curve.points})
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(loads, [f"{load:g}" for load in loads])
+        ax.minorticks_off()
+    style.legend_above(style.panels(axes)[0])
+    counts = [len(each) for curve in found for each in curve.points.values()]
+    caption = f"Point: {means_note(counts)}. Ring: the knee, the last load at which throughput still rises by 10 % per "
+    caption += "doubling."
+    unreached = [curve.name for curve in found if curve.knee is None]
+    if unreached:
+        caption += f" Not reached by {', '.join(unreached)}."
+    style.note(style.panels(axes)[-1], caption, label=f"{AXIS_LABELS[axis]} (logarithmic)")
+
+
+def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:
+    points = curve.figure(column, scale)
+    values = [math.nan if point.value is None else point.value for point in points.values()]
+    colour, marker = curve.look.colour, curve.look.marker
+    ax.plot(list(points), values, color=colour, marker=marker, label=curve.name)
+    for load, point in points.items():
+        if point.low is not None and point.high is not None:
+            ax.plot([load, load], [point.low, point.high], color=colour, linewidth=1.2)
+    if curve.knee in points:
+        ax.plot(
+            [curve.knee],
+            [values[list(points).index(curve.knee)]],
+            "o",
+            markersize=13,
+            fillstyle="none",
+            color=style.INK,
+        )
+
+
+FIGURE = Figure(
+    id="load_throughput", title="Throughput and time per token under load", sql=LOADS_SQL, draw=draw, panels=2,
+    needs=NEEDS, topic="load",
+)  # fmt: skip

@@ -1,0 +1,84 @@
+"""Engines under load in the terminal: throughput and latencies by load, knees, and where one overtakes another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ...collate.comparison.result import BreakEven, Comparison, Estimate, LoadCurve, LoadPoint
+from ...core.foreign_text import printable
+from ...core.records.metrics import METRICS
+from ..drawing.numbers import with_interval
+
+_AXES = {"concurrency": "in flight", "request_rate": "requests/s"}
+_SHOWN = ("requests_per_s", "goodput_requests_per_s", "tpot_mean_s", "ttft_s", "ttft_p99_s", "itl_p99_s", "queue_s")
+_HEADINGS = {
+    "requests_per_s": "requests/s",
+    "goodput_requests_per_s": "goodput\nrequests/s",
+    "tpot_mean_s": "time per\ntoken",
+    "ttft_s": "first\ntoken",
+    "ttft_p99_s": "first\ntoken p99",
+    "itl_p99_s": "between\nsteps p99",
+    "queue_s": "queueing",
+}
+
+
+def load_view(comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield a table of every cell under its load, and what follows from it; nothing where no cell has a load."""
+    for axis, label in _AXES.items():
+        curves = [curve for curve in comparison.load_curves if curve.axis == axis]
+        if curves:
+            yield _table(curves, label)
+    yield from (Text(line, style="dim") for line in load_lines(comparison))
+
+
+def load_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence for each knee and each break-even."""
+    for curve in comparison.load_curves:
+        if len(curve.points) > 1:
+            yield f"{printable(curve.name)}: {_knee(curve)}"
+    for found in comparison.break_evens:
+        yield _break_even(found)
+
+
+def _table(curves: Sequence[LoadCurve], label: str) -> Table:
+    points = [point for curve in curves for point in curve.points]
+    shown = [name for name in _SHOWN if any(name in point.figures for point in points)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("under load", overflow="fold", min_width=12)
+    for heading in (label, "tokens/s", *(_HEADINGS[name] for name in shown)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for curve in curves:
+        for number, point in enumerate(curve.points):
+            name = "" if number else printable(curve.name)
+            mark = " *" if point.load == curve.knee else ""
+            table.add_row(Text(name), f"{point.load:g}{mark}", *_values(point, shown))
+    return table
+
+
+def _values(point: LoadPoint, shown: Iterable[str]) -> Iterator[str]:
+    yield "\n".join(part for part in with_interval(point.tokens_per_s, "tokens/s") if part)
+    for name in shown:
+        yield with_interval(point.figures.get(name, Estimate(value=None)), METRICS[name].unit)[0]
+
+
+def _knee(curve: LoadCurve) -> str:
+    if curve.knee is None:
+        return f"throughput still rises by 10 % per doubling at the highest load, {curve.points[-1].load:g}"
+    return f"knee at {curve.knee:g} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+
+
+def _break_even(found: BreakEven) -> str:
+    curve, base, what = printable(found.curve), printable(found.baseline), _AXES[found.axis]
+    if found.at is None:
+        return f"{curve} has {'more' if found.rises else 'less'} throughput than {base} at every load measured"
+    does = "overtakes" if found.rises else "falls behind"
+    if found.n < 2:
+        return f"{curve} {does} {base} at about {found.at:.3g} {what}; one round has no interval"
+    low = "below the lowest" if found.low is None else f"{found.low:.3g}"
+    high = "beyond the highest" if found.high is None else f"{found.high:.3g}"
+    return f"{curve} {does} {base} at {found.at:.3g} {what} (95 % interval {low} to {high}, n = {found.n} rounds)"
