@@ -25,7 +25,7 @@ from overhead import markdown, outcome, prepared
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.job import Job, PromptJob
-from decodebench.core.measure.launcher import run_worker
+from decodebench.core.measure.rounds.conversation import run_worker
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
@@ -50,6 +50,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         plugin=backend,
         backend=backend,
         options=options,
+        n_threads=options.get("n_threads"),
         quantisation=quantisation,
         prepared=prepared(backend, resolve(name, all_plugins().models, ModelCache()), options, quantisation),
         prompts=tuple(prompts),

@@ -17,8 +17,9 @@ from ..host.availability import availability
 from ..host.registry import Registry
 from ..measure.plan import Plan, build
 from ..measure.progress import Progress
-from ..measure.runner import Budget
+from ..measure.rounds.report import Budget
 from ..sdk.models import example_model
+from ..sdk.sizes import Duration
 from .output import CONTEXT, console, echo, json_option
 from .plan_flags import busy_options, when_busy
 from .run import conclude
@@ -36,9 +37,9 @@ _MOST_ROUNDS = 30
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.option(
     "--budget",
-    type=click.FloatRange(0),
+    type=Duration(),
     default=defaults.DEMO_BUDGET_S,
-    help=f"Seconds to measure for, set-up not counted; {defaults.DEMO_MIN_ROUNDS} rounds run in any case.",
+    help=f"Time to measure for, e.g. 10m, set-up not counted; {defaults.DEMO_MIN_ROUNDS} rounds run in any case.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
 @busy_options

@@ -22,8 +22,8 @@ from ..isolation.plugins import all_plugins
 from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
 from ..measure.job import ContinuationJob, Job, PromptJob
-from ..measure.launcher import WORKER, run_worker
 from ..measure.plan import build
+from ..measure.rounds.conversation import WORKER, run_worker
 from ..records.workload import Workload
 from ..sdk.models import example_model
 from .answers import Answers

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from ..errors import UsageError
 from ..records.log_content import finished_run
 from ..records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines
+from .plan import Interleave
 
 _LOCK = ".run.lock"
 _PART = PART_SUFFIX.removeprefix(SUFFIX)
@@ -121,6 +122,35 @@ def stored_threads(output: Path, experiment: str, hostname: str | None) -> int |
             if isinstance(threads, int) and threads > 0:
                 found.append((str(head.get("started_at")), threads))
     return min(found)[1] if found else None
+
+
+def check_max_rounds(output: Path, experiment: str, max_rounds: int | None) -> None:
+    """Refuse to go on with another number of rounds at most: the looks so far have relied on it.
+
+    Args:
+        output: the output folder.
+        experiment: its name.
+        max_rounds: of the plan; None where the number of rounds is fixed.
+
+    Raises:
+        UsageError: the experiment was begun otherwise, or the system does not let a log be read now.
+    """
+    heads = [head for _, head in _heads(output) if head.get("experiment") == experiment]
+    begun = {head.get("max_rounds") for head in heads}
+    if begun - {max_rounds}:
+        first = next(iter(begun - {max_rounds}))
+        how = "a fixed number of rounds" if first is None else f"--max-rounds {first}, on which its looks rely"
+        raise UsageError(f"experiment {experiment!r} was begun with {how}: go on likewise, or begin anew with --fresh")
+
+
+def stored_interleaving(output: Path, experiment: str) -> Interleave | None:
+    """Return how the rounds of ``experiment`` are interleaved; None where there are none.
+
+    Raises:
+        UsageError: the system does not let a log be read now.
+    """
+    found = [bool(head.get("block")) for _, head in _heads(output) if head.get("experiment") == experiment]
+    return None if not found else "samples" if any(found) else "rounds"
 
 
 def _heads(output: Path) -> Iterator[tuple[Path, Line]]:

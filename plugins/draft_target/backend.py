@@ -14,9 +14,8 @@ from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Qua
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
-from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength

@@ -34,7 +34,7 @@ class MlcBackend(Backend[MlcOptions]):
     name: ClassVar[str] = "mlc"
     summary: ClassVar[str] = "MLC: models compiled by Apache TVM, with MLC's weight formats and our own CPU schedule"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "depth"})
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(
@@ -62,7 +62,10 @@ class MlcBackend(Backend[MlcOptions]):
     def preflight(cls, cell: PlannedCell[MlcOptions]) -> Preflight:
         """Refuse what is not mapped; claim exactness for float32 weights under our own schedule."""
         if _engine_of(cell.options) == "mlc_llm":
-            return Preflight(inexact="MLC-LLM's own engine has not been held against the reference")
+            return Preflight(
+                inexact="MLC-LLM's own engine has not been compared with the reference",
+                lacks=("score", "score-top-k", "depth"),
+            )
         _describe(cell.model, cell.quantisation)
         exact = cell.quantisation == "q0f32"
         return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")

@@ -40,7 +40,7 @@ class TinygradBackend(Backend[TinygradOptions]):
     name: ClassVar[str] = "tinygrad"
     summary: ClassVar[str] = "tinygrad's language model over captured kernels; Hugging Face folders and GGUF files"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer", "depth"})
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(("tinygrad",), fix=_FIX)

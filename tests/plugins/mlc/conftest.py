@@ -24,7 +24,13 @@ class WithLogits(Loaded):
         """Return the logits after each of ``ids``, [T, V]."""
         import numpy as np
 
-        return np.concatenate([rows.copy() for rows in self.backend._engine.logits(ids)])
+        engine = self.backend._engine
+        engine.begin(len(ids))
+        try:
+            chunks = range(0, len(ids), engine.prefill_chunk)
+            return np.concatenate([engine.all_logits(ids[at : at + engine.prefill_chunk]) for at in chunks])
+        finally:
+            engine.end()
 
 
 @pytest.fixture(scope="session")
