@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
 from .rounds.preparation import Preparation, PreparedCell
-from .rounds.report import FIRST_LOOK, Budget, Look, RunReport
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 
 _LINE_BYTES = 400  # a step line with its text, generously
@@ -68,6 +68,9 @@ class Runner:
         cache: prepared models.
         output: the output folder.
         progress: told what happens; shows it.
+
+    Attributes:
+        began: when the first round did, on the clock of ``time.monotonic``; None before.
 
     Raises:
         UsageError: the plan's launcher is unknown, or cannot be used here.
@@ -88,6 +91,7 @@ class Runner:
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
         self._ends_at: float | None = None  # on the clock of time.monotonic
+        self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
 
     def run(
@@ -97,6 +101,7 @@ class Runner:
         budget: Budget | None = None,
         when_busy: WhenBusy | None = None,
         look: Look | None = None,
+        only: Collection[str] | None = None,
     ) -> RunReport:
         """Run what is missing of the matrix.
 
@@ -105,6 +110,7 @@ class Runner:
             budget: how long to go on adding rounds; None: until all have run.
             when_busy: what to do where other work disturbs the machine.
             look: asked after each round from the second on which cells need one more; None: all, up to their number.
+            only: ids of the cells that are measured now; None: all.
 
         Raises:
             UsageError: the folder cannot be written to, another run is writing to it, or the experiment was begun with
@@ -119,13 +125,16 @@ class Runner:
             finish_parts(self.output)
             complete = finished_rounds(self.output, experiment)
             check_max_rounds(self.output, experiment, self.plan.max_rounds if self.plan.looks else None)
-            wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.most_rounds)}
+            cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
+            wanted = {(cell.id, index) for cell in cells for index in range(self.plan.most_rounds)}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                        self._rounds(report, complete, budget or Budget(), look)
+                        # those of other cells count as there
+                        others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
+                        self._rounds(report, complete | (others - wanted), budget or Budget(), look)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
@@ -160,9 +169,12 @@ class Runner:
             self._together(report, [cell], next(index for one, index in missing if one.id == cell.id))
             complete = complete | {(cell.id, index) for index in rounds}
         certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
-        self.progress.begin(self._missing(complete, len(rounds)), report.kept, budget.seconds, certain)
+        within_s = budget.seconds if budget.limit_s is None else budget.limit_s
+        todo = self._missing(complete, len(rounds))
+        self.progress.begin(todo, report.kept, within_s, certain if budget.limit_s is None else None)
         self._arrangement = self._arrange(report.experiment)
         start, longest, among = time.monotonic(), 0.0, None
+        self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         for index in rounds:
             began = time.monotonic()
@@ -204,10 +216,21 @@ class Runner:
                     for one in going:
                         one.outcome = one.outcome or INTERRUPTED
             for one in rounds:
+                if self._is_dropped(one):
+                    one.discard()
+                    continue
                 one.figures |= watched.figures_of(one.now.cell.device, is_alone=block is None)
                 self._conclude(report, one)
         if any(one.outcome is not None and one.outcome.status == "interrupted" for one in rounds):
             raise KeyboardInterrupt
+
+    def _is_dropped(self, one: RoundRun) -> bool:
+        """Whether the time of the run was up before a round had a sample that counts."""
+        is_up = self._ends_at is not None and time.monotonic() >= self._ends_at
+        if not is_up or one.outcome is None or one.outcome.status != "timeout":
+            return False
+        one.outcome = Outcome("timeout", TIME_IS_UP)
+        return not one.log.content.measured
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
@@ -246,6 +269,13 @@ class Runner:
             start = time.monotonic()
             one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
             one.wall_s = time.monotonic() - start
+
+    def set_up(self) -> None:
+        """Prepare every cell before anything is measured."""
+        with self.progress:
+            self.progress.say(f"setting up {len(self.matrix.cells)} cells: models are converted and compiled once")
+            for cell in self.matrix.cells:
+                self.prepared(cell)
 
     def prepared(self, cell: Cell) -> PreparedCell:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
