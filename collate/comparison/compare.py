@@ -182,6 +182,7 @@ def _rows(
                 verdict="baseline" if is_baseline else cast(Verdict, verdict_of(together.exp(), min_effect)),
                 parity=parity_of(cell, base, scores),
                 accuracy=accurate,
+                is_one_server=cell.is_one_server,
             )
         )
     return tuple(rows)

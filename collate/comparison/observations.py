@@ -70,6 +70,12 @@ class Cell:
         """Measured samples over all finished rounds."""
         return sum(len(r.answers()) for r in self.rounds)
 
+    @property
+    def is_one_server(self) -> bool:
+        """Whether one life of a server answered several finished rounds; of a remote one nobody knows otherwise."""
+        lives = [one.get("id") for r in self.rounds for one in r.run["sessions"] or ()]
+        return len(self.rounds) > 1 and bool(lives) and (None in lives or len(set(lives)) < len(lives))
+
     def values(self, metric: str) -> list[float]:
         """Return the figure of each finished round that has it."""
         return [r.run[metric] for r in self.rounds if r.run[metric] is not None]
@@ -281,9 +287,10 @@ def usual_metric(cells: Iterable[Cell]) -> str:
     is the throughput too, how long one takes.
     """
     names, known = (*SPEEDS, "e2e_s"), list(cells)
-    if known and all("request_rate" in cell.run["options"] for cell in known):
+    loads = [(cell.run["workload"] or {}) for cell in known]
+    if known and all(load.get("request_rate") for load in loads):
         return "e2e_s"
-    if known and all("concurrency" in cell.run["options"] for cell in known):
+    if known and all(load.get("concurrency") for load in loads):
         return "batch_tokens_per_s"
     return next((name for name in names if any(cell.values(name) for cell in known)), names[0])
 

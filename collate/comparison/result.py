@@ -127,6 +127,11 @@ class ComparisonRow(Record):
     verdict: Verdict = Field(description="of the simultaneous interval, given the smallest effect that counts")
     parity: Parity
     accuracy: Accuracy | None = None
+    is_one_server: bool = Field(
+        default=False,
+        description="whether one life of a server answered several rounds, or a remote server did: the intervals speak "
+        "of other rounds with it, not of other starts",
+    )
 
 
 class LoadPoint(Record):

@@ -20,9 +20,9 @@ from ..measure.forecast.time_left import duration
 from ..measure.plan import Plan, build
 from ..measure.progress import Progress
 from ..sdk.models import example_model
+from ..sdk.sizes import Duration
 from .output import CONTEXT, console, echo, json_option
 from .plan_flags import busy_options, quiet_option, when_busy
-from .quantities import Duration
 from .run import conclude
 from .settings import check_config
 

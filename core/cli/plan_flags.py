@@ -14,9 +14,8 @@ from ... import defaults
 from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
-from ..sdk.sizes import Size
+from ..sdk.sizes import Duration, Share, Size
 from .output import json_option, options
-from .quantities import Duration, Share
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
@@ -81,6 +80,11 @@ measure_options = options(
         help="Rounds at most, with --until, --until-ci.",
     ),
     click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
+    click.option(
+        "--restart-server",
+        is_flag=True,
+        help="Start servers anew for each round; otherwise one answers the rounds that follow each other.",
+    ),
     click.option(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),

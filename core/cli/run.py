@@ -65,8 +65,9 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
         _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
         return None
     budget = Budget(flags["budget"])
-    how = {"fresh": not flags["resume"], "budget": budget, "when_busy": when_busy(flags)}
-    return found.run(flags["output"], **how, progress=progress)
+    return found.run(
+        flags["output"], fresh=not flags["resume"], budget=budget, when_busy=when_busy(flags), progress=progress
+    )
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:

@@ -24,8 +24,8 @@ from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
-from ..measure.bringing_up import bring_up
 from ..measure.rows import Row
+from ..measure.servers.bringing_up import bring_up
 from ..measure.timed_loop import measure
 from ..measure.wire import Wire
 from ..measure.worker import reason_of, work
@@ -288,11 +288,12 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
     def damaged() -> None:
         assert isinstance(job.damaged, ModelJob)
         made = backend.prepare(job.damaged.unpack(), job.quantisation, job.device, options, ModelCache(job.cache_root))
-        backend().load(made, job.device, options)
+        bring_up(backend(), made, options, job, time.perf_counter_ns())
 
     def device() -> None:
         made = backend.prepare(model, job.quantisation, _NO_DEVICE, options, ModelCache(job.cache_root))
-        backend().load(made, _NO_DEVICE, options)
+        elsewhere = job.model_copy(update={"device": _NO_DEVICE})
+        bring_up(backend(), made, options, elsewhere, time.perf_counter_ns())
 
     def empty() -> None:
         list(loaded.backend.generate([Request((), 1)]))

@@ -26,6 +26,7 @@ from ..sdk.logs.runs import UNKNOWN
 from .models.containers import Models
 from .models.formats import choose_formats
 from .plan import CellSpec, Plan, scores_choices
+from .workload_checks import check_batch, check_load, idle_in_scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,13 @@ class Cell:
     def _swept(self) -> dict[str, JsonValue]:
         arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
         return {**arguments, **self.workload.loads()}
+
+    @property
+    def server_key(self) -> str | None:
+        """What cells have in common that one server of their own can answer; None for an engine that is elsewhere."""
+        if self.backend.residence != "owned-server":
+            return None
+        return repr((self.backend.name, self.model.content_hash, self.quantisation, self.device, self.options))
 
     @property
     def traits(self) -> CellTraits:
@@ -163,9 +171,9 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
-        _check_batch(backend, plan.workload)
+        check_batch(backend, plan.workload)
         if not is_scoring:
-            _check_load(backend, plan.workload)
+            check_load(backend, plan.workload)
         plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
@@ -177,7 +185,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     if is_scoring:
         _check_scoring((cell for cell, _ in checked), plan.workload)
     _refuse_idle_sweeps(checked)
-    notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
+    notes = [*cache.notices, *(idle_in_scoring(plan.workload) if is_scoring else ())]
     return Matrix([cell for cell, _ in checked], [*notes, *_notes(checked)])
 
 
@@ -207,13 +215,6 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
 
 
 _ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does not read it"
-
-
-def _generation_only(workload: Workload) -> Iterator[str]:
-    """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
-    for name, value in workload.idle_in_scoring.items():
-        shown = list(value) if isinstance(value, tuple) else value
-        yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
 
 
 def _checked(cell: Cell, is_scoring: bool) -> tuple[Cell, Preflight]:
@@ -274,26 +275,6 @@ def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
     for name, why in inert.items():
         if name in cell.changed_options:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
-
-
-def _check_batch(backend: type[Backend], workload: Workload) -> None:
-    if workload.batch_size > backend.max_batch_size:
-        raise UsageError(
-            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}"
-        )
-    if workload.temperature > 0 and "sampling" not in backend.supports:
-        raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
-
-
-def _check_load(backend: type[Backend], workload: Workload) -> None:
-    if workload.is_stream and "continuous" not in backend.supports:
-        raise UsageError(
-            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
-            "begin with a request while others run"
-        )
-    most = max(workload.concurrency, default=1)
-    if most > backend.max_batch_size:
-        raise UsageError(f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}")
 
 
 def _cells_of(

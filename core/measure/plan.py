@@ -64,6 +64,11 @@ class Plan(PlanModel):
         None, description="what takes turns: samples or rounds; None: samples where all cells fit into memory together"
     )
     launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
+    restart_server: bool = Field(
+        False,
+        description="start a server anew for each round; otherwise one answers all rounds that follow each other and "
+        "differ in their load alone",
+    )
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")

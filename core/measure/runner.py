@@ -18,7 +18,7 @@ from ... import defaults
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
-from ..errors import UsageError
+from ..errors import BackendError, UsageError
 from ..foreign_text import path_part
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
@@ -53,6 +53,7 @@ from .rounds.block import measure_block
 from .rounds.preparation import Preparation, PreparedCell
 from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
+from .servers.sessions import ServerSessions
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
@@ -93,6 +94,7 @@ class Runner:
         self._ends_at: float | None = None  # on the clock of time.monotonic
         self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
+        self._servers = ServerSessions(output / "raw", plan.timeout_s)
 
     def run(
         self,
@@ -139,6 +141,8 @@ class Runner:
                     report.interrupted = True
                 except OSError as error:
                     report.stopped = f"cannot write the log of {report.experiment} in {self.output}: {error.strerror}"
+                finally:
+                    self._servers.close()
             return report
 
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
@@ -257,7 +261,18 @@ class Runner:
             begun.outcome = Outcome("skipped", shortage)
         else:
             begun.job = self.measure_job(cell)
+            self._serve(begun)
         return begun
+
+    def _serve(self, one: RoundRun) -> None:
+        """Have the server run that answers a round, where it has one that outlives rounds."""
+        key = one.now.cell.server_key
+        if key is None or one.job is None or self.plan.restart_server or not self.launcher.is_here:
+            return
+        try:
+            one.job = one.job.model_copy(update={"server": self._servers.server_for(key, one.job)})
+        except BackendError as error:
+            one.outcome = Outcome("failed", f"the server did not start: {error}")
 
     def _measure(self, rounds: Sequence[RoundRun], seed: str) -> None:
         """Run the workers of some rounds, in turn where they are several."""

@@ -28,9 +28,9 @@ from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.schema import THREADS
 from ..sdk.tokenizer import Codec
-from .bringing_up import Engine, bring_up, host
 from .job import Job
 from .measurement import evaluate_all, measure_all, score_all
+from .servers.bringing_up import Engine, bring_up, host
 from .serving import serve
 from .session import Session
 from .streams.measuring import measure_streams
@@ -94,8 +94,8 @@ def _prepare(job: Job, wire: Wire, backend_class: type[Backend], options: Backen
 def _use(job: Job, wire: Wire, backend: Backend, options: BackendOptions, import_s: float) -> None:
     """Load the model, do what is asked with it, and free it."""
     assert job.prepared is not None
+    engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
     try:
-        engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.send("load", {"import_s": import_s, **_told(job, session, engine)})

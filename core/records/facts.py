@@ -91,7 +91,7 @@ WITH stamped AS (
         coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_step_0_s END, s.prefill_s) AS prefill_s,
         greatest(0, coalesce(s.start_s - s.due_s, 0)) AS waited_s,
         s.due_s IS NOT NULL OR (r.source_format <> 'decodebench' AND s.batch IS NOT NULL) AS is_request,
-        greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) AS queue_s,
+        CASE WHEN s.due_s IS NOT NULL THEN greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) END AS queue_s,
         sent.batch_requests,
         r.workload->'slo' AS slo,
         coalesce(CASE WHEN r.first_step_is_prefill IS NOT NULL THEN a.t_first_s END, s.first_token_s) AS t_first_s,
@@ -127,7 +127,7 @@ WITH stamped AS (
         ) END AS computed_bytes
     FROM samples s JOIN runs r ON r.run_id = s.run_id
     LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
-    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.run_id IS NULL
+    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.all_drafted IS NULL
     LEFT JOIN sent ON sent.run_id = s.run_id AND sent.batch = s.batch
     WHERE s.status = 'ok'
     WINDOW batch AS (PARTITION BY s.run_id, s.batch)
@@ -170,7 +170,7 @@ FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_byt
 """
 """One row per sample that did not fail: everything that a formula may use.
 
-The cycles and drafts of a sample without steps are what its log tells as sums, in its ``EngineCounters``; its
+The cycles and drafts of a sample whose steps have none are what its log tells as sums, in its ``EngineCounters``; its
 times are the sample's own ``first_token_s``, ``prefill_s`` and ``decode_s``.
 
 ``t_first_s`` is the time of the first step that committed a token, and only where the steps are known to begin with the

@@ -17,7 +17,9 @@ from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
+from ...core.sdk.gguf.preparation import check_gguf
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
+from .counters import count
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
+
+
+_ROUNDED = ("gemma3", "gemma2", "gemma")
 
 
 class LlamaCppBackend(Backend[LlamaCppOptions]):
@@ -65,8 +70,12 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[LlamaCppOptions]) -> Preflight:
-        """Claim exactness where neither weights nor keys and values nor attention are rounded."""
-        return Preflight(inexact=_why_inexact(cell.quantisation, cell.options))
+        """Refuse what cannot be converted; claim exactness where neither weights nor what is computed are rounded."""
+        arch = check_gguf(cell.model, cell.quantisation)
+        inexact = _why_inexact(cell.quantisation, cell.options)
+        if inexact is None and arch in _ROUNDED:
+            inexact = "llama.cpp takes GELU from a table of 16-bit floats"
+        return Preflight(inexact=inexact)
 
     @classmethod
     def prepare(
@@ -309,13 +318,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
-        import llama_cpp
-
-        from .counters import taken
-
         parallel = None if self._parallel is None else self._parallel.context
-        held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
-        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
+        return count([context for context in (self._context, parallel) if context is not None])
 
     def close(self) -> None:
         """Free context and model."""

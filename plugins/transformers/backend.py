@@ -13,7 +13,7 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.hugging_face import context_length, count_weights, open_model
+from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
@@ -54,10 +54,14 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[TransformersOptions]) -> Preflight:
-        """Claim exactness for unquantised weights in float32."""
+        """Refuse an unknown architecture, and several rows where the cache holds one; claim exactness in float32."""
+        refuse_unknown(cell.model)
+        workload, cache, dtype = cell.workload, cell.options.cache, cell.options.dtype
+        if cache != "dynamic" and (workload.batch_size > 1 or workload.is_stream):
+            what = "batch_size" if workload.batch_size > 1 else " and ".join(workload.loads()) or "trace"
+            return Preflight(errors=(f"cache = {cache!r} holds one row: {what} needs cache = 'dynamic'",))
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
-        dtype = cell.options.dtype
         return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
     @classmethod

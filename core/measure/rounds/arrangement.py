@@ -45,6 +45,9 @@ class Arrangement:
         """
         if kind == "rounds" or len(cells) < 2:
             return cls(cells, seed)
+        if any(cell.backend.residence != "in-process" for cell in cells):
+            say("interleaved by round: an engine in a server cannot be stopped while others measure")
+            return cls(cells, seed)
         needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in cells]
         parts = groups(needs, free_memory([cell.device for cell in cells]))
         if len(parts) > 1 and kind is None:
@@ -90,8 +93,14 @@ class Arrangement:
 def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
     """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
 
-    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike. Cells that
+    one server can answer follow each other.
     """
-    shuffled = list(cells)
-    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
-    return shuffled
+    together: dict[str, list[Cell]] = {}
+    for cell in cells:
+        together.setdefault(cell.server_key or cell.id, []).append(cell)
+    shuffled, chooser = list(together.values()), random.Random(f"{seed}:{round_index}")
+    chooser.shuffle(shuffled)
+    for alike in shuffled:
+        chooser.shuffle(alike)
+    return [cell for alike in shuffled for cell in alike]

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field, create_model, field_validator
@@ -117,7 +118,9 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         assert self.server is not None, "the host starts it"
         if options.served_model is None and self.recipe.served_model is not None:
             options = options.model_copy(update={"served_model": self.recipe.served_model})
-        return self.connect(self.server.url, self.recipe.api, options, model)
+        facts = self.connect(self.server.url, self.recipe.api, options, model)
+        threads = options.n_threads or default_threads()
+        return replace(facts, n_threads=threads if "{threads}" in options.command + options.args else None)
 
     def close(self) -> None:
         """Close the connections, and end the server where this instance started it."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 from dataclasses import dataclass, replace
 
-from ..contract.backend import Backend
-from ..contract.model import ModelFacts, PreparedModel
-from ..contract.options import BackendOptions
-from ..contract.residence import RunningServer
-from ..errors import PluginError
-from ..records.server_session import ServerSession
-from .job import Job, ServerJob
-from .machine.process_tree import peak_rss_bytes, reset_peak
-from .wire import Wire
+from ...contract.backend import Backend
+from ...contract.model import ModelFacts, PreparedModel
+from ...contract.options import BackendOptions
+from ...contract.residence import RunningServer
+from ...errors import PluginError
+from ...records.server_session import ServerSession
+from ..job import Job, ServerJob
+from ..machine.process_tree import peak_rss_bytes, reset_peak
+from ..wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +119,11 @@ def _remote(backend: Backend) -> ServerSession:
 
 
 def host(job: Job, wire: Wire, backend: Backend, options: BackendOptions) -> None:
-    """Start a server and keep it until standard input ends."""
+    """Start a server and keep it until the parent says that it is done, or has ended."""
     assert job.prepared is not None
+    server = start_server(backend, job.prepared.unpack(), options, job.device)
     try:
-        server = start_server(backend, job.prepared.unpack(), options, job.device)
         wire.send("hosted", server.model_dump(mode="json"))
-        sys.stdin.read()
+        wire.wait_until_read()
     finally:
         backend.close()
