@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Collection, Sequence
@@ -12,9 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from ... import defaults
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
@@ -23,7 +19,6 @@ from ..foreign_text import path_part
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
-from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, takes_default_threads, workload_identity
 from .folder import (
     check_max_rounds,
@@ -54,9 +49,6 @@ from .rounds.preparation import Preparation, PreparedCell
 from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .servers.sessions import ServerSessions
-
-_LINE_BYTES = 400  # a step line with its text, generously
-_BYTES_PER_MIB = 2**20
 
 
 class Runner:
@@ -202,7 +194,10 @@ class Runner:
 
     def _arrange(self, experiment: str) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
-        cells, weights = self.matrix.cells, {cell.id: self._weight_bytes(cell) for cell in self.matrix.cells}
+        cells, weights = (
+            self.matrix.cells,
+            {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
+        )
         kind = self.plan.interleave or stored_interleaving(self.output, experiment)
         can = isinstance(self.launcher, LocalLauncher)
         return Arrangement.of(cells, self.plan.seed, weights, kind if can else "rounds", self.progress.say)
@@ -257,7 +252,7 @@ class Runner:
         begun = RoundRun(now, self.matrix.labels[cell.id], log, self.progress)
         if prepared.reason is not None:
             begun.outcome = Outcome("failed", prepared.reason)
-        elif shortage := self._shortage(cell):
+        elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
             begun.outcome = Outcome("skipped", shortage)
         else:
             begun.job = self.measure_job(cell)
@@ -295,33 +290,6 @@ class Runner:
     def prepared(self, cell: Cell) -> PreparedCell:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
         return self._preparation.of(cell)
-
-    def _weight_bytes(self, cell: Cell) -> int:
-        """Return the size of the prepared weights; of those that they are made from, where that was not done yet."""
-        if cell.backend.residence == "remote":
-            return 0
-        model = self._preparation.model_of(cell)
-        return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
-
-    def _shortage(self, cell: Cell) -> str | None:
-        """Say what is too scarce for the round; None where memory and disk suffice."""
-        needed = int(self._weight_bytes(cell) * defaults.MEMORY_HEADROOM)
-        memory = psutil.virtual_memory().available
-        limit = self.plan.memory_limit_bytes
-        is_here = self.launcher.is_here and cell.backend.residence != "remote"
-        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
-            what = "is allowed" if limit is not None and limit < memory else "is free"
-            have = min(memory, limit or memory) / _BYTES_PER_MIB
-            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = cell.workload
-        log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
-        free = shutil.disk_usage(self.output).free
-        if log_bytes > free:
-            return (
-                f"too little disk in {self.output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
-                f"{free / _BYTES_PER_MIB:.1f} MiB free"
-            )
-        return None
 
     def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
         """Run a job in a worker of its own, see ``Launcher.run``."""
