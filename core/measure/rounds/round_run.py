@@ -50,6 +50,12 @@ class RoundRun:
         samples = 0 if self.job is None else len(self.job.prompts)
         self._progress.round_begins(self.label, self.now.index, samples, timeout_s)
 
+    def discard(self) -> None:
+        """Leave nothing of a round that has no sample."""
+        self.log.discard()
+        self.engine_text.unlink(missing_ok=True)
+        self._progress.round_is_dropped(self.label, self.now.index)
+
     def conclude(self, prompts: Prompts, timeout_s: float) -> Outcome:
         """Score what was answered, write the last line and close the log; return how the round ended.
 
