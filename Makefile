@@ -8,7 +8,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast lint types bench nightly docs references proto clean clang chromium bubblewrap
+.PHONY: demo test fast lint types bench nightly real docs references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -37,6 +37,13 @@ bench: $(VENV)/.dev-ready
 # Everything, the long matrices included.
 nightly: lint types clang chromium bubblewrap
 	$(BIN)/python -m pytest
+
+# Published models out of packages of the index, through every engine: docs/real_models.md. At most 45 minutes on two
+# cores, part of nightly; `make real PROMPTS=2 TOKENS=16` takes some minutes.
+PROMPTS ?= 8
+TOKENS ?= 128
+real: $(VENV)/.dev-ready clang
+	REAL_PROMPTS=$(PROMPTS) REAL_TOKENS=$(TOKENS) $(BIN)/python -m pytest tests/real
 
 # Regenerate what docs/ takes from the code.
 docs: $(VENV)/.dev-ready

@@ -50,6 +50,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         plugin=backend,
         backend=backend,
         options=options,
+        n_threads=options.get("n_threads"),
         quantisation=quantisation,
         prepared=prepared(backend, resolve(name, all_plugins().models, ModelCache()), options, quantisation),
         prompts=tuple(prompts),

@@ -24,7 +24,7 @@ import llama_bench
 
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.collate.statistics.intervals import t_interval
-from decodebench.core.contract.model_source import ResolvedModel
+from decodebench.core.contract.model import ResolvedModel
 from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.isolation.processes.messages import Prepared
@@ -82,6 +82,7 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
     common = {"plugin": backend, "backend": backend, "options": options, "quantisation": quantisation}
     job = Job(
         action="measure",
+        n_threads=options.get("n_threads"),
         prepared=prepared(backend, model, options, quantisation),
         prompts=tuple(prompts),
         workload=Workload(max_new_tokens=load["tokens"], ignore_eos=True),

@@ -287,9 +287,10 @@ def usual_metric(cells: Iterable[Cell]) -> str:
     is the throughput too, how long one takes.
     """
     names, known = (*SPEEDS, "e2e_s"), list(cells)
-    if known and all("request_rate" in cell.run["options"] for cell in known):
+    loads = [(cell.run["workload"] or {}) for cell in known]
+    if known and all(load.get("request_rate") for load in loads):
         return "e2e_s"
-    if known and all("concurrency" in cell.run["options"] for cell in known):
+    if known and all(load.get("concurrency") for load in loads):
         return "batch_tokens_per_s"
     return next((name for name in names if any(cell.values(name) for cell in known)), names[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,20 +29,25 @@ def load_curves(cells: Sequence[Cell]) -> tuple[LoadCurve, ...]:
     """Return a curve for all cells that differ in nothing but their load, in the order of the plan."""
     found = []
     for axis in AXES:
-        members: dict[str, list[Cell]] = {}
+        members: dict[str, list[tuple[float, Cell]]] = {}
         for cell in cells:
-            if cell.run["options"].get(axis) is not None and cell.values(THROUGHPUT):
-                members.setdefault(_apart_from_load(cell, axis), []).append(cell)
-        names = name_cells([CellTraits.of(cell.run) for each in members.values() for cell in each], without=AXES)
+            load = _load_of(cell, axis)
+            if load is not None and cell.values(THROUGHPUT):
+                members.setdefault(_apart_from_load(cell, axis), []).append((load, cell))
+        names = name_cells([CellTraits.of(cell.run) for each in members.values() for _, cell in each], without=AXES)
         for each in members.values():
-            rising = sorted(each, key=lambda cell: load_of(cell, axis))
-            found.append(_curve(names[rising[0].cell_id].label, axis, rising))
+            rising = sorted(each, key=lambda one: one[0])
+            found.append(_curve(names[rising[0][1].cell_id].label, axis, rising))
     return tuple(found)
 
 
-def load_of(cell: Cell, axis: str) -> float:
-    """Return a cell's load."""
-    return float(cell.run["options"][axis])
+def _load_of(cell: Cell, axis: str) -> float | None:
+    """Return a cell's load; None where it has none, or requests that came all at once (a rate of ``inf``)."""
+    try:
+        load = float(cell.run["options"].get(axis, math.nan))
+    except (TypeError, ValueError):
+        return None
+    return load if math.isfinite(load) else None
 
 
 def _apart_from_load(cell: Cell, axis: str) -> str:
@@ -50,18 +56,18 @@ def _apart_from_load(cell: Cell, axis: str) -> str:
     return json.dumps([[run[name] for name in DIMENSIONS], options, run["max_new_tokens"], run["task"]], sort_keys=True)
 
 
-def _curve(name: str, axis: str, cells: Sequence[Cell]) -> LoadCurve:
-    points = tuple(_point(cell, axis) for cell in cells)
+def _curve(name: str, axis: str, cells: Sequence[tuple[float, Cell]]) -> LoadCurve:
+    points = tuple(_point(load, cell) for load, cell in cells)
     values = [point.tokens_per_s.value or 0.0 for point in points]
     loads = [point.load for point in points]
     is_curve = len(set(loads)) == len(loads) > 1 and min(values) > 0
     return LoadCurve(name=name, axis=axis, points=points, knee=knee_of(loads, values) if is_curve else None)
 
 
-def _point(cell: Cell, axis: str) -> LoadPoint:
+def _point(load: float, cell: Cell) -> LoadPoint:
     figures = {name: estimate(scale_mean(cell.values(name))) for name in _SHOWN if cell.values(name)}
     speed = estimate(scale_mean(cell.values(THROUGHPUT)))
-    return LoadPoint(cell_id=cell.cell_id, load=load_of(cell, axis), tokens_per_s=speed, figures=figures)
+    return LoadPoint(cell_id=cell.cell_id, load=load, tokens_per_s=speed, figures=figures)
 
 
 def break_evens(curves: Sequence[LoadCurve], cells: Sequence[Cell], baseline: str) -> tuple[BreakEven, ...]:

@@ -68,7 +68,7 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
     """
     baseline_id = comparison.rows[0].cell.cell_id
     cell = next((cell for cell in runner.matrix.cells if cell.id == baseline_id), None)
-    if cell is None or not {"score", "score-top-k"} <= cell.backend.supports:
+    if cell is None or not {"score", "score-top-k"} <= cell.supports:
         return False
     partings = list(_partings(store, comparison))
     if not partings:

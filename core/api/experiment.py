@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
+from ..measure.forecast.probe import RunEstimate, estimate
 from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
 from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
@@ -107,6 +109,14 @@ class Measurement:
     def runner(self, output: Path, progress: Reporter) -> Runner:
         """Return what measures it into a folder."""
         return Runner(self.plan, self.matrix, self.registry, ModelCache(), output, display(progress))
+
+    def estimate(self, progress: Reporter = None) -> RunEstimate:
+        """Load every cell once, ask it one batch, and say what all rounds would take; nothing is recorded.
+
+        Models are converted or quantised as for a run.
+        """
+        with TemporaryDirectory() as scratch, display(progress) as shown:
+            return estimate(self.runner(Path(scratch), shown))
 
     def run(
         self,

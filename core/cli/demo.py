@@ -19,9 +19,9 @@ from ..measure.plan import Plan, build
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget
 from ..sdk.models import example_model
+from ..sdk.sizes import Duration
 from .output import CONTEXT, console, echo, json_option
 from .plan_flags import busy_options, when_busy
-from .quantities import Duration
 from .run import conclude
 from .settings import check_config
 

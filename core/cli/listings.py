@@ -111,9 +111,13 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command(context_settings=CONTEXT)
+@click.option("--check", "checked", metavar="MODEL", help="Say what each backend makes of this model, and why not.")
 @json_option
-def models(as_json: bool) -> None:
-    """List named models."""
+def models(checked: str | None, as_json: bool) -> None:
+    """List named models, or check one: a name, path or Hub id, before anything is converted or built."""
+    if checked is not None:
+        _check_model(checked, as_json)
+        return
     registry = installed_plugins()
     found = [
         {
@@ -129,6 +133,32 @@ def models(as_json: bool) -> None:
         return
     rows = [[entry["name"], entry["summary"], entry["plugin"]] for entry in found]
     print_table(["model", "what it is", "plugin"], rows, empty="no named model; paths and Hub ids need none")
+
+
+def _check_model(name: str, as_json: bool) -> None:
+    from ..api.model_check import check_model
+
+    found = check_model(name)
+    if as_json:
+        print_json(found.content())
+        return
+    stored = (
+        "" if found.stored_format is None else f", {found.stored_format} ({found.bits_per_weight:.2f} bits per weight)"
+    )
+    echo(f"{found.model}: {found.container}, {found.architecture}{stored}, {found.weight_bytes / 2**20:.0f} MiB")
+    for note in found.notes:
+        echo(note)
+    rows = [
+        [
+            each.backend,
+            each.opens,
+            " ".join(each.formats),
+            "" if each.disk_bytes is None else f"{each.disk_bytes / 2**20:.0f} MiB",
+            each.reason,
+        ]
+        for each in found.backends
+    ]
+    print_table(["backend", "opens", "formats, default first", "disk", "why not"], rows, empty="no backend")
 
 
 @click.command(context_settings=CONTEXT)

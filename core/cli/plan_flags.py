@@ -14,9 +14,8 @@ from ... import defaults
 from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
-from ..sdk.sizes import Size
+from ..sdk.sizes import Duration, Share, Size
 from .output import json_option, options
-from .quantities import Duration, Share
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
@@ -94,7 +93,12 @@ measure_options = options(
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
     busy_options,
-    click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the matrix and what it would take, by one batch of each cell; record nothing.",
+    ),
+    click.option("--probe/--no-probe", default=True, help="With --dry-run: try every cell, or load nothing."),
     run_options,
 )
 

@@ -26,6 +26,9 @@ class Request:
         stop_token_ids: generation ends with the first of these, which is committed itself.
         ignore_eos: go on to ``max_new_tokens`` whatever comes.
         row: what its steps name it by: its index in the batch, or its number in the stream.
+        depth: so many of the first prompt ids are context that is there before the clock starts; above 0 only for a
+            backend whose ``supports`` holds ``"depth"``, and for a request alone. The backend evaluates them, waits for
+            the device and yields ``Step((), is_depth=True)``, at which the host starts its clock.
     """
 
     prompt_ids: tuple[int, ...]
@@ -37,6 +40,7 @@ class Request:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     row: int = 0
+    depth: int = 0
 
     def is_stop(self, token_id: int) -> bool:
         """Whether ``token_id`` ends the generation."""
@@ -59,6 +63,7 @@ class Step(StepFigures):
         finish: the row ends with this step and why; only needed where its ids do not show it.
         failure: the request failed and why. The row ends; its sample is recorded as failed.
         figures: the engine's own figures of the whole request, units in the names; on its last step.
+        is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
     """
 
     token_ids: Sequence[int]
@@ -70,6 +75,7 @@ class Step(StepFigures):
     finish: Literal["stop", "length"] | None = None
     failure: str | None = None
     figures: Mapping[str, float] | None = None
+    is_depth: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-Container = Literal["safetensors", "gguf", "mlc"]
-"""How a model is stored: a Hugging Face folder, GGUF files, or a folder in MLC's format."""
+Container = Literal["safetensors", "gguf", "mlc", "pickle"]
+"""How a model is stored: a Hugging Face folder, GGUF files, a folder in MLC's format, or a folder of the older form."""
 
 CommonFormat = Literal["fp32", "bf16", "8bit", "4bit"]
 """Names of weight formats that mean nearly the same with every backend."""

@@ -23,6 +23,7 @@ class PromptJob(Record):
     contexts: tuple[str, ...] = Field((), description="a prompt for each choice, where they differ")
     random_tokens: int | None = Field(None, ge=1, description="length of a random prompt, context included")
     random_seed: str = ""
+    depth: int = Field(0, ge=0, description="so many of its first ids are context, there before the clock starts")
     max_new_tokens: int | None = Field(None, ge=1, description="token limit of this one; None: the workload's")
     answer_like: str | None = Field(None, description="no more tokens than this text has, where the limit allows them")
     due_s: float | None = Field(None, ge=0, description="when it is to be sent, from the load's start on")

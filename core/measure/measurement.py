@@ -94,6 +94,8 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
         return [str(error)] * len(prompts)
     engine = session.engine_figures()
     times = {"start_s": (batch.start_ns - session.started_ns) / 1e9, "batch_s": batch.wall_ns / 1e9}
+    if batch.depth_ns is not None:
+        times |= {"depth_tokens": requests[0].depth, "depth_s": batch.depth_ns / 1e9}
     for one, request, row in zip(facts, requests, batch.rows, strict=True):
         if row.failure is None:
             send_row(session, {**one, **times, "engine": engine}, request, row)

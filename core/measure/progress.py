@@ -82,6 +82,12 @@ class Progress:
         """Say that a model is being converted, quantised or compiled."""
         self._bars.show(f"preparing {label}")
 
+    def probing(self, label: str) -> None:
+        """Say that a cell is asked one batch, to see how long it takes."""
+        self._bars.show(f"trying {label}")
+        if not self._is_live:
+            self.say(f"trying {label}")
+
     def round_begins(self, label: str, index: int, samples: int = 0, timeout_s: float | None = None) -> None:
         """A round starts, or goes on after others of its block.
 
@@ -123,7 +129,7 @@ class Progress:
 
         Args:
             status: how.
-            reason: why it failed.
+            reason: why it failed, or has fewer samples than it was to have.
             engine_text: what the engine printed; its last lines are shown where the process died.
         """
         self._pass_time()
@@ -132,7 +138,7 @@ class Progress:
         self._bars.rounds(self._left.finished, self._left.total)
         number = self._number(self._left.finished)
         if status == "ok":
-            self.say(f"{number} {self._place}: {_rate(one)}{self._left_text()}")
+            self.say(f"{number} {self._place}: {_rate(one)}{f', {reason}' if reason else ''}{self._left_text()}")
         elif (one.cell, reason or "") in self._told:
             self.warn(f"{number} {self._place}: {status}, as before{self._left_text()}")
         else:

@@ -9,22 +9,19 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ... import defaults
-from ..cache import ModelCache, sweep
+from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
 from ..contract.model import PreparedModel
 from ..errors import BackendError, UsageError
 from ..foreign_text import path_part
-from ..host.availability import availability
 from ..host.packed_models import ModelJob, PreparedJob
 from ..host.registry import Registry
-from ..isolation.processes.messages import Prepared
 from ..records.schema import Environment
 from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, takes_default_threads, workload_identity
@@ -40,7 +37,7 @@ from .folder import (
     writable,
 )
 from .job import ContinuationJob, Job
-from .launcher import launch_of, launcher_of, request
+from .launcher import launch_of, launcher_of
 from .local_launcher import LocalLauncher
 from .machine.condition import look
 from .machine.environment import capture
@@ -53,19 +50,13 @@ from .prompts import Prompts
 from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
+from .rounds.preparation import Preparation, PreparedCell
 from .rounds.report import FIRST_LOOK, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .servers.sessions import ServerSessions
 
 _LINE_BYTES = 400  # a step line with its text, generously
 _BYTES_PER_MIB = 2**20
-
-
-@dataclass(slots=True)
-class _Prepared:
-    model: PreparedModel | None
-    seconds: float | None
-    reason: str | None = None
 
 
 class Runner:
@@ -94,9 +85,10 @@ class Runner:
             raise UsageError(
                 f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
             )
-        self._prepared: dict[str, _Prepared] = {}
+        self._preparation = Preparation(self._job, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
+        self._ends_at: float | None = None  # on the clock of time.monotonic
         self._arrangement = Arrangement(matrix.cells, plan.seed)
         self._servers = ServerSessions(output / "raw", plan.timeout_s)
 
@@ -166,12 +158,16 @@ class Runner:
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
         rounds = range(self.plan.most_rounds)
         missing = [(cell, index) for cell in self.matrix.cells for index in rounds if (cell.id, index) not in complete]
-        for cell in dict.fromkeys(cell.id for cell, _ in missing):
-            self.prepared(next(one for one in self.matrix.cells if one.id == cell))
+        cells = list({cell.id: cell for cell, _ in missing}.values())
+        unable = [cell for cell in cells if self.prepared(cell).reason is not None]
+        for cell in unable:  # said and recorded once, before anything is measured
+            self._together(report, [cell], next(index for one, index in missing if one.id == cell.id))
+            complete = complete | {(cell.id, index) for index in rounds}
         certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
         self.progress.begin(self._missing(complete, len(rounds)), report.kept, budget.seconds, certain)
         self._arrangement = self._arrange(report.experiment)
         start, longest, among = time.monotonic(), 0.0, None
+        self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         for index in rounds:
             began = time.monotonic()
             spent = began - start
@@ -180,6 +176,8 @@ class Runner:
             if look is not None and index >= FIRST_LOOK:
                 among = look(report.experiment)
             for cells in self._arrangement.of_round(index, complete, among):
+                if self._ends_at is not None and time.monotonic() >= self._ends_at:
+                    return
                 self._together(report, cells, index)
             longest = max(longest, time.monotonic() - began)
 
@@ -217,6 +215,8 @@ class Runner:
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
+        if one.cut is not None:
+            report.cut.append((one.label, one.now.index, one.cut))
         if outcome.status == "ok":
             report.done += 1
         elif outcome.status != "interrupted":
@@ -237,7 +237,7 @@ class Runner:
         elif shortage := self._shortage(cell):
             begun.outcome = Outcome("skipped", shortage)
         else:
-            begun.job = self._job(cell, "measure", prepared.model)
+            begun.job = self.measure_job(cell)
             self._serve(begun)
         return begun
 
@@ -254,7 +254,7 @@ class Runner:
     def _measure(self, rounds: Sequence[RoundRun], seed: str) -> None:
         """Run the workers of some rounds, in turn where they are several."""
         if len(rounds) > 1:
-            measure_block(rounds, self.plan.timeout_s, seed)
+            measure_block(rounds, self.plan.timeout_s, seed, self._ends_at)
         for one in rounds if len(rounds) == 1 else ():
             assert one.job is not None
             one.begins(self.plan.timeout_s)
@@ -262,34 +262,15 @@ class Runner:
             one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
             one.wall_s = time.monotonic() - start
 
-    def prepared(self, cell: Cell) -> _Prepared:
+    def prepared(self, cell: Cell) -> PreparedCell:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
-        key = _key(cell)
-        if key not in self._prepared:
-            self._prepared[key] = self._prepare(cell)
-        return self._prepared[key]
-
-    def _prepare(self, cell: Cell) -> _Prepared:
-        available = availability(cell.backend)
-        if self.launcher.is_here and not available.available:
-            return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
-        self.progress.preparing(self.matrix.labels[cell.id])
-        try:
-            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s, self.launcher.run)
-        except BackendError as error:
-            return _Prepared(None, None, f"cannot prepare the model: {error}")
-        finally:
-            sweep(self.cache.root)
-        for notice in answer.notices:
-            self.progress.say(notice)
-        return _Prepared(answer.model.unpack(), answer.prepare_s)
+        return self._preparation.of(cell)
 
     def _weight_bytes(self, cell: Cell) -> int:
         """Return the size of the prepared weights; of those that they are made from, where that was not done yet."""
         if cell.backend.residence == "remote":
             return 0
-        prepared = self._prepared.get(_key(cell))
-        model = None if prepared is None else prepared.model
+        model = self._preparation.model_of(cell)
         return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
 
     def _shortage(self, cell: Cell) -> str | None:
@@ -314,7 +295,10 @@ class Runner:
 
     def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
         """Run a job in a worker of its own, see ``Launcher.run``."""
-        return self.launcher.run(launch_of(job, self.plan.timeout_s, engine_text), on_line)
+        timeout_s = self.plan.timeout_s
+        if self._ends_at is not None:
+            timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
+        return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
 
     def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
         return Job(
@@ -330,15 +314,14 @@ class Runner:
             seed=self.plan.seed,
         )
 
+    def measure_job(self, cell: Cell) -> Job:
+        """Return the job of a round of a cell whose model is prepared."""
+        return self._job(cell, "measure", self.prepared(cell).model)
+
     def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
         """Return the job that scores the last id of each continuation with the cell's backend."""
         prepared = self.prepared(cell)
         return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
-
-
-def _key(cell: Cell) -> str:
-    """Return what cells have in common whose models are prepared alike."""
-    return f"{cell.backend.name}\0{cell.model.content_hash}\0{cell.quantisation}\0{cell.device}\0{cell.options}"
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

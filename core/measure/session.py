@@ -135,7 +135,7 @@ class Session:
     def request(self, prompt: Prompt, index: int) -> Request:
         """Return the request that a sample of the job makes."""
         made = self.sampled(prompt.ids, self.limit(prompt), self.workload.sampling(self.job.seed), index)
-        return replace(made, ignore_eos=self.workload.ignore_eos)
+        return replace(made, ignore_eos=self.workload.ignore_eos, depth=prompt.job.depth)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
         """Return a request with a seed of its own, by its index in the round."""

@@ -86,6 +86,7 @@ WITH stamped AS (
     SELECT run_id, batch, count(*) AS batch_requests FROM samples GROUP BY run_id, batch
 ), facts AS (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        s.prompt_tokens - coalesce(s.depth_tokens, 0) AS timed_prompt_tokens,
         s.scored_tokens,
         coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_step_0_s END, s.prefill_s) AS prefill_s,
         greatest(0, coalesce(s.start_s - s.due_s, 0)) AS waited_s,

@@ -15,9 +15,8 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
-from ...core.sdk.torch_scoring import score_tensor
 from .check import NAME, ONE_AT_A_TIME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength

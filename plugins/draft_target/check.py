@@ -8,6 +8,7 @@ from pathlib import Path
 from ... import ModelError, UsageError
 from ...core.contract.model import ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.sdk.hugging_face import refuse_unknown
 from ...core.sdk.tokenizer import vocabulary_hash
 from .address import is_loopback
 from .options import DraftTargetOptions
@@ -136,3 +137,4 @@ def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterat
 def _check_folder(model: ResolvedModel) -> None:
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+    refuse_unknown(model)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from decodebench import ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.cells import expand, schedule
+from decodebench.core.measure.cells import expand
 from decodebench.core.measure.plan import build
+from decodebench.core.measure.rounds.arrangement import schedule
 
 
 @pytest.fixture(scope="module")

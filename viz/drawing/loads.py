@@ -15,10 +15,11 @@ from .series import CELL_COLUMNS, Cell, Look, looks
 
 LOADS_SQL = f"""
 SELECT {CELL_COLUMNS}, r.round, m.{THROUGHPUT}, m.tpot_mean_s, m.ttft_s, m.ttft_p99_s, m.e2e_s,
-    r.options->>'concurrency' AS concurrency, r.options->>'request_rate' AS request_rate
+    TRY_CAST(r.options->>'concurrency' AS DOUBLE) AS concurrency,
+    TRY_CAST(r.options->>'request_rate' AS DOUBLE) AS request_rate
 FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
 WHERE r.experiment = $experiment AND r.status = 'ok' AND m.{THROUGHPUT} > 0
-    AND coalesce(r.options->>'concurrency', r.options->>'request_rate') IS NOT NULL
+    AND isfinite(coalesce(concurrency, request_rate))
 ORDER BY r.cell_id, r.round
 """
 NEEDS = "finished rounds with --concurrency or --request-rate"

@@ -83,14 +83,17 @@ class InferencexGolden(LogParser):
         told = dict(pair for line in lines if "dataset:" in line for pair in _PAIR.findall(line))
         measured = {name: hit[1] for name, pattern in _MEASURED.items() if (hit := pattern.search(text))}
         told = {name: value for name, value in told.items() if name not in _SAMPLING}
-        sampling = _sampling([line for line in lines if "dataset:" in line])
+        comments = [line for line in lines if line.startswith("#")]
+        sampling = {
+            mode: _sampling([line for line in comments if "dataset:" in line or mode in line])
+            for mode in {entry.figures["thinking"] for entry in found}
+        }
         for at, entry in enumerate(found):
-            of_mode = [line for line in lines if line.startswith("#") and entry.figures["thinking"] in line]
             yield gather(_FIGURES, {**told, **entry.figures}).as_run(
                 f"{base}-{at}",
                 "inferencex",
                 kind="speculative",
-                sampling=sampling | _sampling(of_mode),
+                sampling=sampling[entry.figures["thinking"]],
                 conditions=measured,
                 source_line=entry.line,
                 notes=("an acceptance length alone, without the counts behind it: it is kept as printed",),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,20 +31,20 @@ class Family:
 
     def __init__(self, keeper: int) -> None:
         self._keeper = keeper
-        self._members: list[psutil.Process] = []
+        self._members: list[int] = []  # parents before their children
         self._since: tuple[float, float | None] | None = None
         self.stopped_s = 0.0
         self.stopped_cpu_s: float | None = 0.0
 
     def stop(self) -> None:
         """Stop every process of the family; what one starts before the signal reaches it is stopped as well."""
-        stopped: dict[int, psutil.Process] = {}
-        while new := [process for process in self._living() if process.pid not in stopped]:
+        stopped: list[int] = []
+        while new := [process for process in _below(self._keeper) if process not in stopped]:
             for process in new:
                 _send(process, signal.SIGSTOP)
-                stopped[process.pid] = process
-        self._members = list(stopped.values())
-        self._since = time.monotonic(), _cpu_s(self._members)
+            stopped += new
+        self._members = stopped
+        self._since = time.monotonic(), _cpu_s(stopped)
 
     def go_on(self) -> None:
         """Continue what ``stop`` has stopped, children first: a parent finds them as it left them."""
@@ -57,33 +60,42 @@ class Family:
         for process in reversed(self._members):
             _send(process, signal.SIGCONT)
 
-    def _living(self) -> list[psutil.Process]:
-        try:
-            return psutil.Process(self._keeper).children(recursive=True)
-        except psutil.Error:
-            return []
+
+def _below(process: int) -> list[int]:
+    """Return every process below one, parents first: by the kernel's lists of children where it has them."""
+    if not (_PROC / "self" / "task" / str(os.getpid()) / "children").exists():
+        with suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(process).children(recursive=True)]
+        return []
+    found = list(_children(process))
+    for one in found:  # grows meanwhile
+        found += _children(one)
+    return found
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.Error:  # it has ended
-        pass
+def _children(process: int) -> Iterator[int]:
+    for thread in _threads(process):
+        with suppress(OSError):  # it has ended
+            yield from map(int, (thread / "children").read_text(encoding="ascii").split())
 
 
-def _cpu_s(processes: list[psutil.Process]) -> float | None:
+def _threads(process: int) -> list[Path]:
+    with suppress(OSError):
+        return list((_PROC / str(process) / "task").iterdir())
+    return []
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, number)
+
+
+def _cpu_s(processes: list[int]) -> float | None:
     """Return the CPU time that processes have used, to the nanosecond, as the scheduler counts it for each thread."""
+    if not (_PROC / "self" / "schedstat").exists():
+        return None
     total_ns = 0
-    for process in processes:
-        try:
-            threads = list((_PROC / str(process.pid) / "task").iterdir())
-        except OSError:
-            if not (_PROC / "self" / "schedstat").exists():
-                return None
-            continue
-        for thread in threads:
-            try:
-                total_ns += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
-            except (OSError, ValueError, IndexError):  # it has ended
-                continue
+    for thread in (thread for process in processes for thread in _threads(process)):
+        with suppress(OSError, ValueError, IndexError):  # it has ended
+            total_ns += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
     return total_ns / _NS_PER_S

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..cells import Cell, schedule
+from ..cells import Cell
 from ..plan import Interleave
 from .memory import Need, free_memory, groups
 
@@ -87,3 +88,19 @@ class Arrangement:
                 joined = wanted | ({baseline.id} if baseline in group else set())
                 found.append([cell for cell in order if cell.id in joined])
         return found
+
+
+def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
+    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
+
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike. Cells that
+    one server can answer follow each other.
+    """
+    together: dict[str, list[Cell]] = {}
+    for cell in cells:
+        together.setdefault(cell.server_key or cell.id, []).append(cell)
+    shuffled, chooser = list(together.values()), random.Random(f"{seed}:{round_index}")
+    chooser.shuffle(shuffled)
+    for alike in shuffled:
+        chooser.shuffle(alike)
+    return [cell for alike in shuffled for cell in alike]

@@ -16,13 +16,14 @@ _LEAST_S = (
 )
 
 
-def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str) -> None:
+def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str, ends_at: float | None = None) -> None:
     """Measure rounds in turn, and say of each how it ended; nothing of one that was interrupted.
 
     Args:
         rounds: each with its job.
         timeout_s: of each, of the time that it goes on for.
         seed: of the order of turns.
+        ends_at: time of ``time.monotonic`` at which all of them end; None: at none.
 
     Raises:
         KeyboardInterrupt, OSError: passed on after all workers were ended.
@@ -31,7 +32,8 @@ def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str) -> No
         workers = []
         for one in rounds:
             assert one.job is not None
-            workers.append(stack.enter_context(Conversation(one.job, one.listener.take, timeout_s, one.engine_text)))
+            worker = Conversation(one.job, one.listener.take, timeout_s, one.engine_text, ends_at=ends_at)
+            workers.append(stack.enter_context(worker))
         try:
             take_turns(workers, seed, lambda at: rounds[at].begins(timeout_s))
         finally:

@@ -67,6 +67,7 @@ class Conversation:
         timeout_s: it is killed once it has gone on for so many seconds; while it waits, none pass.
         engine_text: see ``run_worker``.
         module: likewise.
+        ends_at: it is killed at this time of ``time.monotonic`` whatever it has done; None: at none.
 
     Attributes:
         outcome: how it ended; None before.
@@ -74,12 +75,18 @@ class Conversation:
     """
 
     def __init__(
-        self, job: Job, on_line: OnLine, timeout_s: float, engine_text: Path | None = None, module: str = WORKER
+        self,
+        job: Job,
+        on_line: OnLine,
+        timeout_s: float,
+        engine_text: Path | None = None,
+        module: str = WORKER,
+        ends_at: float | None = None,
     ) -> None:
         self._job, self._on_line, self._timeout_s, self._engine_text = job, on_line, timeout_s, engine_text
         self._open = ExitStack()
         self._channel: Channel | None = None
-        self._module = module
+        self._module, self._ends_at = module, ends_at
         self.outcome: Outcome | None = None
         self.active_s = 0.0
 
@@ -102,7 +109,8 @@ class Conversation:
             else:
                 self._channel.family.go_on()
                 self._channel.send(b"")
-            self.outcome = self._listen(self._channel, start + self._timeout_s - self.active_s)
+            own = start + self._timeout_s - self.active_s
+            self.outcome = self._listen(self._channel, own if self._ends_at is None else min(own, self._ends_at))
         except _NoProcessError as error:
             self.outcome = Outcome("failed", str(error))
         finally:
@@ -135,6 +143,8 @@ class Conversation:
                     return None
                 self._on_line(line)
         except DeadlineError:
+            if self._ends_at is not None and deadline == self._ends_at:
+                return Outcome("timeout", "stopped as the time of the run was up")
             return Outcome("timeout", f"stopped after the time-out of {self._timeout_s:g} s")
         except LineError as error:
             return Outcome("failed", f"backend {name!r} sent {error}")

@@ -19,10 +19,12 @@ class Budget:
     Attributes:
         seconds: no further round of the matrix begins when it would end later than this; None: no limit.
         min_rounds: so many rounds run whatever the time.
+        limit_s: everything ends after so many seconds, rounds that go on too; None: no limit.
     """
 
     seconds: float | None = None
     min_rounds: int = 1
+    limit_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class RunReport:
         done: rounds finished now.
         kept: rounds that were there already.
         failed: (cell label, round, status, reason) of each round that did not finish.
+        cut: (cell label, round, reason) of each round of which only the first samples are there.
         interrupted: whether Ctrl-C ended it.
         stopped: why it ended early, such as a full disk; None when it did not.
         undecided: where rounds are added until a question is answered: labels of the cells whose comparison has no
@@ -44,6 +47,7 @@ class RunReport:
     done: int = 0
     kept: int = 0
     failed: list[tuple[str, int, str, str]] = field(default_factory=list)
+    cut: list[tuple[str, int, str]] = field(default_factory=list)
     interrupted: bool = False
     stopped: str | None = None
     undecided: dict[str, int | None] = field(default_factory=dict)

@@ -31,6 +31,7 @@ class RoundRun:
         job: what the worker is to do; None where the round cannot be started.
         outcome: how it ended; None before.
         wall_s: seconds that the worker went on for.
+        cut: why it ended before all its samples; those that it has count.
         figures: of the round besides, as fields of ``Run``.
     """
 
@@ -41,6 +42,7 @@ class RoundRun:
         self.job: Job | None = None
         self.outcome: Outcome | None = None
         self.wall_s = 0.0
+        self.cut: str | None = None
         self.figures: dict[str, Any] = {}
 
     def begins(self, timeout_s: float) -> None:
@@ -59,11 +61,20 @@ class RoundRun:
         outcome, samples = self.outcome, self.log.content.samples
         if outcome.status == "ok" and self.job is not None and samples != len(self.job.prompts):
             outcome = Outcome("failed", f"{samples} samples came of the {len(self.job.prompts)} asked for")
-        outcome = self._end(self._scored(outcome, prompts))
+        outcome = self._end(self._scored(self._used(outcome), prompts))
         self.log.close()
         if outcome.status != "interrupted":
-            self._progress.round_ends(outcome.status, outcome.reason, self.engine_text)
+            self._progress.round_ends(outcome.status, outcome.reason or self.cut, self.engine_text)
         return outcome
+
+    def _used(self, outcome: Outcome) -> Outcome:
+        """Let the finished samples of a round that ran out of time count."""
+        measured = self.log.content.measured
+        if outcome.status != "timeout" or not measured or self.job is None:
+            return outcome
+        asked = sum(not prompt.is_warmup for prompt in self.job.prompts)
+        self.cut = f"{outcome.reason} with {measured} of {asked} samples, which count"
+        return Outcome("ok")
 
     def _scored(self, outcome: Outcome, prompts: Prompts) -> Outcome:
         try:
@@ -81,6 +92,8 @@ class RoundRun:
 
     def _end(self, outcome: Outcome) -> Outcome:
         end: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "wall_s": self.wall_s}
+        if self.cut is not None:
+            end["cut"] = self.cut
         peak = peak_of(self.now.cell, outcome, self.listener)
         end |= {"peak_rss_bytes": peak, **self.figures, **self._of_engine()}
         try:

@@ -123,15 +123,18 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
     for at, line in enumerate(lines):
         if "|" not in line:
             continue
-        cells = [cell.strip().strip("*`").strip() for cell in line.split("|")]
-        head = next(((start, form) for form in forms if (start := _place(cells, form)) is not None), None)
+        forms_here = [form for form in forms if form[0] in line and form[-1] in line]
+        if not forms_here and table is None:
+            continue
+        cells = [cell.strip().strip("*` ") for cell in line.split("|")]
+        head = next(((start, form) for form in forms_here if (start := _place(cells, form)) is not None), None)
         if head is not None:
             place, width = head[0], len(cells)
             table = Table(at + 1, lines[free:at], head[1])
             found.append(table)
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
-            if set("".join(own)) <= set("-: "):
+            if not own[0].strip("-: ") and not "".join(own).strip("-: "):
                 table = table if not table.rows else None  # the rule below the head of another table
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))

@@ -164,11 +164,11 @@ def _records(
             *(("batch speed counts the generation alone, as the tool's S_TG does",) if rows > 1 else ()),
         ),
     )
-    decoded = (
-        {"decode_tokens": tokens, "decode_forwards": tokens} if tokens and sample["decode_s"] else {"decode_s": None}
-    )
-    prefill_s = sample["prefill_s"] or None
+    sample["prefill_s"] = sample["prefill_s"] or None
+    decode_s = sample["decode_s"] or None
+    if tokens and decode_s:
+        sample |= {"decode_tokens": tokens, "decode_forwards": tokens}
+    else:
+        sample["decode_s"] = None
     for index in range(rows):
-        yield gathered.as_sample(
-            run_id, index, finish="length", batch=0, batch_s=sample["decode_s"] or None
-        ).model_copy(update={**decoded, "prefill_s": prefill_s, "source_line": line})
+        yield gathered.as_sample(run_id, index, finish="length", batch=0, batch_s=decode_s, source_line=line)
