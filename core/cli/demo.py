@@ -68,12 +68,12 @@ def demo(ctx: click.Context, /, budget: float, output: Path, as_json: bool, **fl
 
 
 def demo_plan(registry: Registry) -> Plan:
-    """Build the demo's plan: every available backend at full precision and near 8 and 4 bits.
+    """Build the demo's plan: every available engine in process, at full precision and near 8 and 4 bits.
 
     Raises:
         UsageError: no backend is available; says how to get each.
     """
-    available = [backend for backend in registry.backends.values() if availability(backend).available]
+    available = [backend for backend in _engines(registry) if availability(backend).available]
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
@@ -88,6 +88,11 @@ def demo_plan(registry: Registry) -> Plan:
     size = {"samples": defaults.DEMO_PROBLEMS, "warmup": defaults.WARMUP}
     workload = {"model": defaults.EXAMPLE_MODEL, "task": _TASK, **size}
     return build({"name": "demo", "rounds": _MOST_ROUNDS, "workload": workload, "cells": cells}, "demo")
+
+
+def _engines(registry: Registry) -> list[type[Backend]]:
+    """Return the backends that need no server."""
+    return [backend for backend in registry.backends.values() if backend.residence == "in-process"]
 
 
 def quantisations_for(backend: type[Backend]) -> list[str]:
@@ -105,7 +110,7 @@ def _nearest(offered: Sequence[Quantisation], bits: float) -> Quantisation | Non
 
 def missing_backends(registry: Registry) -> Iterable[str]:
     """Say of every backend that is absent why, and the command that adds it."""
-    for backend in registry.backends.values():
+    for backend in _engines(registry):
         available = availability(backend)
         if not available.available:
             yield f"not measured: {backend.name}: {available.reason}" + (

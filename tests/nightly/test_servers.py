@@ -60,6 +60,8 @@ def test_llama_server_gives_the_tokens_of_llama_cpp(cli, tmp_path):
     )
     ids = compared(cli, tmp_path, command, "llama-server")
     assert set(same(ids).values()) == {16}
+    checked = cli("plugins", "check", "llama-server", "-m", "tiny:target", "-q", "f32", timeout=1800)
+    assert checked.code == 0, checked.out
 
 
 def test_vllm_on_a_cpu_gives_the_tokens_of_transformers(cli, tmp_path):
