@@ -162,7 +162,7 @@ def _nearest(offered: Sequence[Quantisation], bits: float) -> Quantisation | Non
 
 def missing_backends(registry: Registry) -> Iterable[str]:
     """Say of every backend that is absent why, and the command that adds it."""
-    for backend in registry.backends.values():
+    for backend in _engines(registry):
         available = availability(backend)
         if not available.available:
             yield f"not measured: {backend.name}: {available.reason}" + (
