@@ -89,7 +89,7 @@ class Plan(PlanModel):
             raise ValueError("until and until_ci are two questions: give one of them")
         if self.looks and "rounds" in self.model_fields_set:
             raise ValueError("rounds fixes their number, until and until_ci add them: give max_rounds instead")
-        if not self.looks and "max_rounds" in self.model_fields_set:
+        if not self.looks and self.max_rounds != defaults.MAX_ROUNDS:
             raise ValueError("max_rounds belongs to until or until_ci: give one of them, or rounds")
         return self
 
