@@ -261,6 +261,8 @@ class Runner:
     def _serve(self, one: RoundRun) -> None:
         """Have the server run that answers a round, where it has one that outlives rounds."""
         key = one.now.cell.server_key
+        if key is None:
+            self._servers.close()
         if key is None or one.job is None or self.plan.restart_server or not self.launcher.is_here:
             return
         try:
