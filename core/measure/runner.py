@@ -13,10 +13,9 @@ from typing import Any
 
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
-from ..contract.model import PreparedModel
 from ..errors import BackendError, UsageError
 from ..foreign_text import path_part
-from ..host.packed_models import ModelJob, PreparedJob
+from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
 from .cells import Cell, Matrix, job_fields, takes_default_threads, workload_identity
@@ -31,7 +30,7 @@ from .folder import (
     stored_threads,
     writable,
 )
-from .job import ContinuationJob, Job
+from .job import Job, MeasureJob
 from .launcher import launch_of, launcher_of
 from .local_launcher import LocalLauncher
 from .machine.condition import look
@@ -80,7 +79,7 @@ class Runner:
             raise UsageError(
                 f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
             )
-        self._preparation = Preparation(self._job, self.launcher, plan.timeout_s, cache, progress)
+        self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
         self._ends_at: float | None = None  # on the clock of time.monotonic
@@ -298,28 +297,21 @@ class Runner:
             timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
         return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
 
-    def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        return Job(
-            action=action,
-            **job_fields(cell, self.registry),
-            model=ModelJob.of(cell.model) if prepared is None else None,
-            prepared=None if prepared is None else PreparedJob.of(prepared),
-            cache_root=self.cache.root,
-            memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            default_threads=self._threads,
-            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            workload=cell.workload,
-            seed=self.plan.seed,
-        )
-
-    def measure_job(self, cell: Cell) -> Job:
+    def measure_job(self, cell: Cell) -> MeasureJob:
         """Return the job of a round of a cell whose model is prepared."""
-        return self._job(cell, "measure", self.prepared(cell).model)
+        limit = self.plan.memory_limit_bytes
+        return MeasureJob(**self.loaded_fields(cell), prompts=self.prompts.jobs_of(cell), memory_limit_bytes=limit)
 
-    def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
-        """Return the job that scores the last id of each continuation with the cell's backend."""
-        prepared = self.prepared(cell)
-        return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+    def loaded_fields(self, cell: Cell) -> dict[str, Any]:
+        """Return the fields of a job that has the cell's model loaded; the model must have been prepared."""
+        model = self.prepared(cell).model
+        assert model is not None
+        about = {"prepared": PreparedJob.of(model), "workload": cell.workload, "seed": self.plan.seed}
+        return {**self._job_fields(cell), **about}
+
+    def _job_fields(self, cell: Cell) -> dict[str, Any]:
+        where = {"cache_root": self.cache.root, "default_threads": self._threads}
+        return {**job_fields(cell, self.registry), **where}
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from ...contract.launcher import Launcher
 from ...contract.model import PreparedModel
 from ...errors import BackendError
 from ...host.availability import availability
+from ...host.packed_models import ModelJob
 from ...isolation.processes.messages import Devices, Prepared
 from ...sdk.models import model_bytes
 from ..cells import Cell
-from ..job import Job
+from ..job import DevicesJob, PrepareJob
 from ..launcher import request
 from ..progress import Progress
 
@@ -46,7 +47,7 @@ class Preparation:
     """Prepares cells, each kind once.
 
     Args:
-        make_job: of a cell and an action.
+        about: the fields of a cell's jobs.
         launcher: runs the workers.
         timeout_s: of each of them.
         cache: of prepared models.
@@ -55,13 +56,13 @@ class Preparation:
 
     def __init__(
         self,
-        make_job: Callable[[Cell, Any], Job],
+        about: Callable[[Cell], Mapping[str, Any]],
         launcher: Launcher,
         timeout_s: float,
         cache: ModelCache,
         progress: Progress,
     ) -> None:
-        self._make_job, self._launcher, self._timeout_s = make_job, launcher, timeout_s
+        self._about, self._launcher, self._timeout_s = about, launcher, timeout_s
         self._cache, self._progress = cache, progress
         self._prepared: dict[str, PreparedCell] = {}
         self._devices: dict[str, tuple[str, ...]] = {}  # by backend
@@ -114,7 +115,8 @@ class Preparation:
         self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
         try:
             self._check_device(cell)
-            answer = request(self._make_job(cell, "prepare"), Prepared, self._timeout_s, self._launcher.run)
+            job = PrepareJob(**self._about(cell), model=ModelJob.of(cell.model))
+            answer = request(job, Prepared, self._timeout_s, self._launcher.run)
         except BackendError as error:
             return PreparedCell(None, None, f"cannot prepare the model: {error}")
         finally:
@@ -133,7 +135,8 @@ class Preparation:
         if cell.device == "cpu" or cell.backend.residence != "in-process":
             return
         if name not in self._devices:
-            answer = request(self._make_job(cell, "devices"), Devices, self._timeout_s, self._launcher.run)
+            job = DevicesJob(**self._about(cell))
+            answer = request(job, Devices, self._timeout_s, self._launcher.run)
             self._devices[name] = answer.devices
         there = self._devices[name]
         if _kind(cell.device) not in map(_kind, there):

@@ -24,7 +24,7 @@ from ..served import ServedBackend
 from .process import HOST, ServerProcess, free_port
 from .recipes import TABLE, Recipe, fault_of
 
-_AS_STORED = Quantisation("none", None, "weights as the model's files and the command say")
+_AS_STORED = Quantisation("none", None, "weights as the model's files and the command say", ("safetensors", "mlc"))
 
 
 class LaunchedOptions(ClientOptions):
