@@ -319,5 +319,7 @@ class Runner:
 def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
-    identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
+    identity = json.dumps(
+        [workload_identity(plan, registry), models, *([plan.axes] if plan.axes else [])], sort_keys=True
+    )
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
