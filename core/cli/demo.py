@@ -127,8 +127,7 @@ def demo_plan(registry: Registry) -> Plan:
     Raises:
         UsageError: no backend is available; says how to get each.
     """
-    here = (backend for backend in registry.backends.values() if backend.residence == "in-process")
-    available = [backend for backend in here if availability(backend).available]
+    available = [backend for backend in _engines(registry) if availability(backend).available]
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
@@ -145,6 +144,11 @@ def demo_plan(registry: Registry) -> Plan:
     workload = {"model": defaults.EXAMPLE_MODEL, "task": _TASK, **size}
     content = {"name": "demo", "rounds": defaults.DEMO_ROUNDS, "interleave": "rounds", "workload": workload}
     return build(content | {"cells": cells}, "demo")
+
+
+def _engines(registry: Registry) -> list[type[Backend]]:
+    """Return the backends that need no server."""
+    return [backend for backend in registry.backends.values() if backend.residence == "in-process"]
 
 
 def formats_of(backend: type[Backend], *bits: float) -> list[str]:
