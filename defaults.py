@@ -6,6 +6,7 @@ OUTPUT = "benchmark_output"
 SEED = 42
 
 ROUNDS = 5  # three leave a half-width of 9 % under 3 % launch noise, five find a difference of 10 % in 96 % of cases
+MAX_ROUNDS = 20  # where rounds are added until a question is answered: half the width that five give
 WARMUP = 1  # fixed and declared; never "until stable": two runs would then differ in warm-up
 SAMPLES = 16
 MAX_NEW_TOKENS = 128
@@ -21,15 +22,18 @@ MIN_EFFECT = 0.02  # differences below this are called equivalent, however certa
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
 
-DEMO_BUDGET_S = 300.0
+DEMO_FIRST_S = 60.0
+DEMO_LIMIT_S = 150.0
+DEMO_PAGE_S = 15.0  # of it, for comparing and for the page
 DEMO_PROBLEMS = 16
-DEMO_MIN_ROUNDS = 2
+DEMO_ROUNDS = 3
 
 EXAMPLE_MODEL = "tiny:target"  # where nobody names a model; a backend that cannot run it has a stand-in
 TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which rounding decides
 CONFORMANCE_TIMEOUT_S = 300.0  # per process of a check: engines that compile take a minute to load
 
 MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a multiple of the weight file
+WORKER_BYTES = 512 * 2**20  # of a worker beside its weights: interpreter, an engine's libraries, a device's context
 
 FIGURE_FORMAT = "png"
 FIGURE_STYLE = "page"

@@ -24,8 +24,8 @@ from overhead import markdown, outcome, prepared
 
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.job import Job, PromptJob
-from decodebench.core.measure.launcher import run_worker
+from decodebench.core.measure.job import MeasureJob, PromptJob
+from decodebench.core.measure.rounds.conversation import run_worker
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
 from decodebench.core.sdk.models import resolve
@@ -45,11 +45,11 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         PromptJob(sample_id=str(i), is_warmup=i == 0, random_tokens=load["prompt"], random_seed=str(i))
         for i in range(load["repetitions"] + 1)
     ]
-    job = Job(
-        action="measure",
+    job = MeasureJob(
         plugin=backend,
         backend=backend,
         options=options,
+        n_threads=options.get("n_threads"),
         quantisation=quantisation,
         prepared=prepared(backend, resolve(name, all_plugins().models, ModelCache()), options, quantisation),
         prompts=tuple(prompts),

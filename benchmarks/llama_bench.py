@@ -1,4 +1,4 @@
-"""The engine's own benchmark tool, llama-bench, built once from the source distribution of llama-cpp-python."""
+"""The engine's own programs, llama-bench and llama-server, built once from the source of llama-cpp-python."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from pathlib import Path
 
 from decodebench import ModelCache, UsageError
 
-_SWITCHES_OFF = ("LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_SERVER", "LLAMA_CURL", "LLAMA_OPENSSL")
+_SWITCHES_OFF = ("LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_UI", "LLAMA_CURL", "LLAMA_OPENSSL")
 
 
-def binary() -> Path:
-    """Return the path of llama-bench for the installed llama-cpp-python, built now unless it is in the cache.
+def binary(tool: str = "llama-bench") -> Path:
+    """Return the folder of a program for the installed llama-cpp-python, built now unless it is in the cache.
+
+    Args:
+        tool: ``llama-bench`` or ``llama-server``.
 
     Raises:
         UsageError: a build tool is missing, or the build fails; the text ends with the tool's own words.
     """
-    for tool in ("cmake", "c++"):
-        if shutil.which(tool) is None:
-            raise UsageError(f"building llama-bench needs {tool}: install it with the system's package manager")
+    for program in ("cmake", "c++"):
+        if shutil.which(program) is None:
+            raise UsageError(f"building {tool} needs {program}: install it with the system's package manager")
     installed = version("llama-cpp-python")
-    return ModelCache().entry("llama-bench", installed, "1", build=lambda folder: _build(folder, installed)) / "bin"
+    return ModelCache().entry(tool, installed, "1", build=lambda folder: _build(folder, installed, tool)) / "bin"
 
 
-def _build(folder: Path, installed: str) -> None:
-    print(f"building llama-bench of llama-cpp-python {installed}, about five minutes, once", file=sys.stderr)
+def _build(folder: Path, installed: str, tool: str) -> None:
+    print(f"building {tool} of llama-cpp-python {installed}, about five minutes, once", file=sys.stderr)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
     _call([*pip, f"llama-cpp-python=={installed}", "--dest", str(folder)])
     (archive,) = folder.glob("*.tar.gz")
@@ -41,8 +44,9 @@ def _build(folder: Path, installed: str) -> None:
     (source,) = folder.glob("*/vendor/llama.cpp")
     build = folder / "build"
     switches = [f"-D{name}=OFF" for name in _SWITCHES_OFF]
+    switches += [f"-DLLAMA_BUILD_SERVER={'ON' if tool == 'llama-server' else 'OFF'}"]
     _call(["cmake", "-S", str(source), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", *switches])
-    _call(["cmake", "--build", str(build), "--target", "llama-bench", "-j", str(os.cpu_count() or 1)])
+    _call(["cmake", "--build", str(build), "--target", tool, "-j", str(os.cpu_count() or 1)])
     # Only what runs is kept: the tool with the libraries that it was linked to.
     shutil.copytree(build / "bin", folder / "bin", symlinks=True)
     shutil.rmtree(build)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from decodebench.core.cli.plugins import new
+
 from .plugin_folder import decoder, distribution
 
 ROOT = Path(__file__).parent.parent
@@ -18,8 +20,8 @@ EDITED = "core"
 REPORTING = decoder("reporting").replace("forwards=1)", "forwards=1, restarts=3)")
 CHECKING = decoder("checking").replace(
     "    def load(",
-    "    @classmethod\n    def check(cls, model, options, workload):\n"
-    "        return [f'asked for {workload.beams} beams']\n\n    def load(",
+    "    @classmethod\n    def preflight(cls, cell):\n        from decodebench import Preflight\n\n"
+    "        return Preflight(notes=(f'asked for {cell.workload.beams} beams',))\n\n    def load(",
 )
 RUN = ("run", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 4, "--rounds", 1, "--json")
 
@@ -107,11 +109,15 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "from decodebench.collate.comparison.reproduce import plan_toml\n"
-        "from decodebench.core.measure.job import Job\n"
+        "from decodebench.core.host.packed_models import ModelJob, PreparedJob\n"
+        "from decodebench.core.measure.job import ServeJob, read_job\n"
         "from decodebench.core.records.store import Store\n"
         "from decodebench.core.records.workload import Workload\n"
-        "job = Job(action='measure', plugin='p', backend='b', workload=Workload(beams=5))\n"
-        "print(Job.model_validate_json(job.model_dump_json()).workload.beams)\n"
+        "model = ModelJob(name='m', path='p', content_hash='h', architecture=None)\n"
+        "about = {'path': 'p', 'format': 'f', 'weight_bytes': 1, 'bits_per_weight': 8, 'quantisation': 'q'}\n"
+        "prepared = PreparedJob(**about, source=model)\n"
+        "job = ServeJob(plugin='p', backend='b', prepared=prepared, workload=Workload(beams=5))\n"
+        "print(read_job(job.model_dump_json()).workload.beams)\n"
         "with Store.open(Path(sys.argv[1])) as store: print(plan_toml(store, 'both'))\n"
     )
     ended = copy.python("-c", script, out)
@@ -149,3 +155,29 @@ def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
     assert compared["rows"][0]["metrics"]["restarts_per_token"]["value"] == pytest.approx(3.0)
     help_text = copy.python("-c", "from decodebench.core.records.metrics import markdown; print(markdown())")
     assert "| `restarts_per_token` | 1/token | lower |" in help_text.stdout
+
+
+ADDED = {
+    "backend": ("ngram", "decodebench_backends"),
+    "task": ("task", "decodebench_tasks"),
+    "log parser": ("parser", "decodebench_log_parsers"),
+    "figure": ("figure", "decodebench_figures"),
+    "finding": ("finding", "decodebench_findings"),
+    "launcher": ("launcher", "decodebench_launchers"),
+}
+
+
+def test_what_plugins_add_touches_no_file(copy):
+    for what, (kind, _) in ADDED.items():
+        for path, text in new.package_files(f"own-{kind}", f"own_{kind}", kind).items():
+            if path.startswith("src/"):
+                (copy.folder / path[4:]).parent.mkdir(exist_ok=True)
+                (copy.folder / path[4:]).write_text(text)
+        info = copy.folder / f"own_{kind}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: own-{kind}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[decodebench]\nown-{kind} = own_{kind}\n")
+        assert len(copy.touched) == files_of(what)
+    listed = {plugin["name"]: plugin["provides"] for plugin in json.loads(copy.run("plugins", "--json"))}
+    for kind, hook in ADDED.values():
+        assert listed[f"own-{kind}"] == {hook: [f"own-{kind}"]}

@@ -22,11 +22,13 @@ TESTED = {
     ("README.md", "python", 1),  # below
     ("README.md", "toml", 2),  # below; the entry point is that of `install`
     ("conformance.md", "python", 2),  # below; the second is that of the twins
+    ("contributing.md", "python", 1),  # tests/test_contributing.py adds a setting in the same words
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plans.md", "toml", 1),  # below
     ("plugins.md", "python", 1),  # below
     ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
+    ("servers.md", "toml", 1),  # tests/test_servers.py
     ("slides.md", "typst", 1),  # tests/viz/test_slides.py
     ("tutorial.md", "python", 7),  # tests/test_tutorial.py
     ("tutorial.md", "toml", 1),  # tests/test_tutorial.py
@@ -64,7 +66,7 @@ def test_the_plugin_of_the_readme_runs(cli, tmp_path):
 def test_the_plan_of_the_readme_is_valid(cli, tmp_path):
     plan = next(block for block in blocks(ROOT / "README.md", "toml") if "[workload]" in block)
     (tmp_path / "plan.toml").write_text(plan)
-    ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--json")
+    ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
     assert ended.code == 0, ended.err
     assert len(ended.json["cells"]) == 4
 

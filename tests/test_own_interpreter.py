@@ -163,13 +163,15 @@ print(started, file=sys.stderr)
     ],
 )
 def test_its_options_are_judged_where_it_lives(cli, setting, words):
-    ended = cli("run", "-b", "alien", *SMALL, "--set", setting, "--dry-run")
+    ended = cli("run", "-b", "alien", *SMALL, "--set", setting, "--dry-run", "--no-probe")
     assert ended.code == 2
     assert words in ended.err and "Traceback" not in ended.err
 
 
 def test_what_it_has_to_say_of_a_cell_is_said(cli):
-    ended = cli("run", "-b", "alien", *SMALL, "--set", "n=4", "--set", "several=[3,4]", "--dry-run", "--json")
+    ended = cli(
+        "run", "-b", "alien", *SMALL, "--set", "n=4", "--set", "several=[3,4]", "--dry-run", "--no-probe", "--json"
+    )
     assert ended.code == 0, ended.err
     assert "alien: n will be 2" in ended.err
     (cell,) = ended.json["cells"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 import pytest
@@ -115,6 +117,18 @@ def test_a_wrong_table_of_the_config_is_named(tmp_path, monkeypatch, table, faul
     with pytest.raises(UsageError) as caught:
         recipes()
     assert fault in str(caught.value)
+
+
+def test_the_tables_of_the_page_on_servers_are_read(tmp_path, monkeypatch):
+    from decodebench.plugins.openai.launched.recipes import recipes
+
+    page = Path(__file__).parents[1] / "docs" / "servers.md"
+    (tables,) = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "config.toml").write_text(tables)
+    monkeypatch.setenv("DECODEBENCH_CONFIG", str(tmp_path / "config.toml"))
+    found = {recipe.name: recipe for recipe in recipes()}
+    assert found["my-server"].weights == "gguf" and found["my-server"].served_model == "default"
+    assert found["vllm"].command.startswith("env VLLM") and found["vllm"].api == "vllm"
 
 
 def test_a_wrong_table_leaves_running_servers_and_a_right_one_changes_a_known_server(cli, tmp_path):

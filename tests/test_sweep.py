@@ -17,19 +17,19 @@ def test_presets_are_listed_with_what_they_vary(cli):
 
 @pytest.mark.parametrize(("name", "cells"), [("schedulers", 7), ("candidates", 13), ("seeding", 6)])
 def test_a_preset_is_a_matrix_with_a_baseline(cli, name, cells):
-    plan = cli("sweep", name, *COMMON, "--dry-run", "--json").json
+    plan = cli("sweep", name, *COMMON, "--dry-run", "--no-probe", "--json").json
     assert len(plan["cells"]) == cells
     assert plan["cells"][0]["options"]["block_size"] == 1
 
 
 def test_a_small_model_gets_fewer_block_sizes_and_is_told(cli):
-    ended = cli("sweep", "block-size", *COMMON, "--dry-run", "--json")
+    ended = cli("sweep", "block-size", *COMMON, "--dry-run", "--no-probe", "--json")
     assert [cell["options"]["block_size"] for cell in ended.json["cells"]] == [1, 2, 3, 4, 6, 8, 10, 12, 14, 16]
     assert "random:qwen3-30m is small" in ended.err
 
 
 def test_an_option_is_set_in_every_cell(cli):
-    plan = cli("sweep", "schedulers", *COMMON, "--set", "dtype=bfloat16", "--dry-run", "--json").json
+    plan = cli("sweep", "schedulers", *COMMON, "--set", "dtype=bfloat16", "--dry-run", "--no-probe", "--json").json
     assert {cell["options"]["dtype"] for cell in plan["cells"]} == {"bfloat16"}
 
 

@@ -128,7 +128,7 @@ def test_the_plan_on_the_page_measures_the_same_cells(cli, tmp_path, flags):
     page = Path(cli("report", tmp_path, "--json").json["report"]).read_text()
     plan = html.unescape(page.split("<pre><code>")[1].split("</code></pre>")[0])
     (tmp_path / "plan.toml").write_text(plan)
-    again = cli("run", tmp_path / "plan.toml", "--dry-run", "--json")
+    again = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
     assert again.code == 0, again.err
     measured = rows(cli, tmp_path, "SELECT DISTINCT cell_id FROM runs")
     assert sorted(cell["cell_id"] for cell in again.json["cells"]) == sorted(row[0] for row in measured)

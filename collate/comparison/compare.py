@@ -16,7 +16,7 @@ from ..parity.divergence import load_scores, parity_of
 from ..statistics.intervals import Interval, scale_mean, welch_interval
 from ..statistics.noise import rounds_needed
 from ..statistics.ratios import log_ratio_geomean, log_ratio_median, log_ratio_of_totals, over_prompts
-from ..statistics.verdicts import simultaneous, verdict_of
+from ..statistics.verdicts import at_look, simultaneous, verdict_of
 from .accuracy import accuracies, estimate
 from .conditions import unlike_conditions, unlike_rounds
 from .labels import Group, check_by, find_baseline, groups, infer_by, labels, mixed_dimensions, value_of
@@ -44,6 +44,11 @@ class _Ratios:
     totals: Interval
     geomean: Interval
     median: Interval
+
+    @property
+    def each(self) -> tuple[Interval, Interval, Interval]:
+        """All of them."""
+        return self.totals, self.geomean, self.median
 
 
 _NOTHING = _Ratios(Interval(None), Interval(None), Interval(None))
@@ -110,6 +115,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         warnings += mixed_dimensions(grouped, by)
     warnings += _unlike(pairs, names, dimension)
     rows = _rows(store, name, pairs, chosen, min_effect, over)
+    most = _most_rounds(*cells)
     warnings += robust_disagreements(rows, min_effect)
     curves = load_curves(cells)
     return Comparison(
@@ -121,6 +127,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
         steady_state=steady_state,
         over=over,
         comparisons=sum(row.p_value is not None for row in rows),
+        max_rounds=most,
         rows=rows,
         load_curves=curves,
         break_evens=break_evens(curves, cells, first.cell_id),
@@ -151,11 +158,13 @@ def _rows(
     scores = load_scores(store, experiment)
     names = labels([cell for cell, _ in pairs])
     ratios = [_ratios(cell, base, parts, metric, over) for cell, base in pairs]
-    family = simultaneous([ratio.totals for ratio in ratios])
+    most = [_most_rounds(cell, base) for cell, base in pairs]
+    family = simultaneous([ratio.totals for ratio in ratios], most)
     accuracy = accuracies(pairs)
     rows = []
-    for (cell, base), ratio, together, accurate in zip(pairs, ratios, family, accuracy, strict=True):
+    for at, ((cell, base), ratio, together, accurate) in enumerate(zip(pairs, ratios, family, accuracy, strict=True)):
         is_baseline = cell is base
+        own = [_of_itself(cell) if is_baseline else estimate(at_look(one, most[at]).exp()) for one in ratio.each]
         rows.append(
             ComparisonRow(
                 cell=names[cell.cell_id],
@@ -163,18 +172,25 @@ def _rows(
                 failed=len(cell.failed),
                 n=cell.measured,
                 metrics=_estimates(cell, accurate),
-                ratio=_of_itself(cell) if is_baseline else estimate(ratio.totals.exp()),
+                ratio=own[0],
                 ratio_simultaneous=_of_itself(cell) if is_baseline else estimate(together.exp()),
-                ratio_geomean=_of_itself(cell) if is_baseline else estimate(ratio.geomean.exp()),
-                ratio_median=_of_itself(cell) if is_baseline else estimate(ratio.median.exp()),
+                ratio_geomean=own[1],
+                ratio_median=own[2],
                 p_value=together.p_value,
+                deviation=None if together.error is None else together.error * math.sqrt(together.n),
                 rounds_needed=_rounds_needed(together, min_effect),
                 verdict="baseline" if is_baseline else cast(Verdict, verdict_of(together.exp(), min_effect)),
                 parity=parity_of(cell, base, scores),
                 accuracy=accurate,
+                is_one_server=cell.is_one_server,
             )
         )
     return tuple(rows)
+
+
+def _most_rounds(*cells: Cell) -> int | None:
+    """Return how many rounds there may be, where a look after each decided on the next; None where there were none."""
+    return max((r.run["max_rounds"] for cell in cells for r in cell.rounds if r.run["max_rounds"]), default=None)
 
 
 def _rounds_needed(logs: Interval, min_effect: float) -> int | None:

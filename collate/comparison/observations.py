@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -69,6 +69,12 @@ class Cell:
     def measured(self) -> int:
         """Measured samples over all finished rounds."""
         return sum(len(r.answers()) for r in self.rounds)
+
+    @property
+    def is_one_server(self) -> bool:
+        """Whether one life of a server answered several finished rounds; of a remote one nobody knows otherwise."""
+        lives = [one.get("id") for r in self.rounds for one in r.run["sessions"] or ()]
+        return len(self.rounds) > 1 and bool(lives) and (None in lives or len(set(lives)) < len(lives))
 
     def values(self, metric: str) -> list[float]:
         """Return the figure of each finished round that has it."""
@@ -219,16 +225,30 @@ def _totals(store: Store, experiment: str, metric: Metric) -> list[Row]:
 
 
 def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[PairedRound]:
-    """Pair the rounds of two cells by index and their samples by prompt; rounds without a common prompt drop out."""
-    theirs = {r.key: parts.get(r.run["run_id"], {}) for r in baseline.rounds}
+    """Pair the rounds of two cells and their samples by prompt; rounds without a partner or a common prompt drop out.
+
+    Rounds that ran in turn pair by their block, others by index; so do all where two cells were never in one block.
+    """
+    by_block = _blocks(cell) & _blocks(baseline)
+    theirs = {_partner(r, by_block): parts.get(r.run["run_id"], {}) for r in baseline.rounds}
     result = []
     for r in cell.rounds:
-        ours, base = parts.get(r.run["run_id"], {}), theirs.get(r.key, {})
+        ours, base = parts.get(r.run["run_id"], {}), theirs.get(_partner(r, by_block), {})
         common = sorted(ours.keys() & base.keys())
         if common:
             a, b = np.array([ours[key] for key in common]), np.array([base[key] for key in common])
             result.append(PairedRound(a[:, 0], a[:, 1], b[:, 0], b[:, 1]))
     return result
+
+
+def _blocks(cell: Cell) -> set[str]:
+    return {r.run["block"] for r in cell.rounds if r.run["block"] is not None}
+
+
+def _partner(one: Round, by_block: Collection[str]) -> str | RoundKey:
+    """Return what two rounds must agree in to be a pair, given the blocks that both cells were in."""
+    block: str | None = one.run["block"]
+    return one.key if block is None or not by_block else block
 
 
 def log_totals(cell: Cell, parts: dict[str, Parts], prompts: set[PromptKey] | None = None) -> list[float]:
@@ -267,9 +287,10 @@ def usual_metric(cells: Iterable[Cell]) -> str:
     is the throughput too, how long one takes.
     """
     names, known = (*SPEEDS, "e2e_s"), list(cells)
-    if known and all("request_rate" in cell.run["options"] for cell in known):
+    loads = [(cell.run["workload"] or {}) for cell in known]
+    if known and all(load.get("request_rate") for load in loads):
         return "e2e_s"
-    if known and all("concurrency" in cell.run["options"] for cell in known):
+    if known and all(load.get("concurrency") for load in loads):
         return "batch_tokens_per_s"
     return next((name for name in names if any(cell.values(name) for cell in known)), names[0])
 

@@ -118,6 +118,7 @@ class ComparisonRow(Record):
     p_value: float | None = Field(
         default=None, description="two-sided, corrected over the rows as the simultaneous interval is"
     )
+    deviation: float | None = Field(default=None, description="standard deviation of the rounds' log ratios")
     rounds_needed: int | None = Field(
         default=None,
         description="rounds after which the 95 % interval of the ratio would be as narrow as the smallest effect, by "
@@ -126,6 +127,11 @@ class ComparisonRow(Record):
     verdict: Verdict = Field(description="of the simultaneous interval, given the smallest effect that counts")
     parity: Parity
     accuracy: Accuracy | None = None
+    is_one_server: bool = Field(
+        default=False,
+        description="whether one life of a server answered several rounds, or a remote server did: the intervals speak "
+        "of other rounds with it, not of other starts",
+    )
 
 
 class LoadPoint(Record):
@@ -179,6 +185,10 @@ class Comparison(Record):
         description="what an interval speaks of: other rounds with these prompts, or other rounds and other prompts",
     )
     comparisons: int = Field(default=0, ge=0, description="rows that the simultaneous intervals hold for together")
+    max_rounds: int | None = Field(
+        default=None,
+        description="rounds at most, where the comparison was looked at after each: intervals allow for it",
+    )
     correction: str = Field(default=METHOD, description="how those intervals are made")
     rows: tuple[ComparisonRow, ...] = Field(description="one per cell")
     load_curves: tuple[LoadCurve, ...] = Field(

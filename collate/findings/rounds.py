@@ -32,6 +32,19 @@ def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
             )
 
 
+def cut_rounds(subject: Subject) -> Iterator[Doubt]:
+    """Rounds that ran out of time: the samples that they have may be the easier ones."""
+    for cell in subject.finished:
+        cut = [r.run for r in cell.rounds if r.run["cut"]]
+        if cut:
+            yield Doubt(
+                f"{len(cut)} of {len(cell.rounds)} rounds of {subject.name(cell)} have the first samples only: "
+                f"{cut[0]['cut']}",
+                "raise --timeout, or lower --samples",
+                [Place(run_id=run["run_id"]) for run in cut],
+            )
+
+
 def single_rounds(subject: Subject) -> Iterator[Doubt]:
     """Cells of one round: a difference cannot be distinguished from machine noise."""
     single = [cell for cell in subject.finished if len(cell.rounds) == 1]

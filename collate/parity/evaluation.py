@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
-from ...core.measure.job import ContinuationJob
+from ...core.measure.job import ContinuationJob, EvaluateJob
 from ...core.measure.runner import Runner
 from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed
@@ -49,7 +49,7 @@ class Scorer:
         """Return the fields of ``ParityCell`` that need scoring: the previous ones where they are whole."""
         if not self._continuations:
             return {}  # the reference gave no output to score
-        if "score" not in cell.backend.supports:
+        if "score" not in cell.supports:
             return {"reason": f"backend {cell.backend.name!r} cannot score"}
         if previous is not None and self._is_whole(cell, previous):
             return previous.model_dump(include=_SCORED)
@@ -72,13 +72,13 @@ class Scorer:
         return found if found.get("kl_mean") is not None else {"reason": _NO_DIVERGENCE} | found
 
     def _is_whole(self, cell: Cell, previous: ParityCell) -> bool:
-        has_kl = all("score-top-k" in side.backend.supports for side in (cell, self._reference))
+        has_kl = all("score-top-k" in side.supports for side in (cell, self._reference))
         return previous.perplexity is not None and (previous.kl_mean is not None or not has_kl)
 
     @cached_property
     def _reference_file(self) -> Path | None:
         """The reference's evaluations, one JSON line a sequence; None where it cannot give them."""
-        if "score" not in self._reference.backend.supports:
+        if "score" not in self._reference.supports:
             return None
         path = self._scratch / "reference.jsonl"
         with path.open("w", encoding="utf-8") as file:
@@ -91,11 +91,11 @@ class Scorer:
         runner.progress.say(f"scoring with {runner.matrix.labels[cell.id]}")
         problem = runner.prepared(cell).reason
         if problem is None:
-            top_k = TOP_K if "score-top-k" in cell.backend.supports else 0
-            changes = {"action": "evaluate", "top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
+            top_k = TOP_K if "score-top-k" in cell.supports else 0
+            how = {"top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
             prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
-            asked = (ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
-            job = runner.scoring_job(cell, tuple(asked)).model_copy(update=changes)
+            asked = tuple(ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
+            job = EvaluateJob(**runner.loaded_fields(cell), continuations=asked, **how)
 
             expected = count()
 

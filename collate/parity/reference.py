@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.measure.cells import Cell
-from ...core.measure.runner import Runner, RunReport, describe_failures
+from ...core.measure.rounds.report import RunReport, describe_failures
+from ...core.measure.runner import Runner
 from ...core.records.store import Store
 from ...defaults import TIE_MARGIN
 from ..collate import collate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.errors import BackendError
 from ...core.isolation.processes.messages import Score
-from ...core.measure.job import ContinuationJob
+from ...core.measure.job import ContinuationJob, ScoreJob
 from ...core.measure.launcher import request_all
 from ...core.measure.runner import Runner
 from ...core.records.store import Store
@@ -68,7 +68,7 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
     """
     baseline_id = comparison.rows[0].cell.cell_id
     cell = next((cell for cell in runner.matrix.cells if cell.id == baseline_id), None)
-    if cell is None or not {"score", "score-top-k"} <= cell.backend.supports:
+    if cell is None or not {"score", "score-top-k"} <= cell.supports:
         return False
     partings = list(_partings(store, comparison))
     if not partings:
@@ -81,7 +81,9 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
         if token is not None
     ]
     try:
-        job = runner.scoring_job(cell, tuple(continuations))
+        if (problem := runner.prepared(cell).reason) is not None:
+            raise BackendError(problem)
+        job = ScoreJob(**runner.loaded_fields(cell), continuations=tuple(continuations))
         answers = request_all(job, Score, runner.plan.timeout_s, runner.launcher.run)
         if [answer.index for answer in answers] != list(range(len(continuations))):
             raise BackendError(f"{len(answers)} scores came for {len(continuations)} continuations")

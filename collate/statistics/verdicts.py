@@ -20,6 +20,7 @@ import numpy as np
 
 from ... import defaults
 from .intervals import Interval, Means
+from .stopping import confidence_of_look
 
 METHOD = "single-step (Sidak 1967), unequal variances"
 
@@ -29,23 +30,42 @@ def confidence_of_each(comparisons: int, confidence: float = defaults.CONFIDENCE
     return float(confidence ** (1 / max(comparisons, 1)))
 
 
-def simultaneous(family: Sequence[Interval], confidence: float = defaults.CONFIDENCE) -> list[Interval]:
+def simultaneous(
+    family: Sequence[Interval], most: Sequence[int | None] | None = None, confidence: float = defaults.CONFIDENCE
+) -> list[Interval]:
     """Widen Student's intervals so that all of them hold together, and correct their p-values likewise.
 
     Args:
         family: one a comparison; those without an interval are not counted and come back as they are.
+        most: rounds at most of each, where it was looked at after every round (``stopping``), else None; None: of all.
         confidence: of all together.
     """
     tested = sum(one.error is not None for one in family)
     each = confidence_of_each(tested, confidence)
-    return [one if one.error is None else _widened(one, each, tested) for one in family]
+    limits = most or [None] * len(family)
+    widened = (at_look(one, limit, each) for one, limit in zip(family, limits, strict=True))
+    return [
+        one if one.p_value is None else replace(one, p_value=corrected(one.p_value, max(tested, 1))) for one in widened
+    ]
 
 
-def _widened(one: Interval, confidence: float, comparisons: int) -> Interval:
-    assert one.value is not None and one.error is not None and one.freedom is not None and one.p_value is not None
+def at_look(one: Interval, most: int | None, confidence: float = defaults.CONFIDENCE) -> Interval:
+    """Return Student's interval with another confidence, which holds at all looks together where there are several.
+
+    Args:
+        one: without an interval it comes back as it is.
+        most: rounds at most, where it was looked at after every round; None where it was not.
+        confidence: of all looks together.
+
+    Returns:
+        The interval; its p-value is below ``1 - confidence`` exactly where the interval does not hold 0.
+    """
+    if one.value is None or one.error is None or one.freedom is None or one.p_value is None:
+        return one
+    level = confidence if most is None else confidence_of_look(one.n, most, confidence)
     found = Means(*(np.asarray(x) for x in (one.value, one.error, one.freedom)))
-    low, high = map(float, found.bounds(confidence))
-    return replace(one, low=low, high=high, p_value=corrected(one.p_value, comparisons))
+    low, high = map(float, found.bounds(level))
+    return replace(one, low=low, high=high, p_value=min(1.0, one.p_value * (1 - confidence) / (1 - level)))
 
 
 def corrected(p_value: float, comparisons: int) -> float:

@@ -24,7 +24,7 @@ _BETWEEN_IDS = "\n"  # in sources.run_id, which names every run of the file, and
 _BATCH_BYTES = 64 * 2**20  # of logs a transaction: what DuckDB holds of them at once takes some ten times as much
 _BATCH_FILES = 200
 
-_Slot = tuple[str, str, int]  # experiment, cell and round: one finished run of ours counts
+_Slot = tuple[str, str, int, str]  # experiment, cell, round, block: one finished run of ours counts
 
 Progress = Callable[[int, int, str], None]
 """Called as (files done, files in all, name of the file)."""
@@ -260,13 +260,14 @@ class _Adding:
         slots = [slot for run in runs if (slot := _slot(run)) is not None and slot not in self.slots]
         if slots:
             sql = """
-                SELECT experiment, cell_id, round, run_id, source_file
-                FROM runs JOIN (SELECT unnest(?) AS experiment, unnest(?) AS cell_id, unnest(?) AS round)
-                USING (experiment, cell_id, round) WHERE status = 'ok' AND source_format = 'decodebench'
+                SELECT experiment, cell_id, round, slot.block, run_id, source_file FROM runs JOIN (
+                    SELECT unnest(?) AS experiment, unnest(?) AS cell_id, unnest(?) AS round, unnest(?) AS block
+                ) slot USING (experiment, cell_id, round)
+                WHERE coalesce(runs.block, '') = slot.block AND status = 'ok' AND source_format = 'decodebench'
             """
             columns = [list(column) for column in zip(*slots, strict=True)]
-            for experiment, cell_id, index, run_id, file in self.store.query(sql, columns)[1]:
-                self.slots[experiment, cell_id, index] = run_id
+            for experiment, cell_id, index, block, run_id, file in self.store.query(sql, columns)[1]:
+                self.slots[experiment, cell_id, index, block] = run_id
                 self.holders[run_id] = file
 
     def _add_runs(self, fresh: _Fresh, logs: Sequence[AnyLog]) -> _Source:
@@ -301,9 +302,12 @@ class _Adding:
 
 
 def _slot(run: Run) -> _Slot | None:
-    """Return the place that a finished round of ours takes in its experiment, of which there is one."""
+    """Return the place that a finished round of ours takes in its experiment, of which there is one.
+
+    A baseline takes one in each block: it is measured again with whatever was missing of its round.
+    """
     is_ours = run.source_format == "decodebench" and run.status == "ok"
-    return (run.experiment, run.cell_id, run.round) if is_ours else None
+    return (run.experiment, run.cell_id, run.round, run.block or "") if is_ours else None
 
 
 def _add_parity(store: Store, file: LogFile) -> None:

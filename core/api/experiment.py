@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,17 +17,20 @@ from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..measure.cells import Matrix, expand
+from ..measure.forecast.probe import RunEstimate, estimate
 from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
 from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
-from ..measure.runner import Budget, Runner, RunReport
+from ..measure.rounds.report import Budget, RunReport
+from ..measure.runner import Runner
 from .comparison import Comparison
 from .plan_content import PlanSource, plan_content, source_of
 from .plugins import installed_plugins
 from .results import Results
 from .results import open as open_results
+from .until import Looks, more_rounds, unanswered
 
 if TYPE_CHECKING:
     import pandas
@@ -106,6 +110,14 @@ class Measurement:
         """Return what measures it into a folder."""
         return Runner(self.plan, self.matrix, self.registry, ModelCache(), output, display(progress))
 
+    def estimate(self, progress: Reporter = None) -> RunEstimate:
+        """Load every cell once, ask it one batch, and say what all rounds would take; nothing is recorded.
+
+        Models are converted or quantised as for a run.
+        """
+        with TemporaryDirectory() as scratch, display(progress) as shown:
+            return estimate(self.runner(Path(scratch), shown))
+
     def run(
         self,
         output: Path,
@@ -117,11 +129,14 @@ class Measurement:
     ) -> Experiment:
         """Measure what is missing, collate, score where greedy outputs diverge, compare; see ``run``."""
         runner = self.runner(output, progress)
-        report = runner.run(fresh=fresh, budget=budget or Budget(), when_busy=when_busy or WhenBusy())
+        look = Looks(runner) if self.plan.looks else None
+        report = runner.run(fresh=fresh, budget=budget, when_busy=when_busy, look=look)
         has_results = bool(report.done or report.kept) and not report.stopped
         if not has_results:
             return Experiment(output, report, None)
         found = compare_scored(runner, report.experiment, further=self.registry.findings.values)
+        for row in unanswered(found, self.plan) if self.plan.looks else ():
+            report.undecided[row.cell.label] = more_rounds(row, found, self.plan)
         return Experiment(output, report, Comparison.of(found))
 
 
@@ -140,6 +155,10 @@ def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
     launcher_of(plan.launcher, registry)
     plan = with_trace_hash(with_task_settings(plan, registry))
     matrix = expand(plan, registry, ModelCache())
+    if plan.looks and len(matrix.cells) < 2:
+        raise UsageError(
+            "--until and --until-ci add rounds to comparisons, and one cell has nothing to be compared with"
+        )
     return Measurement(plan, matrix, registry, (*notes, *matrix.notes))
 
 

@@ -12,7 +12,7 @@ from ..contract.backend import Backend
 from ..errors import DecodebenchError, UsageError, unknown_name
 from ..host.registry import Registry
 from ..measure.plan import build
-from ..measure.runner import RunReport
+from ..measure.rounds.report import RunReport
 from .experiment import Measurement, Reporter, measurement
 from .plan_content import SPAN, Span, merge_settings
 from .plugins import installed_plugins

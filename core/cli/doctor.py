@@ -100,7 +100,8 @@ def _plugins() -> list[Check]:
     ]
     for backend in registry.backends.values():
         available = availability(backend)
-        found = f"version {available.version}" if available.available else f"missing: {available.reason}"
+        version = "available" if available.version is None else f"version {available.version}"
+        found = version if available.available else f"missing: {available.reason}"
         checks.append(
             Check(what=f"backend {backend.name}", is_good=available.available, found=found, fix=available.fix)
         )

@@ -10,7 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.backend import Backend
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..measure.job import Job
+from ..measure.job import DevicesJob
 from .output import CONTEXT, echo, json_option, print_json, print_table
 
 _PROBE_TIMEOUT_S = 120.0
@@ -44,7 +44,7 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
         from ..isolation.processes.messages import Devices
         from ..measure.launcher import request
 
-        job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
+        job = DevicesJob(**registry.place(backend.name), backend=backend.name)
         devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
     return {
         "name": backend.name,
@@ -111,9 +111,13 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command(context_settings=CONTEXT)
+@click.option("--check", "checked", metavar="MODEL", help="Say what each backend makes of this model, and why not.")
 @json_option
-def models(as_json: bool) -> None:
-    """List named models."""
+def models(checked: str | None, as_json: bool) -> None:
+    """List named models, or check one: a name, path or Hub id, before anything is converted or built."""
+    if checked is not None:
+        _check_model(checked, as_json)
+        return
     registry = installed_plugins()
     found = [
         {
@@ -129,6 +133,32 @@ def models(as_json: bool) -> None:
         return
     rows = [[entry["name"], entry["summary"], entry["plugin"]] for entry in found]
     print_table(["model", "what it is", "plugin"], rows, empty="no named model; paths and Hub ids need none")
+
+
+def _check_model(name: str, as_json: bool) -> None:
+    from ..api.model_check import check_model
+
+    found = check_model(name)
+    if as_json:
+        print_json(found.content())
+        return
+    stored = (
+        "" if found.stored_format is None else f", {found.stored_format} ({found.bits_per_weight:.2f} bits per weight)"
+    )
+    echo(f"{found.model}: {found.container}, {found.architecture}{stored}, {found.weight_bytes / 2**20:.0f} MiB")
+    for note in found.notes:
+        echo(note)
+    rows = [
+        [
+            each.backend,
+            each.opens,
+            " ".join(each.formats),
+            "" if each.disk_bytes is None else f"{each.disk_bytes / 2**20:.0f} MiB",
+            each.reason,
+        ]
+        for each in found.backends
+    ]
+    print_table(["backend", "opens", "formats, default first", "disk", "why not"], rows, empty="no backend")
 
 
 @click.command(context_settings=CONTEXT)

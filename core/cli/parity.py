@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..measure.progress import Progress
-from ..measure.runner import describe_failures
+from ..measure.rounds.report import describe_failures
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json
 from .plan_flags import matrix_options, model_option, run_options, settings_of, span_of, task_options

@@ -14,7 +14,7 @@ from ... import defaults
 from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
-from ..sdk.sizes import Size
+from ..sdk.sizes import Duration, Share, Size
 from .output import json_option, options
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
@@ -69,10 +69,36 @@ measure_options = options(
     workload_options(),
     seed_option,
     click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
+    click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until each comparison has a verdict."),
+    click.option(
+        "--until-ci", type=Share(), metavar="SHARE", help="Add rounds until intervals of ratios are so narrow, e.g. 2%."
+    ),
+    click.option(
+        "--max-rounds",
+        type=click.IntRange(3),
+        default=defaults.MAX_ROUNDS,
+        help="Rounds at most, with --until, --until-ci.",
+    ),
+    click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
+    click.option(
+        "--restart-server",
+        is_flag=True,
+        help="Start servers anew for each round; otherwise one answers the rounds that follow each other.",
+    ),
+    click.option(
+        "--interleave",
+        type=click.Choice(["samples", "rounds"]),
+        help="What takes turns.  [default: samples where all cells fit into memory together]",
+    ),
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
     busy_options,
-    click.option("--dry-run", is_flag=True, help="Print the matrix and measure nothing."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Print the matrix and what it would take, by one batch of each cell; record nothing.",
+    ),
+    click.option("--probe/--no-probe", default=True, help="With --dry-run: try every cell, or load nothing."),
     run_options,
 )
 

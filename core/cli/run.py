@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..measure.forecast.probe import RoundEstimate, RunEstimate
+from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
-from ..measure.runner import RunReport
+from ..measure.rounds.report import Budget, RunReport, describe_undecided
 from . import exit_codes
 from .output import CONTEXT, console, echo, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
@@ -17,6 +19,7 @@ from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
     from ..api.experiment import Experiment, Measurement
+    from ..measure.cells import Cell
     from ..measure.prompts import Prompts
     from ..records.workload import Workload
 
@@ -49,7 +52,7 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
 
 
 def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
-    """Say what is left out of a matrix and measure it; with ``--dry-run`` show it instead.
+    """Say what is left out of a matrix and measure it; with ``--dry-run`` show it, and what it would take, instead.
 
     Args:
         found: what to measure.
@@ -57,11 +60,14 @@ def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
     """
     for note in found.notes:
         echo(note, err=True)
-    if flags["dry_run"]:
-        _show_matrix(found, flags["as_json"])
-        return None
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
-    return found.run(flags["output"], fresh=not flags["resume"], when_busy=when_busy(flags), progress=progress)
+    if flags["dry_run"]:
+        _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
+        return None
+    budget = Budget(flags["budget"])
+    return found.run(
+        flags["output"], fresh=not flags["resume"], budget=budget, when_busy=when_busy(flags), progress=progress
+    )
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:
@@ -70,12 +76,15 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
     if as_json:
         failed = [dict(zip(("cell", "round", "status", "reason"), entry, strict=True)) for entry in report.failed]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
+        content |= {"undecided": report.undecided}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
     elif comparison is not None:
         from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     echo_failures(report)
+    for line in describe_undecided(report.undecided):
+        echo(f"decodebench: {line}", err=True)
     return exit_code_of(report)
 
 
@@ -96,31 +105,60 @@ def exit_code_of(report: RunReport) -> int:
         echo(f"decodebench: {why}; finished rounds are kept, run again to complete", err=True)
     if report.interrupted and not report.stopped:
         return exit_codes.INTERRUPTED
-    return exit_codes.FAILED if report.stopped or report.failed else exit_codes.DONE
+    return exit_codes.FAILED if report.stopped or report.failed or report.cut else exit_codes.DONE
 
 
-def _show_matrix(found: Measurement, as_json: bool) -> None:
+def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: bool) -> None:
+    """Print the cells of a matrix, each with its estimate where there is one."""
     plan, cells = found.plan, found.matrix.cells
-    prompts = found.prompts
+    estimates = estimate.cells if estimate else [None] * len(cells)
     if as_json:
-        rows = [
-            {
-                "cell_id": cell.id,
-                "backend": cell.backend.name,
-                "model": cell.model.name,
-                "quantisation": cell.quantisation,
-                "device": cell.device,
-                "options": cell.expanded_options,
-            }
-            for cell in cells
-        ]
-        workload = plan.workload.model_dump(mode="json", exclude={"model"}) | {"task_version": prompts.task_version}
-        print_json({"rounds": plan.rounds, "workload": workload, "cells": rows})
+        rows = [_cell_row(cell) | _times(one) for cell, one in zip(cells, estimates, strict=True)]
+        workload = plan.workload.model_dump(mode="json", exclude={"model"})
+        content: dict[str, Any] = {"rounds": plan.most_rounds, "workload": workload, "cells": rows}
+        workload["task_version"] = found.prompts.task_version
+        if estimate is not None:
+            times = {"estimated_s": estimate.total_s, "estimated_at_most_s": estimate.at_most_s}
+            content |= times | {"warnings": list(estimate.warnings())}
+        print_json(content)
         return
+    columns = ["backend", "model", "quantisation", "device", "options set"]
     shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
-    print_table(["backend", "model", "quantisation", "device", "options set"], shown, empty="no cell")
-    echo(f"{len(cells)} cells x {plan.rounds} rounds = {len(cells) * plan.rounds} worker processes")
-    echo(_each_round(plan.workload, prompts))
+    if estimate is not None:
+        columns.append("a round takes")
+        shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
+    print_table(columns, shown, empty="no cell")
+    most, at_most = plan.most_rounds, " at most" if plan.looks else ""
+    echo(f"{len(cells)} cells x {most} rounds = {len(cells) * most} worker processes{at_most}")
+    echo(_each_round(plan.workload, found.prompts))
+    if estimate is not None:
+        longest = "" if estimate.at_most_s < 1.1 * estimate.total_s else _longest(estimate.at_most_s)
+        echo(f"all rounds: about {duration(estimate.total_s)}{longest}, by one batch of each cell")
+        for warning in estimate.warnings():
+            echo(warning, err=True)
+
+
+def _cell_row(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell_id": cell.id,
+        "backend": cell.backend.name,
+        "model": cell.model.name,
+        "quantisation": cell.quantisation,
+        "device": cell.device,
+        "options": cell.expanded_options,
+    }
+
+
+def _times(one: RoundEstimate | None) -> dict[str, Any]:
+    return {} if one is None else {"round_s": one.round_s, "round_at_most_s": one.at_most_s, "reason": one.reason}
+
+
+def _words(one: RoundEstimate) -> str:
+    return "unknown" if one.round_s is None else f"about {duration(one.round_s)}"
+
+
+def _longest(seconds: float) -> str:
+    return f" ({duration(seconds)} if every answer is as long as allowed)"
 
 
 def _each_round(workload: Workload, prompts: Prompts) -> str:

@@ -15,6 +15,7 @@ from ..records.engine_counters import EngineCounters
 from .generation import Generated, Request, Scores, Step
 from .model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from .options import BackendOptions, O
+from .preflight import Capability as Capability
 from .preflight import PlannedCell, Preflight
 from .requirements import Availability, Requires
 from .residence import Residence, RunningServer
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..cache import ModelCache
 
 Kind = Literal["autoregressive", "speculative", "diffusion"]
-Capability = Literal["score", "score-top-k", "sampling", "tokenizer", "continuous"]
 
 
 class Backend(ABC, Generic[O]):

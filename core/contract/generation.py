@@ -26,6 +26,9 @@ class Request:
         stop_token_ids: generation ends with the first of these, which is committed itself.
         ignore_eos: go on to ``max_new_tokens`` whatever comes.
         row: what its steps name it by: its index in the batch, or its number in the stream.
+        depth: so many of the first prompt ids are context that is there before the clock starts; above 0 only for a
+            backend whose ``supports`` holds ``"depth"``, and for a request alone. The backend evaluates them, waits for
+            the device and yields ``Step((), is_depth=True)``, at which the host starts its clock.
     """
 
     prompt_ids: tuple[int, ...]
@@ -37,19 +40,33 @@ class Request:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     row: int = 0
+    depth: int = 0
 
     def is_stop(self, token_id: int) -> bool:
         """Whether ``token_id`` ends the generation."""
         return not self.ignore_eos and token_id in self.stop_token_ids
 
 
-@dataclass(slots=True)
-class Step(StepFigures):
-    """One commit of tokens. Cheap to build; only what applies is set.
+@dataclass(init=False, repr=False, eq=False, match_args=False)
+class StepTokens:
+    """What a step committed, and for whom.
 
     Attributes:
         token_ids: ids committed now, in order of position.
         row: ``Request.row`` of the request that they continue.
+    """
+
+    __slots__ = ()  # the values lie in ``Step``
+
+    token_ids: Sequence[int]
+    row: int = 0
+
+
+@dataclass(slots=True)
+class Step(StepFigures, StepTokens):
+    """One commit of tokens. Cheap to build; only what applies is set.
+
+    Attributes:
         positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
             row that gives them may commit beyond its stop token or limit: what lies there is not counted.
         trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
@@ -59,10 +76,9 @@ class Step(StepFigures):
         finish: the row ends with this step and why; only needed where its ids do not show it.
         failure: the request failed and why. The row ends; its sample is recorded as failed.
         figures: the engine's own figures of the whole request, units in the names; on its last step.
+        is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
     """
 
-    token_ids: Sequence[int]
-    row: int = 0
     positions: Sequence[int] | None = None
     trace: Mapping[str, JsonValue] | None = None
     text: str | None = None
@@ -70,6 +86,7 @@ class Step(StepFigures):
     finish: Literal["stop", "length"] | None = None
     failure: str | None = None
     figures: Mapping[str, float] | None = None
+    is_depth: bool = False
 
 
 @dataclass(frozen=True, slots=True)

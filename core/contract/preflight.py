@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Generic, Literal
 
 from .model import ResolvedModel
 from .options import O
 
 if TYPE_CHECKING:
     from ..records.workload import Workload
+
+Capability = Literal["score", "score-top-k", "sampling", "tokenizer", "continuous", "depth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,11 @@ class Preflight:
         inexact: why greedy tokens may differ from those of the reference backend with the same unquantised weights.
             None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the
             backend to it.
+        lacks: what ``supports`` says and this cell cannot do all the same, such as with another engine behind it.
     """
 
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     inert: Mapping[str, str] = field(default_factory=dict)
     inexact: str | None = "it makes no such claim"
+    lacks: tuple[Capability, ...] = ()

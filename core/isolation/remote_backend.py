@@ -74,7 +74,8 @@ class RemoteBackend(Backend[BackendOptions]):
             options=cell.options.model_dump(mode="json"),
             workload=cell.workload.model_dump(mode="json"),
         )
-        return Preflight(tuple(found["errors"]), tuple(found["notes"]), found["inert"], found["inexact"])
+        errors, notes, lacks = (tuple(found[name]) for name in ("errors", "notes", "lacks"))
+        return Preflight(errors, notes, found["inert"], found["inexact"], lacks)
 
     def load(self, model: PreparedModel, device: str, options: BackendOptions) -> NoReturn:
         """Refuse: only a worker in its own interpreter loads it."""

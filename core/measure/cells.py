@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from ..cache import ModelCache
-from ..contract.backend import Backend
+from ..contract.backend import Backend, Capability
 from ..contract.model import ResolvedModel
 from ..contract.options import BackendOptions
 from ..contract.preflight import PlannedCell, Preflight
@@ -28,6 +27,7 @@ from .models.containers import Models
 from .models.formats import choose_formats, default_format
 from .plan import CellSpec, Plan, scores_choices
 from .sweeps.axes import OWN, Axes
+from .workload_checks import check_batch, check_load, idle_in_scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Cell:
         device: ``cpu``, ``cuda:0``, ...
         options: validated options.
         workload: what it has to do: the plan's, with one value of what is swept.
+        lacks: what its backend supports otherwise.
+        axes: settings of the workload that have other values in other cells of the plan.
     """
 
     id: str
@@ -53,6 +55,19 @@ class Cell:
     device: str
     options: BackendOptions
     workload: Workload
+    lacks: frozenset[Capability] = frozenset()
+    axes: tuple[str, ...] = ()
+
+    @property
+    def supports(self) -> frozenset[Capability]:
+        """What it can do besides generating greedily."""
+        return self.backend.supports - self.lacks
+
+    @property
+    def has_depth_apart(self) -> bool:
+        """Whether its depth is there before the clock starts; it is part of the timed prompt otherwise."""
+        workload = self.workload
+        return bool(workload.depth) and "depth" in self.supports and workload.batch_size == 1 and not workload.is_stream
 
     @property
     def changed(self) -> str:
@@ -78,7 +93,14 @@ class Cell:
     @property
     def _swept(self) -> dict[str, JsonValue]:
         arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
-        return {**arguments, **self.workload.loads()}
+        return {**arguments, **self.workload.loads(), **{name: getattr(self.workload, name) for name in self.axes}}
+
+    @property
+    def server_key(self) -> str | None:
+        """What cells have in common that one server of their own can answer; None for an engine that is elsewhere."""
+        if self.backend.residence != "owned-server":
+            return None
+        return repr((self.backend.name, self.model.content_hash, self.quantisation, self.device, self.options))
 
     @property
     def traits(self) -> CellTraits:
@@ -147,26 +169,27 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         ModelError: a model cannot be found.
     """
     is_scoring = scores_choices(plan, registry)
-    workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
+    each_length = itertools.chain.from_iterable(map(_workloads, plan.workloads()))
+    workloads = [(each, _workload_identity(each, plan, registry)) for each in each_length]
     models = Models(registry.models, cache)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
-        _check_batch(backend, plan.workload)
+        check_batch(backend, plan.workload)
         if not is_scoring:
-            _check_load(backend, plan.workload)
+            check_load(backend, plan.workload)
         plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
         for cell in _cells_of(_axes(spec, backend, names, models), workloads, models, plugin):
             cells.setdefault(cell.id, cell)
+    checked = [_checked(replace(cell, axes=tuple(plan.axes)), is_scoring) for cell in cells.values()]
     if is_scoring:
-        _check_scoring(cells.values(), plan.workload)
-    checked = [(cell, preflight(cell, is_scoring)) for cell in cells.values()]
+        _check_scoring((cell for cell, _ in checked), plan.workload)
     _refuse_idle_sweeps(checked)
-    notes = [*cache.notices, *(_generation_only(plan.workload) if is_scoring else ())]
-    return Matrix(list(cells.values()), [*notes, *_notes(checked)])
+    notes = [*cache.notices, *(idle_in_scoring(plan.workload) if is_scoring else ())]
+    return Matrix([cell for cell, _ in checked], [*notes, *_notes(checked)])
 
 
 def _workloads(workload: Workload) -> Iterator[Workload]:
@@ -187,7 +210,7 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
         UsageError: names the backend and what to do.
     """
     for cell in cells:
-        if "score" not in cell.backend.supports:
+        if "score" not in cell.supports:
             raise UsageError(
                 f"task {workload.task!r} compares the log-probabilities of choices, which backend "
                 f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated"
@@ -197,11 +220,9 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
 _ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does not read it"
 
 
-def _generation_only(workload: Workload) -> Iterator[str]:
-    """Say which settings of the workload are not at their default and have no effect where nothing is generated."""
-    for name, value in workload.idle_in_scoring.items():
-        shown = list(value) if isinstance(value, tuple) else value
-        yield f"{name} = {shown!r} has no effect: task {workload.task!r} scores choices, nothing is generated"
+def _checked(cell: Cell, is_scoring: bool) -> tuple[Cell, Preflight]:
+    found = preflight(cell, is_scoring)
+    return replace(cell, lacks=frozenset(found.lacks)), found
 
 
 def preflight(cell: Cell, is_scoring: bool) -> Preflight:
@@ -241,35 +262,22 @@ def _notes(checked: Iterable[tuple[Cell, Preflight]]) -> list[str]:
     notes = (
         f"{cell.backend.name}: {note}"
         for cell, found in checked
-        for note in (*_inert_notes(cell, found.inert), *found.notes)
+        for note in (*_inert_notes(cell, found.inert), *_depth_notes(cell), *found.notes)
     )
     return list(dict.fromkeys(notes))
+
+
+def _depth_notes(cell: Cell) -> Iterator[str]:
+    """Say where a depth is part of the timed prompt."""
+    if cell.workload.depth and not cell.has_depth_apart:
+        why = "of several requests at once" if "depth" in cell.supports else "for this backend"
+        yield f"depth = {cell.workload.depth} is part of the timed prompt {why}: times to the first token include it"
 
 
 def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
     for name, why in inert.items():
         if name in cell.changed_options:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
-
-
-def _check_batch(backend: type[Backend], workload: Workload) -> None:
-    if workload.batch_size > backend.max_batch_size:
-        raise UsageError(
-            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}"
-        )
-    if workload.temperature > 0 and "sampling" not in backend.supports:
-        raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
-
-
-def _check_load(backend: type[Backend], workload: Workload) -> None:
-    if workload.is_stream and "continuous" not in backend.supports:
-        raise UsageError(
-            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
-            "begin with a request while others run"
-        )
-    most = max(workload.concurrency, default=1)
-    if most > backend.max_batch_size:
-        raise UsageError(f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}")
 
 
 def _axes(spec: CellSpec, backend: type[Backend], names: Sequence[str], models: Models) -> Axes:
@@ -311,13 +319,3 @@ def _cells_of(
 def _digest(identity: Mapping[str, Any]) -> str:
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
-    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
-
-    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike.
-    """
-    shuffled = list(cells)
-    random.Random(f"{seed}:{round_index}").shuffle(shuffled)
-    return shuffled

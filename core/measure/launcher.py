@@ -1,35 +1,24 @@
-"""Starting worker processes and listening to them: the parent's end of the worker protocol."""
+"""Running jobs: by a launcher, for an answer, or as a conversation that goes on until it is closed."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..contract.launcher import Launch, Launcher, Line, OnLine, Outcome
 from ..errors import BackendError, UsageError
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..isolation import worker_part
-from ..isolation.processes.channel import Channel, DeadlineError
-from ..isolation.processes.engine_text import engine_text_file, last_lines
-from ..isolation.processes.messages import Answer, Finish, Serving, message, parse
+from ..isolation.processes.channel import DeadlineError
+from ..isolation.processes.messages import Answer, Finish, Serving, kind_of, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record
 from ..records.serving import ServeRequest
-from ..sdk.cores import THREADS_VARIABLE, cores
-from .job import Job
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-WORKER = "decodebench.core.measure.worker"
+from .job import AnyJob, Job, ServeJob, read_job
+from .rounds.conversation import WORKER, death, run_worker, start
 
 Run = Callable[[Launch, OnLine], Outcome]
 """How a worker is run: ``Launcher.run``, or ``run_here``."""
@@ -39,11 +28,10 @@ M = TypeVar("M", bound=Record)
 
 def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> Launch:
     """Return what a launcher is given to run a job; see ``Launch``."""
-    threads = job.options.get("n_threads") or job.default_threads
     return Launch(
         job=job.model_dump_json(),
         device=job.device,
-        threads=threads if isinstance(threads, int) else None,
+        threads=job.n_threads or job.default_threads,
         timeout_s=timeout_s,
         engine_text=engine_text,
     )
@@ -65,46 +53,11 @@ def launcher_of(name: str, registry: Registry) -> type[Launcher]:
 
 def run_here(launch: Launch, on_line: OnLine) -> Outcome:
     """Run a worker on this machine, see ``Launcher.run``; launchers that reach another machine call it there."""
-    job = Job.model_validate_json(launch.job)
+    job = read_job(launch.job)
     return run_worker(job, engine_text=launch.engine_text, timeout_s=launch.timeout_s, on_line=on_line)
 
 
-def run_worker(
-    job: Job,
-    *,
-    engine_text: Path | None,
-    timeout_s: float,
-    on_line: OnLine,
-    module: str = WORKER,
-) -> Outcome:
-    """Run one job in a fresh process on this machine.
-
-    Args:
-        job: what to do.
-        engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
-        timeout_s: the process is killed after so many seconds.
-        on_line: called with each line the worker sends, ``finish`` left out; raises ``LineError`` to refuse one.
-        module: what the process runs; it speaks the worker's protocol.
-
-    Returns:
-        How it ended, whatever it sent and however it ended.
-
-    Raises:
-        KeyboardInterrupt: passed on after the worker was killed.
-        OSError: from ``on_line`` (such as a full disk), after the worker was killed.
-    """
-    with engine_text_file(engine_text) if engine_text else nullcontext(subprocess.DEVNULL) as text:
-        try:
-            channel = _start(job, module, text)
-        except OSError as error:
-            return Outcome("failed", f"no process can be started: {error.strerror}")
-        try:
-            return _converse(channel, job, timeout_s, on_line, engine_text)
-        finally:
-            channel.end()
-
-
-def request(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
+def request(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
     """Run a job that answers with one line and return that line.
 
     Args:
@@ -122,12 +75,12 @@ def request(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> M
     return answers[0]
 
 
-def request_all(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> list[M]:
+def request_all(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -> list[M]:
     """Like ``request``, for jobs that answer with any number of lines."""
     answers: list[M] = []
 
     def take(line: Line) -> None:
-        if line["type"] == kind.__name__.lower():
+        if line["type"] == kind_of(kind):
             answers.append(message(kind, line))
 
     outcome = run(launch_of(job, timeout_s), take)
@@ -140,7 +93,7 @@ class Served:
     """A backend in a process of its own that answers requests until it is closed; a context manager.
 
     Args:
-        job: action ``serve``.
+        job: what to serve.
         timeout_s: of loading, and of each answer.
 
     Attributes:
@@ -151,12 +104,12 @@ class Served:
         BackendError: the model cannot be loaded, or loading took too long.
     """
 
-    def __init__(self, job: Job, timeout_s: float) -> None:
+    def __init__(self, job: ServeJob, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
         self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
         try:
-            self._channel = _start(job, WORKER, self._engine_text)
+            self._channel = start(job, WORKER, self._engine_text)
         except OSError as error:
             self._engine_text.close()
             raise BackendError(f"no process can be started: {error.strerror}") from error
@@ -188,7 +141,7 @@ class Served:
                 line = parse(raw)
                 if line["type"] == "finish":
                     raise BackendError(message(Finish, line).reason or "the worker ended")
-                if line["type"] == kind.__name__.lower():
+                if line["type"] == kind_of(kind):
                     return message(kind, line)
         except DeadlineError as error:
             late = f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s"
@@ -196,7 +149,7 @@ class Served:
         except LineError as error:
             raise BackendError(f"backend {self._job.backend!r} sent {error}") from error
         self._engine_text.flush()
-        raise BackendError(_death(self._channel.exit_code(), self._job, Path(self._engine_text.name)))
+        raise BackendError(death(self._channel.exit_code(), self._job, Path(self._engine_text.name)))
 
     def close(self) -> None:
         """End the process."""
@@ -208,58 +161,3 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _start(job: Job, module: str, engine_text: IO[bytes] | int) -> Channel:
-    return Channel([str(job.python or sys.executable), "-m", module], _environment(job), engine_text)
-
-
-def _converse(channel: Channel, job: Job, timeout_s: float, on_line: OnLine, engine_text: Path | None) -> Outcome:
-    deadline = time.monotonic() + timeout_s
-    channel.send(job.model_dump_json().encode())
-    try:
-        while (raw := channel.next_line(deadline)) is not None:
-            line = parse(raw)
-            if line["type"] == "finish":
-                finish = message(Finish, line)
-                return Outcome(finish.status, finish.reason, finish.peak_rss_bytes)
-            if line["type"] == "ready":
-                channel.send(b"")
-            else:
-                on_line(line)
-    except DeadlineError:
-        return Outcome("timeout", f"stopped after the time-out of {timeout_s:g} s")
-    except LineError as error:
-        return Outcome("failed", f"backend {job.backend!r} sent {error}")
-    return Outcome("crashed", _death(channel.exit_code(), job, engine_text))
-
-
-def _death(code: int | None, job: Job, engine_text: Path | None) -> str:
-    if code is None:
-        text = "the process closed its pipe before it was done"
-    elif code < 0:
-        text = f"the process died of {_signal_name(-code)}"
-        if code == -signal.SIGKILL:
-            text += ", probably out of memory (OOM-killed)"
-    else:
-        text = f"the process ended by itself with exit code {code}"
-    if job.memory_limit_bytes is not None:
-        text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
-    last = last_lines(engine_text, 1)
-    return text + (f"; last engine output: {last[0]}" if last else "")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
-
-
-def _environment(job: Job) -> Mapping[str, str]:
-    """Return the worker's environment: the same thread count for every engine, and no network while measuring."""
-    default = job.default_threads or cores()
-    fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.n_threads or default))
-    fixed[THREADS_VARIABLE] = str(default)
-    own = worker_part.environment() if job.python else os.environ
-    return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ... import defaults
 from ..errors import UsageError
@@ -16,6 +17,8 @@ from ..host.registry import Registry
 from ..host.validation import describe
 from ..records.workload import OneOrMore, PlanModel, Workload
 from .streams.trace_file import digest_of_trace
+
+Interleave = Literal["samples", "rounds"]
 
 _EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -65,13 +68,62 @@ class Plan(PlanModel):
     name: str | None = Field(None, pattern=_EXPERIMENT_NAME, description="name of the experiment")
     seed: int = Field(defaults.SEED, ge=0, description="chooses prompts, order of rounds and sampling")
     rounds: int = Field(defaults.ROUNDS, ge=1, description="executions of every cell, each in a fresh process")
+    until: Literal["verdict"] | None = Field(None, description="add rounds until each comparison has a verdict")
+    until_ci: float | None = Field(
+        None, gt=0, lt=1, description="add rounds until no ratio's interval is wider than this to each side, e.g. 0.02"
+    )
+    max_rounds: int = Field(
+        defaults.MAX_ROUNDS, ge=3, description="rounds at most, where they are added until a question is answered"
+    )
     timeout_s: float = Field(defaults.TIMEOUT_S, gt=0, description="a round that takes longer is stopped")
     memory_limit_bytes: int | None = Field(None, ge=2**20, description="address-space limit of each worker")
     anonymise: bool = Field(False, description="record hashes instead of host and user names")
+    interleave: Interleave | None = Field(
+        None, description="what takes turns: samples or rounds; None: samples where all cells fit into memory together"
+    )
     launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
+    restart_server: bool = Field(
+        False,
+        description="start a server anew for each round; otherwise one answers all rounds that follow each other and "
+        "differ in their load alone",
+    )
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
+    axes: dict[str, tuple[int, ...]] = Field(
+        {}, description="settings of the workload that have several values, each of which makes cells"
+    )
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Plan:
+        for workload in self.workloads():
+            Workload.model_validate(workload.model_dump(exclude_unset=True))
+        return self
+
+    def workloads(self) -> Iterator[Workload]:
+        """Yield the workload with every combination of the values of its axes."""
+        for chosen in itertools.product(*self.axes.values()):
+            yield self.workload.model_copy(update=dict(zip(self.axes, chosen, strict=True)))
+
+    @property
+    def looks(self) -> bool:
+        """Whether the comparison is looked at after each round, to see whether one more is needed."""
+        return self.until is not None or self.until_ci is not None
+
+    @property
+    def most_rounds(self) -> int:
+        """Rounds of each cell, at most."""
+        return self.max_rounds if self.looks else self.rounds
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        if self.until is not None and self.until_ci is not None:
+            raise ValueError("until and until_ci are two questions: give one of them")
+        if self.looks and "rounds" in self.model_fields_set:
+            raise ValueError("rounds fixes their number, until and until_ci add them: give max_rounds instead")
+        if not self.looks and self.max_rounds != defaults.MAX_ROUNDS:
+            raise ValueError("max_rounds belongs to until or until_ci: give one of them, or rounds")
+        return self
 
 
 def load_toml(file: Path) -> dict[str, Any]:
@@ -101,7 +153,7 @@ def build(content: Mapping[str, Any], source: str) -> Plan:
         UsageError: an unknown key or an impossible value; names source, key, value and the nearest valid key.
     """
     try:
-        return Plan.model_validate(content)
+        return Plan.model_validate(_with_axes(content))
     except ValidationError as error:
         raise UsageError(describe(error, source, Plan)) from error
 
@@ -116,6 +168,21 @@ def with_trace_hash(plan: Plan) -> Plan:
         return plan
     known = {"trace_hash": digest_of_trace(Path(plan.workload.trace))}
     return plan.model_copy(update={"workload": plan.workload.model_copy(update=known)})
+
+
+def _with_axes(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Move lists of lengths out of the workload, which has the first of each; a list of one is that one."""
+    workload = content.get("workload")
+    if not isinstance(workload, Mapping):
+        return content
+    lists = {
+        name: list(values)
+        for name, setting in Workload.settings().items()
+        if setting.is_axis and isinstance(values := workload.get(name), (list, tuple)) and values
+    }
+    axes = {name: values for name, values in lists.items() if len(values) > 1}
+    firsts = {name: values[0] for name, values in lists.items()}
+    return {**content, "workload": {**workload, **firsts}, **({"axes": axes} if axes else {})}
 
 
 def with_task_settings(plan: Plan, registry: Registry) -> Plan:

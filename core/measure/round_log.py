@@ -43,6 +43,7 @@ class Round:
         index: of the round, from 0.
         order: how many rounds came before it in this run.
         cell_index: place of the cell in the plan.
+        block: id of the rounds that are measured in turn with it; None: it is alone.
         prepare_s: seconds that preparing the model took; None where it was prepared before, or not at all.
         launcher: runs the worker.
     """
@@ -53,6 +54,7 @@ class Round:
     index: int
     order: int
     cell_index: int
+    block: str | None
     prepare_s: float | None
     launcher: type[Launcher]
 
@@ -89,6 +91,8 @@ def head(now: Round, plan: Plan, prompts: Prompts, registry: Registry, environme
         "round": now.index,
         "order": now.order,
         "cell_index": now.cell_index,
+        "max_rounds": plan.max_rounds if plan.looks else None,
+        "block": now.block,
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "backend": cell.backend.name,
         "backend_version": version,

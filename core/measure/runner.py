@@ -2,88 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-from pydantic import JsonValue
-
-from ... import defaults
-from ..cache import ModelCache, sweep
+from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
-from ..contract.model import PreparedModel
-from ..errors import BackendError, DecodebenchError
-from ..host.availability import availability
-from ..host.packed_models import ModelJob, PreparedJob
+from ..errors import BackendError, UsageError
+from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
-from ..isolation.processes.messages import Prepared
-from ..records.log_content import LineError
 from ..records.schema import Environment
-from ..sdk.models import model_bytes
-from .cells import Cell, Matrix, job_fields, schedule, takes_default_threads
-from .job import ContinuationJob, Job
-from .launcher import launch_of, launcher_of, request
+from .cells import Cell, Matrix, job_fields, takes_default_threads
+from .job import Job, MeasureJob
+from .launcher import launch_of, launcher_of
+from .local_launcher import LocalLauncher
 from .machine.condition import look
-from .machine.cpu_load import CpuWatch
-from .machine.device_monitor import ELSEWHERE, DeviceMonitor
 from .machine.environment import capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
+from .machine.watched import Watched
 from .output import folder
 from .output.round_index import RoundIndex
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
-from .round_log import Listener, Round, RoundLog, beside, head, peak_of
-
-_LINE_BYTES = 400  # a step line with its text, generously
-_BYTES_PER_MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How long to go on adding rounds.
-
-    Attributes:
-        seconds: no further round of the matrix begins when it would end later than this; None: no limit.
-        min_rounds: so many rounds run whatever the time.
-    """
-
-    seconds: float | None = None
-    min_rounds: int = 1
-
-
-@dataclass(slots=True)
-class RunReport:
-    """What a run did.
-
-    Attributes:
-        experiment: name under which the rounds are stored.
-        done: rounds finished now.
-        kept: rounds that were there already.
-        failed: (cell label, round, status, reason) of each round that did not finish.
-        interrupted: whether Ctrl-C ended it.
-        stopped: why it ended early, such as a full disk; None when it did not.
-    """
-
-    experiment: str
-    done: int = 0
-    kept: int = 0
-    failed: list[tuple[str, int, str, str]] = field(default_factory=list)
-    interrupted: bool = False
-    stopped: str | None = None
-
-
-@dataclass(slots=True)
-class _Prepared:
-    model: PreparedModel | None
-    seconds: float | None
-    reason: str | None = None
+from .round_log import Round, RoundLog, head
+from .rounds.arrangement import Arrangement
+from .rounds.block import measure_block
+from .rounds.preparation import Preparation, PreparedCell
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
+from .rounds.round_run import INTERRUPTED, RoundRun
+from .servers.sessions import ServerSessions
 
 
 class Runner:
@@ -97,6 +49,9 @@ class Runner:
         output: the output folder.
         progress: told what happens; shows it.
 
+    Attributes:
+        began: when the first round did, on the clock of ``time.monotonic``; None before.
+
     Raises:
         UsageError: the plan's launcher is unknown, or cannot be used here.
     """
@@ -108,21 +63,39 @@ class Runner:
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
-        self._prepared: dict[str, _Prepared] = {}
+        if plan.interleave == "samples" and not isinstance(self.launcher, LocalLauncher):
+            raise UsageError(
+                f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
+            )
+        self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
-        self._order = 0
+        self._ends_at: float | None = None  # on the clock of time.monotonic
+        self.began: float | None = None
+        self._arrangement = Arrangement(matrix.cells, plan.seed)
+        self._servers = ServerSessions(output / "raw", plan.timeout_s)
 
-    def run(self, *, fresh: bool = False, budget: Budget = Budget(), when_busy: WhenBusy | None = None) -> RunReport:
+    def run(
+        self,
+        *,
+        fresh: bool = False,
+        budget: Budget | None = None,
+        when_busy: WhenBusy | None = None,
+        look: Look | None = None,
+        only: Collection[str] | None = None,
+    ) -> RunReport:
         """Run what is missing of the matrix.
 
         Args:
             fresh: begin a new experiment instead of completing the one of the same name.
-            budget: how long to go on adding rounds.
+            budget: how long to go on adding rounds; None: until all have run.
             when_busy: what to do where other work disturbs the machine.
+            look: asked after each round from the second on which cells need one more; None: all, up to their number.
+            only: ids of the cells that are measured now; None: all.
 
         Raises:
-            UsageError: the folder cannot be written to, or another run is writing to it.
+            UsageError: the folder cannot be written to, another run is writing to it, or the experiment was begun with
+                another number of rounds at most.
             BusyError: other work disturbs the machine, and that is to be refused.
         """
         folder.writable(self.output)
@@ -133,20 +106,25 @@ class Runner:
             experiment = folder.next_name(index, name) if fresh else folder.latest_name(index, name)
             report = RunReport(experiment)
             complete = index.finished(experiment)
-            folder.keep_plan(
-                self.output, experiment, folder.KeptPlan(rounds=self.plan.rounds, cells=dict(self.matrix.labels))
-            )
-            wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.rounds)}
+            folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
+            cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
+            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels))
+            folder.keep_plan(self.output, experiment, kept)
+            wanted = {(cell.id, i) for cell in cells for i in range(self.plan.most_rounds)}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                    self._rounds(report, complete, budget)
+                        # those of other cells count as there
+                        others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
+                        self._rounds(report, complete | (others - wanted), budget or Budget(), look)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
                     report.stopped = f"cannot write the log of {report.experiment} in {self.output}: {error.strerror}"
+                finally:
+                    self._servers.close()
             return report
 
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
@@ -168,22 +146,33 @@ class Runner:
             counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
             self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
-    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget) -> None:
-        for cell in self.matrix.cells:
-            if any((cell.id, index) not in complete for index in range(self.plan.rounds)):
-                self.prepared(cell)
-        certain = self._missing(complete, min(budget.min_rounds, self.plan.rounds))
-        self.progress.begin(self._missing(complete, self.plan.rounds), report.kept, budget.seconds, certain)
-        start, longest = time.monotonic(), 0.0
-        for index in range(self.plan.rounds):
+    def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
+        rounds = range(self.plan.most_rounds)
+        missing = [(cell, index) for cell in self.matrix.cells for index in rounds if (cell.id, index) not in complete]
+        cells = list({cell.id: cell for cell, _ in missing}.values())
+        unable = [cell for cell in cells if self.prepared(cell).reason is not None]
+        for cell in unable:  # said and recorded once, before anything is measured
+            self._together(report, [cell], next(index for one, index in missing if one.id == cell.id))
+            complete = complete | {(cell.id, index) for index in rounds}
+        certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
+        within_s = budget.seconds if budget.limit_s is None else budget.limit_s
+        todo = self._missing(complete, len(rounds))
+        self.progress.begin(todo, report.kept, within_s, certain if budget.limit_s is None else None)
+        self._arrangement = self._arrange(report.experiment)
+        start, longest, among = time.monotonic(), 0.0, None
+        self.began = self.began or start
+        self._ends_at = None if budget.limit_s is None else start + budget.limit_s
+        for index in rounds:
             began = time.monotonic()
             spent = began - start
             if index >= budget.min_rounds and budget.seconds is not None and spent + longest > budget.seconds:
                 return
-            for cell in schedule(self.matrix.cells, index, self.plan.seed):
-                self._order += 1
-                if (cell.id, index) not in complete:
-                    self._one(report, cell, index)
+            if look is not None and index >= FIRST_LOOK:
+                among = look(report.experiment)
+            for cells in self._arrangement.of_round(index, complete, among):
+                if self._ends_at is not None and time.monotonic() >= self._ends_at:
+                    return
+                self._together(report, cells, index)
             longest = max(longest, time.monotonic() - began)
 
     def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
@@ -193,152 +182,127 @@ class Runner:
             for cell in self.matrix.cells
         }
 
-    def _one(self, report: RunReport, cell: Cell, index: int) -> None:
-        label = self.matrix.labels[cell.id]
-        self.progress.round_begins(label, index, len(self.prompts.jobs_of(cell)), self.plan.timeout_s)
-        outcome, engine_text = self._round(report.experiment, cell, index)
+    def _arrange(self, experiment: str) -> Arrangement:
+        """Decide which cells of a round are measured in turn; the same for a whole experiment."""
+        cells, weights = (
+            self.matrix.cells,
+            {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
+        )
+        kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
+        can = isinstance(self.launcher, LocalLauncher)
+        return Arrangement.of(cells, self.plan.seed, weights, kind if can else "rounds", self.progress.say)
+
+    def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
+        """Measure one round of each of some cells: in turn where they are several."""
+        block = str(uuid.uuid4()) if len(cells) > 1 else None
+        with ExitStack() as stack:
+            rounds = [self._begin(report.experiment, cell, index, block, stack) for cell in cells]
+            going = [one for one in rounds if one.outcome is None]
+            with Watched({cell.device for cell in cells}, is_here=self.launcher.is_here) as watched:
+                try:
+                    self._measure(going, f"{self.plan.seed}:{index}")
+                except KeyboardInterrupt:
+                    for one in going:
+                        one.outcome = one.outcome or INTERRUPTED
+            for one in rounds:
+                if self._is_dropped(one):
+                    one.discard()
+                    continue
+                one.figures |= watched.figures_of(one.now.cell.device, is_alone=block is None)
+                self._conclude(report, one)
+        if any(one.outcome is not None and one.outcome.status == "interrupted" for one in rounds):
+            raise KeyboardInterrupt
+
+    def _is_dropped(self, one: RoundRun) -> bool:
+        """Whether the time of the run was up before a round had a sample that counts."""
+        is_up = self._ends_at is not None and time.monotonic() >= self._ends_at
+        if not is_up or one.outcome is None or one.outcome.status != "timeout":
+            return False
+        one.outcome = Outcome("timeout", TIME_IS_UP)
+        return not one.log.content.measured
+
+    def _conclude(self, report: RunReport, one: RoundRun) -> None:
+        outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
+        self._index.add(one.log.path)
+        if one.cut is not None:
+            report.cut.append((one.label, one.now.index, one.cut))
         if outcome.status == "ok":
             report.done += 1
-        else:
-            report.failed.append((label, index, outcome.status, outcome.reason or ""))
-        self.progress.round_ends(outcome.status, outcome.reason, engine_text)
+        elif outcome.status != "interrupted":
+            report.failed.append((one.label, one.now.index, outcome.status, outcome.reason or ""))
 
-    def prepared(self, cell: Cell) -> _Prepared:
-        """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
-        key = f"{cell.backend.name}\0{cell.model.content_hash}\0{cell.quantisation}\0{cell.device}\0{cell.options}"
-        if key not in self._prepared:
-            self._prepared[key] = self._prepare(cell)
-        return self._prepared[key]
-
-    def _prepare(self, cell: Cell) -> _Prepared:
-        available = availability(cell.backend)
-        if self.launcher.is_here and not available.available:
-            return _Prepared(None, None, f"{available.reason}; {available.fix}" if available.fix else available.reason)
-        self.progress.preparing(self.matrix.labels[cell.id])
-        try:
-            answer = request(self._job(cell, "prepare"), Prepared, self.plan.timeout_s, self.launcher.run)
-        except BackendError as error:
-            return _Prepared(None, None, f"cannot prepare the model: {error}")
-        finally:
-            sweep(self.cache.root)
-        for notice in answer.notices:
-            self.progress.say(notice)
-        return _Prepared(answer.model.unpack(), answer.prepare_s)
-
-    def _round(self, experiment: str, cell: Cell, index: int) -> tuple[Outcome, Path]:
-        """Execute a round; return how it ended, and where what its engine printed is kept."""
-        prepared = self.prepared(cell)
+    def _begin(self, experiment: str, cell: Cell, index: int, block: str | None, stack: ExitStack) -> RoundRun:
+        """Open the log of a round; one that cannot be started has its outcome already."""
+        prepared, place = self.prepared(cell), self.matrix.cells.index(cell)
         assert self._environment is not None
-        place = self.matrix.cells.index(cell)
-        now = Round(
-            str(uuid.uuid4()), experiment, cell, index, self._order - 1, place, prepared.seconds, type(self.launcher)
-        )
+        order, launcher = self._arrangement.place(cell, index), type(self.launcher)
+        now = Round(str(uuid.uuid4()), experiment, cell, index, order, place, block, prepared.seconds, launcher)
         log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
-        with log:
-            log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
-            watch = CpuWatch()
-            listener = Listener(log, self.progress)
-            with DeviceMonitor(cell.device if self.launcher.is_here else ELSEWHERE) as monitor:
-                outcome, wall_s = self._execute(log, listener, cell, prepared)
-            end: dict[str, JsonValue] = {"status": outcome.status, "reason": outcome.reason, "wall_s": wall_s}
-            end |= {"peak_rss_bytes": peak_of(cell, outcome, listener), **monitor.figures()}
-            if self.launcher.is_here:
-                end["other_cpus"] = watch.other_cpus()
-            if listener.sessions:
-                end["sessions"] = [session.model_dump(mode="json") for session in listener.sessions]
-            if listener.device_peak_bytes is not None:  # the engine's own count leaves other processes out
-                end["peak_device_bytes"] = listener.device_peak_bytes
-            try:
-                log.add("end", end)
-            except LineError as error:
-                status = "failed" if outcome.status == "ok" else outcome.status
-                outcome = Outcome(status, f"figures of the round: {error}")
-                log.add("end", {"status": outcome.status, "reason": outcome.reason})
-            log.close()
-        self._index.add(log.path)
-        if outcome.status == "interrupted":
-            raise KeyboardInterrupt
-        return outcome, beside(log.path, ".engine.txt")
-
-    def _execute(self, log: RoundLog, listener: Listener, cell: Cell, prepared: _Prepared) -> tuple[Outcome, float]:
-        start = time.monotonic()
+        stack.enter_context(log)
+        log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
+        begun = RoundRun(now, self.matrix.labels[cell.id], log, self.progress)
         if prepared.reason is not None:
-            return Outcome("failed", prepared.reason), time.monotonic() - start
-        shortage = self._shortage(cell, prepared)
-        if shortage is not None:
-            return Outcome("skipped", shortage), time.monotonic() - start
-        job = self._job(cell, "measure", prepared.model)
-        engine_text = beside(log.path, ".engine.txt")
-        try:
-            outcome = self.run_job(job, listener.take, engine_text)
-        except KeyboardInterrupt:
-            outcome = Outcome("interrupted", "interrupted by the user")
-        wall_s = time.monotonic() - start
-        if outcome.status == "ok" and log.content.samples != len(job.prompts):
-            outcome = Outcome("failed", f"{log.content.samples} samples came of the {len(job.prompts)} asked for")
-        try:
-            self._score(log, listener)
-        except KeyboardInterrupt:
-            outcome = Outcome("interrupted", "interrupted by the user while answers were scored")
-        except DecodebenchError as error:
-            if outcome.status == "ok":
-                outcome = Outcome("failed", f"answers were not scored: {error}")
-        return outcome, wall_s
+            begun.outcome = Outcome("failed", prepared.reason)
+        elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
+            begun.outcome = Outcome("skipped", shortage)
+        else:
+            begun.job = self.measure_job(cell)
+            self._serve(begun)
+        return begun
 
-    def _score(self, log: RoundLog, listener: Listener) -> None:
-        """Score the answers; this waits for the worker's end, so that nothing runs beside the measurement."""
-        for number, line in enumerate(self.prompts.scores(listener.answers), start=1):
-            log.add("score", line)
-            self.progress.scored(number, len(listener.answers))
-        for line in self.prompts.choice_scores(listener.likelihoods):
-            log.add("score", line)
+    def _serve(self, one: RoundRun) -> None:
+        """Have the server run that answers a round, where it has one that outlives rounds."""
+        key = one.now.cell.server_key
+        if key is None:
+            self._servers.close()
+        if key is None or one.job is None or self.plan.restart_server or not self.launcher.is_here:
+            return
+        try:
+            one.job = one.job.model_copy(update={"server": self._servers.server_for(key, one.job)})
+        except BackendError as error:
+            one.outcome = Outcome("failed", f"the server did not start: {error}")
 
-    def _shortage(self, cell: Cell, prepared: _Prepared) -> str | None:
-        """Say what is too scarce for the round; None where memory and disk suffice."""
-        assert prepared.model is not None
-        weights = prepared.model.weight_bytes or model_bytes(cell.model)
-        needed = int(weights * defaults.MEMORY_HEADROOM)
-        memory = psutil.virtual_memory().available
-        limit = self.plan.memory_limit_bytes
-        is_here = self.launcher.is_here and cell.backend.residence != "remote"
-        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
-            what = "is allowed" if limit is not None and limit < memory else "is free"
-            have = min(memory, limit or memory) / _BYTES_PER_MIB
-            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = cell.workload
-        log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
-        free = shutil.disk_usage(self.output).free
-        if log_bytes > free:
-            return (
-                f"too little disk in {self.output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
-                f"{free / _BYTES_PER_MIB:.1f} MiB free"
-            )
-        return None
+    def _measure(self, rounds: Sequence[RoundRun], seed: str) -> None:
+        """Run the workers of some rounds, in turn where they are several."""
+        if len(rounds) > 1:
+            measure_block(rounds, self.plan.timeout_s, seed, self._ends_at)
+        for one in rounds if len(rounds) == 1 else ():
+            assert one.job is not None
+            one.begins(self.plan.timeout_s)
+            start = time.monotonic()
+            one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
+            one.wall_s = time.monotonic() - start
+
+    def set_up(self) -> None:
+        """Prepare every cell before anything is measured."""
+        with self.progress:
+            self.progress.say(f"setting up {len(self.matrix.cells)} cells: models are converted and compiled once")
+            for cell in self.matrix.cells:
+                self.prepared(cell)
+
+    def prepared(self, cell: Cell) -> PreparedCell:
+        """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
+        return self._preparation.of(cell)
 
     def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
         """Run a job in a worker of its own, see ``Launcher.run``."""
-        return self.launcher.run(launch_of(job, self.plan.timeout_s, engine_text), on_line)
+        timeout_s = self.plan.timeout_s
+        if self._ends_at is not None:
+            timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
+        return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
 
-    def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        return Job(
-            action=action,
-            **job_fields(cell, self.registry),
-            model=ModelJob.of(cell.model) if prepared is None else None,
-            prepared=None if prepared is None else PreparedJob.of(prepared),
-            cache_root=self.cache.root,
-            memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            default_threads=self._threads,
-            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            workload=cell.workload,
-            seed=self.plan.seed,
-        )
+    def measure_job(self, cell: Cell) -> MeasureJob:
+        """Return the job of a round of a cell whose model is prepared."""
+        limit = self.plan.memory_limit_bytes
+        return MeasureJob(**self.loaded_fields(cell), prompts=self.prompts.jobs_of(cell), memory_limit_bytes=limit)
 
-    def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
-        """Return the job that scores the last id of each continuation with the cell's backend."""
-        prepared = self.prepared(cell)
-        return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+    def loaded_fields(self, cell: Cell) -> dict[str, Any]:
+        """Return the fields of a job that has the cell's model loaded; the model must have been prepared."""
+        model = self.prepared(cell).model
+        assert model is not None
+        about = {"prepared": PreparedJob.of(model), "workload": cell.workload, "seed": self.plan.seed}
+        return {**self._job_fields(cell), **about}
 
-
-def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:
-    """Word each failed round in one line."""
-    return [f"{label}, round {index + 1}: {status}: {reason}" for label, index, status, reason in failed]
+    def _job_fields(self, cell: Cell) -> dict[str, Any]:
+        where = {"cache_root": self.cache.root, "default_threads": self._threads}
+        return {**job_fields(cell, self.registry), **where}

@@ -11,12 +11,13 @@ from ..contract.backend import Backend
 from ..contract.generation import Generated, Request
 from ..contract.model import ModelFacts
 from ..errors import ModelError, PluginError
+from ..isolation.processes.messages import Text
 from ..records.engine_counters import EngineCounters
 from ..records.schema import Sampling
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_choices, encode_pair
-from .job import ContinuationJob, Job, PromptJob
+from .job import ContinuationJob, LoadedJob, PromptJob
 from .timed_loop import Batch, measure, measure_with_stop
 from .wire import Wire
 
@@ -53,7 +54,7 @@ class Session:
         started_ns: when the process started, on the clock of the timed loop.
     """
 
-    job: Job
+    job: LoadedJob
     wire: Wire
     backend: Backend
     facts: ModelFacts
@@ -135,7 +136,7 @@ class Session:
     def request(self, prompt: Prompt, index: int) -> Request:
         """Return the request that a sample of the job makes."""
         made = self.sampled(prompt.ids, self.limit(prompt), self.workload.sampling(self.job.seed), index)
-        return replace(made, ignore_eos=self.workload.ignore_eos)
+        return replace(made, ignore_eos=self.workload.ignore_eos, depth=prompt.job.depth)
 
     def sampled(self, ids: Sequence[int], max_new_tokens: int, sampling: Sampling, index: int) -> Request:
         """Return a request with a seed of its own, by its index in the round."""
@@ -165,4 +166,4 @@ class Session:
     def send_classic_log(self, batch: Sequence[Generated]) -> None:
         """Send what the engine's own tools would have logged of a batch."""
         if batch and (text := self.backend.classic_log(batch)):
-            self.wire.send("text", {"text": text})
+            self.wire.send(Text.model_construct(text=text))

@@ -25,11 +25,13 @@ class Batch:
         rows: by position in the batch.
         start_ns: the clock at the start.
         wall_ns: start until the last step of any row.
+        depth_ns: how long the context took that was there before the start; None where there was none.
     """
 
     rows: list[Row]
     start_ns: int
     wall_ns: int
+    depth_ns: int | None = None
 
 
 @contextmanager
@@ -69,10 +71,24 @@ def measure(
         start = clock()
         for step in backend.generate(requests):
             append((clock(), step))
+    begun = _behind_depth(backend, requests, stamped)
     rows = [Row() for _ in requests]
     for now, step in stamped:
-        _row_of(backend, rows, step).steps.append((now - start, step))
-    return _finished(backend, requests, rows, start, codec)
+        _row_of(backend, rows, step).steps.append((now - (begun or start), step))
+    batch = _finished(backend, requests, rows, begun or start, codec)
+    batch.depth_ns = None if begun is None else begun - start
+    return batch
+
+
+def _behind_depth(backend: Backend, requests: Sequence[Request], stamped: list[tuple[int, Step]]) -> int | None:
+    """Take off the step with which a context was there, where one was asked for, and return its time."""
+    depth = max((request.depth for request in requests), default=0)
+    marks = [number for number, (_, step) in enumerate(stamped) if step.is_depth]
+    if marks != ([0] if depth else []):
+        raise broken(
+            backend, f"asked for a depth of {depth}, it marked {len(marks)} steps as such, not the first alone"
+        )
+    return stamped.pop(0)[0] if depth else None
 
 
 def measure_with_stop(

@@ -45,7 +45,7 @@ def _decode_sums() -> str:
 
 FACTS_SQL = f"""
 WITH stamped AS (
-    SELECT t.*, t."index" > 0 AS is_decode, s.is_warmup,
+    SELECT t.*, t."index" > 0 AS is_decode,
            t."index" > 0 AND coalesce(t.drafted, t.accepted) IS NOT NULL
                AND NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_cycle
     FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
@@ -84,13 +84,14 @@ WITH stamped AS (
     FROM samples
 ), sent AS (
     SELECT run_id, batch, count(*) AS batch_requests FROM samples GROUP BY run_id, batch
-), facts AS (
+), facts AS MATERIALIZED (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
+        s.prompt_tokens - coalesce(s.depth_tokens, 0) AS timed_prompt_tokens,
         s.scored_tokens,
         coalesce(CASE WHEN r.first_step_is_prefill THEN a.t_step_0_s END, s.prefill_s) AS prefill_s,
         greatest(0, coalesce(s.start_s - s.due_s, 0)) AS waited_s,
         s.due_s IS NOT NULL OR (r.source_format <> 'decodebench' AND s.batch IS NOT NULL) AS is_request,
-        greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) AS queue_s,
+        CASE WHEN s.due_s IS NOT NULL THEN greatest(0, coalesce(s.admitted_s, s.start_s) - s.due_s) END AS queue_s,
         sent.batch_requests,
         r.workload->'slo' AS slo,
         coalesce(CASE WHEN r.first_step_is_prefill IS NOT NULL THEN a.t_first_s END, s.first_token_s) AS t_first_s,
@@ -126,14 +127,14 @@ WITH stamped AS (
         ) END AS computed_bytes
     FROM samples s JOIN runs r ON r.run_id = s.run_id
     LEFT JOIN summed a ON a.run_id = s.run_id AND a.sample = s."index"
-    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.run_id IS NULL
+    LEFT JOIN told ON told.run_id = s.run_id AND told.sample = s."index" AND a.all_drafted IS NULL
     LEFT JOIN sent ON sent.run_id = s.run_id AND sent.batch = s.batch
     WHERE s.status = 'ok'
     WINDOW batch AS (PARTITION BY s.run_id, s.batch)
 ), gaps AS (
-    SELECT run_id, quantile_cont(step_s, [0.5, 0.99]) AS itl_tail
-    FROM stamped WHERE is_decode AND NOT is_warmup AND run_id IN (SELECT run_id FROM facts WHERE is_request)
-    GROUP BY run_id
+    SELECT t.run_id, quantile_cont(t.step_s, [0.5, 0.99]) AS itl_tail
+    FROM facts f JOIN steps t ON t.run_id = f.run_id AND t.sample = f.sample
+    WHERE f.is_request AND NOT f.is_warmup AND t."index" > 0 GROUP BY t.run_id
 ), tails AS (
     SELECT run_id,
         quantile_cont(t_first_s + waited_s, [0.5, 0.99]) AS ttft_tail,
@@ -169,7 +170,7 @@ FROM moved m ASOF LEFT JOIN spans p ON p.run_id = m.run_id AND m.working_set_byt
 """
 """One row per sample that did not fail: everything that a formula may use.
 
-The cycles and drafts of a sample without steps are what its log tells as sums, in its ``EngineCounters``; its
+The cycles and drafts of a sample whose steps have none are what its log tells as sums, in its ``EngineCounters``; its
 times are the sample's own ``first_token_s``, ``prefill_s`` and ``decode_s``.
 
 ``t_first_s`` is the time of the first step that committed a token, and only where the steps are known to begin with the

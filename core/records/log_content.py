@@ -66,12 +66,19 @@ class LogContent:
         self._run: dict[str, Any] = {}
         self._parts: set[str] = set()  # of the run
         self._steps: dict[int, int] = {}  # how many, by sample
+        self._missing_tokens: dict[int, int] = {}  # that no step has brought yet, by sample with steps
+        self._measured = 0
         self._scored: set[int] = set()
 
     @property
     def samples(self) -> int:
         """How many samples there are."""
         return len(self._steps)
+
+    @property
+    def measured(self) -> int:
+        """How many measured samples there are that did not fail; 0 where the last one is not there as a whole."""
+        return 0 if any(missing > 0 for missing in self._missing_tokens.values()) else self._measured
 
     def accept(self, kind: str, content: Mapping[str, Any]) -> Record:
         """Return the record that a line makes, after every check; ``run``, ``load`` and ``end`` make one together.
@@ -98,12 +105,14 @@ class LogContent:
                     if sample.index in self._steps:
                         raise LineError("it came twice")
                     self._steps[sample.index] = 0
+                    self._count(sample)
                     return sample
                 case "step":
                     step = self._checked(StepLine, content)
                     if step.index != self._steps.get(step.sample):
                         raise LineError("it is not the next step of a sample in the log")
                     self._steps[step.sample] += 1
+                    self._missing_tokens[step.sample] -= step.tokens
                     return step
                 case "score":
                     scored = self._checked(SampleLine, {"output_tokens": None, **content})
@@ -114,6 +123,11 @@ class LogContent:
         except LineError as error:
             raise LineError(f"{_described(kind, content)} that cannot be recorded: {error}") from error
         raise LineError(f"a line of unknown type {kind!r}")
+
+    def _count(self, sample: Sample) -> None:
+        is_ok = sample.status == "ok"
+        self._measured += is_ok and not sample.is_warmup
+        self._missing_tokens[sample.index] = 0 if sample.choices or not is_ok else sample.output_tokens or 0
 
     def _checked(self, model: type[R], content: Mapping[str, Any]) -> R:
         try:

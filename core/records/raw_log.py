@@ -8,7 +8,7 @@ Lines in order, told apart by ``type``:
 ``step``    the fields of ``schema.RecordedStep``, one line a step of that sample
 ``score``   ``index``, ``score``, ``extracted`` of one sample; written after the last sample, so that scoring never
             runs beside a measurement
-``end``     last; ``status``, ``reason`` and the peaks. A file without it is incomplete.
+``end``     last; ``status``, ``reason``, ``cut`` and the peaks. A file without it is incomplete.
 
 ``run_id`` stands in the first line only; ``source_line`` of each record and ``conditions_hash`` of the run are filled
 in as they are read. Logs of version 1 are read by way of ``migration``. While a round runs
@@ -75,6 +75,11 @@ class RawLogWriter:
     def abandon(self) -> None:
         """Leave the ``.part`` as it is; it is read up to its last whole line."""
         self._file.close()
+
+    def discard(self) -> None:
+        """Remove the file: what it was to hold did not come about."""
+        self._file.close()
+        self.part.unlink()
 
     def __enter__(self) -> RawLogWriter:
         return self

@@ -116,6 +116,12 @@ class Run(Record):
     cell_id: str = Field(description="hash of what was compared and how; equal for all rounds of a cell")
     round: int = Field(ge=0, description="index of the round within its cell, from 0")
     order: int | None = Field(None, ge=0, description="position of the round in the interleaved schedule")
+    max_rounds: int | None = Field(
+        None, ge=3, description="rounds at most, where a look after each decided on the next; None: fixed"
+    )
+    block: str | None = Field(
+        None, description="id of the rounds that were measured in turn, a batch each; None: alone"
+    )
     cell_index: int | None = Field(
         None, ge=0, description="position of the cell in the plan; the first is the baseline"
     )
@@ -188,6 +194,7 @@ class Run(Record):
     environment: Environment | None = Field(None, description="machine and software")
     # outcome
     status: Status = Field("ok", description="how the round ended")
+    cut: str | None = Field(None, description="why it ended before all its samples; those that it has count")
     reason: str | None = Field(None, description="why, when it is not ok")
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
@@ -195,7 +202,12 @@ class Run(Record):
     warmup_s: float | None = Field(
         None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
     )
-    wall_s: float | None = Field(None, ge=0, description="whole round, process start to end")
+    wall_s: float | None = Field(
+        None, ge=0, description="whole round, process start to end; in a block without what it waited for others"
+    )
+    idle_cpus: float | None = Field(
+        None, ge=0, description="CPUs that it used on average while others of its block measured, where readable"
+    )
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
     read_weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights that one decode step reads")
@@ -247,6 +259,8 @@ class Sample(Record):
     sample_id: str | None = Field(None, description="the task's identity of the problem; pairs samples across runs")
     prompt: str | None = Field(None, description="prompt text, special tokens included")
     prompt_tokens: int | None = Field(None, ge=0, description="ids that went into the engine")
+    depth_tokens: int | None = Field(None, ge=0, description="of them, context there before the clock started")
+    depth_s: float | None = Field(None, ge=0, description="how long that context took")
     prompt_hash: str | None = Field(None, description="SHA-256 over the prompt ids, 16 hex digits")
     output_tokens: int | None = Field(
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"

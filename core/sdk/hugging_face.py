@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contract.model import ResolvedModel
 from ..errors import ModelError
 from .torch_device import plan_no_attention
 
@@ -14,6 +17,18 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
+
+
+def refuse_unknown(model: ResolvedModel) -> None:
+    """Raise ``ModelError`` where transformers has no class for a model; read from its own table, unimported."""
+    spec = find_spec("transformers")
+    if spec is None or spec.origin is None or model.architecture is None:
+        return
+    table = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
+    if table.is_file() and f'"{model.architecture}"' not in table.read_text(encoding="utf-8"):
+        raise ModelError(
+            f"{model.path}: transformers {version('transformers')} has no model class {model.architecture!r}"
+        )
 
 
 def count_weights(folder: Path) -> int:

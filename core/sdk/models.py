@@ -17,7 +17,7 @@ from ..files import write_whole
 from .gguf.facts import inspect_gguf
 from .gguf.parts import find_gguf, parts_of
 from .sources.hub import DESCRIPTIONS, fetch
-from .sources.pickled_weights import PICKLES, unpickled
+from .sources.pickled_weights import PICKLES, is_pickled
 
 MLC_CONFIG = "mlc-chat-config.json"
 _MODEL_FILES = (*DESCRIPTIONS, "*.safetensors", "*.gguf", *PICKLES)
@@ -67,11 +67,12 @@ def _materialise(source: ModelSource, cache: ModelCache) -> Path:
 def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     files = _files_of(name, path)
     digest = content_hash(files, cache)
-    path = unpickled(name, path, digest, cache)
     config = path / "config.json"
     architecture = _architecture(config) if config.is_file() else None
     if (path / MLC_CONFIG).is_file():
         return ResolvedModel(name, path, digest, architecture, container="mlc")
+    if is_pickled(name, path):
+        return ResolvedModel(name, path, digest, architecture, container="pickle")
     file = find_gguf(path)
     if file is not None:
         stored = inspect_gguf(file).quantisation

@@ -14,9 +14,8 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import check_prompts
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
-from ...core.sdk.torch_scoring import score_tensor
 from .candidates import clamped_options
 from .check import preflight
 from .options import DFlashOptions

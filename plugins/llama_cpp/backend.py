@@ -17,7 +17,9 @@ from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.gguf.formats import QUANTISATIONS
+from ...core.sdk.gguf.preparation import check_gguf
 from ...core.sdk.scoring import SCORED_AT_ONCE, score_behind, score_whole
+from .counters import count
 from .options import LlamaCppOptions
 from .sampling import new_chain
 
@@ -31,6 +33,9 @@ _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C+
 _FIRST_N_CTX = 2048
 
 
+_ROUNDED = ("gemma3", "gemma2", "gemma")
+
+
 class LlamaCppBackend(Backend[LlamaCppOptions]):
     """llama.cpp: prefill in batches, then one token per forward pass."""
 
@@ -38,7 +43,7 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     summary: ClassVar[str] = "llama.cpp on CPU and GPU; quantises Hugging Face checkpoints to GGUF itself"
     kind: ClassVar[Kind] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset(
-        {"score", "score-top-k", "sampling", "tokenizer", "continuous"}
+        {"score", "score-top-k", "sampling", "tokenizer", "continuous", "depth"}
     )
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
@@ -65,8 +70,12 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[LlamaCppOptions]) -> Preflight:
-        """Claim exactness where neither weights nor keys and values nor attention are rounded."""
-        return Preflight(inexact=_why_inexact(cell.quantisation, cell.options))
+        """Refuse what cannot be converted; claim exactness where neither weights nor what is computed are rounded."""
+        arch = check_gguf(cell.model, cell.quantisation)
+        inexact = _why_inexact(cell.quantisation, cell.options)
+        if inexact is None and arch in _ROUNDED:
+            inexact = "llama.cpp takes GELU from a table of 16-bit floats"
+        return Preflight(inexact=inexact)
 
     @classmethod
     def prepare(
@@ -179,15 +188,14 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
             self._parallel = ParallelSequences(make, self._n_vocab, self._options.n_batch, most)
         return self._parallel.answer(source, max_in_flight)
 
-    def _evaluate(self, prompt: Sequence[int], positions: int) -> int:
-        """Evaluate a prompt, with room for ``positions``; only the last one's logits are computed.
+    def _evaluate(self, prompt: Sequence[int]) -> int:
+        """Evaluate tokens behind those that are there; only the last one's logits are computed.
 
         Returns:
             The number of calls.
         """
         import llama_cpp
 
-        self._start(positions)
         ids = (llama_cpp.llama_token * len(prompt))(*prompt)
         step = self._options.n_batch
         starts = range(0, len(prompt), step)
@@ -200,8 +208,13 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     def _continue(self, request: Request) -> Iterator[Step]:
         import llama_cpp
 
-        # the last token is never evaluated
-        forwards = self._evaluate(request.prompt_ids, len(request.prompt_ids) + request.max_new_tokens - 1)
+        self._start(len(request.prompt_ids) + request.max_new_tokens - 1)  # the last token is never evaluated
+        if request.depth:
+            self._evaluate(request.prompt_ids[: request.depth])
+            llama_cpp.llama_synchronize(self._context)
+            llama_cpp.llama_perf_context_reset(self._context)  # the engine's figures are those of the rest
+            yield Step((), is_depth=True)
+        forwards = self._evaluate(request.prompt_ids[request.depth :])
         chain = new_chain(request) if request.temperature else None
         pick = self._greedy_picker() if chain is None else partial(self._sample, chain, self._context, -1)
         decode, context = self._decode, self._context
@@ -263,7 +276,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
     def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
         """Evaluate a prompt whose continuations are to be scored; return the logits behind its last id, [1, V]."""
         self._prompt = prompt_ids
-        self._evaluate(prompt_ids, positions)
+        self._start(positions)
+        self._evaluate(prompt_ids)
         return self._rows(self._logits(self._context, -1), 1).copy()
 
     def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
@@ -272,7 +286,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
         at = len(self._prompt)
         if not llama_cpp.llama_memory_seq_rm(self._memory, 0, at, -1):  # a recurrent state has no earlier end
-            self._evaluate(self._prompt, at + len(ids))
+            self._start(at + len(ids))
+            self._evaluate(self._prompt)
         size = min(SCORED_AT_ONCE, self._options.n_batch)
         batch = llama_cpp.llama_batch_init(size, 0, 1)
         try:
@@ -303,13 +318,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
 
     def counters(self) -> EngineCounters:
         """Return the engine's own times and token counts since the last call."""
-        import llama_cpp
-
-        from .counters import taken
-
         parallel = None if self._parallel is None else self._parallel.context
-        held = llama_cpp.llama_n_ctx(self._context if parallel is None else parallel)
-        return EngineCounters(own={**taken(self._context, parallel), "engine_n_ctx": float(held)})
+        return count([context for context in (self._context, parallel) if context is not None])
 
     def close(self) -> None:
         """Free context and model."""

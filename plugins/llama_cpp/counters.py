@@ -1,22 +1,29 @@
-"""What llama.cpp counts of its contexts; it takes an evaluation of several sequences for one of a prompt."""
+"""What the engine counts by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import llama_cpp
+from ...core.records.engine_counters import EngineCounters
 
-_NAMES = (
+_COUNTERS = (
     "engine_prompt_eval_s", "engine_prompt_eval_tokens", "engine_eval_s", "engine_eval_tokens", "engine_graphs_reused",
 )  # fmt: skip
 
 
-def taken(*contexts: Any) -> dict[str, float]:  # noqa: ANN401 - C pointers
-    """Return the sums of the contexts' times and counts, and start them again; None is no context."""
-    totals = dict.fromkeys(_NAMES, 0.0)
+def count(contexts: Sequence[Any]) -> EngineCounters:
+    """Return times and token counts of contexts since the last call, added up.
+
+    The engine takes an evaluation of several sequences for one of a prompt.
+
+    Args:
+        contexts: the engine's handles; the last one's size is recorded.
+    """
+    import llama_cpp
+
+    totals = dict.fromkeys(_COUNTERS, 0.0)
     for context in contexts:
-        if context is None:
-            continue
         data = llama_cpp.llama_perf_context(context)
         llama_cpp.llama_perf_context_reset(context)
         # the engine reports a count of at least 1, to divide by
@@ -27,5 +34,5 @@ def taken(*contexts: Any) -> dict[str, float]:  # noqa: ANN401 - C pointers
             data.n_eval if data.t_eval_ms else 0,
             data.n_reused,
         )
-        totals = {name: totals[name] + value for name, value in zip(_NAMES, now, strict=True)}
-    return totals
+        totals = {name: totals[name] + value for name, value in zip(_COUNTERS, now, strict=True)}
+    return EngineCounters(own={**totals, "engine_n_ctx": float(llama_cpp.llama_n_ctx(contexts[-1]))})

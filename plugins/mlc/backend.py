@@ -34,7 +34,7 @@ class MlcBackend(Backend[MlcOptions]):
     name: ClassVar[str] = "mlc"
     summary: ClassVar[str] = "MLC: models compiled by Apache TVM, with MLC's weight formats and our own CPU schedule"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "depth"})
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(
@@ -60,9 +60,13 @@ class MlcBackend(Backend[MlcOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[MlcOptions]) -> Preflight:
-        """Claim exactness for float32 weights under our own schedule."""
+        """Refuse what is not mapped; claim exactness for float32 weights under our own schedule."""
         if _engine_of(cell.options) == "mlc_llm":
-            return Preflight(inexact="MLC-LLM's own engine has not been held against the reference")
+            return Preflight(
+                inexact="MLC-LLM's own engine has not been compared with the reference",
+                lacks=("score", "score-top-k", "depth"),
+            )
+        _describe(cell.model, cell.quantisation)
         exact = cell.quantisation == "q0f32"
         return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
@@ -76,7 +80,7 @@ class MlcBackend(Backend[MlcOptions]):
             ModelError: an architecture that is not mapped, or damaged weights; names field or file.
             BackendError: TVM cannot compile for this device.
         """
-        from .config import check_stored, from_mlc, is_mlc_folder
+        from .config import is_mlc_folder
         from .relax.compiler import library
 
         _use_threads(options)
@@ -84,11 +88,9 @@ class MlcBackend(Backend[MlcOptions]):
             stock.require()
             return _prepared(stock.folder(model, quantisation, device, cache), model, quantisation)
         _check_device(device)
-        if is_mlc_folder(model.path):
-            check_stored(model.path, quantisation)
-            folder, (described, _) = model.path, from_mlc(model.path)
-        else:
-            folder, described = _converted(model, quantisation, cache)
+        described = _describe(model, quantisation)
+        is_ready = is_mlc_folder(model.path)
+        folder = model.path if is_ready else _converted(model, described, quantisation, cache)
         library(described.decoder, cache)
         return _prepared(folder, model, quantisation)
 
@@ -171,21 +173,30 @@ class MlcBackend(Backend[MlcOptions]):
         gc.collect()
 
 
-def _converted(model: ResolvedModel, quantisation: str, cache: ModelCache) -> tuple[Path, Model]:
+def _describe(model: ResolvedModel, quantisation: str) -> Model:
+    """Read what a model consists of; raises ``ModelError`` where that is not mapped."""
     from ...core.sdk.checkpoint import Checkpoint
-    from .config import from_checkpoint
-    from .convert import CONVERTER_VERSION, write_folder
+    from .config import check_stored, from_checkpoint, from_mlc, is_mlc_folder
 
+    if is_mlc_folder(model.path):
+        check_stored(model.path, quantisation)
+        return from_mlc(model.path)[0]
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(f"{model.path} is neither a Hugging Face folder nor one in MLC's format")
+    return from_checkpoint(Checkpoint(model.path), quantisation)
+
+
+def _converted(model: ResolvedModel, described: Model, quantisation: str, cache: ModelCache) -> Path:
+    from ...core.sdk.checkpoint import Checkpoint
+    from .convert import CONVERTER_VERSION, write_folder
+
     checkpoint = Checkpoint(model.path)
-    described = from_checkpoint(checkpoint, quantisation)
-    folder = cache.entry(
+    return cache.entry(
         f"mlc-{model.path.name}-{quantisation}",
         *("mlc", quantisation, model.content_hash, CONVERTER_VERSION),
         build=lambda folder: write_folder(checkpoint, described, quantisation, folder),
+        peak_bytes=checkpoint.elements * described.decoder.form.bits // 8,
     )
-    return folder, described
 
 
 def _prepared(folder: Path, model: ResolvedModel, quantisation: str) -> PreparedModel:

@@ -19,11 +19,20 @@ from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.hugging_face import count_weights
 from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
-from .quantise import CONVERTER_VERSION, QUANTISATIONS, left_as_they_are, open_weights, weight_bytes, write_quantised
-from .scoring import Scoring, rows_of
+from .quantise import (
+    CONVERTER_VERSION,
+    QUANTISATIONS,
+    left_as_they_are,
+    open_weights,
+    refuse_unknown,
+    weight_bytes,
+    write_quantised,
+)
+from .scoring import Scoring, fill, rows_of
 
 _RUNTIME = ("mlx-metal",) if sys.platform == "darwin" else ("mlx-cuda-13", "mlx-cuda-12", "mlx-cpu")
 """The library of this platform, which plain ``mlx`` does not bring on Linux."""
+_ROUNDED = ("Gemma2ForCausalLM", "Gemma3ForCausalLM")
 
 
 class MlxBackend(Backend[MlxOptions]):
@@ -32,7 +41,7 @@ class MlxBackend(Backend[MlxOptions]):
     name: ClassVar[str] = "mlx"
     summary: ClassVar[str] = "Apple's MLX: mlx-lm's models and its own generation loop"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous", "depth"})
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "prefill_chunk"})
@@ -55,9 +64,12 @@ class MlxBackend(Backend[MlxOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[MlxOptions]) -> Preflight:
-        """Claim exactness for unquantised weights in float32."""
+        """Refuse what mlx-lm has no model for; claim exactness for unquantised weights in float32."""
+        refuse_unknown(cell.model)
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
+        if cell.model.architecture in _ROUNDED:
+            return Preflight(inexact="mlx-lm rounds the scale of its embeddings to bfloat16")
         dtype = cell.options.dtype
         return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
@@ -163,12 +175,18 @@ class MlxBackend(Backend[MlxOptions]):
     def _steps(self, request: Request) -> Iterator[Step]:
         import mlx.core as mx
         from mlx_lm.generate import generate_step, generation_stream
+        from mlx_lm.models.cache import make_prompt_cache
 
+        cache = make_prompt_cache(self._model)
+        if request.depth:
+            fill(self._model, request.prompt_ids[: request.depth], cache, self._chunk)
+            yield Step((), is_depth=True)
         tokens = generate_step(
-            mx.array(request.prompt_ids),
+            mx.array(request.prompt_ids[request.depth :]),
             self._model,
             max_tokens=request.max_new_tokens,
             sampler=_sampler(request),
+            prompt_cache=cache,
             prefill_step_size=self._chunk,
         )
         try:

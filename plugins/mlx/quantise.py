@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import ModelError
-from ...core.contract.model import FLOAT_FORMATS, Quantisation
+from ...core.contract.model import FLOAT_FORMATS, Quantisation, ResolvedModel
 from ...core.sdk.checkpoint import read_json
 
 if TYPE_CHECKING:
@@ -32,6 +35,18 @@ QUANTISATIONS = (
         for name, (bits, group, words) in _FLOAT.items()
     ),
 )
+
+
+def refuse_unknown(model: ResolvedModel) -> None:
+    """Raise ``ModelError`` where mlx-lm has no module for a model's type; read from its files, unimported."""
+    spec = find_spec("mlx_lm")
+    if spec is None or spec.origin is None or not (model.path / "config.json").is_file():
+        return
+    package, kind = Path(spec.origin).parent, str(read_json(model.path / "config.json").get("model_type"))
+    other = re.search(rf'^    "{re.escape(kind)}": "(\w+)",', (package / "utils.py").read_text(), re.MULTILINE)
+    module = other[1] if other else kind
+    if not module.isidentifier() or not (package / "models" / f"{module}.py").is_file():
+        raise ModelError(f"{model.path}: mlx-lm {version('mlx-lm')} has no model of type {kind!r}")
 
 
 def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -26,14 +26,11 @@ class Scoring:
 
     def prefill(self, prompt_ids: Sequence[int], positions: int) -> np.ndarray:
         """Evaluate a prompt; return the logits behind its last id, [1, V]. MLX computes no others: nothing asks."""
-        import mlx.core as mx
         from mlx_lm.models.cache import make_prompt_cache
 
         self._cache = make_prompt_cache(self._model)
         *before, last = prompt_ids
-        for start in range(0, len(before), self._chunk):
-            self._model(_ids(before[start : start + self._chunk]), cache=self._cache)
-            mx.eval([layer.state for layer in self._cache])
+        fill(self._model, before, self._cache, self._chunk)
         return rows_of(self._model(_ids([last]), cache=self._cache))
 
     def behind(self, ids: Sequence[int]) -> Iterator[np.ndarray]:
@@ -41,6 +38,15 @@ class Scoring:
         cache = copy.deepcopy(self._cache)  # not every kind of cache can be cut back
         for start in range(0, len(ids), SCORED_AT_ONCE):
             yield rows_of(self._model(_ids(ids[start : start + SCORED_AT_ONCE]), cache=cache))
+
+
+def fill(model: Any, ids: Sequence[int], cache: list[Any], chunk: int) -> None:  # noqa: ANN401 - as above
+    """Evaluate ids behind what is in a cache, so many at once; of their logits none is computed."""
+    import mlx.core as mx
+
+    for start in range(0, len(ids), chunk):
+        model(_ids(ids[start : start + chunk]), cache=cache)
+        mx.eval([layer.state for layer in cache])
 
 
 def _ids(ids: Sequence[int]) -> mx.array:

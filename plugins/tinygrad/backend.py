@@ -16,6 +16,7 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
+from ...core.sdk.gguf.metadata import read_header
 from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
 from ...core.sdk.scoring import score_behind, score_whole
@@ -39,7 +40,7 @@ class TinygradBackend(Backend[TinygradOptions]):
     name: ClassVar[str] = "tinygrad"
     summary: ClassVar[str] = "tinygrad's language model over captured kernels; Hugging Face folders and GGUF files"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "tokenizer", "depth"})
     first_step_is_prefill: ClassVar[bool] = True
     threads_option: ClassVar[str | None] = "n_threads"
     requires: ClassVar[Requires | None] = Requires(("tinygrad",), fix=_FIX)
@@ -68,7 +69,8 @@ class TinygradBackend(Backend[TinygradOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[TinygradOptions]) -> Preflight:
-        """Claim exactness for weights in single precision, in which it computes."""
+        """Refuse what its model lacks; claim exactness for weights in single precision, in which it computes."""
+        _check_model(cell.model, cell.quantisation)
         exact = cell.quantisation in ("float32", "f32")
         return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
@@ -86,7 +88,7 @@ class TinygradBackend(Backend[TinygradOptions]):
         if quantisation == AS_STORED:
             return _prepared_file(model)
         missing = [package for package in ("llama_cpp", "gguf") if find_spec(package) is None]
-        if missing:
+        if missing and model.stored_format != quantisation:
             raise ModelError(
                 f"quantisation {quantisation!r} is made by llama.cpp, and {missing[0]} is not installed: "
                 'pip install "decodebench[llama-cpp]"'
@@ -243,6 +245,20 @@ class TinygradBackend(Backend[TinygradOptions]):
         del self._decoder
         self._metadata = None
         free_memory(self._device)
+
+
+def _check_model(model: ResolvedModel, quantisation: str) -> None:
+    """Raise ``ModelError`` for a model that tinygrad's network does not compute, before anything is made of it."""
+    from .checkpoint import Plan
+    from .gguf_file import check_architecture
+
+    file = find_gguf(model.path)
+    if file is not None and quantisation not in _OWN_NAMES:
+        check_architecture(file, read_header(file).metadata)
+        if quantisation == AS_STORED:
+            _prepared_file(model)
+    elif file is None and quantisation != AS_STORED:
+        Plan.read(model.path)
 
 
 def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:

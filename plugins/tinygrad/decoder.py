@@ -34,7 +34,7 @@ class Decoder:
     def __init__(self, network: Network, chunk: int) -> None:
         from tinygrad import TinyJit, UOp
 
-        self._chunk = chunk
+        self._chunk, self._capacity = chunk, network.capacity
         self._start = UOp.variable("start_pos", 0, network.capacity - 1)
         self._index = UOp.variable("last", 0, chunk - 1)
         self._chunk_tokens = _Input(chunk)
@@ -61,8 +61,11 @@ class Decoder:
         pick = _picker(request)
         stops = frozenset() if request.ignore_eos else frozenset(request.stop_token_ids)
         position, left = len(request.prompt_ids), request.max_new_tokens
+        if request.depth:
+            self._evaluate_prompt(request.prompt_ids[: request.depth])[0][0].item()  # waits for the device
+            yield Step((), is_depth=True)
         started, moved = clock(), Counters.global_mem
-        output, forwards = self._evaluate_prompt(request.prompt_ids)
+        output, forwards = self._evaluate_prompt(request.prompt_ids[request.depth :], request.depth)
         while True:
             enqueued = clock()
             token = pick(*output)  # waits for the device
@@ -104,13 +107,20 @@ class Decoder:
             rows: Tensor = self._score(self._chunk_tokens.tensor, self._start.bind(begin + start))
             yield rows.numpy()[skipped if start == 0 else 0 : len(part)]
 
-    def _evaluate_prompt(self, prompt: Sequence[int]) -> tuple[tuple[Tensor, Tensor], int]:
-        """Evaluate chunk by chunk; return what follows the last token, and the number of forwards."""
-        starts = range(0, len(prompt), self._chunk)
-        for start in starts:
-            part = prompt[start : start + self._chunk]
-            output = self._evaluate_one(part[0], start) if len(part) == 1 else self._evaluate_chunk(part, start)
-        return output, len(starts)
+    def _evaluate_prompt(self, prompt: Sequence[int], at: int = 0) -> tuple[tuple[Tensor, Tensor], int]:
+        """Evaluate chunk by chunk from position ``at`` on; return what follows the last token, and the forwards.
+
+        A chunk that would not fit into the cache, padded as it is, goes token by token.
+        """
+        forwards = 0
+        for start in range(0, len(prompt), self._chunk):
+            part, place = prompt[start : start + self._chunk], at + start
+            if len(part) > 1 and place + self._chunk <= self._capacity:
+                output, forwards = self._evaluate_chunk(part, place), forwards + 1
+                continue
+            for number, token in enumerate(part):
+                output, forwards = self._evaluate_one(token, place + number), forwards + 1
+        return output, forwards
 
     def _evaluate_chunk(self, part: Sequence[int], start: int) -> tuple[Tensor, Tensor]:
         self._chunk_tokens.write(part)

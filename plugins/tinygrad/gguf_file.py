@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,14 +70,20 @@ def open_gguf(path: Path, n_ctx: int) -> GgufModel:
     return GgufModel(model, metadata, int(parameters), stored.nbytes(), divisors)
 
 
-def _divisors(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> np.ndarray | None:
-    """Check what tinygrad's loader takes for granted, and return the rotary scaling that it leaves out."""
-    import numpy as np
-
+def check_architecture(path: Path, metadata: Mapping[str, Any]) -> str:
+    """Return a file's architecture; raises ``ModelError`` for one that tinygrad's ``Transformer`` lacks."""
     arch = metadata.get("general.architecture")
     if arch not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)
         raise ModelError(f"{path}: general.architecture = {arch!r} is not supported with tinygrad; known: {known}")
+    return str(arch)
+
+
+def _divisors(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> np.ndarray | None:
+    """Check what tinygrad's loader takes for granted, and return the rotary scaling that it leaves out."""
+    import numpy as np
+
+    arch = check_architecture(path, metadata)
     if arch == "llama" and "blk.0.attn_q.bias" in tensors:
         raise ModelError(f"{path}: tensor 'blk.0.attn_q.bias': tinygrad loads no biases of a llama model")
     if _ROPE_FACTORS in tensors:

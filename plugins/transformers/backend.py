@@ -13,10 +13,9 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.hugging_face import context_length, count_weights, open_model
-from ...core.sdk.scoring import score_behind, score_whole
+from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown
+from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
-from ...core.sdk.torch_scoring import score_tensor
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
 from .options import TransformersOptions
@@ -31,7 +30,7 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
     name: ClassVar[str] = "transformers"
     summary: ClassVar[str] = "Hugging Face transformers in PyTorch, own decode loop: the autoregressive baseline"
     kind: ClassVar[Kind] = "autoregressive"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous", "depth"})
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     is_reference: ClassVar[bool] = True
@@ -55,10 +54,14 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[TransformersOptions]) -> Preflight:
-        """Claim exactness for unquantised weights in float32."""
+        """Refuse an unknown architecture, and several rows where the cache holds one; claim exactness in float32."""
+        refuse_unknown(cell.model)
+        workload, cache, dtype = cell.workload, cell.options.cache, cell.options.dtype
+        if cache != "dynamic" and (workload.batch_size > 1 or workload.is_stream):
+            what = "batch_size" if workload.batch_size > 1 else " and ".join(workload.loads()) or "trace"
+            return Preflight(errors=(f"cache = {cache!r} holds one row: {what} needs cache = 'dynamic'",))
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
-        dtype = cell.options.dtype
         return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 
     @classmethod

@@ -45,7 +45,12 @@ class Decoder:
             cache = self._empty_cache(len(request.prompt_ids) + request.max_new_tokens)
             prompt = torch.tensor([request.prompt_ids], device=self._device)  # [1, P]
         forward = self._model.forward
-        tokens = prompt
+        tokens = prompt[:, request.depth :]
+        if request.depth:
+            with torch.inference_mode():
+                forward(input_ids=prompt[:, : request.depth], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            self._synchronise()
+            yield Step((), row=request.row, is_depth=True)
         for index in range(request.max_new_tokens):
             # Entered anew for each step: left open across a yield it would leak into the caller.
             with torch.inference_mode():

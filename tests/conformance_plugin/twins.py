@@ -19,6 +19,7 @@ from decodebench import (
     ModelFacts,
     Preflight,
     Quantisation,
+    RunningServer,
     Step,
     hookimpl,
 )
@@ -417,6 +418,143 @@ class MixesRows(Twin):
         for step in super().generate(batch):
             self.tail = list(step.token_ids) if len(batch) > 1 else []
             yield step
+
+
+class Streaming(Twin):
+    """Takes requests as they come, in rows that join and leave."""
+
+    name = "twin-streaming"
+    supports = frozenset({*Twin.supports, "continuous"})
+
+    def stream(self, source, max_in_flight):
+        rows = {}
+        while rows or not source.ended:
+            if not rows:
+                source.wait()
+            while self.has_room(rows, max_in_flight) and (request := source.poll()) is not None:
+                rows[request.row] = self.row(request.row, self.admitted(request))
+            for row in list(rows):
+                step = next(rows[row], None) if self.is_wanted(source, row) else None
+                if step is None:
+                    del rows[row]
+                else:
+                    self.last = step
+                    yield step
+
+    def has_room(self, rows, max_in_flight):
+        return len(rows) < max_in_flight
+
+    def admitted(self, request):
+        return request
+
+    def is_wanted(self, source, row):
+        return source.wants(row)
+
+
+class MixesStreams(Streaming):
+    """Lets a request begin where another one is."""
+
+    name = "twin-mixes-streams"
+
+    def admitted(self, request):
+        before = getattr(self, "last", None)
+        return request if before is None else replace(request, prompt_ids=(*request.prompt_ids, *before.token_ids))
+
+
+class WaitsForAll(Streaming):
+    """Begins with the next requests only when all before them have ended."""
+
+    name = "twin-waits-for-all"
+
+    def has_room(self, rows, max_in_flight):
+        self.is_filling = not rows or (len(rows) < max_in_flight and getattr(self, "is_filling", False))
+        return self.is_filling
+
+    def is_wanted(self, source, row):
+        self.is_filling = False
+        return super().is_wanted(source, row)
+
+
+class NeverAsks(Streaming):
+    """Goes on with what nobody wants."""
+
+    name = "twin-never-asks"
+
+    def is_wanted(self, source, row):
+        return True
+
+
+class NamesAServer(Twin):
+    """Says that it runs in process, and names a server."""
+
+    name = "twin-names-a-server"
+
+    def load(self, model, device, options):
+        self.server = RunningServer("http://127.0.0.1:9")
+        return super().load(model, device, options)
+
+
+class Served(Streaming):
+    """The engine in a server of its own."""
+
+    name = "twin-served"
+    residence = "owned-server"
+    process = None
+
+    def start_server(self, model, device, options):
+        import twin_server
+
+        if device != "cpu":
+            raise BackendError(f"device {device!r} is not there: this engine knows the CPU alone")
+        try:
+            self.process, port = twin_server.start(model.path, options.weight_of_older)
+        except RuntimeError as error:
+            raise ModelError(f"{model.path}: the server has ended: {error}") from error
+        return RunningServer(f"127.0.0.1:{port}", self.process.pid, ("twin_server.py", str(model.path)), "2.0")
+
+    def load(self, model, device, options):
+        import twin_server
+
+        self.options = options
+        self.engine = twin_server.Connection(int(self.server.url.partition(":")[2]))
+        return ModelFacts(parameters=None, weight_bytes=None, context_length=2048, vocabulary_size=512)
+
+    def close(self):
+        import twin_server
+
+        if hasattr(self, "engine"):
+            self.engine.close()
+        if self.process is not None:
+            twin_server.end(self.process)
+
+
+class LeavesItsServer(Served):
+    name = "twin-leaves-its-server"
+
+    def close(self):
+        self.engine.close()
+
+
+class RemoteOptions(BackendOptions):
+    draft_length: int = Field(3, ge=1, le=8, description="tokens drafted per cycle")
+    seed_offset: int = Field(0, ge=0, description="added to a request's seed")
+    port: int = Field(1, ge=1, description="of the server")
+
+
+class Remote(Served):
+    """The engine in a server that somebody else runs."""
+
+    name = "twin-remote"
+    residence = "remote"
+    Options = RemoteOptions
+
+    @classmethod
+    def quantisations(cls):
+        return [Quantisation("unknown", None, "what the server has")]
+
+    def load(self, model, device, options):
+        self.server = RunningServer(f"127.0.0.1:{options.port}")
+        return super().load(model, device, options)
 
 
 _KEPT = []

@@ -127,8 +127,8 @@ options = { step_s = [0.0, 0.001], fault = "none" }
 def test_a_plan_and_flags_give_the_same_cells(cli, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     flags = ["--samples", 2, "--max-new-tokens", 4, "--set", "step_s=0.0,0.001", "--set", "fault=none"]
-    planned = cli("run", tmp_path / "plan.toml", "--dry-run", "--json").json
-    flagged = cli(*RUN, *flags, "--rounds", 2, "--dry-run", "--json").json
+    planned = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json").json
+    flagged = cli(*RUN, *flags, "--rounds", 2, "--dry-run", "--no-probe", "--json").json
     assert planned == flagged
     assert len(planned["cells"]) == 2
     assert not (tmp_path / "benchmark_output").exists()
@@ -137,8 +137,11 @@ def test_a_plan_and_flags_give_the_same_cells(cli, tmp_path):
 def test_a_flag_beats_the_plan_which_beats_the_environment(cli, tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
     other = {"DECODEBENCH_ROUNDS": "7", "DECODEBENCH_WARMUP": "5"}
-    assert cli("run", tmp_path / "plan.toml", "--dry-run", "--json", env=other).json["rounds"] == 2
-    assert cli("run", tmp_path / "plan.toml", "--rounds", 4, "--dry-run", "--json", env=other).json["rounds"] == 4
+    assert cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json", env=other).json["rounds"] == 2
+    assert (
+        cli("run", tmp_path / "plan.toml", "--rounds", 4, "--dry-run", "--no-probe", "--json", env=other).json["rounds"]
+        == 4
+    )
     (tmp_path / "config.toml").write_text("[run]\nrounds = 6\nwarmup = 3\n")
     settings = {entry["setting"]: entry for entry in cli("run", "--show-settings", "--json", env=other).json}
     assert (settings["rounds"]["value"], settings["rounds"]["from"]) == (7, "environment variable")
@@ -156,7 +159,7 @@ def test_a_bad_config_file_is_refused_with_the_nearest_key(cli, tmp_path):
 
 def test_what_a_backend_does_not_offer_is_left_out_and_said(cli):
     arguments = ["-b", "faulty", "-b", "llama-cpp", "-m", "tiny:draft", "--task", "tiny-gsm", "-q", "f32", "-q", "q8_0"]
-    ended = cli("run", *arguments, "--set", "n_threads=2", "--dry-run", "--json")
+    ended = cli("run", *arguments, "--set", "n_threads=2", "--dry-run", "--no-probe", "--json")
     assert ended.code == 0
     assert "backend 'faulty' has no quantisation 'q8_0': left out" in ended.err
     assert "backend 'faulty' has no option 'n_threads': left out" in ended.err

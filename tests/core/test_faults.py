@@ -64,6 +64,26 @@ def test_a_hang_costs_one_round(cli, tmp_path):
     assert ends(tmp_path / "o") == {"hang": ("timeout", "stopped after the time-out of 4 s"), "none": ("ok", None)}
 
 
+def test_samples_finished_before_a_time_out_count(cli, tmp_path):
+    folder = tmp_path / "o"
+    ended = cli(*BASE, "--warmup", 0, "--rounds", 1, "-o", folder, "--set", "fault=none,hang", "--timeout", 4)
+    assert ended.code == 1
+    lines = {log: [json.loads(line) for line in log.read_text().splitlines()] for log in raw_logs(folder)}
+    cut = {found[0]["options"]["fault"]: found[-1].get("cut") for found in lines.values()}
+    assert cut == {"none": None, "hang": "stopped after the time-out of 4 s with 1 of 2 samples, which count"}
+    rows = cli("compare", folder, "--json").json["rows"]
+    assert [row["rounds"] for row in rows] == [1, 1] and rows[1]["parity"]["compared"] == 1
+    found = {one["check"]: one for one in cli("findings", folder, "--json").json["findings"]}
+    assert "cut-rounds" in found and found["cut-rounds"]["severity"] == "warning"
+
+
+def test_a_device_that_is_not_there_is_refused_once(cli, tmp_path):
+    ended = cli(*BASE, "--rounds", 3, "-d", "cpu", "-d", "cuda:0", "-o", tmp_path / "o")
+    assert ended.code == 1 and ended.err.count("device 'cuda:0' is not there; faulty sees cpu") == 1
+    devices = [json.loads(log.read_text().splitlines()[0])["device"] for log in raw_logs(tmp_path / "o")]
+    assert sorted(devices) == ["cpu", "cpu", "cpu", "cuda:0"]
+
+
 def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=allocate,none", "--memory-limit", "600M")
     assert ended.code == 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from decodebench import ModelCache, ModelError
 from decodebench.core.sdk.models import resolve
+from decodebench.core.sdk.sources.pickled_weights import unpickled
 from decodebench.plugins.reference import WEIGHTS_FOLDER
 
 
@@ -47,13 +46,25 @@ def test_no_backend_opens_them(cli, tmp_path, folder, backend):
     assert "Traceback" not in result.err and not witness.exists()
 
 
-def test_the_command_in_the_message_converts_them(tmp_path, folder):
-    with pytest.raises(ModelError) as refused:
+def test_they_are_rewritten_once_whatever_the_folder_is_called(tmp_path, folder):
+    cache = ModelCache(tmp_path / "cache")
+    model = resolve(str(folder), {}, cache)
+    rewritten = unpickled(model, cache)
+    assert (model.container, rewritten.container, rewritten.content_hash) == (
+        "pickle",
+        "safetensors",
+        model.content_hash,
+    )
+    assert _tensors(rewritten.path) == _tensors(WEIGHTS_FOLDER / "target")
+    assert (rewritten.path / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+    other = shutil.copytree(folder, tmp_path / "another name")
+    assert unpickled(resolve(str(other), {}, cache), cache).path == rewritten.path
+
+
+def test_another_pickle_is_refused_where_it_lies(tmp_path, folder):
+    (folder / "pytorch_model.bin").rename(folder / "weights.pt")
+    with pytest.raises(ModelError, match=r"weights\.pt is pickled, .* only pytorch_model\*\.bin"):
         resolve(str(folder), {}, ModelCache(tmp_path / "cache"))
-    command = str(refused.value).splitlines()[1].replace("python -c", f"{sys.executable} -c")
-    subprocess.run(command, shell=True, check=True)
-    resolve(str(folder), {}, ModelCache(tmp_path / "cache"))
-    assert _tensors(folder) == _tensors(WEIGHTS_FOLDER / "target")
 
 
 def _tensors(folder):

@@ -15,7 +15,7 @@ RUN = ["run", "-b", "faulty", "-m", "tiny:draft", "--samples", 3, "--rounds", 1]
 
 
 def dry(cli, *arguments, **keywords):
-    ended = cli(*RUN, "--dry-run", "--json", *arguments, **keywords)
+    ended = cli(*RUN, "--dry-run", "--no-probe", "--json", *arguments, **keywords)
     assert ended.code == 0, ended.err
     return ended.json
 
@@ -24,7 +24,7 @@ def test_a_task_sets_what_nobody_set(cli):
     found = dry(cli, "--task", "own-settings")
     assert found["workload"]["stop"] == ["\n", "!"] and found["workload"]["max_new_tokens"] == 7
     assert found["workload"]["task_version"] == "1"
-    shown = cli(*RUN, "--dry-run", "--task", "own-settings").out
+    shown = cli(*RUN, "--dry-run", "--no-probe", "--task", "own-settings").out
     assert "3 samples of own-settings 1, at most 7 new tokens, stop '\\n' '!'" in shown
 
 
@@ -39,7 +39,7 @@ def test_a_flag_the_plan_or_the_environment_beats_the_task(cli, tmp_path):
     plan.write_text(
         '[workload]\nmodel = "tiny:draft"\ntask = "own-settings"\nstop = []\n[[cells]]\nbackend = "faulty"\n'
     )
-    workload = cli("run", plan, "--dry-run", "--json").json["workload"]
+    workload = cli("run", plan, "--dry-run", "--no-probe", "--json").json["workload"]
     assert workload["stop"] == [] and workload["max_new_tokens"] == 7
 
 
@@ -100,6 +100,6 @@ def test_allowing_code_is_no_part_of_the_identity(cli, tmp_path):
         "allow_code_execution = true\nrounds = 1\n[workload]\nmodel = 'tiny:draft'\ntask = 'runs-code'\nsamples = 3\n"
         "[[cells]]\nbackend = 'faulty'\n"
     )
-    assert cli("run", plan, "--dry-run", "--json").json["cells"] == flag["cells"]
+    assert cli("run", plan, "--dry-run", "--no-probe", "--json").json["cells"] == flag["cells"]
     own = dry(cli, "--task", "own-settings", "--allow-code-execution")
     assert own["cells"] == dry(cli, "--task", "own-settings")["cells"]

@@ -161,7 +161,8 @@ def save_checkpoint(folder: Path, family: str, *, tokenizer=None, shard: str | N
     import transformers
 
     torch.manual_seed(11)
-    config = getattr(transformers, f"{family}Config")(**{**SHAPE, **changes})
+    kind = "Gemma3TextConfig" if family == "Gemma3" else f"{family}Config"
+    config = getattr(transformers, kind)(**{**SHAPE, **changes})
     model = getattr(transformers, f"{family}ForCausalLM")(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -76,4 +76,11 @@ KINDS: Mapping[str, Kind] = {
         part="finding",
         runs_models=True,
     ),
+    "launcher": Kind(
+        "launcher: workers of all experiments on this machine take turns",
+        *("decodebench_launchers", "type[Launcher]", "{}", "run -b transformers -m tiny:target --launcher {}"),
+        part="launcher",
+        runs_models=True,
+        requirements=("filelock>=3.30",),
+    ),
 }

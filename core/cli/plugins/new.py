@@ -35,7 +35,7 @@ def new(name: str, kind: str, as_json: bool) -> None:
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists already and is not empty: choose another name, or another folder to run in")
-    files = _files(name, module, kind)
+    files = package_files(name, module, kind)
     try:
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,14 @@ def _check_name(name: str, module: str) -> None:
         raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another")
 
 
-def _files(name: str, module: str, kind: str) -> dict[str, str]:
-    """Return every file of the package, by its path."""
+def package_files(name: str, module: str, kind: str) -> dict[str, str]:
+    """Return every file of a package, by its path.
+
+    Args:
+        name: of the distribution, the plugin and what it provides.
+        module: of its code.
+        kind: one of ``KINDS``.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     described = KINDS[kind]

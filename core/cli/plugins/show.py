@@ -65,5 +65,6 @@ def _rows(registry: Registry, plugin: PluginRecord) -> Iterator[tuple[str, str]]
         yield hook, "\n".join(names)
     for name in plugin.provides.get("decodebench_backends", ()):
         found = availability(registry.backends[name])
-        words = f"available, version {found.version}" if found.available else f"missing: {found.reason}"
+        version = "" if found.version is None else f", version {found.version}"
+        words = f"available{version}" if found.available else f"missing: {found.reason}"
         yield f"backend {name}", words + (f"\n{found.fix}" if found.fix else "")

@@ -20,6 +20,7 @@ from typing import IO
 from .... import defaults
 from ...errors import DecodebenchError
 from ...records.log_content import LineError
+from .family import Family
 
 _KEEPER = str(Path(__file__).with_name("keeper.py"))
 _PIECE_BYTES = 2**16
@@ -38,6 +39,9 @@ class Channel:
         command: what to run.
         environment: of the process.
         errors: takes what it prints.
+
+    Attributes:
+        family: the worker with everything that it has started.
 
     Raises:
         OSError: the system has no process to give.
@@ -64,6 +68,7 @@ class Channel:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
         os.set_blocking(self._input.fileno(), False)
+        self.family = Family(self._process.pid)
         self._has_ended = False
         self._unsent = bytearray()
         self._part = bytearray()  # of a line

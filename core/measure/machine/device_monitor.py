@@ -20,6 +20,12 @@ def other_processes(device: str) -> int | None:
         return monitor.others
 
 
+def free_bytes(device: str) -> int | None:
+    """Return how much memory of a GPU is free now; None for what is no NVIDIA device, and without NVML."""
+    with DeviceMonitor(device) as monitor:
+        return monitor.free_bytes
+
+
 class DeviceMonitor:
     """Watches one GPU while its block runs; any other device, or a machine without NVML, leaves no figures.
 
@@ -30,6 +36,7 @@ class DeviceMonitor:
 
     Attributes:
         others: processes on the device when the block began; None where nothing is watched, or it is not told.
+        free_bytes: of its memory, then; likewise.
     """
 
     def __init__(self, device: str) -> None:
@@ -44,11 +51,13 @@ class DeviceMonitor:
         self._clock_mhz: list[int] = []
         self._temperature_c: list[int] = []
         self.others: int | None = None
+        self.free_bytes: int | None = None
         self._energy_mj: int | None = None
 
     def __enter__(self) -> Self:
         if self._index is not None and self._open(self._index):
             self.others = self._processes()
+            self.free_bytes = self._free()
             self._energy_mj = self._energy()
             self._thread.start()
         return self
@@ -95,6 +104,12 @@ class DeviceMonitor:
         try:
             return len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
         except self._nvml.NVMLError:  # not told by some drivers, such as in a virtual machine
+            return None
+
+    def _free(self) -> int | None:
+        try:
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).free)
+        except self._nvml.NVMLError:
             return None
 
     def _energy(self) -> int | None:

@@ -12,10 +12,11 @@ from ...contract.model_source import ModelSource
 from ...contract.options import BackendOptions
 from ...errors import ModelError
 from ...sdk.models import resolve
+from ...sdk.sources.pickled_weights import unpickled
 
 
 class Models:
-    """Finds models by name, and turns GGUF models into Hugging Face folders for backends that read nothing else.
+    """Finds models by name, and turns GGUF models and pickled ones into folders with safetensors, once for all cells.
 
     Args:
         sources: named models of plugins.
@@ -54,21 +55,32 @@ class Models:
     def _readable(self, model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> ResolvedModel:
         if model.container in quantisation.reads:
             return model
-        if model.container != "gguf" or "safetensors" not in quantisation.reads:
-            reads = " or ".join(_WORDS[container] for container in quantisation.reads)
-            raise ModelError(
-                f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} makes "
-                f"{quantisation.name!r} of {reads}"
-            )
+        refuse_container(model, backend, quantisation)
         if model.name not in self._folders:
-            from ...sdk.gguf.folder import as_folder
-
-            self._folders[model.name] = as_folder(model, self._cache)
+            self._folders[model.name] = self._as_folder(model)
         return self._folders[model.name]
+
+    def _as_folder(self, model: ResolvedModel) -> ResolvedModel:
+        if model.container == "pickle":
+            return unpickled(model, self._cache)
+        from ...sdk.gguf.folder import as_folder
+
+        return as_folder(model, self._cache)
+
+
+def refuse_container(model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> None:
+    """Raise ``ModelError`` where a model is in a container that can be turned into none that the backend reads."""
+    if model.container not in ("gguf", "pickle") or "safetensors" not in quantisation.reads:
+        reads = " or ".join(_WORDS[container] for container in quantisation.reads)
+        raise ModelError(
+            f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} makes "
+            f"{quantisation.name!r} of {reads}"
+        )
 
 
 _WORDS = {
     "safetensors": "a Hugging Face folder with safetensors",
     "gguf": "a .gguf file",
+    "pickle": "a Hugging Face folder with pickled weights",
     "mlc": "a folder in MLC's format",
 }

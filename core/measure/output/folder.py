@@ -20,7 +20,7 @@ from ...records.log_content import finished_run
 from ...records.raw_log import PART_SUFFIX, SUFFIX
 from ...records.schema import Record
 from ..cells import workload_identity
-from ..plan import Plan
+from ..plan import Interleave, Plan
 from .round_index import RoundIndex
 
 PLANS = "plans"
@@ -88,7 +88,9 @@ def finish_parts(output: Path) -> None:
 def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
-    identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
+    identity = json.dumps(
+        [workload_identity(plan, registry), models, *([plan.axes] if plan.axes else [])], sort_keys=True
+    )
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
@@ -120,6 +122,30 @@ def stored_threads(index: RoundIndex, experiment: str, hostname: str | None) -> 
     rounds = [entry for entry in index.of(experiment) if entry.hostname == hostname]
     found = [(entry.started_at, entry.threads) for entry in rounds if entry.threads]
     return min(found)[1] if found else None
+
+
+def check_max_rounds(index: RoundIndex, experiment: str, max_rounds: int | None) -> None:
+    """Refuse to go on with another number of rounds at most: the looks so far have relied on it.
+
+    Args:
+        index: of the output folder.
+        experiment: its name.
+        max_rounds: of the plan; None where the number of rounds is fixed.
+
+    Raises:
+        UsageError: the experiment was begun otherwise.
+    """
+    others = {entry.max_rounds for entry in index.of(experiment)} - {max_rounds}
+    if others:
+        first = next(iter(others))
+        how = "a fixed number of rounds" if first is None else f"--max-rounds {first}, on which its looks rely"
+        raise UsageError(f"experiment {experiment!r} was begun with {how}: go on likewise, or begin anew with --fresh")
+
+
+def stored_interleaving(index: RoundIndex, experiment: str) -> Interleave | None:
+    """Return how the rounds of ``experiment`` are interleaved; None where there are none."""
+    found = [entry.is_in_block for entry in index.of(experiment)]
+    return None if not found else "samples" if any(found) else "rounds"
 
 
 def keep_plan(output: Path, experiment: str, plan: KeptPlan) -> None:

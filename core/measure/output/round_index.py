@@ -40,6 +40,8 @@ class Entry:
         wall_s: of the whole round, where the log has it.
         hostname: where it ran.
         threads: of engines that were not told a number; before that was recorded every core had one.
+        max_rounds: most rounds of a cell that is looked at in between; None where the number is fixed.
+        is_in_block: whether it was measured in turn with others.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Entry:
     wall_s: float | None = None
     hostname: str | None = None
     threads: int | None = None
+    max_rounds: int | None = None
+    is_in_block: bool = False
 
 
 class RoundIndex:
@@ -170,6 +174,8 @@ def _looked_at(raw: Path, file: Entry) -> Entry:
                 wall_s=_seconds(end.get("wall_s")),
                 hostname=_text(machine.get("hostname")) or None,
                 threads=_number(machine.get("default_threads")) or _number(machine.get("cores_used")),
+                max_rounds=_number(head.get("max_rounds")),
+                is_in_block=bool(head.get("block")),
             )
     return file
 

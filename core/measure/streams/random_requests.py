@@ -44,6 +44,7 @@ def _drawn(workload: Workload, seed: int, kind: str, count: int) -> Iterator[Pro
             is_warmup=kind == "warmup",
             random_tokens=length,
             random_seed=f"{seed}:{kind}:{talk}",
+            depth=0 if turn else workload.depth,
             max_new_tokens=None if output == workload.token_limit else output,
             after=index - 1 if turn else None,
         )

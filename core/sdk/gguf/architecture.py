@@ -9,7 +9,7 @@ from ...errors import ModelError
 from ..checkpoint import Checkpoint
 from ..decoder_config import ARCHITECTURES, DecoderConfig, rope_type
 from ..yarn import Yarn
-from .layers import FAMILIES, Target, layer_targets
+from .layers import FAMILIES, Target, expert_count, layer_targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,7 @@ class Shape(DecoderConfig):
             writer.add_rope_scaling_orig_ctx_len(stated.get("original_max_position_embeddings") or self.context)
             writer.add_sliding_window(0)  # the context is no longer than the window; 0 says that there is none
         elif self.arch == "qwen3moe":
-            writer.add_expert_count(stated["num_experts"])
+            writer.add_expert_count(expert_count(stated))
             writer.add_expert_used_count(stated["num_experts_per_tok"])
             writer.add_expert_feed_forward_length(stated["moe_intermediate_size"])
 
@@ -143,8 +143,10 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
     if shape.arch == "smollm3":
         check("no_rope_layers", [int((layer + 1) % _NO_ROPE_STEP != 0) for layer in range(shape.layers)])
     if shape.arch == "qwen3moe":
-        for name in ("num_experts", "num_experts_per_tok", "moe_intermediate_size"):
+        for name in ("num_experts_per_tok", "moe_intermediate_size"):
             checkpoint.field(name, int)
+        if not isinstance(expert_count(stated), int):
+            raise ModelError(f"{path}: num_experts = {expert_count(stated)!r}; expected int")
     if shape.arch == "gemma3":
         checkpoint.field("sliding_window", int)
         kinds = ("full_attention", "sliding_attention")

@@ -20,7 +20,7 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 _MODEL_TYPES = {"gemma3": "gemma3_text", "qwen3moe": "qwen3_moe"}
 _LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-_LLAMA3_CONTEXT = 8192  # every model with this scaling was trained for so many positions first
+_LLAMA3_CONTEXTS = (8192, *(2**power for power in range(5, 20)))  # positions that it was trained for first
 
 
 def read_configuration(path: Path, header: Header, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +71,7 @@ class _Configuration:
             "tie_word_embeddings": "output.weight" not in self._tensors,
             "bos_token_id": next(iter(special.ids.get("bos_token", ())), None),
             "eos_token_id": list(special.stop_ids()),
+            "pad_token_id": next(iter(special.ids.get("pad_token", ())), None),
             **self._rotary(),
             **self._activation(),
             **self._own(),
@@ -128,12 +129,14 @@ class _Configuration:
         from .weights import read_floats
 
         stored = read_floats(self._tensors[ROPE_FACTORS])
-        scaling = {**_LLAMA3, "factor": float(stored.max()), "original_max_position_embeddings": _LLAMA3_CONTEXT}
         heads, width = self._number("attention.head_count"), self._number("embedding_length")
-        found = rope_divisors(scaling, theta, self._number("rope.dimension_count", width // heads))
-        if found is None or found.shape != stored.shape or not np.allclose(found, stored, rtol=1e-4):
-            raise ModelError(f"{self._path}: tensor {ROPE_FACTORS!r} is not the scaling of Llama 3.1")
-        return scaling
+        dimensions = self._number("rope.dimension_count", width // heads)
+        for context in _LLAMA3_CONTEXTS:
+            scaling = {**_LLAMA3, "factor": float(stored.max()), "original_max_position_embeddings": context}
+            found = rope_divisors(scaling, theta, dimensions)
+            if found is not None and found.shape == stored.shape and np.allclose(found, stored, rtol=1e-5):
+                return scaling
+        raise ModelError(f"{self._path}: tensor {ROPE_FACTORS!r} is not the scaling of Llama 3.1")
 
     def _activation(self) -> dict[str, str]:
         return {"hidden_activation": "gelu_pytorch_tanh"} if self._arch == "gemma3" else {"hidden_act": "silu"}

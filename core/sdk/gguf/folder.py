@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ...cache import ModelCache
@@ -19,7 +21,6 @@ from ..models import file_hash
 from ..sources.safetensors_file import Entry, write_safetensors
 from .architecture import Shape, part_rows
 from .configuration import ROPE_FACTORS, read_configuration
-from .facts import inspect_gguf
 from .layers import EXPERT, Target
 from .metadata import GgufTensor, Header, read_metadata
 from .parts import find_gguf, parts_of, read_parts
@@ -44,7 +45,6 @@ def as_folder(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
         raise ModelError(f"{model.path} holds no GGUF model")
     _require_gguf(file)
     header = read_parts(file)
-    facts = inspect_gguf(file)
     hashes = (file_hash(part, cache) for part in parts_of(file))
     folder = cache.entry(
         f"folder-{path_part(Path(model.name).name)}",
@@ -52,12 +52,32 @@ def as_folder(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
         build=lambda folder: write_folder(file, header, folder),
         peak_bytes=folder_bytes(header),
     )
+    return _of(model, folder)
+
+
+@contextmanager
+def outlined(model: ResolvedModel) -> Iterator[ResolvedModel]:
+    """Give a GGUF model as the folder that would be made of it, but for its weights, until the block ends.
+
+    Raises:
+        ModelError: as ``as_folder``.
+    """
+    file = find_gguf(model.path)
+    assert file is not None
+    header = read_parts(file)
+    with TemporaryDirectory(prefix="decodebench-outline-") as scratch:
+        folder = Path(scratch)
+        write_folder(file, header, folder, is_outline=True)
+        yield _of(model, folder)
+
+
+def _of(model: ResolvedModel, folder: Path) -> ResolvedModel:
     return replace(
         model,
         path=folder,
         architecture=Checkpoint(folder).config["architectures"][0],
         container="safetensors",
-        notes=(*model.notes, f"weights from {facts.quantisation}"),
+        notes=(*model.notes, f"weights from {model.stored_format}"),
     )
 
 
@@ -66,15 +86,17 @@ def folder_bytes(header: Header) -> int:
     return sum((4 if plain_dtype(tensor) == "F32" else 2) * tensor.elements for tensor in header.tensors)
 
 
-def write_folder(file: Path, header: Header, folder: Path) -> None:
-    """Write the model into an empty folder.
+def write_folder(file: Path, header: Header, folder: Path, *, is_outline: bool = False) -> None:
+    """Write the model into an empty folder, with holes in place of its weights where that is enough.
 
     Raises:
         ModelError: as ``as_folder``; or a tensor is missing or left over.
     """
     write_description(file, header, folder)
     shape = Shape.of_any(Checkpoint(folder))
-    write_safetensors(folder / "model.safetensors", list(_entries(file, header, shape.targets())))
+    write_safetensors(
+        folder / "model.safetensors", list(_entries(file, header, shape.targets())), is_outline=is_outline
+    )
 
 
 def write_description(file: Path, header: Header, folder: Path) -> None:

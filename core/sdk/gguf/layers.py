@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from ..decoder_config import DecoderConfig
@@ -122,8 +122,13 @@ def _feed_forward(config: DecoderConfig, family: Family) -> Iterator[_Matrix]:
     yield "mlp.down_proj", "ffn_down", config.width, config.ffn, 0
 
 
+def expert_count(stated: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a JSON value
+    """Return the number of experts that ``config.json`` states; transformers 5 has another name for it."""
+    return stated.get("num_experts", stated.get("num_local_experts"))
+
+
 def _experts(config: DecoderConfig) -> dict[str, Target]:
-    count, hidden, width = config.stated["num_experts"], config.stated["moe_intermediate_size"], config.width
+    count, hidden, width = expert_count(config.stated), config.stated["moe_intermediate_size"], config.width
     shapes = {"gate": (hidden, width), "up": (hidden, width), "down": (width, hidden)}
     stacked = {
         f"mlp.experts.{EXPERT}.{part}_proj.weight": Target(f"ffn_{part}_exps.weight", shape, experts=count)

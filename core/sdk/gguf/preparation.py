@@ -12,8 +12,10 @@ from ...errors import ModelError
 from ...foreign_text import path_part
 from ..checkpoint import Checkpoint
 from ..models import file_hash
+from .architecture import Shape
 from .facts import GgufFacts, fallback_notes, inspect_gguf
 from .formats import FILE_TYPES, UNQUANTISED, nominal_bytes
+from .metadata import read_header
 from .parts import find_gguf, parts_of, read_parts
 
 _FILE = "model.gguf"
@@ -44,15 +46,38 @@ def prepare_gguf(
     facts = inspect_gguf(existing)
     if facts.quantisation == quantisation and not (in_one_file and len(parts_of(existing)) > 1):
         return _described(model, existing, facts)
-    if facts.quantisation == quantisation or facts.quantisation in UNQUANTISED:
-        return _prepared(model, quantisation, _rewritten(model, existing, quantisation, cache))
-    if quantisation not in UNQUANTISED:
+    _check_way(existing, facts, quantisation)
+    found = _prepared(model, quantisation, _rewritten(model, existing, quantisation, cache))
+    if facts.quantisation in (*UNQUANTISED, quantisation):
+        return found
+    return replace(found, notes=(*found.notes, f"weights from {facts.quantisation}"))
+
+
+def check_gguf(model: ResolvedModel, quantisation: str) -> str:
+    """Say whether there is a way from a model to a GGUF format, before anything is made.
+
+    Returns:
+        The value of ``general.architecture``.
+
+    Raises:
+        ModelError: as ``prepare_gguf``, as far as configuration and headers say.
+    """
+    existing = find_gguf(model.path)
+    if existing is None:
+        try:
+            return Shape.of_any(Checkpoint(model.path)).arch
+        except ModelError as error:
+            raise ModelError(f"{error}. A .gguf file of the model is opened as it is") from error
+    _check_way(existing, inspect_gguf(existing), quantisation)
+    return str(read_header(existing).metadata.get("general.architecture"))
+
+
+def _check_way(existing: Path, facts: GgufFacts, quantisation: str) -> None:
+    if facts.quantisation not in (*UNQUANTISED, quantisation) and quantisation not in UNQUANTISED:
         raise ModelError(
             f"{existing}: its weights are {facts.quantisation}, not {quantisation}, and would be rounded twice; "
             f"ask for {facts.quantisation}, or for f32, f16 or bf16"
         )
-    found = _prepared(model, quantisation, _rewritten(model, existing, quantisation, cache))
-    return replace(found, notes=(*found.notes, f"weights from {facts.quantisation}"))
 
 
 def _from_checkpoint(model: ResolvedModel, quantisation: str, cache: ModelCache) -> Path:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from ...cache import ModelCache
+from ...contract.model import ResolvedModel
 from ...errors import ModelError
 
 PICKLES = ("*.bin",)
@@ -25,38 +27,47 @@ _BEGINNINGS = (b"PK\x03\x04", b"\x80")  # torch.save: a zip archive with a pickl
 _DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 
 
-def unpickled(name: str, path: Path, content_hash: str, cache: ModelCache) -> Path:
-    """Return a folder without pickles: the model's own, or one in the cache where its only weights are pickled.
+def is_pickled(name: str, path: Path) -> bool:
+    """Whether the only weights of a model are pickled.
 
     Args:
         name: of the model, as the user gave it.
         path: its folder or file.
-        content_hash: of all its files.
-        cache: where the rewritten folder is kept.
 
     Raises:
-        ModelError: the weights are pickled and of another form, hold more than tensors, or torch is not installed.
+        ModelError: they are, and in another form than that which is converted.
     """
     pickled = _pickled(path)
     if pickled is None:
-        return path
+        return False
     if path.is_file() or not pickled.match(CHECKPOINT):
         raise ModelError(
             f"model {name!r}: {pickled.name} is pickled, and reading a pickle runs code; only {CHECKPOINT} in a "
             "model's folder is converted: save the model as safetensors where it was made"
         )
+    return True
+
+
+def unpickled(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
+    """Return a model with pickled weights as a folder with safetensors in the cache.
+
+    Raises:
+        ModelError: the weights hold more than tensors, or torch is not installed.
+    """
+    name, path = model.name, model.path
     if find_spec("torch") is None:
         raise ModelError(
-            f"model {name!r}: {pickled.name} is pickled, and torch, which converts it to safetensors, is not "
+            f"model {name!r}: its weights are pickled, and torch, which converts it to safetensors, is not "
             'installed: pip install "decodebench[transformers]"'
         )
     size = sum(file.stat().st_size for file in path.glob(CHECKPOINT))
-    return cache.entry(
+    folder = cache.entry(
         f"safetensors-{path.name}",
-        *("unpickled", "1", content_hash),
+        *("unpickled", "1", model.content_hash),
         build=lambda folder: _rewrite(name, path, folder),
         peak_bytes=size,
     )
+    return replace(model, path=folder, container="safetensors")
 
 
 def _pickled(path: Path) -> Path | None:

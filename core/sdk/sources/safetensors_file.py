@@ -32,8 +32,14 @@ class Entry:
     content: Callable[[], Iterable[np.ndarray]]
 
 
-def write_safetensors(file: Path, entries: Sequence[Entry]) -> None:
-    """Write tensors in the order given; the header stands before them, so that shapes are needed first."""
+def write_safetensors(file: Path, entries: Sequence[Entry], *, is_outline: bool = False) -> None:
+    """Write tensors in the order given; the header stands before them, so that shapes are needed first.
+
+    Args:
+        file: to write.
+        entries: the tensors.
+        is_outline: leave a hole in place of the values, which takes no disk: for what reads headers only.
+    """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for entry in entries:
@@ -44,6 +50,9 @@ def write_safetensors(file: Path, entries: Sequence[Entry]) -> None:
     text += b" " * (-len(text) % 8)  # the first tensor is aligned
     with file.open("wb") as handle:
         handle.write(len(text).to_bytes(8, "little") + text)
+        if is_outline:
+            handle.truncate(8 + len(text) + at)
+            return
         for entry in entries:
             for part in entry.content():
                 handle.write(part.tobytes())

@@ -61,7 +61,10 @@ class Engine:
         place = np.from_dlpack(ids)
         self._add(self._cache, _SEQUENCE)
         try:
-            logits = self._run_prompt(request.prompt_ids, self._prefill)
+            if request.depth:
+                self._run_prompt(request.prompt_ids[: request.depth], self._prefill)
+                yield Step((), is_depth=True)
+            logits = self._run_prompt(request.prompt_ids[request.depth :], self._prefill)
             for left in reversed(range(request.max_new_tokens)):
                 token = choose(np.from_dlpack(logits)[0, : self._decoder.vocabulary])
                 yield Step((token,), forwards=1)

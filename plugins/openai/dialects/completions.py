@@ -5,7 +5,7 @@ Only fields of OpenAI's own are sent, since some servers refuse others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
@@ -37,20 +37,25 @@ class Completions(Dialect):
 
     def part(self, event: Event, before: int) -> Part:
         """Read text, the reason of the end, and usage."""
-        choice = _first(event.get("choices"))
+        return self.read(event, first_choice(event), None)
+
+    def read(self, event: Event, choice: Mapping[str, Any], ids: Sequence[int] | None) -> Part:
+        """Return an event as a part, with the ids that a family of servers has in its choice."""
         usage = event.get("usage")
         usage = usage if isinstance(usage, Mapping) else {}
         return Part(
+            ids=ids,
             text=str(choice.get("text") or ""),
             tokens=count(usage.get("completion_tokens")),
             finish=finish_of(choice.get("finish_reason")),
-            figures=usage_figures(usage),
+            figures=usage_figures(usage) if usage else {},
             error=error_of(event),
         )
 
 
-def _first(choices: object) -> Mapping[str, Any]:
+def first_choice(event: Event) -> Mapping[str, Any]:
     """Return the one choice that was asked for; empty in an event that has none, such as that with the usage."""
+    choices = event.get("choices")
     found = choices[0] if isinstance(choices, list) and choices else None
     return found if isinstance(found, Mapping) else {}
 

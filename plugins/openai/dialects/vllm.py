@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
-from .completions import Completions
+from .completions import Completions, first_choice
 from .dialect import Asked, Event, Part, salt
 
 
@@ -39,6 +38,5 @@ class Vllm(Completions):
 
     def part(self, event: Event, before: int) -> Part:
         """Read an event with the ids that are new in it."""
-        choices = event.get("choices")
-        found = choices[0].get("token_ids") if isinstance(choices, list) and choices else None
-        return replace(super().part(event, before), ids=found or ())
+        choice = first_choice(event)
+        return self.read(event, choice, choice.get("token_ids") or ())

@@ -299,7 +299,7 @@ def test_a_pair_that_does_not_fit_fails_with_one_line(cli, folder, tmp_path):
 
 
 def test_a_list_option_is_given_in_brackets(cli, folder):
-    common = ("run", "-b", "dflash", "-m", folder / "target", "--prompt-tokens", 4, "--dry-run", "--json")
+    common = ("run", "-b", "dflash", "-m", folder / "target", "--prompt-tokens", 4, "--dry-run", "--no-probe", "--json")
     draft = f"draft={folder / 'draft'}"
     one = cli(*common, "--set", draft, "--set", "scheduler=ewma", "--set", "candidate_block_sizes=[4,8]").json
     assert [cell["options"]["candidate_block_sizes"] for cell in one["cells"]] == [[4, 8]]

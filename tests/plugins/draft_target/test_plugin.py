@@ -71,7 +71,7 @@ def test_another_tokenizer_is_refused_with_both_names(cli, tmp_path):
 
 
 def test_one_run_with_an_idle_option_warns(cli, tmp_path):
-    ended = cli(*RUN, *setting("max_draft_tokens=9"), "--dry-run", "-o", tmp_path)
+    ended = cli(*RUN, *setting("max_draft_tokens=9"), "--dry-run", "--no-probe", "-o", tmp_path)
     assert ended.code == 0
     assert "max_draft_tokens" in ended.err and "without adaptive" in ended.err
 
@@ -85,7 +85,7 @@ def test_the_command_is_listed_and_a_wrong_one_is_suggested(cli):
 
 
 def test_the_sweep_over_draft_lengths(cli, tmp_path):
-    flags = ["-m", "tiny:target", "--task", "tiny-gsm", "--dry-run", "--json", "-o", tmp_path]
+    flags = ["-m", "tiny:target", "--task", "tiny-gsm", "--dry-run", "--no-probe", "--json", "-o", tmp_path]
     ended = cli("sweep", "draft-length", *flags)
     assert ended.code == 0, ended.err
     cells = [cell["options"] for cell in ended.json["cells"]]

@@ -174,7 +174,18 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path):
 
 
 def test_a_sweep_over_steps_beside_a_threshold_is_refused_and_one_run_is_warned(folders, cli, tmp_path):
-    common = ("-b", "fast-dllm", "-m", folders["llada"], "--prompt-tokens", 4, "--output-tokens", 32, "--dry-run")
+    common = (
+        "-b",
+        "fast-dllm",
+        "-m",
+        folders["llada"],
+        "--prompt-tokens",
+        4,
+        "--output-tokens",
+        32,
+        "--dry-run",
+        "--no-probe",
+    )
     swept = cli("run", *common, "--set", "threshold=0.9", "--set", "steps=8,16", "-o", tmp_path)
     assert swept.code == 2 and "steps has no effect with threshold, so 8 and 16 are the same experiment" in swept.err
     single = cli("run", *common, "--set", "threshold=0.9", "--set", "steps=8", "-o", tmp_path)

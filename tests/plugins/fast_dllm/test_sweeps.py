@@ -61,7 +61,9 @@ def test_the_block_sweep_writes_its_table_and_its_figure(cli, tmp_path):
 
 
 def test_a_step_sweep_of_llada_is_a_valid_plan(cli, tmp_path):
-    ended = cli("sweep", "steps", "-m", "tiny:llada", "--task", "tiny-gsm", "--dry-run", "--json", "-o", tmp_path)
+    ended = cli(
+        "sweep", "steps", "-m", "tiny:llada", "--task", "tiny-gsm", "--dry-run", "--no-probe", "--json", "-o", tmp_path
+    )
     assert ended.code == 0, ended.err
     assert [cell["options"]["steps"] for cell in ended.json["cells"]] == [4, 8, 16, 32, 64, 128]
 

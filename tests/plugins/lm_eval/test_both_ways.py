@@ -12,7 +12,7 @@ import pytest
 
 from decodebench import BackendError, UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.launcher import WORKER
+from decodebench.core.measure.rounds.conversation import WORKER
 
 pytest.importorskip("lm_eval")
 FOLDER = Path(__file__).parents[2] / "data" / "lm_eval"

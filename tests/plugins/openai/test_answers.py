@@ -42,7 +42,7 @@ def test_vllms_counters_grow_between_samples(connect):
         r"(queries_total\{.*\}) (\S+)", lambda m: f"{m[1]} {float(m[2]) + 7}", page
     )
     connected.steps()
-    counters = connected.backend.counters()
+    counters = connected.backend.counters().figures()
     assert counters["server_prefix_cache_asked_tokens"] == 7 and counters["server_prefix_cache_hit_tokens"] == 0
     assert counters["client_events"] == 3 and 0 < counters["client_cpu_s"] <= counters["client_wall_s"]
 
@@ -82,6 +82,14 @@ def test_llama_server_gives_ids_and_its_own_times(connect):
         "accepted_draft_tokens": 3, "server_prefill_s": 0.0125, "server_decode_s": 0.04,
     }  # fmt: skip
     assert connected.stub.bodies[0]["cache_prompt"] is False
+
+
+def test_a_recorded_answer_of_llama_server_is_read(connect):
+    connected = connect(replayed("llama_server.sse"), owner="llamacpp", pages={"/props": {"build_info": "b1-abc"}})
+    *steps, last = connected.steps()
+    assert [list(step.token_ids) for step in steps] == [[25], [220], [17], [9]] and last.finish == "length"
+    assert (last.figures["server_prompt_tokens"], last.figures["server_cached_tokens"]) == (3, 0)
+    assert 0 < last.figures["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
 
 
 def test_ids_of_a_character_that_came_whole_are_found_in_its_text(connect):

@@ -94,7 +94,7 @@ def test_a_dead_server_fails_samples_and_its_counters_are_empty(connect):
     connected = connect(lambda n, body: [(500, {})])
     connected.stub.__exit__()
     assert connected.stub.url in connected.steps()[-1].failure
-    assert "server_preemptions" not in connected.backend.counters()
+    assert "server_preemptions" not in connected.backend.counters().figures()
 
 
 def test_closing_early_leaves_a_usable_client(connect):

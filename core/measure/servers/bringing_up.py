@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 from dataclasses import dataclass, replace
 
-from ..contract.backend import Backend
-from ..contract.model import ModelFacts, PreparedModel
-from ..contract.options import BackendOptions
-from ..contract.residence import RunningServer
-from ..errors import PluginError
-from ..records.server_session import ServerSession
-from .job import Job, ServerJob
-from .machine.process_tree import peak_rss_bytes, reset_peak
-from .wire import Wire
+from ...contract.backend import Backend
+from ...contract.model import ModelFacts, PreparedModel
+from ...contract.options import BackendOptions
+from ...contract.residence import RunningServer
+from ...errors import PluginError
+from ...isolation.processes.messages import Hosted
+from ...records.server_session import ServerSession
+from ..job import HostJob, LoadedJob, ServerJob
+from ..machine.process_tree import peak_rss_bytes, reset_peak
+from ..wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def start_server(backend: Backend, model: PreparedModel, options: BackendOptions
 
 
 def bring_up(
-    backend: Backend, model: PreparedModel, options: BackendOptions, job: Job, process_started_ns: int
+    backend: Backend, model: PreparedModel, options: BackendOptions, job: LoadedJob, process_started_ns: int
 ) -> Engine:
     """Load the model, or connect to the server that has it.
 
@@ -119,12 +119,11 @@ def _remote(backend: Backend) -> ServerSession:
     return ServerSession(url=server.url, command=server.command, version=server.version)
 
 
-def host(job: Job, wire: Wire, backend: Backend, options: BackendOptions) -> None:
-    """Start a server and keep it until standard input ends."""
-    assert job.prepared is not None
+def host(job: HostJob, wire: Wire, backend: Backend, options: BackendOptions) -> None:
+    """Start a server and keep it until the parent says that it is done, or has ended."""
+    server = start_server(backend, job.prepared.unpack(), options, job.device)
     try:
-        server = start_server(backend, job.prepared.unpack(), options, job.device)
-        wire.send("hosted", server.model_dump(mode="json"))
-        sys.stdin.read()
+        wire.send(Hosted.model_construct(**server.model_dump()))
+        wire.wait_until_read()
     finally:
         backend.close()

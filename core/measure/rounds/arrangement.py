@@ -1,0 +1,106 @@
+"""Which cells of a round are measured in turn, and in which order they are loaded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..cells import Cell
+from ..plan import Interleave
+from .memory import Need, free_memory, groups
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the rounds of an experiment are laid out.
+
+    Attributes:
+        cells: of the matrix, the baseline first.
+        seed: of the plan.
+        groups: cells that are in memory together, the baseline in each where it fits; None: every cell is alone.
+    """
+
+    cells: Sequence[Cell]
+    seed: int
+    groups: Sequence[Sequence[Cell]] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        cells: Sequence[Cell],
+        seed: int,
+        weight_bytes: Mapping[str, int],
+        kind: Interleave | None,
+        say: Callable[[str], None],
+    ) -> Arrangement:
+        """Decide how to interleave, and say so.
+
+        Args:
+            cells: of the matrix.
+            seed: of the plan.
+            weight_bytes: by cell id.
+            kind: by sample or by round; None: by sample where everything fits into memory together.
+            say: told one line, where there is a choice.
+        """
+        if kind == "rounds" or len(cells) < 2:
+            return cls(cells, seed)
+        if any(cell.backend.residence != "in-process" for cell in cells):
+            say("interleaved by round: an engine in a server cannot be stopped while others measure")
+            return cls(cells, seed)
+        needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in cells]
+        parts = groups(needs, free_memory([cell.device for cell in cells]))
+        if len(parts) > 1 and kind is None:
+            say(f"interleaved by round: {len(cells)} cells do not fit into memory together")
+            return cls(cells, seed)
+        how = f"{len(cells)} cells" if len(parts) == 1 else f"{len(parts)} groups of cells, the baseline in each,"
+        say(f"interleaved by sample: {how} are loaded together, one measures while the others are stopped")
+        return cls(cells, seed, [[cells[at] for at in part] for part in parts])
+
+    def place(self, cell: Cell, index: int) -> int:
+        """Return the position of a round in the schedule of all rounds."""
+        return index * len(self.cells) + schedule(self.cells, index, self.seed).index(cell)
+
+    def of_round(
+        self, index: int, complete: Collection[tuple[str, int]], among: Collection[str] | None = None
+    ) -> list[list[Cell]]:
+        """Return what is to be measured of a round: cells that are measured in turn, and so on.
+
+        A cell that is measured again joins the baseline, which is measured once more for it, since only what ran in
+        turn is compared; so do all others where it is the baseline that is measured again.
+
+        Args:
+            index: of the round.
+            complete: cell id and round of those that are there.
+            among: ids of the cells that still take part; None: all.
+        """
+        order = [cell for cell in schedule(self.cells, index, self.seed) if among is None or cell.id in among]
+        missing = {cell.id for cell in order if (cell.id, index) not in complete}
+        if self.groups is None:
+            return [[cell] for cell in order if cell.id in missing]
+        baseline = self.cells[0]
+        if baseline.id in missing and any(cell_id == baseline.id for cell_id, _ in complete):
+            missing = {cell.id for cell in order}
+        found = []
+        for group in self.groups:
+            wanted = {cell.id for cell in group} & missing
+            if wanted - {baseline.id} or (wanted and group is self.groups[0]):
+                joined = wanted | ({baseline.id} if baseline in group else set())
+                found.append([cell for cell in order if cell.id in joined])
+        return found
+
+
+def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
+    """Return the cells in the order in which round ``round_index`` runs them: a seeded shuffle.
+
+    Every round runs all cells before the next begins, so that a drift of the machine hits every cell alike. Cells that
+    one server can answer follow each other.
+    """
+    together: dict[str, list[Cell]] = {}
+    for cell in cells:
+        together.setdefault(cell.server_key or cell.id, []).append(cell)
+    shuffled, chooser = list(together.values()), random.Random(f"{seed}:{round_index}")
+    chooser.shuffle(shuffled)
+    for alike in shuffled:
+        chooser.shuffle(alike)
+    return [cell for alike in shuffled for cell in alike]
