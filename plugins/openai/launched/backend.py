@@ -26,7 +26,7 @@ from .process import HOST, ServerProcess, free_port
 from .recipes import TABLE, Recipe, fault_of
 
 _DEVICE = re.compile(r"(cpu|cuda|rocm|xpu|metal|mps|vulkan)(:\d+)?")
-_AS_STORED = Quantisation("none", None, "weights as the model's files and the command say")
+_AS_STORED = Quantisation("none", None, "weights as the model's files and the command say", ("safetensors", "mlc"))
 
 
 class LaunchedOptions(ClientOptions):
