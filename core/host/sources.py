@@ -104,6 +104,11 @@ class PluginSource:
         return _import_file(self.file)
 
 
+def installed_names() -> set[str]:
+    """Return the names of all installed plugins; none is imported."""
+    return {point.name for point in entry_points(group=hookspecs.PROJECT)}
+
+
 def sources(
     only: Iterable[str] | None, files: Iterable[PluginSource], remote: Iterable[PluginSource] = ()
 ) -> Iterator[tuple[PluginSource, str | None]]:
