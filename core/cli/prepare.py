@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -34,10 +35,15 @@ def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: st
         for notice in entry["notices"]:
             announce(notice)
     rows = [
-        [entry["quantisation"], f"{entry['prepare_s']:.1f} s", entry["path"], "; ".join(entry["notes"])]
+        [entry["quantisation"], _bits(entry), f"{entry['prepare_s']:.1f} s", entry["path"], "; ".join(entry["notes"])]
         for entry in done
     ]
-    print_table(["quantisation", "took", "path", "notes"], rows, empty="nothing to prepare")
+    print_table(["quantisation", "bits/weight", "took", "path", "notes"], rows, empty="nothing to prepare")
+
+
+def _bits(entry: Mapping[str, Any]) -> str:
+    """Return the measured bits per weight; they are unknown where the engine packs the weights when it loads them."""
+    return "" if entry["bits_per_weight"] is None else f"{entry['bits_per_weight']:.2f}"
 
 
 @click.command(context_settings=CONTEXT)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import JsonValue
 
 Container = Literal["safetensors", "gguf", "mlc", "pickle"]
 """How a model is stored: a Hugging Face folder, GGUF files, a folder in MLC's format, or a folder of the older form."""
+
+CONTAINERS: tuple[Container, ...] = get_args(Container)
+"""All of them."""
 
 CommonFormat = Literal["fp32", "bf16", "8bit", "4bit"]
 """Names of weight formats that mean nearly the same with every backend."""

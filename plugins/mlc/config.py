@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint, read_json
 from ...core.sdk.decoder_config import DecoderConfig, rope_divisors, rope_type
+from .folding import AS_LLAMA, FOLDED, is_tied
 from .quantisations import FORMATS
 from .relax.heads import PAGE, Heads
 from .relax.layout import GROUP
@@ -79,7 +80,7 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
         ModelError: an architecture or feature that is not mapped; names field and value.
     """
     path = checkpoint.folder / "config.json"
-    shape = DecoderConfig.read(checkpoint)
+    shape = DecoderConfig.read(checkpoint, FOLDED)
     biases = [name for name in checkpoint.tensors if name.startswith("model.layers.0.") and name.endswith(".bias")]
     foreign = [name for name in biases if ".self_attn." not in name or ".o_proj." in name]
     if foreign:
@@ -91,13 +92,14 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
         layers=shape.layers,
         heads=Heads(shape.heads, shape.kv_heads, shape.head_dim),
         norm_eps=shape.norm_eps,
-        is_tied=shape.tied,
+        is_tied=is_tied(shape.arch, stated=shape.tied),
         has_bias=bool(biases),
         has_head_norm=shape.arch == "qwen3",
         context=shape.context,
         form=FORMATS[quantisation],
     )
-    return _checked(path, Model(decoder, shape.arch, shape.rope_theta, dict(shape.rope)))
+    family = "llama" if shape.arch in AS_LLAMA else shape.arch
+    return _checked(path, Model(decoder, family, shape.rope_theta, dict(shape.rope)))
 
 
 def from_mlc(folder: Path) -> tuple[Model, str]:

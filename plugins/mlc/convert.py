@@ -12,6 +12,7 @@ from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint
 from . import tensor_cache
 from .config import CHAT_CONFIG, Model, chat_config
+from .folding import factor
 from .groups import quantise
 from .quantisations import model_dtype
 from .relax.model import TABLE, weight_name
@@ -47,7 +48,7 @@ def write_folder(checkpoint: Checkpoint, model: Model, quantisation: str, folder
 def _tensors(checkpoint: Checkpoint, model: Model, quantisation: str) -> Iterator[tuple[str, np.ndarray]]:
     decoder, form, plain = model.decoder, model.decoder.form, model_dtype(quantisation)
     for name, (n, k) in decoder.matrices().items():
-        matrix = _joined(checkpoint, f"{name}.weight", (n, k))
+        matrix = _joined(checkpoint, f"{name}.weight", (n, k), decoder.heads.dim)
         stored = model.fused_name(name)
         if form.is_grouped:
             words, scales = quantise(matrix.astype(plain).astype("float32"), form)
@@ -57,19 +58,27 @@ def _tensors(checkpoint: Checkpoint, model: Model, quantisation: str) -> Iterato
             yield weight_name(stored, form), matrix.astype(form.dtype)
     for name, shape in decoder.vectors().items():
         if name != TABLE:
-            yield model.fused_name(name), _joined(checkpoint, name, shape).astype(plain)
+            yield model.fused_name(name), _joined(checkpoint, name, shape, decoder.heads.dim).astype(plain)
 
 
-def _joined(checkpoint: Checkpoint, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a tensor in float32; fused ones are made of their parts, row below row."""
+def _joined(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], head_dim: int) -> np.ndarray:
+    """Return a tensor in float32; fused ones are made of their parts, row below row, unless they are stored so."""
     import numpy as np
 
     module = name.split(".")[-2]
-    names = [name.replace(module, part) for part in _PARTS.get(module, (module,))]
+    if name in checkpoint.tensors:
+        names = [name]
+    elif module == "lm_head":  # tied in the checkpoint, and not in the network
+        names = ["model.embed_tokens.weight"]
+    else:
+        names = [name.replace(module, part) for part in _PARTS.get(module, (module,))]
     missing = next((part for part in names if part not in checkpoint.tensors), None)
     if missing is not None:
         raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing")
-    found = np.concatenate([checkpoint.tensors[part].read() for part in names])
+    wanted = names if module != "lm_head" else [name]
+    factors = [factor(checkpoint.config, part, head_dim) for part in wanted]
+    parts = [checkpoint.tensors[part].read() for part in names]
+    found = np.concatenate([p if f == 1 else p * np.float32(f) for p, f in zip(parts, factors, strict=True)])
     if found.shape != shape:
         raise ModelError(f"{checkpoint.folder}: {' + '.join(names)} has shape {found.shape}; expected {shape}")
     return found

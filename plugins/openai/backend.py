@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation
+from ...core.contract.model import CONTAINERS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.residence import Residence, RunningServer
 from .options import OpenAIOptions
@@ -29,7 +29,9 @@ class OpenAIBackend(ServedBackend[OpenAIOptions]):
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one answer that a client has."""
-        return (Quantisation("served", None, "as the server has it; give its name with served_model"),)
+        return (
+            Quantisation("served", None, "as the server has it; give its name with served_model", reads=CONTAINERS),
+        )
 
     @classmethod
     def devices(cls) -> Sequence[str]:

@@ -16,12 +16,21 @@ _WITH_ENGINE = ["test_parity.py", "test_generate.py", "test_prepare.py"]
 collect_ignore_glob = _WITH_ENGINE if any(find_spec(name) is None for name in _NEEDED) else []
 
 
+GRANITE = dict(embedding_multiplier=6.0, attention_multiplier=0.1, residual_multiplier=0.4, logits_scaling=2.0)
+
+
 class WithLogits(Loaded):
     def logits(self, ids):
         """Return the logits after each of ``ids``, [T, V]."""
         import numpy as np
 
-        return np.concatenate([rows.copy() for rows in self.backend._engine.logits(ids)])
+        engine = self.backend._engine
+        engine.begin(len(ids))
+        try:
+            chunks = range(0, len(ids), engine.prefill_chunk)
+            return np.concatenate([engine.all_logits(ids[at : at + engine.prefill_chunk]) for at in chunks])
+        finally:
+            engine.end()
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +62,7 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
         "qwen3": save_checkpoint(root / "qwen3", "Qwen3", head_dim=48, tie_word_embeddings=True),
         "qwen2": save_checkpoint(root / "qwen2", "Qwen2", tie_word_embeddings=False),
         "llama3": save_checkpoint(root / "llama3", "Llama", tie_word_embeddings=False, rope_parameters=LLAMA3),
+        "phi3": save_checkpoint(root / "phi3", "Phi3"),
+        "granite": save_checkpoint(root / "granite", "Granite", tie_word_embeddings=True, **GRANITE),
         "odd-vocabulary": save_checkpoint(root / "odd", "Qwen3", head_dim=32, vocab_size=163, tie_word_embeddings=True),
     }
