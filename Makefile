@@ -7,11 +7,15 @@ PIP_ARGS ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: demo test fast lint types bench nightly real docs references proto clean clang chromium bubblewrap
+.PHONY: demo llama-cpp test fast lint types bench nightly real docs references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
+
+# llama.cpp for the demo and for measuring.
+llama-cpp: $(VENV)/.llama-cpp-ready
 
 test: lint types clang chromium bubblewrap
 	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --no-loadscope-reorder
@@ -91,11 +95,21 @@ $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'decodebench needs Python >= 3.11, this is ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)
 
+# Everything that has wheels, pip's progress shown. llama-cpp-python has none on the package index: it comes with the
+# demo where PIP_ARGS names an index that has one, and else with `make llama-cpp`, which compiles it.
 $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "setting up; llama-cpp-python builds from source the first time, which takes about five minutes"
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[all]"
+	$(INSTALL) --prefer-binary --editable ".[wheels]"
+	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || \
+		$(INSTALL) --quiet --only-binary llama-cpp-python --editable ".[llama-cpp]" 2>/dev/null || \
+		echo "without llama.cpp, which has no wheel here: \`make llama-cpp\` compiles it, about five minutes, once"
 	@touch $@
 
-$(VENV)/.dev-ready: $(VENV)/.demo-ready
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable ".[dev]"
+$(VENV)/.llama-cpp-ready: | $(VENV)/.demo-ready
+	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || \
+		echo "compiling llama-cpp-python: about five minutes, once; it needs a C/C++ compiler and cmake"
+	$(INSTALL) --prefer-binary --editable ".[llama-cpp]"
+	@touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.demo-ready $(VENV)/.llama-cpp-ready
+	$(INSTALL) --prefer-binary --editable ".[dev]"
 	@touch $@

@@ -22,9 +22,11 @@ MIN_EFFECT = 0.02  # differences below this are called equivalent, however certa
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
 
-DEMO_BUDGET_S = 300.0
+DEMO_FIRST_S = 60.0
+DEMO_LIMIT_S = 150.0
+DEMO_PAGE_S = 15.0  # of it, for comparing and for the page
 DEMO_PROBLEMS = 16
-DEMO_MIN_ROUNDS = 2
+DEMO_ROUNDS = 3
 
 EXAMPLE_MODEL = "tiny:target"  # where nobody names a model; a backend that cannot run it has a stand-in
 TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which rounding decides

@@ -24,7 +24,7 @@ from overhead import markdown, outcome, prepared
 
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.job import Job, PromptJob
+from decodebench.core.measure.job import MeasureJob, PromptJob
 from decodebench.core.measure.rounds.conversation import run_worker
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.cores import cores
@@ -45,8 +45,7 @@ def plugin_rates(backend: str, name: str, quantisation: str, options: dict, load
         PromptJob(sample_id=str(i), is_warmup=i == 0, random_tokens=load["prompt"], random_seed=str(i))
         for i in range(load["repetitions"] + 1)
     ]
-    job = Job(
-        action="measure",
+    job = MeasureJob(
         plugin=backend,
         backend=backend,
         options=options,

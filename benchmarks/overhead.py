@@ -28,7 +28,7 @@ from decodebench.core.contract.model import ResolvedModel
 from decodebench.core.host.packed_models import ModelJob, PreparedJob
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.isolation.processes.messages import Prepared
-from decodebench.core.measure.job import Job, PromptJob
+from decodebench.core.measure.job import MeasureJob, PrepareJob, PromptJob
 from decodebench.core.measure.launcher import request
 from decodebench.core.measure.machine.environment import capture
 from decodebench.core.measure.rounds.conversation import run_worker
@@ -80,8 +80,7 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
         for i in range(load["repetitions"] + 1)
     ]
     common = {"plugin": backend, "backend": backend, "options": options, "quantisation": quantisation}
-    job = Job(
-        action="measure",
+    job = MeasureJob(
         n_threads=options.get("n_threads"),
         prepared=prepared(backend, model, options, quantisation),
         prompts=tuple(prompts),
@@ -99,8 +98,7 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
 
 def prepared(backend: str, model: ResolvedModel, options: dict, quantisation: str) -> PreparedJob:
     """Convert the model, or find it in the cache."""
-    job = Job(
-        action="prepare",
+    job = PrepareJob(
         plugin=backend,
         backend=backend,
         options=options,

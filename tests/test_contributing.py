@@ -109,11 +109,15 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "from decodebench.collate.comparison.reproduce import plan_toml\n"
-        "from decodebench.core.measure.job import Job\n"
+        "from decodebench.core.host.packed_models import ModelJob, PreparedJob\n"
+        "from decodebench.core.measure.job import ServeJob, read_job\n"
         "from decodebench.core.records.store import Store\n"
         "from decodebench.core.records.workload import Workload\n"
-        "job = Job(action='measure', plugin='p', backend='b', workload=Workload(beams=5))\n"
-        "print(Job.model_validate_json(job.model_dump_json()).workload.beams)\n"
+        "model = ModelJob(name='m', path='p', content_hash='h', architecture=None)\n"
+        "about = {'path': 'p', 'format': 'f', 'weight_bytes': 1, 'bits_per_weight': 8, 'quantisation': 'q'}\n"
+        "prepared = PreparedJob(**about, source=model)\n"
+        "job = ServeJob(plugin='p', backend='b', prepared=prepared, workload=Workload(beams=5))\n"
+        "print(read_job(job.model_dump_json()).workload.beams)\n"
         "with Store.open(Path(sys.argv[1])) as store: print(plan_toml(store, 'both'))\n"
     )
     ended = copy.python("-c", script, out)

@@ -1,79 +1,74 @@
-"""The demo: every available backend, a table, figures, CSV files, a page; and what is missing is said."""
+"""The demo: two engines first, then the others while time lasts, a page, and what to do next."""
 
 from __future__ import annotations
+
+import json
+from datetime import datetime
 
 import pytest
 
 from decodebench.core.cli.demo import demo_plan
 from decodebench.core.isolation.plugins import all_plugins
 
-pytestmark = pytest.mark.timeout(900)  # eight engines, two rounds
-BITS = {"transformers": [32, 8], **dict.fromkeys(("llama-cpp", "tinygrad", "mlc", "mlx"), [32, 8, 4.5])}
-ONE_FORMAT = ("dflash", "fast-dllm", "draft-target")
+pytestmark = pytest.mark.timeout(900)
+ENGINES = ("transformers", "llama-cpp", "tinygrad", "mlc", "mlx", "dflash", "fast-dllm", "draft-target")
+FEW = ("tinygrad", "mlc", "mlx", "draft-target", "fast-dllm")
 
 
-def test_it_plans_every_engine_near_32_8_and_4_bits():
+def test_it_plans_every_engine_of_this_process_and_the_second_at_4_bits_too():
     registry = all_plugins()
     cells = {cell.backend: cell for cell in demo_plan(registry).cells}
-    assert list(cells)[0] == "transformers" and set(cells) == {*BITS, *ONE_FORMAT}
+    assert list(cells)[0] == "transformers" and set(cells) == set(ENGINES)
     models = {name: cell.model for name, cell in cells.items()}
     assert models.pop("fast-dllm") == ["tiny:block-diffusion"] and set(map(str, models.values())) == {"['tiny:target']"}
-    assert {len(cells[name].quantisation) for name in ONE_FORMAT} == {1}
-    for name, wanted in BITS.items():
-        bits = {one.name: one.bits_per_weight for one in registry.backend(name).quantisations()}
-        assert [bits[chosen] for chosen in cells[name].quantisation] == pytest.approx(wanted, rel=0.1), name
+    bits = {one.name: one.bits_per_weight for one in registry.backend("llama-cpp").quantisations()}
+    assert [bits[chosen] for chosen in cells["llama-cpp"].quantisation] == pytest.approx([32, 4.5], rel=0.1)
+    assert all(len(cell.quantisation) == 1 for name, cell in cells.items() if name != "llama-cpp")
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(("tinygrad", "mlc", "mlx", "draft-target"), id="four-fewer"),
-        pytest.param((), marks=pytest.mark.nightly),
-    ],
+    params=[pytest.param((15, 45, FEW), id="few"), pytest.param((60, 150, ()), marks=pytest.mark.nightly)],
 )
 def demo(request, cli_for, tmp_path_factory):
-    """The demo's folder, how it ended and the engines in it; those that compile first take most of the time."""
+    """The demo's folder, how it ended, its times and the engines that it may measure."""
+    first, limit, without = request.param
     folder = tmp_path_factory.mktemp("demo")
-    other = {"DECODEBENCH_DISABLE_PLUGINS": ",".join(request.param), "PYTHONPATH": ""}
-    ended = cli_for(folder)("demo", "--budget", 0, "-o", folder, env=other, timeout=800)
-    return folder, ended, {*BITS, *ONE_FORMAT} - set(request.param)
+    other = {"DECODEBENCH_DISABLE_PLUGINS": ",".join(without), "PYTHONPATH": ""}
+    ended = cli_for(folder)("demo", "--first", first, "--limit", limit, "-o", folder, env=other, timeout=800)
+    return folder, ended, (first, limit), set(ENGINES) - set(without)
 
 
-def test_it_compares_every_engine_in_at_least_two_rounds(demo, cli_for):
-    folder, ended, engines = demo
+def test_it_measures_within_its_time_two_engines_first(demo):
+    folder, ended, (first, limit), engines = demo
     assert ended.code == 0, ended.err
-    rows = cli_for(folder)("compare", folder, "--json").json["rows"]
-    assert {row["cell"]["backend"] for row in rows} == engines
-    models = {row["cell"]["backend"]: row["cell"]["model"] for row in rows}
-    assert models.pop("fast-dllm") == "tiny:block-diffusion" and set(models.values()) == {"tiny:target"}
-    assert all(row["rounds"] == 2 and row["n"] == 32 for row in rows)
-    assert rows[0]["cell"]["backend"] == "transformers" and rows[0]["verdict"] == "baseline"
-    bits = [row["cell"]["bits_per_weight"] for row in rows if row["cell"]["backend"] == "llama-cpp"]
-    assert bits[0] > 31 and 8 <= bits[1] < 9 and 4 <= bits[2] < 5.5
+    rounds = []
+    for log in (folder / "raw").glob("*/*.jsonl"):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        began = datetime.fromisoformat(lines[0]["started_at"]).timestamp()
+        rounds.append((began, began + lines[-1]["wall_s"], lines[0]["backend"]))
+    rounds.sort()
+    begun = rounds[0][0]
+    assert max(end for _, end, _ in rounds) - begun < limit
+    assert {backend for start, _, backend in rounds if start - begun < first - 1} <= {"transformers", "llama-cpp"}
+    assert {backend for *_, backend in rounds} <= engines and not list((folder / "raw").glob("*/*.part"))
 
 
-def test_it_writes_what_it_names(demo):
-    folder, ended, engines = demo
-    figures = sum(figure.topic == "comparison" for figure in all_plugins().figures.values())
-    assert len(list((folder / "figures").glob("*.png"))) == figures
-    assert {path.name for path in folder.glob("*.csv")} == {f"{engine}.csv" for engine in engines}
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == figures
-    for path in [*folder.glob("figures/*.png"), *folder.glob("*.csv"), folder / "report.html"]:
-        assert str(path) in ended.out
-
-
-def test_it_says_what_it_does_and_how_long(demo):
-    _, ended, engines = demo
-    assert "as many rounds as fit into 0 s after set-up, at least 2" in ended.out
-    assert all(f"{engine} " in ended.out for engine in engines) and "tokens/s" in ended.out
-    left_out = {*BITS, *ONE_FORMAT} - engines
+def test_it_shows_a_table_early_and_one_at_the_end_and_says_what_is_next(demo):
+    folder, ended, (first, _), engines = demo
+    assert ended.out.count("demo: Decode speed against") >= 2
+    announced, *_ = ended.out.splitlines()
+    assert f"for {first} s" in announced and "up to 3 rounds" in announced
+    assert "[1/9] " in ended.err  # 3 cells, 3 rounds
+    assert (folder / "report.html").is_file() and f"page: {folder / 'report.html'}" in ended.out
+    assert sum(line.startswith("  decodebench ") for line in ended.out.splitlines()) == 3
+    left_out = set(ENGINES) - engines
     assert all(f"not measured: plugin {engine} is disabled" in ended.out for engine in left_out)
 
 
 def test_it_names_what_was_not_measured(cli, tmp_path):
-    other = {"DECODEBENCH_DISABLE_PLUGINS": "transformers,dflash,fast-dllm,draft-target,llama-cpp,tinygrad,mlc,mlx"}
-    ended = cli("demo", "--budget", 0, "-o", tmp_path, env={**other, "PYTHONPATH": ""})
+    other = {"DECODEBENCH_DISABLE_PLUGINS": ",".join(ENGINES)}
+    ended = cli("demo", "-o", tmp_path, env={**other, "PYTHONPATH": ""})
     assert ended.code == 2
     assert "no backend is available" in ended.err
     assert "plugin transformers is disabled" in ended.err

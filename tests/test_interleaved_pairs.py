@@ -19,7 +19,7 @@ SQL = """
 
 
 @pytest.mark.nightly  # `test_every_engine.py` has five of them in one block whenever tests run
-@pytest.mark.parametrize(("one", "other"), combinations(BUILT_IN, 2))
+@pytest.mark.parametrize(("one", "other"), list(combinations(BUILT_IN, 2)))
 def test_two_engines_in_turn_say_what_they_say_alone(cli, tmp_path, one, other):
     registry = all_plugins()
     if missing := [name for name in (one, other) if not availability(registry.backends[name]).available]:

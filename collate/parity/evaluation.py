@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
-from ...core.measure.job import ContinuationJob
+from ...core.measure.job import ContinuationJob, EvaluateJob
 from ...core.measure.runner import Runner
 from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed
@@ -92,10 +92,10 @@ class Scorer:
         problem = runner.prepared(cell).reason
         if problem is None:
             top_k = TOP_K if "score-top-k" in cell.supports else 0
-            changes = {"action": "evaluate", "top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
+            how = {"top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
             prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
-            asked = (ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
-            job = runner.scoring_job(cell, tuple(asked)).model_copy(update=changes)
+            asked = tuple(ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
+            job = EvaluateJob(**runner.loaded_fields(cell), continuations=asked, **how)
 
             expected = count()
 

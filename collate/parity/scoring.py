@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.errors import BackendError
 from ...core.isolation.processes.messages import Score
-from ...core.measure.job import ContinuationJob
+from ...core.measure.job import ContinuationJob, ScoreJob
 from ...core.measure.launcher import request_all
 from ...core.measure.runner import Runner
 from ...core.records.store import Store
@@ -81,7 +81,9 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
         if token is not None
     ]
     try:
-        job = runner.scoring_job(cell, tuple(continuations))
+        if (problem := runner.prepared(cell).reason) is not None:
+            raise BackendError(problem)
+        job = ScoreJob(**runner.loaded_fields(cell), continuations=tuple(continuations))
         answers = request_all(job, Score, runner.plan.timeout_s, runner.launcher.run)
         if [answer.index for answer in answers] != list(range(len(continuations))):
             raise BackendError(f"{len(answers)} scores came for {len(continuations)} continuations")

@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..host.packed_models import ModelJob
 from ..isolation.processes.messages import Prepared
 from ..measure.cells import Cell, expand, job_fields
-from ..measure.job import Job
+from ..measure.job import PrepareJob, ServeJob
 from ..measure.launcher import Served, request
 from ..measure.plan import build
 from ..records.serving import ServeRequest
@@ -97,9 +97,8 @@ def open_backend(
     available = cells[0].backend.probe()
     if not available.available:
         raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
-    job = _job(cells[0])
-    prepared = request(job, Prepared, defaults.TIMEOUT_S).model
-    serving = job.model_copy(update={"action": "serve", "model": None, "prepared": prepared})
+    prepared = request(_prepare_job(cells[0]), Prepared, defaults.TIMEOUT_S).model
+    serving = ServeJob(**_about(cells[0]), prepared=prepared)
     return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))
 
 
@@ -128,7 +127,7 @@ def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device:
     done, cache = [], ModelCache()
     for cell in expand(plan, installed_plugins(), cache).cells:
         try:
-            answer = request(_job(cell), Prepared, defaults.TIMEOUT_S)
+            answer = request(_prepare_job(cell), Prepared, defaults.TIMEOUT_S)
         finally:
             sweep(cache.root)
         made = {"prepare_s": answer.prepare_s, "notices": [*cache.notices, *answer.notices]}
@@ -136,11 +135,9 @@ def prepare(model: str, backend: str, quantisations: Sequence[str] = (), device:
     return done
 
 
-def _job(cell: Cell) -> Job:
-    """Return the job that prepares a cell's model."""
-    return Job(
-        action="prepare",
-        **job_fields(cell, installed_plugins()),
-        model=ModelJob.of(cell.model),
-        cache_root=ModelCache().root,
-    )
+def _prepare_job(cell: Cell) -> PrepareJob:
+    return PrepareJob(**_about(cell), model=ModelJob.of(cell.model))
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    return {**job_fields(cell, installed_plugins()), "cache_root": ModelCache().root}

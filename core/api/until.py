@@ -30,8 +30,9 @@ class Looks:
         collate(self._runner.output, self._runner.registry)
         with Store.open(self._runner.output) as store:
             comparison = compare(store, experiment=experiment)
-        found = {row.cell.cell_id for row in unanswered(comparison, self._runner.plan)}
-        return found | {comparison.rows[0].cell.cell_id} if found else found
+        cells = [cell.id for cell in self._runner.matrix.cells]  # the experiment may have others, of another plan
+        found = {row.cell.cell_id for row in unanswered(comparison, self._runner.plan)} & set(cells)
+        return found | {comparison.rows[0].cell.cell_id, cells[0]} if found else found
 
 
 def unanswered(comparison: Comparison, plan: Plan) -> Iterator[ComparisonRow]:

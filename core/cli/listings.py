@@ -10,7 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.backend import Backend
 from ..host.availability import availability
 from ..host.registry import Registry
-from ..measure.job import Job
+from ..measure.job import DevicesJob
 from .output import CONTEXT, echo, json_option, print_json, print_table
 
 _PROBE_TIMEOUT_S = 120.0
@@ -44,7 +44,7 @@ def _describe(registry: Registry, backend: type[Backend], with_devices: bool) ->
         from ..isolation.processes.messages import Devices
         from ..measure.launcher import request
 
-        job = Job(action="devices", **registry.place(backend.name), backend=backend.name)
+        job = DevicesJob(**registry.place(backend.name), backend=backend.name)
         devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
     return {
         "name": backend.name,

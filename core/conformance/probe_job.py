@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from ..host.packed_models import ModelJob
-from ..measure.job import Job
+from ..measure.job import Job, LoadedJob, PromptJob
 
 Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel", "stream"]
 """Questions to a loaded model; one process answers several of them, one after the other."""
 
-Question = Literal["declarations", "options", "memory", "refusals", "residence"]
+Question = Literal["options", "memory", "refusals", "residence"]
 """Questions that each take a process of their own."""
 
 GENERATING: tuple[Generating, ...] = get_args(Generating)
 
 
-class ProbeJob(Job):
-    """A job for ``probe_process``; ``action`` is not read."""
+class DeclarationsJob(Job):
+    """Import the plugin and probe the backend."""
 
-    question: Question | None = Field(None, description="None: those of ``generating``")
-    generating: tuple[Generating, ...] = Field((), description="asked in this order of one loaded model")
+    action: Literal["declarations"] = "declarations"
+
+
+class ProbeJob(LoadedJob):
+    """Look at a backend with its model."""
+
+    prompts: tuple[PromptJob, ...]
+
+
+class GeneratingJob(ProbeJob):
+    """Answer questions to one loaded model, in this order."""
+
+    action: Literal["generating"] = "generating"
+    questions: tuple[Generating, ...]
+
+
+class QuestionJob(ProbeJob):
+    """Answer one question that takes a process."""
+
+    action: Literal["question"] = "question"
+    question: Question
+    model: ModelJob
     damaged: ModelJob | None = Field(None, description="refusals: the model with its weight files cut short")
+
+
+AnyProbe = DeclarationsJob | GeneratingJob | QuestionJob
+
+_PROBES: TypeAdapter[AnyProbe] = TypeAdapter(Annotated[AnyProbe, Field(discriminator="action")])
+
+
+def read_probe(line: str) -> AnyProbe:
+    """Return the job that a line holds; its ``action`` says which."""
+    return _PROBES.validate_json(line)

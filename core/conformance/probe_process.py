@@ -1,7 +1,7 @@
 """A process that looks at a backend from within: what the host's timed loop cannot see.
 
-``python -m decodebench.core.conformance.probe_process`` reads a ``ProbeJob`` as one JSON line and answers in JSON
-lines, as the worker does. It reports what it saw and judges nothing: the checks do.
+``python -m decodebench.core.conformance.probe_process`` reads a job (``probe_job.py``) as one JSON line and answers in
+JSON lines, as the worker does. It reports what it saw and judges nothing: the checks do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..host.packed_models import ModelJob
 from ..host.registry import Registry
 from ..host.sources import PluginSource, from_file, sources
 from ..host.validation import validate_options
+from ..measure.job import Job
 from ..measure.rows import Row
 from ..measure.servers.bringing_up import bring_up
 from ..measure.timed_loop import measure
@@ -36,7 +37,7 @@ from .loaded import Loaded
 from .memory import resident_bytes
 from .option_reads import recording
 from .outputs import first_difference
-from .probe_job import Generating, ProbeJob
+from .probe_job import AnyProbe, DeclarationsJob, Generating, ProbeJob, Question, QuestionJob, read_probe
 from .residence_probe import residence_of
 from .stream_probe import cut_stream_of, stream_of
 
@@ -50,50 +51,50 @@ _NO_DEVICE = "no-such-device:0"
 
 def main() -> None:
     """Answer the question that stands on standard input."""
-    work(ProbeJob, _answer)
+    work(read_probe, _answer)
 
 
-def _answer(job: ProbeJob, wire: Wire) -> None:
-    if job.question == "declarations":
+def _answer(job: AnyProbe, wire: Wire) -> None:
+    if isinstance(job, DeclarationsJob):
         _declarations(job, wire)
         return
     backend = _registry(job).backend(job.backend)
     options = validate_options(backend, job.options)
-    if job.question is not None:
+    if isinstance(job, QuestionJob):
         _QUESTIONS[job.question](job, wire, backend, options)
         return
     loaded = _load(job, backend(), options)
-    wire.send("facts", {"facts": {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}})
+    wire.write("facts", {"facts": {**asdict(loaded.facts), "settings": dict(loaded.facts.settings)}})
     try:
-        for question in job.generating:
+        for question in job.questions:
             _ask(job, wire, loaded, question)
     finally:
         loaded.backend.close()
 
 
-def _registry(job: ProbeJob) -> Registry:
+def _registry(job: Job) -> Registry:
     return Registry(only=[job.plugin], files=_files(job))
 
 
-def _source(job: ProbeJob) -> PluginSource:
+def _source(job: DeclarationsJob) -> PluginSource:
     return next(source for source, _ in sources([job.plugin], map(from_file, _files(job))))
 
 
-def _files(job: ProbeJob) -> list[Path]:
+def _files(job: Job) -> list[Path]:
     return [job.plugin_file] if job.plugin_file else []
 
 
 def _ask(job: ProbeJob, wire: Wire, loaded: Loaded, question: Generating) -> None:
     """Answer one question; its failure is an answer too, and the next one may fare better."""
-    wire.send("asking", {"question": question})
+    wire.write("asking", {"question": question})
     try:
         _GENERATING[question](job, wire, loaded)
-        wire.send("answered", {"question": question})
+        wire.write("answered", {"question": question})
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the check's reason
-        wire.send("fault", {"question": question, "reason": reason_of(job, error)})
+        wire.write("fault", {"question": question, "reason": reason_of(job, error)})
 
 
-def _declarations(job: ProbeJob, wire: Wire) -> None:
+def _declarations(job: DeclarationsJob, wire: Wire) -> None:
     """Import the plugin, probe the backend, and tell what that cost and which foreign modules it brought."""
     host_s = time.process_time()  # start of the process until here: Python and decodebench itself
     imports = Imports(_source(job))
@@ -108,7 +109,7 @@ def _declarations(job: ProbeJob, wire: Wire) -> None:
     backend.quantisations()
     of_probe = {name: owner for name, owner in imports.foreign().items() if name not in imported}
     cost = {"host_s": host_s, "import_s": import_s, "imported": imported, "probe_imported": of_probe}
-    wire.send("declarations", {**cost, "probe": probe, "availability": asdict(probed)})
+    wire.write("declarations", {**cost, "probe": probe, "availability": asdict(probed)})
 
 
 def _cpu_s() -> float:
@@ -118,7 +119,6 @@ def _cpu_s() -> float:
 
 
 def _load(job: ProbeJob, backend: Backend, options: BackendOptions, prepared: PreparedModel | None = None) -> Loaded:
-    assert job.prepared is not None
     model = prepared or job.prepared.unpack()
     facts = bring_up(backend, model, options, job, time.perf_counter_ns()).facts
     codec = Codec(model.source.path, backend)
@@ -130,7 +130,7 @@ def _greedy(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Generate as the worker does."""
     for prompt in range(len(loaded.prompts)):
         request = loaded.request(prompt, max_new_tokens=job.workload.max_new_tokens, ignore_eos=False)
-        wire.send("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
+        wire.write("output", {"ids": loaded.ids(replace(request, stop_token_ids=loaded.stop_ids))})
 
 
 def _limits(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -144,7 +144,7 @@ def _stops(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     free = loaded.request(max_new_tokens=job.workload.max_new_tokens)
     row = measure(loaded.backend, [free]).rows[0]
     ids = row.ids
-    wire.send("free", {"ids": ids})
+    wire.write("free", {"ids": ids})
     firsts = [at for at, token in enumerate(ids) if token not in ids[:at]]
     middle = firsts[len(firsts) // 2]
     for at in sorted({firsts[0], middle, firsts[-1], *_within_steps(row, firsts)[-2:]}):
@@ -164,9 +164,9 @@ def _within_steps(row: Row, places: Sequence[int]) -> list[int]:
 def _send_ids(wire: Wire, kind: str, loaded: Loaded, request: Request, **about: int) -> None:
     """Generate and send the output, or how it broke the contract."""
     try:
-        wire.send(kind, {**about, "ids": loaded.ids(request), "fault": None})
+        wire.write(kind, {**about, "ids": loaded.ids(request), "fault": None})
     except PluginError as error:
-        wire.send(kind, {**about, "ids": [], "fault": str(error)})
+        wire.write(kind, {**about, "ids": [], "fault": str(error)})
 
 
 def _steps(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -181,7 +181,7 @@ def _steps(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
         strange = [repr(token) for token in ids if type(token) is not int]
         plain = [int(token) for token in ids]
         places = None if positions is None else [int(at) for at in positions]
-        wire.send("seen", {"ids": plain, "positions": places, "is_kept": is_kept, "strange": strange})
+        wire.write("seen", {"ids": plain, "positions": places, "is_kept": is_kept, "strange": strange})
 
 
 def _cancel(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -196,15 +196,15 @@ def _cancel(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
             close()
         del stream
         after = [loaded.ids(loaded.request(prompt)) for prompt in (0, 1)]
-        wire.send("cancelled", {"after": steps, "ids": after, "before": before})
+        wire.write("cancelled", {"after": steps, "ids": after, "before": before})
 
 
 def _sample(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     """Sample with several seeds, the first twice; and greedily, with the largest logit alone left to draw from."""
     hot = loaded.request(temperature=1.5, seed=0)
     again = loaded.ids(hot)
-    wire.send("seeds", {"ids": [loaded.ids(replace(hot, seed=seed)) for seed in _SEEDS], "again": again})
-    wire.send("top-1", {"ids": loaded.ids(replace(hot, top_k=1)), "greedy": loaded.ids(loaded.request())})
+    wire.write("seeds", {"ids": [loaded.ids(replace(hot, seed=seed)) for seed in _SEEDS], "again": again})
+    wire.write("top-1", {"ids": loaded.ids(replace(hot, top_k=1)), "greedy": loaded.ids(loaded.request())})
 
 
 def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -213,7 +213,7 @@ def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     alone = [loaded.ids(replace(request, row=0)) for request in requests]
     together = [row.ids for row in measure(loaded.backend, requests).rows]
     for prompt, pair in enumerate(zip(alone, together, strict=True)):
-        wire.send("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
+        wire.write("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
 
 
 def _stream(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -223,8 +223,8 @@ def _stream(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     seen = stream_of(loaded.backend, loaded.request(), loaded.prompts)
     pairs = enumerate(zip(seen["alone"], seen["ids"], strict=True))
     margins = [_margin(loaded, row % len(loaded.prompts), *pair) for row, pair in pairs]
-    wire.send("stream", {**seen, "margins": margins})
-    wire.send("cut", cut_stream_of(loaded.backend, loaded.request(), loaded.prompts))
+    wire.write("stream", {**seen, "margins": margins})
+    wire.write("cut", cut_stream_of(loaded.backend, loaded.request(), loaded.prompts))
 
 
 def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int]) -> float | None:
@@ -236,9 +236,8 @@ def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int
     return float(first) - float(second)
 
 
-def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+def _options(job: QuestionJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
     """Do all that a backend does with its options and tell which of them were read."""
-    assert job.model is not None and job.prepared is not None
     watched, read = recording(options)
     model = job.model.unpack()
     planned = PlannedCell(model, job.quantisation, job.device, watched, job.workload)
@@ -253,7 +252,7 @@ def _options(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backend
     if "score" in backend.supports:
         loaded.backend.score(loaded.prompts[0])
     loaded.backend.close()
-    wire.send(
+    wire.write(
         "options", {"read": sorted(read), "inert": {name: why for name, why in inert.items() if name not in read}}
     )
 
@@ -266,7 +265,7 @@ def _takes(backend: type[Backend], cell: PlannedCell[BackendOptions]) -> bool:
         return False
 
 
-def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+def _memory(job: QuestionJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
     """Load, generate and close again and again; every closed instance is kept, so that only ``close`` can free it."""
     kept: list[Backend] = []
     for cycle in range(_WARMUP_CYCLES + _CYCLES):
@@ -277,12 +276,11 @@ def _memory(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendO
         weight_bytes = loaded.facts.weight_bytes
         del loaded
         if cycle >= _WARMUP_CYCLES - 1:
-            wire.send("memory", {"resident_bytes": resident_bytes(), "weight_bytes": weight_bytes})
+            wire.write("memory", {"resident_bytes": resident_bytes(), "weight_bytes": weight_bytes})
 
 
-def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+def _refusals(job: QuestionJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
     """Ask for what cannot be done and tell which error came of it."""
-    assert job.model is not None
     model = job.model.unpack()
 
     def damaged() -> None:
@@ -307,9 +305,9 @@ def _refusals(job: ProbeJob, wire: Wire, backend: type[Backend], options: Backen
     loaded.backend.close()
 
 
-def _residence(job: ProbeJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
+def _residence(job: QuestionJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
     loaded = _load(job, backend(), options)
-    wire.send("residence", residence_of(loaded.backend, loaded.facts, lambda: loaded.ids(loaded.request())))
+    wire.write("residence", residence_of(loaded.backend, loaded.facts, lambda: loaded.ids(loaded.request())))
 
 
 def _provoke(wire: Wire, what: str, act: Callable[[], None], causes: Sequence[str]) -> None:
@@ -319,9 +317,9 @@ def _provoke(wire: Wire, what: str, act: Callable[[], None], causes: Sequence[st
         is_declared = isinstance(error, DecodebenchError)
         names = any(cause in str(error) for cause in causes)
         told = {"error": type(error).__name__, "text": " ".join(str(error).split())}
-        wire.send("refusal", {"what": what, "is_declared": is_declared, "names_cause": names, **told})
+        wire.write("refusal", {"what": what, "is_declared": is_declared, "names_cause": names, **told})
     else:
-        wire.send("refusal", {"what": what, "error": None})
+        wire.write("refusal", {"what": what, "error": None})
 
 
 _GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
@@ -334,7 +332,7 @@ _GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
     "cancel": _cancel,
     "stream": _stream,
 }
-_QUESTIONS: dict[str, Callable[[ProbeJob, Wire, type[Backend], BackendOptions], None]] = {
+_QUESTIONS: dict[Question, Callable[[QuestionJob, Wire, type[Backend], BackendOptions], None]] = {
     "options": _options,
     "memory": _memory,
     "refusals": _refusals,

@@ -21,7 +21,7 @@ from ..host.registry import Registry
 from ..isolation.plugins import all_plugins
 from ..isolation.processes.messages import Line
 from ..measure.cells import Cell, expand, job_fields
-from ..measure.job import ContinuationJob, Job, PromptJob
+from ..measure.job import ContinuationJob, EvaluateJob, Job, MeasureJob, PrepareJob, PromptJob
 from ..measure.plan import build
 from ..measure.rounds.conversation import WORKER, run_worker
 from ..records.workload import Workload
@@ -29,7 +29,7 @@ from ..sdk.models import example_model
 from .answers import Answers
 from .outcome import Broken, NotApplicable
 from .outputs import Generation
-from .probe_job import GENERATING, Generating, ProbeJob, Question
+from .probe_job import GENERATING, DeclarationsJob, Generating, GeneratingJob, Question, QuestionJob
 
 MAX_NEW_TOKENS = 24
 PROMPTS = (
@@ -100,7 +100,7 @@ class Subject:
     @cached_property
     def declarations(self) -> Line:
         """What a fresh process found when it imported the plugin and probed the backend."""
-        return self.ask("declarations")[0]
+        return self._run(self._job(DeclarationsJob), _PROBE)[0]
 
     @cached_property
     def _preparing(self) -> PreparedModel | str:
@@ -109,7 +109,7 @@ class Subject:
         if not available.available:
             return f"the backend is not available here: {available.reason}; {available.fix}"
         try:
-            (answer,) = self._run(self._job("prepare", model=ModelJob.of(self.cell.model)))
+            (answer,) = self._run(self._job(PrepareJob, model=ModelJob.of(self.cell.model)))
         except BackendError as error:
             return f"the model could not be prepared: {error}"
         return PreparedJob.model_validate(answer["model"]).unpack()
@@ -168,7 +168,7 @@ class Subject:
         asked = [one for one in dict.fromkeys(questions) if one not in answers.lines and one not in answers.faults]
         if answers.loading_fault is not None or questions[0] not in asked:
             return
-        job = self._job("measure", kind=ProbeJob, prepared=PreparedJob.of(self.prepared), generating=asked, **_WORK)
+        job = self._job(GeneratingJob, prepared=PreparedJob.of(self.prepared), questions=asked, **_WORK)
         outcome = self._listen(job, _PROBE, answers.take)
         if outcome.status != "ok":
             answers.died(outcome.reason or outcome.status)
@@ -188,7 +188,7 @@ class Subject:
         prompts = [PromptJob(sample_id="warm-up", is_warmup=True, text=PROMPTS[0]), *_prompts()]
         workload = Workload(max_new_tokens=MAX_NEW_TOKENS, stop=tuple(stop))
         prepared = PreparedJob.of(self.prepared)
-        lines = self._run(self._job("measure", prepared=prepared, prompts=prompts, workload=workload))
+        lines = self._run(self._job(MeasureJob, prepared=prepared, prompts=prompts, workload=workload))
         samples = [line for line in lines if line["type"] == "sample" and not line["is_warmup"]]
         steps = [line for line in lines if line["type"] == "step"]
         found = [Generation(one, [step for step in steps if step["sample"] == one["index"]]) for one in samples]
@@ -203,7 +203,7 @@ class Subject:
             for prompt, ids in zip(_prompts(), outputs, strict=False)
         ]
         work: dict[str, Any] = {"continuations": continuations, "top_k": top_k}
-        lines = self._run(self._job("evaluate", prepared=PreparedJob.of(self.prepared), **work))
+        lines = self._run(self._job(EvaluateJob, prepared=PreparedJob.of(self.prepared), **work))
         return [line for line in lines if line["type"] == "evaluation"]
 
     def ask(self, question: Question, damaged: ResolvedModel | None = None) -> Sequence[Line]:
@@ -212,13 +212,11 @@ class Subject:
         Raises:
             BackendError: the process failed, crashed or took too long.
         """
-        about: dict[str, Any] = {"model": ModelJob.of(self.cell.model), **_WORK}
-        if question != "declarations":
-            _ = self.facts
-            about["prepared"] = PreparedJob.of(self.prepared)
+        _ = self.facts
+        about: dict[str, Any] = {"model": ModelJob.of(self.cell.model), "prepared": PreparedJob.of(self.prepared)}
         if damaged is not None:
             about["damaged"] = ModelJob.of(damaged)
-        return self._run(self._job("measure", kind=ProbeJob, question=question, **about), _PROBE)
+        return self._run(self._job(QuestionJob, question=question, **about, **_WORK), _PROBE)
 
     def _run(self, job: Job, module: str = WORKER) -> list[Line]:
         lines: list[Line] = []
@@ -230,9 +228,9 @@ class Subject:
     def _listen(self, job: Job, module: str, on_line: Callable[[Line], None]) -> Outcome:
         return run_worker(job, engine_text=None, timeout_s=self.setup.timeout_s, on_line=on_line, module=module)
 
-    def _job(self, action: str, *, kind: type[Job] = Job, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
+    def _job(self, kind: type[Job], **changes: Any) -> Job:  # noqa: ANN401 - fields of the kind
         about = {**job_fields(self.cell, self.registry), "cache_root": self._cache.root}
-        return kind.model_validate({"action": action, **about, **changes})
+        return kind.model_validate({**about, **changes})
 
 
 def _prompts() -> list[PromptJob]:

@@ -47,13 +47,26 @@ class Request:
         return not self.ignore_eos and token_id in self.stop_token_ids
 
 
-@dataclass(slots=True)
-class Step(StepFigures):
-    """One commit of tokens. Cheap to build; only what applies is set.
+@dataclass(init=False, repr=False, eq=False, match_args=False)
+class StepTokens:
+    """What a step committed, and for whom.
 
     Attributes:
         token_ids: ids committed now, in order of position.
         row: ``Request.row`` of the request that they continue.
+    """
+
+    __slots__ = ()  # the values lie in ``Step``
+
+    token_ids: Sequence[int]
+    row: int = 0
+
+
+@dataclass(slots=True)
+class Step(StepFigures, StepTokens):
+    """One commit of tokens. Cheap to build; only what applies is set.
+
+    Attributes:
         positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
             row that gives them may commit beyond its stop token or limit: what lies there is not counted.
         trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
@@ -66,8 +79,6 @@ class Step(StepFigures):
         is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
     """
 
-    token_ids: Sequence[int]
-    row: int = 0
     positions: Sequence[int] | None = None
     trace: Mapping[str, JsonValue] | None = None
     text: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter
 
 from ..host.packed_models import ModelJob, PreparedJob
 from ..records.schema import Record
@@ -57,9 +57,8 @@ class ServerJob(Record):
 
 
 class Job(Record):
-    """Everything a worker needs for one action."""
+    """What every job says: which backend, where it is found, and how its process is limited."""
 
-    action: Literal["prepare", "measure", "devices", "score", "evaluate", "serve", "host"]
     plugin: str = Field(description="name or address of the plugin to load")
     plugin_file: Path | None = Field(None, description="the file that is the plugin, where it is not installed")
     python: Path | None = Field(None, description="interpreter of the worker; None: the host's own")
@@ -67,18 +66,81 @@ class Job(Record):
     options: dict[str, JsonValue] = {}
     device: str = "cpu"
     quantisation: str = ""
-    model: ModelJob | None = None
-    prepared: PreparedJob | None = None
     cache_root: Path | None = None
     memory_limit_bytes: int | None = None
-    server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
     n_threads: int | None = Field(None, ge=1, description="CPU threads by the backend's option; None: the default")
     default_threads: int | None = Field(None, ge=1, description="where no option says how many; None: the cores")
-    # measure
-    prompts: tuple[PromptJob, ...] = ()
+
+
+class DevicesJob(Job):
+    """Name the devices that the backend can use here."""
+
+    action: Literal["devices"] = "devices"
+
+
+class PrepareJob(Job):
+    """Convert or quantise a model into the cache."""
+
+    action: Literal["prepare"] = "prepare"
+    model: ModelJob
+
+
+class HostJob(Job):
+    """Start the backend's server and keep it until standard input ends."""
+
+    action: Literal["host"] = "host"
+    prepared: PreparedJob
+
+
+class LoadedJob(Job):
+    """What is done with a loaded model, in a ``Session``."""
+
+    prepared: PreparedJob
+    server: ServerJob | None = Field(None, description="of a backend with a server; None: the worker starts its own")
     workload: Workload = Workload()
     seed: int = 0
-    # score the last id of each continuation, or evaluate all of them
-    continuations: tuple[ContinuationJob, ...] = ()
-    top_k: int = 0
-    whole_vocabulary_up_to: int = Field(0, description="evaluate: a vocabulary of so many ids is given whole")
+
+    def hosting(self) -> HostJob:
+        """Return the job that starts the server of this one's backend and model."""
+        return HostJob(**{name: getattr(self, name) for name in Job.model_fields}, prepared=self.prepared)
+
+
+class MeasureJob(LoadedJob):
+    """Measure every prompt."""
+
+    action: Literal["measure"] = "measure"
+    prompts: tuple[PromptJob, ...]
+
+
+class ScoreJob(LoadedJob):
+    """Score the last id of each continuation."""
+
+    action: Literal["score"] = "score"
+    continuations: tuple[ContinuationJob, ...]
+    top_k: int = Field(2, ge=2, description="likeliest ids at its place")
+
+
+class EvaluateJob(LoadedJob):
+    """Score every position of each continuation."""
+
+    action: Literal["evaluate"] = "evaluate"
+    continuations: tuple[ContinuationJob, ...]
+    top_k: int = Field(0, ge=0, description="likeliest ids at each position")
+    whole_vocabulary_up_to: int = Field(0, description="a vocabulary of so many ids is given whole")
+
+
+class ServeJob(LoadedJob):
+    """Answer requests until standard input ends."""
+
+    action: Literal["serve"] = "serve"
+
+
+SessionJob = MeasureJob | ScoreJob | EvaluateJob | ServeJob
+AnyJob = DevicesJob | PrepareJob | HostJob | SessionJob
+
+_JOBS: TypeAdapter[AnyJob] = TypeAdapter(Annotated[AnyJob, Field(discriminator="action")])
+
+
+def read_job(line: str) -> AnyJob:
+    """Return the job that a line holds; its ``action`` says which."""
+    return _JOBS.validate_json(line)

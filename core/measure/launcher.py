@@ -13,11 +13,11 @@ from ..errors import BackendError, UsageError
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..isolation.processes.channel import DeadlineError
-from ..isolation.processes.messages import Answer, Finish, Serving, message, parse
+from ..isolation.processes.messages import Answer, Finish, Serving, kind_of, message, parse
 from ..records.log_content import LineError
 from ..records.schema import Record
 from ..records.serving import ServeRequest
-from .job import Job
+from .job import AnyJob, Job, ServeJob, read_job
 from .rounds.conversation import WORKER, death, run_worker, start
 
 Run = Callable[[Launch, OnLine], Outcome]
@@ -53,11 +53,11 @@ def launcher_of(name: str, registry: Registry) -> type[Launcher]:
 
 def run_here(launch: Launch, on_line: OnLine) -> Outcome:
     """Run a worker on this machine, see ``Launcher.run``; launchers that reach another machine call it there."""
-    job = Job.model_validate_json(launch.job)
+    job = read_job(launch.job)
     return run_worker(job, engine_text=launch.engine_text, timeout_s=launch.timeout_s, on_line=on_line)
 
 
-def request(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
+def request(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
     """Run a job that answers with one line and return that line.
 
     Args:
@@ -75,12 +75,12 @@ def request(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> M
     return answers[0]
 
 
-def request_all(job: Job, kind: type[M], timeout_s: float, run: Run = run_here) -> list[M]:
+def request_all(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -> list[M]:
     """Like ``request``, for jobs that answer with any number of lines."""
     answers: list[M] = []
 
     def take(line: Line) -> None:
-        if line["type"] == kind.__name__.lower():
+        if line["type"] == kind_of(kind):
             answers.append(message(kind, line))
 
     outcome = run(launch_of(job, timeout_s), take)
@@ -93,7 +93,7 @@ class Served:
     """A backend in a process of its own that answers requests until it is closed; a context manager.
 
     Args:
-        job: action ``serve``.
+        job: what to serve.
         timeout_s: of loading, and of each answer.
 
     Attributes:
@@ -104,7 +104,7 @@ class Served:
         BackendError: the model cannot be loaded, or loading took too long.
     """
 
-    def __init__(self, job: Job, timeout_s: float) -> None:
+    def __init__(self, job: ServeJob, timeout_s: float) -> None:
         self._job, self._timeout_s = job, timeout_s
         self.clipped = 0
         self._engine_text = tempfile.NamedTemporaryFile(prefix="decodebench-", suffix=".engine.txt")
@@ -141,7 +141,7 @@ class Served:
                 line = parse(raw)
                 if line["type"] == "finish":
                     raise BackendError(message(Finish, line).reason or "the worker ended")
-                if line["type"] == kind.__name__.lower():
+                if line["type"] == kind_of(kind):
                     return message(kind, line)
         except DeadlineError as error:
             late = f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s"

@@ -11,21 +11,23 @@ from typing import Any
 
 from ..contract.generation import Generated, Request, Step
 from ..errors import BackendError, ModelError, SampleError
+from ..isolation.processes.messages import Evaluation, Score
 from ..records.step_figures import FIGURES
 from ..sdk.tokenizer import ids_hash, pieces
 from .choices import check_room, score_choices, told
+from .job import EvaluateJob, PromptJob, ScoreJob
 from .rows import Row, answer_of, finish_of, tokens_of
 from .session import Prompt, Session
 
 
-def measure_all(session: Session) -> None:
-    """Measure every prompt of the job.
+def measure_all(session: Session, jobs: Sequence[PromptJob]) -> None:
+    """Measure every prompt.
 
     Raises:
         ModelError: a prompt does not fit into the context; nothing was measured.
         BackendError: samples failed; each was sent with its reason.
     """
-    prompts = [session.prompt(job) for job in session.job.prompts]
+    prompts = [session.prompt(job) for job in jobs]
     session.check_room([prompt for prompt in prompts if not prompt.pairs])
     for prompt in prompts:
         check_room(prompt.pairs, session.facts.context_length, prompt.job.sample_id)
@@ -75,9 +77,9 @@ def _measure_choices(session: Session, prompt: Prompt, index: int) -> list[str]:
         facts |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
     except SampleError as error:
         facts |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
-        session.wire.send("sample", {**facts, "status": "failed", "reason": str(error)})
+        session.wire.write("sample", {**facts, "status": "failed", "reason": str(error)})
         return [str(error)]
-    session.wire.send("sample", {**facts, "engine": session.engine_figures()})
+    session.wire.write("sample", {**facts, "engine": session.engine_figures()})
     return []
 
 
@@ -125,7 +127,7 @@ def _prompt_of(request: Request) -> dict[str, Any]:
 def send_failed(session: Session, facts: Mapping[str, Any], request: Request, reason: str) -> None:
     """Send a sample that came to nothing."""
     failed = {"output_tokens": 0, "status": "failed", "reason": reason}
-    session.wire.send("sample", {**facts, **_prompt_of(request), **failed})
+    session.wire.write("sample", {**facts, **_prompt_of(request), **failed})
 
 
 def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: Row) -> None:
@@ -150,7 +152,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
         **({"engine": {**facts.get("engine", {}), **figures}} if figures else {}),
         **({"extra": {"retokenised": True}} if row.is_retokenised else {}),
     }
-    session.wire.send("sample", sample)
+    session.wire.write("sample", sample)
     visible = [[token for token in step.token_ids if token not in session.stop_ids] for _, step in row.steps]
     # Pieces in the order of time join to the text only where tokens come in the order of the text.
     texts = [decode(ids) for ids in visible] if row.is_placed else pieces(decode, visible)
@@ -158,7 +160,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
     for number, ((now, step), piece) in enumerate(zip(row.steps, texts, strict=True)):
         times = {"t_s": now / 1e9, "step_s": (now - before) / 1e9}
         content = {"tokens": tokens_of(step), "token_ids": list(step.token_ids), "text": piece}
-        session.wire.send("step", {"sample": facts["index"], "index": number, **times, **content, **_extras(step)})
+        session.wire.write("step", {"sample": facts["index"], "index": number, **times, **content, **_extras(step)})
         before = now
 
 
@@ -172,24 +174,25 @@ def _extras(step: Step) -> dict[str, Any]:
     return extras
 
 
-def score_all(session: Session) -> None:
+def score_all(session: Session, job: ScoreJob) -> None:
     """Score the last id of every continuation: its log-probability and the likeliest ids at its place."""
-    for index, continuation in enumerate(session.job.continuations):
+    for index, continuation in enumerate(job.continuations):
         _, prompt_ids = session.encode(continuation.prompt)
         *before, last = continuation.output_ids
-        (scores,) = session.backend.score_continuations([*prompt_ids, *before], [[last]], session.job.top_k)
-        content = {"index": index, "logprob": float(scores.logprobs[-1])}
-        session.wire.send("score", content | {"top_logprobs": [float(value) for value in scores.top_logprobs[-1]]})
+        (scores,) = session.backend.score_continuations([*prompt_ids, *before], [[last]], job.top_k)
+        top = tuple(map(float, scores.top_logprobs[-1]))
+        score = Score.model_construct(index=index, logprob=float(scores.logprobs[-1]), top_logprobs=top)
+        session.wire.send(score)
 
 
-def evaluate_all(session: Session) -> None:
+def evaluate_all(session: Session, job: EvaluateJob) -> None:
     """Score every position of every continuation; a text is scored without the likeliest ids.
 
     Raises:
         ModelError: a sequence is longer than the model's context.
         BackendError: the size of the vocabulary is unknown.
     """
-    job, size, held = session.job, session.facts.vocabulary_size, session.facts.context_length
+    size, held = session.facts.vocabulary_size, session.facts.context_length
     if size is None:
         raise BackendError("it does not say how large its vocabulary is, which comparing distributions needs")
     top_k = size if job.top_k and size <= job.whole_vocabulary_up_to else job.top_k
@@ -199,12 +202,12 @@ def evaluate_all(session: Session) -> None:
             raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
         wanted = top_k if continuation.text is None else 0
         (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
-        content = {
-            "index": index,
-            "vocabulary_size": size,
-            "logprobs": [float(value) for value in scores.logprobs],
-            "is_greedy": [bool(value) for value in scores.is_greedy],
-            "top_ids": [[int(token) for token in row] for row in scores.top_ids],
-            "top_logprobs": [[float(value) for value in row] for row in scores.top_logprobs],
-        }
-        session.wire.send("evaluation", content)
+        evaluation = Evaluation.model_construct(
+            index=index,
+            vocabulary_size=size,
+            logprobs=tuple(map(float, scores.logprobs)),
+            is_greedy=tuple(map(bool, scores.is_greedy)),
+            top_ids=tuple(tuple(map(int, row)) for row in scores.top_ids),
+            top_logprobs=tuple(tuple(map(float, row)) for row in scores.top_logprobs),
+        )
+        session.wire.send(evaluation)

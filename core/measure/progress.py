@@ -27,6 +27,9 @@ class Progress:
         shows_log: print what a backend says of each sample in the format that its own tools are known for.
         is_quiet: print nothing but what went wrong.
         clock: tells the seconds that rounds take.
+
+    Attributes:
+        on_round: called after each round on a terminal, such as to show something above the bars.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Progress:
         self._going: dict[str, RoundTime] = {}  # by place: the cell and its round
         self._place = ""
         self._since = self._began = self._last_line = 0.0
+        self.on_round: Callable[[], None] | None = None
         self._told: set[tuple[str, str]] = set()  # failures by cell and reason, and warnings
 
     def __enter__(self) -> Progress:
@@ -146,6 +150,12 @@ class Progress:
             self.warn(f"{number} {self._place}: {status}: {reason}{self._left_text()}")
             for line in _engine_lines(status, engine_text):
                 self.warn(line)
+        if self.on_round is not None and self._is_live:
+            self.on_round()
+
+    def round_is_dropped(self, label: str, index: int) -> None:
+        """A round did not come to anything in the time that there was."""
+        self._going.pop(f"{label}, round {index + 1}", None)
 
     def say(self, text: str) -> None:
         """Print one line that stays."""

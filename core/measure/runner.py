@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from ... import defaults
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
-from ..contract.model import PreparedModel
 from ..errors import BackendError, UsageError
 from ..foreign_text import path_part
-from ..host.packed_models import ModelJob, PreparedJob
+from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
-from ..sdk.models import model_bytes
 from .cells import Cell, Matrix, job_fields, takes_default_threads, workload_identity
 from .folder import (
     check_max_rounds,
@@ -36,7 +30,7 @@ from .folder import (
     stored_threads,
     writable,
 )
-from .job import ContinuationJob, Job
+from .job import Job, MeasureJob
 from .launcher import launch_of, launcher_of
 from .local_launcher import LocalLauncher
 from .machine.condition import look
@@ -51,12 +45,9 @@ from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
 from .rounds.preparation import Preparation, PreparedCell
-from .rounds.report import FIRST_LOOK, Budget, Look, RunReport
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .servers.sessions import ServerSessions
-
-_LINE_BYTES = 400  # a step line with its text, generously
-_BYTES_PER_MIB = 2**20
 
 
 class Runner:
@@ -69,6 +60,9 @@ class Runner:
         cache: prepared models.
         output: the output folder.
         progress: told what happens; shows it.
+
+    Attributes:
+        began: when the first round did, on the clock of ``time.monotonic``; None before.
 
     Raises:
         UsageError: the plan's launcher is unknown, or cannot be used here.
@@ -85,10 +79,11 @@ class Runner:
             raise UsageError(
                 f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
             )
-        self._preparation = Preparation(self._job, self.launcher, plan.timeout_s, cache, progress)
+        self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
         self._ends_at: float | None = None  # on the clock of time.monotonic
+        self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
         self._servers = ServerSessions(output / "raw", plan.timeout_s)
 
@@ -99,6 +94,7 @@ class Runner:
         budget: Budget | None = None,
         when_busy: WhenBusy | None = None,
         look: Look | None = None,
+        only: Collection[str] | None = None,
     ) -> RunReport:
         """Run what is missing of the matrix.
 
@@ -107,6 +103,7 @@ class Runner:
             budget: how long to go on adding rounds; None: until all have run.
             when_busy: what to do where other work disturbs the machine.
             look: asked after each round from the second on which cells need one more; None: all, up to their number.
+            only: ids of the cells that are measured now; None: all.
 
         Raises:
             UsageError: the folder cannot be written to, another run is writing to it, or the experiment was begun with
@@ -121,13 +118,16 @@ class Runner:
             finish_parts(self.output)
             complete = finished_rounds(self.output, experiment)
             check_max_rounds(self.output, experiment, self.plan.max_rounds if self.plan.looks else None)
-            wanted = {(cell.id, index) for cell in self.matrix.cells for index in range(self.plan.most_rounds)}
+            cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
+            wanted = {(cell.id, index) for cell in cells for index in range(self.plan.most_rounds)}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                        self._rounds(report, complete, budget or Budget(), look)
+                        # those of other cells count as there
+                        others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
+                        self._rounds(report, complete | (others - wanted), budget or Budget(), look)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
@@ -164,9 +164,12 @@ class Runner:
             self._together(report, [cell], next(index for one, index in missing if one.id == cell.id))
             complete = complete | {(cell.id, index) for index in rounds}
         certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
-        self.progress.begin(self._missing(complete, len(rounds)), report.kept, budget.seconds, certain)
+        within_s = budget.seconds if budget.limit_s is None else budget.limit_s
+        todo = self._missing(complete, len(rounds))
+        self.progress.begin(todo, report.kept, within_s, certain if budget.limit_s is None else None)
         self._arrangement = self._arrange(report.experiment)
         start, longest, among = time.monotonic(), 0.0, None
+        self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         for index in rounds:
             began = time.monotonic()
@@ -190,7 +193,10 @@ class Runner:
 
     def _arrange(self, experiment: str) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
-        cells, weights = self.matrix.cells, {cell.id: self._weight_bytes(cell) for cell in self.matrix.cells}
+        cells, weights = (
+            self.matrix.cells,
+            {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
+        )
         kind = self.plan.interleave or stored_interleaving(self.output, experiment)
         can = isinstance(self.launcher, LocalLauncher)
         return Arrangement.of(cells, self.plan.seed, weights, kind if can else "rounds", self.progress.say)
@@ -208,10 +214,21 @@ class Runner:
                     for one in going:
                         one.outcome = one.outcome or INTERRUPTED
             for one in rounds:
+                if self._is_dropped(one):
+                    one.discard()
+                    continue
                 one.figures |= watched.figures_of(one.now.cell.device, is_alone=block is None)
                 self._conclude(report, one)
         if any(one.outcome is not None and one.outcome.status == "interrupted" for one in rounds):
             raise KeyboardInterrupt
+
+    def _is_dropped(self, one: RoundRun) -> bool:
+        """Whether the time of the run was up before a round had a sample that counts."""
+        is_up = self._ends_at is not None and time.monotonic() >= self._ends_at
+        if not is_up or one.outcome is None or one.outcome.status != "timeout":
+            return False
+        one.outcome = Outcome("timeout", TIME_IS_UP)
+        return not one.log.content.measured
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
@@ -234,7 +251,7 @@ class Runner:
         begun = RoundRun(now, self.matrix.labels[cell.id], log, self.progress)
         if prepared.reason is not None:
             begun.outcome = Outcome("failed", prepared.reason)
-        elif shortage := self._shortage(cell):
+        elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
             begun.outcome = Outcome("skipped", shortage)
         else:
             begun.job = self.measure_job(cell)
@@ -262,36 +279,16 @@ class Runner:
             one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
             one.wall_s = time.monotonic() - start
 
+    def set_up(self) -> None:
+        """Prepare every cell before anything is measured."""
+        with self.progress:
+            self.progress.say(f"setting up {len(self.matrix.cells)} cells: models are converted and compiled once")
+            for cell in self.matrix.cells:
+                self.prepared(cell)
+
     def prepared(self, cell: Cell) -> PreparedCell:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
         return self._preparation.of(cell)
-
-    def _weight_bytes(self, cell: Cell) -> int:
-        """Return the size of the prepared weights; of those that they are made from, where that was not done yet."""
-        if cell.backend.residence == "remote":
-            return 0
-        model = self._preparation.model_of(cell)
-        return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
-
-    def _shortage(self, cell: Cell) -> str | None:
-        """Say what is too scarce for the round; None where memory and disk suffice."""
-        needed = int(self._weight_bytes(cell) * defaults.MEMORY_HEADROOM)
-        memory = psutil.virtual_memory().available
-        limit = self.plan.memory_limit_bytes
-        is_here = self.launcher.is_here and cell.backend.residence != "remote"
-        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
-            what = "is allowed" if limit is not None and limit < memory else "is free"
-            have = min(memory, limit or memory) / _BYTES_PER_MIB
-            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
-        workload = cell.workload
-        log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
-        free = shutil.disk_usage(self.output).free
-        if log_bytes > free:
-            return (
-                f"too little disk in {self.output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
-                f"{free / _BYTES_PER_MIB:.1f} MiB free"
-            )
-        return None
 
     def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
         """Run a job in a worker of its own, see ``Launcher.run``."""
@@ -300,28 +297,21 @@ class Runner:
             timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
         return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
 
-    def _job(self, cell: Cell, action: Any, prepared: PreparedModel | None = None) -> Job:  # noqa: ANN401 - literal
-        return Job(
-            action=action,
-            **job_fields(cell, self.registry),
-            model=ModelJob.of(cell.model) if prepared is None else None,
-            prepared=None if prepared is None else PreparedJob.of(prepared),
-            cache_root=self.cache.root,
-            memory_limit_bytes=self.plan.memory_limit_bytes if action == "measure" else None,
-            default_threads=self._threads,
-            prompts=self.prompts.jobs_of(cell) if action == "measure" else (),
-            workload=cell.workload,
-            seed=self.plan.seed,
-        )
-
-    def measure_job(self, cell: Cell) -> Job:
+    def measure_job(self, cell: Cell) -> MeasureJob:
         """Return the job of a round of a cell whose model is prepared."""
-        return self._job(cell, "measure", self.prepared(cell).model)
+        limit = self.plan.memory_limit_bytes
+        return MeasureJob(**self.loaded_fields(cell), prompts=self.prompts.jobs_of(cell), memory_limit_bytes=limit)
 
-    def scoring_job(self, cell: Cell, continuations: tuple[ContinuationJob, ...]) -> Job:
-        """Return the job that scores the last id of each continuation with the cell's backend."""
-        prepared = self.prepared(cell)
-        return self._job(cell, "score", prepared.model).model_copy(update={"continuations": continuations, "top_k": 2})
+    def loaded_fields(self, cell: Cell) -> dict[str, Any]:
+        """Return the fields of a job that has the cell's model loaded; the model must have been prepared."""
+        model = self.prepared(cell).model
+        assert model is not None
+        about = {"prepared": PreparedJob.of(model), "workload": cell.workload, "seed": self.plan.seed}
+        return {**self._job_fields(cell), **about}
+
+    def _job_fields(self, cell: Cell) -> dict[str, Any]:
+        where = {"cache_root": self.cache.root, "default_threads": self._threads}
+        return {**job_fields(cell, self.registry), **where}
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

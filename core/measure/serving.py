@@ -15,6 +15,7 @@ from typing import Any
 
 from ..contract.generation import Scores
 from ..errors import ModelError, SampleError
+from ..isolation.processes.messages import Answer, Serving
 from ..records.serving import ServeRequest
 from .choices import Pair, encode_pair, score_pairs
 from .rows import answer_of
@@ -27,13 +28,13 @@ def serve(session: Session) -> None:
     Raises:
         ModelError: the engine does not say how long its context is.
     """
-    session.wire.send("serving", {"context_length": _context(session)})
+    session.wire.send(Serving(context_length=_context(session)))
     for line in iter(sys.stdin.readline, ""):
         try:
             values, clipped = _answers(session, ServeRequest.model_validate_json(line))
-            session.wire.send("answer", {"values": values, "clipped": clipped})
+            session.wire.send(Answer.model_construct(values=values, clipped=clipped))
         except (SampleError, ModelError) as error:
-            session.wire.send("answer", {"error": str(error)})
+            session.wire.send(Answer(error=str(error)))
 
 
 def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:

@@ -11,12 +11,13 @@ from ..contract.backend import Backend
 from ..contract.generation import Generated, Request
 from ..contract.model import ModelFacts
 from ..errors import ModelError, PluginError
+from ..isolation.processes.messages import Text
 from ..records.engine_counters import EngineCounters
 from ..records.schema import Sampling
 from ..records.workload import Workload
 from ..sdk.tokenizer import Codec
 from .choices import Pair, encode_choices, encode_pair
-from .job import ContinuationJob, Job, PromptJob
+from .job import ContinuationJob, LoadedJob, PromptJob
 from .timed_loop import Batch, measure, measure_with_stop
 from .wire import Wire
 
@@ -53,7 +54,7 @@ class Session:
         started_ns: when the process started, on the clock of the timed loop.
     """
 
-    job: Job
+    job: LoadedJob
     wire: Wire
     backend: Backend
     facts: ModelFacts
@@ -165,4 +166,4 @@ class Session:
     def send_classic_log(self, batch: Sequence[Generated]) -> None:
         """Send what the engine's own tools would have logged of a batch."""
         if batch and (text := self.backend.classic_log(batch)):
-            self.wire.send("text", {"text": text})
+            self.wire.send(Text.model_construct(text=text))

@@ -45,7 +45,7 @@ def _decode_sums() -> str:
 
 FACTS_SQL = f"""
 WITH stamped AS (
-    SELECT t.*, t."index" > 0 AS is_decode, s.is_warmup,
+    SELECT t.*, t."index" > 0 AS is_decode,
            t."index" > 0 AND coalesce(t.drafted, t.accepted) IS NOT NULL
                AND NOT (s.finish IS NOT DISTINCT FROM 'length' AND t."index" = max(t."index") OVER one) AS is_cycle
     FROM steps t JOIN samples s ON s.run_id = t.run_id AND s."index" = t.sample
@@ -84,7 +84,7 @@ WITH stamped AS (
     FROM samples
 ), sent AS (
     SELECT run_id, batch, count(*) AS batch_requests FROM samples GROUP BY run_id, batch
-), facts AS (
+), facts AS MATERIALIZED (
     SELECT s.run_id, s."index" AS sample, s.is_warmup, s.sample_id, s.prompt_hash, s.score, s.prompt_tokens,
         s.prompt_tokens - coalesce(s.depth_tokens, 0) AS timed_prompt_tokens,
         s.scored_tokens,
@@ -132,9 +132,9 @@ WITH stamped AS (
     WHERE s.status = 'ok'
     WINDOW batch AS (PARTITION BY s.run_id, s.batch)
 ), gaps AS (
-    SELECT run_id, quantile_cont(step_s, [0.5, 0.99]) AS itl_tail
-    FROM stamped WHERE is_decode AND NOT is_warmup AND run_id IN (SELECT run_id FROM facts WHERE is_request)
-    GROUP BY run_id
+    SELECT t.run_id, quantile_cont(t.step_s, [0.5, 0.99]) AS itl_tail
+    FROM facts f JOIN steps t ON t.run_id = f.run_id AND t.sample = f.sample
+    WHERE f.is_request AND NOT f.is_warmup AND t."index" > 0 GROUP BY t.run_id
 ), tails AS (
     SELECT run_id,
         quantile_cont(t_first_s + waited_s, [0.5, 0.99]) AS ttft_tail,

@@ -76,6 +76,11 @@ class RawLogWriter:
         """Leave the ``.part`` as it is; it is read up to its last whole line."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Remove the file: what it was to hold did not come about."""
+        self._file.close()
+        self.part.unlink()
+
     def __enter__(self) -> RawLogWriter:
         return self
 

@@ -11,9 +11,9 @@ Count = Annotated[int | None, Field(ge=0)]
 Seconds = Annotated[float | None, Field(ge=0)]
 
 
-@dataclass(init=False, repr=False, eq=False, match_args=False, kw_only=True)
+@dataclass(init=False, repr=False, eq=False, match_args=False)
 class StepFigures:
-    """The figures of a step; None where they do not apply. They are keyword arguments of whatever has them."""
+    """The figures of a step; None where they do not apply. Give them by name."""
 
     __slots__ = ()  # whoever inherits says where its values lie
 

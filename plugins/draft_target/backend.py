@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -13,16 +13,19 @@ from ...core.contract.generation import Generated, Request, Scores, Step
 from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
-from ...core.sdk.batches import only_request
+from ...core.contract.stream import RequestSource
+from ...core.sdk.batches import AllDue, check_prompts
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
-from .check import NAME, needs_draft, preflight
+from .check import NAME, ONE_AT_A_TIME, needs_draft, preflight
 from .console import line
 from .draft_length import DraftLength
 from .options import DraftTargetOptions
+from .rules import rule_for
 from .scoring import TargetScoring
 
 if TYPE_CHECKING:
+    from .decoder import Decoder
     from .drafters import Drafter
     from .models import CausalModel
     from .verifier import Verifier
@@ -34,7 +37,8 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     name: ClassVar[str] = NAME
     summary: ClassVar[str] = "draft/target speculative decoding, the target in this process or behind serve-target"
     kind: ClassVar[Kind] = "speculative"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
     score_options: ClassVar[frozenset[str] | None] = frozenset(
@@ -92,8 +96,9 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         assert facts.vocabulary_size is not None
         assert facts.parameters is not None
         assert facts.weight_bytes is not None
-        drafter, drafted = self._drafter(model, facts.vocabulary_size, settings)
-        self._start_decoder(drafter)
+        self._vocabulary = facts.vocabulary_size
+        self._draft = drafted = self._open_draft(model, settings)
+        self._decoder = self._decoder_of(self._drafter(drafted), verifier)
         return ModelFacts(
             parameters=facts.parameters + (drafted.parameters if drafted else 0),
             weight_bytes=facts.weight_bytes + (drafted.weight_bytes if drafted else 0),
@@ -119,7 +124,6 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
         )
 
     def _embedded(self, model: PreparedModel, settings: dict[str, str]) -> tuple[Verifier, ModelFacts]:
-        from .rules import rule_for
         from .verifier import EmbeddedVerifier
 
         self._target: CausalModel | None = self._open(model, self._options.target_backend)
@@ -155,44 +159,70 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
             kv_bytes_per_token=info.kv_bytes_per_token or None,
         )
 
-    def _drafter(
-        self, model: PreparedModel, vocabulary: int, settings: dict[str, str]
-    ) -> tuple[Drafter | None, CausalModel | None]:
+    def _open_draft(self, model: PreparedModel, settings: dict[str, str]) -> CausalModel | None:
+        """Open the draft model; None where there is none."""
+        if not needs_draft(self._options):
+            return None
+        companion = model.companions[NAME]
+        draft = self._open(companion, self._options.draft_backend)
+        settings |= {"draft": companion.source.name, "draft_parameters": str(draft.parameters)}
+        return draft
+
+    def _drafter(self, draft: CausalModel | None) -> Drafter | None:
         from .drafters.prompt_lookup import PromptLookup
         from .drafters.small_model import SmallModel
 
         options = self._options
         if options.num_draft_tokens == 0:
-            return None, None
-        if options.drafter == "prompt-lookup":
-            return PromptLookup(options.lookup_longest, options.lookup_shortest), None
-        companion = model.companions[NAME]
-        draft = self._open(companion, options.draft_backend)
-        settings |= {"draft": companion.source.name, "draft_parameters": str(draft.parameters)}
-        drafter = SmallModel(
+            return None
+        if draft is None:
+            return PromptLookup(options.lookup_longest, options.lookup_shortest)
+        return SmallModel(
             draft,
-            vocabulary,
+            self._vocabulary,
             candidates=options.num_candidates,
             temperature=options.candidate_temperature,
             top_p=options.candidate_top_p,
             needs_logprobs=self._rule_name == "probabilistic-approx",
         )
-        return drafter, draft
 
-    def _start_decoder(self, drafter: Drafter | None) -> None:
+    def _decoder_of(self, drafter: Drafter | None, verifier: Verifier) -> Decoder:
         from .decoder import Decoder
 
         options = self._options
         length = partial(DraftLength, options.num_draft_tokens, options.max_draft_tokens if options.adaptive else None)
-        self._decoder = Decoder(drafter, self._verifier, length, is_optimistic=options.optimistic)
+        return Decoder(drafter, verifier, length, is_optimistic=options.optimistic)
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
-        """Continue the one request of the batch; a step for the prefill, then one per round.
+        """Continue each request; a step for the prefill, then one per round.
 
         Raises:
             SampleError: the server cannot be reached any more.
         """
-        return self._decoder.generate(only_request(self.name, batch))
+        check_prompts(batch)
+        return self._decoder.generate(batch[0]) if len(batch) == 1 else self.stream(AllDue(batch), len(batch))
+
+    def stream(self, source: RequestSource, max_in_flight: int) -> Iterator[Step]:
+        """Answer requests as they become due, their drafts and verifications each in one forward for all rows.
+
+        Raises:
+            BackendError: the target is behind a connection, or drafts are made while others are verified.
+        """
+        from .lockstep import Lockstep
+        from .verifier import EmbeddedVerifier
+
+        target, draft = self._target, self._draft
+        if target is None or self._options.optimistic:
+            raise BackendError(ONE_AT_A_TIME)
+
+        def loop(lockstep: Lockstep) -> Callable[[Request], Iterator[Step]]:
+            drafter = self._drafter(None if draft is None else lockstep.join(draft, 0))
+            rule = partial(rule_for, self._options.rule)
+            verifier = EmbeddedVerifier(lockstep.join(target, 1), rule, is_concurrent=False)
+            return self._decoder_of(drafter, verifier).generate
+
+        models = [model for model in (target, draft) if model is not None]
+        return Lockstep(loop, models).answer(source, max_in_flight)
 
     def classic_log(self, batch: Sequence[Generated]) -> str:
         """Return a line per prompt."""
@@ -222,5 +252,5 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     def close(self) -> None:
         """Free networks and caches, close the connection."""
         self._verifier.close()
-        del self._decoder, self._verifier, self._target
+        del self._decoder, self._verifier, self._target, self._draft
         self.free()

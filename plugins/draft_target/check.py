@@ -15,6 +15,7 @@ from .options import DraftTargetOptions
 from .rules import rule_for
 
 NAME = "draft-target"
+ONE_AT_A_TIME = "several requests at once need server = 'embedded' and optimistic = false"
 _DRAFTING = (
     "drafter", "adaptive", "max_draft_tokens", "optimistic", "num_candidates", "candidate_temperature",
     "candidate_top_p", "lookup_longest", "lookup_shortest", "rule",
@@ -32,7 +33,7 @@ def preflight(cell: PlannedCell[DraftTargetOptions]) -> Preflight:
     _check_folder(model)
     if options.server == "embedded" or options.rule is not None:
         rule_for(options.rule, temperature)
-    errors = (*_of_files(options), *_of_token(options), *_of_draft(cell))
+    errors = (*_of_files(options), *_of_token(options), *_of_draft(cell), *_of_rows(cell))
     if not errors and needs_draft(options):
         _check_draft(model, model.companions[NAME])
     return Preflight(
@@ -48,6 +49,12 @@ def _of_files(options: DraftTargetOptions) -> Iterator[str]:
         file = getattr(options, name)
         if file is not None and not Path(file).expanduser().is_file():
             yield f"{name} = {file!r} is no file"
+
+
+def _of_rows(cell: PlannedCell[DraftTargetOptions]) -> Iterator[str]:
+    several = cell.workload.batch_size > 1 or cell.workload.is_stream
+    if several and (cell.options.server != "embedded" or cell.options.optimistic):
+        yield ONE_AT_A_TIME
 
 
 def _of_draft(cell: PlannedCell[DraftTargetOptions]) -> Iterator[str]:

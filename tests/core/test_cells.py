@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,12 +70,50 @@ def test_an_option_out_of_range_names_backend_option_and_value(cells_of):
 
 @given(count=st.integers(1, 12), seed=st.integers(0, 2**32))
 def test_every_round_runs_every_cell_once_in_a_seeded_order(count, seed):
-    cells = list(range(count))
+    cells = [Place(str(number)) for number in range(count)]
     orders = [schedule(cells, index, seed) for index in range(4)]
     assert orders == [schedule(cells, index, seed) for index in range(4)]
-    assert all(sorted(order) == cells for order in orders)
+    assert all(sorted(order, key=cells.index) == cells for order in orders)
 
 
 def test_the_order_differs_from_round_to_round():
-    cells = list(range(10))
+    cells = [Place(str(number)) for number in range(10)]
     assert len({tuple(schedule(cells, index, 42)) for index in range(5)}) > 1
+
+
+def test_cells_of_one_server_follow_each_other():
+    cells = [Place(str(number), "served" if number % 2 else None) for number in range(10)]
+    for index in range(5):
+        keys = [cell.server_key for cell in schedule(cells, index, 42)]
+        assert len(list(groupby(keys))) <= 3 and keys.count("served") == 5
+
+
+class Place(NamedTuple):
+    """What the schedule looks at of a cell."""
+
+    id: str
+    server_key: str | None = None
+
+
+def test_each_load_is_a_cell_with_its_name(cells_of):
+    cells = cells_of(workload={"concurrency": [1, 4], "request_rate": 2.5})
+    assert [cell.workload.loads() for cell in cells] == [
+        {"concurrency": 1, "request_rate": 2.5},
+        {"concurrency": 4, "request_rate": 2.5},
+    ]
+    assert [cell.changed for cell in cells] == ["concurrency=1 request_rate=2.5", "concurrency=4 request_rate=2.5"]
+    assert len({cell.id for cell in (*cells, *cells_of())}) == 3
+    assert cells_of(workload={"concurrency": 1, "slo": "ttft=1s"})[0].id == cells_of(workload={"concurrency": 1})[0].id
+
+
+@pytest.mark.parametrize(
+    ("backend", "workload", "named"),
+    [
+        ("dflash", {"concurrency": 2}, r"concurrency: backend 'dflash'"),
+        ("dflash", {"task": None, "trace": "t.jsonl"}, r"trace: backend 'dflash'"),
+        ("transformers", {"concurrency": [1, 100]}, r"concurrency = 100: backend 'transformers' takes at most 64"),
+    ],
+)
+def test_a_backend_that_cannot_bear_a_load_is_refused(cells_of, backend, workload, named):
+    with pytest.raises(UsageError, match=named):
+        cells_of(cell={"backend": backend, "quantisation": None}, workload=workload)

@@ -41,7 +41,8 @@ def lines_of_three_rounds(**budget):
         progress.preparing("ref")
         progress.begin({"ref": 4}, 2, **budget)
         for index in range(3):
-            told.round("ref", index, status="failed" if index == 1 else "ok", reason="broken [bold]")
+            failed = index == 1
+            told.round("ref", index, status="failed" if failed else "ok", reason="broken [bold]" if failed else None)
     return told.lines
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import decodebench
+from decodebench.collate.comparison.reproduce import plan_toml
 from decodebench.core.measure.machine.process_tree import processes
 
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
@@ -27,6 +28,7 @@ def measured(cache, tmp_path, monkeypatch):
         done = decodebench.run(output=tmp_path, **{**WORK, **settings})
         assert done.report.failed == []
         with decodebench.open(tmp_path) as results:
+            (tmp_path / "again.toml").write_text(plan_toml(results.store, done.report.experiment))
             sql = "SELECT * FROM run_metrics ORDER BY round, options->>'concurrency'"
             return results.store.dicts(sql), done.comparison, results.store.dicts("SELECT * FROM samples")
 
@@ -39,7 +41,7 @@ def sessions_of(runs):
     return [json.loads(run["sessions"])[0] for run in runs]
 
 
-def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured):
+def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured, tmp_path):
     runs, comparison, samples = measured(backends=["twin-served"], concurrency=[1, 2])
     sessions = sessions_of(runs)
     assert len(runs) == 4 and len({one["id"] for one in sessions}) == 1
@@ -57,6 +59,8 @@ def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured):
     sent = [sample for sample in samples if not sample["is_warmup"]]
     assert all(one["due_s"] <= one["start_s"] < one["end_s"] for one in sent)
     assert {(one["admitted_s"], one["session"]) for one in sent} == {(None, 0)}
+    again = decodebench.run(tmp_path / "again.toml", output=tmp_path)
+    assert (again.report.kept, again.report.done) == (4, 0), "the plan on the page measures the same cells"
 
 
 @pytest.mark.nightly

@@ -265,9 +265,28 @@ def add_diffusion(writer, option, values):
             writer.add(run, samples, [])
 
 
+def add_load(writer):
+    """Two engines at four loads; the second one is slower alone and overtakes the first."""
+    for at, (backend, alone, gain) in enumerate((("transformers", 100, 0.3), ("llama-cpp", 70, 0.8))):
+        for place, load in enumerate((1, 2, 4, 8)):
+            for number in range(3):
+                run = base_run(
+                    "load", backend, "none", number, cell_index=4 * at + place, order=0, cell_id=f"{backend}-{load}",
+                    options={"concurrency": load}, changed_options=("concurrency",), workload={"concurrency": [load]},
+                    run_id=f"load-{at}-{load}-{number}",
+                )  # fmt: skip
+                took = load ** (1 - gain) * wobble(at, place, number) * 10 / alone
+                samples = [
+                    Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", output_tokens=10, duration_s=took,
+                           first_token_s=took / 10, due_s=0.0, start_s=0.0, batch=0, batch_s=took * PROBLEMS / load)
+                    for index in range(PROBLEMS)
+                ]  # fmt: skip
+                writer.add(run, samples, [])
+
+
 @pytest.fixture(scope="session")
 def reference_store(tmp_path_factory):
-    """A store with what every figure needs: experiments matrix, hosts, speculation, block_length and steps."""
+    """A store with what every figure needs: experiments matrix, hosts, speculation, block_length, steps and load."""
     folder = tmp_path_factory.mktemp("references")
     with Store.open(folder, read_only=False) as writer, writer.transaction():
         add_matrix(writer)
@@ -275,5 +294,6 @@ def reference_store(tmp_path_factory):
         add_speculation(writer)
         add_diffusion(writer, "block_length", (4, 8, 16, 32))
         add_diffusion(writer, "steps", (32, 64, 128))
+        add_load(writer)
     with Store.open(folder) as store:
         yield store

@@ -25,7 +25,7 @@ EXPERIMENTS = {"device_comparison": "hosts", "block_sweep": "block_length", "ste
 
 
 def experiment_of(figure) -> str:
-    return EXPERIMENTS.get(figure.id, "speculation" if figure.topic == "speculation" else "matrix")
+    return EXPERIMENTS.get(figure.id, figure.topic if figure.topic in ("speculation", "load") else "matrix")
 
 
 @pytest.fixture(scope="module")

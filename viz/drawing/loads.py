@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ...collate.load.break_even import Crossing, crossing
 from ...collate.load.curves import AXES, THROUGHPUT
 from ...collate.load.knee import knee_of
 from ...collate.statistics.intervals import Interval, scale_mean
@@ -46,6 +47,16 @@ class Curve:
         return {load: scale_mean(found) for load, found in values.items() if found}
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether the comparison's baseline is one of its points."""
+        return any(row.get("is_baseline") for rows in self.points.values() for row in rows)
+
+    @property
+    def rounds(self) -> dict[float, dict[object, float]]:
+        """Throughput by load and round."""
+        return {load: {row["round"]: row[THROUGHPUT] for row in rows} for load, rows in self.points.items()}
+
+    @property
     def knee(self) -> float | None:
         """The last load at which throughput still rises by 10 % per doubling; None where it does at the highest."""
         speeds = {load: point.value or 0.0 for load, point in self.figure(THROUGHPUT).items()}
@@ -69,6 +80,15 @@ def curves(rows: Sequence[Row]) -> tuple[str, list[Curve]]:
         found.setdefault(names[row["cell_id"]].label, {}).setdefault(float(row[axis]), []).append(row)
     made = looks(_as_cell(name, points) for name, points in found.items())
     return axis, [Curve(name, made[name], points) for name, points in found.items()]
+
+
+def break_evens(found: Sequence[Curve]) -> list[tuple[Curve, Crossing]]:
+    """Return where curves cross that of the baseline, those that do; as a comparison has it."""
+    base = next((curve for curve in found if curve.is_baseline), None)
+    if base is None:
+        return []
+    crossed = [(curve, crossing(curve.rounds, base.rounds)) for curve in found if curve is not base]
+    return [(curve, one) for curve, one in crossed if one is not None and one.at is not None]
 
 
 def _as_cell(name: str, points: Mapping[float, Sequence[Row]]) -> Cell:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ...collate.load.break_even import Crossing
 from ...collate.load.curves import THROUGHPUT
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
-from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, curves
+from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, break_evens, curves
 from ..drawing.series import means_note
 
 PANELS = ((THROUGHPUT, 1.0, "throughput of all requests (tokens/s)"), ("tpot_mean_s", 1e3, "time per token (ms)"))
@@ -26,6 +27,9 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         ax.set_xscale("log", base=2)
         ax.set_xticks(loads, [f"{load:g}" for load in loads])
         ax.minorticks_off()
+    crossed = break_evens(found)
+    for curve, one in crossed:
+        _mark(style.panels(axes)[0], curve, one)
     style.legend_above(style.panels(axes)[0])
     counts = [len(each) for curve in found for each in curve.points.values()]
     caption = f"Point: {means_note(counts)}. Ring: the knee, the last load at which throughput still rises by 10 % per "
@@ -33,7 +37,20 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     unreached = [curve.name for curve in found if curve.knee is None]
     if unreached:
         caption += f" Not reached by {', '.join(unreached)}."
+    if crossed:
+        caption += " Dashed: where a curve crosses the baseline's; shaded: its 95 % interval."
     style.note(style.panels(axes)[-1], caption, label=f"{AXIS_LABELS[axis]} (logarithmic)")
+
+
+def _mark(ax: Axes, curve: Curve, one: Crossing) -> None:
+    """Mark the load at which a curve crosses the baseline's, and its interval; an open end reaches the axis."""
+    assert one.at is not None
+    left, right = ax.get_xlim()
+    ax.axvline(one.at, color=curve.look.colour, linestyle="--", linewidth=1.2)
+    if one.n > 1:
+        ax.axvspan(one.low or left, one.high or right, color=curve.look.colour, alpha=0.12, linewidth=0)
+        ax.set_xlim(left, right)
+    ax.annotate(f"{one.at:.3g}", (one.at, 0), (4, 4), textcoords="offset points", fontsize=style.SMALL)
 
 
 def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:

@@ -108,6 +108,11 @@ class Answer(Record):
 M = TypeVar("M", bound=Record)
 
 
+def kind_of(message: type[Record]) -> str:
+    """Return the ``type`` of a line that holds such a message."""
+    return message.__name__.lower()
+
+
 def parse(raw: bytes) -> Line:
     """Read one line.
 

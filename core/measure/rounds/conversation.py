@@ -22,6 +22,7 @@ from ...isolation.processes.messages import Finish, message, parse
 from ...records.log_content import LineError
 from ...sdk.cores import THREADS_VARIABLE, cores
 from ..job import Job
+from .report import TIME_IS_UP
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -144,7 +145,7 @@ class Conversation:
                 self._on_line(line)
         except DeadlineError:
             if self._ends_at is not None and deadline == self._ends_at:
-                return Outcome("timeout", "stopped as the time of the run was up")
+                return Outcome("timeout", TIME_IS_UP)
             return Outcome("timeout", f"stopped after the time-out of {self._timeout_s:g} s")
         except LineError as error:
             return Outcome("failed", f"backend {name!r} sent {error}")

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
+
+from .... import defaults
 from ...cache import ModelCache, sweep
 from ...contract.launcher import Launcher
 from ...contract.model import PreparedModel
 from ...errors import BackendError
 from ...host.availability import availability
+from ...host.packed_models import ModelJob
 from ...isolation.processes.messages import Devices, Prepared
+from ...sdk.models import model_bytes
 from ..cells import Cell
-from ..job import Job
+from ..job import DevicesJob, PrepareJob
 from ..launcher import request
 from ..progress import Progress
+
+_LINE_BYTES = 400  # a step line with its text, generously
+_BYTES_PER_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Preparation:
     """Prepares cells, each kind once.
 
     Args:
-        make_job: of a cell and an action.
+        about: the fields of a cell's jobs.
         launcher: runs the workers.
         timeout_s: of each of them.
         cache: of prepared models.
@@ -46,13 +56,13 @@ class Preparation:
 
     def __init__(
         self,
-        make_job: Callable[[Cell, Any], Job],
+        about: Callable[[Cell], Mapping[str, Any]],
         launcher: Launcher,
         timeout_s: float,
         cache: ModelCache,
         progress: Progress,
     ) -> None:
-        self._make_job, self._launcher, self._timeout_s = make_job, launcher, timeout_s
+        self._about, self._launcher, self._timeout_s = about, launcher, timeout_s
         self._cache, self._progress = cache, progress
         self._prepared: dict[str, PreparedCell] = {}
         self._devices: dict[str, tuple[str, ...]] = {}  # by backend
@@ -64,10 +74,38 @@ class Preparation:
             self._prepared[key] = self._prepare(cell)
         return self._prepared[key]
 
-    def model_of(self, cell: Cell) -> PreparedModel | None:
-        """Return the model of a cell that is prepared already; None where it is not."""
+    def weight_bytes(self, cell: Cell) -> int:
+        """Return the size of the prepared weights; of those that they are made from, where that was not done yet."""
+        if cell.backend.residence == "remote":
+            return 0
         found = self._prepared.get(_key(cell))
-        return None if found is None else found.model
+        model = None if found is None else found.model
+        return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
+
+    def shortage(self, cell: Cell, output: Path, memory_limit_bytes: int | None) -> str | None:
+        """Say what is too scarce for a round; None where memory and disk suffice.
+
+        Args:
+            cell: that is to run.
+            output: folder of its log.
+            memory_limit_bytes: of the worker; None: no limit.
+        """
+        needed = int(self.weight_bytes(cell) * defaults.MEMORY_HEADROOM)
+        memory, limit = psutil.virtual_memory().available, memory_limit_bytes
+        is_here = self._launcher.is_here and cell.backend.residence != "remote"
+        if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
+            what = "is allowed" if limit is not None and limit < memory else "is free"
+            have = min(memory, limit or memory) / _BYTES_PER_MIB
+            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
+        workload = cell.workload
+        log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
+        free = shutil.disk_usage(output).free
+        if log_bytes > free:
+            return (
+                f"too little disk in {output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
+                f"{free / _BYTES_PER_MIB:.1f} MiB free"
+            )
+        return None
 
     def _prepare(self, cell: Cell) -> PreparedCell:
         available = availability(cell.backend)
@@ -77,7 +115,8 @@ class Preparation:
         self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
         try:
             self._check_device(cell)
-            answer = request(self._make_job(cell, "prepare"), Prepared, self._timeout_s, self._launcher.run)
+            job = PrepareJob(**self._about(cell), model=ModelJob.of(cell.model))
+            answer = request(job, Prepared, self._timeout_s, self._launcher.run)
         except BackendError as error:
             return PreparedCell(None, None, f"cannot prepare the model: {error}")
         finally:
@@ -96,7 +135,8 @@ class Preparation:
         if cell.device == "cpu" or cell.backend.residence != "in-process":
             return
         if name not in self._devices:
-            answer = request(self._make_job(cell, "devices"), Devices, self._timeout_s, self._launcher.run)
+            job = DevicesJob(**self._about(cell))
+            answer = request(job, Devices, self._timeout_s, self._launcher.run)
             self._devices[name] = answer.devices
         there = self._devices[name]
         if _kind(cell.device) not in map(_kind, there):

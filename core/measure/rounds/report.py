@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 FIRST_LOOK = 2
 """Rounds before the first look at a comparison: one has no scatter."""
 
+TIME_IS_UP = "stopped as the time of the run was up"
+"""Why a round ended that ``Budget.limit_s`` stopped."""
+
 Look = Callable[[str], Collection[str]]
 """Given the name of an experiment, returns the ids of the cells that need one more round; empty where none does."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...contract.launcher import Outcome
 from ...errors import DecodebenchError
 from ...records.log_content import LineError
-from ..job import Job
+from ..job import MeasureJob
 from ..progress import Progress
 from ..prompts import Prompts
 from ..round_log import Listener, Round, RoundLog, beside, peak_of
@@ -39,7 +39,7 @@ class RoundRun:
         self.now, self.label, self.log, self._progress = now, label, log, progress
         self.engine_text = beside(log.path, ".engine.txt")
         self.listener = Listener(log, progress)
-        self.job: Job | None = None
+        self.job: MeasureJob | None = None
         self.outcome: Outcome | None = None
         self.wall_s = 0.0
         self.cut: str | None = None
@@ -49,6 +49,12 @@ class RoundRun:
         """Show that it begins, or goes on."""
         samples = 0 if self.job is None else len(self.job.prompts)
         self._progress.round_begins(self.label, self.now.index, samples, timeout_s)
+
+    def discard(self) -> None:
+        """Leave nothing of a round that has no sample."""
+        self.log.discard()
+        self.engine_text.unlink(missing_ok=True)
+        self._progress.round_is_dropped(self.label, self.now.index)
 
     def conclude(self, prompts: Prompts, timeout_s: float) -> Outcome:
         """Score what was answered, write the last line and close the log; return how the round ended.

@@ -11,8 +11,9 @@ from ...contract.model import ModelFacts, PreparedModel
 from ...contract.options import BackendOptions
 from ...contract.residence import RunningServer
 from ...errors import PluginError
+from ...isolation.processes.messages import Hosted
 from ...records.server_session import ServerSession
-from ..job import Job, ServerJob
+from ..job import HostJob, LoadedJob, ServerJob
 from ..machine.process_tree import peak_rss_bytes, reset_peak
 from ..wire import Wire
 
@@ -64,7 +65,7 @@ def start_server(backend: Backend, model: PreparedModel, options: BackendOptions
 
 
 def bring_up(
-    backend: Backend, model: PreparedModel, options: BackendOptions, job: Job, process_started_ns: int
+    backend: Backend, model: PreparedModel, options: BackendOptions, job: LoadedJob, process_started_ns: int
 ) -> Engine:
     """Load the model, or connect to the server that has it.
 
@@ -118,12 +119,11 @@ def _remote(backend: Backend) -> ServerSession:
     return ServerSession(url=server.url, command=server.command, version=server.version)
 
 
-def host(job: Job, wire: Wire, backend: Backend, options: BackendOptions) -> None:
+def host(job: HostJob, wire: Wire, backend: Backend, options: BackendOptions) -> None:
     """Start a server and keep it until the parent says that it is done, or has ended."""
-    assert job.prepared is not None
     server = start_server(backend, job.prepared.unpack(), options, job.device)
     try:
-        wire.send("hosted", server.model_dump(mode="json"))
+        wire.send(Hosted.model_construct(**server.model_dump()))
         wire.wait_until_read()
     finally:
         backend.close()

@@ -9,7 +9,7 @@ from ...contract.launcher import Line
 from ...errors import BackendError
 from ...foreign_text import path_part
 from ...isolation.processes.messages import Hosted, message
-from ..job import Job, ServerJob
+from ..job import LoadedJob, ServerJob
 from ..machine.process_tree import processes
 from ..rounds.conversation import Conversation
 
@@ -28,7 +28,7 @@ class ServerSessions:
         self._keeper: Conversation | None = None
         self._server: ServerJob | None = None
 
-    def server_for(self, key: str, job: Job) -> ServerJob:
+    def server_for(self, key: str, job: LoadedJob) -> ServerJob:
         """Return the server that is to answer, started now unless it runs already.
 
         Args:
@@ -49,8 +49,7 @@ class ServerSessions:
                 found.append(message(Hosted, line))
 
         text = self._folder / path_part(job.backend) / f"server_{str(uuid.uuid4())[:8]}.engine.txt"
-        hosting = job.model_copy(update={"action": "host", "prompts": ()})
-        self._keeper = Conversation(hosting, take, self._timeout_s, text)
+        self._keeper = Conversation(job.hosting(), take, self._timeout_s, text)
         outcome = self._keeper.proceed()
         if outcome is not None or not found:
             self.close()

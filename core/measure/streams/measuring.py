@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import BackendError
+from ..job import PromptJob
 from ..measurement import about, generated, send_failed, send_row
 from ..session import Prompt, Session
 from .loop import Answered, measure_stream
 from .source import Asked, Load
 
 
-def measure_streams(session: Session) -> None:
-    """Measure every prompt of the job.
+def measure_streams(session: Session, jobs: Sequence[PromptJob]) -> None:
+    """Measure every prompt.
 
     Requests that fail are recorded with their reasons; they are a result of the load, and the round goes on.
 
@@ -22,7 +23,7 @@ def measure_streams(session: Session) -> None:
         ModelError: a prompt does not fit into the context; nothing was measured.
         BackendError: every request failed, or the stream broke off; what was answered was sent.
     """
-    prompts = [session.prompt(job) for job in session.job.prompts]
+    prompts = [session.prompt(job) for job in jobs]
     session.check_room(prompts)
     first = 0
     for number, is_warmup in enumerate((True, False)):

@@ -50,6 +50,14 @@ class KeyValueCache:
         self.reserve(max(1, before.shape[2]), max(positions, 2 * before.shape[3]))
         self.data[:, :, : before.shape[2], : before.shape[3]] = before
 
+    def add_rows(self, rows: int) -> None:
+        """Make room for more sequences and keep those that are there; the number at least doubles."""
+        before = self.data
+        if rows <= before.shape[2]:
+            return
+        self.reserve(max(rows, 2 * before.shape[2]), max(1, before.shape[3]))
+        self.data[:, :, : before.shape[2], : before.shape[3]] = before
+
     def rows(self, count: int, first: int = 0) -> Tensor:
         """Return a view of ``count`` sequences."""
         return self.data[:, :, first : first + count]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class TokenSequence(ABC):
         """Give the cache back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Tokens for one of several sequences that are fed together; see ``TokenSequence.feed``."""
+
+    sequence: TokenSequence
+    ids: tuple[int, ...]
+    logits: int | None = None
+
+
 class CausalModel(ABC):
     """A causal language model; sequences of one model may be used in turn, not at once.
 
@@ -78,3 +88,10 @@ class CausalModel(ABC):
     @abstractmethod
     def begin(self, positions: int = 0) -> TokenSequence:
         """Return an empty sequence, with room for so many positions from the start."""
+
+    def share(self, is_shared: bool) -> None:  # noqa: B027 - nothing to prepare is a valid answer
+        """Say whether the sequences that begin from now on are fed together."""
+
+    def feed_together(self, feeds: Sequence[Feed]) -> list[Tensor]:
+        """Feed several sequences, each once; the default feeds one after the other."""
+        return [feed.sequence.feed(feed.ids, logits=feed.logits) for feed in feeds]

@@ -100,7 +100,7 @@ def test_four_choices_evaluate_their_prompt_once(qwen3):
     qwen3.backend.score([1, 2])  # any sequence before
     qwen3.backend.counters()
     qwen3.backend.score_continuations(prompt, choices)
-    counted = qwen3.backend.counters()
+    counted = qwen3.backend.counters().own
     assert counted["engine_prompt_eval_tokens"] + counted["engine_eval_tokens"] == 100 + 0 + 1 + 2 + 0
 
 
@@ -121,8 +121,6 @@ def test_n_ctx_limits_and_is_checked(load, checkpoints):
 
 
 def test_bad_requests_are_refused(qwen3):
-    with pytest.raises(BackendError, match="one request at a time, not 2"):
-        qwen3.backend.generate([Request(PROMPT, 1)] * 2)
     with pytest.raises(BackendError, match="no tokens"):
         qwen3.backend.generate([Request((), 1)])
     with pytest.raises(BackendError, match="llama_decode returned -1"):
