@@ -15,13 +15,14 @@ DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, downloads: bool = True) -> Path:
     """Bring a model here and return its folder or file; offline, a snapshot in the Hub's cache is as good.
 
     Of several formats in one repository safetensors are taken, then GGUF, then pickled weights.
 
     Args:
         name: ``org/name``, or ``org/name/FILE.gguf`` where a repository holds several.
+        downloads: whether it may be; else it must be in the Hub's cache, were it but its description.
 
     Raises:
         ModelError: the Hub cannot give it, or it holds several GGUF models.
@@ -31,7 +32,7 @@ def fetch(name: str) -> Path:
 
     repository, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     try:
-        files = _listed(repository)
+        files = _listed(repository) if downloads else None
         patterns = None if files is None else _of_file(file) if file else wanted(repository, files)
         folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=files is None))
     except GatedRepoError as error:
@@ -41,6 +42,11 @@ def fetch(name: str) -> Path:
     except RepositoryNotFoundError as error:
         raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
     except (LocalEntryNotFoundError, HTTPError, OSError, ValueError) as error:
+        if not downloads:
+            raise ModelError(
+                f"model {name!r} is no local path and not in the Hub cache, and nothing is downloaded here; what "
+                f"describes it is little: hf download {repository} --include '*.json'"
+            ) from error
         raise ModelError(
             f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
             "check the name and the network, or give the path of a downloaded folder"
