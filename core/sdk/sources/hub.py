@@ -28,7 +28,12 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
         ModelError: the Hub cannot give it, or it holds several GGUF models.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HTTPError,  # type: ignore[attr-defined]  # of the HTTP library that it uses
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     repository, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     try:
@@ -59,7 +64,10 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
 def _listed(repository: str) -> list[str] | None:
     """Return the files of a repository; None where the Hub cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,  # type: ignore[attr-defined]  # of the HTTP library that it uses
+    )
 
     try:
         return [file.rfilename for file in HfApi().model_info(repository).siblings or ()]
