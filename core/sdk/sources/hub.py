@@ -28,9 +28,9 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
         ModelError: the Hub cannot give it, or it holds several GGUF models.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
         GatedRepoError,
-        HTTPError,  # type: ignore[attr-defined]  # of the HTTP library that it uses
+        HTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -64,9 +64,9 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
 def _listed(repository: str) -> list[str] | None:
     """Return the files of a repository; None where the Hub cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
         HfHubHTTPError,
-        HTTPError,  # type: ignore[attr-defined]  # of the HTTP library that it uses
+        HTTPError,
     )
 
     try:
