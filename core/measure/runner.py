@@ -63,10 +63,9 @@ class Runner:
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
-        if plan.interleave == "samples" and not isinstance(self.launcher, LocalLauncher):
-            raise UsageError(
-                f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
-            )
+        self._why_alone = self._reason_to_be_alone()
+        if plan.interleave == "samples" and self._why_alone is not None:
+            raise UsageError(f"--interleave samples cannot be: {self._why_alone}")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
@@ -189,8 +188,16 @@ class Runner:
             {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
         )
         kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
-        can = isinstance(self.launcher, LocalLauncher)
-        return Arrangement.of(cells, self.plan.seed, weights, kind if can else "rounds", self.progress.say)
+        kind = "rounds" if self._why_alone is not None else kind
+        return Arrangement.of(cells, self.plan.seed, weights, kind, self.progress.say)
+
+    def _reason_to_be_alone(self) -> str | None:
+        """Say why workers cannot be stopped and continued in turn; None where they can."""
+        if not isinstance(self.launcher, LocalLauncher):
+            return f"launcher {self.plan.launcher!r} cannot stop and continue its workers"
+        if not self.plan.restart_server and any(cell.server_key is not None for cell in self.matrix.cells):
+            return "a server that outlives rounds runs on while others measure; add --restart-server"
+        return None
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
         """Measure one round of each of some cells: in turn where they are several."""
