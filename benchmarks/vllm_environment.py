@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from decodebench import ModelCache, UsageError
 
 VERSION, TORCH = "0.32.0", "2.13.0"
+_WORKER = ("filelock", "jinja2", "packaging", "platformdirs", "pluggy", "pydantic", "tokenizers")
+"""What a worker of decodebench imports, for the backend `vllm-offline`."""
 _NOT_ITS_OWN = ("torch", "torchaudio", "torchvision", "torchcodec")
 
 
@@ -38,6 +40,7 @@ def _build(folder: Path) -> None:
     # what it needs besides, in place of which its own metadata would bring another torch
     _pip(folder, "install", *_requirements(wheel))
     _pip(folder, "install", "--no-deps", str(wheel))
+    _pip(folder, "install", *_WORKER)
     wheel.unlink()
 
 

@@ -40,13 +40,18 @@ def plan_toml(store: Store, experiment: str) -> str:
         for name, setting in Workload.settings().items()
         if setting.is_swept
     }
-    settings = _workload(store, first) | swept | {"template_args": _template_args(cells.values())}
+    axes = {
+        name: values
+        for name, setting in Workload.settings().items()
+        if setting.is_axis and any(values := list(dict.fromkeys(_options(run).get(name) for run in reversed(runs))))
+    }
+    settings = _workload(store, first) | swept | axes | {"template_args": _template_args(cells.values())}
     lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], [None], {})]
     for run in sorted(cells.values(), key=lambda run: run["cell_index"] or 0):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
         own = _options(run)
-        options = {key: own[key] for key in own if not key.startswith(TEMPLATE) and key not in swept}
+        options = {key: own[key] for key in own if not key.startswith(TEMPLATE) and key not in swept | axes}
         if options:
             lines.append(f"options = {_value(options)}")
     return "\n".join(lines) + "\n"

@@ -127,8 +127,7 @@ def demo_plan(registry: Registry) -> Plan:
     Raises:
         UsageError: no backend is available; says how to get each.
     """
-    here = (backend for backend in registry.backends.values() if backend.residence == "in-process")
-    available = [backend for backend in here if availability(backend).available]
+    available = [backend for backend in _engines(registry) if availability(backend).available]
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
         raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
@@ -147,6 +146,11 @@ def demo_plan(registry: Registry) -> Plan:
     return build(content | {"cells": cells}, "demo")
 
 
+def _engines(registry: Registry) -> list[type[Backend]]:
+    """Return the backends that need no server."""
+    return [backend for backend in registry.backends.values() if backend.residence == "in-process"]
+
+
 def formats_of(backend: type[Backend], *bits: float) -> list[str]:
     """Choose a backend's formats nearest to some bits per weight; at least its default one."""
     offered = list(backend.quantisations())
@@ -162,7 +166,7 @@ def _nearest(offered: Sequence[Quantisation], bits: float) -> Quantisation | Non
 
 def missing_backends(registry: Registry) -> Iterable[str]:
     """Say of every backend that is absent why, and the command that adds it."""
-    for backend in registry.backends.values():
+    for backend in _engines(registry):
         available = availability(backend)
         if not available.available:
             yield f"not measured: {backend.name}: {available.reason}" + (

@@ -24,7 +24,7 @@ _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "
 
 # name -> (module, what it does); the text stands here so that `--help` imports no command
 _COMMANDS = {
-    "demo": ("demo", "Compare every available backend on the built-in tiny models."),
+    "demo": ("demo", "Compare the installed engines on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
     "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
     "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),

@@ -28,6 +28,20 @@ def workload_options(*only: str) -> Decorator:
     )
 
 
+class Counts(click.ParamType[int | list[int]]):
+    """A number, or several with commas between them; limits are the field's own."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:  # noqa: ANN401
+        """Return the number or the numbers that the text has."""
+        try:
+            found = [int(part) for part in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is no number; write e.g. 512, or 64,512,2048", param, ctx)
+        return found if len(found) > 1 else found[0]
+
+
 def is_mapping(name: str) -> bool:
     """Whether a setting has values by name, which its flag takes as ``NAME=V1,V2``."""
     if name not in Workload.model_fields or Workload.settings()[name].is_text:
@@ -44,7 +58,10 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     kind, text = _kind(field), field.description or name
     about = text[0].upper() + text[1:]
     given: dict[str, Any] = {}
-    if setting.is_text:
+    if setting.is_axis:
+        given = {"type": Counts(), "metavar": setting.metavar, "default": field.default}
+        about += "; several values make cells of each"
+    elif setting.is_text:
         given = {"metavar": setting.metavar or "TEXT"}
     elif kind is bool:
         given = {"is_flag": True}

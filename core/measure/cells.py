@@ -43,6 +43,7 @@ class Cell:
         options: validated options.
         workload: what it has to do: the plan's, with one value of what is swept.
         lacks: what its backend supports otherwise.
+        axes: settings of the workload that have other values in other cells of the plan.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Cell:
     options: BackendOptions
     workload: Workload
     lacks: frozenset[Capability] = frozenset()
+    axes: tuple[str, ...] = ()
 
     @property
     def supports(self) -> frozenset[Capability]:
@@ -90,7 +92,7 @@ class Cell:
     @property
     def _swept(self) -> dict[str, JsonValue]:
         arguments = {f"{TEMPLATE}{name}": value for name, value in self.workload.template_args.items()}
-        return {**arguments, **self.workload.loads()}
+        return {**arguments, **self.workload.loads(), **{name: getattr(self.workload, name) for name in self.axes}}
 
     @property
     def server_key(self) -> str | None:
@@ -166,7 +168,8 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         ModelError: a model cannot be found.
     """
     is_scoring = scores_choices(plan, registry)
-    workloads = [(each, _workload_identity(each, plan, registry)) for each in _workloads(plan.workload)]
+    each_length = itertools.chain.from_iterable(map(_workloads, plan.workloads()))
+    workloads = [(each, _workload_identity(each, plan, registry)) for each in each_length]
     models = Models(registry.models, cache)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
@@ -181,7 +184,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         for name in names:
             for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
                 cells.setdefault(cell.id, cell)
-    checked = [_checked(cell, is_scoring) for cell in cells.values()]
+    checked = [_checked(replace(cell, axes=tuple(plan.axes)), is_scoring) for cell in cells.values()]
     if is_scoring:
         _check_scoring((cell for cell, _ in checked), plan.workload)
     _refuse_idle_sweeps(checked)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,21 @@ class Plan(PlanModel):
     )
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
     workload: Workload = Field(default_factory=lambda: Workload(), description="what every cell has to do")
+    axes: dict[str, tuple[int, ...]] = Field(
+        {}, description="settings of the workload that have several values, each of which makes cells"
+    )
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Plan:
+        for workload in self.workloads():
+            Workload.model_validate(workload.model_dump(exclude_unset=True))
+        return self
+
+    def workloads(self) -> Iterator[Workload]:
+        """Yield the workload with every combination of the values of its axes."""
+        for chosen in itertools.product(*self.axes.values()):
+            yield self.workload.model_copy(update=dict(zip(self.axes, chosen, strict=True)))
 
     @property
     def looks(self) -> bool:
@@ -89,7 +104,7 @@ class Plan(PlanModel):
             raise ValueError("until and until_ci are two questions: give one of them")
         if self.looks and "rounds" in self.model_fields_set:
             raise ValueError("rounds fixes their number, until and until_ci add them: give max_rounds instead")
-        if not self.looks and "max_rounds" in self.model_fields_set:
+        if not self.looks and self.max_rounds != defaults.MAX_ROUNDS:
             raise ValueError("max_rounds belongs to until or until_ci: give one of them, or rounds")
         return self
 
@@ -121,7 +136,7 @@ def build(content: Mapping[str, Any], source: str) -> Plan:
         UsageError: an unknown key or an impossible value; names source, key, value and the nearest valid key.
     """
     try:
-        return Plan.model_validate(content)
+        return Plan.model_validate(_with_axes(content))
     except ValidationError as error:
         raise UsageError(describe(error, source, Plan)) from error
 
@@ -136,6 +151,21 @@ def with_trace_hash(plan: Plan) -> Plan:
         return plan
     known = {"trace_hash": digest_of_trace(Path(plan.workload.trace))}
     return plan.model_copy(update={"workload": plan.workload.model_copy(update=known)})
+
+
+def _with_axes(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Move lists of lengths out of the workload, which has the first of each; a list of one is that one."""
+    workload = content.get("workload")
+    if not isinstance(workload, Mapping):
+        return content
+    lists = {
+        name: list(values)
+        for name, setting in Workload.settings().items()
+        if setting.is_axis and isinstance(values := workload.get(name), (list, tuple)) and values
+    }
+    axes = {name: values for name, values in lists.items() if len(values) > 1}
+    firsts = {name: values[0] for name, values in lists.items()}
+    return {**content, "workload": {**workload, **firsts}, **({"axes": axes} if axes else {})}
 
 
 def with_task_settings(plan: Plan, registry: Registry) -> Plan:

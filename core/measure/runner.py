@@ -261,6 +261,8 @@ class Runner:
     def _serve(self, one: RoundRun) -> None:
         """Have the server run that answers a round, where it has one that outlives rounds."""
         key = one.now.cell.server_key
+        if key is None:
+            self._servers.close()
         if key is None or one.job is None or self.plan.restart_server or not self.launcher.is_here:
             return
         try:
@@ -317,5 +319,7 @@ class Runner:
 def default_name(plan: Plan, registry: Registry) -> str:
     """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
-    identity = json.dumps([workload_identity(plan, registry), models], sort_keys=True)
+    identity = json.dumps(
+        [workload_identity(plan, registry), models, *([plan.axes] if plan.axes else [])], sort_keys=True
+    )
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"

@@ -58,6 +58,7 @@ class Setting:
         metavar: what the flag's help calls its value.
         is_text: whether its flag takes one text, which the field's validator reads, though the type is another.
         is_swept: whether its values are those of several cells, each of which has one; a cell without one has none.
+        is_axis: whether a plan may give several values, each of which makes cells; a workload has one.
         is_identity: whether two values make two cells; the model is a dimension of its own.
         is_condition: whether a comparison warns of cells that differ in it.
         is_for_generation: whether it has no effect where choices are scored, so that nothing is generated.
@@ -69,6 +70,7 @@ class Setting:
     metavar: str | None = None
     is_text: bool = False
     is_swept: bool = False
+    is_axis: bool = False
     is_identity: bool = True
     is_condition: bool = True
     is_for_generation: bool = False
@@ -77,7 +79,9 @@ class Setting:
 
 _FIRST = Setting(since=1)
 _GENERATION = Setting(is_for_generation=True, since=1)
-_OF_PROMPTS = Setting(is_condition=False, since=1)  # comparisons look at the prompts and limits themselves
+_OF_PROMPTS = Setting(
+    is_axis=True, metavar="N1,N2", is_condition=False, since=1
+)  # comparisons look at the prompts and limits themselves
 _LOAD = Setting(is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True)
 _LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False)
 _OF_LOAD = Setting(is_for_generation=True)
@@ -107,7 +111,9 @@ class Workload(PlanModel):
     output_tokens: Annotated[int | None, _OF_PROMPTS] = Field(
         None, ge=1, description="token limit of fixed-length workloads"
     )
-    depth: Annotated[int, _FIRST] = Field(0, ge=0, description="context tokens before each fixed-length prompt")
+    depth: Annotated[int, Setting(is_axis=True, metavar="N1,N2", since=1)] = Field(
+        0, ge=0, description="context tokens before each fixed-length prompt, there before the clock starts"
+    )
     batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
     prompt_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
         None, description="random prompts of drawn lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"

@@ -52,22 +52,35 @@ class Client:
         """Send requests as they become due and yield what comes of them; see ``Backend.stream``."""
         cpu, wall = time.thread_time(), time.perf_counter()
         try:
-            while True:
-                while len(self._running) < max_in_flight and (request := source.poll()) is not None:
-                    answer = conversation.answer(request)
-                    task = self._loop.create_task(self._ask(request, conversation, answer))
-                    self._running[request.row] = _Running(answer, task)
-                if self._running:
-                    self._run(source.until_due_s() if len(self._running) < max_in_flight else None)
-                    yield from self._steps(source)
-                elif source.ended:
-                    return
-                else:
+            self._admit(source, max_in_flight, conversation)
+            while self._running or not source.ended:
+                if not self._running:
                     source.wait()
+                else:
+                    self._run(source.until_due_s() if self._in_flight < max_in_flight else None)
+                while self._ready:
+                    step = self._next()
+                    if step is not None:
+                        yield step
+                        if self._leaves(step, source):
+                            self._admit(source, max_in_flight, conversation)
+                self._admit(source, max_in_flight, conversation)
         finally:
             self._end_all()
             self._cpu_s += time.thread_time() - cpu
             self._wall_s += time.perf_counter() - wall
+
+    @property
+    def _in_flight(self) -> int:
+        """Requests of which tokens are still to come."""
+        return sum(not running.answer.is_complete for running in self._running.values())
+
+    def _admit(self, source: RequestSource, most: int, conversation: Conversation) -> None:
+        """Send what is due."""
+        while self._in_flight < most and (request := source.poll()) is not None:
+            answer = conversation.answer(request)
+            task = self._loop.create_task(self._ask(request, conversation, answer))
+            self._running[request.row] = _Running(answer, task)
 
     def _run(self, seconds: float | None) -> None:
         """Let the loop run until a step is there, or a request is due."""
@@ -77,20 +90,25 @@ class Client:
         if alarm is not None:
             alarm.cancel()
 
-    def _steps(self, source: RequestSource) -> Iterator[Step]:
-        while self._ready:
-            step = self._ready.popleft()
-            if isinstance(step, BaseException):
-                raise step
-            running = self._running.get(step.row)
-            if running is None:  # it was broken off here
-                continue
-            is_last = step.finish is not None or step.failure is not None
-            if is_last:
-                del self._running[step.row]
-            yield step
-            if not is_last and not running.answer.is_complete and not source.wants(step.row):
-                self._running.pop(step.row).task.cancel()
+    def _next(self) -> Step | None:
+        """Return the next step; None where it is of a row that was broken off."""
+        step = self._ready.popleft()
+        if isinstance(step, BaseException):
+            raise step
+        return step if step.row in self._running else None
+
+    def _leaves(self, step: Step, source: RequestSource) -> bool:
+        """Forget or break off the row of a step where it has ended or is not wanted; say whether there is room now."""
+        running = self._running[step.row]
+        if step.finish is not None or step.failure is not None:
+            del self._running[step.row]
+            return True
+        if running.answer.is_complete:  # all but the server's figures
+            return True
+        if not source.wants(step.row):
+            self._running.pop(step.row).task.cancel()
+            return True
+        return False
 
     async def _ask(self, request: Request, conversation: Conversation, answer: Answer) -> None:
         """Ask for one answer and hand over its steps, the last of which ends the row."""

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.contract.finding import CellFacts, Doubt, FindingCheck, Place
+from ...core.records.schema import THREADS
 
 _MOST_CLIENT_CORES = 0.5
 _SHARED_CLIENT_CORES = 0.1
@@ -124,8 +125,8 @@ def _shares_cores(cell: CellFacts) -> bool:
     sessions = cell.get("sessions") or ()
     hosts = {urlsplit(session.get("url") or "").hostname for session in sessions}
     cores = (cell.get("environment") or {}).get("cores_used")
-    threads = (cell.get("options") or {}).get("n_threads")
-    return bool(hosts & set(_LOOPBACK)) and (threads is None or cores is None or threads >= cores)
+    threads = (cell.get("settings") or {}).get(THREADS)
+    return bool(hosts & set(_LOOPBACK)) and (threads is None or cores is None or int(threads) >= cores)
 
 
 def _places(samples: Sequence[dict[str, Any]]) -> list[Place]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from ... import BackendError, ModelError
@@ -12,7 +11,7 @@ from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Step
 from ...core.contract.model import ModelFacts, PreparedModel
 from ...core.contract.options import O
-from ...core.contract.requirements import Availability, Requires
+from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue
@@ -35,14 +34,12 @@ class ServedBackend(Backend[O]):
     supports: ClassVar[frozenset[Capability]] = frozenset({"sampling", "tokenizer", "continuous"})
     max_batch_size: ClassVar[int] = 1024
 
-    requires: ClassVar[Requires | None] = Requires(("httpx2",), fix='pip install "decodebench[openai]"')
+    requires: ClassVar[Requires | None] = Requires(
+        ("httpx2",), fix='pip install "decodebench[openai]"', shown="httpx2 {0}"
+    )
+    """The client's; the engine's version is the server's to tell."""
 
     _client: Client | None = None
-
-    @classmethod
-    def probe(cls) -> Availability:
-        """Look for the HTTP client; the engine's version is the server's to tell."""
-        return replace(super().probe(), version=None)
 
     def connect(
         self, url: str, api: str, options: ClientOptions, model: PreparedModel, key: str | None = None

@@ -151,6 +151,8 @@ def test_what_does_not_rest_while_others_measure_is_named():
 
 
 class _Cell:
+    server_key = None
+
     def __init__(self, name):
         self.id = name
 

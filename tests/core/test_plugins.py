@@ -331,6 +331,7 @@ def test_core_names_no_plugin():
     named = re.compile("|".join(rf"[\"']{name}[\"']|plugins\.{name}\b" for name in names))
     for file in sorted(core.rglob("*.py")):
         code = re.sub(r'"""(.*?)"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+        code = re.sub(r"(find_spec|version)\([^)]*\)", "", code)  # a library that a plugin has its name from
         assert not named.search(code), f"{file}: {named.search(code)}"
 
 

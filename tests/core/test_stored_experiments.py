@@ -93,7 +93,9 @@ def test_a_setting_that_comes_later_changes_no_identity_at_its_default(registry,
 
     monkeypatch.setattr(backend, "Options", Later)
     assert [cell.id for cell in expand(plan, registry, ModelCache(cache)).cells] == before
-    changed = build({**plan.model_dump(), "cells": [{"backend": "transformers", "options": {"window": 8}}]}, "own")
+    changed = build(
+        {**plan.model_dump(exclude_unset=True), "cells": [{"backend": "transformers", "options": {"window": 8}}]}, "own"
+    )
     assert not {cell.id for cell in expand(changed, registry, ModelCache(cache)).cells} & set(before)
 
 

@@ -13,6 +13,7 @@ from decodebench.core.records.store import Store
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 WORK = ["-m", "tiny:target", "--task", "tiny-gsm", "--samples", 16, "--rounds", 1, "--max-new-tokens", 24]
+OFFLINE = [f"--set=vllm-offline.{option}" for option in ("dtype=float32", "enforce_eager=true", "max_model_len=512")]
 LLAMA = ["--set", "llama-cpp.kv_cache_type=f32", "--set", "llama-cpp.flash_attention=off"]
 
 
@@ -30,16 +31,17 @@ def outputs(folder):
     return ids, kinds
 
 
-def compared(cli, tmp_path, command, name, *words):
-    config = {"command": command}
-    table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items())
-    (tmp_path / "config.toml").write_text(f"[servers.{name}]\n{table}")
-    chosen = ["-b", name, "-b", "llama-cpp", "-b", "transformers", "-q", "f32", "-q", "none"]
+def compared(cli, tmp_path, command, name, *further, config=""):
+    """Measure a server beside engines in process at three loads, and return the ids of all."""
+    (tmp_path / "config.toml").write_text(f"[servers.{name}]\ncommand = {json.dumps(command)}\n{config}")
+    backends = (name, "llama-cpp", "transformers", *further)
+    chosen = [word for backend in backends for word in ("-b", backend)] + ["-q", "f32", "-q", "none"]
     folder = tmp_path / "out"
-    ended = cli("run", *chosen, *LLAMA, *words, *WORK, "--concurrency", "1,4,8", "-o", folder, timeout=3500)
+    options = LLAMA + (OFFLINE if "vllm-offline" in backends else [])
+    ended = cli("run", *chosen, *options, *WORK, "--concurrency", "1,4,8", "-o", folder, timeout=3500)
     assert ended.code == 0, ended.err
     ids, kinds = outputs(folder)
-    assert len(ids) == 9 and all(len(samples) == 16 for samples in ids.values())
+    assert len(ids) == 3 * len(backends) and all(len(samples) == 16 for samples in ids.values())
     assert kinds[name] == "server"
     return ids
 
@@ -60,6 +62,8 @@ def test_llama_server_gives_the_tokens_of_llama_cpp(cli, tmp_path):
     )
     ids = compared(cli, tmp_path, command, "llama-server")
     assert set(same(ids).values()) == {16}
+    checked = cli("plugins", "check", "llama-server", "-m", "tiny:target", "-q", "f32", timeout=1800)
+    assert checked.code == 0, checked.out
 
 
 def test_vllm_on_a_cpu_gives_the_tokens_of_transformers(cli, tmp_path):
@@ -72,5 +76,6 @@ def test_vllm_on_a_cpu_gives_the_tokens_of_transformers(cli, tmp_path):
         "--served-model-name {name} --host {host} --port {port} --dtype float32 --enforce-eager --max-model-len 512 "
         "--enable-prompt-tokens-details"
     )
-    ids = compared(cli, tmp_path, command, "vllm")
+    own = f"[backends.vllm-offline]\npython = {json.dumps(str(python))}\n"
+    ids = compared(cli, tmp_path, command, "vllm", "vllm-offline", config=own)
     assert set(same(ids).values()) == {16}

@@ -26,6 +26,8 @@ def cases() -> list:
     """Every backend of ours that is registered, and what is further tried with some."""
     plugins = [plugin for plugin in all_plugins().plugins if plugin.distribution == "decodebench"]
     names = [name for plugin in plugins for name in plugin.provides.get("decodebench_backends", ())]
+    # servers are tried where there are some, in tests/nightly/test_servers.py
+    names = [name for name in names if all_plugins().backends[name].residence == "in-process"]
     named = {name: {"backend": name} for name in names} | FURTHER
     return [
         pytest.param(case, id=name, marks=() if name == IN_CI else pytest.mark.nightly) for name, case in named.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field, create_model, field_validator
 
-from .... import ModelCache, ModelError
+from .... import BackendError, ModelCache, ModelError
 from ....core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ....core.contract.preflight import PlannedCell, Preflight
 from ....core.contract.requirements import Availability
@@ -24,6 +25,7 @@ from ..served import ServedBackend
 from .process import HOST, ServerProcess, free_port
 from .recipes import TABLE, Recipe, fault_of
 
+_DEVICE = re.compile(r"(cpu|cuda|rocm|xpu|metal|mps|vulkan)(:\d+)?")
 _AS_STORED = Quantisation("none", None, "weights as the model's files and the command say", ("safetensors", "mlc"))
 
 
@@ -106,7 +108,12 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         return super().prepare(model, quantisation, device, options, cache)
 
     def start_server(self, model: PreparedModel, device: str, options: LaunchedOptions) -> RunningServer:
-        """Start the command on a free port and wait until it answers."""
+        """Start the command on a free port and wait until it answers.
+
+        The device is where the user says that the command computes; nothing of it reaches the command.
+        """
+        if not _DEVICE.fullmatch(device):
+            raise BackendError(f"device {device!r} is none that a server computes on: cpu, cuda:0, metal, ...")
         port = free_port()
         url = f"http://{HOST}:{port}"
         self._process = process = ServerProcess(_command(options, model, port), url)
