@@ -123,6 +123,8 @@ def test_a_snapshot_of_the_hub_is_found_offline(tmp_path, monkeypatch, cache):
     assert found.path == stored / "snapshots" / revision and found.architecture == "Qwen3ForCausalLM"
     with pytest.raises(ModelError, match="is not in the Hub cache"):
         resolve("org/other", {}, ModelCache(cache))
+    with pytest.raises(ModelError, match="nothing is downloaded here; .* hf download org/other --include"):
+        check_model("org/other/model.gguf")
 
 
 def test_of_a_repository_one_model_is_fetched():

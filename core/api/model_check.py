@@ -82,7 +82,7 @@ def check_model(name: str) -> ModelCheck:
         ModelError: there is no model there, or it is damaged.
     """
     registry = installed_plugins()
-    model = resolve(name, registry.models, ModelCache())
+    model = resolve(name, registry.models, ModelCache(), downloads=False)
     with ExitStack() as stack:
         folder, why = _as_folder(model, stack)
         found = tuple(_verdict(backend, model, folder, why) for backend in registry.backends.values())

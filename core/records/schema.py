@@ -21,7 +21,6 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
-
 THREADS = "n_threads"
 """Key of ``Run.settings`` for the CPU threads that the engine computed with."""
 

@@ -31,8 +31,16 @@ def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:
     return source.stand_ins.get(backend_name, source.name) if source else defaults.EXAMPLE_MODEL
 
 
-def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) -> ResolvedModel:
+def resolve(
+    name: str, sources: Mapping[str, ModelSource], cache: ModelCache, *, downloads: bool = True
+) -> ResolvedModel:
     """Find the model called ``name``: a named model first, then a path, then a Hub id; without its companions.
+
+    Args:
+        name: as the user gave it.
+        sources: named models of plugins.
+        cache: where models that are built are kept.
+        downloads: whether a model of the Hub may be fetched.
 
     Raises:
         UsageError: the name is neither of the three.
@@ -47,7 +55,7 @@ def resolve(name: str, sources: Mapping[str, ModelSource], cache: ModelCache) ->
     if name.startswith((".", "/", "~")):
         raise ModelError(f"model path {name!r} does not exist")
     if re.fullmatch(r"[\w.-]+/[\w.-]+(/[^:]+\.gguf)?", name):
-        return _inspect(name, fetch(name), cache)
+        return _inspect(name, fetch(name, downloads=downloads), cache)
     raise unknown_name(
         "model",
         name,

@@ -15,30 +15,43 @@ DESCRIPTIONS = ("*.json", "*.jinja", "*.model", "*.txt")
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, *, downloads: bool = True) -> Path:
     """Bring a model here and return its folder or file; offline, a snapshot in the Hub's cache is as good.
 
     Of several formats in one repository safetensors are taken, then GGUF, then pickled weights.
 
     Args:
         name: ``org/name``, or ``org/name/FILE.gguf`` where a repository holds several.
+        downloads: whether it may be; else it must be in the Hub's cache, were it but its description.
 
     Raises:
         ModelError: the Hub cannot give it, or it holds several GGUF models.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
+        GatedRepoError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     repository, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=_patterns(repository, file)))
+        files = _listed(repository) if downloads else None
+        patterns = None if files is None else _of_file(file) if file else wanted(repository, files)
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=files is None))
     except GatedRepoError as error:
         raise ModelError(
             f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except (LocalEntryNotFoundError, HTTPError, OSError, ValueError) as error:
+        if not downloads:
+            raise ModelError(
+                f"model {name!r} is no local path and not in the Hub cache, and nothing is downloaded here; what "
+                f"describes it is little: hf download {repository} --include '*.json'"
+            ) from error
         raise ModelError(
             f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
             "check the name and the network, or give the path of a downloaded folder"
@@ -48,20 +61,25 @@ def fetch(name: str) -> Path:
     return folder / file if file else folder
 
 
-def _patterns(repository: str, file: str) -> list[str]:
-    """Return which files of a repository to fetch; offline those of every format, as what is cached is there."""
-    if file:
-        return [_PART.sub(r"-?????-of-\1.gguf", file), *DESCRIPTIONS]
+def _listed(repository: str) -> list[str] | None:
+    """Return the files of a repository; None where the Hub cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
+        HfHubHTTPError,
+        HTTPError,
+    )
 
     try:
-        listed = HfApi().list_repo_files(repository)
-    except HfHubHTTPError:
+        return [file.rfilename for file in HfApi().model_info(repository).siblings or ()]
+    except HfHubHTTPError:  # it can be, and says no
         raise
-    except (OfflineModeIsEnabled, OSError):
-        return ["*"]
-    return wanted(repository, listed)
+    except (HTTPError, OSError):
+        return None
+
+
+def _of_file(file: str) -> list[str]:
+    """Return the patterns of one GGUF model, in all its parts."""
+    return [*DESCRIPTIONS, _PART.sub(r"-?????-of-\1.gguf", file)]
 
 
 def wanted(repository: str, files: Sequence[str]) -> list[str]:

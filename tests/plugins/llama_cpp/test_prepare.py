@@ -219,14 +219,14 @@ def test_bfloat16_checkpoint_is_converted_exactly(checkpoints, cache, tmp_path):
 def test_broken_gguf_is_refused(cache, tmp_path, content):
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"broken.gguf: cannot be read as GGUF"):
+    with pytest.raises(ModelError, match=r"broken.gguf: (cannot be read as|is no) GGUF"):
         prepare(path, "f16", cache)
 
 
 def test_cut_gguf_is_refused(checkpoints, cache, tmp_path):
     path = tmp_path / "cut.gguf"
     path.write_bytes(prepare(checkpoints["qwen3"], "f16", cache).path.read_bytes()[:-100_000])
-    with pytest.raises(ModelError, match=r"cut.gguf: cannot be read as GGUF, or is cut off"):
+    with pytest.raises(ModelError, match=r"cut.gguf: is cut off: \d+ bytes, tensor"):
         prepare(path, "f16", cache)
 
 
