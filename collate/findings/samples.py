@@ -44,7 +44,11 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
     """Generations that ended at the token limit although the task has an end."""
     for cell in _ending(subject):
         answers, limit = _answers(cell), cell.run["max_new_tokens"]
-        capped = [sample for sample in answers if sample["finish"] == "length" and not _is_clipped(sample, limit)]
+        capped = [
+            sample
+            for sample in answers
+            if sample["finish"] == "length" and sample["token_limit"] is None and not _is_clipped(sample, cell.run)
+        ]
         if capped:
             of = "" if limit is None else f" of {limit} tokens"
             yield Doubt(
@@ -58,7 +62,7 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
     """Generations that the context left less room for than was asked."""
     for cell in subject.finished:
         answers, limit = _answers(cell), cell.run["max_new_tokens"]
-        clipped = [sample for sample in answers if _is_clipped(sample, limit)]
+        clipped = [sample for sample in answers if _is_clipped(sample, cell.run)]
         if clipped:
             first, context = clipped[0], cell.run["context_length"]
             prompt = "" if first["prompt_tokens"] is None else f" behind a prompt of {first['prompt_tokens']} tokens"
@@ -72,11 +76,15 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
             )
 
 
-def _is_clipped(sample: Row, limit: int | None) -> bool:
-    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked."""
-    if sample["token_limit"] is not None:
+def _is_clipped(sample: Row, run: Row) -> bool:
+    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked.
+
+    A limit of its own that leaves room in the context is one that the workload gave it, such as a drawn length.
+    """
+    own, prompt, context = sample["token_limit"], sample["prompt_tokens"], run["context_length"]
+    if own is not None and (None in (prompt, context) or prompt + own >= context):
         return True
-    tokens = sample["output_tokens"]
+    tokens, limit = sample["output_tokens"], own or run["max_new_tokens"]
     return sample["finish"] == "length" and None not in (tokens, limit) and tokens < limit
 
 

@@ -65,7 +65,7 @@ class LmEvalTable(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a table with a score."""
         text = text_of(path)
-        return "|Stderr|" in text.replace(" ", "") and bool(_tasks(text.split("\n")))
+        return "Stderr" in text and "Metric" in text and bool(_tasks(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs.

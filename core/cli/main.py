@@ -26,6 +26,8 @@ _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "
 _COMMANDS = {
     "demo": ("demo", "Compare the installed engines on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "status": ("experiments", "Say what is done of each experiment, what failed and what is to do."),
+    "experiments": ("experiments", "Rename, delete (to a bin) or restore experiments of a folder."),
     "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
     "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
@@ -33,7 +35,7 @@ _COMMANDS = {
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
     "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
     "findings": ("compare", "Say what is wrong or doubtful in the measurements of an experiment."),
-    "audit": ("audit", "Say what is wrong or doubtful in other tools' results; write nothing."),
+    "audit": ("results", "Say what is wrong or doubtful in other tools' results; write nothing."),
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),
     "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),

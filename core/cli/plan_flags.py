@@ -19,7 +19,7 @@ from .output import json_option, options
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
-_VALUE = re.compile(r"(?:\[[^]]*\]|[^,])+")  # values stand between commas; those within brackets belong to a list
+_VALUE = re.compile(r"(?:\[[^]]*\]|\{[^}]*\}|[^,])+")  # between commas; those within brackets are of a list or range
 _FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
 
 model_option = click.option("-m", "--model", metavar="MODEL", help="Named model, path or Hub id.")

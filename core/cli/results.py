@@ -1,4 +1,4 @@
-"""``collate``, ``plot``, ``export``, ``query``: from raw logs to the store, and from the store to files."""
+"""``collate``, ``audit``, ``plot``, ``export``, ``query``: from logs to the store, and from the store to files."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from .output import (
 )
 
 if TYPE_CHECKING:
+    from ...collate.preview import ImportedFile
     from ..api.results import Results
 
 
@@ -101,7 +102,6 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     intake = Intake(imports, name, log_format, told, labels) if imports else None
     if intake and flags["dry_run"]:
         from ..api.imports import preview
-        from .audit import print_files
 
         with FilesRead() as progress:
             files = preview(intake, progress)
@@ -210,3 +210,45 @@ def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
 
 def _plain(value: object) -> object:
     return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else str(value)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, exists=True))
+@click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
+@json_option
+def audit(paths: tuple[Path, ...], details: bool, as_json: bool) -> None:
+    """Say what is wrong or doubtful in other tools' results; nothing is written.
+
+    PATH is a log, or a folder of logs, of any format that `collate --import` reads.
+    """
+    from ..api.imports import audit as check
+
+    with FilesRead() as progress:
+        found = check(paths, progress)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    for finding in found.findings:
+        echo(f"{finding.severity}: {finding}")
+        for text in finding.details if details else ():
+            echo(f"  {text}")
+    for file in found.files:
+        for text in file.left_out:
+            echo(f"{file.file}: {text}", err=True)
+    read = [file for file in found.files if file.format]
+    echo(f"{len(found.findings)} findings in {sum(file.runs for file in read)} runs of {len(read)} files")
+
+
+def print_files(files: Sequence[ImportedFile], *, as_json: bool) -> None:
+    """Print what an import makes of each file."""
+    if as_json:
+        print_json([file.model_dump(mode="json") for file in files])
+        return
+    for file in files:
+        if file.format is None:
+            echo(f"{file.file}: refused: {'; '.join(file.left_out)}")
+            continue
+        what = f"{file.format} {', '.join(file.versions)}".rstrip()
+        echo(f"{file.file}: {what}: {file.runs} runs, {file.failed} failed, {file.samples} samples")
+        for text in file.left_out:
+            echo(f"  {text}")

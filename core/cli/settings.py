@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError, unknown_name
-from ..host.user_files import PLUGIN_TABLES, config_file, read_config
+from ..host.user_files import config_file, read_config
 from ..isolation import assignments as interpreters
 
 VARIABLE_PREFIX = "DECODEBENCH"
@@ -24,7 +24,7 @@ SOURCES = {
 def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any]:
     """Read the user's config file: a table per command, whose keys are the long flags without dashes in front.
 
-    The tables of ``PLUGIN_TABLES`` are read by plugins instead.
+    A table that is called like a plugin belongs to that plugin, which reads it itself.
 
     Raises:
         UsageError: it is not TOML, or names a command that does not exist.
@@ -32,11 +32,19 @@ def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any
     content, file = read_config(), config_file()
     if not content:
         return {}
-    known = {*commands(), *PLUGIN_TABLES}
+    known = set(commands())
     for name, table in content.items():
+        if name not in known and _is_of_plugin(name):
+            continue
         if name not in known or not isinstance(table, dict):
             raise UsageError(f"{file}: {unknown_name('table', name, known)}")
-    return {name: _flags(name, table) for name, table in content.items() if name not in PLUGIN_TABLES}
+    return {name: _flags(name, table) for name, table in content.items() if name in known}
+
+
+def _is_of_plugin(name: str) -> bool:
+    from ..host.sources import installed_names
+
+    return name in installed_names()
 
 
 def _flags(command: str, table: Mapping[str, Any]) -> dict[str, Any]:

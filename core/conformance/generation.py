@@ -238,3 +238,18 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
         if line["alone"] != line["together"] and not is_tie:
             raise Broken(f"row {row} gets other tokens in a batch: {parting(line['alone'], line['together'])}")
     return f"{len(lines)} rows"
+
+
+@check("Evaluate the first Request.depth ids, wait for the device, yield Step((), is_depth=True), then the rest.")
+def a_depth_changes_no_token(subject: Subject) -> str:
+    """Whatever part of a prompt is there before the clock starts, the tokens are the same, but for ties that rounding
+    decides.
+    """
+    if "depth" not in subject.backend.supports:
+        raise NotApplicable("it does not declare 'depth'")
+    lines = subject.generating("depth")
+    for line in lines:
+        is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
+        if line["ids"] != line["plain"] and not is_tie:
+            raise Broken(f"behind a depth of {line['depth']}: {parting(line['plain'], line['ids'])}")
+    return f"depths {', '.join(str(line['depth']) for line in lines)}"

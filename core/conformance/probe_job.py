@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from ..host.packed_models import ModelJob
 from ..measure.job import Job, LoadedJob, PromptJob
 
-Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel", "stream"]
+Generating = Literal["greedy", "limits", "stops", "steps", "sample", "batch", "cancel", "stream", "depth"]
 """Questions to a loaded model; one process answers several of them, one after the other."""
 
 Question = Literal["options", "memory", "refusals", "residence"]

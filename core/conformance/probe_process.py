@@ -36,7 +36,6 @@ from .imports import Imports
 from .loaded import Loaded
 from .memory import resident_bytes
 from .option_reads import recording
-from .outputs import first_difference
 from .probe_job import AnyProbe, DeclarationsJob, Generating, ProbeJob, Question, QuestionJob, read_probe
 from .residence_probe import residence_of
 from .stream_probe import cut_stream_of, stream_of
@@ -213,7 +212,7 @@ def _batch(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
     alone = [loaded.ids(replace(request, row=0)) for request in requests]
     together = [row.ids for row in measure(loaded.backend, requests).rows]
     for prompt, pair in enumerate(zip(alone, together, strict=True)):
-        wire.write("row", {"alone": pair[0], "together": pair[1], "margin": _margin(loaded, prompt, *pair)})
+        wire.write("row", {"alone": pair[0], "together": pair[1], "margin": loaded.margin(prompt, *pair)})
 
 
 def _stream(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
@@ -222,18 +221,15 @@ def _stream(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
         return
     seen = stream_of(loaded.backend, loaded.request(), loaded.prompts)
     pairs = enumerate(zip(seen["alone"], seen["ids"], strict=True))
-    margins = [_margin(loaded, row % len(loaded.prompts), *pair) for row, pair in pairs]
+    margins = [loaded.margin(row % len(loaded.prompts), *pair) for row, pair in pairs]
     wire.write("stream", {**seen, "margins": margins})
     wire.write("cut", cut_stream_of(loaded.backend, loaded.request(), loaded.prompts))
 
 
-def _margin(loaded: Loaded, prompt: int, one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Return by how much the likeliest id leads the next where two outputs part; None where that is not known."""
-    parts = first_difference(one, other)
-    if parts is None or "score-top-k" not in loaded.backend.supports:
-        return None
-    first, second = loaded.backend.score([*loaded.prompts[prompt], *one[: parts + 1]], 2).top_logprobs[-1]
-    return float(first) - float(second)
+def _depth(job: ProbeJob, wire: Wire, loaded: Loaded) -> None:
+    """Let parts of a prompt be there before the clock starts."""
+    for depth, plain, ids in loaded.depths():
+        wire.write("depth", {"depth": depth, "plain": plain, "ids": ids, "margin": loaded.margin(0, plain, ids)})
 
 
 def _options(job: QuestionJob, wire: Wire, backend: type[Backend], options: BackendOptions) -> None:
@@ -331,6 +327,7 @@ _GENERATING: dict[Generating, Callable[[ProbeJob, Wire, Loaded], None]] = {
     "batch": _batch,
     "cancel": _cancel,
     "stream": _stream,
+    "depth": _depth,
 }
 _QUESTIONS: dict[Question, Callable[[QuestionJob, Wire, type[Backend], BackendOptions], None]] = {
     "options": _options,

@@ -25,6 +25,7 @@ FILES_VARIABLE = "DECODEBENCH_PLUGIN"
 
 _DECLARED_API = re.compile(r"""^decodebench_api\s*(?::[^=\n]*)?=\s*(["'])([^"'\n]*)\1""", re.MULTILINE)
 
+_CORE = f"{hookspecs.PROJECT}.core."
 _HIDES_NAMES = re.compile(r"import\s+\*|globals\s*\(|vars\s*\(|setattr\s*\(|exec\s*\(|__getattr__|sys\.modules")
 
 
@@ -66,6 +67,11 @@ class PluginSource:
         """The plugin's name that no other plugin can have."""
         return f"{self.owner}:{self.name}" if self.owner else self.name
 
+    @property
+    def is_of_core(self) -> bool:
+        """Whether it is a part of the host that comes as a plugin, such as the launcher for this machine."""
+        return self.python is None and self.owner == hookspecs.PROJECT and self.module.startswith(_CORE)
+
     def answers_to(self, names: Collection[str]) -> bool:
         """Whether one of ``names`` is this plugin's name, address or distribution."""
         return bool({self.name, self.address, self.owner} & set(names))
@@ -104,6 +110,11 @@ class PluginSource:
         return _import_file(self.file)
 
 
+def installed_names() -> set[str]:
+    """Return the names of all installed plugins; none is imported."""
+    return {point.name for point in entry_points(group=hookspecs.PROJECT)}
+
+
 def sources(
     only: Iterable[str] | None, files: Iterable[PluginSource], remote: Iterable[PluginSource] = ()
 ) -> Iterator[tuple[PluginSource, str | None]]:
@@ -134,7 +145,7 @@ def sources(
     for source in found:
         if source.answers_to(disabled):
             yield source, f"named in {DISABLE_VARIABLE}"
-        elif chosen and not source.is_asked_for and not source.answers_to(chosen):
+        elif chosen and not (source.is_asked_for or source.is_of_core or source.answers_to(chosen)):
             yield source, f"not named in {LOAD_VARIABLE}"
         else:
             yield source, None

@@ -8,9 +8,6 @@ from typing import Any
 
 from ..errors import UsageError
 
-PLUGIN_TABLES = ("servers",)
-"""Tables of the config file that belong to no command: plugins read them with ``user_table``."""
-
 
 def config_file() -> Path:
     """Return the user's config file: ``DECODEBENCH_CONFIG``, or ``config.toml`` in the user's config folder."""
@@ -50,7 +47,7 @@ def read_config() -> dict[str, Any]:
 
 
 def user_table(name: str) -> dict[str, Any]:
-    """Return a table of the user's config file; empty where there is none.
+    """Return a table of the user's config file; empty where there is none. A plugin reads the one of its own name.
 
     Raises:
         UsageError: the file cannot be read, or has something else under that name.

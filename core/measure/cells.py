@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -17,15 +17,16 @@ from ..contract.backend import Backend, Capability
 from ..contract.model import ResolvedModel
 from ..contract.options import BackendOptions
 from ..contract.preflight import PlannedCell, Preflight
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
 from ..host.registry import Registry
 from ..host.validation import validate_options
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
 from .models.containers import Models
-from .models.formats import choose_formats
+from .models.formats import choose_formats, default_format
 from .plan import CellSpec, Plan, scores_choices
+from .sweeps.axes import OWN, Axes
 from .workload_checks import check_batch, check_load, idle_in_scoring
 
 
@@ -181,9 +182,8 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
-        for name in names:
-            for cell in _cells_of(spec, backend, models.find(name), workloads, models, plugin):
-                cells.setdefault(cell.id, cell)
+        for cell in _cells_of(_axes(spec, backend, names, models), workloads, models, plugin):
+            cells.setdefault(cell.id, cell)
     checked = [_checked(replace(cell, axes=tuple(plan.axes)), is_scoring) for cell in cells.values()]
     if is_scoring:
         _check_scoring((cell for cell, _ in checked), plan.workload)
@@ -280,22 +280,30 @@ def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 
 
-def _cells_of(
-    spec: CellSpec,
-    backend: type[Backend],
-    model: ResolvedModel,
-    workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]],
-    models: Models,
-    plugin: str,
-) -> Iterator[Cell]:
-    formats = choose_formats(backend, model, spec.quantisation)
+def _axes(spec: CellSpec, backend: type[Backend], names: Sequence[str], models: Models) -> Axes:
     is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
-    devices = [UNKNOWN] if is_elsewhere else spec.device
-    for given, chosen in itertools.product(_swept(backend, spec.options), formats):
-        options = validate_options(backend, chosen.with_options(backend, given))
+    own: dict[str, Sequence[str | None]] = {
+        "model": names,
+        "quantisation": spec.quantisation or [None],
+        "device": [UNKNOWN] if is_elsewhere else spec.device,
+    }
+    return Axes(spec, backend, own, lambda name: default_format(backend, models.find(name)).name)
+
+
+def _cells_of(
+    axes: Axes, workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]], models: Models, plugin: str
+) -> Iterator[Cell]:
+    backend, known = axes.backend, dict[str, BackendOptions]()
+    for point in axes.points():
+        model, asked, device = models.find(str(point["model"])), point["quantisation"], str(point["device"])
+        chosen = choose_formats(backend, model, None if asked is None else [str(asked)])[0]
+        given = {name: value for name, value in point.items() if name not in OWN}
+        whole = chosen.with_options(backend, given)
+        key = json.dumps(whole, sort_keys=True)
+        options = known[key] = known[key] if key in known else validate_options(backend, whole)
         paired = models.readable(models.with_companion(backend, model, options), backend, chosen.quantisation)
         quantisation = chosen.quantisation.name
-        for device, (workload, asked) in itertools.product(devices, workloads):
+        for workload, identity_of_workload in workloads:
             identity = {
                 "model": model.content_hash,
                 "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -303,28 +311,9 @@ def _cells_of(
                 "options": _identity_of(options),
                 "quantisation": quantisation,
                 "device": device,
-                "workload": asked,
+                "workload": identity_of_workload,
             }
             yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
-
-
-def _swept(backend: type[Backend], options: Mapping[str, JsonValue]) -> Iterator[dict[str, JsonValue]]:
-    """Yield every combination of the listed values of options."""
-    dimensions = [_values_of(backend, name, value) for name, value in options.items()]
-    for combination in itertools.product(*dimensions):
-        yield dict(zip(options, combination, strict=True))
-
-
-def _values_of(backend: type[Backend], name: str, value: JsonValue) -> list[JsonValue]:
-    known = backend.Options.model_fields
-    if name not in known:
-        raise unknown_name(f"option of backend {backend.name!r}", name, known)
-    takes_list = get_origin(known[name].annotation) in (list, tuple)
-    if not isinstance(value, list) or (takes_list and not any(isinstance(v, list) for v in value)):
-        return [value]
-    if not value:
-        raise UsageError(f"option {backend.name}.{name}: an empty list sweeps nothing")
-    return value
 
 
 def _digest(identity: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ... import defaults
 from ..errors import UsageError
@@ -35,6 +35,15 @@ def check_experiment_name(name: str) -> None:
         )
 
 
+class Case(PlanModel):
+    """What holds of some points of a part of the matrix."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    condition: dict[str, JsonValue] = Field(alias="if", description="a value, or a list of values, by axis")
+    set: dict[str, JsonValue] = Field(description="values there, by axis; a list is swept")
+
+
 class CellSpec(PlanModel):
     """A part of the matrix: every list in it is a dimension."""
 
@@ -42,7 +51,15 @@ class CellSpec(PlanModel):
     model: OneOrMore | None = Field(None, description="models of this part, instead of the workload's")
     quantisation: OneOrMore | None = Field(None, description="weight formats in the backend's words; None: its first")
     device: OneOrMore = Field(["cpu"], description="devices")
-    options: dict[str, JsonValue] = Field({}, description="backend options; a list is swept")
+    options: dict[str, JsonValue] = Field(
+        {}, description="backend options; a list is swept, and so is a range such as { from = 4, to = 256, factor = 2 }"
+    )
+    zip: list[list[str]] = Field([], description="groups of axes that advance together instead of being crossed")
+    when: list[Case] = Field([], description="values of some points alone: overrides and conditional axes")
+    exclude: list[dict[str, JsonValue]] = Field([], description="conditions of points that are left out")
+    include: list[dict[str, JsonValue]] = Field(
+        [], description="further points by their values; axes that they do not name are at their first one"
+    )
 
 
 class Plan(PlanModel):

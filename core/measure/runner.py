@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Collection, Sequence
@@ -14,22 +12,10 @@ from typing import Any
 from ..cache import ModelCache
 from ..contract.launcher import Launcher, OnLine, Outcome
 from ..errors import BackendError, UsageError
-from ..foreign_text import path_part
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
-from .cells import Cell, Matrix, job_fields, takes_default_threads, workload_identity
-from .folder import (
-    check_max_rounds,
-    finish_parts,
-    finished_rounds,
-    latest_name,
-    locked,
-    next_name,
-    stored_interleaving,
-    stored_threads,
-    writable,
-)
+from .cells import Cell, Matrix, job_fields, takes_default_threads
 from .job import Job, MeasureJob
 from .launcher import launch_of, launcher_of
 from .local_launcher import LocalLauncher
@@ -38,6 +24,8 @@ from .machine.environment import capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
 from .machine.watched import Watched
+from .output import folder
+from .output.round_index import RoundIndex
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
@@ -75,10 +63,9 @@ class Runner:
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
-        if plan.interleave == "samples" and not isinstance(self.launcher, LocalLauncher):
-            raise UsageError(
-                f"--interleave samples stops and continues workers here: launcher {plan.launcher!r} cannot"
-            )
+        self._why_alone = self._reason_to_be_alone()
+        if plan.interleave == "samples" and self._why_alone is not None:
+            raise UsageError(f"--interleave samples cannot be: {self._why_alone}")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number
@@ -110,16 +97,19 @@ class Runner:
                 another number of rounds at most.
             BusyError: other work disturbs the machine, and that is to be refused.
         """
-        writable(self.output)
-        with locked(self.output):
-            name = self.plan.name or default_name(self.plan, self.registry)
-            experiment = next_name(self.output, name) if fresh else latest_name(self.output, name)
+        folder.writable(self.output)
+        with folder.locked(self.output):
+            folder.finish_parts(self.output)
+            self._index = index = RoundIndex(self.output)
+            name = self.plan.name or folder.default_name(self.plan, self.registry)
+            experiment = folder.next_name(index, name) if fresh else folder.latest_name(index, name)
             report = RunReport(experiment)
-            finish_parts(self.output)
-            complete = finished_rounds(self.output, experiment)
-            check_max_rounds(self.output, experiment, self.plan.max_rounds if self.plan.looks else None)
+            complete = index.finished(experiment)
+            folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
             cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
-            wanted = {(cell.id, index) for cell in cells for index in range(self.plan.most_rounds)}
+            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels))
+            folder.keep_plan(self.output, experiment, kept)
+            wanted = {(cell.id, i) for cell in cells for i in range(self.plan.most_rounds)}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
@@ -140,14 +130,14 @@ class Runner:
         """Look at the machine before anything is measured, and decide how many threads engines get."""
         if not self.launcher.is_here:
             self._environment = self.launcher.environment()
-            stored = stored_threads(self.output, experiment, self._environment.hostname)
+            stored = folder.stored_threads(self._index, experiment, self._environment.hostname)
             self._threads = stored or self._environment.cores_used
             self._environment = self._environment.model_copy(update={"default_threads": self._threads})
             return
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
         machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
-        stored = stored_threads(self.output, experiment, machine.hostname)
+        stored = folder.stored_threads(self._index, experiment, machine.hostname)
         self._threads = stored or threads_beside(condition)
         self._environment = machine.model_copy(update={"default_threads": self._threads})
         if self._threads != condition.cores and any(takes_default_threads(cell) for cell in self.matrix.cells):
@@ -197,9 +187,17 @@ class Runner:
             self.matrix.cells,
             {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
         )
-        kind = self.plan.interleave or stored_interleaving(self.output, experiment)
-        can = isinstance(self.launcher, LocalLauncher)
-        return Arrangement.of(cells, self.plan.seed, weights, kind if can else "rounds", self.progress.say)
+        kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
+        kind = "rounds" if self._why_alone is not None else kind
+        return Arrangement.of(cells, self.plan.seed, weights, kind, self.progress.say)
+
+    def _reason_to_be_alone(self) -> str | None:
+        """Say why workers cannot be stopped and continued in turn; None where they can."""
+        if not isinstance(self.launcher, LocalLauncher):
+            return f"launcher {self.plan.launcher!r} cannot stop and continue its workers"
+        if not self.plan.restart_server and any(cell.server_key is not None for cell in self.matrix.cells):
+            return "a server that outlives rounds runs on while others measure; add --restart-server"
+        return None
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
         """Measure one round of each of some cells: in turn where they are several."""
@@ -232,6 +230,7 @@ class Runner:
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
+        self._index.add(one.log.path)
         if one.cut is not None:
             report.cut.append((one.label, one.now.index, one.cut))
         if outcome.status == "ok":
@@ -314,12 +313,3 @@ class Runner:
     def _job_fields(self, cell: Cell) -> dict[str, Any]:
         where = {"cache_root": self.cache.root, "default_threads": self._threads}
         return {**job_fields(cell, self.registry), **where}
-
-
-def default_name(plan: Plan, registry: Registry) -> str:
-    """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
-    models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
-    identity = json.dumps(
-        [workload_identity(plan, registry), models, *([plan.axes] if plan.axes else [])], sort_keys=True
-    )
-    return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"

@@ -21,7 +21,6 @@ Ladder = dict[Annotated[str, Field(pattern=r"^[1-9]\d*$")], PositiveFloat]
 
 Status = Literal["ok", "failed", "timeout", "crashed", "interrupted", "skipped", "incomplete"]
 
-
 THREADS = "n_threads"
 """Key of ``Run.settings`` for the CPU threads that the engine computed with."""
 
@@ -267,7 +266,9 @@ class Sample(Record):
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
     token_limit: int | None = Field(
-        None, ge=1, description="token limit of this sample, where the context left less room than the run's"
+        None,
+        ge=1,
+        description="token limit of this sample, where it is not the run's: drawn, recorded, or the room that was left",
     )
     text: str | None = Field(
         None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"

@@ -88,6 +88,14 @@ def test_outputs_that_the_context_clipped(logs, make_sample, make_steps):
     assert [row.sample for row in told["clipped-outputs"].rows] == [0]
 
 
+def test_a_limit_of_its_own_that_leaves_room_is_no_clipping(logs, make_sample, make_steps):
+    drawn = [make_sample(0, make_steps(), finish="length", token_limit=5, prompt_tokens=10)]
+    logs.write("a", content=drawn, task="t", context_length=2048)
+    logs.write("b", content=drawn, task="t", context_length=15)
+    told = checks(logs)
+    assert told["clipped-outputs"].cells == ("b f16",) and "capped-outputs" not in told
+
+
 def test_many_empty_answers(logs, make_sample, make_steps):
     def texts(*said):
         return [make_sample(i, make_steps(), text=text) for i, text in enumerate(said)]

@@ -186,7 +186,8 @@ def test_spec_bench_keeps_a_temperature_in_the_file_name(tmp_path, name):
         ("s", "1013.2s", 1013.2), ("number", "1,234.56 tok/s", 1234.56), ("count", "409 token(s)", 409),
         ("go", "12m56.225656006s", 776.225656006), ("go", "1h0m3.5s", 3603.5), ("go", "139.4804ms", 0.1394804),
         ("ms", "12.5", 0.0125), ("GB", "15.047 GB", 15.047e9), ("s", "12 ms", None), ("count", "2.5", None),
-        ("number", "nan", None), ("number", "-0.00", None), ("number", "1,23", None), ("s", float("inf"), None),
+        ("number", "nan", None), ("number", "-0.00", None), ("number", "1,23", 1.23), ("ms", "1,234", None),
+        ("count", "218,257", 218_257), ("s", float("inf"), None),
         ("ns", 4709213000, 4.709213), ("go", "soon", None), ("text", " ", None),
     ],
 )  # fmt: skip
@@ -224,6 +225,39 @@ def test_whatever_stands_around_a_block_does_not_change_it(tmp_path, prefix, bef
         assert parser in recognise(file, PARSERS)
         found = list(PARSERS[parser]().read(file))
         assert [figures(record) for record in found] == [figures(record) for record in clean]
+
+
+LABEL = re.compile(r"^([A-Za-z][^:|\n]*):(?=[ \t])", re.MULTILINE)
+SPELLINGS = {
+    "a list with bold labels": lambda text: LABEL.sub(r"- **\1**:", text),
+    "code and line breaks of HTML": lambda text: LABEL.sub(r"`\1`:", text).replace("\n", "<br>\n"),
+    "a space before the colon": lambda text: LABEL.sub(r"\1 :", text),
+    "tabs": lambda text: LABEL.sub("\\1:\t", text),
+    "a box": lambda text: text.replace("|", "│"),
+    "kept by a collector": lambda text: "".join(
+        f"{json.dumps({'line': line, 'ts': 1})}\n" for line in text.split("\n")
+    ),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_other_spellings_of_a_page_have_the_same_figures(tmp_path, spelling):
+    for parser, name in PAGES:
+        if parser in ("mlx-lm-benchmark", "llama-cli"):  # neither labels nor a table
+            continue
+        clean = list(PARSERS[parser]().read(DATA / name))
+        file = tmp_path / "page.log"
+        file.write_text(SPELLINGS[spelling]((DATA / name).read_text()))
+        assert parser in recognise(file, PARSERS), name
+        assert [figures(one) for one in PARSERS[parser]().read(file)] == [figures(one) for one in clean], name
+
+
+def test_a_decimal_comma_is_one_in_every_page(tmp_path):
+    (clean,) = PARSERS["serving-console"]().read(DATA / "serving" / "sglang.txt")
+    file = tmp_path / "page.log"
+    file.write_text(re.sub(r"(\d)\.(\d)", r"\1,\2", (DATA / "serving" / "sglang.txt").read_text()))
+    (found,) = PARSERS["serving-console"]().read(file)
+    assert (found.totals, found.backend) == (clean.totals, clean.backend)
 
 
 def figures(record):

@@ -420,11 +420,26 @@ class MixesRows(Twin):
             yield step
 
 
-class Streaming(Twin):
+class Deep(Twin):
+    """Takes part of a prompt before the clock starts, and forgets it where its twin below does."""
+
+    name = "twin-deep"
+    supports = frozenset({*Twin.supports, "depth"})
+
+    def generate(self, batch):
+        if batch[0].depth:
+            yield Step((), is_depth=True)
+        yield from super().generate([self.behind(request) for request in batch])
+
+    def behind(self, request):
+        return request
+
+
+class Streaming(Deep):
     """Takes requests as they come, in rows that join and leave."""
 
     name = "twin-streaming"
-    supports = frozenset({*Twin.supports, "continuous"})
+    supports = frozenset({*Deep.supports, "continuous"})
 
     def stream(self, source, max_in_flight):
         rows = {}
@@ -449,6 +464,24 @@ class Streaming(Twin):
 
     def is_wanted(self, source, row):
         return source.wants(row)
+
+
+class ForgetsItsDepth(Deep):
+    """Goes on without the context."""
+
+    name = "twin-forgets-its-depth"
+
+    def behind(self, request):
+        return replace(request, prompt_ids=request.prompt_ids[request.depth :])
+
+
+class MarksNoDepth(Deep):
+    """Takes the context with the rest, in time."""
+
+    name = "twin-marks-no-depth"
+
+    def generate(self, batch):
+        return Twin.generate(self, batch)
 
 
 class MixesStreams(Streaming):

@@ -48,6 +48,8 @@ BROKEN = {
     "twin-crashes-when-closed": ("cancellation_leaves_it_usable", r"the process died of SIGSEGV"),
     "twin-unseeded": ("sampling_follows_its_seed", r"6 seeds at temperature 1.5 give one output"),
     "twin-mixes-rows": ("rows_of_a_batch_are_independent", r"row 1 gets other tokens in a batch"),
+    "twin-forgets-its-depth": ("a_depth_changes_no_token", r"behind a depth of \d+: "),
+    "twin-marks-no-depth": ("a_depth_changes_no_token", r"asked for a depth of 1, it marked 0 steps"),
     "twin-mixes-streams": ("rows_of_a_stream_are_independent", r"request \d gets other tokens in a stream"),
     "twin-waits-for-all": ("streams_keep_rows_running", r"third request waits until both before it have ended"),
     "twin-never-asks": ("streams_end_what_is_not_wanted", r"went on to its limit of 24 tokens"),

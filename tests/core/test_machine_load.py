@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from decodebench import BusyError, WhenBusy
-from decodebench.core.measure.folder import stored_threads
 from decodebench.core.measure.machine.condition import Condition, look
 from decodebench.core.measure.machine.cpu_load import CpuWatch, busiest_processes, busy_seconds
 from decodebench.core.measure.machine.threads import threads_beside
 from decodebench.core.measure.machine.waiting import settle
+from decodebench.core.measure.output.folder import stored_threads
+from decodebench.core.measure.output.round_index import RoundIndex
 from decodebench.core.records import raw_log
 from decodebench.core.records.machine_load import is_busy
 from decodebench.core.records.schema import Run
@@ -151,16 +152,16 @@ def test_stored_thread_counts_are_those_of_the_first_round_on_the_host(tmp_path)
         head = {"type": "run", "experiment": experiment, "started_at": started_at, "environment": environment}
         file.write_text(json.dumps(head) + "\n", encoding="utf-8")
 
-    assert stored_threads(tmp_path, "e", "h") is None
+    assert stored_threads(RoundIndex(tmp_path), "e", "h") is None
     log("a", "2026-01-02", {"hostname": "h", "cores_used": 8, "default_threads": 5})
     log("b", "2026-01-03", {"hostname": "h", "cores_used": 8, "default_threads": 7})
     log("c", "2026-01-01", {"hostname": "other", "default_threads": 3})
     log("d", "2026-01-01", {"hostname": "h", "default_threads": 2}, experiment="f")
     log("e", "2026-01-01", None)
     log("f", "2026-01-01", {"hostname": "h", "default_threads": "many"})
-    assert stored_threads(tmp_path, "e", "h") == 5
+    assert stored_threads(RoundIndex(tmp_path), "e", "h") == 5
     log("old", "2025-01-01", {"hostname": "h", "cores_used": 8})
-    assert stored_threads(tmp_path, "e", "h") == 8
+    assert stored_threads(RoundIndex(tmp_path), "e", "h") == 8
 
 
 def runs(folder: Path) -> list[Run]:

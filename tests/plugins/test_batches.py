@@ -24,10 +24,10 @@ ENGINES = {  # backend, weights as they are, options, what must be installed
 }
 
 
-SLOW = pytest.param("mlx", marks=pytest.mark.nightly)  # on a CPU
+SLOW = [pytest.param(name, marks=pytest.mark.nightly) for name in ("transformers", "mlx")]
 
 
-@pytest.fixture(scope="module", params=["transformers", "llama-cpp", SLOW])
+@pytest.fixture(scope="module", params=["llama-cpp", *SLOW])
 def loaded(request, tmp_path_factory):
     path, plain, options, needed = ENGINES[request.param]
     if find_spec(needed) is None:

@@ -78,7 +78,7 @@ class ServingConsole(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block with its duration."""
         text = text_of(path)
-        return _NEEDED + ":" in text and not text.lstrip().startswith("{") and bool(_blocks(text))
+        return _NEEDED in text and not text.lstrip().startswith("{") and bool(_blocks(text))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run of each block."""

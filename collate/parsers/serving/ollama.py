@@ -64,7 +64,7 @@ class OllamaVerbose(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block of timings."""
         text = text_of(path)
-        return "eval duration:" in text and "eval count:" in text and bool(_blocks(text))
+        return "eval duration" in text and "eval count" in text and bool(_blocks(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for each block: nothing shows that they are of one model."""

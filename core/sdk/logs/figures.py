@@ -24,6 +24,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from ...records.schema import Run, Sample, Totals
+from .fields import with_point
 from .runs import bare_run
 
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,3})?|\.[0-9]{1,30}")
@@ -143,14 +144,18 @@ def _value(unit: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
 
 
 def _number(unit: str, text: str) -> float | None:
-    """Return a printed number, whose unit may stand behind it, and whose thousands may have commas between them."""
+    """Return a printed number, whose unit may stand behind it, with commas between thousands or before its decimals.
+
+    One comma before three digits may be either, and is neither, but in a count.
+    """
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return float(text)
     found = _UNITS_BEHIND.search(text)
     if found and found[1] in (unit, *_RATES):
         text = text[: found.start()]
-    text = text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
+    is_grouped = _THOUSANDS.fullmatch(text) and (unit == "count" or "." in text or text.count(",") > 1)
+    text = text.replace(",", "") if is_grouped else with_point(text)
     return float(text) if _NUMBER.fullmatch(text) else None
 
 

@@ -13,6 +13,7 @@ _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
 _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
 _HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$")
+_BARS = str.maketrans("│┃｜", "|||")
 _FAR = 40
 """Lines without a label after which a block has ended."""
 
@@ -64,17 +65,19 @@ class Labels:
 
     def find(self, line: str) -> tuple[str, str] | None:
         """Return the label of a line and its value."""
+        if "*" in line or "`" in line:
+            line = line.replace("*", "").replace("`", "")
         end = line.find(":")
         if end < 0:
             return None
-        name: str | None = line[:end].lstrip()
-        if name in self._known and line[end + 1 : end + 2] in ("", " ", "\t"):
+        name: str | None = line[:end].strip()
+        if name in self._known:
             return name, _value(line, end)
         for colon in _COLON.finditer(line):
-            end = colon.start()
+            end = len(line[: colon.start()].rstrip())
             name = self._name(line, end)
             if name is not None and not line[end - len(name) - 1 : end - len(name)].isalnum():
-                return name, _value(line, end)
+                return name, _value(line, colon.start())
         return None
 
     def _name(self, line: str, end: int) -> str | None:
@@ -85,7 +88,7 @@ class Labels:
 
 
 def _value(line: str, colon: int) -> str:
-    return line[colon + 1 : colon + 400].strip().strip("|*`").strip()
+    return line[colon + 1 : colon + 400].partition("<br")[0].strip().strip("|").strip()
 
 
 def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> list[Block]:
@@ -121,6 +124,7 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
     found: list[Table] = []
     table, place, width, free = None, 0, 0, 0
     for at, line in enumerate(lines):
+        line = line if line.isascii() else line.translate(_BARS)
         if "|" not in line:
             continue
         forms_here = [form for form in forms if form[0] in line and form[-1] in line]

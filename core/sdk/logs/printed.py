@@ -13,7 +13,7 @@ from ...records.raw_log import RawLogError
 _COLOUR = re.compile(
     r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
 )
-_AS_JSON = re.compile(r'\{[^\n{}]{0,500}"(?:log|MESSAGE)" ?: ?"')
+_AS_JSON = re.compile(r'\{[^\n{}]{0,500}"(?:log|MESSAGE|line)" ?: ?"')
 _SERVICE = re.compile(r"\s{0,20}(?:(\[\d{2,6}\]) |([\w.-]{1,64}) {0,40}\| )")
 _JOURNALED = re.compile(r"(?:^|\s)([\w./-]{1,64}\[\d{1,8}\])$")
 LEFT_OUT = "left out: "
@@ -39,7 +39,11 @@ def _printed(line: str) -> str:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return f"{line}\n"
-    found = [entry[name] for name in ("log", "MESSAGE") if isinstance(entry, dict) and isinstance(entry.get(name), str)]
+    found = [
+        entry[name]
+        for name in ("log", "MESSAGE", "line")
+        if isinstance(entry, dict) and isinstance(entry.get(name), str)
+    ]
     if not found:
         return f"{line}\n"
     return str(found[0]) if "log" in entry else f"{found[0]}\n"

@@ -18,6 +18,11 @@ _IN_UTF_16 = re.compile(
     rb"(?P<le>(?:\xff\xfe)?(?:[^\0]\0){3}(?:(?:[\0-\xff][^\0]){0,8}[^\0]\0)*)"
     rb"|(?P<be>(?:\xfe\xff)?(?:\0[^\0]){3}(?:(?:[^\0][\0-\xff]){0,8}\0[^\0])*)"
 )
+_PREFIX = re.compile(
+    r"(?:[\w.-]{1,64} {0,40}\| |\[\d{1,8}\] |(?:\S{1,80} ){1,6}[\w./-]{1,64}\[\d{1,8}\]: "
+    r"|\d{4}-\d\d-\d\d[T ][\d:.,+Z-]{5,30} (?:std(?:out|err) [FP] )?)(?=\{\")"
+)
+"""What containers, routers and the journal write before each line, here before an object."""
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
 
@@ -28,7 +33,7 @@ def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
 
 def head_text(head: bytes) -> str:
     """Decode the beginning of a file as ``read_text`` would; what is no text is left out, so this never fails."""
-    return _lines(head.decode(_encoding(head), errors="ignore"))
+    return _unprefixed(_lines(head.decode(_encoding(head), errors="ignore")))
 
 
 def tail_text(path: Path) -> str:
@@ -125,7 +130,14 @@ def _checked(path: Path, text: str) -> str:
         raise RawLogError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: a NUL byte: the file is binary")
     if not text:
         raise RawLogError(f"{path}: empty")
-    return _lines(text)
+    return _unprefixed(_lines(text))
+
+
+def _unprefixed(text: str) -> str:
+    """Return objects a line without what a log driver wrote before each of them."""
+    if not _PREFIX.match(text.lstrip()[:400]):
+        return text
+    return "\n".join(line[found.end() :] if (found := _PREFIX.match(line)) else line for line in text.split("\n"))
 
 
 def _lines(text: str) -> str:

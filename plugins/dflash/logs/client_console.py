@@ -57,7 +57,7 @@ class ClientConsole(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block with tokens and time."""
         text = text_of(path)
-        return "Output tokens:" in text and "Dataset:" in text and bool(_blocks(text))
+        return "Output tokens" in text and "Dataset" in text and bool(_blocks(text))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the run of each block."""

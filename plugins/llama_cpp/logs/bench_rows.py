@@ -26,7 +26,7 @@ _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VAL
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
 _JSON_START = re.compile(r"^[^\S\n]*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
 _LIST_START = re.compile(r"^[^\S\n]*\[\s*\{", re.MULTILINE)
-_LIST_END = re.compile(r"\}\s*\]")
+_LIST_END = re.compile(r"\}[\s,]*\]")
 _NAMES_OF_TESTS = frozenset({"build_commit", "n_prompt", "n_gen"})
 _IS_TEST = re.compile(r'"(?:build_commit|n_prompt|n_gen)"\s*:')
 
@@ -89,14 +89,23 @@ def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
         if part.content == {} or (part.content is None and not _IS_TEST.search(part.source)):
             continue
         try:
-            fields = row_of(path, part)
-            if _NAMES_OF_TESTS & set(fields.content):
-                tests.rows.append(_row_of(fields))
+            tests.rows += [_row_of(fields) for fields in _tests_in(row_of(path, part))]
         except RawLogError as error:
             tests.odd.append(error)
     lists = [found.start() for found in _LIST_START.finditer(text)]
     if tests.rows and lists and not _LIST_END.search(text, lists[-1]):
         tests.cut = "the list is not closed: llama-bench did not end, or the file was cut"
+
+
+def _tests_in(fields: Fields) -> list[Fields]:
+    """Return an object that is a test, or the tests in the lists of one that a wrapper put around them."""
+    if _NAMES_OF_TESTS & set(fields.content):
+        return [fields]
+    lists = [name for name, value in fields.content.items() if isinstance(value, list)]
+    within = [
+        row for name in lists if all(isinstance(v, dict) for v in fields.items(name)) for row in fields.rows(name)
+    ]
+    return [row for row in within if _NAMES_OF_TESTS & set(row.content)]
 
 
 def _take_cut(path: Path, line: int, fragment: str, tests: Tests) -> None:

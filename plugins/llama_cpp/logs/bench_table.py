@@ -32,6 +32,7 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
 _BARS = "│┃｜"
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
+_LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
 _WITH_BARS = ("tensor_buft_overrides", "model_type", "devices")
 """Columns whose cells may have bars in them, the likeliest first."""
 _NUMERIC = frozenset({"n_gpu_layers", "n_threads", "n_batch", "n_ubatch", "n_cpu_moe", "use_mmap", "no_kv_offload"})
@@ -118,6 +119,7 @@ def _drop(tests: Tests, line: int) -> None:
 
 def _pieces(line: str) -> list[str]:
     text = line.replace("\\|", _ESCAPED)
+    text = _LINK.sub(r"\1", text) if "](" in text else text
     for bar in _BARS:
         text = text.replace(bar, "|")
     pieces = text.split("|" if "|" in text else "\t")

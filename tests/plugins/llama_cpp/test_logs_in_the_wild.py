@@ -189,6 +189,32 @@ def test_a_log_that_is_kept_as_json_is_what_was_printed(tmp_path, driver, name):
     assert content(path) == content(OURS / name)
 
 
+WRAPPED = {
+    "docker": lambda rows: "\n".join(f"bench-1  | {row}" for row in rows),
+    "journal": lambda rows: "\n".join(f"Nov 30 05:00:00 box bench[17]: {row}" for row in rows),
+    "kubernetes": lambda rows: "\n".join(f"2026-11-29T12:00:00.123456789Z stdout F {row}" for row in rows),
+    "a comma at the end": lambda rows: "[" + ",\n".join(rows) + ",\n]",
+    "an object around": lambda rows: json.dumps({"host": "box", "results": [json.loads(row) for row in rows]}),
+    "documents of YAML": lambda rows: "---\n" + "\n---\n".join(rows),
+}
+
+
+@pytest.mark.parametrize("way", WRAPPED)
+def test_json_rows_are_read_whatever_wrapped_them(tmp_path, way):
+    rows = (OURS / "llama_bench.jsonl").read_text().splitlines()
+    path = tmp_path / "rows.json"
+    path.write_text(WRAPPED[way](rows))
+    assert content(path) == content(OURS / "llama_bench.jsonl")
+    assert {run.status for run in runs_of(path)} == {"ok"}
+
+
+def test_a_link_in_a_cell_is_its_text(tmp_path):
+    text = (OURS / "llama_bench.md").read_text()
+    path = tmp_path / "page.md"
+    path.write_text(text.replace("| qwen3 ?B Q8_0 ", "| [qwen3 ?B Q8_0](https://example.org/a) "))
+    assert [run.model for run in runs_of(path)] == [run.model for run in runs_of(OURS / "llama_bench.md")]
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [("utf-8", "utf-16"), ("utf-16", "utf-8"), ("utf-8-sig", "utf-16-le"), ("utf-16", "utf-8-sig")]
 )

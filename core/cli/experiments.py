@@ -1,0 +1,95 @@
+"""``status`` and ``experiments``: what is done in an output folder, and new names, or a bin, for its experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import exit_codes
+from .output import CONTEXT, echo, folder_argument, json_option, print_json, print_table
+
+_SHOWN = 10  # failed rounds that are listed
+
+
+@click.command(context_settings=CONTEXT)
+@folder_argument
+@json_option
+def status(folder: Path, as_json: bool) -> int:
+    """Say what is done of each experiment of DIR, what failed and what is to do.
+
+    What is wanted is what the last `run` of an experiment was asked for. Failed rounds are run again by the next one.
+    """
+    from ..api.experiments import status as state_of
+
+    found = state_of(folder)
+    if as_json:
+        print_json([state.model_dump(mode="json") for state in found])
+        return exit_codes.DONE
+    rows = [
+        [
+            state.name,
+            str(state.cells),
+            str(state.done),
+            str(len(state.failed)),
+            "" if state.to_do is None else str(state.to_do),
+            "" if not state.seconds_left else _span(state.seconds_left),
+            str(state.imported_files or ""),
+        ]
+        for state in found
+    ]
+    columns = ["experiment", "cells", "rounds done", "failed", "to do", "time left", "imported files"]
+    print_table(columns, rows, empty="no experiment")
+    for state in found:
+        for failed in state.failed[:_SHOWN]:
+            echo(f"{state.name}: {failed.cell}, round {failed.round}: {failed.status} ({failed.log})")
+        if len(state.failed) > _SHOWN:
+            echo(f"{state.name}: {len(state.failed) - _SHOWN} more failed rounds; --json lists them")
+    return exit_codes.DONE
+
+
+@click.group(context_settings=CONTEXT)
+def experiments() -> None:
+    """Rename, delete or restore experiments; `decodebench status` lists them."""
+
+
+@experiments.command(context_settings=CONTEXT)
+@click.argument("old")
+@click.argument("new")
+@folder_argument
+def rename(old: str, new: str, folder: Path) -> None:
+    """Give the experiment OLD of DIR the name NEW."""
+    from ..api.experiments import rename as give
+
+    count = give(folder, old, new)
+    echo(f"{old} is {new} now: {count} logs")
+
+
+@experiments.command(context_settings=CONTEXT)
+@click.argument("name")
+@folder_argument
+def delete(name: str, folder: Path) -> None:
+    """Move the logs of the experiment NAME of DIR into its bin."""
+    from ..api.experiments import delete as remove
+
+    echo(f"{name} is in {remove(folder, name)}; `decodebench experiments restore {name}` brings it back")
+
+
+@experiments.command(context_settings=CONTEXT)
+@click.argument("name")
+@folder_argument
+def restore(name: str, folder: Path) -> None:
+    """Bring the experiment NAME of DIR, that was deleted last, back from its bin."""
+    from ..api.experiments import restore as bring_back
+
+    echo(f"{name} is back from {bring_back(folder, name)}")
+
+
+def _span(seconds: float) -> str:
+    """Word a time in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((at for at, (amount, _) in enumerate(parts) if amount), len(parts) - 1)
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount or first == 3)

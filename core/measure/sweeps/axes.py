@@ -1,0 +1,166 @@
+"""The points of a part of a plan's matrix: axes crossed or zipped, conditional values, exclusions and further points.
+
+::
+
+    [[cells]]
+    backend = "llama-cpp"
+    quantisation = ["q8_0", "q4_k_m"]
+    options = { n_batch = { from = 64, to = 1024, factor = 2 }, n_ubatch = [64, 256], n_threads = [1, 2] }
+    zip = [["quantisation", "n_threads"]]                       # advance together
+    when = [{ if = { quantisation = "q8_0" }, set = { mmap = [true, false] } }]
+    exclude = [{ n_batch = 64, n_ubatch = 256 }]
+    include = [{ n_batch = 32, n_ubatch = 32 }]
+
+An axis is ``model``, ``quantisation``, ``device`` or an option. First all combinations are made, then ``when`` changes
+or sweeps values where its condition holds, then what ``exclude`` names is left out, then ``include`` adds points, whose
+axes that it does not name are at their first value. A condition holds where each axis has the value, or one of the
+values, that it names; an option that nobody set has its default.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_origin
+
+from pydantic import JsonValue
+
+from ...contract.backend import Backend
+from ...errors import UsageError, unknown_name
+from ..plan import CellSpec
+from .ranges import is_range, values_of_range
+
+OWN = ("model", "quantisation", "device")
+"""Axes that are no options."""
+
+Point = Mapping[str, JsonValue]
+"""A value of each axis, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of one part of a plan.
+
+    Attributes:
+        spec: the part.
+        backend: its backend.
+        own: values of ``model``, ``quantisation`` and ``device``; a quantisation of None is the default one.
+        default_format: returns the default quantisation of a model, by its name.
+    """
+
+    spec: CellSpec
+    backend: type[Backend]
+    own: Mapping[str, Sequence[str | None]]
+    default_format: Callable[[str], str]
+
+    def points(self) -> Iterator[Point]:
+        """Yield every point, in the order of the plan: the model varies slowest, the device fastest.
+
+        Raises:
+            UsageError: an unknown axis, zipped axes of different lengths, a condition that holds nowhere, or no point.
+        """
+        axes = self._axes(self.spec.options)
+        found = [dict(point) for point in self._combined(axes)]
+        for at, case in enumerate(self.spec.when):
+            found = [new for point in found for new in self._changed(point, case.condition, case.set)]
+            self._check_use(f"when[{at}]", case.condition, found)
+        for at, condition in enumerate(self.spec.exclude):
+            self._check_use(f"exclude[{at}]", condition, found)
+            found = [point for point in found if not self._holds(condition, point)]
+        first = {name: values[0] for name, values in axes.items()}
+        for further in self.spec.include:
+            self._check_names(further, "include")
+            named = {name: self._values(name, value) for name, value in further.items()}
+            found += [{**first, **point} for point in _product(named)]
+        if not found:
+            raise UsageError(f"cells of backend {self.backend.name!r}: exclude leaves nothing to measure")
+        yield from found
+
+    def _axes(self, options: Mapping[str, JsonValue]) -> dict[str, list[JsonValue]]:
+        """Return the values of each axis; of a plan's own ones where ``options`` does not have them."""
+        own: dict[str, list[JsonValue]] = {name: list(values) for name, values in self.own.items()}
+        told = {name: self._values(name, value) for name, value in options.items()}
+        before = {"model": told.pop("model", own["model"])}
+        after = {name: told.pop(name, own[name]) for name in ("quantisation", "device")}
+        return {**before, **told, **after}
+
+    def _combined(self, axes: Mapping[str, list[JsonValue]]) -> Iterator[Point]:
+        """Yield all combinations; axes that are zipped take the place of the first of them."""
+        groups: list[list[str]] = [[name] for name in axes]
+        for together in self.spec.zip:
+            self._check_names(together, "zip")
+            missing = [name for name in together if name not in axes]
+            if missing:
+                raise UsageError(f"zip: {missing[0]} has no values to advance through; list them in options")
+            lengths = {name: len(axes[name]) for name in together}
+            if len(set(lengths.values())) > 1:
+                shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+                raise UsageError(f"zip: axes that advance together need as many values each: {shown}")
+            at = min(groups.index([name]) for name in together)
+            groups = [group for group in groups if group[0] not in together]
+            groups.insert(at, list(together))
+        columns = [list(zip(*(axes[name] for name in group), strict=True)) for group in groups]
+        for combination in itertools.product(*columns):
+            values: dict[str, JsonValue] = {}
+            for group, row in zip(groups, combination, strict=True):
+                values |= dict(zip(group, row, strict=True))
+            yield {name: values[name] for name in axes}
+
+    def _changed(
+        self, point: Point, condition: Point, values: Mapping[str, JsonValue]
+    ) -> Iterator[dict[str, JsonValue]]:
+        self._check_names(values, "when: set")
+        if not self._holds(condition, point):
+            yield dict(point)
+            return
+        for combination in _product({name: self._values(name, value) for name, value in values.items()}):
+            yield {**point, **combination}
+
+    def _holds(self, condition: Point, point: Point) -> bool:
+        return all(self._at(name, point) in _listed(wanted) for name, wanted in condition.items())
+
+    def _at(self, name: str, point: Point) -> Any:  # noqa: ANN401 - a JSON value or an option's default
+        if name == "quantisation" and point[name] is None:
+            return self.default_format(str(point["model"]))
+        if name in point:
+            return point[name]
+        return self.backend.Options.model_fields[name].get_default(call_default_factory=True)
+
+    def _check_use(self, where: str, condition: Point, points: Sequence[Point]) -> None:
+        """Refuse a condition that holds nowhere: a misspelt value would change nothing, and nobody would see it."""
+        self._check_names(condition, where)
+        if not any(self._holds(condition, point) for point in points):
+            shown = ", ".join(f"{name} = {value!r}" for name, value in condition.items())
+            raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}")
+
+    def _check_names(self, names: Mapping[str, JsonValue] | Sequence[str], where: str) -> None:
+        known = {*OWN, *self.backend.Options.model_fields}
+        for name in names:
+            if name not in known:
+                raise unknown_name(f"axis in {where} of backend {self.backend.name!r}", name, known)
+
+    def _values(self, name: str, value: JsonValue) -> list[JsonValue]:
+        """Return the values that an axis is given: of a list each, of a range those in it, else the one."""
+        if name in OWN:
+            return _listed(value)
+        known = self.backend.Options.model_fields
+        if name not in known:
+            raise unknown_name(f"option of backend {self.backend.name!r}", name, known)
+        kind = get_origin(known[name].annotation)
+        if kind is not dict and is_range(value):
+            return values_of_range(f"{self.backend.name}.{name}", value)
+        if not isinstance(value, list) or (kind in (list, tuple) and not any(isinstance(one, list) for one in value)):
+            return [value]
+        if not value:
+            raise UsageError(f"option {self.backend.name}.{name}: an empty list sweeps nothing")
+        return value
+
+
+def _product(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[Point]:
+    for combination in itertools.product(*axes.values()):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [value]
