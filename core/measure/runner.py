@@ -118,6 +118,8 @@ class Runner:
                         # those of other cells count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
                         self._rounds(report, complete | (others - wanted), budget or Budget(), look)
+                    else:
+                        self.progress.begin({}, report.kept)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
