@@ -49,7 +49,7 @@ def test_the_wheel_forgets_no_file(source, tmp_path):
 
 
 def test_the_host_names_no_backend():
-    """``llama-cpp-python`` is a library too, with which GGUF files are quantised, and so is the package transformers."""
+    """``llama-cpp-python``, which quantises GGUF files, and the package transformers are libraries too."""
     library = r"(?<!find_spec\()(?<!version\()"
     named = rf"llama-cpp(?!-python)|{library}[\"']transformers[\"']|tinygrad[\"']|dflash|fast[-_]dllm"
     names = re.compile(named, re.IGNORECASE)
