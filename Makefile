@@ -57,6 +57,7 @@ docs: $(VENV)/.dev-ready
 		page = Path('docs/conformance.md'); page.write_text(with_table(page.read_text()))"
 	$(BIN)/python -c "import decodebench; from decodebench.core.host.hook_reference import markdown; \
 		print(markdown(decodebench.__all__), end='')" > docs/hooks.md
+	$(BIN)/python docs/command_reference.py > docs/cli.md
 
 # Draw the images anew that the tests hold the figures against; look at them before they are committed.
 references: $(VENV)/.dev-ready
