@@ -212,6 +212,13 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_every_page_is_on_the_site():
+    """`make docs-site`, part of `make nightly`, builds it and checks links and anchors."""
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {str(page.relative_to(ROOT)) for page in (*PAGES, ROOT / "docs" / "cli.md")}
+    assert sorted(listed) == sorted(pages | {"CHANGELOG.md", "examples/tiny_models/README.md"})
+
+
 def test_what_was_written_from_the_hooks_page_works(cli, tmp_path):
     (tmp_path / "log.tsv").write_text("my-engine\t4\nhello\t8\t0.8\nyou\t3\t0.4\n")
     with_plugin = ["--plugin", ROOT / "tests" / "one_off_plugin" / "from_the_page.py"]
