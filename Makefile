@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: demo llama-cpp test fast lint types bench nightly real docs docs-site references proto clean clang chromium bubblewrap
+.PHONY: demo llama-cpp test fast lint types bench nightly real docs docs-site picture references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -65,6 +65,13 @@ docs-site: $(VENV)/.site-ready
 	rm -rf build/site-pages && mkdir -p build/site-pages
 	tar -cf - $(SITE_PAGES) | tar -xf - -C build/site-pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The picture in the README: the first screen of the page about the latest experiment of OUTPUT; look at it.
+OUTPUT ?= benchmark_output
+picture: $(VENV)/.demo-ready chromium
+	$(BIN)/decodebench report $(OUTPUT)
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1200,860 --virtual-time-budget=4000 \
+		--screenshot=docs/images/page.png "file://$(abspath $(OUTPUT))/report.html"
 
 # Draw the images anew that the tests hold the figures against; look at them before they are committed.
 references: $(VENV)/.dev-ready
