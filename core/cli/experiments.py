@@ -28,7 +28,7 @@ def status(folder: Path, as_json: bool) -> int:
         return exit_codes.DONE
     rows = [
         [
-            state.name,
+            state.name if state.shard is None else f"{state.name}, shard {state.shard}",
             str(state.cells),
             str(state.done),
             str(len(state.failed)),

@@ -26,6 +26,7 @@ _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "
 _COMMANDS = {
     "demo": ("demo", "Compare the installed engines on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
+    "shard": ("run", "Measure one of several parts of a plan's rounds, each on a machine of its own."),
     "status": ("experiments", "Say what is done of each experiment, what failed and what is to do."),
     "experiments": ("experiments", "Rename, delete (to a bin) or restore experiments of a folder."),
     "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
