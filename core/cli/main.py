@@ -40,6 +40,8 @@ _COMMANDS = {
     "show": ("compare", "Show a comparison as charts and tables in the terminal."),
     "plot": ("results", "Draw figures from the store."),
     "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),
+    "bundle": ("bundle", "Write an experiment into one file, from which others can measure it again."),
+    "rerun": ("bundle", "Measure a bundle again and compare outputs and ratios."),
     "export": ("results", "Write the store as one CSV file per backend."),
     "query": ("results", "Run SQL on the store."),
     "backends": ("listings", "List backends, and how to get those that are missing."),
