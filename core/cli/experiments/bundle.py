@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..measure.progress import Progress
-from . import exit_codes
-from .output import CONTEXT, console, echo, experiment_option, folder_argument, json_option, print_json, print_table
-from .plan_flags import busy_options, quiet_option, when_busy
-from .results import open_results
-from .run import echo_failures, exit_code_of
+from ...measure.progress import Progress
+from .. import exit_codes
+from ..output import CONTEXT, console, echo, experiment_option, folder_argument, json_option, print_json, print_table
+from ..plan_flags import busy_options, quiet_option, when_busy
+from ..results import open_results
+from ..run import echo_failures, exit_code_of
 
 if TYPE_CHECKING:
-    from ...collate.comparison.reproduction import CellReproduction, Reproduction
+    from ....collate.comparison.reproduction import CellReproduction, Reproduction
 
 
 @click.command(context_settings=CONTEXT)
@@ -32,7 +32,7 @@ def bundle(folder: Path, experiment: str | None, target: Path | None, with_names
     It has the plan, the logs, the environment and the hashes of models and outputs; no weights, and nothing that looks
     like a secret. Names are replaced by hashes.
     """
-    from ..api.bundles.pack import bundle as pack
+    from ...api.bundles.pack import bundle as pack
 
     with open_results(folder) as results:
         name = results.choose(experiment)
@@ -60,7 +60,7 @@ def rerun(bundle_file: Path, output: Path | None, as_json: bool, **flags: Any) -
 
     Exit code 3 where an output or a ratio differs, 1 where a round failed or nothing could be compared.
     """
-    from ..api.bundles.rerun import rerun as measure_again
+    from ...api.bundles.rerun import rerun as measure_again
 
     done = measure_again(
         bundle_file,
