@@ -57,7 +57,7 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True, is_quiet: bool = Fa
 def anonymised(environment: Environment) -> Environment:
     """Put hashes in place of host and user name."""
     names = {name: getattr(environment, name) for name in ("hostname", "username")}
-    return environment.model_copy(update={name: value and _hide(value) for name, value in names.items()})
+    return environment.model_copy(update={name: value and hide(value) for name, value in names.items()})
 
 
 def as_it_is_now() -> dict[str, Any]:
