@@ -10,22 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.launcher import Launcher, OnLine, Outcome
+from ..contract.launcher import Launcher, Need, OnLine, Outcome
 from ..errors import BackendError, UsageError
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
 from .cells import Cell, Matrix, job_fields, takes_default_threads
 from .job import Job, MeasureJob
-from .launcher import launch_of, launcher_of
+from .launcher import LAUNCHES, launch_of, launcher_of
 from .local_launcher import LocalLauncher
 from .machine.condition import look
-from .machine.environment import capture
+from .machine.environment import anonymised, capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
 from .machine.watched import Watched
 from .output import folder
 from .output.round_index import RoundIndex
+from .output.shard import Shard
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
@@ -73,6 +74,7 @@ class Runner:
         self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
         self._servers = ServerSessions(output / "raw", plan.timeout_s)
+        self._shard: Shard | None = None
 
     def run(
         self,
@@ -82,6 +84,7 @@ class Runner:
         when_busy: WhenBusy | None = None,
         look: Look | None = None,
         only: Collection[str] | None = None,
+        shard: Shard | None = None,
     ) -> RunReport:
         """Run what is missing of the matrix.
 
@@ -91,6 +94,7 @@ class Runner:
             when_busy: what to do where other work disturbs the machine.
             look: asked after each round from the second on which cells need one more; None: all, up to their number.
             only: ids of the cells that are measured now; None: all.
+            shard: the part of the rounds that is measured into this folder; None: all.
 
         Raises:
             UsageError: the folder cannot be written to, another run is writing to it, or the experiment was begun with
@@ -107,15 +111,17 @@ class Runner:
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
             cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
-            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels))
+            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
             folder.keep_plan(self.output, experiment, kept)
-            wanted = {(cell.id, i) for cell in cells for i in range(self.plan.most_rounds)}
+            self._shard = shard
+            here = {cell.id for cell in cells}
+            wanted = {(cell_id, index) for cell_id, index in kept.wanted if cell_id in here}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                        # those of other cells count as there
+                        # those of other cells and shards count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
                         self._rounds(report, complete | (others - wanted), budget or Budget(), look)
                     else:
@@ -131,10 +137,12 @@ class Runner:
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
         """Look at the machine before anything is measured, and decide how many threads engines get."""
         if not self.launcher.is_here:
-            self._environment = self.launcher.environment()
-            stored = folder.stored_threads(self._index, experiment, self._environment.hostname)
-            self._threads = stored or self._environment.cores_used
-            self._environment = self._environment.model_copy(update={"default_threads": self._threads})
+            self.launcher.choose({Need(cell.device, cell.backend.name) for cell in self.matrix.cells})
+            found = self.launcher.environment()
+            found = anonymised(found) if self.plan.anonymise else found
+            stored = folder.stored_threads(self._index, experiment, found.hostname)
+            self._threads = stored or found.cores_used
+            self._environment = found.model_copy(update={"default_threads": self._threads})
             return
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
@@ -190,7 +198,8 @@ class Runner:
             {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
         )
         kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
-        kind = "rounds" if self._why_alone is not None else kind
+        is_apart = self._shard is not None and self._shard.across_hosts
+        kind = "rounds" if is_apart or self._why_alone is not None else kind
         return Arrangement.of(cells, self.plan.seed, weights, kind, self.progress.say)
 
     def _reason_to_be_alone(self) -> str | None:
@@ -202,7 +211,13 @@ class Runner:
         return None
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
-        """Measure one round of each of some cells: in turn where they are several."""
+        """Measure a round of each of some cells, in turn if they are several, again where that machine was lost."""
+        for left in reversed(range(LAUNCHES)):
+            if not self._attempt(report, cells, index, is_last=left == 0):
+                return
+
+    def _attempt(self, report: RunReport, cells: Sequence[Cell], index: int, *, is_last: bool) -> bool:
+        """Measure one round of each; return whether that is to be done again, with nothing left of this attempt."""
         block = str(uuid.uuid4()) if len(cells) > 1 else None
         with ExitStack() as stack:
             rounds = [self._begin(report.experiment, cell, index, block, stack) for cell in cells]
@@ -213,6 +228,11 @@ class Runner:
                 except KeyboardInterrupt:
                     for one in going:
                         one.outcome = one.outcome or INTERRUPTED
+            if not is_last and any(one.outcome is not None and one.outcome.is_lost for one in going):
+                for one in rounds:
+                    self.progress.say(f"{one.label} begins again: {one.outcome.reason if one.outcome else ''}")
+                    one.discard()
+                return True
             for one in rounds:
                 if self._is_dropped(one):
                     one.discard()
@@ -221,6 +241,7 @@ class Runner:
                 self._conclude(report, one)
         if any(one.outcome is not None and one.outcome.status == "interrupted" for one in rounds):
             raise KeyboardInterrupt
+        return False
 
     def _is_dropped(self, one: RoundRun) -> bool:
         """Whether the time of the run was up before a round had a sample that counts."""
