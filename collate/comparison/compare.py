@@ -35,6 +35,7 @@ from .observations import (
 )
 from .result import Accuracy, CellLabel, Comparison, ComparisonRow, Estimate, Unit, Verdict
 from .robust import robust_disagreements
+from .side_by_side import apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,8 @@ def _unlike(pairs: list[tuple[Cell, Cell]], names: dict[str, CellLabel], dimensi
     """Return what differs between compared cells beside what is compared, and between rounds of one."""
     texts = {cell_id: label.label for cell_id, label in names.items()}
     found = [warning for cell, _ in pairs for warning in unlike_rounds(cell, texts[cell.cell_id])]
-    apart = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
-    return found + unlike_conditions(apart, texts, dimension)
+    compared = [(cell, base) for cell, base in pairs if cell is not base and cell.rounds and base.rounds]
+    return [*found, *apart(compared, texts), *unlike_conditions(compared, texts, dimension)]
 
 
 def _rows(

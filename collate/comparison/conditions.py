@@ -35,7 +35,7 @@ def unlike_conditions(pairs: Iterable[tuple[Cell, Cell]], names: Mapping[str, st
             found.setdefault(text, []).append(name)
         for text in _unlike_samples(cell, baseline, base):
             found.setdefault(text, []).append(name)
-    return [text.replace(_CELLS, _named(cells)) for text, cells in found.items()]
+    return [text.replace(_CELLS, named(cells)) for text, cells in found.items()]
 
 
 def _unrecorded(differing: Iterable[tuple[str, object, object]], base: str) -> Iterator[str]:
@@ -47,7 +47,8 @@ def _unrecorded(differing: Iterable[tuple[str, object, object]], base: str) -> I
             yield f"not recorded of {where}, in brackets what {other} has: {', '.join(missing)}"
 
 
-def _named(cells: list[str]) -> str:
+def named(cells: list[str]) -> str:
+    """Name some cells, the first of many."""
     told = ", ".join(map(repr, cells[:_MOST_NAMED]))
     return told if len(cells) <= _MOST_NAMED else f"{told} and {len(cells) - _MOST_NAMED} more"
 

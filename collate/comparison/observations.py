@@ -229,7 +229,7 @@ def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[P
 
     Rounds that ran in turn pair by their block, others by index; so do all where two cells were never in one block.
     """
-    by_block = _blocks(cell) & _blocks(baseline)
+    by_block = blocks(cell) & blocks(baseline)
     theirs = {_partner(r, by_block): parts.get(r.run["run_id"], {}) for r in baseline.rounds}
     result = []
     for r in cell.rounds:
@@ -241,7 +241,8 @@ def paired_rounds(cell: Cell, baseline: Cell, parts: dict[str, Parts]) -> list[P
     return result
 
 
-def _blocks(cell: Cell) -> set[str]:
+def blocks(cell: Cell) -> set[str]:
+    """Return the ids of the blocks in which a cell was measured."""
     return {r.run["block"] for r in cell.rounds if r.run["block"] is not None}
 
 

@@ -20,6 +20,7 @@ from ..measure.cells import Matrix, expand
 from ..measure.forecast.probe import RunEstimate, estimate
 from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
+from ..measure.output.shard import Shard
 from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
@@ -126,11 +127,15 @@ class Measurement:
         budget: Budget | None = None,
         when_busy: WhenBusy | None = None,
         progress: Reporter = None,
+        shard: Shard | None = None,
     ) -> Experiment:
-        """Measure what is missing, collate, score where greedy outputs diverge, compare; see ``run``."""
+        """Measure what is missing, collate, score where greedy outputs diverge, compare; see ``run``.
+
+        With a ``shard`` only its rounds are measured; ``gather`` puts the folders of all shards together.
+        """
         runner = self.runner(output, progress)
         look = Looks(runner) if self.plan.looks else None
-        report = runner.run(fresh=fresh, budget=budget, when_busy=when_busy, look=look)
+        report = runner.run(fresh=fresh, budget=budget, when_busy=when_busy, look=look, shard=shard)
         has_results = bool(report.done or report.kept) and not report.stopped
         if not has_results:
             return Experiment(output, report, None)

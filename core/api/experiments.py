@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..errors import UsageError, unknown_name
 from ..files import write_whole
-from ..measure.output.folder import KeptPlan, check_free, kept_plan, locked, plan_file
+from ..measure.output.folder import check_free, kept_plan, locked, plan_file
 from ..measure.output.round_index import Entry, RoundIndex
 from ..measure.plan import check_experiment_name
 from ..records.raw_log import PART_SUFFIX, SUFFIX
@@ -39,6 +39,7 @@ class ExperimentState(Record):
     """What is done of an experiment."""
 
     name: str = Field(description="under which its rounds are stored")
+    shard: str | None = Field(default=None, description="the part of the plan's rounds that is wanted here, I/N")
     cells: int = Field(description="cells that are wanted; without a kept plan those that have a round")
     done: int = Field(description="rounds that ended with status ok, of those that are wanted")
     failed: tuple[FailedRound, ...] = Field(default=(), description="rounds to be run again")
@@ -73,7 +74,7 @@ def status(folder: str | Path) -> list[ExperimentState]:
 def _state(output: Path, name: str, rounds: Sequence[Entry], imported_files: int) -> ExperimentState:
     plan = kept_plan(output, name)
     done = {(entry.cell_id, entry.round): entry for entry in rounds if entry.status == "ok"}
-    wanted = _wanted(plan) if plan else {(entry.cell_id, entry.round) for entry in rounds}
+    wanted = plan.wanted if plan else {(entry.cell_id, entry.round) for entry in rounds}
     missing = wanted - done.keys()
     failed = {
         (e.cell_id, e.round): e for e in sorted(rounds, key=lambda e: e.started_at) if (e.cell_id, e.round) in missing
@@ -81,6 +82,7 @@ def _state(output: Path, name: str, rounds: Sequence[Entry], imported_files: int
     names = plan.cells if plan else {}
     return ExperimentState(
         name=name,
+        shard=str(plan.shard) if plan and plan.shard else None,
         cells=len(plan.cells if plan else {entry.cell_id for entry in rounds}),
         done=len(wanted & done.keys()),
         failed=tuple(
@@ -97,10 +99,6 @@ def _state(output: Path, name: str, rounds: Sequence[Entry], imported_files: int
         imported_files=imported_files,
         last_round_at=max((entry.started_at for entry in rounds), default=""),
     )
-
-
-def _wanted(plan: KeptPlan) -> set[tuple[str, int]]:
-    return {(cell_id, index) for cell_id in plan.cells for index in range(plan.rounds)}
 
 
 def _seconds_left(missing: set[tuple[str, int]], done: Iterable[Entry]) -> float | None:

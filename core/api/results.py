@@ -26,6 +26,7 @@ from .plugins import installed_plugins
 from .table import Table
 
 if TYPE_CHECKING:
+    from ...collate.comparison.history import History
     from ...collate.parsers.foreign import Intake
     from ...collate.speculation.figures import Speculation
     from ...viz.plot import Format
@@ -103,6 +104,12 @@ class Results:
     def findings(self, experiment: str | None = None) -> tuple[Finding, ...]:
         """Return what is wrong or doubtful in the measurements of an experiment, the gravest first."""
         return findings(self.store, self.choose(experiment), further=installed_plugins().findings.values)
+
+    def history(self, metric: str | None = None) -> History:
+        """Return a metric of every cell over all experiments; raises ``UsageError`` where none has it."""
+        from ...collate.comparison.history import history
+
+        return history(self.store, metric)
 
     def speculation(
         self, experiment: str | None = None, *, baseline: str | None = None, steady_state: bool = False

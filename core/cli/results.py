@@ -56,6 +56,14 @@ def open_results(folder: Path) -> Results:
     type=click.Path(path_type=Path, exists=True),
     help="Copy another tool's log, or a folder of them, into DIR first; may be repeated.",
 )
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Copy the logs of another output folder, such as a shard's, into DIR first; may be repeated.",
+)
 @click.option("--format", "log_format", metavar="NAME", help="Format of what is imported.  [default: recognised]")
 @click.option(
     "--experiment", metavar="NAME", help=f"Name for what is imported.  [default: {defaults.IMPORT_EXPERIMENT}]"
@@ -94,6 +102,10 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
         raise UsageError(f"--columns is about CSV; --format {log_format} says what its fields are by itself")
     if experiment is not None:
         check_experiment_name(experiment)
+    if flags["sources"]:
+        if flags["dry_run"]:
+            raise UsageError("--dry-run is about --import: leave out --from, which copies logs")
+        _gather(folder, flags["sources"])
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist")
     told = parse_columns(columns) if columns else None
@@ -117,6 +129,15 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
         names = ("added", "updated", "unchanged", "removed", "problems")
         echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
     return exit_codes.FAILED if report.failed_imports or report.unread else exit_codes.DONE
+
+
+def _gather(folder: Path, sources: Sequence[Path]) -> None:
+    from ..api.gathering import gather
+
+    found = gather(folder, sources)
+    echo(f"{len(found.copied)} files copied, {found.kept} were there already", err=True)
+    for log in found.unfinished:
+        echo(f"{log}: left out, its round has no end yet", err=True)
 
 
 @click.command(context_settings=CONTEXT)

@@ -1,4 +1,4 @@
-"""``run``: measure a matrix, then show what came out."""
+"""``run`` and ``shard``: measure a matrix, or a part of its rounds, then show what came out."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport, describe_undecided
 from . import exit_codes
-from .output import CONTEXT, console, echo, print_json, print_table
+from .output import CONTEXT, console, echo, options, print_json, print_table
 from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
 from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
     from ..api.experiment import Experiment, Measurement
     from ..measure.cells import Cell
+    from ..measure.output.shard import Shard
     from ..measure.prompts import Prompts
     from ..records.workload import Workload
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "-m", "--model", "models", multiple=True, metavar="MODEL", help="Named model, path or Hub id; repeatable."
+_run_options = options(
+    click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path)),
+    click.option(
+        "-m", "--model", "models", multiple=True, metavar="MODEL", help="Named model, path or Hub id; repeatable."
+    ),
+    matrix_options,
+    measure_options,
 )
-@matrix_options
-@measure_options
+
+
+@click.command(context_settings={**CONTEXT, "show_default": True})
+@_run_options
 @click.option("--show-settings", is_flag=True, help="Print every setting and where it came from.")
 @click.pass_context
 def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
@@ -38,35 +44,66 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
 
     Either a PLAN.toml spans the matrix, or -b, -m, -q, -d and --set do. Rounds that are there already are kept.
     """
-    from ..api.experiment import planned
-
     check_config(ctx)
     if flags["show_settings"]:
         _show_settings(ctx, flags["as_json"])
         return exit_codes.DONE
-    given, fallbacks = settings_of(ctx)
-    given |= span_of(flags) | ({"model": list(flags["models"])} if flags["models"] else {})
-    found = planned(flags["plan_file"], given, fallbacks)
-    experiment = measure(found, flags)
+    experiment = measure(_planned(ctx), flags)
     return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
 
 
-def measure(found: Measurement, flags: Mapping[str, Any]) -> Experiment | None:
+@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.argument("part", metavar="I/N")
+@_run_options
+@click.option("--across-hosts", is_flag=True, help="Divide the cells of a round too, and compare across machines.")
+@click.pass_context
+def shard(ctx: click.Context, /, part: str, across_hosts: bool, **flags: Any) -> int:  # noqa: ANN401 - those of `run`
+    """Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own.
+
+    Every machine gets the same plan. `decodebench collate DIR --from SHARD ...` puts their folders together.
+    """
+    from ..measure.output.shard import shard_of
+
+    check_config(ctx)
+    found = _planned(ctx)
+    experiment = measure(found, flags, shard_of(part, found.plan, across_hosts=across_hosts))
+    return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
+
+
+def _planned(ctx: click.Context) -> Measurement:
+    """Return what the flags of ``run``, and the plan among them, ask for."""
+    from ..api.experiment import planned
+
+    given, fallbacks = settings_of(ctx)
+    given |= span_of(ctx.params) | ({"model": list(ctx.params["models"])} if ctx.params["models"] else {})
+    return planned(ctx.params["plan_file"], given, fallbacks)
+
+
+def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = None) -> Experiment | None:
     """Say what is left out of a matrix and measure it; with ``--dry-run`` show it, and what it would take, instead.
 
     Args:
         found: what to measure.
         flags: those of ``measure_options``, by name.
+        shard: the part of its rounds that is measured; None: all.
     """
     for note in found.notes:
         echo(note, err=True)
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
     if flags["dry_run"]:
         _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
+        if shard is not None:
+            count = len(shard.rounds(found.matrix.labels, found.plan.rounds))
+            echo(f"shard {shard} has {count} of these rounds", err=True)
         return None
     budget = Budget(flags["budget"])
     return found.run(
-        flags["output"], fresh=not flags["resume"], budget=budget, when_busy=when_busy(flags), progress=progress
+        flags["output"],
+        fresh=not flags["resume"],
+        budget=budget,
+        when_busy=when_busy(flags),
+        progress=progress,
+        shard=shard,
     )
 
 

@@ -26,6 +26,7 @@ from .machine.waiting import WhenBusy, settle
 from .machine.watched import Watched
 from .output import folder
 from .output.round_index import RoundIndex
+from .output.shard import Shard
 from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts
@@ -73,6 +74,7 @@ class Runner:
         self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
         self._servers = ServerSessions(output / "raw", plan.timeout_s)
+        self._shard: Shard | None = None
 
     def run(
         self,
@@ -82,6 +84,7 @@ class Runner:
         when_busy: WhenBusy | None = None,
         look: Look | None = None,
         only: Collection[str] | None = None,
+        shard: Shard | None = None,
     ) -> RunReport:
         """Run what is missing of the matrix.
 
@@ -91,6 +94,7 @@ class Runner:
             when_busy: what to do where other work disturbs the machine.
             look: asked after each round from the second on which cells need one more; None: all, up to their number.
             only: ids of the cells that are measured now; None: all.
+            shard: the part of the rounds that is measured into this folder; None: all.
 
         Raises:
             UsageError: the folder cannot be written to, another run is writing to it, or the experiment was begun with
@@ -107,17 +111,21 @@ class Runner:
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
             cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
-            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels))
+            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
             folder.keep_plan(self.output, experiment, kept)
-            wanted = {(cell.id, i) for cell in cells for i in range(self.plan.most_rounds)}
+            self._shard = shard
+            here = {cell.id for cell in cells}
+            wanted = {(cell_id, index) for cell_id, index in kept.wanted if cell_id in here}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
                     if report.kept < len(wanted):
                         self._settle(experiment, when_busy or WhenBusy())
-                        # those of other cells count as there
+                        # those of other cells and shards count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
                         self._rounds(report, complete | (others - wanted), budget or Budget(), look)
+                    else:
+                        self.progress.begin({}, report.kept)
                 except KeyboardInterrupt:
                     report.interrupted = True
                 except OSError as error:
@@ -190,7 +198,8 @@ class Runner:
             {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
         )
         kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
-        kind = "rounds" if self._why_alone is not None else kind
+        is_apart = self._shard is not None and self._shard.across_hosts
+        kind = "rounds" if is_apart or self._why_alone is not None else kind
         return Arrangement.of(cells, self.plan.seed, weights, kind, self.progress.say)
 
     def _reason_to_be_alone(self) -> str | None:

@@ -265,11 +265,7 @@ class Sample(Record):
         ge=0, description="ids committed, the stop token included once; None where a log does not count them"
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
-    token_limit: int | None = Field(
-        None,
-        ge=1,
-        description="token limit of this sample, where it is not the run's: drawn, recorded, or the room that was left",
-    )
+    token_limit: int | None = Field(None, ge=1, description="token limit of this sample, where it is not the run's")
     text: str | None = Field(
         None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
@@ -163,10 +164,7 @@ class Workload(PlanModel):
     @classmethod
     def settings(cls) -> dict[str, Setting]:
         """Return every setting by name."""
-        return {
-            name: next((one for one in field.metadata if isinstance(one, Setting)), Setting())
-            for name, field in cls.model_fields.items()
-        }
+        return _settings_of(cls)
 
     @classmethod
     def defaults(cls) -> dict[str, JsonValue]:
@@ -283,3 +281,11 @@ class Workload(PlanModel):
         if any(not text for text in self.stop):
             raise ValueError("a stop string must not be empty")
         return self
+
+
+@cache  # every cell of a plan asks
+def _settings_of(model: type[Workload]) -> dict[str, Setting]:
+    return {
+        name: next((one for one in field.metadata if isinstance(one, Setting)), Setting())
+        for name, field in model.model_fields.items()
+    }

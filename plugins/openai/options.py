@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
@@ -35,6 +36,17 @@ class ClientOptions(BackendOptions):
     extra_body: dict[str, JsonValue] = Field(
         {}, description="further fields of every request, by the server's own names; they are recorded"
     )
+
+    @field_validator("extra_body", mode="before")
+    @classmethod
+    def _of_text(cls, value: object) -> object:
+        """Read the JSON that a flag gives."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'must be a JSON object, such as {{"min_p": 0.1}}: {error}') from error
 
     @field_validator("extra_body")
     @classmethod

@@ -47,6 +47,28 @@ def test_cells_that_were_never_in_one_block_pair_by_round(logs, write):
     assert other.ratio.n == 3 and other.ratio.low == pytest.approx(2, rel=1e-6)
 
 
+def beside(comparison):
+    return [text.split(" rounds")[0] for text in comparison.warnings if "did not run beside" in text]
+
+
+def test_rounds_in_turn_or_next_to_each_other_ran_beside_each_other(logs, write):
+    for index in range(3):
+        write("a", index, 0.1, f"block {index}")
+        write("b", index, 0.1, f"block {index}")
+        write("c", index, 0.1, None)
+    assert beside(compared(logs)) == []
+
+
+def test_a_cell_that_was_measured_later_or_elsewhere_is_said_not_to_have_run_beside_its_baseline(logs, write):
+    for index in range(3):
+        write("a", index, 0.1, None)
+        write("b", index, 0.1, None)
+        write("c", index, 0.1, None, started_at=f"2026-01-02T00:00:0{index}+00:00")
+        write("d", index, 0.1, None, environment={"hostname": "another"})
+        write("e", index, 0.1, None, **({"started_at": "2026-01-02T00:00:00+00:00"} if index == 1 else {}))
+    assert beside(compared(logs)) == ["3 of 3", "1 of 3"]  # c and d share a warning
+
+
 def test_rounds_of_one_block_are_counted_once(logs, write):
     write("a", 0, 0.1, "one")
     write("a", 0, 0.2, None)

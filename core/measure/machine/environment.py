@@ -32,11 +32,11 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True, is_quiet: bool = Fa
     host, user = platform.node(), _user()
     rates: dict[str, Any] = {}
     if with_bandwidth:
-        rates = machine_rates(_hide(host + str(_cpu_model())), cores(), is_quiet=is_quiet).model_dump()
+        rates = machine_rates(hide(host + str(_cpu_model())), cores(), is_quiet=is_quiet).model_dump()
     gpus, driver = _gpus()
     return Environment(
-        hostname=_hide(host) if anonymise else host,
-        username=_hide(user) if anonymise else user,
+        hostname=hide(host) if anonymise else host,
+        username=hide(user) if anonymise else user,
         platform=platform.system(),
         release=platform.release(),
         machine=platform.machine(),
@@ -57,7 +57,7 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True, is_quiet: bool = Fa
 def anonymised(environment: Environment) -> Environment:
     """Put hashes in place of host and user name."""
     names = {name: getattr(environment, name) for name in ("hostname", "username")}
-    return environment.model_copy(update={name: value and _hide(value) for name, value in names.items()})
+    return environment.model_copy(update={name: value and hide(value) for name, value in names.items()})
 
 
 def as_it_is_now() -> dict[str, Any]:
@@ -77,7 +77,8 @@ def _user() -> str:
         return "unknown"
 
 
-def _hide(name: str) -> str:
+def hide(name: str) -> str:
+    """Return the hash that takes the place of a host's or user's name."""
     return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 

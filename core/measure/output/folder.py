@@ -22,6 +22,7 @@ from ...records.schema import Record
 from ..cells import workload_identity
 from ..plan import Interleave, Plan
 from .round_index import RoundIndex
+from .shard import Shard
 
 PLANS = "plans"
 _LOCK = ".run.lock"
@@ -33,6 +34,14 @@ class KeptPlan(Record):
 
     rounds: int = Field(ge=1, description="rounds of each cell")
     cells: dict[str, str] = Field(description="name of each cell, by its id, in the order of the plan")
+    shard: Shard | None = Field(None, description="the part of them that is measured into this folder; None: all")
+
+    @property
+    def wanted(self) -> set[tuple[str, int]]:
+        """Cell id and index of each round that is to be in this folder."""
+        if self.shard is not None:
+            return self.shard.rounds(self.cells, self.rounds)
+        return {(cell_id, index) for cell_id in self.cells for index in range(self.rounds)}
 
 
 def writable(output: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from ...contract.launcher import Outcome
 from .conversation import Conversation
@@ -11,9 +12,8 @@ from .round_run import RoundRun
 from .turn_order import turns
 
 MOST_IDLE_USE = 0.01  # of a CPU, while another measures; what spins takes 0.09 and more
-_LEAST_S = (
-    0.02  # of CPU time that is a use at all: a thread takes some milliseconds to be stopped, a batch may be as short
-)
+_LEAST_S = 0.02  # of CPU time that counts: a thread may take a millisecond to stop, and a batch be as short
+_OUT_OF_MEMORY = "out of memory"
 
 
 def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str, ends_at: float | None = None) -> None:
@@ -43,10 +43,13 @@ def measure_block(rounds: Sequence[RoundRun], timeout_s: float, seed: str, ends_
 
 
 def _outcome(worker: Conversation, backend: str) -> Outcome | None:
-    fault = disturbance(worker, backend)
-    if worker.outcome is None or worker.outcome.status != "ok" or fault is None:
-        return worker.outcome
-    return Outcome("failed", fault, worker.outcome.peak_rss_bytes)
+    found, fault = worker.outcome, disturbance(worker, backend)
+    if found is not None and found.status == "ok" and fault is not None:
+        return replace(found, status="failed", reason=fault)
+    if found is not None and found.status != "ok" and _OUT_OF_MEMORY in (found.reason or ""):
+        others = "others were in memory with it: --interleave rounds measures one at a time"
+        return replace(found, reason=f"{found.reason}; {others}")
+    return found
 
 
 def take_turns(workers: Sequence[Conversation], seed: str, on_turn: Callable[[int], object]) -> None:

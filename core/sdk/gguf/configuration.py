@@ -48,7 +48,7 @@ class _Configuration:
         if self._arch not in known:
             raise ModelError(
                 f"{self._path}: general.architecture = {self._arch!r} cannot be turned into a Hugging Face folder; "
-                f"known: {', '.join(sorted(known))}. An engine that reads GGUF may open it as it is: llama-cpp"
+                f"known: {', '.join(sorted(known))}. An engine that reads GGUF may open it as it is"
             )
         if self._arch in ("llama", "qwen2", "qwen3") and self._field("expert_count", 0):
             raise ModelError(f"{self._path}: {self._arch}.expert_count: a mixture of experts of this family is unknown")

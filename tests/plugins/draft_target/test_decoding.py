@@ -165,7 +165,7 @@ def test_a_model_whose_cache_cannot_be_cut_is_refused(tmp_path):
 
     folder = save_checkpoint(tmp_path, "Mistral", sliding_window=8)
     with pytest.raises(ModelError, match="cannot be cut back"):
-        open_model(folder, "MistralForCausalLM", "auto", "float32", "cpu", is_compiled=False)
+        open_model(folder, "MistralForCausalLM", "transformers", "float32", "cpu", is_compiled=False)
 
 
 def test_prompts_longer_than_a_chunk_and_than_the_room_at_first(tmp_path):

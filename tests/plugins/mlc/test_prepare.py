@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 
-from decodebench import BackendError, ModelError
+from decodebench import BackendError, ModelError, UsageError
+from decodebench.core.api.experiment import planned
+from decodebench.plugins.mlc import stock
 from decodebench.plugins.mlc.backend import MlcBackend
 from decodebench.plugins.mlc.stock import link_for_mlc
 
@@ -95,6 +98,27 @@ def test_mlc_llm_is_asked_for_by_name_and_told_how_to_get(model_cache):
         MlcBackend.prepare(resolve(TINY), "q4f16_1", "cpu", options, model_cache)
     assert MlcBackend.devices() == ["cpu"]
     assert MlcBackend.Options().engine == "auto" and "own cpu schedule" in MlcBackend.probe().version
+
+
+def test_mlc_llm_itself_scores_nothing_and_says_so_beforehand(cells_of_engine):
+    for engine, lacks in (("mlc_llm", {"score", "score-top-k", "depth"}), ("tvm", set())):
+        (cell,) = cells_of_engine(engine)
+        assert cell.lacks == lacks and cell.supports == MlcBackend.supports - lacks
+    with pytest.raises(UsageError, match="task 'tiny-choice' compares the log-probabilities of choices"):
+        cells_of_engine("mlc_llm", task="tiny-choice")
+
+
+@pytest.fixture
+def cells_of_engine():
+    def expanded(engine, **workload):
+        settings = {"backends": "mlc", "model": "tiny:target", "options": {"engine": engine}}
+        return planned(None, {**settings, "task": "tiny-gsm", **workload}).matrix.cells
+
+    return expanded
+
+
+def test_mlc_llm_is_recorded_with_its_tvm():
+    assert stock.version().startswith("mlc_llm ") and f"(tvm {version('apache-tvm')})" in stock.version()
 
 
 def test_a_tvm_without_llvm_is_told(monkeypatch):

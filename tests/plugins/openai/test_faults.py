@@ -127,6 +127,7 @@ def test_keys_come_from_the_environment_and_are_in_no_reason(connect, monkeypatc
         {"url": "http://host/?key=1"},
         {"url": "http://far.example.com", "api_key_env": "K"},
         {"extra_body": {"api_key": "x"}},
+        {"extra_body": '{"min_p": '},
         {"api": "nonsense"},
         {"api_key_env": "not a name"},
     ],
@@ -137,6 +138,12 @@ def test_options_refuse_what_would_be_recorded_or_sent_in_the_clear(options):
     assert (
         json.loads(OpenAIBackend.Options(url="http://localhost:1/v1/").model_dump_json())["url"] == "http://localhost:1"
     )
+
+
+def test_further_fields_are_sent_as_a_flag_gives_them(connect):
+    connected = connect(lambda n, body: WHOLE, extra_body='{"min_p": 0.1}')
+    connected.steps()
+    assert connected.stub.bodies[0]["min_p"] == 0.1
 
 
 def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):

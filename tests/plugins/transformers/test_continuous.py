@@ -15,7 +15,7 @@ from decodebench.core.measure.timed_loop import measure
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.tokenizer import Codec
 
-from ..models import TINY, save_checkpoint
+from ..models import TINY, resolve, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,6 @@ def test_rows_get_the_tokens_that_they_get_alone(load, name, request):
 def test_a_static_cache_takes_one_row(load):
     kind = type(load(TINY).backend)
     for workload in (Workload(batch_size=2), Workload(concurrency=1)):
-        cell = PlannedCell(None, "none", "cpu", kind.Options(cache="static"), workload)
+        cell = PlannedCell(resolve(TINY), "none", "cpu", kind.Options(cache="static"), workload)
         assert "cache" in kind.preflight(cell).errors[0]
         assert kind.preflight(replace(cell, options=kind.Options())).errors == ()

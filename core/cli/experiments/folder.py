@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from . import exit_codes
-from .output import CONTEXT, echo, folder_argument, json_option, print_json, print_table
+from .. import exit_codes
+from ..output import CONTEXT, echo, folder_argument, json_option, print_json, print_table
 
 _SHOWN = 10  # failed rounds that are listed
 
@@ -20,7 +20,7 @@ def status(folder: Path, as_json: bool) -> int:
 
     What is wanted is what the last `run` of an experiment was asked for. Failed rounds are run again by the next one.
     """
-    from ..api.experiments import status as state_of
+    from ...api.experiments import status as state_of
 
     found = state_of(folder)
     if as_json:
@@ -28,7 +28,7 @@ def status(folder: Path, as_json: bool) -> int:
         return exit_codes.DONE
     rows = [
         [
-            state.name,
+            state.name if state.shard is None else f"{state.name}, shard {state.shard}",
             str(state.cells),
             str(state.done),
             str(len(state.failed)),
@@ -59,7 +59,7 @@ def experiments() -> None:
 @folder_argument
 def rename(old: str, new: str, folder: Path) -> None:
     """Give the experiment OLD of DIR the name NEW."""
-    from ..api.experiments import rename as give
+    from ...api.experiments import rename as give
 
     count = give(folder, old, new)
     echo(f"{old} is {new} now: {count} logs")
@@ -70,7 +70,7 @@ def rename(old: str, new: str, folder: Path) -> None:
 @folder_argument
 def delete(name: str, folder: Path) -> None:
     """Move the logs of the experiment NAME of DIR into its bin."""
-    from ..api.experiments import delete as remove
+    from ...api.experiments import delete as remove
 
     echo(f"{name} is in {remove(folder, name)}; `decodebench experiments restore {name}` brings it back")
 
@@ -80,7 +80,7 @@ def delete(name: str, folder: Path) -> None:
 @folder_argument
 def restore(name: str, folder: Path) -> None:
     """Bring the experiment NAME of DIR, that was deleted last, back from its bin."""
-    from ..api.experiments import restore as bring_back
+    from ...api.experiments import restore as bring_back
 
     echo(f"{name} is back from {bring_back(folder, name)}")
 

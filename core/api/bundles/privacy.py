@@ -1,0 +1,100 @@
+"""What does not leave the machine: secrets in any case, names of hosts, users and their folders unless asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...measure.machine.environment import hide
+
+SECRET = "SECRET-REMOVED"
+_SHAPES = re.compile(
+    r"(?P<before>\bbearer\s+(?=[\w.~+/-]{16})|://(?=[^/\s\"\\@]+@)|[?&](?:api[_-]?key|key|token|secret|password)=)"
+    r"[^\s\"'\\&@,;]+|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|AKIA|glpat-)[A-Za-z0-9_-]{16,}",
+    re.IGNORECASE,
+)
+_KEY = r"(?:[\w.-]*[_.-])?(?:api[_-]?key|secret|passwd|password|authorization|(?:access|auth)[_-]?token)"
+_NAMED = re.compile(_KEY, re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?P<before>\b{_KEY}\"?\s*[=:]\s*\"?)(?!{SECRET})[^\s\"'\\,;}}]+", re.IGNORECASE)
+_VARIABLE = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)")
+_SHORTEST = 8  # characters of a variable that is taken for a secret: shorter ones occur by chance
+_HIDDEN = re.compile("[0-9a-f]{8}")
+_HOME = re.compile(r"(?:/home|/Users)/[^/\s\"':]+|/root(?=[/\s\"':]|$)|[A-Za-z]:\\Users\\[^\\\s\"':]+")
+
+
+class Cleaner:
+    """Cleans the lines of raw logs.
+
+    Args:
+        anonymise: replace names of hosts and users, and home folders, too.
+
+    Attributes:
+        secrets: how many texts were replaced since they looked like a secret.
+        hosts: hashes of the names of the hosts seen.
+    """
+
+    def __init__(self, *, anonymise: bool) -> None:
+        self.secrets = 0
+        self.hosts: set[str] = set()
+        self._anonymise = anonymise
+        self._names: dict[str, str] = {}  # of host and user, as the log at hand has them, by its field
+        own = {value for name, value in os.environ.items() if _VARIABLE.fullmatch(name) and len(value) >= _SHORTEST}
+        self._own = re.compile("|".join(map(re.escape, sorted(own, key=len, reverse=True)))) if own else None
+
+    def line(self, raw: bytes) -> bytes:
+        """Return a line of a log without what is to stay here; one without any as it is, to the byte.
+
+        What a model was asked and answered is searched for secrets alone: a user's name may be a word in it.
+        """
+        content = json.loads(raw)
+        kind = content.get("type")
+        if kind == "run":
+            self._names = self._names_of(content)
+        cleaned = self._cleaned(content, is_asked=kind not in ("run", "load", "end"))
+        if cleaned == content:
+            return raw
+        return json.dumps(cleaned, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    def see(self, hostname: str | None) -> None:
+        """Remember the hash of a host's name."""
+        if hostname:
+            self.hosts.add(hidden(hostname))
+
+    def _names_of(self, content: Mapping[str, Any]) -> dict[str, str]:
+        """Return what a run's line calls host and user, by field."""
+        machine = content.get("environment")
+        machine = machine if isinstance(machine, dict) else {}
+        return {key: name for key in ("hostname", "username") if isinstance(name := machine.get(key), str) and name}
+
+    def _cleaned(self, value: Any, *, is_asked: bool, key: str = "") -> Any:  # noqa: ANN401 - any JSON
+        if isinstance(value, str):
+            return self._text(value, is_asked=is_asked, key=key)
+        if isinstance(value, list):
+            return [self._cleaned(one, is_asked=is_asked, key=key) for one in value]
+        if isinstance(value, dict):
+            return {name: self._cleaned(one, is_asked=is_asked, key=name) for name, one in value.items()}
+        return value
+
+    def _text(self, text: str, *, is_asked: bool, key: str) -> str:
+        """Clean a text; one that a model was asked or answered is searched for secrets alone."""
+        if text and _NAMED.fullmatch(key):
+            self.secrets += text != SECRET
+            return SECRET
+        for pattern in (_SHAPES, self._own, None if is_asked else _ASSIGNED):
+            if pattern is not None:
+                text, count = pattern.subn(lambda found: (found.groupdict().get("before") or "") + SECRET, text)
+                self.secrets += count
+        if is_asked or not self._anonymise:
+            return text
+        if key in self._names:
+            return hidden(text)
+        text, host = _HOME.sub("~", text), self._names.get("hostname")
+        return re.sub(rf"\b{re.escape(host)}\b", hidden(host), text) if host else text
+
+
+def hidden(name: str) -> str:
+    """Return the hash of a name; one that is such a hash already, as of an anonymised run, stays."""
+    return name if _HIDDEN.fullmatch(name) else hide(name)
