@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -17,6 +19,7 @@ from .node import Batch, NodeWorker, Place
 from .settings import read_settings
 
 _LOOK_S = 1.0  # between two looks at the cluster while a worker waits for a node
+_ANSWER_S = 10.0  # until a head that does not answer is given up
 _END_S = 10.0  # until an actor that was killed is known to be gone
 
 
@@ -93,10 +96,13 @@ class RayLauncher(Launcher):
         import ray
 
         if not ray.is_initialized():
+            address = self._settings.address
+            address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
             try:
-                ray.init(self._settings.address, log_to_driver=False, logging_level="ERROR")
+                _answers(address)
+                ray.init(address, log_to_driver=False, logging_level="ERROR")
             except (OSError, RuntimeError, ValueError) as error:
-                raise UsageError(f"no Ray cluster at {self._settings.address!r}: {_first_line(error)}") from error
+                raise UsageError(f"no Ray cluster at {address!r}: {_first_line(error)}") from error
         return ray
 
     def _actor(self, resources: Mapping[str, float]) -> Any:  # noqa: ANN401 - a handle of Ray's own making
@@ -163,6 +169,13 @@ class RayLauncher(Launcher):
         ray.kill(actor)
         with suppress(ray.exceptions.RayError):
             ray.get(actor.place.remote(), timeout=_END_S)
+
+
+def _answers(address: str) -> None:
+    """Raise ``OSError`` where nothing listens at HOST:PORT: Ray would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
 
 
 def _first_line(error: BaseException) -> str:
