@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: demo llama-cpp test fast lint types bench nightly real docs references proto clean clang chromium bubblewrap
+.PHONY: demo llama-cpp test fast lint types bench nightly real docs docs-site references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -39,7 +39,7 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices included.
-nightly: lint types clang chromium bubblewrap
+nightly: lint types docs-site clang chromium bubblewrap
 	$(BIN)/python -m pytest
 
 # Published models out of packages of the index, through every engine: docs/real_models.md. At most 45 minutes on two
@@ -57,6 +57,14 @@ docs: $(VENV)/.dev-ready
 		page = Path('docs/conformance.md'); page.write_text(with_table(page.read_text()))"
 	$(BIN)/python -c "import decodebench; from decodebench.core.host.hook_reference import markdown; \
 		print(markdown(decodebench.__all__), end='')" > docs/hooks.md
+	$(BIN)/python docs/command_reference.py > docs/cli.md
+
+# The README and docs/ as a site in build/site; a link that leads nowhere fails it.
+SITE_PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs plugins/reference/MODEL_CARD.md examples/tiny_models/README.md
+docs-site: $(VENV)/.site-ready
+	rm -rf build/site-pages && mkdir -p build/site-pages
+	tar -cf - $(SITE_PAGES) | tar -xf - -C build/site-pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Draw the images anew that the tests hold the figures against; look at them before they are committed.
 references: $(VENV)/.dev-ready
@@ -108,6 +116,10 @@ $(VENV)/.llama-cpp-ready: | $(VENV)/.demo-ready
 	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || \
 		echo "compiling llama-cpp-python: about five minutes, once; it needs a C/C++ compiler and cmake"
 	$(INSTALL) --prefer-binary --editable ".[llama-cpp]"
+	@touch $@
+
+$(VENV)/.site-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) --editable ".[site]"
 	@touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.demo-ready $(VENV)/.llama-cpp-ready

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .core.api.backends import OpenBackend, find_model, open_backend
     from .core.api.comparison import Comparison
     from .core.api.experiment import Experiment, WhenBusy, run
-    from .core.api.launchers import run_here
+    from .core.api.launchers import environment_here, run_here
     from .core.api.plugins import user_table
     from .core.api.results import Results, compare, open
     from .core.api.table import Table
@@ -55,7 +55,7 @@ _HOME = {
     "api.backends": "OpenBackend find_model open_backend",
     "api.comparison": "Comparison",
     "api.experiment": "Experiment WhenBusy run",
-    "api.launchers": "run_here",
+    "api.launchers": "environment_here run_here",
     "api.plugins": "user_table",
     "api.results": "Results compare open",
     "api.table": "Table",
@@ -144,6 +144,7 @@ __all__ = [
     "WhenBusy",
     "compare",
     "csv_cell",
+    "environment_here",
     "find_model",
     "hookimpl",
     "open",

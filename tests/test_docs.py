@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
@@ -14,18 +15,22 @@ import pytest
 from .plugin_folder import decoder
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "plugins" / "reference" / "MODEL_CARD.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "cli.md"),  # made from the commands
+    ROOT / "plugins" / "reference" / "MODEL_CARD.md",
+]
 
 EMPTY = "def decodebench_sweeps():\n    return []\n"
 
 TESTED = {
-    ("README.md", "python", 1),  # below
-    ("README.md", "toml", 2),  # below; the entry point is that of `install`
+    ("benchmark_model.md", "toml", 1),  # below
+    ("config_file.md", "toml", 1),  # below
     ("conformance.md", "python", 2),  # below; the second is that of the twins
     ("contributing.md", "python", 1),  # tests/test_contributing.py adds a setting in the same words
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plans.md", "toml", 1),  # below
-    ("plugins.md", "python", 1),  # below
+    ("plugins.md", "python", 2),  # below
     ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
     ("servers.md", "toml", 1),  # tests/test_servers.py
@@ -50,9 +55,9 @@ def install(folder: Path, name: str, code: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def test_the_plugin_of_the_readme_runs(cli, tmp_path):
-    page = ROOT / "README.md"
-    (code,) = blocks(page, "python")
+def test_the_shortest_backend_runs(cli, tmp_path):
+    page = ROOT / "docs" / "plugins.md"
+    code, _ = blocks(page, "python")
     environment = install(tmp_path, "my_decoder", code)
     command = re.search(r"`decodebench (run -b parrot [^`]+)`", page.read_text(encoding="utf-8"))
     assert command is not None
@@ -63,8 +68,8 @@ def test_the_plugin_of_the_readme_runs(cli, tmp_path):
     assert sorted(backends) == ["parrot", "transformers"]
 
 
-def test_the_plan_of_the_readme_is_valid(cli, tmp_path):
-    plan = next(block for block in blocks(ROOT / "README.md", "toml") if "[workload]" in block)
+def test_the_plan_of_the_page_about_models_is_valid(cli, tmp_path):
+    (plan,) = blocks(ROOT / "docs" / "benchmark_model.md", "toml")
     (tmp_path / "plan.toml").write_text(plan)
     ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
     assert ended.code == 0, ended.err
@@ -81,7 +86,7 @@ def test_the_plan_of_the_plans_page_has_as_many_cells_as_it_says(cli, tmp_path):
 
 
 def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
-    (code,) = blocks(ROOT / "docs" / "plugins.md", "python")
+    _, code = blocks(ROOT / "docs" / "plugins.md", "python")
     environment = install(tmp_path, "my_figure", code)
     environment["PYTHONPATH"] += f":{cli.environment['PYTHONPATH']}"
     run = ["run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--rounds", 1]
@@ -94,7 +99,7 @@ def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
 def test_the_class_of_the_conformance_page_is_a_test_per_check(tmp_path):
     code, own = blocks(ROOT / "docs" / "conformance.md", "python")
     assert own == (ROOT / "tests" / "conformance_plugin" / "twin_checks.py").read_text()
-    (backend,) = blocks(ROOT / "README.md", "python")
+    backend, _ = blocks(ROOT / "docs" / "plugins.md", "python")
     environment = install(tmp_path, "my_plugin", f"{backend}\n\nMyBackend = Parrot\n")
     (tmp_path / "test_it.py").write_text(code)
     listed = subprocess.run(
@@ -103,6 +108,15 @@ def test_the_class_of_the_conformance_page_is_a_test_per_check(tmp_path):
     )  # fmt: skip
     assert listed.returncode == 0, listed.stdout
     assert "test_it.py::TestMyBackend::test_greedy_is_deterministic" in listed.stdout
+
+
+def test_the_config_of_its_page_is_read(cli, tmp_path):
+    (tmp_path / "config.toml").write_text(*blocks(ROOT / "docs" / "config_file.md", "toml"))
+    shown = cli("run", "-b", "transformers", "-m", "tiny:draft", "--show-settings", "--json").json
+    from_file = {row["setting"]: row["value"] for row in shown if row["from"] == "config file"}
+    assert from_file == {"rounds": 10, "output": "/data/results", "wait_idle": True}
+    assert cli("report", "--help").code == 0
+    assert "my-server" in {backend["name"] for backend in cli("backends", "--json").json}
 
 
 def command_lines() -> list[tuple[str, str]]:
@@ -118,8 +132,15 @@ def command_lines() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def help_of(cli_for, tmp_path_factory):
+    """The help of a command, asked for once."""
+    cli = cli_for(tmp_path_factory.mktemp("help"))
+    return functools.cache(lambda *command: cli(*command, "--help"))
+
+
 @pytest.mark.parametrize(("page", "line"), command_lines())
-def test_commands_in_the_documentation_exist(cli, page, line):
+def test_commands_in_the_documentation_exist(help_of, page, line):
     words = shlex.split(line)[1:]
     command = next((number for number, word in enumerate(words) if re.fullmatch(r"[a-z][a-z-]*", word)), len(words))
     parts = [(words[:command], [])]  # flags before the command are those of decodebench itself
@@ -128,7 +149,7 @@ def test_commands_in_the_documentation_exist(cli, page, line):
         names = words[command : command + 2]
     parts.append((words[command + len(names) :], names))
     for arguments, of in parts:
-        shown = cli(*of, "--help")
+        shown = help_of(*of)
         assert shown.code == 0, f"{page}: {line}"
         flags = {word.split("=")[0] for word in arguments if re.match(r"--?[a-z]", word)}
         missing = {flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", shown.out)}
@@ -146,6 +167,16 @@ def test_the_hooks_page_is_what_the_hookspecs_say():
     from decodebench.core.host.hook_reference import markdown
 
     assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown(decodebench.__all__)
+
+
+def test_the_page_about_commands_is_what_they_say():
+    """In a process of its own: plugins of other tests have commands too."""
+    made = subprocess.run([sys.executable, ROOT / "docs" / "command_reference.py"], capture_output=True, check=True)
+    assert (ROOT / "docs" / "cli.md").read_bytes() == made.stdout
+
+
+def test_the_readme_stays_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
 def test_the_versions_page_names_a_version_that_is_accepted(cli, tmp_path):
@@ -179,6 +210,13 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_page_is_on_the_site():
+    """`make docs-site`, part of `make nightly`, builds it and checks links and anchors."""
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {str(page.relative_to(ROOT)) for page in (*PAGES, ROOT / "docs" / "cli.md")}
+    assert sorted(listed) == sorted(pages | {"CHANGELOG.md", "examples/tiny_models/README.md"})
 
 
 def test_what_was_written_from_the_hooks_page_works(cli, tmp_path):

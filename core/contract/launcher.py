@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,19 +19,34 @@ OnLine = Callable[[Line], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """What a machine must have for a cell.
+
+    Attributes:
+        device: ``cpu``, ``cuda:0``, ...
+        backend: name of the engine that must be installed.
+    """
+
+    device: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One worker that is to run: a fresh process, which does one job and ends.
 
     Attributes:
         job: what it is to do, a line of JSON that a launcher hands on as it is.
-        device: on which it computes: ``cpu``, ``cuda:0``, ...
+        need: what the machine must have; the worker computes on its device.
+        is_preparation: whether it makes a model ready in the cache, which rounds of this need then rely on.
         threads: CPUs that it uses; None: those of the machine.
         timeout_s: after so many seconds it is killed.
         engine_text: file that takes what the engine prints; None drops it.
     """
 
     job: str
-    device: str
+    need: Need
+    is_preparation: bool
     threads: int | None
     timeout_s: float
     engine_text: Path | None
@@ -45,11 +60,13 @@ class Outcome:
         status: ``ok``, ``failed`` (it said why), ``crashed`` (it died) or ``timeout`` (it was stopped).
         reason: one sentence, None when ok.
         peak_rss_bytes: its own account of its memory, where it lived to give one.
+        is_lost: whether the machine was lost, and not the worker: the host forgets what it sent and launches it again.
     """
 
     status: Status
     reason: str | None = None
     peak_rss_bytes: int | None = None
+    is_lost: bool = False
 
 
 class Launcher(ABC):
@@ -74,6 +91,13 @@ class Launcher(ABC):
         """Say whether it can be used, without importing what it is built on."""
         return Availability(True)
 
+    def choose(self, needs: Collection[Need]) -> None:  # noqa: B027 - most have no choice
+        """Choose the machine for all workers of an experiment; called once, before anything else, with all its needs.
+
+        Raises:
+            UsageError: there is none to choose.
+        """
+
     def environment(self) -> Environment:
         """Return what is known of the machine that workers run on; asked once, and only where ``is_here`` is false."""
         return Environment()
@@ -87,7 +111,7 @@ class Launcher(ABC):
             on_line: called in the caller's thread with each line, in order; only then may the worker go on measuring.
 
         Returns:
-            How it ended, however that was: a machine that is lost is ``crashed``.
+            How it ended, however that was: a machine that is lost is ``crashed`` with ``is_lost``.
 
         Raises:
             KeyboardInterrupt: passed on once the worker was killed.

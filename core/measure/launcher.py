@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..contract.launcher import Launch, Launcher, Line, OnLine, Outcome
+from ..contract.launcher import Launch, Launcher, Line, Need, OnLine, Outcome
 from ..errors import BackendError, UsageError
 from ..host.availability import availability
 from ..host.registry import Registry
@@ -17,7 +17,7 @@ from ..isolation.processes.messages import Answer, Finish, Serving, kind_of, mes
 from ..records.log_content import LineError
 from ..records.schema import Record
 from ..records.serving import ServeRequest
-from .job import AnyJob, Job, ServeJob, read_job
+from .job import AnyJob, Job, PrepareJob, ServeJob, read_job
 from .rounds.conversation import WORKER, death, run_worker, start
 
 Run = Callable[[Launch, OnLine], Outcome]
@@ -25,12 +25,16 @@ Run = Callable[[Launch, OnLine], Outcome]
 
 M = TypeVar("M", bound=Record)
 
+LAUNCHES = 3
+"""How often a worker is launched at most whose machine is lost each time."""
+
 
 def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> Launch:
     """Return what a launcher is given to run a job; see ``Launch``."""
     return Launch(
         job=job.model_dump_json(),
-        device=job.device,
+        need=Need(job.device, job.backend),
+        is_preparation=isinstance(job, PrepareJob),
         threads=job.n_threads or job.default_threads,
         timeout_s=timeout_s,
         engine_text=engine_text,
@@ -51,10 +55,17 @@ def launcher_of(name: str, registry: Registry) -> type[Launcher]:
     return found
 
 
-def run_here(launch: Launch, on_line: OnLine) -> Outcome:
-    """Run a worker on this machine, see ``Launcher.run``; launchers that reach another machine call it there."""
-    job = read_job(launch.job)
-    return run_worker(job, engine_text=launch.engine_text, timeout_s=launch.timeout_s, on_line=on_line)
+def run_here(launch: Launch, on_line: OnLine, on_wait: Callable[[], None] | None = None) -> Outcome:
+    """Run a worker on this machine; launchers that reach another machine call it there.
+
+    Args:
+        launch: see ``Launcher.run``.
+        on_line: likewise.
+        on_wait: called whenever the worker waits, its lines so far taken; it measures on once this returns, so that
+            lines can be sent elsewhere many at a time and none of that falls into a measurement.
+    """
+    job, text = read_job(launch.job), launch.engine_text
+    return run_worker(job, engine_text=text, timeout_s=launch.timeout_s, on_line=on_line, on_wait=on_wait)
 
 
 def request(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -> M:
@@ -83,7 +94,11 @@ def request_all(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_her
         if line["type"] == kind_of(kind):
             answers.append(message(kind, line))
 
-    outcome = run(launch_of(job, timeout_s), take)
+    for _ in range(LAUNCHES):
+        answers.clear()
+        outcome = run(launch_of(job, timeout_s), take)
+        if not outcome.is_lost:
+            break
     if outcome.status != "ok":
         raise BackendError(outcome.reason or outcome.status)
     return answers

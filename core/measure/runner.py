@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.launcher import Launcher, OnLine, Outcome
+from ..contract.launcher import Launcher, Need, OnLine, Outcome
 from ..errors import BackendError, UsageError
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
 from .cells import Cell, Matrix, job_fields, takes_default_threads
 from .job import Job, MeasureJob
-from .launcher import launch_of, launcher_of
+from .launcher import LAUNCHES, launch_of, launcher_of
 from .local_launcher import LocalLauncher
 from .machine.condition import look
-from .machine.environment import capture
+from .machine.environment import anonymised, capture
 from .machine.threads import threads_beside
 from .machine.waiting import WhenBusy, settle
 from .machine.watched import Watched
@@ -137,10 +137,12 @@ class Runner:
     def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
         """Look at the machine before anything is measured, and decide how many threads engines get."""
         if not self.launcher.is_here:
-            self._environment = self.launcher.environment()
-            stored = folder.stored_threads(self._index, experiment, self._environment.hostname)
-            self._threads = stored or self._environment.cores_used
-            self._environment = self._environment.model_copy(update={"default_threads": self._threads})
+            self.launcher.choose({Need(cell.device, cell.backend.name) for cell in self.matrix.cells})
+            found = self.launcher.environment()
+            found = anonymised(found) if self.plan.anonymise else found
+            stored = folder.stored_threads(self._index, experiment, found.hostname)
+            self._threads = stored or found.cores_used
+            self._environment = found.model_copy(update={"default_threads": self._threads})
             return
         devices = [cell.device for cell in self.matrix.cells]
         condition = settle(lambda: look(devices), when_busy, self.progress.say)
@@ -209,7 +211,13 @@ class Runner:
         return None
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
-        """Measure one round of each of some cells: in turn where they are several."""
+        """Measure a round of each of some cells, in turn if they are several, again where that machine was lost."""
+        for left in reversed(range(LAUNCHES)):
+            if not self._attempt(report, cells, index, is_last=left == 0):
+                return
+
+    def _attempt(self, report: RunReport, cells: Sequence[Cell], index: int, *, is_last: bool) -> bool:
+        """Measure one round of each; return whether that is to be done again, with nothing left of this attempt."""
         block = str(uuid.uuid4()) if len(cells) > 1 else None
         with ExitStack() as stack:
             rounds = [self._begin(report.experiment, cell, index, block, stack) for cell in cells]
@@ -220,6 +228,11 @@ class Runner:
                 except KeyboardInterrupt:
                     for one in going:
                         one.outcome = one.outcome or INTERRUPTED
+            if not is_last and any(one.outcome is not None and one.outcome.is_lost for one in going):
+                for one in rounds:
+                    self.progress.say(f"{one.label} begins again: {one.outcome.reason if one.outcome else ''}")
+                    one.discard()
+                return True
             for one in rounds:
                 if self._is_dropped(one):
                     one.discard()
@@ -228,6 +241,7 @@ class Runner:
                 self._conclude(report, one)
         if any(one.outcome is not None and one.outcome.status == "interrupted" for one in rounds):
             raise KeyboardInterrupt
+        return False
 
     def _is_dropped(self, one: RoundRun) -> bool:
         """Whether the time of the run was up before a round had a sample that counts."""

@@ -21,7 +21,7 @@ class Far(Launcher):
         return Environment(hostname="far-away", cores_used=1)
 
     def run(self, launch, on_line):
-        assert launch.threads == 1 and launch.device == "cpu"
+        assert launch.threads == 1 and launch.need.device == "cpu"
         return run_here(launch, on_line)
 
 

@@ -54,6 +54,12 @@ def capture(*, anonymise: bool, with_bandwidth: bool = True, is_quiet: bool = Fa
     )
 
 
+def anonymised(environment: Environment) -> Environment:
+    """Put hashes in place of host and user name."""
+    names = {name: getattr(environment, name) for name in ("hostname", "username")}
+    return environment.model_copy(update={name: value and hide(value) for name, value in names.items()})
+
+
 def as_it_is_now() -> dict[str, Any]:
     """Return the fields of ``Environment`` that may change from round to round; reading them takes milliseconds."""
     return {

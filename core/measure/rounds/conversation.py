@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import DEVNULL
@@ -35,6 +35,7 @@ def run_worker(
     engine_text: Path | None,
     timeout_s: float,
     on_line: OnLine,
+    on_wait: Callable[[], None] | None = None,
     module: str = WORKER,
 ) -> Outcome:
     """Run one job in a fresh process on this machine.
@@ -44,6 +45,7 @@ def run_worker(
         engine_text: file that takes what the engine prints, see ``engine_text``; None drops it.
         timeout_s: the process is killed after so many seconds.
         on_line: called with each line the worker sends, ``finish`` left out; raises ``LineError`` to refuse one.
+        on_wait: called whenever the worker waits before a batch; it goes on once this returns.
         module: what the process runs; it speaks the worker's protocol.
 
     Returns:
@@ -55,7 +57,8 @@ def run_worker(
     """
     with Conversation(job, on_line, timeout_s, engine_text, module) as worker:
         while (outcome := worker.proceed()) is None:
-            pass
+            if on_wait is not None:
+                on_wait()
         return outcome
 
 

@@ -1,0 +1,173 @@
+"""The launcher: each worker is an actor of a Ray cluster, on a node that has its device and its engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+from ... import Availability, Launch, Launcher, Outcome, Requires, UsageError
+from ...core.contract.launcher import Need, OnLine
+from ...core.records.log_content import LineError
+from ...core.records.schema import Environment
+from .needs import best_host, missing, needed, on_host
+from .node import Batch, NodeWorker, Place
+from .settings import read_settings
+
+_LOOK_S = 1.0  # between two looks at the cluster while a worker waits for a node
+_END_S = 10.0  # until an actor that was killed is known to be gone
+
+
+class RayLauncher(Launcher):
+    """Runs workers on one host of a Ray cluster."""
+
+    name: ClassVar[str] = "ray"
+    summary: ClassVar[str] = "a node of a Ray cluster that has the device and the engine (docs/scaling.md)"
+
+    def __init__(self) -> None:
+        self._settings = read_settings()
+        self._host: str | None = self._settings.host
+        self._preparations: dict[str, Launch] = {}  # that went well, by job
+        self._ready: dict[str, set[str]] = {}  # jobs of those, by node
+
+    @classmethod
+    def probe(cls) -> Availability:
+        """Say whether Ray is installed."""
+        return Requires(("ray",), "pip install 'decodebench[ray]'").availability()
+
+    def choose(self, needs: Collection[Need]) -> None:
+        """Connect, and choose the host that can run most of what is needed.
+
+        Raises:
+            UsageError: the cluster cannot be reached, or no host can run anything.
+        """
+        ray = self._connected()
+        deadline = time.monotonic() + self._settings.placement_timeout_s
+        while self._host is None:
+            self._host = best_host(needs, ray.nodes())
+            if self._host is None and time.monotonic() > deadline:
+                lacking = sorted({name for need in needs for name in missing(needed(need), ray.nodes())})
+                raise UsageError(
+                    f"no node of the Ray cluster has {' or '.join(lacking)}; start nodes with "
+                    '`ray start --num-cpus 0 --resources "$(decodebench ray-resources)"`'
+                )
+            if self._host is None:
+                time.sleep(_LOOK_S)
+
+    def environment(self) -> Environment:
+        """Ask the chosen host; nothing is known where none of its nodes answers."""
+        ray = self._connected()
+        actor = self._actor({f"node:{self._host}": 0.001})
+        try:
+            found: Environment = ray.get(actor.environment.remote(), timeout=self._settings.placement_timeout_s)
+        except ray.exceptions.RayError as error:
+            raise UsageError(f"host {self._host} of the Ray cluster does not answer: {_first_line(error)}") from error
+        finally:
+            self._end(actor)
+        return found
+
+    def run(self, launch: Launch, on_line: OnLine) -> Outcome:
+        """Run one worker on a node of the chosen host; see ``Launcher.run``."""
+        ray = self._connected()
+        assert self._host is not None
+        resources = on_host(needed(launch.need), self._host)
+        actor = self._actor(resources)
+        try:
+            place = self._placed(actor, resources)
+            if isinstance(place, Outcome):
+                return place
+            failed = self._prepared(actor, place.node, launch)
+            return failed or self._measured(actor, place.node, launch, on_line)
+        except ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                return Outcome("failed", f"no worker can be started on its node: {_last_line(error)}")
+            return Outcome("crashed", f"its node or its Ray worker was lost: {_first_line(error)}", is_lost=True)
+        except ray.exceptions.RayError as error:
+            return Outcome("crashed", f"Ray: {_first_line(error)}")
+        finally:
+            self._end(actor)
+
+    def _connected(self) -> Any:  # noqa: ANN401 - the module, which is imported only when it is used
+        import ray
+
+        if not ray.is_initialized():
+            try:
+                ray.init(self._settings.address, log_to_driver=False, logging_level="ERROR")
+            except (OSError, RuntimeError, ValueError) as error:
+                raise UsageError(f"no Ray cluster at {self._settings.address!r}: {_first_line(error)}") from error
+        return ray
+
+    def _actor(self, resources: Mapping[str, float]) -> Any:  # noqa: ANN401 - a handle of Ray's own making
+        import ray
+
+        return ray.remote(NodeWorker).options(num_cpus=0, max_restarts=0, resources=dict(resources)).remote()
+
+    def _placed(self, actor: Any, resources: Mapping[str, float]) -> Place | Outcome:  # noqa: ANN401
+        """Wait until the actor runs: as long as it takes where nodes are busy, not so long where none is fit."""
+        import ray
+
+        asked, limit_s = actor.place.remote(), self._settings.placement_timeout_s
+        deadline = time.monotonic() + limit_s
+        while not ray.wait([asked], timeout=_LOOK_S)[0]:
+            lacking = missing(resources, ray.nodes())
+            if not lacking:
+                deadline = time.monotonic() + limit_s
+            elif time.monotonic() > deadline:
+                what = " and ".join(lacking)
+                return Outcome("failed", f"no node of host {self._host} has {what}, and none came within {limit_s:g} s")
+        place: Place = ray.get(asked)
+        if place.version != version("decodebench"):
+            other = f"its node has decodebench {place.version}, and this is {version('decodebench')}"
+            return Outcome("failed", f"{other}: install the same on both")
+        return place
+
+    def _prepared(self, actor: Any, node: str, launch: Launch) -> Outcome | None:  # noqa: ANN401
+        """Make the models ready that rounds of this need rely on, once per node; return what went wrong."""
+        import ray
+
+        ready = self._ready.setdefault(node, set())
+        for job, preparation in self._preparations.items():
+            if preparation.need == launch.need and job not in ready and not launch.is_preparation:
+                outcome: Outcome = ray.get(actor.prepare.remote(preparation))
+                if outcome.status != "ok":
+                    return outcome
+                ready.add(job)
+        return None
+
+    def _measured(self, actor: Any, node: str, launch: Launch, on_line: OnLine) -> Outcome:  # noqa: ANN401
+        import ray
+
+        ray.get(actor.start.remote(launch))
+        while True:
+            batch: Batch = ray.get(actor.proceed.remote())
+            try:
+                for line in batch.lines:
+                    on_line(line)
+            except LineError as error:
+                return Outcome("failed", f"backend {launch.need.backend!r} sent {error}")
+            if batch.outcome is not None:
+                break
+        if launch.engine_text is not None and batch.engine_text:
+            launch.engine_text.write_bytes(batch.engine_text)
+        if launch.is_preparation and batch.outcome.status == "ok":
+            self._preparations[launch.job] = launch
+            self._ready.setdefault(node, set()).add(launch.job)
+        return batch.outcome
+
+    def _end(self, actor: Any) -> None:  # noqa: ANN401
+        """End an actor with its worker, and wait until its node says that it is gone."""
+        import ray
+
+        ray.kill(actor)
+        with suppress(ray.exceptions.RayError):
+            ray.get(actor.place.remote(), timeout=_END_S)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__

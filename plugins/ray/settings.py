@@ -1,0 +1,35 @@
+"""The table ``[ray]`` of the user's config file."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ... import UsageError, user_table
+
+
+class RaySettings(BaseModel):
+    """How the cluster is reached and used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str = Field(
+        "auto", min_length=1, description="of the head node; auto: RAY_ADDRESS, or one on this machine"
+    )
+    host: str | None = Field(None, description="address of the host that all workers run on; None: one is chosen")
+    placement_timeout_s: float = Field(60.0, gt=0, description="a worker fails once no node can take it for so long")
+
+
+def read_settings() -> RaySettings:
+    """Read them.
+
+    Raises:
+        UsageError: one is unknown or out of range.
+    """
+    table = user_table("ray")
+    try:
+        return RaySettings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the table"
+        known = ", ".join(RaySettings.model_fields)
+        raise UsageError(f"[ray] of the config file: {field}: {first['msg']}; it may have {known}") from error
