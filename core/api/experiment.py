@@ -145,18 +145,19 @@ class Measurement:
         return Experiment(output, report, Comparison.of(found))
 
 
-def measurement(plan: Plan, notes: Sequence[str] = ()) -> Measurement:
+def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None = None) -> Measurement:
     """Expand a plan.
 
     Args:
         plan: what to measure.
         notes: what was left out of it already.
+        registry: the plugins; None: those that are installed.
 
     Raises:
         UsageError: an unknown name, or a value that does not go with the others.
         ModelError: a model cannot be found.
     """
-    registry = installed_plugins()
+    registry = registry or installed_plugins()
     launcher_of(plan.launcher, registry)
     plan = with_trace_hash(with_task_settings(plan, registry))
     matrix = expand(plan, registry, ModelCache())

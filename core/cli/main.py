@@ -41,6 +41,7 @@ _COMMANDS = {
     "plot": ("results", "Draw figures from the store."),
     "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),
     "history": ("experiments.history", "Show a metric of each cell over the experiments of a folder."),
+    "gate": ("experiments.gate", "Say whether a new version of a backend is slower than another, measured in turn."),
     "bundle": ("experiments.bundle", "Write an experiment into one file, from which others can measure it again."),
     "rerun": ("experiments.bundle", "Measure a bundle again and compare outputs and ratios."),
     "export": ("results", "Write the store as one CSV file per backend."),

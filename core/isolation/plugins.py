@@ -34,7 +34,18 @@ def remote_plugins() -> Iterator[PluginSource]:
             yield PluginSource(backend, f"{backend} in {python}", python=python, plugin=_failing(str(error)))
 
 
-def _source(python: Path, description: Description) -> PluginSource:
+def backend_of(python: Path, backend: str, name: str) -> PluginSource:
+    """Return a plugin for a backend of another interpreter that is called ``name`` here.
+
+    Raises:
+        DecodebenchError: the interpreter cannot be asked, or has no such backend.
+    """
+    from .remote_backend import describe
+
+    return _source(python, describe(python, backend), name)
+
+
+def _source(python: Path, description: Description, name: str | None = None) -> PluginSource:
     from .interpreter import interpreter_at
     from .remote_backend import RemotePlugin
 
@@ -45,7 +56,7 @@ def _source(python: Path, description: Description) -> PluginSource:
         plugin["distribution"],
         plugin["version"],
         python=python,
-        plugin=lambda: RemotePlugin(python, description),
+        plugin=lambda: RemotePlugin(python, description, name),
         revision=lambda: interpreter_at(python).ask("revision", distribution=plugin["distribution"]),
     )
 

@@ -92,11 +92,13 @@ class RemotePlugin:
     Args:
         python: the interpreter.
         description: of the backend.
+        name: what it is called here; None: as there.
     """
 
-    def __init__(self, python: Path, description: Description) -> None:
+    def __init__(self, python: Path, description: Description, name: str | None = None) -> None:
         self.decodebench_api = description["plugin"]["api"]
         self._backend = _made(interpreter_at(python), description)
+        self._backend.name = name or self._backend.name
 
     @hookimpl
     def decodebench_backends(self) -> Sequence[type[Backend]]:

@@ -45,7 +45,23 @@ def commands(name: str, specs: Specs, base: str | None) -> list[Command]:
 
 
 def create(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[str, Any]]:
-    """Make an environment, install a plugin and what its workers need, and remember its backends.
+    """Make an environment as ``make`` does, and remember its backends: from now on they run in it.
+
+    Args, returns, raises: as ``make``.
+    """
+    plugins = make(name, specs, base, run)
+    interpreters.forget(python_in(folder_of(name)))
+    interpreters.record(backends_of(plugins), python_in(folder_of(name)))
+    return plugins
+
+
+def backends_of(plugins: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of all backends that plugins provide, as they list them."""
+    return [one for plugin in plugins for one in plugin["provides"].get("decodebench_backends", ())]
+
+
+def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[str, Any]]:
+    """Make an environment and install a plugin and what its workers need.
 
     Args:
         name: of the environment.
@@ -68,8 +84,7 @@ def create(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict
                 if run(command) != 0:
                     raise UsageError(f"{command[0]} failed; no environment for {name!r} was made")
         plugins: list[dict[str, Any]] = _ask(python_in(folder))
-        backends = [one for plugin in plugins for one in plugin["provides"].get("decodebench_backends", ())]
-        if not backends:
+        if not backends_of(plugins):
             reasons = "; ".join(f"{plugin['name']}: {plugin['reason']}" for plugin in plugins if plugin["reason"])
             because = f" ({reasons})" if reasons else ""
             raise UsageError(f"what was installed for {name!r} provides no backend{because}")
@@ -77,8 +92,6 @@ def create(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    interpreters.forget(python_in(folder))
-    interpreters.record(backends, python_in(folder))
     return plugins
 
 

@@ -20,6 +20,7 @@ from ..contract.preflight import PlannedCell, Preflight
 from ..errors import UsageError
 from ..host.registry import Registry
 from ..host.validation import validate_options
+from ..isolation.remote_backend import RemoteBackend
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
 from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
@@ -113,7 +114,8 @@ class Cell:
 def job_fields(cell: Cell, registry: Registry) -> dict[str, Any]:
     """Return the fields of a job that say what it is about."""
     where = {"device": cell.device, "quantisation": cell.quantisation}
-    what = {"backend": cell.backend.name, "options": cell.options.model_dump(mode="json")}
+    name = cell.backend.real_name if issubclass(cell.backend, RemoteBackend) else cell.backend.name
+    what = {"backend": name, "options": cell.options.model_dump(mode="json")}
     return {**registry.place(cell.backend.name), **what, **where, "n_threads": cell.n_threads}
 
 

@@ -1,0 +1,74 @@
+"""Two versions of a plugin in environments of their own, measured in turn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from decodebench.core.api.gate import side_of
+from decodebench.core.isolation.worker_part import MODULES
+from decodebench.core.records.store import Store
+
+from ..plugin_folder import decoder, wheel, wheels_of_installed
+
+pytestmark = pytest.mark.nightly
+SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 4, "--max-new-tokens", 40, "--rounds", 4]
+STEP = "                yield Step("
+WAIT = "                time.sleep({seconds})\n"
+
+
+def slowed(seconds: float) -> str:
+    return decoder("slow").replace(STEP, WAIT.format(seconds=seconds) + STEP).replace("\n", "import time\n\n", 1)
+
+
+@pytest.fixture(scope="module")
+def cli(cli_for, tmp_path_factory):
+    home, index = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("index")
+    wheels_of_installed(index, *MODULES)
+    for version, seconds in (("1.0", 0.002), ("1.1", 0.002), ("2.0", 0.004)):
+        made = wheel(tmp_path_factory.mktemp("wheel"), "slow-plugin", version, slow=slowed(seconds))
+        shutil.copy(made, index)
+    made = cli_for(home)
+    made.environment |= {"PYTHONPATH": "", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    made.home = home
+    return made
+
+
+def test_a_slower_version_trips_and_an_equal_one_passes(cli, tmp_path):
+    gate = ["gate", "slow-plugin==1.0", "slow-plugin==2.0", "-b", "slow", *SMALL, "-o", tmp_path / "o", "--json"]
+    ended = cli(*gate, "--summary", tmp_path / "summary.md")
+    assert ended.code == 3, ended.out + ended.err
+    base, new = ended.json["comparison"]["rows"]
+    assert (base["cell"]["backend"], new["cell"]["backend"]) == ("base:slow", "new:slow")
+    assert new["verdict"] == "slower" and new["ratio"]["value"] < 0.7 and new["rounds"] == 4
+    assert (tmp_path / "summary.md").read_text() == ended.json["markdown"]
+    assert "slow-plugin==2.0" in ended.json["markdown"] and len(ended.json["tripped"]) == 1
+    with Store.open(tmp_path / "o") as store:
+        sql = "SELECT count(DISTINCT block), count(block), list_sort(list(DISTINCT plugin)) FROM runs"
+        assert store.query(sql)[1] == [(4, 8, ["slow-plugin 1.0", "slow-plugin 2.0"])]
+    assert not list((cli.home / "data" / "environments").glob("gate-*"))
+    assert not (cli.home / "data" / "interpreters.json").exists()
+    gate[2] = "slow-plugin==1.1"
+    ended = cli(*gate, "--fail-if-slower", "20%", "--fail-if-outputs-differ")
+    assert ended.code == 0, ended.out + ended.err
+
+
+def test_what_cannot_be_installed_or_lacks_the_backend_is_refused(cli, tmp_path):
+    for new, backend in (("slow-plugin==9", "slow"), ("slow-plugin==1.1", "fast")):
+        ended = cli("gate", "slow-plugin==1.0", new, "-b", backend, *SMALL, "-o", tmp_path / "o")
+        assert ended.code == 2 and "Traceback" not in ended.err
+    assert not list((cli.home / "data" / "environments").glob("gate-*"))
+
+
+def test_a_revision_is_told_from_a_requirement(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    side = side_of("v1", tmp_path)
+    assert side.spec.startswith(f"git+file://{tmp_path}@") and side.text.startswith("v1 (")
+    for text in ("engine==1.2", "--version", "nothing-here"):
+        assert side_of(text, tmp_path).spec == text
+    assert json.dumps(side_of("v1", tmp_path / "nowhere").spec) == '"v1"'
