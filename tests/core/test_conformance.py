@@ -132,6 +132,7 @@ def test_what_a_backend_does_not_declare_is_skipped_with_the_declaration(registr
     results = {check.name: check.run(subject) for check in CHECKS}
     assert {name: result.reason for name, result in results.items() if result.verdict != "passed"} == {
         "options_are_used": "it has no options",
+        "a_depth_changes_no_token": "it does not declare 'depth'",
         "sampling_follows_its_seed": "it does not declare 'sampling'",
         "rows_of_a_batch_are_independent": "it declares max_batch_size = 1",
         "rows_of_a_stream_are_independent": "it does not declare 'continuous'",

@@ -156,7 +156,9 @@ def test_only_the_chosen_ones_are_loaded(cli, tmp_path):
     distribution(tmp_path, "one", "1", first=decoder("first"))
     distribution(tmp_path, "two", "1", second=f"open({str(marker)!r}, 'w')\n" + decoder("second"))
     found = listed(cli, tmp_path, DECODEBENCH_LOAD_PLUGINS="one, reference")
-    assert [name for name, entry in found.items() if entry["status"] == "ok"] == ["reference", "first"]
+    assert [name for name, entry in found.items() if entry["status"] == "ok"] == [
+        "local", "reference", "first",
+    ]  # fmt: skip
     assert found["second"]["reason"] == "not named in DECODEBENCH_LOAD_PLUGINS"
     assert not marker.exists()
     ended = cli("backends", env={"PYTHONPATH": str(tmp_path), "DECODEBENCH_LOAD_PLUGINS": "frst"})

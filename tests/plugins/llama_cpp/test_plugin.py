@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from decodebench import PreparedModel
+from decodebench.core.contract import requirements
 from decodebench.core.errors import UsageError
-from decodebench.core.sdk import packages
 from decodebench.plugins import llama_cpp as plugin
 from decodebench.plugins.llama_cpp import backend as backend_module
 from decodebench.plugins.llama_cpp import devices, extra_buffers
@@ -37,7 +37,7 @@ def test_probe_names_what_is_missing_and_the_remedy(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(packages, "version", absent)
+    monkeypatch.setattr(requirements, "version", absent)
     found = backend_module.LlamaCppBackend.probe()
     assert not found.available and found.version is None
     assert "llama-cpp-python" in found.reason
