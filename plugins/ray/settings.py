@@ -13,7 +13,9 @@ class RaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     address: str = Field(
-        "auto", min_length=1, description="of the head node; auto: RAY_ADDRESS, or one on this machine"
+        "auto",
+        pattern=r"^(auto|[^/]+:[0-9]{1,5})$",
+        description="of the head, HOST:PORT; auto: RAY_ADDRESS, or a head on this machine",
     )
     host: str | None = Field(None, description="address of the host that all workers run on; None: one is chosen")
     placement_timeout_s: float = Field(60.0, gt=0, description="a worker fails once no node can take it for so long")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from decodebench.core.records.store import Store
 
 PLUGIN = """
-from decodebench import Availability, Launcher, hookimpl, run_here
+from decodebench import Availability, Launcher, Outcome, hookimpl, run_here
 from decodebench.core.records.schema import Environment
 
 
@@ -23,6 +24,26 @@ class Far(Launcher):
     def run(self, launch, on_line):
         assert launch.threads == 1 and launch.need.device == "cpu"
         return run_here(launch, on_line)
+
+
+class Lossy(Far):
+    name = "lossy"
+    left = {"cells": 0, "rounds": 1}
+
+    def choose(self, needs):
+        assert {(need.device, need.backend) for need in needs} == {("cpu", "faulty")}
+        self.left = dict(self.left)
+
+    def run(self, launch, on_line):
+        outcome = run_here(launch, on_line)
+        kind = "cells" if launch.is_preparation else "rounds"
+        self.left[kind] -= 1
+        return outcome if self.left[kind] < 0 else Outcome("crashed", "lost for good", is_lost=True)
+
+
+class Hopeless(Lossy):
+    name = "hopeless"
+    left = {"cells": 1, "rounds": 9}
 
 
 class Broken(Launcher):
@@ -39,7 +60,7 @@ class Broken(Launcher):
 
 @hookimpl
 def decodebench_launchers():
-    return [Far, Broken]
+    return [Far, Lossy, Hopeless, Broken]
 """
 SMALL = ["-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 1, "--rounds", 1, "--max-new-tokens", 4]
 
@@ -69,3 +90,14 @@ def test_a_launcher_of_a_plugin_runs_every_worker_and_says_what_is_known_of_its_
 def test_a_launcher_that_cannot_be_used_is_refused_before_anything_runs(cli, plugin, tmp_path, name, said):
     result = cli(*plugin, "run", *SMALL, "--launcher", name, "-o", tmp_path / "out")
     assert result.code == 2 and said in result.err and not (tmp_path / "out").exists()
+
+
+def test_a_round_whose_machine_is_lost_begins_again_and_leaves_one_log(cli, plugin, tmp_path):
+    again = cli(*plugin, "run", *SMALL, "--launcher", "lossy", "-o", tmp_path / "again")
+    assert again.code == 0 and "lost for good" in again.err
+    never = cli(*plugin, "run", *SMALL, "--launcher", "hopeless", "-o", tmp_path / "never")
+    assert never.code == 1
+    for folder, status in (("again", "ok"), ("never", "crashed")):
+        (log,) = tmp_path.glob(f"{folder}/raw/*/*.jsonl*")
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert lines[-1]["status"] == status and sum(line["type"] == "run" for line in lines) == 1
