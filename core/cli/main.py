@@ -54,7 +54,7 @@ _COMMANDS = {
     "query": ("results", "Run SQL on the store."),
     "backends": ("listings", "List backends, and how to get those that are missing."),
     "quantisations": ("listings", "List every backend's weight formats, the widest first."),
-    "models": ("listings", "List named models."),
+    "models": ("listings", "List named models, or check one: a name, path or Hub id."),
     "tasks": ("listings", "List tasks."),
     "plugins": ("plugins", "List, show, install, write and check plugins."),
     "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
