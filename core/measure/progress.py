@@ -191,7 +191,7 @@ class Progress:
         return f"{self._place}, sample {one.done}{of}, {one.tokens} tokens, {_rate(one)}{self._left_text()}"
 
     def _number(self, number: int) -> str:
-        return f"[{number}/{self._left.total}]"
+        return f"[{number}/{self._left.total}]" if self._left.total else "before the rounds:"
 
     def _left_text(self) -> str:
         going = {one.cell: one for one in self._going.values()}
