@@ -153,7 +153,7 @@ def test_parity_files_are_read_once_and_replaced(logs):
     assert content(logs.folder)["parity_scores"] == []
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5), max_size=3))
 def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, order, cuts):
     source = make_logs(tmp_path_factory.mktemp("source"))

@@ -333,6 +333,7 @@ def test_an_author_sees_every_check_as_a_test_of_its_own(suite):
     assert re.findall(r"<Function test_(\w+)>", ended.stdout) == [*CHECKED, "drafts_keep_their_length"]
 
 
+@pytest.mark.nightly
 def test_an_author_sees_skips_with_their_reason(suite):
     ended = suite("Reference", "-k", CHEAP)
     assert ended.returncode == 0, ended.stdout
@@ -348,6 +349,7 @@ def test_an_author_sees_what_is_wrong_and_what_to_do(suite):
     assert "Traceback" not in ended.stdout
 
 
+@pytest.mark.nightly
 def test_a_class_that_is_not_the_installed_one_is_refused(suite, tmp_path):
     shutil.copy2(PLUGIN / "twins.py", tmp_path / "copied.py")
     (tmp_path / "test_other.py").write_text(SUITE.format(kind="Twin").replace("from twins", "from copied"))

@@ -308,6 +308,7 @@ print([name for name in opened if {str(thirty)!r} in name and name != {str(thirt
     assert ended.stderr.strip() == "[]"
 
 
+@pytest.mark.nightly
 def test_thirty_plugins_cost_a_listing_little(cli, thirty, tmp_path):
     (tmp_path / "none").mkdir()
     seconds = {str(thirty): [], str(tmp_path / "none"): []}

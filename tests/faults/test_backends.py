@@ -56,6 +56,7 @@ def check(cli, folder, faults, timeout_s):
     assert sorted(rows) == sorted([fault, 1, 2] for fault in faults if fault in misbehaving.HARMLESS)
 
 
+@pytest.mark.nightly
 def test_some_bad_backends_fail_alone_and_are_tried_again(cli, tmp_path):
     check(cli, tmp_path, CHOSEN, 20)
     again = [fault for fault in CHOSEN if fault not in misbehaving.HARMLESS][:1]

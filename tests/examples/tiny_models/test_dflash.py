@@ -125,6 +125,7 @@ def test_shipped_draft_is_accepted_for_three_tokens_and_more(target, draft, answ
         assert one.committed - one.cycles <= one.accepted <= min(one.drafted, one.committed)
 
 
+@pytest.mark.nightly
 def test_untrained_draft_is_hardly_ever_right(target, answers):
     weights = initial_weights(SHAPE, torch.Generator().manual_seed(0))
     assert block_acceptance(target, TARGET_SHAPE, weights, SHAPE, answers[:3], 8).tau < 1.5
@@ -200,6 +201,7 @@ def test_labels_are_the_tokens_of_the_answer_at_the_places_of_the_block(batch):
     assert (labels == END_ID).any()
 
 
+@pytest.mark.nightly
 def test_documents_are_the_targets_own_greedy_answers_in_another_order_each_time(target):
     tokenizer = build_tokenizer()
     stream = train_dflash.own_answers(target, TARGET_SHAPE, tokenizer, seed=9, problems=4)
@@ -213,6 +215,7 @@ def test_documents_are_the_targets_own_greedy_answers_in_another_order_each_time
         assert ids[-1] == END_ID
 
 
+@pytest.mark.nightly
 def test_training_lowers_the_loss_and_repeats_itself(target, batch):
     shape = DraftShape(256, 1, 64, 1, 1, VOCAB_SIZE, target_layers=4, taps=(0, 2))
     recipe = replace(DFLASH_RECIPE, shape=shape, problems=3, steps=3, learning_rate=5e-3)
@@ -231,6 +234,7 @@ def test_training_lowers_the_loss_and_repeats_itself(target, batch):
     assert all(torch.equal(weight, again[name]) for name, weight in trained.items())
 
 
+@pytest.mark.nightly
 def test_command_trains_the_draft_writes_it_and_reports_tau(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
     monkeypatch.setattr(training, "DFLASH_RECIPE", replace(DFLASH_RECIPE, problems=3))

@@ -52,6 +52,7 @@ def test_a_start_without_head_norms_still_solves_most_problems(target, tokenizer
     assert count_right(tokenizer, problems, answer_problems(begun, shape, tokenizer, problems)) > 20
 
 
+@pytest.mark.nightly
 def test_documents_fill_whole_blocks_and_answers_alone_are_learned(text, tokenizer):
     first = text.documents[0] == 0
     tokens, answer = text.tokens[0][first], text.is_answer[0][first]
@@ -72,6 +73,7 @@ def test_noise_masks_answers_only_and_never_the_first_token_of_a_block(text):
         assert (canvas > 0).any() and not ((canvas > 0) & ~text.is_answer).any()
 
 
+@pytest.mark.nightly
 def test_a_noised_block_does_not_see_its_own_clean_tokens(target, text):
     """Changing the clean text of a block must leave the logits of its noised copy as they are."""
     shape = DIFFUSION_RECIPES["block-diffusion"].shape
@@ -95,6 +97,7 @@ def test_a_noised_block_does_not_see_its_own_clean_tokens(target, text):
     assert not torch.equal(logits(earlier)[0, length + last], ours[0, length + last])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "shape",
     [
@@ -119,6 +122,7 @@ def test_equal_seeds_train_equal_weights(shape, tokenizer, monkeypatch):
     assert any(not torch.equal(weight, target[name]) for name, weight in runs[0].items() if name in target)
 
 
+@pytest.mark.nightly
 def test_a_first_layer_learns_to_move_the_text_on_by_one_place(target, tokenizer, monkeypatch):
     """A few steps of what training does: the token before is the nearest one to most outputs, masked or not."""
     from decodebench.plugins.reference.shapes import EMBEDDING

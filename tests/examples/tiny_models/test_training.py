@@ -48,6 +48,7 @@ def test_cached_steps_give_the_same_logits_as_one_run():
     torch.testing.assert_close(last[:, 0], whole[:, 9])
 
 
+@pytest.mark.nightly
 def test_equal_seeds_train_equal_weights_and_the_file_gives_them_back(tmp_path):
     tokenizer = build_tokenizer()
     runs = [training.train(SMALL, tokenizer, compiled=False, save=lambda weights: None) for _ in range(2)]
@@ -58,6 +59,7 @@ def test_equal_seeds_train_equal_weights_and_the_file_gives_them_back(tmp_path):
         assert torch.equal(weight, runs[0][name].half().float())
 
 
+@pytest.mark.nightly
 def test_command_trains_writes_and_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, "draft", SMALL)
     monkeypatch.setattr(training, "keep_freed_memory", lambda: None)

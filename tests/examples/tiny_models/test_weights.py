@@ -49,6 +49,7 @@ def test_target_solves_most_held_out_problems_in_transformers(answers):
     assert sum(a == b for a, b in zip(texts, ours, strict=True)) >= PROBLEMS - 2  # padding may break a near tie
 
 
+@pytest.mark.nightly
 def test_draft_is_neither_useless_nor_a_copy_of_its_target(answers):
     measured = acceptance(load_weights(WEIGHTS_FOLDER / "draft"), RECIPES["draft"].shape, answers, 4)
     assert 0.6 < measured.rate < 0.95

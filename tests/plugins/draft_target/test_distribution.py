@@ -147,6 +147,7 @@ def test_rejection_sampling_keeps_the_targets_distribution(models, draws):
     assert 0.2 < rate < 0.9
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_prototypes_rule_does_not(models):
     p, _ = p_value(models, FEWER, rule="probabilistic-approx")  # fails with a quarter of the draws
@@ -159,8 +160,8 @@ def test_the_prototypes_rule_does_not(models):
         {"candidates": 3},
         {"drafter": "prompt-lookup"},
         {"optimistic": True},
-        {"top_k": 4, "top_p": 0.9},
-        {"candidates": 2, "top_k": 5},
+        pytest.param({"top_k": 4, "top_p": 0.9}, marks=pytest.mark.nightly),
+        pytest.param({"candidates": 2, "top_k": 5}, marks=pytest.mark.nightly),
     ],
     ids=str,
 )

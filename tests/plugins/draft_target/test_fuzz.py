@@ -20,7 +20,7 @@ from decodebench.plugins.draft_target.server.service import Served, TargetServic
 
 from ..models import TINY
 
-BYTE_CASES, MESSAGE_CASES = 800, 1200
+BYTE_CASES, MESSAGE_CASES = 400, 600
 PREFIX = "/decodebench.verification.v1.Verification/"
 METHODS = (
     "VerifyDraft",

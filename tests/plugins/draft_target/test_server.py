@@ -135,6 +135,7 @@ def test_kill_9_gives_one_clear_error_and_a_restarted_server_serves_again(tiny, 
     backend.close()
 
 
+@pytest.mark.nightly
 def test_a_killed_server_is_a_failed_sample_of_the_run(cli, serve, tmp_path):
     mortal = serve("-m", "tiny:target", "--threads", 1)
     run = ["run", "-b", "draft-target", "-m", "tiny:target", "--task", "tiny-gsm", "--samples", 40, "--rounds", 1]
@@ -432,6 +433,7 @@ def test_tokens_and_tls(tiny, serve, tmp_path):
         assert status == health_pb2.HealthCheckResponse.SERVING  # load balancers have no token
 
 
+@pytest.mark.nightly
 def test_a_client_with_tls_says_that_a_server_has_none(tiny, server, tmp_path):
     _, certificate = made_certificate(tmp_path)
     with pytest.raises(BackendError, match="it speaks no TLS"):
@@ -481,6 +483,7 @@ def test_bad_flags_are_refused_in_a_line_or_two(cli, flags, words):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.nightly
 def test_a_taken_address_is_said(cli, server):
     ended = cli("serve-target", "-m", "tiny:target", "--address", server.address)
     assert ended.code == 1

@@ -19,7 +19,7 @@ from .checkpoints import MASK, STOP, VOCAB, save
 from .naive import Naive, block_causal, llada_sampler, proposal, v2_sampler
 from .runs import kinds, outputs, requests
 
-few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.lists(st.integers(3, MASK - 1), min_size=1, max_size=19)
 
 
@@ -47,6 +47,7 @@ def test_a_prompt_that_ends_with_a_block_is_not_lost(backends, folders, length):
     assert outputs(backends("v2", threshold=0.2), [prompt], 12, stop=None) == [expected]
 
 
+@pytest.mark.nightly
 @given(
     prompt=PROMPTS,
     k=st.integers(2, 4),
@@ -60,6 +61,7 @@ def test_published_reuse_is_keeping_the_logits_whatever_the_layers(backends, pro
     assert outputs(backends("v2", reuse="published", layer_subset=subset, **common), [prompt], 24) == kept
 
 
+@pytest.mark.nightly
 def test_the_residual_scheme_depends_on_the_layers(backends):
     prompts = [[3 + (7 * at + n) % 55 for at in range(9)] for n in range(4)]
     common = {"threshold": 1.0, "cache": "sub-block", "reuse": "residual", "reuse_k": 3}
