@@ -32,8 +32,8 @@ def reference_logits(model, tokens):
 def test_logits_agree(pair):
     loaded, model = pair
     tokens = (*PROMPT, *range(200, 260))
-    loaded.backend._start(len(tokens))
-    ours = np.concatenate([rows.copy() for rows in loaded.backend._logit_chunks(tokens)])
+    first = loaded.backend.prefill(tokens[:1], len(tokens))
+    ours = np.concatenate([first, *(rows.copy() for rows in loaded.backend.behind(tokens[1:]))])
     theirs = reference_logits(model, tokens)
     assert theirs.std() > 0.5
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
