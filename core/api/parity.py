@@ -41,7 +41,8 @@ def planned_parity(settings: Mapping[str, Any], reference: str | None = None) ->
     cells = [spec | {"quantisation": quantisation, "options": options}, *others.cells(registry)]
     content: dict[str, Any] = {"cells": cells}
     own = {name: value for name, value in settings.items() if name not in SPAN}
-    merge_settings(content, own | {"rounds": 1}, {}, "parity")
+    # a model at a time: nothing is timed, and an interruption keeps the cells that are finished
+    merge_settings(content, own | {"rounds": 1, "interleave": "rounds"}, {}, "parity")
     return measurement(build(content, "parity"), others.left_out)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import decodebench
 from decodebench.collate.comparison.reproduce import plan_toml
+from decodebench.core.api.plugins import installed_plugins
 from decodebench.core.measure.machine.process_tree import processes
 
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
@@ -23,6 +24,7 @@ def measured(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("DECODEBENCH_CACHE", str(cache))
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
     monkeypatch.syspath_prepend(str(PLUGIN))
+    installed_plugins.cache_clear()
 
     def measure(**settings):
         done = decodebench.run(output=tmp_path, **{**WORK, **settings})
@@ -32,7 +34,8 @@ def measured(cache, tmp_path, monkeypatch):
             sql = "SELECT * FROM run_metrics ORDER BY round, options->>'concurrency'"
             return results.store.dicts(sql), done.comparison, results.store.dicts("SELECT * FROM samples")
 
-    return measure
+    yield measure
+    installed_plugins.cache_clear()
 
 
 def sessions_of(runs):
