@@ -19,11 +19,23 @@ from .warm_process import WarmProcess
 TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_every_engine.py")
 SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
-LONG = {  # of the rooms, what starts many processes or a browser, or measures this machine
-    "collate": ("test_store_life.py",),
-    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_faults.py")
-    + ("test_machine_load.py", "test_plugins.py", "test_task_settings.py"),
-    "viz": ("test_references.py", "test_report_browser.py", "test_report_command.py", "test_slides.py"),
+LONG = {  # of the rooms, what starts many processes or a browser, reads hundreds of files, or measures this machine
+    "collate": (
+        "test_collate.py",
+        "test_columns_csv.py",
+        "test_compare.py",
+        "test_conditions.py",
+        "test_experiments.py",
+    )
+    + ("test_export_formats.py", "test_hostile_names.py", "test_import.py", "test_import_damaged.py")
+    + ("test_import_packed.py", "test_noise_findings.py", "test_odd_folders.py", "test_speculation.py")
+    + ("test_store_life.py", "test_verdicts_as_printed.py", "test_bulk.py"),
+    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_depth.py")
+    + ("test_estimate.py", "test_faults.py", "test_interleaving.py", "test_launchers.py", "test_machine_load.py")
+    + ("test_metrics.py", "test_pickled_weights.py", "test_plugins.py", "test_server_sessions.py")
+    + ("test_task_settings.py", "test_tokenizer.py", "test_until.py"),
+    "viz": ("test_figures.py", "test_references.py", "test_report_browser.py", "test_report_command.py")
+    + ("test_roofline.py", "test_slides.py", "test_sparkline.py", "test_speculation_figures.py"),
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 

@@ -51,6 +51,7 @@ def test_a_bundle_has_plan_logs_and_hashes_and_no_names(packed, measured):
     assert sorted(steps) == sorted(kept)
 
 
+@pytest.mark.nightly
 def test_a_bundle_that_is_measured_again_gives_the_same_outputs(packed, tmp_path):
     done = rerun(packed.path, tmp_path / "again")
     made = done.reproduction

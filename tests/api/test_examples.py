@@ -48,6 +48,7 @@ def test_a_notebook_runs_and_shows_tables_and_figures(cli, tmp_path, notebook):
     assert all(not cell.get("outputs") for cell in cells), "figures of another machine say nothing"
 
 
+@pytest.mark.nightly
 def test_the_blocks_of_the_page_run_in_order(cli, tmp_path):
     page = (DOCS / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

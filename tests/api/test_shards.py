@@ -71,6 +71,7 @@ def test_what_is_no_shard_is_refused(text, settings, across_hosts, words):
         shard_of(text, plan, across_hosts=across_hosts)
 
 
+@pytest.mark.nightly
 def test_the_slurm_script_measures_shards_whose_folders_give_the_store_of_one_run(plugins, tmp_path):
     page = Path(__file__).parents[2] / "docs" / "scaling.md"
     (script,) = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

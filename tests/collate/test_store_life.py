@@ -129,6 +129,7 @@ def test_several_commands_at_once_all_succeed(logs):
 KILLS = 50
 
 
+@pytest.mark.nightly
 def test_killed_at_any_moment_it_goes_on_and_loses_nothing(make_logs, tmp_path):
     """Real SIGKILLs of a real writer, over two sets of logs that replace each other, until 50 have hit it at work."""
     sets = [make_logs(tmp_path / name) for name in ("one", "two")]

@@ -65,6 +65,7 @@ def test_several_lengths_make_the_cells_that_each_would_make_alone(cli):
         assert ended.code == 2 and field in ended.err and "Traceback" not in ended.err
 
 
+@pytest.mark.nightly
 @pytest.mark.engine
 def test_times_to_the_first_token_leave_the_depth_out(cli, tmp_path):
     flags = ["--prompt-tokens", "8,16", "--depth", 32, "--output-tokens", 2]

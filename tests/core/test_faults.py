@@ -58,6 +58,7 @@ def test_bad_rounds_are_recorded_and_the_matrix_goes_on(cli, tmp_path):
         assert reason in ended.err, fault
 
 
+@pytest.mark.nightly
 def test_a_hang_costs_one_round(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=hang,none", "--timeout", 4)
     assert ended.code == 1
@@ -214,6 +215,7 @@ def test_a_log_cut_at_any_byte_is_measured_again_and_not_counted_twice(cli, tmp_
     assert query(cli, folder, sql) == [[0, 1], [1, 1]]
 
 
+@pytest.mark.nightly
 def test_fresh_begins_a_new_experiment_and_keeps_the_old(cli, tmp_path):
     folder = tmp_path / "o"
     for flag in ("--resume", "--fresh"):

@@ -200,6 +200,7 @@ def test_waiting_can_be_interrupted_and_leaves_nothing_behind(cli, tmp_path):
         other.wait()
 
 
+@pytest.mark.nightly
 def test_strict_measures_nothing_beside_other_work(cli, tmp_path):
     others = [subprocess.Popen([sys.executable, "-c", SPIN.format(120)]) for _ in os.sched_getaffinity(0)]
     try:

@@ -301,6 +301,7 @@ WHERE r.source_format <> 'dflash-cycles' AND NOT s.is_warmup GROUP BY ALL ORDER 
 """
 
 
+@pytest.mark.nightly
 def test_what_the_backend_decodes_comes_back(cli, tmp_path):
     flags = "-b dflash -m random:qwen3-30m --prompt-tokens 16 --samples 2 --warmup 1 --rounds 1 --max-new-tokens 6"
     ended = cli("run", "-o", tmp_path / "own", *flags.split(), "--set", "block_size=1,4")

@@ -279,6 +279,7 @@ def test_deadlines_and_cancels(stub, server):
     assert stub.VerifyDraft(asked("after")).next_token_id >= 0
 
 
+@pytest.mark.nightly
 def test_a_server_that_hangs_is_given_up_at_the_deadline(tiny, serve):
     hanging = serve("-m", "tiny:target", "--threads", 1)
     for is_optimistic in (False, True):
@@ -391,6 +392,7 @@ def test_another_model_is_refused_by_both_names(tiny, serve):
         tiny.backend(server=other.address)
 
 
+@pytest.mark.nightly
 def test_no_server_is_said(tiny):
     import socket
 
