@@ -27,10 +27,18 @@ LONG = {  # of the rooms, what starts many processes or a browser, reads hundred
         "test_conditions.py",
         "test_experiments.py",
     )
-    + ("test_export_formats.py", "test_hostile_names.py", "test_import.py", "test_import_damaged.py")
+    + (
+        "test_export_formats.py",
+        "test_findings_merged.py",
+        "test_json_in_the_wild.py",
+        "test_hostile_names.py",
+        "test_import.py",
+        "test_import_damaged.py",
+    )
     + ("test_import_packed.py", "test_noise_findings.py", "test_odd_folders.py", "test_speculation.py")
     + ("test_store_life.py", "test_verdicts_as_printed.py", "test_bulk.py"),
-    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_depth.py")
+    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_contract.py")
+    + ("test_cache.py", "test_depth.py", "test_experiment_commands.py")
     + ("test_estimate.py", "test_faults.py", "test_interleaving.py", "test_launchers.py", "test_machine_load.py")
     + ("test_metrics.py", "test_pickled_weights.py", "test_plugins.py", "test_server_sessions.py")
     + ("test_task_settings.py", "test_tokenizer.py", "test_until.py"),
