@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import hypothesis
 import pytest
 
 from .waiting import Gate
@@ -58,8 +59,11 @@ def pytest_configure(config):
     """Give each of several test processes a core of its own, which the engines that it starts then stay on.
 
     An engine takes as many threads as it has cores, and threads of two engines that wait for each other by spinning
-    make both many times slower.
+    make both many times slower. Random examples are drawn anew at night only, so that a change is judged by itself.
     """
+    hypothesis.settings.register_profile("always-the-same", derandomize=True)
+    if "not nightly" in config.option.markexpr:
+        hypothesis.settings.load_profile("always-the-same")
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is not None and CORES:
         os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ...records.schema import Run, Sample, Totals
+from ...records.schema import Run, Sample
 from .fields import with_point
 from .runs import bare_run
 
@@ -91,9 +91,7 @@ class Gathered:
             "conditions": self.condition,
             "settings": {f"published_{name}": text for name, text in self.published.items()},
             "extra": self.extra,
-            "totals": Totals(**{name: value for name, value in self.totals.items() if value or name not in _NONE_AT_0})
-            if self.totals
-            else None,
+            "totals": {name: value for name, value in self.totals.items() if value or name not in _NONE_AT_0} or None,
         }
         merged = {
             name: {**known.pop(name, {}), **found[name]} for name in ("options", "conditions", "settings", "extra")
