@@ -5,6 +5,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 # Test processes side by side, each on a core of its own.
 WORKERS ?= 2
+# Every round is a process of its own: without byte code on the disk each compiles the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt

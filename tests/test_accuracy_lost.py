@@ -12,6 +12,7 @@ def measured(cli, folder, model, flags, samples):
     return ended.json["comparison"]
 
 
+@pytest.mark.nightly
 def test_four_bits_cost_the_small_model_accuracy_and_the_tool_says_so(cli, tmp_path):
     comparison = measured(cli, tmp_path, "tiny:draft", ["-b", "llama-cpp", "-q", "f32", "-q", "q4_0"], 300)
     base, four = comparison["rows"]

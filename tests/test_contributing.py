@@ -78,6 +78,7 @@ def heads(folder: Path) -> list[dict]:
     return sorted(found, key=lambda head: head["started_at"])
 
 
+@pytest.mark.nightly
 def test_a_setting_is_one_row(copy, cli, tmp_path):
     page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
     (row,) = re.findall(r"^```python\n(.*\n)```", page, re.MULTILINE)

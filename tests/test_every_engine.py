@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "prompts",
     [

@@ -37,6 +37,7 @@ def run_cells(sources, environment, folder):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_runs_and_shows_tables_and_figures(cli, tmp_path, notebook):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

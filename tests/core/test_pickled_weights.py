@@ -13,6 +13,8 @@ from decodebench.core.sdk.models import resolve
 from decodebench.core.sdk.sources.pickled_weights import unpickled
 from decodebench.plugins.reference import WEIGHTS_FOLDER
 
+from ..at_night import at_night
+
 
 class Code:
     """Runs when it is unpickled."""
@@ -37,7 +39,12 @@ def folder(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"])
+@pytest.mark.parametrize(
+    "backend",
+    at_night(
+        ["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"], but=["transformers", "llama-cpp"]
+    ),
+)
 def test_no_backend_opens_them(cli, tmp_path, folder, backend):
     witness = tmp_path / "ran"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Code(witness)))

@@ -44,6 +44,7 @@ def sessions_of(runs):
     return [json.loads(run["sessions"])[0] for run in runs]
 
 
+@pytest.mark.nightly
 def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured, tmp_path):
     runs, comparison, samples = measured(backends=["twin-served"], concurrency=[1, 2])
     sessions = sessions_of(runs)

@@ -55,6 +55,7 @@ def test_the_record_of_a_run_holds_what_the_task_set(cli, tmp_path):
     assert cli("query", sql, tmp_path, "--json").json["rows"] == [[["\n", "!"], 7, 1]]
 
 
+@pytest.mark.nightly
 def test_attempts_are_samples_of_their_own_at_the_same_problems(cli, tmp_path):
     run = [*RUN, "--task", "own-settings", "--attempts", 4, "--temperature", 0.7, "-o", tmp_path]
     ended = cli(*run, "--json")
@@ -93,6 +94,7 @@ def test_choices_are_not_attempted_twice(monkeypatch):
         Prompts.of(plan, Registry(only=["tasks"]))
 
 
+@pytest.mark.nightly
 def test_allowing_code_is_no_part_of_the_identity(cli, tmp_path):
     flag = dry(cli, "--task", "runs-code", "--allow-code-execution")
     plan = tmp_path / "plan.toml"

@@ -9,6 +9,7 @@ SWEEP = ["--set", "step_s=0.01,0.1"]
 OTHER = "faulty f32 step_s=0.1"
 
 
+@pytest.mark.nightly
 def test_rounds_end_with_the_verdict_and_do_not_go_on_by_another_rule(cli, tmp_path):
     until = [*RUN, *SWEEP, "--until", "verdict", "--max-rounds", 4, "-o", tmp_path / "o", "--json"]
     ended = cli(*until)

@@ -62,6 +62,7 @@ def finished(folder):
     return {name: data for name, data in files.items() if b'{"type": "end"' in data}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("call", [pytest.param("fsync", marks=pytest.mark.nightly), "rename"])
 def test_a_log_whose_end_cannot_be_secured_stops_the_run_and_counts_once(cli, tmp_path, call):
     process = start_on_failing_disk(cli, tmp_path, call, "fails")
@@ -88,6 +89,7 @@ def killed_at(cli, tmp_path, call, how, name):
     resume(cli, tmp_path / "o", before)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("call", "how", "name"), random.Random(SEED).sample(MOMENTS, 1))
 def test_a_kill_as_a_log_is_finished_counts_it_once(cli, tmp_path, call, how, name):
     killed_at(cli, tmp_path, call, how, name)

@@ -63,6 +63,7 @@ def unreadable(path):
         kept.rename(path)
 
 
+@pytest.mark.nightly
 def test_an_input_output_error_is_no_verdict(cli, folder):
     victim, other = sorted(folder.glob("raw/faulty/*.jsonl"))
     with unreadable(victim):
@@ -157,6 +158,7 @@ def log_size(measured):
     return max(log.stat().st_size for log in measured.glob("raw/faulty/*.jsonl"))
 
 
+@pytest.mark.nightly
 def test_a_disk_that_is_full_at_some_write_loses_nothing(cli, measured, tmp_path):
     fill_up_at(cli, tmp_path / "o", random.Random(SEED).randrange(log_size(measured)))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .... import BackendError, ModelCache
 from .model import Decoder, build
+from .runtime import import_tvm
 
 if TYPE_CHECKING:
     import tvm
@@ -25,6 +26,7 @@ def library(decoder: Decoder, models: ModelCache) -> Path:
     Raises:
         BackendError: this TVM cannot compile for the CPU.
     """
+    import_tvm()
     key = (repr(decoder), str(_target()), version("apache-tvm"), _source_hash())
     label = f"mlc-lib-{decoder.width}x{decoder.layers}-{decoder.form.dtype}"
     return models.entry(label, *key, build=lambda folder: _compile(decoder, folder / _LIBRARY)) / _LIBRARY

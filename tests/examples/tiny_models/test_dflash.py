@@ -114,6 +114,7 @@ def test_target_brings_its_block_draft(tmp_path):
     assert (draft.name, draft.path, draft.architecture) == ("tiny:dflash", FOLDER, "DFlashDraftModel")
 
 
+@pytest.mark.nightly
 def test_shipped_draft_is_accepted_for_three_tokens_and_more(target, draft, answers):
     measured = {size: block_acceptance(target, TARGET_SHAPE, draft, SHAPE, answers, size) for size in (2, 4, 8, 16)}
     assert measured[8].tau >= 3
@@ -146,6 +147,7 @@ def test_every_guess_sees_the_whole_block_and_the_whole_context(draft, target):
         assert (changed[0, 1] - plain[0, 1]).abs().max() > 1e-4
 
 
+@pytest.mark.nightly
 def test_a_block_in_a_packed_row_gets_the_logits_of_decoding_it_alone(draft, target, batch):
     drawn, tensors = batch
     blocks = blocks_of(drawn)

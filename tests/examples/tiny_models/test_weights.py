@@ -32,6 +32,7 @@ def answers(target):
     return answer_problems(target, RECIPES["target"].shape, tokenizer, held_out(PROBLEMS, SEED))
 
 
+@pytest.mark.nightly
 def test_target_solves_most_held_out_problems_in_transformers(answers):
     transformers = pytest.importorskip("transformers")
     folder = WEIGHTS_FOLDER / "target"

@@ -65,7 +65,7 @@ def joint() -> torch.Tensor:
     return first.softmax(-1)[:, None] * second.softmax(-1)
 
 
-@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("draws", [DRAWS // 16, pytest.param(DRAWS, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(("rule", "exact_acceptance"), [(Rejection, True), (Equality, False)])
 def test_both_rules_draw_from_the_targets_distribution(rule, exact_acceptance, draws):
     counts, acceptance = pairs_of(rule(), draws)
@@ -106,7 +106,7 @@ def test_rejection_keeps_to_the_requests_own_filters(top_k):
     assert len(seen) == len(allowed)
 
 
-@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("draws", [DRAWS // 16, pytest.param(DRAWS, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("compat", ["none", "published"])
 def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, compat, draws):
     """The token behind the first one of a real target and draft, whose answers are computed once."""

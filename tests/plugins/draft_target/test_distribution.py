@@ -23,7 +23,7 @@ from decodebench.plugins.draft_target.verifier import EmbeddedVerifier
 from ..models import save_checkpoint
 
 DRAWS = 200_000
-FEWER = 50_000
+FEWER = 12_500
 V = 8
 PROMPT = (1, 4, 2)
 TEMPERATURE = 0.9

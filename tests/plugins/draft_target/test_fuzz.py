@@ -147,6 +147,7 @@ messages = st.one_of(
 )
 
 
+@pytest.mark.nightly
 @settings(max_examples=MESSAGE_CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(messages, st.one_of(st.none(), st.floats(0.0001, 0.01)))
 def test_random_messages_of_a_valid_shape(running, message, cancel_after):

@@ -170,6 +170,7 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path_factory, end):
         assert isinstance(run, Run) and len(samples) == 10 and end >= len(data.rstrip())
 
 
+@pytest.mark.nightly
 def test_our_own_run_is_written_and_read_back(cli, tmp_path):
     run = ["run", "-b", "draft-target", "-m", "tiny:target", "--task", "tiny-gsm", "--samples", 3, "--rounds", 1]
     ended = cli(*run, "--set", "n_threads=1", "--set", "num_draft_tokens=0,4", "-o", tmp_path, "--show-log")

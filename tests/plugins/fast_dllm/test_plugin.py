@@ -226,6 +226,7 @@ def test_closing_the_iterator_early_leaves_a_usable_backend(folders):
     assert measure(backend, [request]).rows[0].ids == whole
 
 
+@pytest.mark.nightly
 def test_compiled_and_plain_networks_agree(folders):
     request = Request((5, 6, 7, 8), 16)
     plain, compiled = (loaded(folders["v2"], compile=flag, threshold=0.3)[0] for flag in (False, True))

@@ -40,6 +40,7 @@ def test_a_v2_model_is_swept_up_to_its_own_block_and_has_no_steps(tmp_path):
         steps(model)
 
 
+@pytest.mark.nightly
 def test_the_block_sweep_writes_its_table_and_its_figure(cli, tmp_path):
     small = ["--samples", 4, "--rounds", 2, "--warmup", 0, "--set", "n_threads=1", "-o", tmp_path]
     ended = cli("sweep", "block", "-m", "tiny:block-diffusion", "--task", "tiny-gsm", *small)

@@ -73,6 +73,7 @@ def llada():
     return Tiny("llada")
 
 
+@pytest.mark.nightly
 def test_several_tokens_a_forward_and_most_answers_right(tiny):
     rows = tiny.rows(PROBLEMS, threshold=0.9)
     one = tiny.rows(PROBLEMS, threshold=1.0)

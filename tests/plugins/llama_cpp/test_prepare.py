@@ -230,6 +230,7 @@ def test_cut_gguf_is_refused(checkpoints, cache, tmp_path):
         prepare(path, "f16", cache)
 
 
+@pytest.mark.nightly
 def test_a_damaged_file_is_made_again_and_answers_alike(cli, tmp_path):
     environment = {"DECODEBENCH_CACHE": str(tmp_path / "own")}
     ask = ("run", "-b", "llama-cpp", "-m", "tiny:target", "-q", "q8_0", "--task", "tiny-gsm", "--samples", 2)

@@ -57,6 +57,7 @@ def here(cli_for, tmp_path_factory):
     return found
 
 
+@pytest.mark.nightly
 def test_answers_in_words_have_the_same_number_both_ways(here, there):
     _, results = there
     ours = here["tiny_numbers"]

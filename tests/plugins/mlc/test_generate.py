@@ -47,6 +47,7 @@ def test_an_early_end_leaves_a_usable_backend(tiny, prompts):
     assert tiny.tokens(prompts[3], 12) == expected == tiny.tokens(prompts[3], 12)
 
 
+@pytest.mark.nightly
 def test_the_cache_grows_with_the_request(load, checkpoints):
     loaded = load(checkpoints["qwen3"])
     ids = [3 + i % 150 for i in range(250)]

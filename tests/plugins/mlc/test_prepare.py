@@ -30,6 +30,7 @@ def test_models_of_one_shape_share_a_library(load, checkpoints, tmp_path, model_
     assert set(model_cache.root.glob("mlc-lib-*")) == libraries
 
 
+@pytest.mark.nightly
 def test_a_folder_in_mlc_format_is_a_model(load, tiny, prompts, cli, tmp_path):
     folder = tmp_path / "tiny-q4"
     shutil.copytree(load(TINY, "q4f16_1").prepared.path, folder)

@@ -122,6 +122,7 @@ def test_other_tasks(cli, scripted, holds, name, script, share, more):
     assert found["value"]["value"] == pytest.approx(share) and found["value"]["n"] == len(script)
 
 
+@pytest.mark.nightly
 def test_humaneval_with_pass_at_k(cli, scripted, holds, tmp_path):
     script = [(f"def {name}(", said) for name, said in HUMANEVAL.items()]
     attempts = ["--attempts", 5, "--temperature", 0.8, "--allow-code-execution"]

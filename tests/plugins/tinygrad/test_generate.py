@@ -36,6 +36,7 @@ def test_chunk_boundaries_leave_no_trace(tiny, prompts, length):
     assert [step.forwards for step in steps] == [-(-length // CHUNK), 1, 1, 1, 1]
 
 
+@pytest.mark.nightly
 def test_without_the_jit_the_tokens_are_the_same(load, tiny, prompts):
     from tinygrad import helpers
 
@@ -113,6 +114,7 @@ def test_a_batch_that_cannot_be_continued_is_refused(tiny, batch, reason):
         tiny.backend.generate(batch)
 
 
+@pytest.mark.nightly
 def test_the_context_can_be_filled_to_its_last_position(load, checkpoints):
     small = load(checkpoints["qwen3"], n_ctx=50)
     assert small.facts.context_length == 50

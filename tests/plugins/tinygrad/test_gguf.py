@@ -97,6 +97,7 @@ def test_a_bare_file_brings_its_tokenizer(bare):
     assert bare.backend.classic_log([Generated(1, request, steps, 1.0)]).endswith(f"\n{bare.backend.decode(tokens)}\n")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["llama3", pytest.param("qwen2-linear", marks=pytest.mark.nightly)])
 def test_rotary_scaling_inside_a_file_is_applied(tmp_path, load, checkpoints, name):
     from decodebench.core.sdk.checkpoint import Checkpoint

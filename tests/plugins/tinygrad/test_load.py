@@ -52,6 +52,7 @@ def loaded_apart(path, kernels, **options):
     return json.loads(ended.stdout)
 
 
+@pytest.mark.nightly
 def test_the_kernel_cache_is_cold_once(load, checkpoints, tmp_path):
     path = checkpoints["qwen3"]
     runs = [loaded_apart(path, tmp_path / "kernels.db", n_threads=1) for _ in range(2)]
@@ -103,6 +104,7 @@ def test_a_beam_search_finds_kernels_that_compute_the_same(load, checkpoints):
         helpers.BEAM.value = 0  # of the process, which other tests share
 
 
+@pytest.mark.nightly
 def test_close_gives_the_memory_back(checkpoints, load):
     from tinygrad import GlobalCounters
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ...at_night import at_night
 from ..models import TINY, assert_shares_a_prompt, torch_logits, torch_model
 
 PROMPT = tuple(range(40, 110))
@@ -52,7 +53,9 @@ def test_greedy_answers_equal_those_of_transformers(tiny, reference, prompts):
             assert token == row.argmax() or row.max() - row[token] < 1e-4
 
 
-@pytest.mark.parametrize("name", ["qwen3", "qwen2", "qwen2-linear", "llama3", "llama-biased"])
+@pytest.mark.parametrize(
+    "name", at_night(["qwen3", "qwen2", "qwen2-linear", "llama3", "llama-biased"], but=["qwen3", "llama3"])
+)
 def test_logits_of_every_family_agree(load, checkpoints, name):
     theirs = torch_logits(torch_model(checkpoints[name]), PROMPT)
     assert theirs.std() > 0.5

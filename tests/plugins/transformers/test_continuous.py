@@ -33,6 +33,7 @@ def requests_of(facts, count=9, **changes):
     return [Request(prompt, chooser.randrange(4, 24), row=row, **changes) for row, prompt in enumerate(prompts)]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["tiny", pytest.param("sliding", marks=pytest.mark.nightly)])
 def test_rows_get_the_tokens_that_they_get_alone(load, name, request):
     loaded = load(TINY if name == "tiny" else request.getfixturevalue("sliding"))

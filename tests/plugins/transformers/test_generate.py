@@ -69,6 +69,7 @@ def test_gradients_are_left_as_the_caller_had_them(load, checkpoints):
     steps.close()
 
 
+@pytest.mark.nightly
 def test_a_compiled_step_gives_the_same_tokens(tmp_path, load, checkpoints):
     plain = load(checkpoints["Qwen3"], cache="static").tokens(PROMPT, 12, ignore_eos=True)
     assert load(checkpoints["Qwen3"], cache="static", compile=True).tokens(PROMPT, 12, ignore_eos=True) == plain
