@@ -15,9 +15,10 @@ import pytest
 from .plugin_folder import decoder
 
 ROOT = Path(__file__).parent.parent
+GENERATED = {"cli.md": "command_reference.py", "api.md": "api_reference.py"}  # pages by the script that prints them
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "cli.md"),  # made from the commands
+    *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in GENERATED),
     ROOT / "plugins" / "reference" / "MODEL_CARD.md",
 ]
 
@@ -169,10 +170,11 @@ def test_the_hooks_page_is_what_the_hookspecs_say():
     assert (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8") == markdown(decodebench.__all__)
 
 
-def test_the_page_about_commands_is_what_they_say():
+@pytest.mark.parametrize("page", GENERATED)
+def test_a_generated_page_is_what_the_code_says(page):
     """In a process of its own: plugins of other tests have commands too."""
-    made = subprocess.run([sys.executable, ROOT / "docs" / "command_reference.py"], capture_output=True, check=True)
-    assert (ROOT / "docs" / "cli.md").read_bytes() == made.stdout
+    made = subprocess.run([sys.executable, ROOT / "docs" / GENERATED[page]], capture_output=True, check=True)
+    assert (ROOT / "docs" / page).read_bytes() == made.stdout
 
 
 def test_the_readme_stays_short():
@@ -215,7 +217,7 @@ def test_links_between_pages_lead_somewhere():
 def test_every_page_is_on_the_site():
     """`make docs-site`, part of `make nightly`, builds it and checks links and anchors."""
     listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    pages = {str(page.relative_to(ROOT)) for page in (*PAGES, ROOT / "docs" / "cli.md")}
+    pages = {str(page.relative_to(ROOT)) for page in (*PAGES, *(ROOT / "docs" / name for name in GENERATED))}
     assert sorted(listed) == sorted(pages | {"CHANGELOG.md", "examples/tiny_models/README.md"})
 
 
