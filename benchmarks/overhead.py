@@ -2,12 +2,15 @@
 
 ``llama-cpp`` stands against llama-bench: N evaluations of one token from an empty cache (``-p 0 -n N``); ours gets a
 prompt of one token and commits N, which is the same N evaluations, sampling included. ``transformers`` stands against
-``model.generate``: float32, greedy, the rate of the N - 1 tokens after the first. Every figure comes from a process of
-its own; the ratio's 95 % t interval is over rounds.
+``model.generate``: float32, greedy, the rate of the N - 1 tokens after the first. With ``--against FOLDER`` each plugin
+stands against another revision's as well, measured by that revision's code in its own environment. Every figure comes
+from a process of its own; the ratio's 95 % t interval is over rounds.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
 import platform
@@ -21,6 +24,7 @@ from pathlib import Path
 
 import click
 import llama_bench
+from other_revision import Revision
 
 from decodebench import DecodebenchError, ModelCache, UsageError
 from decodebench.collate.statistics.intervals import t_interval
@@ -38,25 +42,26 @@ from decodebench.core.sdk.models import resolve
 
 _TIMEOUT_S = 900.0
 _PROMPT_TOKENS = 16
-_GOALS = {("llama-cpp", "random:qwen3-30m"): 0.97, ("llama-cpp", "tiny:target"): 0.90}
+_GOALS = {("llama-bench", "random:qwen3-30m"): 0.97, ("llama-bench", "tiny:target"): 0.90}
 
 Measure = Callable[[], float]
+Side = tuple[str, Measure, dict[str, object]]
+"""The name and the rate of an engine's own tool, and what ``plugin_rate`` is called with for the same work."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One plugin and the engine's own tool on one model."""
+class Subject:
+    """One plugin on one model, and by name what it is compared with."""
 
     backend: str
-    other: str
     model: str
     ours: Measure
-    theirs: Measure
+    others: dict[str, Measure]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pair came to: rates in tokens/s, geometric means over rounds, and each round's own as measured."""
+    """What two sides came to: rates in tokens/s, geometric means over rounds, and each round's own as measured."""
 
     backend: str
     other: str
@@ -73,7 +78,10 @@ class Outcome:
 
 
 def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation: str, **load: int) -> float:
-    """Return the plugin's tokens/s in one worker process; with a one-token prompt all N tokens count."""
+    """Return the plugin's tokens/s in one worker process; with a one-token prompt all N tokens count.
+
+    Another revision's function of this name is called with the same arguments: see ``other_revision.py``.
+    """
     steps: list[dict] = []
     prompts = [
         PromptJob(sample_id=str(i), is_warmup=i == 0, random_tokens=load["prompt"], random_seed=str(i))
@@ -119,57 +127,64 @@ def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: 
     return float(ended.stdout.splitlines()[-1])
 
 
-def pairs(names: Sequence[str], tokens: int, repetitions: int, threads: int) -> list[Pair]:
-    """Build the comparisons of both engines on every model."""
+def subjects(
+    backends: Sequence[str], models: Sequence[str], sizes: dict[str, int], revision: Revision | None
+) -> list[Subject]:
+    """Build the comparisons of every backend on every model; ``sizes`` are tokens, repetitions and threads."""
+    load = {"tokens": sizes["tokens"], "repetitions": sizes["repetitions"]}
     made = []
-    load = {"tokens": tokens, "repetitions": repetitions}
-    for name in names:
+    for backend, name in itertools.product(backends, models):
         model = resolve(name, all_plugins().models, ModelCache())
-        gguf = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
-        weights = prepared("llama-cpp", model, gguf, "f16").path
-        made.append(
-            Pair(
-                "llama-cpp",
-                "llama-bench",
-                name,
-                lambda m=model, o=gguf: plugin_rate("llama-cpp", m, o, "f16", prompt=1, **load),
-                lambda w=weights: llama_bench.tokens_per_s(w, threads=threads, **load),
-            )
-        )
-        made.append(
-            Pair(
-                "transformers",
-                "model.generate",
-                name,
-                lambda m=model: plugin_rate(
-                    "transformers", m, {"n_threads": threads}, "none", prompt=_PROMPT_TOKENS, **load
-                ),
-                lambda m=model: generate_rate(m, tokens, repetitions, threads),
-            )
-        )
+        other, theirs, call = SIDES[backend](model, **sizes)
+        others = {other: theirs}
+        if revision is not None:
+            others[revision.name] = functools.partial(revision.plugin_rate, name, backend=backend, **call, **load)
+        ours = functools.partial(plugin_rate, backend, model, **call, **load)
+        made.append(Subject(backend, name, ours, others))
     return made
 
 
-def compare(made: Sequence[Pair], rounds: int) -> list[Outcome]:
-    """Measure every side of every pair once a round, in an order shuffled anew each round."""
-    rates: dict[tuple[int, str], list[float]] = {}
+def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Side:
+    """Return llama-bench as the other side of ``llama-cpp``."""
+    options = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
+    llama_bench.binary()  # built now, not in the first round
+    weights = prepared("llama-cpp", model, options, "f16").path
+    theirs = functools.partial(
+        llama_bench.tokens_per_s, weights, tokens=tokens, repetitions=repetitions, threads=threads
+    )
+    return "llama-bench", theirs, {"options": options, "quantisation": "f16", "prompt": 1}
+
+
+def beside_generate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Side:
+    """Return ``model.generate`` as the other side of ``transformers``."""
+    call = {"options": {"n_threads": threads}, "quantisation": "none", "prompt": _PROMPT_TOKENS}
+    return "model.generate", functools.partial(generate_rate, model, tokens, repetitions, threads), call
+
+
+SIDES: dict[str, Callable[..., Side]] = {"llama-cpp": beside_llama_bench, "transformers": beside_generate}
+
+
+def compare(made: Sequence[Subject], rounds: int) -> list[Outcome]:
+    """Measure every side of every subject once a round, in an order shuffled anew each round."""
+    sides = {(at, "plugin"): subject.ours for at, subject in enumerate(made)}
+    sides |= {(at, name): measure for at, subject in enumerate(made) for name, measure in subject.others.items()}
+    rates: dict[tuple[int, str], list[float]] = {side: [] for side in sides}
     for index in range(rounds):
-        turns = [(at, side) for at in range(len(made)) for side in ("ours", "theirs")]
+        turns = list(sides)
         random.Random(index).shuffle(turns)
-        for at, side in turns:
-            rate = getattr(made[at], side)()
-            rates.setdefault((at, side), []).append(rate)
-            print(
-                f"round {index + 1}: {made[at].backend} {made[at].model} {side}: {rate:.0f} tokens/s", file=sys.stderr
-            )
+        for at, name in turns:
+            rates[at, name].append(sides[at, name]())
+            said = f"{made[at].backend} {made[at].model} {name}: {rates[at, name][-1]:.0f} tokens/s"
+            print(f"round {index + 1}: {said}", file=sys.stderr)
     return [
         outcome(
-            (pair.backend, pair.other, pair.model),
-            rates[at, "ours"],
-            rates[at, "theirs"],
-            _GOALS.get((pair.backend, pair.model), 1.0),
+            (subject.backend, name, subject.model),
+            rates[at, "plugin"],
+            rates[at, name],
+            _GOALS.get((name, subject.model), 1.0),
         )
-        for at, pair in enumerate(made)
+        for at, subject in enumerate(made)
+        for name in subject.others
     ]
 
 
@@ -203,24 +218,36 @@ def markdown(outcomes: Sequence[Outcome], command: str) -> str:
 
 
 @click.command()
+@click.option(
+    "--backend", "backends", multiple=True, default=tuple(SIDES), type=click.Choice(tuple(SIDES)), show_default=True
+)
 @click.option("--model", "models", multiple=True, default=("random:qwen3-30m", "tiny:target"), show_default=True)
 @click.option("--rounds", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="Tokens per generation.")
 @click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Generations per process.")
 @click.option("--threads", type=click.IntRange(1), default=cores(), show_default=True)
+@click.option("--against", type=click.Path(path_type=Path), help="A checkout of another revision, with its .venv.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write every rate there, too.")
-def main(models: tuple[str, ...], rounds: int, tokens: int, repetitions: int, threads: int, file: Path | None) -> None:
-    """Compare each plugin with its engine's own way of measuring."""
+def main(
+    backends: tuple[str, ...],
+    models: tuple[str, ...],
+    rounds: int,
+    against: Path | None,
+    file: Path | None,
+    **sizes: int,
+) -> None:
+    """Compare each plugin with its engine's own way of measuring, and with another revision's plugin."""
     try:
-        llama_bench.binary()
-        outcomes = compare(pairs(models, tokens, repetitions, threads), rounds)
+        revision = None if against is None else Revision.at(against)
+        outcomes = compare(subjects(backends, models, sizes, revision), rounds)
     except DecodebenchError as error:
         raise click.ClickException(str(error)) from error
     if file is not None:
         file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
-    chosen = " ".join(f"--model {name}" for name in models)
-    sizes = f"--rounds {rounds} --tokens {tokens} --repetitions {repetitions} --threads {threads}"
-    click.echo(markdown(outcomes, f"python benchmarks/overhead.py {chosen} {sizes}"))
+    chosen = [f"--backend {name}" for name in backends] + [f"--model {name}" for name in models]
+    chosen += [f"--rounds {rounds}", *(f"--{name} {value}" for name, value in sizes.items())]
+    chosen += [] if revision is None else [f"--against {revision.name}"]
+    click.echo(markdown(outcomes, f"python benchmarks/overhead.py {' '.join(chosen)}"))
 
 
 if __name__ == "__main__":
