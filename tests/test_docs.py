@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +33,7 @@ TESTED = {
     ("contributing.md", "python", 1),  # tests/test_contributing.py adds a setting in the same words
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
     ("plans.md", "toml", 1),  # below
-    ("plugins.md", "python", 2),  # below
+    ("plugins.md", "python", 3),  # below
     ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
     ("servers.md", "toml", 1),  # tests/test_servers.py
@@ -58,7 +60,7 @@ def install(folder: Path, name: str, code: str) -> dict[str, str]:
 
 def test_the_shortest_backend_runs(cli, tmp_path):
     page = ROOT / "docs" / "plugins.md"
-    code, _ = blocks(page, "python")
+    code, *_ = blocks(page, "python")
     environment = install(tmp_path, "my_decoder", code)
     command = re.search(r"`decodebench (run -b parrot [^`]+)`", page.read_text(encoding="utf-8"))
     assert command is not None
@@ -87,7 +89,7 @@ def test_the_plan_of_the_plans_page_has_as_many_cells_as_it_says(cli, tmp_path):
 
 
 def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
-    _, code = blocks(ROOT / "docs" / "plugins.md", "python")
+    _, code, _ = blocks(ROOT / "docs" / "plugins.md", "python")
     environment = install(tmp_path, "my_figure", code)
     environment["PYTHONPATH"] += f":{cli.environment['PYTHONPATH']}"
     run = ["run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 2, "--rounds", 1]
@@ -97,10 +99,26 @@ def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
     assert "output tokens" in Path(drawn.json[0]).read_text()
 
 
+def test_the_log_format_of_the_plugin_page_reads_reports(tmp_path):
+    *_, code = blocks(ROOT / "docs" / "plugins.md", "python")
+    written: dict[str, Any] = {}
+    exec(compile(code, "plugins.md", "exec"), written)
+    (parser,) = (found() for found in written["decodebench_log_parsers"]())
+    report = {"engine_name": "mine", "model": {"path": "m", "threads": 4}, "generated": 100, "elapsed_ms": 2500}
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps([report, report | {"elapsed_ms": "N/A", "ttft_ms": {"mean": 12.5}}]))
+    assert parser.matches(file, file.read_bytes())
+    whole, odd = parser.read(file)
+    assert (whole.backend, whole.model, whole.options) == ("mine", "m", {"threads": 4})
+    assert (whole.totals.output_tokens, whole.totals.wall_s, whole.extra) == (100, 2.5, {})
+    assert (odd.totals.wall_s, odd.extra["elapsed_ms"]) == (None, "N/A")
+    assert odd.settings == {"published_mean_ttft_ms": "12.5"}
+
+
 def test_the_class_of_the_conformance_page_is_a_test_per_check(tmp_path):
     code, own = blocks(ROOT / "docs" / "conformance.md", "python")
     assert own == (ROOT / "tests" / "conformance_plugin" / "twin_checks.py").read_text()
-    backend, _ = blocks(ROOT / "docs" / "plugins.md", "python")
+    backend, *_ = blocks(ROOT / "docs" / "plugins.md", "python")
     environment = install(tmp_path, "my_plugin", f"{backend}\n\nMyBackend = Parrot\n")
     (tmp_path / "test_it.py").write_text(code)
     listed = subprocess.run(

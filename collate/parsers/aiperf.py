@@ -13,27 +13,31 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import JsonValue
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
-from ...core.records.engine_counters import EngineCounters
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
-from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import read_each, read_rows
+from ...core.sdk.logs.fields import Fields, flat
+from ...core.sdk.logs.formats import JsonFormat
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from ...core.sdk.logs.structure import holds
-from ...core.sdk.logs.text import malformed
 from .requests import Request, check_times, gaps_note, records
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _LENGTHS = ("output_sequence_length", "output_token_count")  # the first counts reasoning too
 _SUMS = ("total_osl", "total_output_tokens")
 _PRINTED = ("time_to_first_token", "inter_token_latency", "request_latency", "output_token_throughput_per_user")
-_CYCLES, _DRAFTED, _ACCEPTED = "spec_decode_steps", "spec_decode_draft_tokens", "spec_decode_accepted_draft_tokens"
-"""What 0.14 tells of speculation, where the server reports it; in the sums each has `total_` before it."""
+_SPECULATION = {
+    "accepted_draft_tokens": ("accepted", "spec_decode_accepted_draft_tokens"),
+    "draft_tokens": ("drafted", "spec_decode_draft_tokens"),
+    "speculation_rounds": ("cycles", "spec_decode_steps"),
+}
+"""Counter -> total, and what 0.14 calls it, where the server reports it."""
+_SUMS_OF_SPECULATION = {
+    "cycles": "total_spec_decode_steps", "drafted": "total_draft_tokens", "accepted": "total_accepted_draft_tokens",
+}  # fmt: skip
 _SPAN = ("request_start_ns", "request_end_ns")
 _MOST = 2**53  # whole numbers are exact below
 _LOAD = ("concurrency", "request_rate")
@@ -42,22 +46,17 @@ _PLACES = re.compile(r"(?:file|path|directory|dir|prefix|model_names)$")
 _READ = ("input_config", "start_time")
 
 
-class AiperfRecords(LogParser):
+class AiperfRecords(JsonFormat):
     """Reads one run per file, whose requests are samples."""
 
-    name: ClassVar[str] = "aiperf-records"
-    summary: ClassVar[str] = "profile_export.jsonl of AIPerf: a record per request"
-    version: ClassVar[str] = "3"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a record's parts and its times."""
-        return holds(path, head, "metadata", "metrics", "request_start_ns", "request_end_ns")
+    name = "aiperf-records"
+    summary = "profile_export.jsonl of AIPerf: a record per request"
+    version = "3"
+    keys = ("metadata", "metrics", "request_start_ns", "request_end_ns")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the order in which they were sent."""
         found = read_rows(path)
-        if not found.rows:
-            raise malformed(path, 1, "line", found.cut or "no record in the file")
         rows = sorted(found.rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
         requests = [_request(row) for row in rows]
         span_ns = _span_ns(rows, requests)
@@ -68,8 +67,7 @@ class AiperfRecords(LogParser):
             "aiperf",
             started_at=_utc(span_ns[0]) if span_ns else "",
             warmup=_warm_ups(rows),
-            status="incomplete" if found.cut else "ok",
-            reason=found.cut,
+            cut=found.cut,
             kind="speculative" if any(request.engine for request in requests) else None,
             wall_s=wall_s,
             totals=_drafts(requests),
@@ -93,14 +91,9 @@ def _utc(time_ns: int) -> str:
 
 def _drafts(requests: Sequence[Request]) -> Totals | None:
     """Return the sums of speculation; None where no request tells any."""
-    told = [EngineCounters.of(request.engine) for request in requests if request.engine and not request.is_warmup]
-    if not told:
-        return None
-    return Totals(
-        cycles=sum(one.speculation_rounds or 0 for one in told),
-        drafted=sum(one.draft_tokens or 0 for one in told),
-        accepted=sum(one.accepted_draft_tokens or 0 for one in told),
-    )
+    told = [request.engine for request in requests if request.engine and not request.is_warmup]
+    sums = {name: sum(int(one.get(counter, 0)) for one in told) for counter, (name, _) in _SPECULATION.items()}
+    return Totals.model_validate(sums) if told else None
 
 
 def _warm_ups(rows: Sequence[Fields]) -> int | None:
@@ -117,31 +110,26 @@ def _request(row: Fields) -> Request:
         kind, message = (str(error.content.get(name) or "") for name in ("type", "message"))
         return Request(None, error=": ".join(filter(None, (kind, message))) or "failed", is_warmup=is_warmup)
     metrics = row.inner("metrics")
-    tokens = next((_tokens(metrics, name) for name in _LENGTHS if metrics.has(name)), None)
+    lengths = (tokens for name in _LENGTHS if (tokens := _tokens(metrics, name)) is not None)
     first_s, duration_s = _seconds(metrics, "time_to_first_token"), _seconds(metrics, "request_latency")
     check_times(row, "metrics.time_to_first_token", duration_s, first_s)
     return Request(
-        output_tokens=tokens,
-        prompt_tokens=_tokens(metrics, "input_sequence_length") if metrics.has("input_sequence_length") else None,
+        output_tokens=next(lengths, None),
+        prompt_tokens=_tokens(metrics, "input_sequence_length"),
         duration_s=duration_s,
         first_token_s=first_s,
-        gaps_s=_gaps(metrics),
+        gaps_s=_gaps(metrics.inner("inter_chunk_latency")) if metrics.has("inter_chunk_latency") else None,
         is_warmup=is_warmup,
-        engine=_counters(metrics).figures(),
+        engine={
+            counter: tokens
+            for counter, (_, name) in _SPECULATION.items()
+            if (tokens := _tokens(metrics, name)) is not None
+        },
     )
 
 
-def _counters(metrics: Fields) -> EngineCounters:
-    def count(name: str) -> int | None:
-        return _tokens(metrics, name) if metrics.has(name) else None
-
-    return EngineCounters(
-        speculation_rounds=count(_CYCLES), draft_tokens=count(_DRAFTED), accepted_draft_tokens=count(_ACCEPTED)
-    )
-
-
-def _tokens(metrics: Fields, name: str) -> int:
-    return metrics.inner(name).count("value", most=MOST_TOKENS)
+def _tokens(metrics: Fields, name: str) -> int | None:
+    return metrics.inner(name).tokens("value") if metrics.has(name) else None
 
 
 def _scale(metric: Fields) -> float:
@@ -154,16 +142,11 @@ def _scale(metric: Fields) -> float:
 def _seconds(metrics: Fields, name: str, field: str = "value") -> float | None:
     if not metrics.has(name) or not metrics.inner(name).has(field):
         return None
-    metric = metrics.inner(name)
-    return metric.number(field) * _scale(metric)
+    return metrics.inner(name).number(field) * _scale(metrics.inner(name))
 
 
-def _gaps(metrics: Fields) -> list[float] | None:
-    if not metrics.has("inter_chunk_latency"):
-        return None
-    metric = metrics.inner("inter_chunk_latency")
-    gaps, scale = metric.times("value"), _scale(metric)
-    return [gap * scale for gap in gaps]
+def _gaps(metric: Fields) -> list[float]:
+    return [gap * _scale(metric) for gap in metric.times("value")]
 
 
 def _span_ns(rows: Sequence[Fields], requests: Sequence[Request]) -> tuple[int, int] | None:
@@ -179,36 +162,35 @@ def _span_ns(rows: Sequence[Fields], requests: Sequence[Request]) -> tuple[int, 
     return (min(starts), max(ends)) if max(ends) > min(starts) else None
 
 
-class AiperfSummary(LogParser):
+class AiperfSummary(JsonFormat):
     """Reads one run per file, without samples."""
 
-    name: ClassVar[str] = "aiperf"
-    summary: ClassVar[str] = "profile_export_aiperf.json of AIPerf, profile_export_genai_perf.json of genai-perf"
-    version: ClassVar[str] = "3"
+    name = "aiperf"
+    summary = "profile_export_aiperf.json of AIPerf, profile_export_genai_perf.json of genai-perf"
+    version = "3"
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the two figures that any profile has, with a unit each."""
-        is_sums = holds(path, head, "request_throughput", "request_latency", "unit", "avg")
-        return is_sums and not holds(path, head, "metadata", "metrics")
+    keys = ("request_throughput", "request_latency", "unit", "avg")
+    lacks = ("metadata", "metrics")
 
-    def read(self, path: Path) -> Iterator[Run]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the run."""
-        for content, digest in read_each(path):
-            config = content.at("input_config")
-            totals, notes = _totals(content)
-            yield bare_run(
-                f"sha256-{digest}",
-                _engine(config),
-                started_at=content.text("start_time") if content.has("start_time") else "",
-                model=_model(config),
-                options=_load(config),
-                conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
-                samples=_asked(config),
-                settings=_printed(content),
-                extra=content.beyond(*_READ, *_PRINTED),
-                totals=totals,
-                notes=notes,
-            )
+        config = content.at("input_config")
+        load = config.at("loadgen")
+        totals, notes = _totals(content)
+        yield bare_run(
+            run_id,
+            config.at("endpoint").first_text("backend", "type") or "aiperf",  # genai-perf's user names an engine
+            started_at=content.optional(content.text, "start_time") or "",
+            model=_model(config),
+            options=_load(config),
+            conditions={name: value for name, value in flat(config.content).items() if not _PLACES.search(name)},
+            # none where the benchmark ended with its time
+            samples=load.count("request_count") if isinstance(load.content.get("request_count"), int) else None,
+            settings=_printed(content),
+            extra=content.beyond(*_READ, *_PRINTED),
+            totals=totals,
+            notes=notes,
+        )
 
 
 def _model(config: Fields) -> str:
@@ -220,19 +202,6 @@ def _model(config: Fields) -> str:
     return UNKNOWN
 
 
-def _engine(config: Fields) -> str:
-    """Return the engine that genai-perf's user named, or else the kind of endpoint."""
-    endpoint = config.at("endpoint")
-    named = [endpoint.content.get(name) for name in ("backend", "type")]
-    return next((name for name in named if isinstance(name, str) and name), "aiperf")
-
-
-def _asked(config: Fields) -> int | None:
-    """Return how many requests were asked for; None where the benchmark ended with its time, or does not say."""
-    load = config.at("loadgen")
-    return load.count("request_count") if isinstance(load.content.get("request_count"), int) else None
-
-
 def _load(config: Fields) -> dict[str, JsonValue]:
     """Return what the load was: of AIPerf under `loadgen`, of genai-perf the stimulus under `perf_analyzer`."""
     load = config.at("loadgen")
@@ -242,9 +211,7 @@ def _load(config: Fields) -> dict[str, JsonValue]:
 
 
 def _value(content: Fields, name: str) -> float | None:
-    if not content.has(name) or not content.inner(name).has("avg"):
-        return None
-    return content.inner(name).number("avg")
+    return content.inner(name).optional(content.inner(name).number, "avg") if content.has(name) else None
 
 
 def _whole(content: Fields, name: str) -> int | None:
@@ -268,11 +235,6 @@ def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
     if wall_s is None and tokens and rate and tokens / rate < _MOST:
         wall_s = tokens / rate
         notes.append("wall time follows from tokens and throughput")
-    speculation = {
-        "cycles": _whole(content, f"total_{_CYCLES}"),
-        "drafted": _whole(content, "total_draft_tokens"),
-        "accepted": _whole(content, "total_accepted_draft_tokens"),
-    }
     first_s, gap_s, latency_s = (_seconds(content, name, "avg") for name in _PRINTED[:3])
     prompt = _value(content, "input_sequence_length")
     totals = Totals(
@@ -284,7 +246,7 @@ def _totals(content: Fields) -> tuple[Totals, tuple[str, ...]]:
         mean_first_token_s=first_s,
         mean_tpot_s=gap_s,
         mean_duration_s=latency_s,
-        **speculation,
+        **{name: _whole(content, told) for name, told in _SUMS_OF_SPECULATION.items()},
     )
     return totals, tuple(notes)
 

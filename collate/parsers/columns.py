@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 from ...core.errors import UsageError, unknown_name
@@ -16,8 +16,8 @@ OPTION = "option."
 CONSTANT = "="
 """Begins what stands instead of a column where all rows have the same: ``decode_tokens==128``."""
 
-OF_MACHINE = ("hostname", "cpu_model")
-OF_RUN = (
+_OF_MACHINE = ("hostname", "cpu_model")
+_OF_RUN = (
     "backend", "backend_version", "kind", "model", "size", "quantisation", "bits_per_weight", "device", "task", "seed",
     "round", "batch_size", "max_new_tokens", "started_at", "load_s", "weight_bytes", "peak_rss_bytes",
     "peak_device_bytes", "energy_j",
@@ -45,7 +45,8 @@ RATES = {
 INSTEAD = {"decode_tokens": "output_tokens"}
 """What tells some tokens where they are not told themselves: all but the first are decoded."""
 
-TARGETS = tuple(sorted({*OF_RUN, *OF_MACHINE, *OF_TOTALS, *_OF_SAMPLE, *_SAME, *RATES}))
+_PARTS: Mapping[str, Collection[str]] = {"run": _OF_RUN, "machine": _OF_MACHINE, "totals": OF_TOTALS}
+TARGETS = tuple(sorted({*_OF_RUN, *_OF_MACHINE, *OF_TOTALS, *_OF_SAMPLE, *_SAME, *RATES}))
 """What a column can be; and ``option.NAME``, and another unit, as ``_ms``, for what is in seconds."""
 
 _UNITS = {"_ms": Fraction(1, 1000), "_min": Fraction(60), "_h": Fraction(3600)}
@@ -119,6 +120,13 @@ def field_of(target: str) -> str:
     return _SAME.get(name, RATES[name][0] if name in RATES else name)
 
 
+def part_of(target: str) -> str:
+    """Return what a target is a part of: ``run``, ``machine``, ``totals``, ``option`` or ``sample``."""
+    if target.startswith(OPTION):
+        return "option"
+    return next((part for part, names in _PARTS.items() if in_seconds(target) in names), "sample")
+
+
 def is_of_run(target: str) -> bool:
     """Say whether a target belongs to a run, so that rows which differ in it are different runs."""
-    return target.startswith(OPTION) or in_seconds(target) in (*OF_RUN, *OF_MACHINE, *OF_TOTALS)
+    return part_of(target) != "sample"

@@ -18,10 +18,9 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -36,7 +35,6 @@ from ...core.sdk.logs.text import head_text, malformed, read_printed
 from .columns import (
     CONSTANT,
     INSTEAD,
-    OF_MACHINE,
     OF_TOTALS,
     OPTION,
     RATES,
@@ -46,6 +44,7 @@ from .columns import (
     field_of,
     in_seconds,
     is_of_run,
+    part_of,
     seconds_of,
 )
 
@@ -77,9 +76,9 @@ def with_columns(path: Path, columns: Columns) -> bytes:
 class ColumnsCsv(LogParser):
     """Reads a run per combination of what belongs to a run, and a sample per row."""
 
-    name: ClassVar[str] = "csv"
-    summary: ClassVar[str] = "any CSV, with a first line that says what its columns are (collate --columns)"
-    version: ClassVar[str] = "2"
+    name = "csv"
+    summary = "any CSV, with a first line that says what its columns are (collate --columns)"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for that line."""
@@ -102,33 +101,24 @@ class ColumnsCsv(LogParser):
         yield from _read(path, rest, columns, first_line=2)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One row.
-
-    Attributes:
-        line: in the file, from 1.
-        cells: text by target; empty cells are left out.
-    """
+class _Row(NamedTuple):
+    """One row: its line in the file, from 1, and text by target; empty cells are left out."""
 
     line: int
     cells: dict[str, str]
-
-    def of(self, targets: Sequence[str]) -> dict[str, str]:
-        """Return the cells of some targets."""
-        return {target: self.cells[target] for target in targets if target in self.cells}
 
 
 def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[Run | Sample]:
     digest = digest_of(text)
     by_run: dict[str, list[_Row]] = {}
     for row in _rows(path, text, columns, first_line):
-        by_run.setdefault(json.dumps(_run_cells(row), sort_keys=True), []).append(row)
+        cells = {target: cell for target, cell in row.cells.items() if is_of_run(target)}
+        by_run.setdefault(json.dumps(cells, sort_keys=True), []).append(row)
     if not by_run:
         raise malformed(path, first_line, "line", "no row below the header")
     for at, rows in enumerate(sorted(by_run.values(), key=_round)):
         run_id = f"sha256-{digest}-{at:04d}"
-        yield _run(path, run_id, rows, columns)
+        yield _run(path, run_id, rows[0], columns)
         if not any(in_seconds(target) in OF_TOTALS for target in columns) or not all(map(is_of_run, columns)):
             for index, row in enumerate(rows):
                 yield _sample(path, run_id, index, row, columns)
@@ -156,7 +146,10 @@ def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
     constants = {target: column.removeprefix(CONSTANT) for target, column in columns.items() if target not in places}
     pointed = iter(with_points([cell for _, row in found for cell in row], delimiter))
     for line, _ in found:
-        yield _Row(line, {target: cell for target in places if (cell := next(pointed))} | constants)
+        cells = {target: cell for target in places if (cell := next(pointed))} | constants
+        if "status" in cells:
+            cells["status"] = _STATUS.get(cells["status"].lower(), cells["status"])
+        yield _Row(line, cells)
 
 
 def _place(path: Path, line: int, header: list[str], column: str) -> int:
@@ -168,58 +161,26 @@ def _place(path: Path, line: int, header: list[str], column: str) -> int:
     return header.index(column)
 
 
-def _run_cells(row: _Row) -> dict[str, str]:
-    return {target: cell for target, cell in row.cells.items() if is_of_run(target)}
-
-
 def _round(rows: list[_Row]) -> tuple[float, int]:
     """Sort runs by the round that the file tells, then by place: the store numbers the rounds of a cell so."""
     told = rows[0].cells.get("round", "")
     return (float(told) if told.isdecimal() else math.inf), rows[0].line
 
 
-def _run(path: Path, run_id: str, rows: list[_Row], columns: Columns) -> Run:
-    """Return the run of some rows; nothing tells how many were asked for, and rounds of a cell may differ in it."""
-    cells = _run_cells(rows[0])
-    machine = rows[0].of(OF_MACHINE)
+def _run(path: Path, run_id: str, row: _Row, columns: Columns) -> Run:
+    """Return the run of a row; nothing tells how many rows were asked for, and rounds of a cell may differ in it."""
+    totals, machine = _values(path, row, "totals"), _values(path, row, "machine")
     values: dict[str, Any] = {
         **{"backend": UNKNOWN, "model": UNKNOWN, "quantisation": UNKNOWN, "device": UNKNOWN, "started_at": ""},
         "round": 0,
-        **_values(
-            path,
-            rows[0],
-            {
-                t: cell
-                for t, cell in cells.items()
-                if t not in machine and not t.startswith(OPTION) and in_seconds(t) not in OF_TOTALS
-            },
-        ),
-        "totals": _totals(path, rows[0], columns),
-        "settings": {f"published_{target}": cell for target, cell in rows[0].of(TIMES_OF_TOTALS).items()},
-        "options": {t.removeprefix(OPTION): _scalar(cell) for t, cell in cells.items() if t.startswith(OPTION)},
+        **_values(path, row, "run"),
+        "totals": _checked(Totals, path, row, totals, columns) if totals else None,
+        "settings": {f"published_{target}": row.cells[target] for target in TIMES_OF_TOTALS if target in row.cells},
+        "options": _values(path, row, "option"),
         "environment": Environment(**machine) if machine else None,
         "notes": tuple(_notes(columns)),
     }
-    return _checked(Run, path, rows[0], {"run_id": run_id, "experiment": "", "cell_id": "", **values}, columns)
-
-
-def _totals(path: Path, row: _Row, columns: Columns) -> Totals | None:
-    """Return what a row says of all samples together, its digits kept; None where it says nothing."""
-    told = {target: cell for target, cell in row.cells.items() if in_seconds(target) in OF_TOTALS}
-    values = {
-        OF_TOTALS[in_seconds(target)]: float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
-        for target, cell in told.items()
-    }
-    return _checked(Totals, path, row, values, columns) if values else None
-
-
-def _scalar(cell: str) -> JsonValue:
-    """Return an option's number as one, anything else as text."""
-    try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        return cell
-    return value if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 2**53 else cell
+    return _checked(Run, path, row, {"run_id": run_id, "experiment": "", "cell_id": "", **values}, columns)
 
 
 def _notes(columns: Columns) -> Iterator[str]:
@@ -233,32 +194,45 @@ def _notes(columns: Columns) -> Iterator[str]:
 
 
 def _sample(path: Path, run_id: str, index: int, row: _Row, columns: Columns) -> Sample:
-    cells = {target: cell for target, cell in row.cells.items() if not is_of_run(target)}
-    if "status" in cells:
-        cells["status"] = _STATUS.get(cells["status"].lower(), cells["status"])
-    if cells.get("status") == "failed":
-        cells = {target: cells[target] for target in ("sample_id", "status", "reason") if target in cells}
-        values: dict[str, Any] = {**cells, "output_tokens": 0}
+    values: dict[str, Any] = {"output_tokens": 0}
+    if row.cells.get("status") == "failed":
+        values |= {target: row.cells[target] for target in ("sample_id", "status", "reason") if target in row.cells}
     else:
-        values = {"output_tokens": None, **_values(path, row, cells)}
+        values = {"output_tokens": None, **_values(path, row, "sample")}
         if "decode_s" in values and "output_tokens" in row.cells:
             values["decode_tokens"] = _tokens(path, row, "decode_tokens")
     return _checked(Sample, path, row, {"run_id": run_id, "index": index, **values}, columns)
 
 
-def _values(path: Path, row: _Row, cells: Mapping[str, str]) -> dict[str, Any]:
-    """Return fields by name: texts as they are, seconds from milliseconds, times from rates."""
-    values: dict[str, Any] = {}
-    for target, cell in cells.items():
-        name = in_seconds(target)
-        value: Any = cell
-        if name != target or name in RATES:
-            value = float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
-        if name in RATES:
-            tokens = _tokens(path, row, RATES[name][1])
-            value = value * tokens if name == "tpot_s" else _over(path, row, target, tokens, value)
-        values[field_of(target)] = value
-    return values
+def _values(path: Path, row: _Row, part: str) -> dict[str, Any]:
+    """Return the fields of a part of a record by name."""
+    return {
+        OF_TOTALS.get(in_seconds(target), field_of(target).removeprefix(OPTION)): _value(path, row, target, cell)
+        for target, cell in row.cells.items()
+        if part_of(target) == part
+    }
+
+
+def _value(path: Path, row: _Row, target: str, cell: str) -> JsonValue:
+    """Return a text as it is, an option's number as one, seconds of other units with their digits, times of rates."""
+    if target.startswith(OPTION):
+        return _scalar(cell)
+    name = in_seconds(target)
+    if name == target and name not in RATES and name not in OF_TOTALS:
+        return cell
+    value = float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
+    if name not in RATES:
+        return value
+    tokens = _tokens(path, row, RATES[name][1])
+    return value * tokens if name == "tpot_s" else _over(path, row, target, tokens, value)
+
+
+def _scalar(cell: str) -> JsonValue:
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+    return value if isinstance(value, int | float) and math.isfinite(value) and abs(value) < 2**53 else cell
 
 
 def _over(path: Path, row: _Row, target: str, tokens: float, rate: float) -> float:

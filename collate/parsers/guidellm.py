@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import JsonValue
 
@@ -20,7 +19,7 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import read_each
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
 from ...core.sdk.logs.structure import holds
 from ...core.sdk.logs.text import head_text
@@ -29,34 +28,35 @@ from .requests import Request, check_times, records
 _CUT_OFF = "incomplete: the benchmark ended before its answer"
 _OF_RUN = re.compile(r"(?:\b|_)(?:id|run_id|run_index|model|kind|type_|strategy_index|start_time|path|file)_?$")
 """Names of the configuration that say which run it is, or that are a field of the run."""
-_EXTRA = ("run_stats", "scheduler_metrics", "scheduler_state", "warmup_duration", "cooldown_duration")
+_EXTRA = dict.fromkeys(
+    ("run_stats", "scheduler_metrics", "scheduler_state", "warmup_duration", "cooldown_duration"), Fields.anything
+)
 _SUMS = ("output_token_count", "prompt_token_count")
 _MEANS = ("request_latency", "time_to_first_token_ms", "inter_token_latency_ms")
 _LIMITS = ("sample_size", "sample_requests", "request_samples")
 """How many requests the report was to keep at most, by version; null where all."""
-_STRATEGY = ("rate", "streams", "max_concurrency")
+_STRATEGY = dict.fromkeys(("rate", "streams", "max_concurrency"), Fields.scalar)
 
 
-class Guidellm(LogParser):
+class Guidellm(JsonFormat):
     """Reads one run per benchmark."""
 
-    name: ClassVar[str] = "guidellm"
-    summary: ClassVar[str] = "benchmarks.json of guidellm"
-    version: ClassVar[str] = "3"
+    name = "guidellm"
+    summary = "benchmarks.json of guidellm"
+    version = "3"
+    keys = ("benchmarks",)
+    either = (("metrics", "request_totals"), ("guidellm_version",))
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a benchmark's sums, or for the version that newer reports begin with."""
-        return holds(path, head, "benchmarks") and (
-            holds(path, head, "metrics", "request_totals")
-            or holds(path, head, "guidellm_version")
-            or '"generative_benchmark"' in head_text(head)
+        return super().matches(path, head) or (
+            holds(path, head, *self.keys) and '"generative_benchmark"' in head_text(head)
         )
 
-    def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
-        for content, digest in read_each(path):
-            for at, benchmark in enumerate(content.rows("benchmarks")):
-                yield from _benchmark(f"sha256-{digest}-{at}", benchmark, content.at("metadata"))
+        for at, benchmark in enumerate(content.rows("benchmarks")):
+            yield from _benchmark(f"{run_id}-{at}", benchmark, content.at("metadata"))
 
 
 def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:
@@ -66,31 +66,23 @@ def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | 
     counts = _either(benchmark, ("metrics", "request_totals"), ("request_totals",))
     made = counts.optional(counts.count, "successful")
     is_whole = not (made is not None and done and made > done and _may_leave_out(benchmark))
-    backend, model = _engine(benchmark)
+    backend = _either(benchmark, ("config", "backend"), ("benchmarker", "backend"))
+    worker = benchmark.at("worker")  # of 0.3
     yield bare_run(
         run_id,
-        backend,
+        backend.first_text("kind", "type_") or worker.first_text("backend_type") or "guidellm",
         started_at=_utc(benchmark),
-        model=model,
+        model=backend.first_text("model") or worker.first_text("backend_model") or UNKNOWN,
         options=_strategy(benchmark),
         conditions=_conditions(benchmark),
         samples=_asked(benchmark),
-        extra={name: benchmark.anything(name) for name in _EXTRA if benchmark.has(name)},
-        settings={"guidellm_version": about.text("guidellm_version")} if about.has("guidellm_version") else {},
+        extra=benchmark.read(_EXTRA),
+        settings=about.read({"guidellm_version": Fields.text}),
         wall_s=wall_s,
         totals=_totals(benchmark, made, None if requests else wall_s) if is_whole else None,
         notes=tuple(_notes(requests, wall_s, None if is_whole else f"{done} of {made}")),
     )
     yield from records(run_id, requests, wall_s if is_whole else None)
-
-
-def _engine(benchmark: Fields) -> tuple[str, str]:
-    """Return the client's way to the server, and the model: of 0.3 they stand under the worker, with longer names."""
-    backend, worker = _either(benchmark, ("config", "backend"), ("benchmarker", "backend")), benchmark.at("worker")
-    kinds = [backend.content.get("kind"), backend.content.get("type_"), worker.content.get("backend_type")]
-    models = [backend.content.get("model"), worker.content.get("backend_model")]
-    kind, model = (next((name for name in names if isinstance(name, str) and name), None) for names in (kinds, models))
-    return kind or "guidellm", model or UNKNOWN
 
 
 def _asked(benchmark: Fields) -> int | None:
@@ -110,9 +102,9 @@ def _conditions(benchmark: Fields) -> dict[str, JsonValue]:
     return {name: value for name, value in found.items() if not _OF_RUN.search(name)}
 
 
-def _either(fields: Fields, first: Sequence[str], second: Sequence[str]) -> Fields:
-    found = fields.at(*first)
-    return found if found.content else fields.at(*second)
+def _either(fields: Fields, *places: Sequence[str]) -> Fields:
+    """Return the first of these objects that there is; versions have it in different places."""
+    return next((found for place in places if (found := fields.at(*place)).content), fields.at(*places[-1]))
 
 
 def _wall_s(benchmark: Fields) -> float | None:
@@ -134,11 +126,9 @@ def _utc(benchmark: Fields) -> str:
 
 
 def _strategy(benchmark: Fields) -> dict[str, JsonValue]:
-    strategy = _either(benchmark, ("config", "strategy"), ("scheduler", "strategy"))
-    strategy = strategy if strategy.content else benchmark.at("args", "strategy")
+    strategy = _either(benchmark, ("config", "strategy"), ("scheduler", "strategy"), ("args", "strategy"))
     kind = strategy.content.get("type_") or strategy.content.get("kind")
-    told = {name: strategy.scalar(name) for name in _STRATEGY if strategy.has(name)}
-    return {**({"strategy": str(kind)} if kind else {}), **told}
+    return {**({"strategy": str(kind)} if kind else {}), **strategy.read(_STRATEGY)}
 
 
 def _requests(benchmark: Fields) -> list[Request]:
@@ -146,7 +136,7 @@ def _requests(benchmark: Fields) -> list[Request]:
     found: list[tuple[float, Request]] = []
     for status in ("successful", "incomplete", "errored"):
         for row in by_status.rows(status) if by_status.has(status) else []:
-            start = row.number("request_start_time") if row.has("request_start_time") else 0.0
+            start = row.optional(row.number, "request_start_time") or 0.0
             found.append((start, replace(_request(row, status), is_warmup=_is_beside(row, measured))))
     return [request for _, request in sorted(found, key=lambda pair: pair[0])]
 
@@ -162,11 +152,11 @@ def _is_beside(row: Fields, measured: Fields) -> bool:
 
 def _request(row: Fields, status: str) -> Request:
     if status != "successful":
-        error = row.content.get("error") or row.at("info").content.get("error")
-        error = error or row.at("scheduler_info").content.get("error")
-        return Request(None, error=str(error or (_CUT_OFF if status == "incomplete" else "errored")))
+        errors = (place.content.get("error") for place in (row, row.at("info"), row.at("scheduler_info")))
+        unsaid = _CUT_OFF if status == "incomplete" else "errored"
+        return Request(None, error=str(next(filter(None, errors), unsaid)))
     tokens = row.optional(row.tokens, "output_tokens")
-    first_s = row.number("time_to_first_token_ms") / 1e3 if row.has("time_to_first_token_ms") else None
+    first_s = row.optional(row.milliseconds, "time_to_first_token_ms")
     duration_s = row.optional(row.number, "request_latency")
     check_times(row, "time_to_first_token_ms", duration_s, first_s)
     gap_ms = row.optional(row.number, "inter_token_latency_ms")
@@ -190,15 +180,15 @@ def _totals(benchmark: Fields, made: int | None, wall_s: float | None) -> Totals
     """Return the printed sums and means; without a time, beside requests, they are there to be checked."""
     metrics = {name: benchmark.at("metrics", name, "successful") for name in _SUMS + _MEANS}
     tokens, prompts = (_whole(metrics[name]) for name in _SUMS)
-    latency_s, first_ms, gap_ms = (metrics[name].optional(metrics[name].number, "mean") for name in _MEANS)
+    latency, first, gap = (metrics[name] for name in _MEANS)
     return Totals(
         samples=made or None,
         output_tokens=tokens,
         prompt_tokens=prompts,
         wall_s=wall_s,
-        mean_duration_s=latency_s or None,
-        mean_first_token_s=first_ms / 1e3 if first_ms else None,
-        mean_tpot_s=gap_ms / 1e3 if gap_ms else None,
+        mean_duration_s=latency.optional(latency.number, "mean") or None,
+        mean_first_token_s=first.optional(first.milliseconds, "mean") or None,
+        mean_tpot_s=gap.optional(gap.milliseconds, "mean") or None,
     )
 
 

@@ -8,36 +8,29 @@ Layout as in sharkdp/hyperfine (327d5f4), `src/benchmark/benchmark_result.rs`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import ClassVar
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Run, Sample
 from ...core.sdk.logs.fields import Fields
-from ...core.sdk.logs.json_files import read_each
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.runs import bare_run
-from ...core.sdk.logs.structure import holds
 
 _NOTES = ("a time is that of the whole process, start and loading included; tokens are not counted",)
 
 
-class Hyperfine(LogParser):
+class Hyperfine(JsonFormat):
     """Reads one run per time."""
 
-    name: ClassVar[str] = "hyperfine"
-    summary: ClassVar[str] = "hyperfine --export-json: times of whole commands"
-    version: ClassVar[str] = "2"
+    name = "hyperfine"
+    summary = "hyperfine --export-json: times of whole commands"
+    version = "2"
+    keys = ("results", "command", "median", "user", "system", "times")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the first result's fields."""
-        return holds(path, head, "results", "command", "median", "user", "system", "times")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield a run and its sample for every time of every command."""
-        for content, digest in read_each(path):
-            for at, result in enumerate(content.rows("results")):
-                yield from _command(f"sha256-{digest}-{at}", result)
+        for at, result in enumerate(content.rows("results")):
+            yield from _command(f"{run_id}-{at}", result)
 
 
 def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
@@ -56,8 +49,7 @@ def _command(name: str, result: Fields) -> Iterator[Run | Sample]:
             options={"command": result.text("command"), **{key: parameters.scalar(key) for key in parameters.content}},
             samples=1,
             extra=result.beyond("command", "times", "exit_codes", "memory_usage_byte", "parameters"),
-            status="failed" if has_failed else "ok",
-            reason=reason if has_failed else None,
+            failure=reason if has_failed else None,
             wall_s=seconds,
             peak_rss_bytes=peak or None,
             notes=_NOTES,

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -20,9 +19,8 @@ from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Totals
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import Fields, flat
-from ...core.sdk.logs.json_files import read_each
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from ...core.sdk.logs.structure import holds
 from .lm_eval_samples import LmEvalSamples, generation_of
 
 _NO_METRICS = frozenset({"alias", "name", "sample_len", "sample_count"})
@@ -37,30 +35,23 @@ _FURTHER = ("git_hash", "chat_template_sha", "system_instruction_sha", "fewshot_
 _MODEL = ("pretrained", "model_path", "model", "path", "engine")
 
 
-class LmEvalResults(LogParser):
+class LmEvalResults(JsonFormat):
     """Reads one run per task; a task that belongs to a group is left to the group."""
 
-    name: ClassVar[str] = "lm-eval"
-    summary: ClassVar[str] = "results_*.json of lm-evaluation-harness"
-    version: ClassVar[str] = "4"
+    name = "lm-eval"
+    summary = "results_*.json of lm-evaluation-harness"
+    version = "4"
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the tables that every version has."""
-        is_newer = any(holds(path, head, name) for name in ("n-shot", "configs", "group_subtasks"))
-        return holds(path, head, "results") and (is_newer or holds(path, head, "versions", "config", "model_args"))
+    keys = ("results",)
+    either = (("n-shot",), ("configs",), ("group_subtasks",), ("versions", "config", "model_args"))
 
-    def read(self, path: Path) -> Iterator[Run]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the runs."""
-        for content, digest in read_each(path):
-            yield from _runs(content, digest)
-
-
-def _runs(content: Fields, digest: str) -> Iterator[Run]:
-    results = content.inner("results")
-    tasks = _tasks(content, results)
-    scored = [task for task in tasks if share_of(results.inner(task)) is not None]
-    for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
-        yield _run(f"sha256-{digest}-{at}", task, results.inner(task), content)
+        results = content.inner("results")
+        tasks = _tasks(content, results)
+        scored = [task for task in tasks if share_of(results.inner(task)) is not None]
+        for at, task in enumerate(scored or tasks):  # without any, the first says what is missing
+            yield _run(f"{run_id}-{at}", task, results.inner(task), content)
 
 
 def _tasks(content: Fields, results: Fields) -> list[str]:
@@ -72,12 +63,15 @@ def _tasks(content: Fields, results: Fields) -> list[str]:
 
 def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
     config = content.at("config")
-    metric, share = _accuracy(figures)
+    found = share_of(figures)
+    if found is None:
+        raise figures.fail("results", "no metric with a share from 0 to 1")
+    metric, share = found
     arguments = arguments_of(config.content.get("model_args"))
     error = figures.content.get(metric.replace(",", "_stderr,", 1) if "," in metric else f"{metric}_stderr")
-    settings = {"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})}
     samples = _samples(content, task)
     version = content.at("versions").content.get(task)
+    transformers = content.content.get("transformers_version")
     named = next((arguments[name] for name in _MODEL if arguments.get(name)), content.content.get("model_name"))
     return bare_run(
         run_id,
@@ -90,10 +84,10 @@ def _run(run_id: str, task: str, figures: Fields, content: Fields) -> Run:
         samples=samples,
         batch_size=_batch_size(config),
         **_generation(content, task),
-        chat=_chat(content),
+        chat=content.has("chat_template") if "chat_template" in content.content else None,
         parameters=config.optional(config.count, "model_num_parameters") or None,
-        environment=_environment(content),
-        settings=settings,
+        environment=None if transformers is None else Environment(packages={"transformers": str(transformers)}),
+        settings={"published_metric": metric, **({"published_stderr": str(error)} if error is not None else {})},
         totals=Totals(accuracy=share, samples=samples),
         extra=_extra(content, task, metric),
         notes=("an lm-eval result has no times; its samples are in a file of its own",),
@@ -119,11 +113,6 @@ def _generation(content: Fields, task: str) -> dict[str, Any]:
     return {**found, "conditions": {**known, **found["conditions"]}}
 
 
-def _chat(content: Fields) -> bool | None:
-    """Whether prompts were rendered by a chat template; None where the file does not say."""
-    return content.has("chat_template") if "chat_template" in content.content else None
-
-
 def _extra(content: Fields, task: str, metric: str) -> dict[str, JsonValue]:
     """Return what else the file has: other metrics, the parts of a group, and how long the evaluation took."""
     results = content.inner("results")
@@ -147,11 +136,6 @@ def _parts_of(content: Fields, task: str) -> list[str]:
     return found
 
 
-def _environment(content: Fields) -> Environment | None:
-    told = content.content.get("transformers_version")
-    return Environment(packages={"transformers": str(told)}) if told is not None else None
-
-
 def _engine(arguments: dict[str, Any], config: Fields) -> dict[str, Any]:
     """Say what answered: decodebench's own model in the harness names backend and device among its arguments."""
     model = str(config.content.get("model") or UNKNOWN)
@@ -171,13 +155,6 @@ def _started_at(content: Fields) -> str:
         return datetime.fromtimestamp(date, UTC).isoformat(timespec="milliseconds")
     except (OverflowError, OSError, ValueError):
         raise content.fail("date", "no time since 1970") from None
-
-
-def _accuracy(figures: Fields) -> tuple[str, float]:
-    found = share_of(figures)
-    if found is None:
-        raise figures.fail("results", "no metric with a share from 0 to 1")
-    return found
 
 
 def share_of(figures: Fields) -> tuple[str, float] | None:

@@ -10,38 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, Run, Sample
 from ...core.sdk.harness_metrics import PREFERRED_METRICS
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import bare_run
-from ...core.sdk.logs.structure import holds
-from ...core.sdk.logs.text import malformed
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl")
 _NO_FILTER = "none"
 _READ = ("doc_id", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc")
 
 
-class LmEvalSamples(LogParser):
+class LmEvalSamples(JsonFormat):
     """Reads one run per file, whose documents are scored samples."""
 
-    name: ClassVar[str] = "lm-eval-samples"
-    summary: ClassVar[str] = "samples_*.jsonl of lm-evaluation-harness: a scored sample per document"
-    version: ClassVar[str] = "3"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a document, its answers and its hash."""
-        return holds(path, head, "doc_id", "filtered_resps", "doc_hash")
+    name = "lm-eval-samples"
+    summary = "samples_*.jsonl of lm-evaluation-harness: a scored sample per document"
+    version = "3"
+    keys = ("doc_id", "filtered_resps", "doc_hash")
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and a sample for each document."""
         found = read_rows(path)
-        if not found.rows:
-            raise malformed(path, 1, "line", found.cut or "no document in the file")
         chosen, metric = _choose(found.rows)
         named = _NAME.fullmatch(path.name)
         run_id = f"sha256-{found.digest}"
@@ -53,8 +46,7 @@ class LmEvalSamples(LogParser):
             samples=None if found.cut else len(chosen),
             **_generation(chosen[0]),
             settings={"published_metric": metric},
-            status="incomplete" if found.cut else "ok",
-            reason=found.cut,
+            cut=found.cut,
             notes=(
                 "the samples have no times, and name neither model nor backend; results_*.json beside them does",
                 "task and date are those of the file's name" if named else "the file's name tells no task",
@@ -96,11 +88,12 @@ def _is_share(value: object) -> bool:
 
 
 def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
+    prompt = _first_request(row).get("arg_0")
     return Sample(
         run_id=run_id,
         index=index,
         sample_id=f"doc {row.count('doc_id')}",
-        prompt=_prompt(row),
+        prompt=prompt if isinstance(prompt, str) else None,
         output_tokens=None,
         text=_first_text(row.content.get("resps")),
         reference=str(row.content["target"]) if row.has("target") else None,
@@ -117,7 +110,7 @@ def _sample(run_id: str, index: int, row: Fields, metric: str) -> Sample:
 
 def _generation(row: Fields) -> dict[str, Any]:
     """Return how answers were generated, which every row of such a task has; nothing where choices were scored."""
-    told = row.at("arguments").at("gen_args_0").content.get("arg_1") if _has_arguments(row) else None
+    told = _first_request(row).get("arg_1")
     return generation_of(told) if isinstance(told, dict) else {}
 
 
@@ -139,17 +132,11 @@ def generation_of(told: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "conditions": flat(left)}
 
 
-def _has_arguments(row: Fields) -> bool:
-    arguments = row.content.get("arguments")
-    return isinstance(arguments, dict) and isinstance(arguments.get("gen_args_0"), dict)
-
-
-def _prompt(row: Fields) -> str | None:
-    """Return the first argument of the first request."""
+def _first_request(row: Fields) -> Mapping[str, Any]:
+    """Return the arguments of the first request: prompt and settings; empty where the row has none of its own form."""
     arguments = row.content.get("arguments")
     first = arguments.get("gen_args_0") if isinstance(arguments, dict) else None
-    prompt = first.get("arg_0") if isinstance(first, dict) else None
-    return prompt if isinstance(prompt, str) else None
+    return first if isinstance(first, dict) else {}
 
 
 def _first_text(value: object) -> str | None:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
@@ -57,10 +57,10 @@ class _Task:
 class LmEvalTable(LogParser):
     """Reads one run per task or group of each table."""
 
-    name: ClassVar[str] = "lm-eval-table"
-    summary: ClassVar[str] = "the table that lm-evaluation-harness prints"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "lm-eval-table"
+    summary = "the table that lm-evaluation-harness prints"
+    version = "1"
+    within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a table with a score."""

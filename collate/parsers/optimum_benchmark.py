@@ -14,8 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -23,9 +22,8 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import Environment, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ...core.sdk.logs.json_files import read_each
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
-from ...core.sdk.logs.structure import holds
 
 _BYTES_PER_MB = 10**6
 _NO_OPTIONS = (
@@ -36,39 +34,33 @@ _OF_MACHINE = ("system", "machine", "cpu", "cpu_ram_mb", "gpu")
 _FORMATS = ("quantization_scheme", "torch_dtype", "dtype", "precision")
 
 
-class OptimumBenchmark(LogParser):
+class OptimumBenchmark(JsonFormat):
     """Reads one run per file: configuration and report."""
 
-    name: ClassVar[str] = "optimum-benchmark"
-    summary: ClassVar[str] = "benchmark.json of optimum-benchmark: configuration and report"
-    version: ClassVar[str] = "2"
+    name = "optimum-benchmark"
+    summary = "benchmark.json of optimum-benchmark: configuration and report"
+    version = "2"
+    keys = ("config", "backend", "scenario", "launcher", "_target_")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the configuration's three parts; the report behind it may lie beyond the head."""
-        return holds(path, head, "config", "backend", "scenario", "launcher", "_target_")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        for content, _ in read_each(path):
-            yield from _read(content.inner("report"), content.inner("config"))
+        yield from _read(content.inner("report"), content.inner("config"))
 
 
-class OptimumReport(LogParser):
+class OptimumReport(JsonFormat):
     """Reads one run per file: the report without its configuration."""
 
-    name: ClassVar[str] = "optimum-report"  # behind optimum-benchmark in any order by name: that one has the model
-    summary: ClassVar[str] = "benchmark_report.json of optimum-benchmark, without configuration"
-    version: ClassVar[str] = "2"
+    name = "optimum-report"  # behind optimum-benchmark in any order by name: that one has the model
+    summary = "benchmark_report.json of optimum-benchmark, without configuration"
+    version = "2"
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the target that comes first and one of its measurements."""
-        is_report = holds(path, head, "load_model") or holds(path, head, "load", "prefill")
-        return is_report and holds(path, head, "latency", "values", "mean") and not holds(path, head, "config")
+    keys = ("latency", "values", "mean")
+    either = (("load_model",), ("load", "prefill"))
+    lacks = ("config",)
 
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield the run, and a sample for each row of each timed generation."""
-        for report, _ in read_each(path):
-            yield from _read(report, None)
+        yield from _read(content, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +93,13 @@ def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
     if not times:
         raise report.fail("generate", "no latency of text generation in the report: nothing to compare")
     go_together = report.has("per_token") and len(prefills) == len(decodes) == len(times)
-    notes = ["each generation is a batch; its rows have its times"] if (work.rows or 1) > 1 else []
-    notes += [work.note] if work.note else []
-    notes += _timing_notes(report, go_together)
     yield bare_run(
         run_id,
         samples=None if work.rows is None else len(times) * work.rows,
         max_new_tokens=work.limit,
         batch_size=work.rows,
         ignore_eos=work.is_fixed,
-        notes=tuple(notes),
+        notes=tuple(_notes(report, work, go_together)),
         extra=_extra(report),
         **_about(config),
         **_figures(report),
@@ -121,24 +110,21 @@ def _read(report: Fields, config: Fields | None) -> Iterator[Run | Sample]:
 def _samples(
     run_id: str, work: _Work, times: Sequence[float], prefills: Sequence[float] | None, decodes: Sequence[float]
 ) -> Iterator[Sample]:
+    rows = work.rows or 1
     for batch, seconds in enumerate(times):
-        timed: dict[str, Any] = {}
+        timed: dict[str, Any] = {} if work.rows is None else {"batch": batch, "batch_s": seconds}
         if prefills is not None:
-            timed = {"first_token_s": prefills[batch], "prefill_s": prefills[batch]}
+            timed |= {"first_token_s": prefills[batch], "prefill_s": prefills[batch]}
         if work.tokens is not None and batch < len(decodes):
             timed |= {"decode_tokens": work.tokens - 1, "decode_s": decodes[batch]}
-        rows = work.rows or 1
         for row in range(rows):
-            index = batch * rows + row
             yield Sample(
                 run_id=run_id,
-                index=index,
+                index=batch * rows + row,
                 prompt_tokens=work.prompt_tokens,
                 output_tokens=work.tokens,
                 finish="length" if work.is_fixed else None,
                 duration_s=seconds,
-                batch=None if work.rows is None else batch,
-                batch_s=None if work.rows is None else seconds,
                 **timed,
             )
 
@@ -151,8 +137,7 @@ def _sums(report: Fields, prefills: Sequence[float], decodes: Sequence[float]) -
 
 
 def _values(report: Fields, target: str) -> list[float]:
-    latency = report.at(target, "latency")
-    return latency.times("values") if report.at(target).has("latency") else []
+    return report.at(target, "latency").times("values") if report.at(target).has("latency") else []
 
 
 def _configured(config: Fields) -> _Work:
@@ -161,12 +146,13 @@ def _configured(config: Fields) -> _Work:
     generated = scenario.at("generate_kwargs")
     prompt = shapes.optional(shapes.tokens, "sequence_length")
     limit = generated.count("max_new_tokens", 1, MOST_TOKENS) if generated.has("max_new_tokens") else None
-    is_fixed = None if limit is None else generated.content.get("min_new_tokens") == limit
-    note = "the number of new tokens is not in the configuration" if limit is None else None
-    if is_fixed is False:
-        note = "fewer tokens than max_new_tokens may have been generated: their number is not in the file"
     rows = shapes.count("batch_size", 1, 10_000)
-    return _Work(rows, limit if is_fixed else None, prompt, note, limit, is_fixed)
+    if limit is None:
+        return _Work(rows, None, prompt, "the number of new tokens is not in the configuration")
+    if generated.content.get("min_new_tokens") == limit:
+        return _Work(rows, limit, prompt, None, limit, is_fixed=True)
+    note = "fewer tokens than max_new_tokens may have been generated: their number is not in the file"
+    return _Work(rows, None, prompt, note, limit, is_fixed=False)
 
 
 def _computed(report: Fields) -> _Work:
@@ -187,7 +173,11 @@ def _volume(report: Fields, target: str) -> int | None:
     return whole if 0 <= whole <= MOST_TOKENS and abs(volume - whole) <= 1e-6 * max(1.0, volume) else None
 
 
-def _timing_notes(report: Fields, go_together: bool) -> Iterator[str]:
+def _notes(report: Fields, work: _Work, go_together: bool) -> Iterator[str]:
+    if work.rows and work.rows > 1:
+        yield "each generation is a batch; its rows have its times"
+    if work.note:
+        yield work.note
     if not go_together:
         yield "prefills were timed apart: decode_s is a generation less the mean prefill, and there is no first token"
     if report.has("first_generate"):
@@ -204,8 +194,8 @@ def _about(config: Fields | None) -> dict[str, Any]:
         "backend_version": backend.optional(backend.text, "version"),
         "model": backend.text("model"),
         "quantisation": _format(backend),
-        "device": backend.text("device") if backend.has("device") else UNKNOWN,
-        "options": _options(backend),
+        "device": backend.optional(backend.text, "device") or UNKNOWN,
+        "options": {name: value for name, value in backend.beyond(*_NO_OPTIONS).items() if value != {}},
         "seed": backend.optional(backend.count, "seed"),
         "warmup": scenario.optional(scenario.count, "warmup_runs"),
         "environment": _environment(config),
@@ -228,17 +218,10 @@ def _extra(report: Fields) -> dict[str, JsonValue]:
 
 
 def _format(backend: Fields) -> str:
-    quantised = backend.optional(backend.inner, "quantization_config")
-    if quantised is not None and quantised.has("quant_method"):
+    quantised = backend.at("quantization_config")
+    if quantised.has("quant_method"):
         return quantised.text("quant_method")
     return next((backend.text(name) for name in _FORMATS if backend.has(name)), UNKNOWN)
-
-
-def _options(backend: Fields) -> dict[str, JsonValue]:
-    """Return the backend's options that are set; empty ones are left out."""
-    return {
-        name: value for name, value in backend.content.items() if name not in _NO_OPTIONS and value not in (None, {})
-    }
 
 
 def _environment(config: Fields) -> Environment | None:

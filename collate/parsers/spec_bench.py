@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -25,9 +25,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
+from ...core.sdk.logs.formats import JsonFormat
 from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from ...core.sdk.logs.structure import holds
 
 _METHOD = re.compile(
     r"(?P<model>.+?)-(?P<method>vanilla|sps|medusa|eagle[23]?|lade|pld|rest|hydra|space|recycling|samd)"
@@ -41,16 +41,13 @@ _FAILED = "ERROR"
 _EXCEPTION = "the script caught an exception and wrote 'ERROR'"
 
 
-class SpecBench(LogParser):
+class SpecBench(JsonFormat):
     """Reads one run per model id; every turn of every choice is a sample."""
 
-    name: ClassVar[str] = "spec-bench"
-    summary: ClassVar[str] = "answer files of Spec-Bench (JSONL)"
-    version: ClassVar[str] = "3"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the fields of an answer."""
-        return holds(path, head, "question_id", "model_id", "choices", "new_tokens", "wall_time")
+    name = "spec-bench"
+    summary = "answer files of Spec-Bench (JSONL)"
+    version = "3"
+    keys = ("question_id", "model_id", "choices", "new_tokens", "wall_time")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each method's run and its turns."""
@@ -94,7 +91,7 @@ def _turns(row: Fields) -> Iterator[_Turn]:
         if not len(texts) == len(tokens) == len(choice.items("wall_time")):
             raise choice.fail("turns", "turns, new_tokens and wall_time are not lists of one length")
         seconds = _seconds(choice, texts)
-        number = choice.count("index") if choice.has("index") else 0
+        number = choice.optional(choice.count, "index")
         lengths = _by_turn(choice, len(tokens))
         for turn in range(len(tokens)):
             sample_id = f"{question}/turn {turn}" + (f"/choice {number}" if number else "")
@@ -126,7 +123,6 @@ def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None, fi
     rest = (named["rest"] if named else None) or ""
     temperature = _TEMPERATURE.search(rest) or _TEMPERATURE.search(file_name)
     weights = _FORMAT.search(rest)
-    options: dict[str, JsonValue] = {"variant": rest} if rest else {}
     lost = bool(turns) and all(turn.text == _FAILED for turn in turns)
     return bare_run(
         run_id,
@@ -134,12 +130,12 @@ def _run(run_id: str, model_id: str, turns: Sequence[_Turn], cut: str | None, fi
         kind="speculative" if _has_cycles(turns) else "autoregressive" if any(t.lengths for t in turns) else None,
         model=named["model"] if named else model_id,
         quantisation=weights[0] if weights else UNKNOWN,
-        options=options,
+        options={"variant": rest} if rest else {},
         task="spec-bench",
         samples=None if cut else len(turns),
         sampling=RecordedSampling(temperature=float(temperature[1]) if temperature else None),
-        status="failed" if lost else "incomplete" if cut else "ok",
-        reason=_EXCEPTION if lost else cut,
+        failure=_EXCEPTION if lost else None,
+        cut=cut,
         notes=tuple(_notes(turns, bool(named))),
     )
 

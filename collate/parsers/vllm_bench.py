@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -20,9 +20,9 @@ from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Totals
 from ...core.sdk.logs.fields import MOST_TOKENS, Fields
-from ...core.sdk.logs.json_files import read_each, read_rows
+from ...core.sdk.logs.formats import JsonFormat
+from ...core.sdk.logs.json_files import read_rows
 from ...core.sdk.logs.runs import UNKNOWN, bare_run
-from ...core.sdk.logs.structure import holds
 from .requests import Request, check_times, gaps_note, records
 
 _TRAFFIC = ("request_rate", "burstiness", "max_concurrency", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps")
@@ -32,20 +32,18 @@ _DEVICE = ("device", "gpu")
 _SUMS = ("num_prompts", "duration", "completed", "total_output_tokens", "output_throughput")
 _SPECULATION = {"cycles": "num_drafts", "drafted": "draft_tokens", "accepted": "accepted_tokens"}
 _PRINTED = ("ttft", "tpot", "itl", "e2el")
+_THROUGHPUTS = dict.fromkeys(("total_num_tokens", "requests_per_second", "tokens_per_second"), Fields.scalar)
 
 
-class VllmServe(LogParser):
+class VllmServe(JsonFormat):
     """Reads one run per benchmark; a request is a sample."""
 
-    name: ClassVar[str] = "vllm-bench-serve"
-    summary: ClassVar[str] = "JSON of `vllm bench serve`, with and without --save-detailed"
-    version: ClassVar[str] = "2"
+    name = "vllm-bench-serve"
+    summary = "JSON of `vllm bench serve`, with and without --save-detailed"
+    version = "2"
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the settings that every version writes first; the lists after them may be long."""
-        return holds(path, head, "model_id", "num_prompts", "request_rate") and (
-            holds(path, head, "backend") or holds(path, head, "endpoint_type")
-        )
+    keys = ("model_id", "num_prompts", "request_rate")
+    either = (("backend",), ("endpoint_type",))
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
@@ -58,26 +56,23 @@ class VllmServe(LogParser):
 def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
     wall_s = row.number("duration")
     requests = requests_of(row)
-    total = row.count("total_output_tokens")
-    run = bare_run(
+    yield bare_run(
         run_id,
         row.optional(row.text, "label") or row.optional(row.text, "backend") or row.text("endpoint_type"),
         started_at=_date(row.content.get("date")),
         model=row.text("model_id"),
-        quantisation=_metadata(row, _QUANTISATION),
-        device=_metadata(row, _DEVICE),
+        quantisation=row.first_text(*_QUANTISATION) or UNKNOWN,
+        device=row.first_text(*_DEVICE) or UNKNOWN,
         options=_options(row),
         samples=row.count("num_prompts"),
         settings=_settings(row),
         extra=_extra(row),
-        status="incomplete" if cut else "ok",
-        reason=cut,
+        cut=cut,
         wall_s=wall_s,
         kind="speculative" if row.has("spec_decode_num_drafts") else None,
-        totals=_totals(row, total, None if requests else wall_s),
+        totals=_totals(row, None if requests else wall_s),
         notes=tuple(_notes(row, requests)),
     )
-    yield run
     yield from records(run_id, requests, wall_s)
 
 
@@ -88,11 +83,6 @@ def _date(value: object) -> str:
     if len(digits) != 14 or not digits.isascii() or not digits.isdigit():
         return text
     return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}:{digits[12:]}"
-
-
-def _metadata(row: Fields, names: Sequence[str]) -> str:
-    """Return what the user told with ``--metadata``."""
-    return next((row.text(name) for name in names if isinstance(row.content.get(name), str)), UNKNOWN)
 
 
 def _options(row: Fields) -> dict[str, JsonValue]:
@@ -112,23 +102,19 @@ def _settings(row: Fields) -> dict[str, str]:
 
 def _extra(row: Fields) -> dict[str, JsonValue]:
     """Return the figures that no field is for; lists have an entry per request, and are samples."""
-    others = row.beyond(*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE, *_SUMS)
-    taken = _settings(row)
-    return {
-        name: value
-        for name, value in others.items()
-        if not isinstance(value, str | list) and f"published_{name}" not in taken
-    }
+    printed = [name.removeprefix("published_") for name in _settings(row)]
+    others = row.beyond(*_TRAFFIC, *_ABOUT, *_QUANTISATION, *_DEVICE, *_SUMS, *printed)
+    return {name: value for name, value in others.items() if not isinstance(value, str | list)}
 
 
-def _totals(row: Fields, tokens: int, wall_s: float | None) -> Totals:
+def _totals(row: Fields, wall_s: float | None) -> Totals:
     """Return the printed sums; without a time, beside requests, they are there to be checked."""
     return Totals(
         samples=row.count("completed") or None,
-        output_tokens=tokens,
+        output_tokens=row.count("total_output_tokens"),
         prompt_tokens=row.optional(row.count, "total_input_tokens"),
         wall_s=wall_s or None,
-        mean_first_token_s=row.number("mean_ttft_ms") / 1e3 if row.has("mean_ttft_ms") else None,
+        mean_first_token_s=row.optional(row.milliseconds, "mean_ttft_ms"),
         tokens_per_s=row.number("output_throughput"),
         **{name: row.optional(row.count, f"spec_decode_{told}") for name, told in _SPECULATION.items()},
     )
@@ -198,68 +184,56 @@ def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:
     yield from gaps_note(requests)
 
 
-class VllmLatency(LogParser):
+class VllmLatency(JsonFormat):
     """Reads one run; an iteration, a whole batch, is a sample."""
 
-    name: ClassVar[str] = "vllm-bench-latency"
-    summary: ClassVar[str] = "JSON of `vllm bench latency`"
-    version: ClassVar[str] = "2"
+    name = "vllm-bench-latency"
+    summary = "JSON of `vllm bench latency`"
+    version = "2"
+    keys = ("avg_latency", "latencies")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the mean that stands first."""
-        return holds(path, head, "avg_latency", "latencies")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield the run and its iterations."""
-        for content, digest in read_each(path):
-            times = content.numbers("latencies")
-            if not times or min(times) <= 0:
-                raise content.fail("latencies", "not a time above 0 for each iteration")
-            run_id = f"sha256-{digest}"
-            yield bare_run(
-                run_id,
-                "vllm",
-                samples=len(times),
-                notes=(
-                    "the file tells neither model nor batch size nor tokens: there are times of whole batches alone",
-                ),
-            )
-            for index, seconds in enumerate(times):
-                yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
+        times = content.numbers("latencies")
+        if not times or min(times) <= 0:
+            raise content.fail("latencies", "not a time above 0 for each iteration")
+        yield bare_run(
+            run_id,
+            "vllm",
+            samples=len(times),
+            notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
+        )
+        for index, seconds in enumerate(times):
+            yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
 
 
-class VllmThroughput(LogParser):
+class VllmThroughput(JsonFormat):
     """Reads one run without samples."""
 
-    name: ClassVar[str] = "vllm-bench-throughput"
-    summary: ClassVar[str] = "JSON of `vllm bench throughput`"
-    version: ClassVar[str] = "2"
+    name = "vllm-bench-throughput"
+    summary = "JSON of `vllm bench throughput`"
+    version = "2"
+    keys = ("elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for its handful of fields."""
-        return holds(path, head, "elapsed_time", "num_requests", "total_num_tokens", "tokens_per_second")
-
-    def read(self, path: Path) -> Iterator[Run]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the run."""
-        for content, digest in read_each(path):
-            output = content.optional(content.count, "total_output_tokens")
-            published = ("total_num_tokens", "requests_per_second", "tokens_per_second")
-            note = (
-                "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no generation speed"
-            )
-            unknown = "the file tells neither model nor generated tokens, hence no speed"
-            yield bare_run(
-                f"sha256-{digest}",
-                "vllm",
-                samples=content.count("num_requests"),
-                settings={f"published_{name}": str(content.scalar(name)) for name in published if content.has(name)},
-                totals=Totals(
-                    samples=content.count("num_requests") or None,
-                    output_tokens=output,
-                    wall_s=content.number("elapsed_time") or None,
-                ),
-                notes=(note,) if output is not None else (note, unknown),
-            )
+        output = content.optional(content.count, "total_output_tokens")
+        unknown = "the file tells neither model nor generated tokens, hence no speed"
+        yield bare_run(
+            run_id,
+            "vllm",
+            samples=content.count("num_requests"),
+            settings={f"published_{name}": str(value) for name, value in content.read(_THROUGHPUTS).items()},
+            totals=Totals(
+                samples=content.count("num_requests") or None,
+                output_tokens=output,
+                wall_s=content.number("elapsed_time") or None,
+            ),
+            notes=(
+                "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no generation speed",
+                *((unknown,) if output is None else ()),
+            ),
+        )
 
 
 @hookimpl

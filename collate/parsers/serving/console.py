@@ -15,20 +15,17 @@ sgl-project/sglang, `python/sglang/bench_serving.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
-from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import page_of, text_of
-from ....core.sdk.logs.text import malformed
+from ....core.sdk.logs.formats import BlockFormat
+from ....core.sdk.logs.pages import Block, model_above
+from ....core.sdk.logs.runs import UNKNOWN
+from ....core.sdk.logs.structure import text_of
 
-_MARKER = "Serving Benchmark Result"
-_NEEDED = "Benchmark duration (s)"
+_DURATION = "Benchmark duration (s)"
 _FIGURES = form(
     Figure("Backend", "run.backend", "text"),
     Figure("Traffic request rate", "option.request_rate", "any"),
@@ -38,7 +35,7 @@ _FIGURES = form(
     Figure("Maximum request concurrency", "option.max_concurrency", "any"),
     Figure("Successful requests", "totals.samples", "count"),
     Figure("Failed requests", "condition.failed", "count"),
-    Figure(_NEEDED, "totals.wall_s", "s"),
+    Figure(_DURATION, "totals.wall_s", "s"),
     Figure("Total input tokens", "totals.prompt_tokens", "count"),
     Figure("Total generated tokens", "totals.output_tokens", "count"),
     Figure("Output token throughput (tok/s)", "totals.tokens_per_s"),
@@ -64,56 +61,43 @@ _FAMILY = (
     r"(?:Mean|Median|Max|Min|Std|P\d{1,2}(?:\.\d)?) [A-Z][A-Za-z0-9 ]{1,20} \(ms\)|Position \d{1,3}|Concurrency|"
     r"Peak concurrent requests|(?:Total|Input|Peak|Request)[A-Za-z ]{1,40}(?: \([\w/]{1,12}\))?"
 )
-_LABELS = Labels(_FIGURES, _FAMILY)
 
 
-class ServingConsole(LogParser):
+class ServingConsole(BlockFormat):
     """Reads one run per block."""
 
-    name: ClassVar[str] = "serving-console"
-    summary: ClassVar[str] = "what `vllm bench serve` and SGLang's bench_serving print"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "serving-console"
+    summary = "what `vllm bench serve` and SGLang's bench_serving print"
+    version = "1"
+    words = (_DURATION,)
+    figures = _FIGURES
+    family = _FAMILY
+    needs = _DURATION
+    marker = "Serving Benchmark Result"
 
     def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a block with its duration."""
-        text = text_of(path)
-        return _NEEDED in text and not text.lstrip().startswith("{") and bool(_blocks(text))
+        """Look for a block with its duration, but not in the texts of a JSON file."""
+        return super().matches(path, head) and not text_of(path).lstrip().startswith("{")
 
-    def read(self, path: Path) -> Iterator[Run]:
-        """Yield the run of each block."""
-        text = page_of(path)
-        base = f"{self.name}-{digest_of(text)}"
-        found = _blocks(text)
-        if not found:
-            raise malformed(path, 1, _NEEDED, "no block has it")
-        for at, block in enumerate(found):
-            yield _run(f"{base}-{at}", block, place_of(block.above, at, len(found)))
-
-
-def _blocks(text: str) -> list[Block]:
-    return blocks(text.split("\n"), _LABELS, _NEEDED, _MARKER)
-
-
-def _run(run_id: str, block: Block, where: dict[str, str | int]) -> Run:
-    gathered = gather(_FIGURES, block.found)
-    failed = gathered.condition.pop("failed", None)
-    done = gathered.totals.get("samples")
-    notes = ["there are sums and means alone: speeds are those of all requests side by side"]
-    model = model_above(block.above)
-    if model:
-        notes.append("the model is that of the command printed above")
-    if not gathered.run:
-        notes.append("the block names no engine")
-    if failed:
-        notes.append(f"{failed} requests failed")
-    return gathered.as_run(
-        run_id,
-        UNKNOWN,
-        model=model or UNKNOWN,
-        samples=done + failed if isinstance(failed, int) and done is not None else None,
-        conditions=where,
-        source_line=block.line,
-        kind="speculative" if gathered.totals.get("cycles") else None,
-        notes=tuple(notes),
-    )
+    def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run]:
+        """Yield the run of a block."""
+        gathered = gather(_FIGURES, piece.found)
+        failed = gathered.condition.pop("failed", None)
+        done = gathered.totals.get("samples")
+        notes = ["there are sums and means alone: speeds are those of all requests side by side"]
+        model = model_above(piece.above)
+        if model:
+            notes.append("the model is that of the command printed above")
+        if not gathered.run:
+            notes.append("the block names no engine")
+        if failed:
+            notes.append(f"{failed} requests failed")
+        yield gathered.as_run(
+            run_id,
+            UNKNOWN,
+            model=model or UNKNOWN,
+            samples=done + failed if isinstance(failed, int) and done is not None else None,
+            conditions=where,
+            source_line=piece.line,
+            notes=tuple(notes),
+        )

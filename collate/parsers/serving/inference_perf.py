@@ -15,15 +15,13 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedStep, Run, Sample
-from ....core.sdk.logs.fields import Fields, flat
-from ....core.sdk.logs.figures import Figure, Gathered, form, gather
-from ....core.sdk.logs.json_files import read_object, read_rows
+from ....core.sdk.logs.fields import Fields
+from ....core.sdk.logs.figures import Figure, Gathered, form
+from ....core.sdk.logs.formats import JsonFormat
+from ....core.sdk.logs.json_files import read_rows
 from ....core.sdk.logs.runs import UNKNOWN, bare_run
-from ....core.sdk.logs.structure import holds
 from ..requests import Request, check_times, gaps_note, records
 
 _LATENCY, _RATES = "successes.latency", "successes.throughput"
@@ -44,37 +42,29 @@ _FIGURES = form(
 )
 
 
-class InferencePerf(LogParser):
+class InferencePerf(JsonFormat):
     """Reads one run per file, without samples."""
 
-    name: ClassVar[str] = "inference-perf"
-    summary: ClassVar[str] = "lifecycle reports of inference-perf: summary_... and stage_N_lifecycle_metrics.json"
-    version: ClassVar[str] = "1"
+    name = "inference-perf"
+    summary = "lifecycle reports of inference-perf: summary_... and stage_N_lifecycle_metrics.json"
+    version = "1"
+    keys = ("load_summary", "successes", "failures", "output_tokens_per_sec")
+    figures = _FIGURES
+    notes = ("there are sums and means alone: speeds are those of all requests side by side",)
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the report's three parts."""
-        return holds(path, head, "load_summary", "successes", "failures", "output_tokens_per_sec")
-
-    def read(self, path: Path) -> Iterator[Run]:
-        """Yield the run."""
-        content, digest = read_object(path)
-        gathered = gather(_FIGURES, flat(content.content))
-        notes = ["there are sums and means alone: speeds are those of all requests side by side", *add_sums(gathered)]
-        if failed := gathered.condition.pop("failed", 0):
-            notes.append(f"{failed} requests failed")
-        yield gathered.as_run(f"sha256-{digest}", "inference-perf", notes=tuple(notes))
+    def complete(self, gathered: Gathered) -> list[str]:
+        """Add the sums that follow from means."""
+        failed = gathered.condition.pop("failed", 0)
+        return [*add_sums(gathered), *([f"{failed} requests failed"] if failed else [])]
 
 
-class InferencePerfRequests(LogParser):
+class InferencePerfRequests(JsonFormat):
     """Reads one run per file, whose requests are samples."""
 
-    name: ClassVar[str] = "inference-perf-requests"
-    summary: ClassVar[str] = "per_request_lifecycle_metrics.json of inference-perf"
-    version: ClassVar[str] = "1"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a request's parts."""
-        return holds(path, head, "start_time", "end_time", "request", "info", "input_tokens", "error")
+    name = "inference-perf-requests"
+    summary = "per_request_lifecycle_metrics.json of inference-perf"
+    version = "1"
+    keys = ("start_time", "end_time", "request", "info", "input_tokens", "error")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the order in which they were sent."""
@@ -88,8 +78,7 @@ class InferencePerfRequests(LogParser):
             run_id,
             "inference-perf",
             model=models.pop() if len(models) == 1 else UNKNOWN,
-            status="incomplete" if found.cut else "ok",
-            reason=found.cut,
+            cut=found.cut,
             wall_s=ended - began or None,
             notes=(
                 "times are the client's: time to first token holds waiting in the server's queue",

@@ -8,15 +8,12 @@ after the first. With several requests at a time, `..._req_...` rates are those 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.json_files import read_object
-from ....core.sdk.logs.structure import holds
+from ....core.sdk.logs.formats import JsonFormat
 
 _FIGURES = form(
     Figure("concurrency", "option.concurrency", "count"),
@@ -34,29 +31,25 @@ _SUMMED = ("pp_throughput", "tg_throughput", "peak_throughput", "ttfr")
 _LISTS = ("throughput_over_time", "requests_throughput_over_time")
 
 
-class LlamaBenchy(LogParser):
+class LlamaBenchy(JsonFormat):
     """Reads one run per benchmark, whose repetitions are samples."""
 
-    name: ClassVar[str] = "llama-benchy"
-    summary: ClassVar[str] = "JSON report of llama-benchy"
-    version: ClassVar[str] = "1"
+    name = "llama-benchy"
+    summary = "JSON report of llama-benchy"
+    version = "1"
+    keys = ("benchmarks", "prompt_size", "response_size", "pp_throughput", "tg_throughput")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a benchmark's sizes and rates."""
-        return holds(path, head, "benchmarks", "prompt_size", "response_size", "pp_throughput", "tg_throughput")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield each benchmark's run and its repetitions."""
-        content, digest = read_object(path)
         about = gather(_ABOUT, {name: content.content.get(name) for name in _ABOUT})
         for at, row in enumerate(content.rows("benchmarks")):
-            run_id = f"sha256-{digest}-{at}"
+            own_id = f"{run_id}-{at}"
             gathered = gather(_FIGURES, {name: row.content.get(name) for name in row.content if name not in _LISTS})
             concurrency = gathered.option.get("concurrency", 1)
             means = {name: row.at(name).content.get("mean") for name in _SUMMED}
-            samples = [sample for sample in _samples(run_id, row, concurrency == 1)]
+            samples = list(_samples(own_id, row, concurrency == 1))
             yield gathered.as_run(
-                run_id,
+                own_id,
                 "llama-benchy",
                 **about.run,
                 conditions=about.condition,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedSampling, RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.json_files import read_object, read_objects
+from ....core.sdk.logs.figures import Figure, Gathered, form
+from ....core.sdk.logs.formats import JsonFormat
+from ....core.sdk.logs.json_files import read_objects
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.structure import first_object, holds
+from ....core.sdk.logs.structure import first_object
 from ..requests import Request, check_times, records
 from .inference_perf import add_sums
 
@@ -40,40 +40,32 @@ _FIGURES = form(
 _SAMPLING = "additional_sampling_params_"
 
 
-class LlmperfSummary(LogParser):
+class LlmperfSummary(JsonFormat):
     """Reads one run per file, without samples."""
 
-    name: ClassVar[str] = "llmperf"
-    summary: ClassVar[str] = "..._summary.json of llmperf"
-    version: ClassVar[str] = "1"
+    name = "llmperf"
+    summary = "..._summary.json of llmperf"
+    version = "1"
+    keys = ("results_mean_output_throughput_token_per_s", "results_num_completed_requests")
+    figures = _FIGURES
+    notes = ("there are sums and means alone: speeds are those of all requests side by side",)
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the sums, which have a prefix of their own."""
-        return holds(path, head, "results_mean_output_throughput_token_per_s", "results_num_completed_requests")
-
-    def read(self, path: Path) -> Iterator[Run]:
-        """Yield the run."""
-        content, digest = read_object(path)
-        asked = {n.removeprefix(_SAMPLING): v for n, v in content.content.items() if n.startswith(_SAMPLING)}
-        gathered = gather(_FIGURES, {n: v for n, v in content.content.items() if not n.startswith(_SAMPLING)})
-        notes = ["there are sums and means alone: speeds are those of all requests side by side", *add_sums(gathered)]
-        temperature = asked.pop("temperature", None)
+    def complete(self, gathered: Gathered) -> list[str]:
+        """Sort what was asked of the server, and add the sums that follow from means."""
+        asked = [name for name in gathered.extra if name.startswith(_SAMPLING)]
+        gathered.condition |= {name.removeprefix(_SAMPLING): gathered.extra.pop(name) for name in asked}
+        temperature = gathered.condition.pop("temperature", None)
         is_number = isinstance(temperature, int | float) and temperature >= 0
-        yield gathered.as_run(
-            f"sha256-{digest}",
-            "llmperf",
-            sampling=RecordedSampling(temperature=temperature if is_number else None),
-            conditions=asked,
-            notes=(*notes, "time per token of the tool holds the first token's time: it is no decode speed"),
-        )
+        gathered.run["sampling"] = RecordedSampling(temperature=temperature if is_number else None)
+        return [*add_sums(gathered), "time per token of the tool holds the first token's time: it is no decode speed"]
 
 
 class LlmperfResponses(LogParser):
     """Reads one run per file, whose requests are samples."""
 
-    name: ClassVar[str] = "llmperf-responses"
-    summary: ClassVar[str] = "..._individual_responses.json of llmperf: a record per request"
-    version: ClassVar[str] = "1"
+    name = "llmperf-responses"
+    summary = "..._individual_responses.json of llmperf: a record per request"
+    version = "1"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a record's figures."""

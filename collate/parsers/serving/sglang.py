@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -53,9 +53,9 @@ _OF_SERVER = (
 class SglangServe(LogParser):
     """Reads one run per line; a request is a sample where the file has lists."""
 
-    name: ClassVar[str] = "sglang-bench-serving"
-    summary: ClassVar[str] = "JSON lines of SGLang's bench_serving, with and without --output-details"
-    version: ClassVar[str] = "1"
+    name = "sglang-bench-serving"
+    summary = "JSON lines of SGLang's bench_serving, with and without --output-details"
+    version = "1"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the sums, and for what the tool alone counts or names so."""
@@ -91,8 +91,7 @@ def _served(run_id: str, row: Fields, cut: str | None) -> Iterator[Run | Sample 
         **_server(server if isinstance(server, dict) else {}),
         samples=len(requests) or None,
         wall_s=wall_s,
-        status="incomplete" if cut else "ok",
-        reason=cut,
+        cut=cut,
         notes=tuple(notes),
     )
     yield from records(run_id, requests, wall_s)

@@ -8,15 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.json_files import read_object
-from ....core.sdk.logs.structure import holds
+from ....core.sdk.logs.formats import JsonFormat
 
 _SETTINGS = form(
     Figure("batch_size", "run.batch_size", "count"),
@@ -31,20 +27,16 @@ _METRICS = form(
 )
 
 
-class SpecForge(LogParser):
+class SpecForge(JsonFormat):
     """Reads one run per draft model, benchmark and setting."""
 
-    name: ClassVar[str] = "spec-forge"
-    summary: ClassVar[str] = "raw data of SpecForge: throughput and acceptance length of draft models"
-    version: ClassVar[str] = "1"
+    name = "spec-forge"
+    summary = "raw data of SpecForge: throughput and acceptance length of draft models"
+    version = "1"
+    keys = ("benchmark_name", "results", "num_draft_tokens", "output_throughput", "accept_length")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a row's settings and figures."""
-        return holds(path, head, "benchmark_name", "results", "num_draft_tokens", "output_throughput", "accept_length")
-
-    def read(self, path: Path) -> Iterator[Run]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the runs."""
-        content, digest = read_object(path)
         rows = [
             (model, benchmark, row)
             for model in content.content
@@ -54,7 +46,7 @@ class SpecForge(LogParser):
         number = 0
         for model, benchmark, row in rows:
             for metric in row.rows("metrics"):
-                yield _run(f"sha256-{digest}-{number:05d}", row, metric, {"model": model, "task": benchmark})
+                yield _run(f"{run_id}-{number:05d}", row, metric, {"model": model, "task": benchmark})
                 number += 1
 
 

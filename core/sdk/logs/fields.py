@@ -22,7 +22,7 @@ MOST_TOKENS = 1_000_000
 T = TypeVar("T")
 
 _MOST = 2**53
-_DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"-?(?:[0-9]{1,15}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _COMMA = re.compile(r"[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")  # also one thousand and some, in another country
 
@@ -32,15 +32,21 @@ def with_point(text: str) -> str:
     return text.replace(",", ".") if _COMMA.fullmatch(text) and not _GROUPS.fullmatch(text) else text
 
 
+def plain_number(text: str) -> float | None:
+    """Read a printed number, with a point or a comma for its decimals; None where it is none."""
+    digits = with_point(text)
+    value = float(digits) if _NUMBER.fullmatch(digits) else math.nan
+    return value if math.isfinite(value) else None
+
+
 def number(path: Path, line: int, field: str, text: str) -> float:
-    """Read a printed number, zero or more, with a point or a comma for its decimals.
+    """Read a printed number, zero or more.
 
     Raises:
         RawLogError: it is none, not finite or negative.
     """
-    digits = with_point(text)
-    value = float(digits) if _DECIMAL.fullmatch(digits) else math.nan
-    if not (math.isfinite(value) and value >= 0):
+    value = plain_number(text)
+    if value is None or value < 0:
         raise malformed(path, line, field, f"{_shown(text)} is no number from 0 on")
     return value
 
@@ -100,6 +106,10 @@ class Fields:
         """Return what a reader of this object makes of a field; None where it is missing or null."""
         return read(name) if self.has(name) else None
 
+    def read(self, readers: Readers) -> dict[str, Any]:
+        """Return what the readers make of their fields, as far as these are there."""
+        return {name: read(self, name) for name, read in readers.items() if self.has(name)}
+
     def inner(self, name: str) -> Fields:
         """Return an object within this one."""
         return self._inner(name, self.content.get(name))
@@ -126,6 +136,11 @@ class Fields:
             raise self.fail(name, f"{_shown(value)} is no text")
         return value
 
+    def first_text(self, *names: str) -> str | None:
+        """Return the first of these fields that is a text, and not empty; None where none is."""
+        found = (self.content.get(name) for name in names)
+        return next((value for value in found if isinstance(value, str) and value), None)
+
     def flag(self, name: str) -> bool:
         """Return true or false."""
         value = self.content.get(name)
@@ -136,6 +151,10 @@ class Fields:
     def number(self, name: str) -> float:
         """Return a finite number, zero or more."""
         return self._number(name, self.content.get(name), least=0)
+
+    def milliseconds(self, name: str) -> float:
+        """Return a time in milliseconds, zero or more, in seconds."""
+        return self.number(name) / 1e3
 
     def unix_time(self, name: str) -> str:
         """Return a time in whole seconds since 1970 as ISO 8601; empty where there is none."""
@@ -214,6 +233,10 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise self.fail(name, f"{_shown(value)} is no whole number from {least} to {most}")
         return value
+
+
+Readers = Mapping[str, Callable[[Fields, str], Any]]
+"""How to read each of some fields, such as ``{"block_size": Fields.count}``."""
 
 
 def flat(content: Mapping[str, Any], within: str = "") -> dict[str, JsonValue]:

@@ -24,10 +24,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from ...records.schema import Run, Sample
-from .fields import with_point
+from .fields import plain_number
 from .runs import bare_run
 
-_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,3})?|\.[0-9]{1,30}")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{0,30})?")
 _RATES = ("tok/s", "t/s", "tokens/s", "tokens-per-sec", "token(s)", "tokens")
 _UNITS_BEHIND = re.compile(r"(?<=[0-9.])[ \t]{0,20}([a-zA-Z%/()-]{1,20})$")
@@ -92,6 +91,7 @@ class Gathered:
             "settings": {f"published_{name}": text for name, text in self.published.items()},
             "extra": self.extra,
             "totals": {name: value for name, value in self.totals.items() if value or name not in _NONE_AT_0} or None,
+            "kind": "speculative" if self.totals.get("cycles") else None,
         }
         merged = {
             name: {**known.pop(name, {}), **found[name]} for name in ("options", "conditions", "settings", "extra")
@@ -147,14 +147,12 @@ def _number(unit: str, text: str) -> float | None:
     One comma before three digits may be either, and is neither, but in a count.
     """
     text = text.strip()
-    if _NUMBER.fullmatch(text):
-        return float(text)
     found = _UNITS_BEHIND.search(text)
     if found and found[1] in (unit, *_RATES):
         text = text[: found.start()]
     is_grouped = _THOUSANDS.fullmatch(text) and (unit == "count" or "." in text or text.count(",") > 1)
-    text = text.replace(",", "") if is_grouped else with_point(text)
-    return float(text) if _NUMBER.fullmatch(text) else None
+    text = text.replace(",", "") if is_grouped else text
+    return None if text.startswith("-") else plain_number(text)
 
 
 def _go_seconds(text: str) -> float | None:

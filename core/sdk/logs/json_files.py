@@ -31,20 +31,6 @@ class Rows:
     digest: str
 
 
-def has_keys(head: bytes, *names: str) -> bool:
-    """Say whether the first object of a file has all these keys; it may be pretty, and longer than ``head``."""
-    first = re.sub(r"\A\s*\[?\s*", "", head_text(head))
-    line = first.split("\n", 1)[0].rstrip()
-    first = line if len(line) > 1 else first.split("\n}", 1)[0]
-    return first.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', first) for name in names)
-
-
-def is_object_with(head: bytes, *names: str) -> bool:
-    """Say whether a file is one JSON object, over any number of lines, in whose beginning all these keys stand."""
-    text = head_text(head).lstrip()
-    return text.startswith("{") and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
-
-
 def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
     """Read a file of objects, one a line or joined in any other way; what is no object is left out and said.
 

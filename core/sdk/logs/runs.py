@@ -12,12 +12,28 @@ from ...records.schema import Run
 UNKNOWN = "unknown"
 
 
-def bare_run(run_id: str, backend: str, **known: Any) -> Run:  # noqa: ANN401 - fields of Run, which checks them
+def bare_run(
+    run_id: str,
+    backend: str,
+    *,
+    cut: str | None = None,
+    failure: str | None = None,
+    **known: Any,  # noqa: ANN401 - fields of Run, which checks them
+) -> Run:
     """Return the run of a log: names that are not known are ``unknown``, everything else is None or empty.
 
     What a field cannot hold, such as a limit of 0 tokens, is no fact: it goes to ``extra``, and a note names it.
+
+    Args:
+        run_id: made from the log's content.
+        backend: what ran.
+        cut: what is missing at the end of the log; makes the run incomplete.
+        failure: why nothing was measured; makes the run failed, whatever is missing besides.
+        known: further fields of the run, which count before all that.
     """
     nothing: dict[str, Any] = {**dict.fromkeys(("model", "quantisation", "device"), UNKNOWN), "started_at": ""}
+    if failure or cut:
+        nothing |= {"status": "failed" if failure else "incomplete", "reason": failure or cut}
     fields = {"run_id": run_id, "experiment": "", "cell_id": "", "round": 0, "backend": backend, **nothing, **known}
     try:
         return Run(**fields)

@@ -16,21 +16,21 @@ run without samples; what it prints stands in ``Run.settings`` under keys ``publ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
+from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.text import head_text, read_text
 from .console_lines import DRAFT_STEPS, LINES, MEAN_TAU, SPEEDUP, read_count, read_number
-from .runs import BASELINE, UNKNOWN, environment, make_run, missing_note
+from .runs import BASELINE, environment, make_run, missing_note
 
 _FIGURES = ("total_wall_s", "avg_wall_s", "TTFT", "TPOT", "tokens_per_sec")
 _METHODS = ("Speculative", "Dynamic", "Multiround")
@@ -121,9 +121,9 @@ class _Log:
 class ConsoleLog(LogParser):
     """Reads one run per printed block of figures; none has samples."""
 
-    name: ClassVar[str] = "dflash-console"
-    summary: ClassVar[str] = "console log of a DFlash script: aggregates, no samples"
-    version: ClassVar[str] = "2"
+    name = "dflash-console"
+    summary = "console log of a DFlash script: aggregates, no samples"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a figure, or for start-up lines with their tags."""
@@ -141,7 +141,7 @@ class ConsoleLog(LogParser):
             RawLogError: a printed figure is none; names line and label.
         """
         text = read_text(path)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        digest = digest_of(text)
         log = _read(text)
         once, blocks = _blocks(path, log.lines)
         if all(block.subject == "Baseline" for block in blocks):

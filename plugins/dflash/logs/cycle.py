@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
 
 from ....core.records.schema import RecordedStep
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, Readers
 
-_TRACE: Mapping[str, Callable[[Fields, str], Any]] = {
+_TIMES = {"draft_s": "draft_s", "target_s": "verify_s", "cycle_s": "engine_s"}
+"""Field of ``RecordedStep`` by the scripts' own name."""
+_TRACE: Readers = {
     "chosen_block_size": Fields.count,
     "l_gen": Fields.count,
     "tau_hat": Fields.number,
@@ -70,13 +72,11 @@ class Cycle:
         tau = row.count("tau", least=1, most=MOST_TOKENS)
         if tau > size:
             raise row.fail("tau", f"{tau} tokens from a block of {size}")
-        times = {"draft_s": "draft_s", "target_s": "verify_s", "cycle_s": "engine_s"}
-        facts: dict[str, Any] = {ours: row.number(name) for name, ours in times.items() if row.has(name)}
+        facts: dict[str, Any] = {ours: row.number(name) for name, ours in _TIMES.items() if row.has(name)}
         if row.has("num_candidates"):
             facts["candidates"] = row.count("num_candidates")
-        trace = {name: read(row, name) for name, read in _TRACE.items() if row.has(name)}
         committed = row.count("committed_tokens", most=tau) if row.has("committed_tokens") else None
-        return cls(tau, size, facts, trace, committed)
+        return cls(tau, size, facts, row.read(_TRACE), committed)
 
     def step(self, run_id: str, sample: int, index: int, tokens: int) -> RecordedStep:
         """Return the step.

@@ -16,14 +16,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedStep, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.json_files import has_keys, read_rows
+from ....core.sdk.logs.formats import JsonFormat
+from ....core.sdk.logs.json_files import read_rows
 from .cycle import Cycle
 from .runs import BASELINE, make_run, missing_note
 
@@ -76,16 +75,13 @@ class _Traced:
         return told if isinstance(told, int) else max(sizes)
 
 
-class CycleTrace(LogParser):
+class CycleTrace(JsonFormat):
     """Reads one run per mode and block size; a sample's cycles follow a first step for the prefill."""
 
-    name: ClassVar[str] = "dflash-cycles"
-    summary: ClassVar[str] = "cycle traces of the DFlash scripts: JSONL, one line per verify cycle"
-    version: ClassVar[str] = "2"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the keys of a row."""
-        return has_keys(head, "dataset_row_idx", "mode", "cycle_idx")
+    name = "dflash-cycles"
+    summary = "cycle traces of the DFlash scripts: JSONL, one line per verify cycle"
+    version = "2"
+    keys = ("dataset_row_idx", "mode", "cycle_idx")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with its samples and steps.
@@ -113,7 +109,7 @@ def _runs(rows: Iterable[Fields]) -> list[_Traced]:
         is_seeded = not row.has("effective_block_size")
         mode, dataset, index = row.text("mode"), row.text("dataset"), row.count("cycle_idx", most=MOST_TOKENS)
         options = _options(row, mode, is_seeded)
-        where = tuple(row.count(name) if row.has(name) else None for name in _WHERE)
+        where = tuple(row.optional(row.count, name) for name in _WHERE)
         kind = (mode, dataset, *options.items())
         again = seen[*kind, where, index]
         seen[*kind, where, index] += 1

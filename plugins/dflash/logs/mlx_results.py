@@ -9,15 +9,12 @@ that were accepted: it is kept, and no figure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.json_files import read_object
-from ....core.sdk.logs.structure import holds
+from ....core.sdk.logs.formats import JsonFormat
 
 _CONFIG = form(
     Figure("target_model", "run.model", "text"),
@@ -39,23 +36,18 @@ _FIGURES = form(
 _OF_DRAFT = ("draft_model", "block_tokens")
 
 
-class MlxResults(LogParser):
+class MlxResults(JsonFormat):
     """Reads two runs per file, the target alone and with its draft; a repetition is a sample of both."""
 
-    name: ClassVar[str] = "dflash-mlx"
-    summary: ClassVar[str] = "result files of dflash-mlx: target alone and with its draft"
-    version: ClassVar[str] = "1"
+    name = "dflash-mlx"
+    summary = "result files of dflash-mlx: target alone and with its draft"
+    version = "1"
+    keys = ("target_model", "draft_model", "runs", "baseline", "dflash", "generation_tps")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the two models and both halves of a repetition."""
-        return holds(path, head, "target_model", "draft_model", "runs", "baseline", "dflash", "generation_tps")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield both runs and their samples."""
-        content, digest = read_object(path)
-        rows = content.rows("runs")
         for name in ("baseline", "dflash"):
-            yield from _half(f"sha256-{digest}-{name}", name, content, rows)
+            yield from _half(f"{run_id}-{name}", name, content, content.rows("runs"))
 
 
 def _half(run_id: str, name: str, content: Fields, rows: Sequence[Fields]) -> Iterator[Run | Sample]:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from ....core.records.schema import Environment, Run
+from ....core.sdk.logs.runs import bare_run
 
-UNKNOWN = "unknown"
 BASELINE: Mapping[str, JsonValue] = {"block_size": 1}
 """Options of a baseline: the same loop with blocks of one token."""
 MODE = "mode"
@@ -37,23 +37,16 @@ def make_run(
         notes: what was inferred, and what is missing.
         known: further fields that the file does tell.
     """
-    outcome = {"status": "incomplete", "reason": cut} if cut else {}
-    fields = {"model": UNKNOWN, **outcome, **known}
-    return Run(
-        run_id=run_id,
-        experiment="",
-        cell_id="",
-        round=0,
-        started_at="",
-        backend="dflash",
+    return bare_run(
+        run_id,
+        "dflash",
+        cut=cut,
         kind="speculative",
-        quantisation=UNKNOWN,
-        device=UNKNOWN,
         options=dict(options),
         conditions={MODE: mode},
         settings=dict(settings or {}),
         notes=tuple(notes),
-        **fields,
+        **known,
     )
 
 

@@ -15,23 +15,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedStep, Run, Sample
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields
-from ....core.sdk.logs.json_files import has_keys, read_rows
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields, Readers
+from ....core.sdk.logs.formats import JsonFormat
+from ....core.sdk.logs.json_files import read_rows
 from .cycle import Cycle
 from .runs import BASELINE, make_run, missing_note
 
-_Readers = Mapping[str, Callable[[Fields, str], Any]]
-
-_ROW_OPTIONS: _Readers = {
+_ROW_OPTIONS: Readers = {
     "block_size": Fields.count,
     "draft_steps": Fields.count,
     "candidate_mode": Fields.text,
@@ -47,12 +44,13 @@ _ROW_OPTIONS: _Readers = {
     "adaptive_warmup_cycles": Fields.count,
     "adaptive_probe_interval": Fields.count,
 }
-_METHOD_OPTIONS: _Readers = {
+_METHOD_OPTIONS: Readers = {
     "seed_mode": Fields.text,
     "seed_max_tokens": Fields.signed,
     "candidate_block_sizes": Fields.counts,
     "round_block_sizes": Fields.counts,
 }
+_ROUND: Readers = dict.fromkeys(("proposal_prob", "residual_prob", "accept_prob", "u"), Fields.number)
 _METHODS = ("speculative", "dynamic", "multiround")
 _SCHEDULERS = {"ewma_performance": "ewma"}  # name in older files -> name since
 _SUMMARIES = ("profile_summary", "seed_summary", "candidate_summary")
@@ -79,7 +77,7 @@ class _Result:
 
     @property
     def place(self) -> tuple[int, ...]:
-        return tuple(self.row.count(name) if self.row.has(name) else 0 for name in _WHERE)
+        return tuple(self.row.optional(self.row.count, name) or 0 for name in _WHERE)
 
     @property
     def sample_id(self) -> str:
@@ -94,16 +92,13 @@ class _Result:
         return sum(cycle.tau for cycle in self.cycles)
 
 
-class SampleRows(LogParser):
+class SampleRows(JsonFormat):
     """Reads one run per mode; the first step of a sample is its prefill, every other one a verify cycle."""
 
-    name: ClassVar[str] = "dflash-samples"
-    summary: ClassVar[str] = "result rows of the DFlash scripts: JSONL, one line per prompt"
-    version: ClassVar[str] = "2"
-
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the keys of a row."""
-        return has_keys(head, "dataset_row_idx", "prompt_text")
+    name = "dflash-samples"
+    summary = "result rows of the DFlash scripts: JSONL, one line per prompt"
+    version = "2"
+    keys = ("dataset_row_idx", "prompt_text")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each run with its samples and steps.
@@ -125,7 +120,7 @@ class SampleRows(LogParser):
 
 
 def _results(row: Fields) -> Iterator[_Result]:
-    baseline = row.inner("baseline") if row.has("baseline") else None
+    baseline = row.optional(row.inner, "baseline")
     if baseline:
         yield _result("baseline", BASELINE, row, baseline)
     methods = [name for name in _METHODS if row.has(name)]
@@ -133,7 +128,7 @@ def _results(row: Fields) -> Iterator[_Result]:
         raise row.fail("speculative", "the row has neither a baseline nor a method's result")
     for name in methods:
         for size, fields in _methods(row, name):
-            options = {**_options(row, _ROW_OPTIONS), **size, **_options(fields, _METHOD_OPTIONS), **_scheduler(fields)}
+            options = {**row.read(_ROW_OPTIONS), **size, **fields.read(_METHOD_OPTIONS), **_scheduler(fields)}
             is_plain = name == "speculative" and options.get("block_size") == 1
             if not (is_plain and baseline and baseline.content == fields.content):  # the same result, printed twice
                 yield _result("baseline" if is_plain else name, BASELINE if is_plain else options, row, fields)
@@ -154,17 +149,13 @@ def _methods(row: Fields, name: str) -> Iterator[tuple[dict[str, JsonValue], Fie
         yield {"block_size": int(key)}, fields
 
 
-def _options(fields: Fields, readers: _Readers) -> dict[str, JsonValue]:
-    return {name: read(fields, name) for name, read in readers.items() if fields.has(name)}
-
-
 def _scheduler(fields: Fields) -> dict[str, JsonValue]:
     if not fields.has("candidate_block_sizes"):
         return {}
     if not fields.has("scheduler"):
         return {"scheduler": "threshold"}
     scheduler = fields.inner("scheduler")
-    kind = scheduler.text("type") if scheduler.has("type") else "threshold"
+    kind = scheduler.optional(scheduler.text, "type") or "threshold"
     told = {name: scheduler.scalar(name) for name in scheduler.content if name not in ("type", "candidate_block_sizes")}
     return {**told, "scheduler": _SCHEDULERS.get(kind, kind)}
 
@@ -214,16 +205,13 @@ def _rounds(fields: Fields, tokens: int) -> list[Cycle]:
     if not fields.has("accepted_rounds"):
         return [Cycle(1, None) for _ in range(tokens - 1)]
     rounds = fields.counts("accepted_rounds", least=1)
-    rows = fields.rows("round_trace") if fields.has("round_trace") else []
-    by_step = {row.count("step_idx"): row for row in rows}
+    traces = {row.count("step_idx"): row for row in fields.optional(fields.rows, "round_trace") or ()}
     cycles = []
     for index, number in enumerate(rounds):
         trace: dict[str, JsonValue] = {"round_idx": number, "accepted": number <= len(sizes)}
         size = sizes[number - 1] if number <= len(sizes) else 1
-        if index in by_step:
-            row = by_step[index]
-            names = ("proposal_prob", "residual_prob", "accept_prob", "u")
-            trace |= {name: row.number(name) for name in names if row.has(name)}
+        if row := traces.get(index):
+            trace |= row.read(_ROUND)
             size = row.count("configured_block_size", 1) if row.has("configured_block_size") else size
         facts = {"drafted": min(number, len(sizes)), "accepted": int(number <= len(sizes))}
         cycles.append(Cycle(1, size, facts, trace))
@@ -296,11 +284,11 @@ def _records(run_id: str, index: int, result: _Result, limit: int | None) -> Ite
         run_id=run_id,
         index=index,
         sample_id=result.sample_id,
-        prompt=row.text("input_text") if row.has("input_text") else None,
-        prompt_tokens=fields.count("num_input_tokens") if fields.has("num_input_tokens") else None,
+        prompt=row.optional(row.text, "input_text"),
+        prompt_tokens=fields.optional(fields.count, "num_input_tokens"),
         output_tokens=result.tokens,
         output_ids=tuple(fields.counts("output_ids")) if fields.has("output_ids") else None,
-        text=fields.text("output_text") if fields.has("output_text") else None,
+        text=fields.optional(fields.text, "output_text"),
         finish=finish,
         duration_s=wall_s,
         engine=_counters(result, ttft_s, wall_s),
@@ -330,9 +318,8 @@ def _sized(result: _Result, limit: int | None) -> Iterator[Cycle]:
 def _counters(result: _Result, ttft_s: float, wall_s: float) -> dict[str, float]:
     fields = result.fields
     told = {"ttft_s": ttft_s, "wall_s": wall_s, "output_tokens": float(result.tokens)}
-    if fields.has("tpot_s"):
-        told["tpot_s"] = fields.number("tpot_s")
-    told |= {name: float(result.row.count(name)) for name in _WHERE if result.row.has(name)}
+    told |= fields.read({"tpot_s": Fields.number})
+    told |= {name: float(count) for name, count in result.row.read(dict.fromkeys(_WHERE, Fields.count)).items()}
     for summary in _SUMMARIES:
         if fields.has(summary):
             told |= _numbers(fields.inner(summary))

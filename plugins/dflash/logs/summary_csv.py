@@ -14,19 +14,19 @@ under the keys that a console log's have.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import count, number, percentages
+from ....core.sdk.logs.runs import digest_of
 from ....core.sdk.logs.text import head_text, malformed, read_text
 from .runs import BASELINE, environment, make_run, missing_note
 
@@ -85,9 +85,9 @@ class _Row:
 class SummaryTable(LogParser):
     """Reads one run per row, and one for each distinct baseline; none has samples."""
 
-    name: ClassVar[str] = "dflash-summary"
-    summary: ClassVar[str] = "summary.csv of a DFlash sweep: block sizes, fixed prefixes"
-    version: ClassVar[str] = "2"
+    name = "dflash-summary"
+    summary = "summary.csv of a DFlash sweep: block sizes, fixed prefixes"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look at the column names."""
@@ -101,7 +101,7 @@ class SummaryTable(LogParser):
             RawLogError: a row has more or fewer fields than the header, or a value is of the wrong kind.
         """
         text = read_text(path)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        digest = digest_of(text)
         rows, cut = _rows(path, text)
         runs = list(_runs(path, rows, cut)) or [
             ("unknown", {}, {"cut": cut or "only a header: the sweep wrote no row"})
@@ -200,7 +200,7 @@ def _fields(row: _Row, settings: Mapping[str, str], cut: str | None, notes: Sequ
         "cut": cut,
         "settings": settings,
         "notes": (
-            "aggregates of a sweep's table: the figures are settings, there is no sample",
+            _NO_SAMPLE,
             *notes,
             missing_note(_MISSING),
         ),

@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run
 from ....core.sdk.logs.fields import percentages
 from ....core.sdk.logs.figures import Figure, Gathered, form, gather
-from ....core.sdk.logs.pages import Block, Labels, blocks, model_above, place_of
-from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import page_of, text_of
-from ....core.sdk.logs.text import malformed
+from ....core.sdk.logs.formats import BlockFormat
+from ....core.sdk.logs.pages import Block, model_above
+from ....core.sdk.logs.runs import UNKNOWN
 from .console import ConsoleLog
 from .console_lines import MEAN_TAU, SPEEDUP
 
@@ -39,57 +36,48 @@ _FIGURES = form(
     Figure(SPEEDUP, "published.tpot_speedup"),
     Figure(MEAN_TAU, "published.tau_mean"),
     Figure("Average acceptance length", "published.tau_mean"),
+    Figure(_SHARES, "published.tau_shares_printed", "text"),
 )
-_LABELS = Labels((*_FIGURES, _SHARES))
 _DRAFT = re.compile(r"--draft(?:-name-or-path|-model)?[ =]+(\S{1,300})")
 
 
-class TorchConsole(LogParser):
+class TorchConsole(BlockFormat):
     """Reads the target alone and with its draft as a run each, where both rates are printed; else the latter."""
 
-    name: ClassVar[str] = "dflash-torch-console"
-    summary: ClassVar[str] = "what z-lab's benchmark prints in PyTorch: speed-up and acceptance length"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "dflash-torch-console"
+    summary = "what z-lab's benchmark prints in PyTorch: speed-up and acceptance length"
+    version = "1"
+    words = (SPEEDUP,)
+    figures = _FIGURES
+    needs = SPEEDUP
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for speed-up and acceptance length without the figures of the forks, which ``ConsoleLog`` reads."""
-        text = text_of(path)
-        return SPEEDUP in text and bool(_blocks(text)) and not ConsoleLog().matches(path, head)
+        return super().matches(path, head) and not ConsoleLog().matches(path, head)
 
-    def read(self, path: Path) -> Iterator[Run]:
-        """Yield the runs of each block."""
-        text = page_of(path)
-        base = f"{self.name}-{digest_of(text)}"
-        found = _blocks(text)
-        if not found:
-            raise malformed(path, 1, SPEEDUP, "no block has a speed-up and an acceptance length")
-        for at, block in enumerate(found):
-            shares = _shares(path, block)
-            gathered = gather(_FIGURES, {name: text for name, text in block.found.items() if name != _SHARES})
-            where = place_of(block.above, at, len(found))
-            rates = gathered.engine
-            if "baseline" in rates:
-                yield _run(f"{base}-{at}-baseline", block, Gathered(), rates["baseline"], where)
-            gathered.published |= shares
-            yield _run(f"{base}-{at}", block, gathered, rates.get("dflash"), where)
+    def pieces(self, lines: Sequence[str]) -> list[Block]:
+        """Return the blocks that have both."""
+        found = super().pieces(lines)
+        return [block for block in found if {MEAN_TAU, "Average acceptance length"} & block.found.keys()]
+
+    def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run]:
+        """Yield the runs of a block."""
+        gathered = gather(_FIGURES, piece.found)
+        if "baseline" in gathered.engine:
+            yield _run(f"{run_id}-baseline", piece, Gathered(), gathered.engine["baseline"], where)
+        if printed := gathered.published.pop("tau_shares_printed", None):
+            gathered.published |= _shares(printed)
+        yield _run(run_id, piece, gathered, gathered.engine.get("dflash"), where)
 
 
-def _blocks(text: str) -> list[Block]:
-    found = blocks(text.split("\n"), _LABELS, SPEEDUP)
-    return [block for block in found if {MEAN_TAU, "Average acceptance length"} & block.found.keys()]
-
-
-def _shares(path: Path, block: Block) -> dict[str, str]:
-    if _SHARES not in block.found:
-        return {}
+def _shares(printed: str) -> dict[str, str]:
     try:
-        return {"tau_shares": json.dumps(percentages(path, block.line, _SHARES, block.found[_SHARES]))}
+        return {"tau_shares": json.dumps(percentages(Path(), 0, _SHARES, printed))}
     except RawLogError:  # wrapped over several lines
-        return {"tau_shares_printed": block.found[_SHARES]}
+        return {"tau_shares_printed": printed}
 
 
-def _run(run_id: str, block: Block, gathered: Gathered, rate: float | None, where: dict[str, str | int]) -> Run:
+def _run(run_id: str, block: Block, gathered: Gathered, rate: float | None, where: Mapping[str, str | int]) -> Run:
     drafts = {found for line in block.above for found in _DRAFT.findall(line)}
     is_drafted = bool(gathered.published)
     option = {"draft_model": drafts.pop()} if is_drafted and len(drafts) == 1 else {}

@@ -10,15 +10,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import JsonValue
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.engine_counters import EngineCounters
 from ....core.records.schema import RecordedSampling, Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields, flat
-from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.formats import JsonFormat
 from ....core.sdk.logs.runs import bare_run
 
 CONFIG_KEYS = ("draft_model", "target_model", "num_samples", "max_tokens", "temperature")
@@ -36,32 +34,26 @@ _OPTIONS |= {"candidate_top_p": "candidate_top_p", "optimistic_prefill": "optimi
 _TIME = re.compile(r"_(\d{9,11})\.json$")
 
 
-class Gsm8kBenchmark(LogParser):
+class Gsm8kBenchmark(JsonFormat):
     """Reads one run per file."""
 
-    name: ClassVar[str] = "gsm8k-benchmark"
-    summary: ClassVar[str] = "gsm8k_benchmark_*.json of a draft/target prototype"
-    version: ClassVar[str] = "2"
+    name = "gsm8k-benchmark"
+    summary = "gsm8k_benchmark_*.json of a draft/target prototype"
+    version = "2"
+    keys = ("config", "draft_model", "target_model", "summary", "results")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the three keys and those of the models."""
-        return is_object_with(head, "config", "draft_model", "target_model", "summary", "results")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield the run and a sample per question.
 
         Raises:
             RawLogError: the file is cut, or a value is missing or of the wrong kind; names the field.
         """
-        content, digest = read_object(path)
-        config, rows = content.inner("config"), content.rows("results")
-        run_id = f"sha256-{digest}"
-        samples = [_sample(run_id, index, row) for index, row in enumerate(rows)]
-        yield _run(run_id, path, content, config, samples)
+        samples = [_sample(run_id, index, row) for index, row in enumerate(content.rows("results"))]
+        yield _run(run_id, content, content.inner("config"), samples)
         yield from samples
 
 
-def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list[Sample]) -> Run:
+def _run(run_id: str, content: Fields, config: Fields, samples: list[Sample]) -> Run:
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = bool(samples) and len(failed) == len(samples)
     temperature = config.number("temperature")
@@ -70,7 +62,7 @@ def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list
     return bare_run(
         run_id,
         "draft-target",
-        started_at=_started(path),
+        started_at=_started(content.path),
         kind="speculative",
         model=config.text("target_model"),
         options=options,
@@ -79,8 +71,7 @@ def _run(run_id: str, path: Path, content: Fields, config: Fields, samples: list
         samples=config.optional(config.count, "num_samples"),
         max_new_tokens=config.count("max_tokens", least=1, most=MOST_TOKENS),
         sampling=RecordedSampling(temperature=temperature),
-        status="failed" if is_lost else "ok",
-        reason=f"all {len(samples)} questions failed: {failed[0].reason}" if is_lost else None,
+        failure=f"all {len(samples)} questions failed: {failed[0].reason}" if is_lost else None,
         settings={"draft": config.text("draft_model")},
         conditions=flat(config.beyond(*CONFIG_KEYS, *_OPTIONS, "dataset")),
         extra=_extra(content, config),
@@ -104,17 +95,16 @@ def _sample(run_id: str, index: int, row: Fields) -> Sample:
         accepted_draft_tokens=accepted,
         own={"published_wall_s": row.number("wall_time_seconds")} if row.has("wall_time_seconds") else {},
     )
-    question = "question" if row.has("question") else "prompt"
     answer = "expected_answer" if row.has("expected_answer") else "canonical_solution"
     return Sample(
         run_id=run_id,
         index=index,
         sample_id=f"question-{row.count('question_num', least=1)}" if row.has("question_num") else row.text("task_id"),
-        prompt=row.text(question),
+        prompt=row.text("question" if row.has("question") else "prompt"),
         output_tokens=tokens,
         text=row.text("generated_text"),
-        duration_s=row.number("generation_time_ms") / 1e3,
-        reference=row.text(answer) if row.has(answer) else None,
+        duration_s=row.milliseconds("generation_time_ms"),
+        reference=row.optional(row.text, answer),
         status="failed" if is_lost else "ok",
         reason=f"{drafted} tokens were drafted and none came out: the call failed and was recorded as a success"
         if is_lost
@@ -132,10 +122,9 @@ def _started(path: Path) -> str:
 
 def _extra(content: Fields, config: Fields) -> dict[str, JsonValue]:
     """Return what no field is for, by the object that it is in; that of a result is with its sample."""
-    summary = content.inner("summary") if content.has("summary") else None
     found: dict[str, JsonValue] = {
         **content.beyond("config", "summary", "results"),
         "config": config.beyond(*CONFIG_KEYS),
-        "summary": summary.beyond(*SUMMARY_KEYS) if summary else {},
+        "summary": content.at("summary").beyond(*SUMMARY_KEYS),
     }
     return {name: value for name, value in found.items() if value}

@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Totals
@@ -41,9 +40,9 @@ _ANSWER = re.compile(r"answer:\s")
 class Console(LogParser):
     """Reads one run per log; its answers are counted, their texts are not kept."""
 
-    name: ClassVar[str] = "fast-dllm-console"
-    summary: ClassVar[str] = "console output of the Fast-dLLM evaluation scripts (LLaDA, Dream, v2)"
-    version: ClassVar[str] = "2"
+    name = "fast-dllm-console"
+    summary = "console output of the Fast-dLLM evaluation scripts (LLaDA, Dream, v2)"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the totals at the beginning or at the end."""
@@ -69,12 +68,11 @@ class Console(LogParser):
                         raise malformed(path, at, name, "a second evaluation in one log; split the file")
                     found[name] = (count if name in _COUNTS else number)(path, at, name, match[1])
         missing = [name for name in ("output_tokens", "wall_s", "tokens_per_s") if name not in found]
-        outcome = {"status": "incomplete", "reason": f"no line with {', '.join(missing)}"} if missing else {}
         yield bare_run(
             f"sha256-{digest_of(text)}",
             "fast-dllm",
             kind="diffusion",
             totals=Totals.model_validate({**found, "wall_s": found.get("wall_s") or None, "samples": answers or None}),
             notes=("console output: model, options, task and machine are not in it",),
-            **outcome,
+            cut=f"no line with {', '.join(missing)}" if missing else None,
         )

@@ -8,18 +8,16 @@ run without samples. What was not written on the command line is not in the file
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Environment, Run, Totals
-from ....core.sdk.logs.fields import Fields, check_plain, flat
-from ....core.sdk.logs.json_files import is_object_with, read_object
+from ....core.sdk.logs.fields import Fields, flat
+from ....core.sdk.logs.formats import JsonFormat
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.text import head_text
+from ....core.sdk.logs.structure import first_object
 
 _RENAMED = {"bd_size": "block_length"}
 _NOT_OPTIONS = (
@@ -34,49 +32,38 @@ _KNOWN = {
     "eval_params": ("batch_size", "limit"),
 }
 """Of each object of the file, what a field of the record is for."""
+_TOTALS = {"tokens_generated", "total_time_s", "tokens_per_s"}
 _OLDER = ("task", "tag", "timestamp", "accuracy_flexible", "tokens_generated", "total_time_s", "tokens_per_s")
 _TIMESTAMP = re.compile(r"(\d{4})(\d{2})(\d{2})[_-](\d{2})(\d{2})(\d{2})")
 
 
-class Summary(LogParser):
+class Summary(JsonFormat):
     """Reads one run per file."""
 
-    name: ClassVar[str] = "fast-dllm-summary"
-    summary: ClassVar[str] = "summary.json of Fast-dLLM v2 experiments, and their older runtime_metrics_*.json"
-    version: ClassVar[str] = "2"
+    name = "fast-dllm-summary"
+    summary = "summary.json of Fast-dLLM v2 experiments, and their older runtime_metrics_*.json"
+    version = "2"
+    keys = ("task",)
+    either = (("config", "accuracy", "throughput", "model_args"), ("tag", "tokens_generated", "total_time_s"))
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of one of the shapes."""
-        return (
-            is_object_with(head, "task", "config", "accuracy", "throughput", "model_args")
-            or is_object_with(head, "task", "tag", "tokens_generated", "total_time_s")
-            or _is_runtime_metrics(head)
-        )
+        return super().matches(path, head) or first_object(path).keys() == _TOTALS
 
-    def read(self, path: Path) -> Iterator[Run]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the run.
 
         Raises:
             RawLogError: the file is cut, or a value is of the wrong kind; names the field.
         """
-        content, digest = read_object(path)
-        check_plain(content)
-        run_id = f"sha256-{digest}"
         yield _current(run_id, content) if content.has("model_args") else _older(run_id, content)
-
-
-def _is_runtime_metrics(head: bytes) -> bool:
-    text = head_text(head).strip()
-    keys = set(re.findall(r'"(\w+)"\s*:', text))
-    return text.startswith("{") and keys == {"tokens_generated", "total_time_s", "tokens_per_s"}
 
 
 def _current(run_id: str, content: Fields) -> Run:
     arguments, evaluation = content.inner("model_args"), content.inner("eval_params")
     told = {name: arguments.scalar(name) for name in arguments.content}
-    batch = evaluation.scalar("batch_size") if evaluation.has("batch_size") else None
     # A limit below 1 is a share of the task's problems: their number is not in the file.
-    limit = evaluation.number("limit") if evaluation.has("limit") else None
+    limit = evaluation.optional(evaluation.number, "limit")
     options = _options(told)
     return bare_run(
         run_id,
@@ -89,7 +76,7 @@ def _current(run_id: str, content: Fields) -> Run:
         started_at=_started(content),
         samples=int(limit) if limit is not None and limit >= 1 else None,
         max_new_tokens=_count(told.get("max_new_tokens")),
-        batch_size=_count(batch),
+        batch_size=_count(evaluation.optional(evaluation.scalar, "batch_size")),
         device=_device(content.inner("gpu_info")),
         environment=_environment(content),
         settings={"published_config": content.text("config")} | _groups(content),
@@ -107,15 +94,15 @@ def _device(gpu: Fields) -> str:
 
 
 def _older(run_id: str, content: Fields) -> Run:
-    has_task = content.has("task")
+    tag = content.text("tag") if content.has("task") else None
     return bare_run(
         run_id,
         "fast-dllm",
         kind="diffusion",
-        task=content.text("task") if has_task else None,
+        task=content.optional(content.text, "task"),
         started_at=_started(content),
-        settings={"published_config": content.text("tag")} if has_task else {},
-        conditions={"config": content.text("tag")} if has_task else {},
+        settings={"published_config": tag} if tag is not None else {},
+        conditions={"config": tag} if tag is not None else {},
         extra=content.beyond(*_OLDER),
         totals=_totals(content, content, "accuracy_flexible"),
         notes=("an older shape of summary.json: model, options and machine are not in the file",),
@@ -139,10 +126,9 @@ def _count(value: JsonValue) -> int | None:
 
 def _totals(figures: Fields, content: Fields, accuracy: str) -> Totals | None:
     """Return what the file has of the figures; a task that generates nothing has accuracy alone."""
-    tokens = figures.count("tokens_generated") if figures.has("tokens_generated") else None
-    seconds = figures.number("total_time_s") if figures.has("total_time_s") else None
-    rate = figures.number("tokens_per_s") if figures.has("tokens_per_s") else None
-    share = content.number(accuracy) if content.has(accuracy) else None
+    tokens = figures.optional(figures.count, "tokens_generated")
+    seconds, rate = (figures.optional(figures.number, name) for name in ("total_time_s", "tokens_per_s"))
+    share = content.optional(content.number, accuracy)
     if share is not None and share > 1:
         raise content.fail(accuracy, f"{share} is no share from 0 to 1")
     if (tokens, seconds, rate, share) == (None,) * 4:
@@ -161,21 +147,17 @@ def _started(content: Fields) -> str:
 
 
 def _environment(content: Fields) -> Environment:
-    gpu, software = content.inner("gpu_info"), content.inner("environment")
+    gpu, software, git = (content.inner(name) for name in ("gpu_info", "environment", "git"))
     versions = {"torch": software.content.get("torch_version"), "cuda": gpu.content.get("cuda_version")}
     name = gpu.content.get("gpu_name")
     return Environment(
-        hostname=_text(software, "hostname"),
-        python=_text(software, "python_version"),
+        hostname=software.optional(software.text, "hostname"),
+        python=software.optional(software.text, "python_version"),
         gpu=(name,) if isinstance(name, str) else (),
-        gpu_driver=_text(gpu, "driver_version"),
+        gpu_driver=gpu.optional(gpu.text, "driver_version"),
         packages={name: value for name, value in versions.items() if isinstance(value, str)},
-        git_commit=_text(content.inner("git"), "commit"),
+        git_commit=git.optional(git.text, "commit"),
     )
-
-
-def _text(fields: Fields, name: str) -> str | None:
-    return fields.text(name) if fields.has(name) else None
 
 
 def _conditions(content: Fields) -> dict[str, JsonValue]:
@@ -193,8 +175,6 @@ def _extra(content: Fields) -> dict[str, JsonValue]:
 
 def _groups(content: Fields) -> dict[str, str]:
     """Return the accuracy of each part of a task that is a group."""
-    if not content.has("group_results"):
-        return {}
-    groups: Mapping[str, Any] = content.inner("group_results").content
+    groups = content.at("group_results").content
     found = {name: part.get("acc,none") for name, part in groups.items() if isinstance(part, dict)}
     return {f"published_accuracy_{name}": repr(value) for name, value in found.items() if isinstance(value, float)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
@@ -28,10 +27,10 @@ _FILE = re.compile(r"(?:\s-m|--model)[ =]+['\"]?(\S{1,500}?\.gguf)")
 class CliFooter(LogParser):
     """Reads one run per file; every answer is a sample, without figures."""
 
-    name: ClassVar[str] = "llama-cli"
-    summary: ClassVar[str] = "the rates that llama-cli prints behind an answer since December 2025"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "llama-cli"
+    summary = "the rates that llama-cli prints behind an answer since December 2025"
+    version = "1"
+    within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for such a line."""

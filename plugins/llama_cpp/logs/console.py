@@ -13,10 +13,9 @@ included, not runs. What else is before them on a line does not matter: ports, c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.engine_counters import EngineCounters
@@ -37,6 +36,8 @@ _TIME = re.compile(
     r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
 _JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
+_LOG_IN_JSON = '"print_timings"'
+"""Of the server's log, which had a form in JSON lines."""
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
 _INFO = r"(?:print_info|llm_load_print_meta):"
@@ -66,28 +67,72 @@ class _Block:
     is_odd: bool = False
     drafted: tuple[int, int] | None = None  # accepted, generated
 
+    def take(self, path: Path, at: int, what: str, found: re.Match[str]) -> None:
+        """Take a time and its count."""
+        self.ms[what] = number(path, at, f"{what} time", found["ms"])
+        self.is_server |= what == "eval" and (found["what"] != what or found["unit"] == "tokens")
+        if found["count"] is not None:
+            self.counts[what] = count(path, at, f"{what} time", found["count"])
+            if self.counts[what] > MOST_TOKENS:
+                raise malformed(path, at, f"{what} time", "more tokens than any context holds")
+
 
 @dataclass(slots=True)
 class _Launch:
-    """One life of one program: its lines, each with its number from 1, and its blocks of timings."""
+    """One life of one program.
+
+    Attributes:
+        lines: what it printed, each line with its number from 1.
+        blocks: of timings; a block begins with the time of its prompt.
+        load_ms: the time of loading that was printed last.
+    """
 
     lines: list[tuple[int, str]] = field(default_factory=list)
     blocks: list[_Block] = field(default_factory=list)
+    load_ms: float | None = None
+
+    def has_ended(self, line: str) -> bool:
+        """Whether a line is of the next launch: a model is loaded after timings were printed."""
+        last = self.blocks[-1] if self.blocks else None
+        return last is not None and ("eval" in last.ms or last.is_odd) and _BEGINS.search(line) is not None
+
+    def take(self, path: Path, at: int, line: str, odd: list[RawLogError]) -> bool:
+        """Take a line, or put what is wrong with it to ``odd``; say whether it is one of timings."""
+        found = _TIME.search(line) if " ms" in line else None
+        if not found:
+            draft = _DRAFT.search(line) if "accepted" in line else None
+            if draft and self.blocks:
+                self.blocks[-1].drafted = int(draft[1]), int(draft[2])
+            return bool(draft)
+        what = found["what"].removeprefix("generation ")
+        try:
+            if what == "load":
+                self.load_ms = number(path, at, "load time", found["ms"])
+            elif what == "prompt eval":
+                self.blocks.append(_Block(at, {} if self.load_ms is None else {"load": self.load_ms}))
+            if what in ("prompt eval", "eval", "total") and self.blocks:
+                self.blocks[-1].take(path, at, what, found)
+        except RawLogError as error:
+            odd.append(error)
+            if what in ("prompt eval", "eval") and self.blocks:
+                self.blocks[-1].is_odd = True
+        return True
 
 
 class Console(LogParser):
     """Reads one run per launch; every block of timings is a sample."""
 
-    name: ClassVar[str] = "llama-cpp-console"
-    summary: ClassVar[str] = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version: ClassVar[str] = "3"
-    within_pages: ClassVar[bool] = True
+    name = "llama-cpp-console"
+    summary = "timings that llama-cli, llama-completion, llama-server and older programs print"
+    version = "3"
+    within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a line of timings, wherever in the text."""
         text = text_of(path)
-        is_json = _JSON.match(text) and '"print_timings"' not in text  # the server's log had a form in JSON lines
-        return not is_json and _is_timed(text)
+        if "eval time" not in text or (_JSON.match(text) and _LOG_IN_JSON not in text):
+            return False
+        return any(found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each launch's run and its samples; a time that is none costs its block, which is noted.
@@ -111,94 +156,29 @@ class Console(LogParser):
             yield from _records(base if len(launches) == 1 else f"{base}-{at}", launch, notes)
 
 
-def _is_timed(text: str) -> bool:
-    return "eval time" in text and any(
-        found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text)
-    )
-
-
 def _records(run_id: str, launch: _Launch, notes: Sequence[str]) -> Iterator[Run | Sample]:
-    lines = [line for _, line in launch.lines]
-    text = "\n".join(lines)
-    told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
     samples = [_sample(run_id, index, block) for index, block in enumerate(launch.blocks)]
-    run = _run(run_id, told, launch.blocks, samples)
-    lost = {"status": "failed", "reason": "the program ended, or was cut off, before it had printed its timings"}
-    further = settings_of(lines).run_fields | {"environment": _machine(lines, told), "notes": (*run.notes, *notes)}
-    yield run.model_copy(update=further if samples else further | lost)
+    yield _run(run_id, launch, samples, notes)
     yield from samples
 
 
 def _launches(path: Path, lines: Iterable[tuple[int, str]], odd: list[RawLogError]) -> list[_Launch]:
-    """Cut the lines of a file where a program begins again: where a model is loaded after timings were printed."""
+    """Cut the lines of a file where a program begins again."""
     launches = [_Launch()]
-    reader = _BlockReader(path, launches[0].blocks, odd)
     idle: list[tuple[int, str]] = []  # lines after the latest timings: of the next launch, if there is one
     for at, line in lines:
-        if reader.blocks and _BEGINS.search(line) and reader.is_whole():
+        if launches[-1].has_ended(line):
             launches.append(_Launch(idle))
             idle = []
-            reader = _BlockReader(path, launches[-1].blocks, odd)
-        if reader.take(at, line):
-            launches[-1].lines += idle
+        launch = launches[-1]
+        if launch.take(path, at, line, odd):
+            launch.lines += idle
             idle = []
-        (idle if reader.blocks else launches[-1].lines).append((at, line))
+        (idle if launch.blocks else launch.lines).append((at, line))
     launches[-1].lines += idle
     for launch in launches:
-        launch.blocks[:] = [block for block in launch.blocks if "eval" in block.ms and not block.is_odd]
+        launch.blocks = [block for block in launch.blocks if "eval" in block.ms and not block.is_odd]
     return launches
-
-
-@dataclass(slots=True)
-class _BlockReader:
-    """Puts the timings of one launch together.
-
-    Attributes:
-        path: the file, for errors.
-        blocks: gets the blocks; a block begins with the time of its prompt.
-        odd: gets what is wrong with a line.
-        load_ms: the time of loading that was printed last.
-    """
-
-    path: Path
-    blocks: list[_Block]
-    odd: list[RawLogError]
-    load_ms: float | None = None
-
-    def is_whole(self) -> bool:
-        """Whether the latest block has its figures."""
-        return "eval" in self.blocks[-1].ms or self.blocks[-1].is_odd
-
-    def take(self, at: int, line: str) -> bool:
-        """Take a line; say whether it is one of timings."""
-        found = _TIME.search(line) if " ms" in line else None
-        if not found:
-            draft = _DRAFT.search(line) if "accepted" in line else None
-            if draft and self.blocks:
-                self.blocks[-1].drafted = int(draft[1]), int(draft[2])
-            return bool(draft)
-        what = found["what"].removeprefix("generation ")
-        try:
-            if what == "load":
-                self.load_ms = number(self.path, at, "load time", found["ms"])
-            elif what == "prompt eval":
-                self.blocks.append(_Block(at, {} if self.load_ms is None else {"load": self.load_ms}))
-            if what in ("prompt eval", "eval", "total") and self.blocks:
-                _take(self.path, at, found, self.blocks[-1], what)
-        except RawLogError as error:
-            self.odd.append(error)
-            if what in ("prompt eval", "eval") and self.blocks:
-                self.blocks[-1].is_odd = True
-        return True
-
-
-def _take(path: Path, at: int, found: re.Match[str], block: _Block, what: str) -> None:
-    block.ms[what] = number(path, at, f"{what} time", found["ms"])
-    block.is_server |= what == "eval" and (found["what"] != what or found["unit"] == "tokens")
-    if found["count"] is not None:
-        block.counts[what] = count(path, at, f"{what} time", found["count"])
-        if block.counts[what] > MOST_TOKENS:
-            raise malformed(path, at, f"{what} time", "more tokens than any context holds")
 
 
 def _sample(run_id: str, index: int, block: _Block) -> Sample:
@@ -229,13 +209,15 @@ def _sample(run_id: str, index: int, block: _Block) -> Sample:
     )
 
 
-def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], samples: Sequence[Sample]) -> Run:
+def _run(run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequence[str]) -> Run:
+    lines = [line for _, line in launch.lines]
+    text = "\n".join(lines)
+    told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
     texts = {name: found[1].strip() for name, found in told.items()}
-    size = told.get("size")
-    parameters = told.get("parameters")
-    build = told.get("build")
+    size, parameters, build, device = (told.get(name) for name in ("size", "parameters", "build", "device"))
     named = f"{texts.get('type', '')} {texts.get('format', '')}".strip()
-    load_ms = blocks[0].ms.get("load") if blocks else None
+    load_ms = launch.blocks[0].ms.get("load") if launch.blocks else None
+    gpus = gpus_of(lines) or ((device[2],) if device and device[1] != "CPU" else ())
     return bare_run(
         run_id,
         "llama-cpp",
@@ -245,31 +227,19 @@ def _run(run_id: str, told: dict[str, re.Match[str]], blocks: Sequence[_Block], 
         size=size_of(texts.get("type", "")),
         quantisation=format_of(named, texts.get("file", "")) or "unknown",
         bits_per_weight=float(size[3]) or None if size else None,
-        device=_device(told),
+        device="cpu" if texts.get("layers") == "0" else device_label(device[1]) if device else "unknown",
+        environment=Environment(gpu=gpus) if gpus else None,
         load_s=load_ms / 1e3 if load_ms else None,
         parameters=round(float(parameters[1]) * _UNITS[parameters[2]]) if parameters else None,
         weight_bytes=round(float(size[1]) * {"M": 2**20, "G": 2**30}[size[2]]) if size else None,
         settings={f"model_{name}": texts[name] for name in ("file", "name", "format") if name in texts},
-        notes=tuple(_notes(told, blocks)),
+        failure=None if samples else "the program ended, or was cut off, before it had printed its timings",
+        notes=(*_notes(told, launch.blocks), *notes),
+        **settings_of(lines).run_fields,
     )
 
 
-def _machine(lines: Sequence[str], told: dict[str, re.Match[str]]) -> Environment | None:
-    used = told.get("device")
-    gpus = gpus_of(lines) or ((used[2],) if used and used[1] != "CPU" else ())
-    return Environment(gpu=gpus) if gpus else None
-
-
-def _device(told: dict[str, re.Match[str]]) -> str:
-    layers = told.get("layers")
-    if layers and layers[1] == "0":
-        return "cpu"
-    if "device" in told:
-        return device_label(told["device"][1])
-    return "unknown"
-
-
-def _notes(told: dict[str, re.Match[str]], blocks: Sequence[_Block]) -> Iterator[str]:
+def _notes(told: Mapping[str, object], blocks: Sequence[_Block]) -> Iterator[str]:
     if any(block.is_server for block in blocks):
         yield "the server's eval time begins with its first token: decode speed counts the tokens after it"
     else:

@@ -24,10 +24,13 @@ from pydantic import JsonValue
 from ....core.records.schema import RecordedSampling
 
 _CONTEXT = re.compile(r"(?:llama_context|llama_new_context_with_model|llama_init_from_model): +(\w+) += (\S+)$")
-_THREADS = re.compile(r"system_info: n_threads = (\d{1,6})")
-_CACHE = re.compile(r", K \((\w+)\): .*, V \((\w+)\): ")
-_LAYERS = re.compile(r"offloaded (\d{1,5}/\d{1,5}) layers to GPU")
-_SLOTS = re.compile(r"initializing, n_slots = (\d{1,5})")
+_TOLD = (
+    re.compile(r"system_info: n_threads = (?P<n_threads>\d{1,6})"),
+    re.compile(r", K \((?P<cache_type_k>\w+)\): .*, V \((?P<cache_type_v>\w+)\): "),
+    re.compile(r"offloaded (?P<offloaded_layers>\d{1,5}/\d{1,5}) layers to GPU"),
+    re.compile(r"initializing, n_slots = (?P<n_slots>\d{1,5})"),
+)
+"""Conditions, each by its name."""
 _GENERATE = re.compile(r"generate: (n_ctx = .*)")
 _SAMPLER = re.compile(r"(?:sampler params|sampling): *(.*)$")
 _SEED = re.compile(r"(?:sampler seed: |main: seed += )(\d{1,20})$")
@@ -96,14 +99,8 @@ def settings_of(lines: Sequence[str]) -> Settings:
     for at, line in telling:
         if context := _CONTEXT.search(line):
             found.conditions[context[1]] = context[2]
-        elif threads := _THREADS.search(line):
-            found.conditions["n_threads"] = threads[1]
-        elif layers := _LAYERS.search(line):
-            found.conditions["offloaded_layers"] = layers[1]
-        elif slots := _SLOTS.search(line):
-            found.conditions["n_slots"] = slots[1]
-        elif cache := _CACHE.search(line):
-            found.conditions |= {"cache_type_k": cache[1], "cache_type_v": cache[2]}
+        elif told := next(filter(None, (pattern.search(line) for pattern in _TOLD)), None):
+            found.conditions |= told.groupdict()
         elif seed := _SEED.search(line):
             found.seeds.append(int(seed[1]))
         elif generate := _GENERATE.search(line):

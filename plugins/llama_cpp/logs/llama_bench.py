@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.raw_log import RawLogError
-from ....core.records.schema import Environment, Run, Sample, Status
+from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
 from ....core.sdk.logs.printed import left_out, unpainted
@@ -41,10 +41,10 @@ _PRINTED = 1e-4
 class LlamaBench(LogParser):
     """Reads one run per test."""
 
-    name: ClassVar[str] = "llama-bench"
-    summary: ClassVar[str] = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
-    version: ClassVar[str] = "3"
-    within_pages: ClassVar[bool] = True
+    name = "llama-bench"
+    summary = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
+    version = "3"
+    within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
@@ -134,7 +134,6 @@ def _run(
     values = row.values
     type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
     size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
-    status: Status = "incomplete" if row.is_cut else "ok"
     return bare_run(
         run_id,
         "llama-cpp",
@@ -152,8 +151,7 @@ def _run(
         depth=_tokens(row, "n_depth") if "n_depth" in values else None,
         ignore_eos=True,
         source_line=row.line,
-        status=status,
-        reason=tests.cut if row.is_cut else None,
+        cut=tests.cut if row.is_cut else None,
         parameters=parameters,
         weight_bytes=size,
         settings=_settings(row, facts),
@@ -167,12 +165,10 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
     if not prompt + generated:
         raise row.fail("n_gen", "a test of no token")
     for index, seconds in enumerate(_seconds(row, prompt + generated)):
-        told: dict[str, Any]
-        if prompt and generated:
-            told = {"duration_s": seconds}
-        elif generated:
+        told: dict[str, Any] = {"duration_s": seconds}
+        if generated and not prompt:
             told = {"decode_tokens": generated, "decode_s": seconds, "decode_forwards": generated}
-        else:
+        elif not generated:
             told = {"prefill_s": seconds}
         yield Sample(
             run_id=run_id,

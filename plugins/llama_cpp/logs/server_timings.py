@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -37,9 +37,9 @@ _ENDS: dict[str, Literal["stop", "length", "stop-string"]] = {
 class ServerTimings(LogParser):
     """Reads one run per model and settings of the request; every answer is a sample."""
 
-    name: ClassVar[str] = "llama-server"
-    summary: ClassVar[str] = "answers of llama-server with their timings: JSON, JSON lines or a stream of events"
-    version: ClassVar[str] = "2"
+    name = "llama-server"
+    summary = "answers of llama-server with their timings: JSON, JSON lines or a stream of events"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the timings, which stand at the end of an answer."""
@@ -94,8 +94,8 @@ def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[S
         ignore_eos=settings.optional(settings.flag, "ignore_eos"),
         sampling=_sampling(settings, seeds),
         conditions={**_conditions(answers[0]), **_seed_policy(seeds)},
-        status="failed" if is_lost else "incomplete" if cut else "ok",
-        reason=failed[0].reason if is_lost else cut,
+        failure=failed[0].reason if is_lost else None,
+        cut=cut,
         settings={"model": model} if model else {},
         notes=tuple(_notes(samples, bool(settings.content))),
     )
@@ -124,9 +124,8 @@ def _sample(run_id: str, index: int, answer: Fields) -> Sample:
             reason=f"error: {_error(answer)}"[:200],
         )
     timings = answer.inner("timings")
-    tokens = timings.count("predicted_n", most=MOST_TOKENS)
-    prefill_s = timings.number("prompt_ms") / 1e3
-    decode_s = timings.number("predicted_ms") / 1e3
+    tokens = timings.tokens("predicted_n")
+    prefill_s, decode_s = timings.milliseconds("prompt_ms"), timings.milliseconds("predicted_ms")
     engine = _engine(timings)
     is_timed = tokens > 1 and decode_s > 0
     prompt = answer.text("prompt") if isinstance(answer.content.get("prompt"), str) else None
@@ -136,7 +135,7 @@ def _sample(run_id: str, index: int, answer: Fields) -> Sample:
         source_line=answer.line,
         sample_id=f"prompt-{hashlib.sha256(prompt.encode()).hexdigest()[:12]}" if prompt else None,
         prompt=prompt,
-        prompt_tokens=timings.count("prompt_n", most=MOST_TOKENS),
+        prompt_tokens=timings.tokens("prompt_n"),
         output_tokens=tokens,
         text=_text(answer),
         finish=_finish(answer),
@@ -153,10 +152,9 @@ def _sample(run_id: str, index: int, answer: Fields) -> Sample:
 def _engine(timings: Fields) -> dict[str, float]:
     engine: dict[str, float] = {}
     if timings.has("cache_n"):
-        engine["cached_prompt_tokens"] = timings.count("cache_n", most=MOST_TOKENS)
-    if timings.has("draft_n") and timings.count("draft_n", most=MOST_TOKENS):
-        drafted = timings.count("draft_n", most=MOST_TOKENS)
-        accepted = timings.count("draft_n_accepted", most=MOST_TOKENS)
+        engine["cached_prompt_tokens"] = timings.tokens("cache_n")
+    if drafted := timings.optional(timings.tokens, "draft_n"):
+        accepted = timings.tokens("draft_n_accepted")
         if accepted > drafted:
             raise timings.fail("draft_n_accepted", f"{accepted} accepted of {drafted} drafted")
         engine |= EngineCounters(draft_tokens=drafted, accepted_draft_tokens=accepted).figures()
@@ -164,8 +162,7 @@ def _engine(timings: Fields) -> dict[str, float]:
 
 
 def _choice(answer: Fields) -> Fields | None:
-    choices = answer.rows("choices") if answer.has("choices") else []
-    return choices[0] if choices else None
+    return next(iter(answer.optional(answer.rows, "choices") or ()), None)
 
 
 def _text(answer: Fields) -> str | None:
@@ -218,9 +215,7 @@ def _seed_policy(seeds: Sequence[object]) -> dict[str, JsonValue]:
 
 
 def _sampling(settings: Fields, seeds: Sequence[object]) -> RecordedSampling:
-    told: dict[str, float] = {}
-    if settings.has("temperature"):
-        told["temperature"] = settings.number("temperature")
+    told: dict[str, float] = settings.read({"temperature": Fields.number})
     if settings.has("top_k"):
         told["top_k"] = max(0, int(settings.signed("top_k")))
     if settings.has("top_p"):

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields
+from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.json_files import has_answers, read_answers
 from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.text import malformed
@@ -27,9 +27,9 @@ _ENDS: dict[str, Literal["stop", "length"]] = {"stop": "stop", "length": "length
 class Answers(LogParser):
     """Reads one run per file and model; every answer is a sample."""
 
-    name: ClassVar[str] = "mlc-answers"
-    summary: ClassVar[str] = "answers of MLC-LLM with usage.extra: JSON, JSON lines or a stream of events"
-    version: ClassVar[str] = "2"
+    name = "mlc-answers"
+    summary = "answers of MLC-LLM with usage.extra: JSON, JSON lines or a stream of events"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the figures in the usage, which stands at the end of an answer."""
@@ -45,8 +45,7 @@ class Answers(LogParser):
         texts = _texts(content.rows)
         answers: dict[str, list[Fields]] = {}
         for row in content.rows:
-            usage = row.inner("usage") if row.has("usage") else None
-            if usage and usage.has("extra") and usage.inner("extra").has("end_to_end_latency_s"):
+            if row.at("usage", "extra").has("end_to_end_latency_s"):
                 answers.setdefault(str(row.content.get("model") or ""), []).append(row)
         if not answers:
             raise malformed(path, 1, "usage.extra", "no answer has it")
@@ -72,16 +71,14 @@ def _texts(rows: Sequence[Fields]) -> dict[str, str]:
 
 def _sample(run_id: str, index: int, answer: Fields, texts: dict[str, str]) -> Sample:
     extra = answer.inner("usage").inner("extra")
-    tokens = extra.count("completion_tokens", most=MOST_TOKENS)
-    prompt = extra.count("prompt_tokens", most=MOST_TOKENS)
-    computed = extra.count("prefill_tokens", most=MOST_TOKENS) if extra.has("prefill_tokens") else prompt
-    total_s = extra.number("end_to_end_latency_s")
-    first_s = extra.number("ttft_s") if extra.has("ttft_s") else None
+    tokens, prompt = extra.tokens("completion_tokens"), extra.tokens("prompt_tokens")
+    computed = extra.tokens("prefill_tokens") if extra.has("prefill_tokens") else prompt
+    total_s, first_s = extra.number("end_to_end_latency_s"), extra.optional(extra.number, "ttft_s")
     if first_s is not None and first_s > total_s:
         raise extra.fail("ttft_s", f"{first_s:g} s are more than the whole {total_s:g} s")
     is_timed = tokens > 1 and first_s is not None and total_s > first_s
     is_plain = extra.content.get("decode_tokens") == tokens - 1
-    choices = answer.rows("choices") if answer.has("choices") else []
+    choices = answer.optional(answer.rows, "choices")
     end = choices[0].content.get("finish_reason") if choices else None
     return Sample(
         run_id=run_id,
@@ -109,8 +106,7 @@ def _run(run_id: str, name: str, answers: Sequence[Fields], samples: Sequence[Sa
         started_at=min(filter(None, (answer.unix_time("created") for answer in answers)), default=""),
         model=model,
         quantisation=quantisation,
-        status="incomplete" if cut else "ok",
-        reason=cut,
+        cut=cut,
         settings={"model": name} if name else {},
         notes=tuple(_notes(samples)),
     )

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import RecordedSampling, Run, Sample, Totals
-from ....core.sdk.logs.fields import MOST_TOKENS, Fields, count, flat, number
+from ....core.sdk.logs.fields import Fields, count, flat, number
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.runs import bare_run, digest_of
 from ....core.sdk.logs.tables import column_names, read_table
@@ -33,9 +33,9 @@ _NO_SERVER = "the server's device and machine are not in the file; the tool can 
 class BenchTable(LogParser):
     """Reads one run per row."""
 
-    name: ClassVar[str] = "mlc-bench"
-    summary: ClassVar[str] = "mlc_benchmark.csv of mlc_llm.bench: averages"
-    version: ClassVar[str] = "2"
+    name = "mlc-bench"
+    summary = "mlc_benchmark.csv of mlc_llm.bench: averages"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the columns."""
@@ -69,8 +69,7 @@ def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
         "mlc",
         options=options | {"num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
         samples=requests,
-        status="ok" if done else "failed",
-        reason=None if done else f"none of {requests} requests ended",
+        failure=None if done else f"none of {requests} requests ended",
         settings={f"published_{name}": value for name, value in means.items()},
         totals=Totals(
             samples=done or None,
@@ -89,9 +88,9 @@ def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
 class BenchDump(LogParser):
     """Reads one run per setting; every request is a sample."""
 
-    name: ClassVar[str] = "mlc-bench-dump"
-    summary: ClassVar[str] = "mlc_benchmark_debug_dump.log of mlc_llm.bench --debug-dump: every request"
-    version: ClassVar[str] = "2"
+    name = "mlc-bench-dump"
+    summary = "mlc_benchmark_debug_dump.log of mlc_llm.bench --debug-dump: every request"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the first request."""
@@ -119,7 +118,7 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
     asked = records[0].inner("chat_cmpl")
     failed = [sample for sample in samples if sample.status == "failed"]
     is_lost = len(failed) == len(samples)
-    limit = _common(records, "max_tokens", lambda fields, name: fields.count(name, most=MOST_TOKENS))
+    limit = _common(records, "max_tokens", Fields.tokens)
     model, quantisation = split_name(asked.text("model")) if asked.has("model") else ("unknown", "unknown")
     return bare_run(
         run_id,
@@ -128,8 +127,7 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
         quantisation=quantisation,
         options=_feature(setting),
         samples=len(samples),
-        status="failed" if is_lost else "ok",
-        reason=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
+        failure=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
         max_new_tokens=limit or None,
         conditions=_conditions(records),
         sampling=RecordedSampling(
@@ -145,9 +143,8 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
 
 def _common(records: Sequence[Fields], name: str, read: Callable[[Fields, str], T]) -> T | None:
     """Return what all requests ask for; None where they differ, or do not say."""
-    asked = [record.inner("chat_cmpl") for record in records]
-    values = [read(each, name) if each.has(name) else None for each in asked]
-    return values[0] if len(set(values)) == 1 else None
+    values: set[T | None] = {record.inner("chat_cmpl").read({name: read}).get(name) for record in records}
+    return values.pop() if len(values) == 1 else None
 
 
 def _conditions(records: Sequence[Fields]) -> dict[str, JsonValue]:
@@ -159,9 +156,8 @@ def _conditions(records: Sequence[Fields]) -> dict[str, JsonValue]:
 
 def _request(run_id: str, index: int, record: Fields) -> Sample:
     figures = record.inner("metrics")
-    tokens = figures.count("output_tokens", most=MOST_TOKENS) if figures.has("output_tokens") else 0
-    total_s = figures.number("end_to_end_latency_s")
-    first_s = figures.number("time_to_first_token_s") if figures.has("time_to_first_token_s") else None
+    tokens, total_s = figures.optional(figures.tokens, "output_tokens") or 0, figures.number("end_to_end_latency_s")
+    first_s = figures.optional(figures.number, "time_to_first_token_s")
     if first_s is not None and first_s > total_s:
         raise figures.fail("time_to_first_token_s", f"{first_s:g} s are more than the whole {total_s:g} s")
     is_ok = figures.flag("success")
@@ -171,10 +167,9 @@ def _request(run_id: str, index: int, record: Fields) -> Sample:
         run_id=run_id,
         index=index,
         sample_id=f"request-{record.count('request_id')}" if record.has("request_id") else None,
-        prompt_tokens=figures.count("input_tokens", most=MOST_TOKENS) if figures.has("input_tokens") else None,
+        prompt_tokens=figures.optional(figures.tokens, "input_tokens"),
         output_tokens=tokens,
-        text=record.text("output_str") if record.has("output_str") else None,
-        start_s=None,
+        text=record.optional(record.text, "output_str"),
         duration_s=total_s,
         first_token_s=first_s,
         decode_tokens=tokens - 1 if is_timed else None,

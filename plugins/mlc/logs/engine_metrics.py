@@ -8,50 +8,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.engine_counters import EngineCounters
 from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import Fields
-from ....core.sdk.logs.json_files import is_object_with, read_each
+from ....core.sdk.logs.formats import JsonFormat
 from ....core.sdk.logs.runs import bare_run
 
 _BATCH = re.compile(r"count\{batch_size=([0-9]{1,6})\}")
 
 
-class EngineMetrics(LogParser):
+class EngineMetrics(JsonFormat):
     """Reads one run per file."""
 
-    name: ClassVar[str] = "mlc-engine-metrics"
-    summary: ClassVar[str] = "engine.metrics() of MLC-LLM as JSON"
-    version: ClassVar[str] = "2"
+    name = "mlc-engine-metrics"
+    summary = "engine.metrics() of MLC-LLM as JSON"
+    version = "2"
+    keys = ("engine_prefill_time_sum", "engine_decode_time_sum", "completion_tokens_sum")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for the sums."""
-        return is_object_with(head, "engine_prefill_time_sum", "engine_decode_time_sum", "completion_tokens_sum")
-
-    def read(self, path: Path) -> Iterator[Run | Sample]:
+    def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample]:
         """Yield the run and, where its requests came one by one, a sample that holds the sums.
 
         Raises:
-            RawLogError: the file is cut, or a value is of the wrong kind; names the field.
+            RawLogError: a value is of the wrong kind; names the field.
         """
-        for content, digest in read_each(path):
-            run_id = f"sha256-{digest}"
-            largest = _largest_batch(content)
-            speculation = _speculation(content)
-            yield _run(run_id, content, largest, is_speculative=bool(speculation))
-            if largest == 1:
-                yield _sums(run_id, content, speculation)
+        largest = _largest_batch(content)
+        speculation = _speculation(content)
+        yield _run(run_id, content, largest, is_speculative=bool(speculation))
+        if largest == 1:
+            yield _sums(run_id, content, speculation)
 
 
 def _largest_batch(content: Fields) -> int | None:
     """Return the most sequences that were decoded together; None where the engine counted no decode step."""
     sizes = []
     for name in ("decode_time_by_batch_size", "draft_time_by_batch_size"):
-        told = content.inner(name) if content.has(name) else Fields(content.path, 1, {})
+        told = content.at(name)
         sizes += [int(found[1]) for key in told.content if (found := _BATCH.fullmatch(key)) and told.count(key)]
     return max(sizes, default=None)
 

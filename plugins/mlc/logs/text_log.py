@@ -17,11 +17,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.raw_log import RawLogError
-from ....core.records.schema import Run, Sample, Status
+from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import parse_object
 from ....core.sdk.logs.text import head_text, read_text
@@ -35,9 +34,9 @@ _AGREEING = 0.01  # a printed rate and tokens / time differ by rounding alone
 class MlcTextLog(LogParser):
     """Reads one run per file; every call is a sample."""
 
-    name: ClassVar[str] = "mlc-text"
-    summary: ClassVar[str] = "text log of MLC-LLM in an engine-comparison workflow"
-    version: ClassVar[str] = "2"
+    name = "mlc-text"
+    summary = "text log of MLC-LLM in an engine-comparison workflow"
+    version = "2"
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the line that names the framework."""
@@ -87,17 +86,12 @@ def _sample(run_id: str, index: int, call: Fields) -> Sample:
 
 
 def _run(run_id: str, facts: Facts, samples: Sequence[Sample], *, is_whole: bool) -> Run:
-    status: Status = "failed" if not samples else "ok" if is_whole else "incomplete"
-    reasons = {
-        "failed": "no call in the log: the run crashed before its first one ended",
-        "incomplete": "the log ends before its average: it was cut, or the run died",
-    }
     return facts.run(
         run_id,
         "mlc",
         samples=len(samples) if is_whole else None,
-        status=status,
-        reason=reasons.get(status),
+        failure=None if samples else "no call in the log: the run crashed before its first one ended",
+        cut=None if is_whole else "the log ends before its average: it was cut, or the run died",
         notes=(
             *facts.notes(),
             "a time is that of a whole call, prefill included: it tells an end-to-end speed and no decode speed",

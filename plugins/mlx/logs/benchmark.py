@@ -14,17 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
 
-from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, form, gather
-from ....core.sdk.logs.pages import model_above, place_of
-from ....core.sdk.logs.runs import UNKNOWN, digest_of
-from ....core.sdk.logs.structure import page_of, text_of
-from ....core.sdk.logs.text import malformed
+from ....core.sdk.logs.formats import PageFormat
+from ....core.sdk.logs.pages import model_above
+from ....core.sdk.logs.runs import UNKNOWN
 from .generate import Speed, sample_of
 
 _SETTINGS = re.compile(r"Timing with (prompt_tokens=\d{1,7}, generation_tokens=\d{1,7}(?:, batch_size=\d{1,5})?)")
@@ -49,73 +45,57 @@ class _Timing:
     averages: dict[str, str] = field(default_factory=dict)
 
 
-class MlxBenchmark(LogParser):
+class MlxBenchmark(PageFormat[_Timing]):
     """Reads one run per call of the tool; a trial is a sample, or a batch of them."""
 
-    name: ClassVar[str] = "mlx-lm-benchmark"
-    summary: ClassVar[str] = "what mlx_lm.benchmark prints"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "mlx-lm-benchmark"
+    summary = "what mlx_lm.benchmark prints"
+    version = "1"
+    words = ("Timing with prompt_tokens=", "generation_tps=")
 
-    def matches(self, path: Path, head: bytes) -> bool:
-        """Look for a trial with its settings."""
-        text = text_of(path)
-        return "generation_tps=" in text and "Timing with prompt_tokens=" in text and bool(_timings(text))
+    def pieces(self, lines: Sequence[str]) -> list[_Timing]:
+        """Return the calls that have a trial."""
+        found: list[_Timing] = []
+        free = 0
+        for at, line in enumerate(lines):
+            if settings := _SETTINGS.search(line):
+                found.append(_Timing(at + 1, lines[free:at], {n: int(v) for n, v in _PAIR.findall(settings[1])}))
+            elif found and (trial := _TRIAL.search(line)):
+                found[-1].trials.append((at + 1, dict(_PAIR.findall(trial[1]))))
+                free = at + 1
+            elif found and (averages := _AVERAGES.search(line)):
+                found[-1].averages = dict(_PAIR.findall(averages[1]))
+                free = at + 1
+        return [timing for timing in found if timing.trials]
 
-    def read(self, path: Path) -> Iterator[Run | Sample]:
-        """Yield each run and its trials."""
-        text = page_of(path)
-        base = f"{self.name}-{digest_of(text)}"
-        found = _timings(text)
-        if not found:
-            raise malformed(path, 1, "Trial", "no trial below its settings")
-        for at, timing in enumerate(found):
-            run_id = f"{base}-{at}"
-            yield from _records(run_id, timing, place_of(timing.above, at, len(found)))
-
-
-def _timings(text: str) -> list[_Timing]:
-    found: list[_Timing] = []
-    lines, free = text.split("\n"), 0
-    for at, line in enumerate(lines):
-        if settings := _SETTINGS.search(line):
-            found.append(_Timing(at + 1, lines[free:at], {n: int(v) for n, v in _PAIR.findall(settings[1])}))
-        elif found and (trial := _TRIAL.search(line)):
-            found[-1].trials.append((at + 1, dict(_PAIR.findall(trial[1]))))
-            free = at + 1
-        elif found and (averages := _AVERAGES.search(line)):
-            found[-1].averages = dict(_PAIR.findall(averages[1]))
-            free = at + 1
-    return [timing for timing in found if timing.trials]
-
-
-def _records(run_id: str, timing: _Timing, where: dict[str, str | int]) -> Iterator[Run | Sample]:
-    prompt, output = (min(timing.settings[name], MOST_TOKENS) for name in ("prompt_tokens", "generation_tokens"))
-    rows = min(max(1, timing.settings.get("batch_size", 1)), 10_000)
-    model = model_above(timing.above)
-    gathered = gather(_FIGURES, timing.averages or timing.trials[-1][1])
-    yield gathered.as_run(
-        run_id,
-        "mlx",
-        kind="autoregressive",
-        model=model or UNKNOWN,
-        batch_size=rows,
-        max_new_tokens=output or None,
-        samples=len(timing.trials) * rows,
-        options={"prompt_tokens": prompt, "generation_tokens": output},
-        conditions=where,
-        source_line=timing.line,
-        derived=("prefill_s", "decode_s"),
-        notes=(
-            "times follow from counts and printed rates, which have three decimals",
-            "the tool's generation clock begins with its first token: decode speed counts the tokens after it",
-        ),
-    )
-    for trial, (line, pairs) in enumerate(timing.trials):
-        speeds = {name: float(text) for name, text in pairs.items() if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text)}
-        prefill = Speed(prompt, speeds.get("prompt_tps", 0) / rows)
-        decode = Speed(output, speeds.get("generation_tps", 0) / rows)
-        sample = sample_of(run_id, 0, prefill, decode, line)
-        batch = {"batch": trial, "batch_s": sample.duration_s} if rows > 1 else {}
-        for row in range(rows):
-            yield sample.model_copy(update={"index": trial * rows + row, "finish": "length", **batch})
+    def records(self, run_id: str, piece: _Timing, where: Mapping[str, str | int]) -> Iterator[Run | Sample]:
+        """Yield the run of a call and its trials."""
+        prompt, output = (min(piece.settings[name], MOST_TOKENS) for name in ("prompt_tokens", "generation_tokens"))
+        rows = min(max(1, piece.settings.get("batch_size", 1)), 10_000)
+        model = model_above(piece.above)
+        gathered = gather(_FIGURES, piece.averages or piece.trials[-1][1])
+        yield gathered.as_run(
+            run_id,
+            "mlx",
+            kind="autoregressive",
+            model=model or UNKNOWN,
+            batch_size=rows,
+            max_new_tokens=output or None,
+            samples=len(piece.trials) * rows,
+            options={"prompt_tokens": prompt, "generation_tokens": output},
+            conditions=where,
+            source_line=piece.line,
+            derived=("prefill_s", "decode_s"),
+            notes=(
+                "times follow from counts and printed rates, which have three decimals",
+                "the tool's generation clock begins with its first token: decode speed counts the tokens after it",
+            ),
+        )
+        for trial, (line, pairs) in enumerate(piece.trials):
+            speeds = {name: float(text) for name, text in pairs.items() if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text)}
+            prefill = Speed(prompt, speeds.get("prompt_tps", 0) / rows)
+            decode = Speed(output, speeds.get("generation_tps", 0) / rows)
+            sample = sample_of(run_id, 0, prefill, decode, line)
+            batch = {"batch": trial, "batch_s": sample.duration_s} if rows > 1 else {}
+            for row in range(rows):
+                yield sample.model_copy(update={"index": trial * rows + row, "finish": "length", **batch})

@@ -19,7 +19,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample, Totals
@@ -63,10 +62,10 @@ class Speed:
 class MlxGenerate(LogParser):
     """Reads one run per answer."""
 
-    name: ClassVar[str] = "mlx-lm"
-    summary: ClassVar[str] = "timings that mlx_lm.generate prints behind an answer"
-    version: ClassVar[str] = "1"
-    within_pages: ClassVar[bool] = True
+    name = "mlx-lm"
+    summary = "timings that mlx_lm.generate prints behind an answer"
+    version = "1"
+    within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block whose rates have the tool's unit."""
