@@ -12,6 +12,8 @@ from .inferencex import InferencexGolden
 from .llama_benchy import LlamaBenchy
 from .llmperf import LlmperfResponses, LlmperfSummary
 from .ollama import OllamaAnswers, OllamaVerbose
+from .ollama_listed import OllamaListed
+from .openai_answers import OpenaiAnswers
 from .sglang import SglangServe
 from .spec_forge import SpecForge
 
@@ -21,5 +23,5 @@ def decodebench_log_parsers() -> Sequence[type[LogParser]]:
     """Return the readers of serving benchmarks."""
     return [
         ServingConsole, SglangServe, InferencePerf, InferencePerfRequests, LlamaBenchy, LlmperfSummary,
-        LlmperfResponses, OllamaAnswers, OllamaVerbose, SpecForge, InferencexGolden,
+        LlmperfResponses, OllamaAnswers, OllamaVerbose, OllamaListed, OpenaiAnswers, SpecForge, InferencexGolden,
     ]  # fmt: skip
