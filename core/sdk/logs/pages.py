@@ -14,6 +14,8 @@ _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['
 _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
 _HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$")
 _BARS = str.maketrans("│┃｜", "|||")
+_LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,300}\)")
+_RULE = re.compile(r"\s*:?-{1,200}:?\s*")
 _FAR = 40
 """Lines without a label after which a block has ended."""
 
@@ -143,6 +145,28 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
                 free = at + 1
+    return [table for table in found if table.rows]
+
+
+def ruled_tables(lines: Sequence[str]) -> list[Table]:
+    """Return every Markdown table of a page, whatever its columns: a head, a rule below it, rows of as many cells.
+
+    Links in cells are the words that they stand behind.
+    """
+    found: list[Table] = []
+    table, free = None, 0
+    for at, line in enumerate(lines):
+        if "|" not in line:
+            table = None
+            continue
+        cells = [_LINK.sub(r"\1", cell).strip().strip("*` ") for cell in line.strip(" >\t").strip("|").split("|")]
+        if all(_RULE.fullmatch(cell) for cell in cells) and at:
+            head = [_LINK.sub(r"\1", cell).strip("*` ") for cell in lines[at - 1].strip(" >\t").strip("|").split("|")]
+            table = Table(at, lines[free : at - 1], head) if len(head) == len(cells) else None
+            found += [table] if table else []
+        elif table and len(cells) == len(table.columns):
+            table.rows.append((at + 1, dict(zip(table.columns, cells, strict=True))))
+            free = at + 1
     return [table for table in found if table.rows]
 
 
