@@ -28,7 +28,7 @@ from ...core.sdk.logs.structure import holds, text_of
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 from .labels import Labels, labelled, labels_for, read_labels, write_labels
-from .packed import Plain, unpacked
+from .packed import Plain, packed_with, unpacked
 
 IMPORTED = "imported"
 _COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
@@ -178,6 +178,8 @@ def _hint(path: Path, head: bytes) -> str:
         return "; it is one of decodebench's own, which `decodebench collate FOLDER` reads where they lie"
     if path.suffix.lower() in (".csv", ".tsv"):
         return "; say with --columns what its columns are"
+    if name := packed_with(head):
+        return f"; it is packed with {name}: unpack it first"
     return f": {reason}" if (reason := why_unmeasured(text_of(path))) else ""
 
 
