@@ -12,7 +12,7 @@
     eval_count           : 290
     eval_duration        : 4709213000
 
-The colons of a list are below each other, so that a line of the answer's text is not taken for a figure.
+The names of a list are padded to one width, so that a line of the answer's text is not taken for a figure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ....core.sdk.logs.text import malformed
 from .ollama import ANSWER, run_of, sample_of
 
 _NAMES = r"model|created_at|done_reason|(?:total|load|(?:prompt_)?eval)_duration|(?:prompt_)?eval_count"
-_LINE = re.compile(rf"(?:^|[\s>|])({_NAMES})[ \t]{{0,40}}:[ \t]{{0,4}}(\S.{{0,200}})")
+_LINE = re.compile(rf"(?<![\w\"])({_NAMES})[ \t]{{0,40}}:[ \t]{{0,4}}(\S.{{0,200}})")
 _NEEDED = "eval_duration"
 
 
@@ -66,16 +66,16 @@ class OllamaListed(LogParser):
 
 
 def _answers(lines: Sequence[str]) -> list[Block]:
-    """Return the lists: lines that look like theirs and have their colons below each other."""
+    """Return the lists: lines with their names, padded to one width."""
     found: list[Block] = []
-    by_column: dict[int, Block] = {}
+    by_width: dict[int, Block] = {}
     for at, line in enumerate(lines, start=1):
         hit = _LINE.search(line) if ":" in line else None
         if hit:
-            colon = line.index(":", hit.end(1))
-            block = by_column.get(colon)
+            width = line.index(":", hit.end(1)) - hit.start(1)
+            block = by_width.get(width)
             if block is None or hit[1] in block.found:
-                block = by_column[colon] = Block(at, [])
+                block = by_width[width] = Block(at, [])
                 found.append(block)
             block.found[hit[1]] = hit[2].strip()
     return [block for block in found if {_NEEDED, "eval_count"} <= block.found.keys()]

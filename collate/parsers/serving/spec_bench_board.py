@@ -30,7 +30,7 @@ from ....core.sdk.logs.text import malformed
 
 _LENGTH = "#Mean Accepted Tokens"
 _ALL = "Overall"
-_HEADING = re.compile(r"#{1,6} +(.{1,200})")
+_HEADING = re.compile(r"(?:^|[\s>])#{1,6} +(.{1,200})")
 _SPEED_UP = re.compile(r"(\d{1,3}\.\d{1,4})x")
 _DEVICE = re.compile(r"- Device: (?:a single )?(.{1,200}?)(?: GPU)?(?: \(| with |$)")
 _SETTINGS = re.compile(r"- Experimental Settings: (.{1,300})")
@@ -83,16 +83,16 @@ def _about(lines: Sequence[str]) -> dict[str, Any]:
     """Return what stands above a table; what it does not say is as above the table before."""
     found: dict[str, Any] = {}
     for line in lines:
-        if device := _DEVICE.match(line):
+        if device := _DEVICE.search(line):
             found["environment"] = Environment(gpu=(device[1],))
-        elif software := _SOFTWARE.match(line):
+        elif software := _SOFTWARE.search(line):
             found["conditions"] = {"software": software[1].strip()}
-        elif settings := _SETTINGS.match(line):
+        elif settings := _SETTINGS.search(line):
             words = [word.strip().lower() for word in settings[1].split(",")]
             found["quantisation"] = next((_PRECISIONS[w[:4]] for w in words if w[:4] in _PRECISIONS), UNKNOWN)
             found["sampling"] = {"temperature": 0.0} if "greedy decoding" in words else {}
             found["batch_size"] = 1 if "batch size = 1" in words else None
-        if (heading := _HEADING.match(line) or _SETTINGS.match(line)) and (model := _MODEL.search(heading[1])):
+        if (heading := _HEADING.search(line) or _SETTINGS.search(line)) and (model := _MODEL.search(heading[1])):
             found["model"] = model[0]
     return found
 

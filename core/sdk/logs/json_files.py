@@ -11,14 +11,13 @@ from pathlib import Path
 from ...records.raw_log import RawLogError
 from .exchanges import bodies_of, has_client
 from .fields import Fields, check_plain
-from .json_values import Part, load_json, parts_of
+from .json_values import Part, is_remnant, json_in, load_json, parts_of
 from .printed import left_out
 from .runs import digest_of
 from .text import head_text, malformed, read_text, read_torn_text, tail_text
 
 _EVENT = ("data:", "event:", "id:", "retry:", ":")
 _IS_BODY = re.compile(r"^[ \t]*(?:\{|\[|data:|event:)", re.MULTILINE)
-_REMNANT = re.compile(r"\":|\},|\}\}|\]\}")  # text that may have been part of an object
 _TORN = "the file ends in what is no text: it was cut"
 
 
@@ -63,7 +62,7 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
         OSError: it cannot be read.
     """
     text, is_torn = read_torn_text(path)
-    rows, cut = _rows_in(path, list(parts_of(text)), may_be_none=may_be_none)
+    rows, cut = _rows_in(path, list(parts_of(json_in(text))), may_be_none=may_be_none)
     if is_torn and not cut:
         cut = _TORN
     return Rows(rows, cut, digest_of(text))
@@ -112,11 +111,13 @@ def read_object(path: Path) -> tuple[Fields, str]:
     """Read a file that is one JSON object; returns it and a digest of the content.
 
     Raises:
-        RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+        RawLogError: it is cut, or no JSON object, or several, or holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = read_text(path)
-    return parse_object(path, 1, text), digest_of(text)
+    found, *others = read_each(path)
+    if others:
+        raise malformed(path, others[0][0].line, "line", "a second object begins here, where this format has one")
+    return found
 
 
 def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
@@ -127,11 +128,12 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
         OSError: it cannot be read.
     """
     text = read_text(path)
-    parts = list(parts_of(text))
+    page = json_in(text)
+    parts = list(parts_of(page))
     if len(parts) == 1 and parts[0].content is not None:
         yield row_of(path, parts[0]), digest_of(text)
     elif len(parts) < 2:
-        yield parse_object(path, 1, text), digest_of(text)  # says what is wrong
+        yield parse_object(path, 1, page), digest_of(text)  # says what is wrong
     else:
         found = read_rows(path)
         if found.cut:
@@ -149,7 +151,7 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
     """
     text = read_text(path)
     try:
-        content = load_json(text)
+        content = load_json(json_in(text))
     except (ValueError, RecursionError) as error:
         raise _no_json(path, 1, error) from error
     whole = Fields(path, 1, {"": content})
@@ -165,7 +167,7 @@ def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
 
 def begins_as_answers(text: str) -> bool:
     """Say whether a text is of JSON or of events, or of exchanges with a server that have some in them."""
-    if text.lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":")):
+    if json_in(text).lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":")):
         return True
     return has_client(text) and _IS_BODY.search(bodies_of(text)) is not None
 
@@ -184,9 +186,7 @@ def read_answers(path: Path) -> Rows:
     lines = bodies_of(text).split("\n")
     rows, cut = _events(path, lines)
     rest = "\n".join("" if line.startswith(_EVENT) else line for line in lines) if rows or cut else "\n".join(lines)
-    parts = [
-        part for part in parts_of(rest) if part.content is not None or part.problem or _REMNANT.search(part.source)
-    ]
+    parts = [part for part in parts_of(rest) if part.content is not None or part.problem or is_remnant(part.source)]
     if parts or not (rows or cut):
         others, left = _rows_in(path, parts)
         rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...records.raw_log import RawLogError
+from .json_values import json_in
 from .printed import unpainted
 from .text import head_text, read_printed, read_text
 
@@ -63,7 +64,7 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
     """
     if found := first_object(path):
         return set(names) <= set(_keys(found, _DEEPEST))
-    text = head_text(head).lstrip()
+    text = json_in(head_text(head)).lstrip()
     return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 
@@ -75,8 +76,8 @@ def _page(path: Path, _modified_ns: int, _size: int) -> str:
 @lru_cache(maxsize=1)
 def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
-        text = read_text(path)
-        start = re.match(r"[\s\[]{0,200}\{", text)
+        text = json_in(read_text(path))
+        start = re.match(r"\s*[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
     except (RawLogError, ValueError, RecursionError):
         return {}

@@ -29,7 +29,6 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }
-_BARS = "│┃｜"
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
@@ -53,23 +52,27 @@ class Header:
         names: the tool's field name of each column.
         before: how many bars are in what stands before the table on each of its lines.
         is_closed: whether lines end in a bar.
+        bar: what parts its cells: a bar, or a tab.
     """
 
     names: Sequence[str]
     before: int
     is_closed: bool
+    bar: str
 
 
 def header_of(line: str) -> Header | None:
     """Return the head of a table; None where a line is none."""
     if "t/s" not in line or "model" not in line or "test" not in line:
         return None
-    cells = [piece.strip(_EMPHASIS) for piece in _pieces(line)]
+    line = _barred(line)
+    bar = "|" if "|" in line else "\t"
+    cells = [piece.strip(_EMPHASIS) for piece in line.split(bar)]
     if "model" not in cells or "t/s" not in cells:
         return None
     first, last = cells.index("model"), cells.index("t/s")
     names = [_SHORT.get(name, name) for name in cells[first : last + 1]]
-    return Header(names, first, len(cells) > last + 1) if "test" in names else None
+    return Header(names, first, len(cells) > last + 1, bar) if "test" in names else None
 
 
 def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
@@ -82,6 +85,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     """
     header: Header | None = None
     waiting = 0  # rows of tables whose `build:` line has not come yet
+    last = ""
     for at, line in enumerate(lines):
         if found := header_of(line):
             header = found
@@ -92,13 +96,14 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
             waiting = 0
         elif header and (cells := _cells(line, header)):
             if all(set(cell) <= {"-", ":"} for cell in cells):
-                if not header_of(lines[at - 1]):  # the line before was the head of a table of something else
+                if not header_of(last):  # the line before was the head of a table of something else
                     header = None
                     _drop(tests, at)
             elif at == len(lines) - 1 and header.is_closed and not line.rstrip().endswith("|"):
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
                 waiting += _take(path, at + 1, header, cells, tests)
+        last = line if line.strip() else last
 
 
 def _take(path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests) -> bool:
@@ -117,25 +122,22 @@ def _drop(tests: Tests, line: int) -> None:
         tests.odd.pop()
 
 
-def _pieces(line: str) -> list[str]:
+def _barred(line: str) -> str:
+    """Return a line without bars that are no ends of cells, and the words of links in place of them."""
     text = line.replace("\\|", _ESCAPED)
-    text = _LINK.sub(r"\1", text) if "](" in text else text
-    for bar in _BARS:
-        text = text.replace(bar, "|")
-    pieces = text.split("|" if "|" in text else "\t")
-    return [piece.replace(_ESCAPED, "|") for piece in pieces] if _ESCAPED in text else pieces
+    return _LINK.sub(r"\1", text) if "](" in text else text
 
 
 def _cells(line: str, header: Header) -> list[str]:
     """Return the cells of a line, without what stands before the table; none where it is no row of any table."""
-    pieces = _pieces(line.rstrip())
+    pieces = _barred(line.rstrip()).split(header.bar)
     if len(pieces) <= 2:
         return []
     if not pieces[-1].strip():
         pieces.pop()
     wanted = len(header.names)
     pieces = pieces[header.before :] if len(pieces) - header.before >= wanted else pieces[-wanted:]
-    return [piece.strip(_EMPHASIS) for piece in pieces]
+    return [piece.strip(_EMPHASIS).replace(_ESCAPED, "|") for piece in pieces]
 
 
 def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
