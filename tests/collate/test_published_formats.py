@@ -183,7 +183,8 @@ def test_spec_bench_keeps_a_temperature_in_the_file_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("unit", "text", "value"),
     [
-        ("s", "1013.2s", 1013.2), ("number", "1,234.56 tok/s", 1234.56), ("count", "409 token(s)", 409),
+        ("s", "1013.2s", 1013.2), ("number", "1,234.56 tok/s", 1234.56),
+        ("number", "1.234,56 tok/s", 1234.56), ("count", "409 token(s)", 409),
         ("go", "12m56.225656006s", 776.225656006), ("go", "1h0m3.5s", 3603.5), ("go", "139.4804ms", 0.1394804),
         ("ms", "12.5", 0.0125), ("GB", "15.047 GB", 15.047e9), ("s", "12 ms", None), ("count", "2.5", None),
         ("number", "nan", None), ("number", "-0.00", None), ("number", "1,23", 1.23), ("ms", "1,234", None),

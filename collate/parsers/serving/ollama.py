@@ -20,7 +20,7 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of
-from ....core.sdk.logs.fields import MOST_TOKENS
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.json_files import begins_as_answers, read_answers
 from ....core.sdk.logs.pages import Block, Labels, blocks, place_of
@@ -90,7 +90,7 @@ class OllamaAnswers(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the timings, which end an answer, and for what begins one."""
         text = text_of(path)
-        return begins_as_answers(text) and all(f'"{name}"' in text for name in ("eval_count", "eval_duration", "done"))
+        return all(f'"{name}"' in text for name in ("eval_count", "eval_duration", "done")) and begins_as_answers(text)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each model's run and its answers."""
@@ -98,8 +98,10 @@ class OllamaAnswers(LogParser):
         ended = [row for row in found.rows if row.has("eval_count") and row.has("eval_duration")]
         if not ended:
             raise malformed(path, 1, "eval_duration", "no answer that ended has it")
-        for at, model in enumerate(dict.fromkeys(str(row.content.get("model") or UNKNOWN) for row in ended)):
-            rows = [row for row in ended if str(row.content.get("model") or UNKNOWN) == model]
+        by_model: dict[str, list[Fields]] = {}
+        for row in ended:
+            by_model.setdefault(str(row.content.get("model") or UNKNOWN), []).append(row)
+        for at, (model, rows) in enumerate(by_model.items()):
             run_id = f"sha256-{found.digest}-{at}"
             times = sorted(str(row.content["created_at"]) for row in rows if row.has("created_at"))
             about = {"started_at": times[0] if times else ""}

@@ -55,8 +55,10 @@ class OllamaListed(LogParser):
         found = _answers(text.split("\n"))
         if not found:
             raise malformed(path, 1, _NEEDED, "no list has it")
-        for at, model in enumerate(dict.fromkeys(block.found.get("model", UNKNOWN) for block in found)):
-            own = [block for block in found if block.found.get("model", UNKNOWN) == model]
+        by_model: dict[str, list[Block]] = {}
+        for block in found:
+            by_model.setdefault(block.found.get("model", UNKNOWN), []).append(block)
+        for at, (model, own) in enumerate(by_model.items()):
             run_id = f"{self.name}-{digest_of(text)}-{at}"
             begun = min(block.found.get("created_at", "") for block in own)
             yield run_of(run_id, model, len(own), started_at=begun, source_line=own[0].line)

@@ -13,6 +13,7 @@ their answers (llama-server, Ollama, MLC-LLM) have formats of their own.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -84,11 +85,10 @@ def _is_counted(row: Fields) -> bool:
 def _times(path: Path, lines: Sequence[int]) -> dict[int, float]:
     """Return curl's times by the lines of the answers that they stand below."""
     found: dict[int, float] = {}
+    ordered = sorted(lines)
     for at, line in enumerate(text_of(path).split("\n"), start=1):
-        if "time_total" in line and (hit := _TIME_TOTAL.search(line)):
-            above = max((one for one in lines if one <= at), default=None)
-            if above is not None:
-                found.setdefault(above, number(path, at, "time_total", hit[1]))
+        if "time_total" in line and (hit := _TIME_TOTAL.search(line)) and (place := bisect_right(ordered, at)):
+            found.setdefault(ordered[place - 1], number(path, at, "time_total", hit[1]))
     return found
 
 

@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from .printed import unpainted
 
 _HINTS = ("HTTP/", "% Total", "curl", "Connection #", "```", "http ")
-_COMMAND = re.compile(
-    r"(?:[^\s{\[\"]{0,80}(?: [^\s{\[\"]{1,80})?[$#%>] ?)?(?:time |sudo )?(?:curl(?:\.exe)?|https?|xh) "
-)
+_PROMPT = r"[^\s{\"$#%>]{0,80}(?: [^\s{\"$#%>]{1,80})? ?[$#%>]{1,2} ?"  # of shells: me@host:~$, [me@host ~]$, PS C:\x>
+_COMMAND = re.compile(rf"(?:{_PROMPT})?(?:time |sudo )?(?:curl(?:\.exe)?|https?|xh) ")
 _SIGN = re.compile(
     r"^(?:(?:[<>] )?(?:HTTP/\d|[A-Z]{3,7} /\S{0,500} HTTP/\d)|"
     r"\* {1,3}(?:Trying|Connected|Host|Connection) |```|curl: \(|"

@@ -28,6 +28,16 @@ def page_of(path: Path) -> str:
         RawLogError: it is empty or binary.
         OSError: it cannot be read.
     """
+    return torn_page_of(path)[0]
+
+
+def torn_page_of(path: Path) -> tuple[str, bool]:
+    """Return what ``page_of`` does, and whether the file's end was torn off.
+
+    Raises:
+        RawLogError: it is empty or binary.
+        OSError: it cannot be read.
+    """
     stat = path.stat()
     return _page(path, stat.st_mtime_ns, stat.st_size)
 
@@ -68,9 +78,16 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
     return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 
+def forget() -> None:
+    """Drop the file that was read last."""
+    _page.cache_clear()
+    _first_object.cache_clear()
+
+
 @lru_cache(maxsize=1)
-def _page(path: Path, _modified_ns: int, _size: int) -> str:
-    return unpainted(read_printed(path)[0])
+def _page(path: Path, _modified_ns: int, _size: int) -> tuple[str, bool]:
+    text, is_torn = read_printed(path)
+    return unpainted(text), is_torn
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,7 @@ _PREFIX = re.compile(
 )
 """What containers, routers and the journal write before each line, here before an object."""
 _COLOUR = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+_HALF = "unexpected end of data"  # what Python says of a character that the text ends in
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
 
@@ -94,9 +95,10 @@ def read_printed(path: Path) -> tuple[str, bool]:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError as error:
-            # Of UTF-8 something is left wherever it stands; where nothing is, this was never UTF-8.
-            is_page = encoding == "utf-8" and not _MULTIBYTE.search(data)
-            is_torn = not is_page and error.end == len(data)
+            # Half a character at the end, and no other fault, was torn off. Of UTF-8 something is left wherever it
+            # stands; where nothing is, this was never UTF-8.
+            is_torn = error.end == len(data) and (encoding != "utf-8" or error.reason == _HALF)
+            is_page = encoding == "utf-8" and not is_torn and not _MULTIBYTE.search(data)
             text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
     whole = text.rstrip("\0")
     return _checked(path, whole or text).replace("\ufeff", ""), is_torn or len(whole) < len(text)
