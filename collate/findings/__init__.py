@@ -14,11 +14,27 @@ from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..comparison.observations import load_cells, usual_metric
-from . import files, like_work, machines, options, outputs, pooled, published, rounds, samples, steps, totals, units
+from . import (
+    files,
+    like_work,
+    machines,
+    options,
+    orders,
+    outputs,
+    pooled,
+    published,
+    rounds,
+    samples,
+    steps,
+    totals,
+    units,
+)
 from .merging import merged
 from .subject import Subject
 
-_MODULES = (files, pooled, rounds, machines, samples, steps, options, outputs, units, totals, like_work, published)
+_MODULES = (
+    files, pooled, rounds, machines, orders, samples, steps, options, outputs, units, totals, like_work, published,
+)  # fmt: skip
 
 Check = Callable[[Subject], Iterator[Doubt]]
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
-from ...core.records.metrics import METRICS, SPEEDS
-from ..comparison.labels import whole_bits
+from ...core.records.metrics import SPEEDS
+from ...core.sdk.logs.runs import UNKNOWN
 from ..comparison.observations import Cell, Row
 from ..statistics.noise import variation
-from .subject import NOTABLE, Subject, by_model, rounds_of, was_busy, word_of
+from .subject import NOTABLE, Subject, by_model, rounds_of, was_busy
 
 _SLOW_CLOCK = 0.9  # of the median round's
-_CLEAR = 1.1
 _BEYOND = 1.05  # both are measured
-_WITHIN_ONE = "the hosts make the difference; compare within one"
 
 
 def busy_machine(subject: Subject) -> Iterator[Doubt]:
@@ -141,62 +138,12 @@ def several_gpus(subject: Subject) -> Iterator[Doubt]:
         for device, found in gpus.items():
             if len(found) > 1:
                 told = "; ".join(f"{name} ({len(own)})" for name, own in sorted(found.items()))
+                called = "the device" if device == UNKNOWN else device
                 yield Doubt(
-                    f"{device} is not one GPU in {sum(map(len, found.values()))} cells: {told}",
+                    f"{called} is not one GPU in {sum(map(len, found.values()))} cells: {told}",
                     "compare within one",
                     rounds_of(*(cell for own in found.values() for cell in own)),
                 )
-
-
-def reversed_by_hosts(subject: Subject) -> Iterator[Doubt]:
-    """Two backends whose order over all hosts together is the reverse of that on a host which both ran on."""
-    for cells in by_model(subject.finished):
-        timed = [cell for cell in cells if _host(cell) is not None and cell.values(subject.metric)]
-        backends = sorted({cell.run["backend"] for cell in timed})
-        for a, b in itertools.combinations(backends, 2):
-            sides = [cell for cell in timed if cell.run["backend"] in (a, b)]
-            seen = set()
-            for word, alike in _formats(sides).items():
-                for host in sorted({str(_host(cell)) for cell in alike}):
-                    found = _reversal(subject, (a, b), alike, host)
-                    rows = frozenset(cell.cell_id for cell in alike)
-                    if found and (host, rows) not in seen:  # formats of one word may have the same bits, too
-                        seen.add((host, rows))
-                        yield Doubt(f"{a} against {b} at {word}: {found[0]}", _WITHIN_ONE, found[1], "error")
-
-
-def _formats(cells: list[Cell]) -> dict[str, list[Cell]]:
-    """Group cells by the word that they were asked for with, and by the bits of their weights."""
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(word_of(cell), []).append(cell)
-        if (bits := whole_bits(cell)) is not None:
-            groups.setdefault(f"{bits} bits", []).append(cell)
-    return groups
-
-
-def _reversal(
-    subject: Subject, backends: tuple[str, str], cells: list[Cell], host: str
-) -> tuple[str, list[Place]] | None:
-    """Say how two backends stand over all hosts and on one, with the rows of the latter, where the order turns."""
-    here = [[cell for cell in cells if cell.run["backend"] == x and _host(cell) == host] for x in backends]
-    everywhere = [[cell for cell in cells if cell.run["backend"] == x] for x in backends]
-    if not all(here) or here == everywhere:
-        return None
-    pooled, own = [_mean(subject, side) for side in everywhere], [_mean(subject, side) for side in here]
-    if not (_is_clear(*pooled) and _is_clear(*own)) or (pooled[0] - pooled[1]) * (own[0] - own[1]) > 0:
-        return None
-    show = METRICS[subject.metric].format
-    text = (
-        f"{subject.metric} {show(pooled[0])} against {show(pooled[1])} over all hosts, but {show(own[0])} against "
-        f"{show(own[1])} on {host}, where both ran"
-    )
-    return text, rounds_of(*here[0], *here[1])
-
-
-def _is_clear(a: float, b: float) -> bool:
-    """Whether two means lie further apart than machine noise moves them; one round has no interval."""
-    return max(a, b) > _CLEAR * min(a, b)
 
 
 def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
@@ -218,7 +165,3 @@ def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
 def _host(cell: Cell) -> str | None:
     host: str | None = (cell.run["environment"] or {}).get("hostname")
     return host
-
-
-def _mean(subject: Subject, cells: list[Cell]) -> float:
-    return float(np.mean([value for cell in cells for value in cell.values(subject.metric)]))

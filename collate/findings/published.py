@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -11,19 +10,12 @@ from typing import Any
 from ...core.contract.finding import Doubt, Place
 from ...core.records.engine_counters import EngineCounters
 from ..comparison.observations import Cell, Row
+from .printed import DRAFT_OPTIONS, acceptance_length, draft_option, longest_cycle, published
 from .subject import Subject, grouped, rounds_of
 
 _ROUNDED = 1e-3  # how far a share may be from another that it is
 _CLEAR = 1.01  # how much faster than its bound a speed-up must be
-_LENGTH = re.compile(r"published_\w*accept\w*_len(?:gth)?")
-_DRAFT_TOKENS = (
-    "num_draft_tokens",
-    "num_speculative_tokens",
-    "draft_tokens",
-    "draft_length",
-    "block_size",
-    "block_tokens",
-)
+_HIDDEN = 0.5  # of the mean
 _SPEEDS = ("decode_tokens_per_s", "batch_tokens_per_s", "e2e_tokens_per_s")
 _ALIKE = ("model", "task", "quantisation", "device", "batch_size")
 
@@ -67,26 +59,28 @@ def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
     for alike in grouped(subject.finished, lambda cell: tuple(cell.run[name] for name in _ALIKE)):
         plain = [cell for cell in alike if cell.run["kind"] == "autoregressive"]
         for cell in alike:
-            length = _length(cell.run) or cell.run["tau"]
+            length = longest_cycle(cell.run)
+            stated = published(cell.run, "published_speed_up")
+            if stated and length and stated > _CLEAR * length:
+                text = f"{subject.name(cell)}: a speed-up of {stated:.2f} at {length:.2f} tokens per cycle"
+                doubts.append((stated / length, text, cell, cell))
             for baseline in plain if cell.run["kind"] == "speculative" and length else ():
                 ratio = _speed_up(cell, baseline)
                 if ratio is not None and ratio > _CLEAR * length:
                     text = f"{subject.name(cell)} is {ratio:.2f} times as fast as {subject.name(baseline)} at "
                     doubts.append((ratio / length, f"{text}{length:.2f} tokens per cycle", cell, baseline))
     for _, text, cell, baseline in sorted(doubts, key=lambda doubt: -doubt[0]):
-        yield Doubt(text, "the baseline is slower than it should be", rounds_of(cell, baseline))
-
-
-def _length(run: Row) -> float | None:
-    """Return the acceptance length as it was published; None where it was not."""
-    found = [text for name, text in (run["settings"] or {}).items() if _LENGTH.fullmatch(name)]
-    return float(found[0]) if found and re.fullmatch(r"\d{1,6}(?:\.\d{1,20})?", found[0]) else None
+        cells = (cell,) if cell is baseline else (cell, baseline)
+        yield Doubt(text, "the baseline is slower than it should be", rounds_of(*cells))
 
 
 def _speed_up(cell: Cell, baseline: Cell) -> float | None:
-    """Return a ratio of speeds; None where the two differ in an option that both have, or in what they measured."""
-    ours, theirs = cell.run["options"] or {}, baseline.run["options"] or {}
-    if any(ours[name] != theirs[name] for name in ours.keys() & theirs.keys()):
+    """Return a ratio of speeds; None where the two differ in what both have, or in what they measured."""
+    for name in ("options", "conditions"):
+        ours, theirs = cell.run[name] or {}, baseline.run[name] or {}
+        if any(ours[key] != theirs[key] for key in ours.keys() & theirs.keys()):
+            return None
+    if (cell.run["environment"] or {}).get("gpu") != (baseline.run["environment"] or {}).get("gpu"):
         return None
     pairs = [(cell.values(name), baseline.values(name)) for name in _SPEEDS]
     pairs.append(([_printed_speed(cell)], [_printed_speed(baseline)]))
@@ -102,15 +96,15 @@ def _printed_speed(cell: Cell) -> float:
 
 def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
     """A published acceptance length that falls with more draft tokens, and has no interval: noise, or an error."""
-    for option in _DRAFT_TOKENS:
+    for option in DRAFT_OPTIONS:
         yield from _falls(subject, option)
 
 
 def _falls(subject: Subject, option: str) -> Iterator[Doubt]:
     falls = []
     for alike in _series(subject, option):
-        ordered = sorted(alike, key=lambda known: _count(known[1], option))
-        points = [(_count(run, option), _length(run) or 0.0, cell, run) for cell, run in ordered]
+        ordered = sorted(alike, key=lambda known: draft_option(known[1], option))
+        points = [(draft_option(run, option), acceptance_length(run) or 0.0, cell, run) for cell, run in ordered]
         falls += [(one, next_one) for one, next_one in pairwise(points) if next_one[1] < one[1]]
     for (few, high, _, before), (many, low, cell, run) in sorted(falls, key=lambda fall: fall[1][1] - fall[0][1]):
         if many > few:
@@ -127,7 +121,7 @@ def _series(subject: Subject, option: str) -> Iterator[list[tuple[Cell, Row]]]:
     known: dict[tuple[object, ...], dict[str, list[tuple[Cell, Row]]]] = {}
     for cell in subject.finished:
         for run in (r.run for r in cell.rounds):
-            if _count(run, option) and _length(run):
+            if draft_option(run, option) and acceptance_length(run):
                 files = known.setdefault(_apart_from(run, option), {})
                 files.setdefault(str(run["source_file"]), []).append((cell, run))
     for files in known.values():
@@ -135,11 +129,38 @@ def _series(subject: Subject, option: str) -> Iterator[list[tuple[Cell, Row]]]:
         yield [runs[0] for runs in files.values() if len(runs) == 1]
 
 
-def _count(run: Row, option: str) -> int:
-    value = (run["options"] or {}).get(option)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
 def _apart_from(run: Row, option: str) -> tuple[object, ...]:
     others = {name: value for name, value in (run["options"] or {}).items() if name != option}
     return (*(run[name] for name in _ALIKE), run["backend"], json.dumps(others, sort_keys=True))
+
+
+def medians_below_means(subject: Subject) -> Iterator[Doubt]:
+    """A published median latency per token far below the mean that batch and throughput give: some tokens wait long."""
+    doubts = []
+    for cell in subject.finished:
+        median, rows = (published(cell.run, f"published_{name}") for name in ("median_itl_ms", "mean_batch_size"))
+        rate = (cell.run["totals"] or {}).get("tokens_per_s")
+        if median and rows and rate and median / 1e3 < _HIDDEN * rows / rate:
+            mean = rows / rate
+            text = (
+                f"{subject.name(cell)}: the median inter-token latency is {median:.3g} ms, but {rows:.4g} requests at "
+            )
+            doubts.append(
+                (median / mean, f"{text}{rate:.4g} tokens/s wait {1e3 * mean:.3g} ms per token on average", cell)
+            )
+    for _, text, cell in sorted(doubts, key=lambda doubt: doubt[0]):
+        yield Doubt(text, "give the mean or the 99th percentile: the median leaves out waits", rounds_of(cell))
+
+
+def several_contributors(subject: Subject) -> Iterator[Doubt]:
+    """Published figures of one model by several people: their methods are not known to be alike."""
+    for alike in grouped(subject.finished, lambda cell: cell.run["model"]):
+        people = {(cell.run["conditions"] or {}).get("contributor"): cell for cell in alike}
+        people.pop(None, None)
+        if len(people) > 1:
+            by_people = [cell for cell in alike if (cell.run["conditions"] or {}).get("contributor")]
+            yield Doubt(
+                f"{len(by_people)} figures come from {len(people)} people, whose methods may differ",
+                "compare what one of them measured; differences between them are not the configuration's alone",
+                rounds_of(*by_people),
+            )

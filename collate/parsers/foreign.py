@@ -22,12 +22,13 @@ from ...core.records.conditions import conditions_of, hash_of
 from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
 from ...core.records.store_file import FILE_NAME
+from ...core.sdk.logs.exchanges import why_unmeasured
 from ...core.sdk.logs.runs import UNKNOWN
-from ...core.sdk.logs.structure import holds
+from ...core.sdk.logs.structure import holds, text_of
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 from .labels import Labels, labelled, labels_for, read_labels, write_labels
-from .packed import Plain, unpacked
+from .packed import Plain, packed_with, unpacked
 
 IMPORTED = "imported"
 _COPY_PARTS = ("raw", IMPORTED, "experiment", "parser", "digest", "name")
@@ -175,7 +176,11 @@ def _hint(path: Path, head: bytes) -> str:
     """Return what to do about a file that no parser recognises."""
     if holds(path, head, "type", "schema", "cell_id", "round"):
         return "; it is one of decodebench's own, which `decodebench collate FOLDER` reads where they lie"
-    return "; say with --columns what its columns are" if path.suffix.lower() in (".csv", ".tsv") else ""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return "; say with --columns what its columns are"
+    if name := packed_with(head):
+        return f"; it is packed with {name}: unpack it first"
+    return f": {reason}" if (reason := why_unmeasured(text_of(path))) else ""
 
 
 def _copy(data: bytes, name: str, parent: Path) -> Path:

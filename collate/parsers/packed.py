@@ -1,8 +1,9 @@
-"""Logs that are compressed or in a zip: unpacked into a folder for as long as they are looked at, within limits."""
+"""Logs that are compressed, in a zip or in a tar: unpacked into a folder while they are looked at, within limits."""
 
 from __future__ import annotations
 
 import gzip
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,13 +18,17 @@ import zstandard
 from ... import defaults
 from ...core.records.raw_log import RawLogError
 
-_GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+_GZIP, _ZSTD, _ZIP, _TAR = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"ustar"
+_TAR_AT = 257
+_OTHERS = {b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR", b"PK\x03\x04": "zip"}
+_DEEPEST = 3  # a log that was compressed, in an archive that was compressed
 _MOST_FILES = 10_000
 _MOST_RATIO = 500  # text is packed by 10, repetitive text by 100; what is packed by more is there to fill a disk
 _FREE_BYTES = 20 * 10**6  # for which the ratio does not matter
 _PIECE_BYTES = 2**20
 _DAMAGE = (
     EOFError, OSError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile, zstandard.ZstdError,
+    tarfile.TarError,
 )  # fmt: skip
 
 
@@ -33,7 +38,7 @@ class Plain:
 
     Attributes:
         path: where it is now.
-        origin: the file that the user has; a file in a zip is named as if that were a folder.
+        origin: the file that the user has; a file in an archive is named as if that were a folder.
     """
 
     path: Path
@@ -48,20 +53,33 @@ def unpacked(path: Path) -> Iterator[Sequence[Plain]]:
         RawLogError: it is damaged, needs a password, or holds more than is read of another tool's logs.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        begin = file.read(4)
-    if begin[:2] != _GZIP and begin != _ZSTD and not (begin == _ZIP and path.suffix.lower() == ".zip"):
+    if not _kind_of(path):
         yield [Plain(path, path)]
         return
     with TemporaryDirectory(prefix="decodebench-") as folder:
         room = _Room(path, Path(folder))
         try:
-            found = list(_members(path, room) if begin == _ZIP else [_only(path, begin, room)])
+            found = list(_inside(Plain(path, path), room, _DEEPEST))
         except _DAMAGE as error:
             raise RawLogError(f"cannot be unpacked: {error or type(error).__name__}") from error
         if not found:
             raise RawLogError("no file in it")
         yield found
+
+
+def packed_with(head: bytes) -> str | None:
+    """Return what a file that is not unpacked here is packed with, by its beginning; None where it is not packed."""
+    return next((name for begin, name in _OTHERS.items() if head.startswith(begin)), None)
+
+
+def _kind_of(path: Path) -> bytes | None:
+    with path.open("rb") as file:
+        begin = file.read(_TAR_AT + len(_TAR))
+    if begin[_TAR_AT:] == _TAR:
+        return _TAR
+    if begin.startswith(_ZIP):
+        return _ZIP if path.suffix.lower() == ".zip" else None
+    return next((kind for kind in (_GZIP, _ZSTD) if begin.startswith(kind)), None)
 
 
 @dataclass(slots=True)
@@ -94,14 +112,26 @@ class _Room:
         return target
 
 
-def _only(path: Path, begin: bytes, room: _Room) -> Plain:
+def _inside(packed: Plain, room: _Room, deepest: int) -> Iterator[Plain]:
+    """Yield the files in a file, those in archives within it included."""
+    kind = _kind_of(packed.path) if deepest else None
+    if kind is None:
+        yield packed
+        return
+    members = {_TAR: _in_tar, _ZIP: _in_zip}.get(kind)
+    for inner in members(packed, room) if members else [_only(packed, kind, room)]:
+        yield from _inside(inner, room, deepest - 1)
+
+
+def _only(packed: Plain, kind: bytes, room: _Room) -> Plain:
+    path = packed.path
     is_named = path.suffix.lower() in (".gz", ".zst", ".zstd") and path.stem
     name = path.stem if is_named else path.name
-    if begin[:2] == _GZIP:
+    if kind == _GZIP:
         with gzip.open(path) as source:
-            return Plain(room.copy(_pieces(source, _PIECE_BYTES), name), path)
+            return Plain(room.copy(_pieces(source, _PIECE_BYTES), name), packed.origin)
     with path.open("rb") as source:
-        return Plain(room.copy(_zstd(source), name), path)
+        return Plain(room.copy(_zstd(source), name), packed.origin)
 
 
 def _pieces(source: gzip.GzipFile | IO[bytes], size: int) -> Iterator[bytes]:
@@ -122,18 +152,24 @@ def _zstd(source: IO[bytes]) -> Iterator[bytes]:
         raise EOFError("it ends inside a frame")
 
 
-def _members(path: Path, room: _Room) -> Iterator[Plain]:
-    with zipfile.ZipFile(path) as archive:
+def _in_zip(packed: Plain, room: _Room) -> Iterator[Plain]:
+    with zipfile.ZipFile(packed.path) as archive:
         for member in archive.infolist():
-            place = PurePosixPath(member.filename)
-            if member.is_dir() or not place.name or place.parts[0] == "__MACOSX":
-                continue
-            with archive.open(member) as source:
-                copy = room.copy(_pieces(source, _PIECE_BYTES), place.name)
-            origin = path / member.filename
-            with unpacked(copy) as inner:  # a log that was compressed before it was put into the zip
-                if inner[0].path == copy:
-                    yield Plain(copy, origin)
-                else:
-                    with inner[0].path.open("rb") as source:
-                        yield Plain(room.copy(_pieces(source, _PIECE_BYTES), inner[0].path.name), origin)
+            if not member.is_dir() and (name := _name_of(member.filename)):
+                with archive.open(member) as source:
+                    copy = room.copy(_pieces(source, _PIECE_BYTES), name)
+                yield Plain(copy, packed.origin / member.filename)
+
+
+def _in_tar(packed: Plain, room: _Room) -> Iterator[Plain]:
+    with tarfile.open(packed.path) as archive:
+        for member in archive:
+            source = archive.extractfile(member) if member.isreg() else None
+            if source is not None and (name := _name_of(member.name)):
+                yield Plain(room.copy(_pieces(source, _PIECE_BYTES), name), packed.origin / member.name)
+
+
+def _name_of(member: str) -> str:
+    """Return the name of a file in an archive; empty for what macOS puts beside each."""
+    place = PurePosixPath(member)
+    return "" if "__MACOSX" in place.parts or place.name.startswith("._") else place.name

@@ -17,7 +17,7 @@ from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.errors import UsageError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.raw_log import RawLogError
-from decodebench.core.records.schema import Run
+from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
 
 TABLE = Path(__file__).parents[1] / "data" / "csv" / "results.csv"
@@ -144,7 +144,9 @@ def test_what_is_not_there_is_empty_and_a_comma_of_thousands_is_no_decimal_one(t
     assert not collate(tmp_path / "o", all_plugins(), intake=Intake([path], columns=columns)).problems
     sql = "SELECT backend, duration_s, output_tokens FROM samples JOIN runs USING (run_id) ORDER BY index"
     assert rows(tmp_path / "o", sql) == [("moteur é", None, 4), ("moteur é", 2.0, None)]
-    for text in ('e,s,n\na,"1,234",4\n', "e;s;n\na;1,234;4\na;1.5;4\n"):
+    path.write_text(with_columns_line("e;s;n\na;1.234,5;4\na;12,5;4\na;1.234;4\n", columns))
+    assert [one.duration_s for one in ColumnsCsv().read(path) if isinstance(one, Sample)] == [1234.5, 12.5, 1234.0]
+    for text in ('e,s,n\na,"1,234",4\n', "e;s;n\na;1,234;4\na;1.5;4\n", "e;s;n\na;1,234;4\na;1.234;4\n"):
         path.write_text(with_columns_line(text, columns))
         with pytest.raises(RawLogError, match=r"t\.csv:3: field 's'"):
             list(ColumnsCsv().read(path))

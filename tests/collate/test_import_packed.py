@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -35,12 +37,21 @@ def pack(folder, kind):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(f"a/b/{TABLE.name}", data)
             archive.writestr("__MACOSX/._x", b"x")
+    elif kind.startswith("t"):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, content in ((f"a/b/{TABLE.name}", data), (f"a/b/._{TABLE.name}", b"x")):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        path = path.with_name(f"logs.{kind}")
+        path.write_bytes({"tar": bytes, "tgz": gzip.compress, "tar.zst": zstandard.compress}[kind](buffer.getvalue()))
     else:
         path.write_bytes(gzip.compress(data) if kind == "gz" else zstandard.compress(data))
     return path
 
 
-@pytest.mark.parametrize("kind", ["gz", "zst", "zip"])
+@pytest.mark.parametrize("kind", ["gz", "zst", "zip", "tar", "tgz", "tar.zst"])
 def test_a_packed_log_is_the_log(tmp_path, kind):
     plain = imported(tmp_path / "plain", TABLE)
     assert len(plain[0]) == 2 and plain[1] == []
@@ -74,6 +85,8 @@ def test_an_archive_that_would_fill_the_disk_or_is_damaged_is_refused_in_one_lin
         "bad.md.gz": (whole[:30] + b"\0\0\0" + whole[33:], "cannot be unpacked"),
         "bad.md.zst": (zstandard.compress(TABLE.read_bytes())[:-9], "cannot be unpacked"),
         "bad.zip": (b"PK\x03\x04" + b"\0" * 50, "cannot be unpacked"),
+        "bad.tar": (b"\0" * 257 + b"ustar" + b"\1" * 300, "cannot be unpacked"),
+        "x.log.xz": (b"\xfd7zXZ\0\0\4", "packed with xz: unpack it first"),
     }
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for at in range(5):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.collate import collate
-from decodebench.collate.parsers.foreign import Intake
+from decodebench.collate.parsers.foreign import Intake, recognise
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.raw_log import RawLogError
 from decodebench.core.records.schema import Run
@@ -91,6 +91,36 @@ def test_results_of_one_object_that_were_appended_are_all_read(tmp_path, name, f
     assert [record.model_dump(exclude={"run_id"}) for record in both][: len(whole)] == drawn(whole, both)
     assert len(both) == 2 * len(whole)
     assert len({record.run_id for record in both}) == 2 * len({record.run_id for record in parser.read(files[0])})
+
+
+PAGES = {
+    "fenced": "# Results\n\nOf [this](x) machine:\n\n```json\n{}\n```\nThat is all.\n",
+    "below a command": "$ cat results.json\n{}\n$ \n",
+    "coloured by jq": None,
+    "records of RFC 7464": "\x1e{}",
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_json_in_a_page_is_read_as_if_it_stood_alone(tmp_path, page):
+    examples = [(name, min(folder.glob("*.json"))) for name, folder in WHOLE if name != "mlc-engine-metrics"]
+    examples += [
+        ("llama-bench", DATA / "llama_cpp" / "llama_bench.json"),
+        ("spec-bench", DATA / "spec_bench" / "eagle2.jsonl"),
+    ]
+    examples += [("llmperf", DATA / "serving" / "llmperf_summary.json"), ("ollama", DATA / "serving" / "ollama.json")]
+    for name, path in examples:
+        text = path.read_text(encoding="utf-8").strip()
+        file = tmp_path / path.name
+        coloured = re.sub(r'(?<=\n)( *)("[a-z_]+"):', "\x1b[34;1m\\1\\2\x1b[0m:", text)
+        file.write_text(PAGES[page].replace("{}", text) if PAGES[page] else coloured, encoding="utf-8")
+        (found,) = recognise(file, PARSERS)
+        alone = [without_place(record) for record in PARSERS[found]().read(path)]
+        assert [without_place(record) for record in PARSERS[found]().read(file)] == alone, name
+
+
+def without_place(record):
+    return record.model_dump(exclude={"run_id", "source_line"})
 
 
 def drawn(whole, both):

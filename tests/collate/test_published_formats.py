@@ -183,7 +183,8 @@ def test_spec_bench_keeps_a_temperature_in_the_file_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("unit", "text", "value"),
     [
-        ("s", "1013.2s", 1013.2), ("number", "1,234.56 tok/s", 1234.56), ("count", "409 token(s)", 409),
+        ("s", "1013.2s", 1013.2), ("number", "1,234.56 tok/s", 1234.56),
+        ("number", "1.234,56 tok/s", 1234.56), ("count", "409 token(s)", 409),
         ("go", "12m56.225656006s", 776.225656006), ("go", "1h0m3.5s", 3603.5), ("go", "139.4804ms", 0.1394804),
         ("ms", "12.5", 0.0125), ("GB", "15.047 GB", 15.047e9), ("s", "12 ms", None), ("count", "2.5", None),
         ("number", "nan", None), ("number", "-0.00", None), ("number", "1,23", 1.23), ("ms", "1,234", None),
@@ -238,6 +239,36 @@ SPELLINGS = {
         f"{json.dumps({'line': line, 'ts': 1})}\n" for line in text.split("\n")
     ),
 }
+
+
+WRAPPED = {  # by what kept the lines, or by where they were copied from
+    "padded by a terminal": lambda text: text.replace("\n", "   \n"),
+    "no-break spaces of a web page": lambda text: text.replace("  ", " \u00a0").replace(" | ", " \u200b| "),
+    "entities and line breaks of HTML": lambda text: text.replace("±", "&plusmn;").replace("\n", "<br>\n"),
+    "underscores that Markdown escapes": lambda text: text.replace("_", "\\_"),
+    "gh run view": lambda text: "".join(f"bench\tRun\t2026-11-30T10:00:00.1Z {line}\n" for line in text.split("\n")),
+    "JSON of a logger": lambda text: "".join(f"{json.dumps({'ts': 1, 'msg': line})}\n" for line in text.split("\n")),
+    "JSON of a collector": lambda text: "".join(
+        f"{json.dumps({'labels': {'app': 'x'}, 'message': line, 'ts': 1})}\n" for line in text.split("\n")
+    ),
+    "logfmt": lambda text: "".join(f"time=1 level=info msg={json.dumps(line)}\n" for line in text.split("\n")),
+}
+TABLES = [
+    ("llama-bench", "llama_cpp/llama_bench.md"), ("llama-bench", "public/bench-table-repacked-row.md"),
+    ("llama-cpp-console", "llama_cpp/completion.log"),
+    ("llama-cpp-console", "public/console-two-models-in-one-file.log"),
+    ("speculation-table", "published/qwen38_mtp.md"), ("spec-bench-board", "published/spec_bench_board.md"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", WRAPPED)
+def test_what_kept_a_page_does_not_change_it(tmp_path, kept):
+    for parser, name in [*PAGES, *TABLES]:
+        clean = list(PARSERS[parser]().read(DATA / name))
+        file = tmp_path / Path(name).name
+        file.write_text(WRAPPED[kept]((DATA / name).read_text()))
+        assert parser in recognise(file, PARSERS), name
+        assert [figures(one) for one in PARSERS[parser]().read(file)] == [figures(one) for one in clean], name
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

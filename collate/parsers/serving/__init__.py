@@ -1,4 +1,4 @@
-"""Serving benchmarks and servers whose formats are tables of fields (`core/sdk/logs/figures.py`): a file per tool."""
+"""Serving benchmarks, servers and boards whose formats are tables of fields (`core/sdk/logs/figures.py`)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from .inference_perf import InferencePerf, InferencePerfRequests
 from .inferencex import InferencexGolden
 from .llama_benchy import LlamaBenchy
 from .llmperf import LlmperfResponses, LlmperfSummary
+from .ml_energy import MlEnergy
+from .mtp_bench import MtpBench
 from .ollama import OllamaAnswers, OllamaVerbose
+from .ollama_listed import OllamaListed
+from .openai_answers import OpenaiAnswers
 from .sglang import SglangServe
+from .spec_bench_board import SpecBenchBoard
 from .spec_forge import SpecForge
+from .speculation_table import SpeculationTable
 
 
 @hookimpl
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:
-    """Return the readers of serving benchmarks."""
+    """Return the readers of serving benchmarks, servers and boards."""
     return [
         ServingConsole, SglangServe, InferencePerf, InferencePerfRequests, LlamaBenchy, LlmperfSummary,
-        LlmperfResponses, OllamaAnswers, OllamaVerbose, SpecForge, InferencexGolden,
+        LlmperfResponses, OllamaAnswers, OllamaVerbose, OllamaListed, OpenaiAnswers, SpecForge, InferencexGolden,
+        MlEnergy, MtpBench, SpecBenchBoard, SpeculationTable,
     ]  # fmt: skip

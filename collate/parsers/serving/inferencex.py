@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -38,10 +38,8 @@ _FIGURES = form(
     Figure("model", "run.model", "text"),
     Figure("dataset", "run.task", "text"),
     Figure("output_len", "run.max_new_tokens", "count"),
-    Figure("num_draft_tokens", "option.num_draft_tokens", "count"),
     Figure("thinking", "option.thinking", "text"),
     Figure("draft_model", "option.draft_model", "text"),
-    Figure("acceptance_length", "published.acceptance_length"),
 )
 _CHOSEN = re.compile(r"\b(temperature|temp|top_p|top_k)(?:: |=| )(\d{1,6}(?:\.\d{1,6})?)\b")
 _SAMPLING = {"temperature": "temperature", "temp": "temperature", "top_p": "top_p", "top_k": "top_k"}
@@ -53,11 +51,11 @@ _MEASURED = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One value, and what it is of."""
+class _Series:
+    """The values of a model and a mode: each with its line, its number of draft tokens and its acceptance length."""
 
-    line: int
-    figures: dict[str, str]
+    about: dict[str, str]
+    values: list[tuple[int, str, str]]
 
 
 class InferencexGolden(LogParser):
@@ -70,14 +68,14 @@ class InferencexGolden(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a mode and what the comments call the values."""
         text = text_of(path)
-        return "thinking_" in text and "num_speculative_tokens" in text and bool(_entries(text.split("\n")))
+        return "thinking_" in text and "num_speculative_tokens" in text and bool(_series(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
         text = page_of(path)
         base = f"sha256-{digest_of(text)}"
         lines = text.split("\n")
-        found = _entries(lines)
+        found = _series(lines)
         if not found:
             raise malformed(path, 1, "acceptance length", "no value below a model and a mode")
         told = dict(pair for line in lines if "dataset:" in line for pair in _PAIR.findall(line))
@@ -86,18 +84,28 @@ class InferencexGolden(LogParser):
         comments = [line for line in lines if line.startswith("#")]
         sampling = {
             mode: _sampling([line for line in comments if "dataset:" in line or mode in line])
-            for mode in {entry.figures["thinking"] for entry in found}
+            for mode in {series.about["thinking"] for series in found}
         }
-        for at, entry in enumerate(found):
-            yield gather(_FIGURES, {**told, **entry.figures}).as_run(
-                f"{base}-{at}",
-                "inferencex",
-                kind="speculative",
-                sampling=sampling[entry.figures["thinking"]],
-                conditions=measured,
-                source_line=entry.line,
-                notes=("an acceptance length alone, without the counts behind it: it is kept as printed",),
-            )
+        number = 0
+        for series in found:
+            shared = gather(_FIGURES, {**told, **series.about})
+            for line, drafted, length in series.values:
+                gathered = replace(
+                    shared,
+                    run=dict(shared.run),
+                    option={**shared.option, "num_draft_tokens": int(drafted)},
+                    published={"acceptance_length": length},
+                )
+                yield gathered.as_run(
+                    f"{base}-{number}",
+                    "inferencex",
+                    kind="speculative",
+                    sampling=sampling[series.about["thinking"]],
+                    conditions=measured,
+                    source_line=line,
+                    notes=("an acceptance length alone, without the counts behind it: it is kept as printed",),
+                )
+                number += 1
 
 
 def _sampling(lines: Sequence[str]) -> dict[str, float]:
@@ -105,16 +113,21 @@ def _sampling(lines: Sequence[str]) -> dict[str, float]:
     return {_SAMPLING[name]: float(value) for line in lines for name, value in _CHOSEN.findall(line)}
 
 
-def _entries(lines: Sequence[str]) -> list[_Entry]:
+def _series(lines: Sequence[str]) -> list[_Series]:
     about: dict[str, str] = {}
-    found = []
+    found: list[_Series] = []
     for at, line in enumerate(lines, start=1):
-        if draft := _DRAFT.match(line):
+        if value := _VALUE.match(line):
+            if {"model", "thinking"} <= about.keys():
+                if not found or found[-1].about != about:
+                    found.append(_Series(dict(about), []))
+                found[-1].values.append((at, value[1], value[2]))
+        elif line.startswith("#"):
+            continue
+        elif draft := _DRAFT.match(line):
             about["draft_model"] = draft[1]
         elif model := _MODEL.match(line):
             about = {**{name: about[name] for name in ("draft_model",) if name in about}, "model": model[1]}
         elif mode := _MODE.match(line):
             about["thinking"] = mode[1]
-        elif (value := _VALUE.match(line)) and {"model", "thinking"} <= about.keys():
-            found.append(_Entry(at, {**about, "num_draft_tokens": value[1], "acceptance_length": value[2]}))
     return found

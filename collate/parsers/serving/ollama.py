@@ -20,9 +20,9 @@ from typing import ClassVar
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of
-from ....core.sdk.logs.fields import MOST_TOKENS
+from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.figures import Figure, Gathered, form, gather
-from ....core.sdk.logs.json_files import read_answers
+from ....core.sdk.logs.json_files import begins_as_answers, read_answers
 from ....core.sdk.logs.pages import Block, Labels, blocks, place_of
 from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -39,7 +39,7 @@ _PRINTED = form(
     Figure("prompt eval rate", "engine.prompt_tokens_per_s"),
     Figure("eval rate", "engine.tokens_per_s"),
 )
-_ANSWER = form(
+ANSWER = form(
     *(Figure(f"{name.replace(' ', '_')}_duration", field, "ns") for name, field in _FIELDS),
     *(Figure(f"{name.replace(' ', '_')}_count", field, "count") for name, field in _COUNTS),
     Figure("response", "sample.text", "any"),
@@ -76,8 +76,8 @@ class OllamaVerbose(LogParser):
         for at, block in enumerate(found):
             run_id = f"{base}-{at}"
             where = place_of(block.above, at, len(found))
-            yield _run(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
-            yield _sample(run_id, 0, gather(_PRINTED, block.found), block.line)
+            yield run_of(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
+            yield sample_of(run_id, 0, gather(_PRINTED, block.found), block.line)
 
 
 class OllamaAnswers(LogParser):
@@ -90,8 +90,7 @@ class OllamaAnswers(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the timings, which end an answer, and for what begins one."""
         text = text_of(path)
-        is_json = text.lstrip().startswith(("{", "["))
-        return is_json and all(f'"{name}"' in text for name in ("eval_count", "eval_duration", "done"))
+        return all(f'"{name}"' in text for name in ("eval_count", "eval_duration", "done")) and begins_as_answers(text)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each model's run and its answers."""
@@ -99,23 +98,26 @@ class OllamaAnswers(LogParser):
         ended = [row for row in found.rows if row.has("eval_count") and row.has("eval_duration")]
         if not ended:
             raise malformed(path, 1, "eval_duration", "no answer that ended has it")
-        for at, model in enumerate(dict.fromkeys(str(row.content.get("model") or UNKNOWN) for row in ended)):
-            rows = [row for row in ended if str(row.content.get("model") or UNKNOWN) == model]
+        by_model: dict[str, list[Fields]] = {}
+        for row in ended:
+            by_model.setdefault(str(row.content.get("model") or UNKNOWN), []).append(row)
+        for at, (model, rows) in enumerate(by_model.items()):
             run_id = f"sha256-{found.digest}-{at}"
             times = sorted(str(row.content["created_at"]) for row in rows if row.has("created_at"))
             about = {"started_at": times[0] if times else ""}
             about |= {"status": "incomplete", "reason": found.cut} if found.cut else {}
-            yield _run(run_id, model, len(rows), **about)
+            yield run_of(run_id, model, len(rows), **about)
             for index, row in enumerate(rows):
-                figures = gather(_ANSWER, {n: v for n, v in row.content.items() if n not in _NOT_KEPT})
-                yield _sample(run_id, index, figures, row.line)
+                figures = gather(ANSWER, {n: v for n, v in row.content.items() if n not in _NOT_KEPT})
+                yield sample_of(run_id, index, figures, row.line)
 
 
 def _blocks(text: str) -> list[Block]:
     return blocks(text.split("\n"), _LABELS, "eval duration")
 
 
-def _run(run_id: str, model: str, samples: int, **known: object) -> Run:
+def run_of(run_id: str, model: str, samples: int, **known: object) -> Run:
+    """Return the run of some answers of one model."""
     return bare_run(
         run_id,
         "ollama",
@@ -128,7 +130,8 @@ def _run(run_id: str, model: str, samples: int, **known: object) -> Run:
     )
 
 
-def _sample(run_id: str, index: int, gathered: Gathered, line: int) -> Sample:
+def sample_of(run_id: str, index: int, gathered: Gathered, line: int) -> Sample:
+    """Return one answer, which begins on a line."""
     found = gathered.sample
     tokens = found.get("output_tokens")
     if tokens is None or tokens > MOST_TOKENS or not found.get("decode_s"):

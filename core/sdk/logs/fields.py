@@ -23,12 +23,21 @@ T = TypeVar("T")
 
 _MOST = 2**53
 _NUMBER = re.compile(r"-?(?:[0-9]{1,15}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+_WHOLE = re.compile("[0-9]{1,15}")
 _COMMA = re.compile(r"[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")  # also one thousand and some, in another country
+_GROUPED = re.compile(
+    r"([1-9][0-9]{0,2}(?:(?:,[0-9]{3}){1,4}(?=\.)|(?:[.' ][0-9]{3}){1,4}(?=,)))[.,]([0-9]{1,30})"
+)  # thousands and decimals, so that neither sign can be the other
 
 
 def with_point(text: str) -> str:
-    """Return a printed number with a decimal point instead of a comma; as it is where the comma may be of thousands."""
+    """Return a printed number with a decimal point and nothing between its thousands, such as 1234.5 for 1.234,5.
+
+    It stays as it is where a comma may be either.
+    """
+    if "," in text and (grouped := _GROUPED.fullmatch(text)):
+        return f"{re.sub('[^0-9]', '', grouped[1])}.{grouped[2]}"
     return text.replace(",", ".") if _COMMA.fullmatch(text) and not _GROUPS.fullmatch(text) else text
 
 
@@ -57,7 +66,7 @@ def count(path: Path, line: int, field: str, text: str, least: int = 0) -> int:
     Raises:
         RawLogError: it is none.
     """
-    if not (re.fullmatch("[0-9]{1,15}", text) and int(text) >= least):
+    if not (_WHOLE.fullmatch(text) and int(text) >= least):
         raise malformed(path, line, field, f"{_shown(text)} is no whole number from {least} on")
     return int(text)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
+from .exchanges import bodies_of, has_client
 from .fields import Fields, check_plain
-from .json_values import Part, load_json, parts_of
+from .json_values import Part, is_remnant, json_in, load_json, parts_of
 from .printed import left_out
 from .runs import digest_of
 from .text import head_text, malformed, read_text, read_torn_text, tail_text
+
+_EVENT = ("data:", "event:", "id:", "retry:", ":")
+_IS_BODY = re.compile(r"^[ \t]*(?:\{|\[|data:|event:)", re.MULTILINE)
+_TORN = "the file ends in what is no text: it was cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,16 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
         OSError: it cannot be read.
     """
     text, is_torn = read_torn_text(path)
+    rows, cut = _rows_in(path, list(parts_of(json_in(text))), may_be_none=may_be_none)
+    if is_torn and not cut:
+        cut = _TORN
+    return Rows(rows, cut, digest_of(text))
+
+
+def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) -> tuple[list[Fields], str | None]:
+    """Return the objects among parts of a file, and what was left out of it."""
     rows, odd, cut = [], [], ""
-    for part in parts_of(text):
+    for part in parts:
         if part.is_cut:
             cut = _worded_cut(part)
         elif part.content is None:
@@ -53,9 +66,7 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
             rows.append(row_of(path, part))
     if not rows and not (may_be_none and cut):
         raise odd[0] if odd else RawLogError(f"{path}: {cut or 'no JSON object in it'}")
-    if is_torn and not cut:
-        cut = "the file ends in what is no text: it was cut"
-    return Rows(rows, "; ".join(filter(None, (*left_out(path, odd), cut))) or None, digest_of(text))
+    return rows, "; ".join(filter(None, (*left_out(path, odd), cut))) or None
 
 
 def row_of(path: Path, part: Part) -> Fields:
@@ -86,11 +97,13 @@ def read_object(path: Path) -> tuple[Fields, str]:
     """Read a file that is one JSON object; returns it and a digest of the content.
 
     Raises:
-        RawLogError: it is cut, or no JSON object, or holds what JSON cannot; names line and field.
+        RawLogError: it is cut, or no JSON object, or several, or holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = read_text(path)
-    return parse_object(path, 1, text), digest_of(text)
+    found, *others = read_each(path)
+    if others:
+        raise malformed(path, others[0][0].line, "line", "a second object begins here, where this format has one")
+    return found
 
 
 def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
@@ -101,11 +114,12 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
         OSError: it cannot be read.
     """
     text = read_text(path)
-    parts = list(parts_of(text))
+    page = json_in(text)
+    parts = list(parts_of(page))
     if len(parts) == 1 and parts[0].content is not None:
         yield row_of(path, parts[0]), digest_of(text)
     elif len(parts) < 2:
-        yield parse_object(path, 1, text), digest_of(text)  # says what is wrong
+        yield parse_object(path, 1, page), digest_of(text)  # says what is wrong
     else:
         found = read_rows(path)
         if found.cut:
@@ -123,7 +137,7 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
     """
     text = read_text(path)
     try:
-        content = load_json(text)
+        content = load_json(json_in(text))
     except (ValueError, RecursionError) as error:
         raise _no_json(path, 1, error) from error
     whole = Fields(path, 1, {"": content})
@@ -134,27 +148,39 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
 def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
     """Say whether a file is of answers as ``read_answers`` takes them, with these figures at its beginning or end."""
     text = head_text(head)
-    is_json = text.lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":"))
-    return is_json and any(figures.search(part) for part in (text, tail_text(path)))
+    return begins_as_answers(text) and any(figures.search(part) for part in (text, tail_text(path)))
+
+
+def begins_as_answers(text: str) -> bool:
+    """Say whether a text is of JSON or of events, or of exchanges with a server that have some in them."""
+    if json_in(text).lstrip().startswith(("{", "[{", "[\n", "data:", "event:", ":")):
+        return True
+    return has_client(text) and _IS_BODY.search(bodies_of(text)) is not None
 
 
 def read_answers(path: Path) -> Rows:
-    """Read what a client kept of a server's answers: objects, however they are joined, or a stream of events.
+    """Read what a client kept of a server's answers: objects, however they are joined, or streams of events.
 
-    Of a stream each `data:` line is a row, the final `[DONE]` is none.
+    Of a stream each `data:` line is a row, the final `[DONE]` is none. What the client printed around them, and words
+    between them, are no rows either.
 
     Raises:
         RawLogError: there is no whole object in it, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = read_text(path)
-    lines = text.split("\n")
-    if any(line.startswith("data:") for line in lines):
-        return _events(path, text, lines)
-    return read_rows(path)
+    text, is_torn = read_torn_text(path)
+    lines = bodies_of(text).split("\n")
+    rows, cut = _events(path, lines)
+    rest = "\n".join("" if line.startswith(_EVENT) else line for line in lines) if rows or cut else "\n".join(lines)
+    parts = [part for part in parts_of(rest) if part.content is not None or part.problem or is_remnant(part.source)]
+    if parts or not (rows or cut):
+        others, left = _rows_in(path, parts)
+        rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left
+    return Rows(rows, cut or (_TORN if is_torn else None), digest_of(text))
 
 
-def _events(path: Path, text: str, lines: list[str]) -> Rows:
+def _events(path: Path, lines: Sequence[str]) -> tuple[list[Fields], str | None]:
+    """Return the rows of a stream of events, and what of its end was left out."""
     rows, cut = [], None
     for number, line in enumerate(lines, start=1):
         data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
@@ -166,7 +192,7 @@ def _events(path: Path, text: str, lines: list[str]) -> Rows:
             if number < len(lines):
                 raise
             cut = f"the file ends inside its line {number}, which is left out: it was cut"
-    return Rows(rows, cut, digest_of(text))
+    return rows, cut
 
 
 def is_array_with(head: bytes, *names: str) -> bool:

@@ -16,6 +16,9 @@ _NEXT_LINE = re.compile(r"^[ \t,\[\]\ufeff\x1e]*\{", re.MULTILINE)
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|1\.#(?:QNAN|IND|INF))(?:\([a-z]{0,8}\))?(?![\w.])", re.IGNORECASE)
 # A JSON string ends on its line, so that an odd quote in the text around costs no more than the line it is on.
 _TOKEN = re.compile(rf'"(?:[^"\\\n]|\\.)*"?|(?<![\w.#])(?P<odd>{_NOT_FINITE.pattern})', re.IGNORECASE)
+_BEGIN = re.compile(r"^[ \t]*(?:\{\s*(?:\"|\}|$)|\[\s*(?:\{|$))", re.MULTILINE)
+_REMNANT = re.compile(r"\"\s*:|\},|\}\}|\]\}")
+_WORDS_BEHIND = re.compile(r"[ \t;]*\n[^\"{}\[\]]*")
 _NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -50,6 +53,24 @@ class Part(NamedTuple):
     content: Mapping[str, Any] | None = None
     problem: str = ""
     is_cut: bool = False
+
+
+def json_in(text: str) -> str:
+    """Return the JSON of a page, such as between the fences of Markdown or below a command; lines keep their number.
+
+    What may be a part of an object, at either end, stays.
+    """
+    found = _BEGIN.search(text) if text.lstrip()[:1] not in ("{", "[") else None
+    if found and not is_remnant(text[: found.start()]):
+        text = "\n" * text.count("\n", 0, found.start()) + text[found.start() :]
+    last = max(text.rfind("}"), text.rfind("]")) + 1
+    is_followed = last and text[last:].strip() and _WORDS_BEHIND.fullmatch(text, last)
+    return text[:last] if is_followed else text
+
+
+def is_remnant(text: str) -> bool:
+    """Say whether a text that is no object may have been a part of one."""
+    return _REMNANT.search(text) is not None
 
 
 def load_json(text: str) -> object:

@@ -13,7 +13,8 @@ _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
 _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
 _HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$")
-_BARS = str.maketrans("│┃｜", "|||")
+_LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,300}\)")
+_RULE = re.compile(r":?-{1,200}:?")
 _FAR = 40
 """Lines without a label after which a block has ended."""
 
@@ -124,7 +125,6 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
     found: list[Table] = []
     table, place, width, free = None, 0, 0, 0
     for at, line in enumerate(lines):
-        line = line if line.isascii() else line.translate(_BARS)
         if "|" not in line:
             continue
         forms_here = [form for form in forms if form[0] in line and form[-1] in line]
@@ -146,6 +146,37 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
     return [table for table in found if table.rows]
 
 
+def ruled_tables(lines: Sequence[str]) -> list[Table]:
+    """Return every Markdown table of a page, whatever its columns: a head, a rule below it, rows of as many cells.
+
+    Links in cells are the words that they stand behind.
+    """
+    found: list[Table] = []
+    table, place, free = None, 0, 0
+    above: list[str] = []
+    for at, line in enumerate(lines):
+        if "|" not in line:
+            table = None if line.strip() else table
+            continue
+        cells = [_LINK.sub(r"\1", cell).strip().strip("*` ") for cell in line.split("|")]
+        ruled = [number for number, cell in enumerate(cells) if _RULE.fullmatch(cell)]
+        ruled = [number for number in ruled if number < len(above) and not _RULE.fullmatch(above[number])]
+        if len(ruled) > 1 and ruled[-1] - ruled[0] + 1 == len(ruled) and len(above) == len(cells):
+            if table and table.rows:
+                table.rows.pop()  # the head of this one, where what is before lines has bars in it
+            free = found[-1].rows[-1][0] if found and found[-1].rows else free
+            place = ruled[0]
+            table = Table(at, lines[free : at - 1], above[place : ruled[-1] + 1])
+            found.append(table)
+        elif table and len(cells) == len(above):
+            own = cells[place : place + len(table.columns)]
+            table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
+        else:
+            table = None
+        above = cells
+    return [table for table in found if table.rows]
+
+
 def _place(cells: Sequence[str], columns: Sequence[str]) -> int | None:
     if columns[0] not in cells:
         return None
@@ -164,6 +195,6 @@ def place_of(blocks_above: Sequence[str], at: int, count: int) -> dict[str, str 
 
     Nothing shows that blocks of one page were run alike.
     """
-    headings = [found[1] for line in blocks_above if (found := _HEADING.match(line))]
+    headings = [found[1] for line in blocks_above if (found := _HEADING.match(line)) and re.search(r"\w", found[1])]
     where: dict[str, str | int] = {"heading": headings[-1]} if headings else {}
     return where | ({"block": at} if count > 1 else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from html import unescape
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
@@ -13,7 +14,13 @@ from ...records.raw_log import RawLogError
 _COLOUR = re.compile(
     r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
 )
-_AS_JSON = re.compile(r'\{[^\n{}]{0,500}"(?:log|MESSAGE|line)" ?: ?"')
+_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line")
+_LOGFMT = re.compile(r'(?:^|\s)msg=("(?:[^"\\]|\\.){0,20000}")')
+_OTHERS_OF = {" ": "\u00a0\u2007\u202f\u3000", "": "\u200b\u200c\u200d\u2060", "|": "│┃｜"}
+"""Characters that pages have in place of plain ones."""
+_ENTITY = re.compile(r"&(?:plusmn|#177|gt|lt|amp|nbsp|quot|#39);")
+_BREAK = re.compile(r"<br ?/?>[ \t]{0,40}$", re.MULTILINE | re.IGNORECASE)
+_ESCAPED = re.compile(r"\\([_*`~#+.!±\[\]()-])")
 _SERVICE = re.compile(r"\s{0,20}(?:(\[\d{2,6}\]) |([\w.-]{1,64}) {0,40}\| )")
 _JOURNALED = re.compile(r"(?:^|\s)([\w./-]{1,64}\[\d{1,8}\])$")
 LEFT_OUT = "left out: "
@@ -23,30 +30,62 @@ _NAMED = 5  # pieces left out that notes name
 
 
 def unpainted(text: str) -> str:
-    """Return a text without colours, and of lines that were drawn over each other the last; lines keep their number.
+    """Return a text as it was printed: without colours, and of lines that were drawn over each other the last.
 
-    Of a log that a container's driver or the journal keeps as JSON, these are the lines that were printed.
+    Of a log that a container's driver, a collector or the journal keeps as JSON or logfmt, these are the printed lines;
+    of a page of HTML or Markdown its plain characters. Lines keep their number.
     """
-    if _AS_JSON.match(text):
+    if is_kept_as_json(text):
         text = "".join(_printed(line) for line in text.split("\n"))
+    elif ' msg="' in text[:2000] and _LOGFMT.search(text[:2000]):
+        text = "\n".join(_message(line) for line in text.split("\n"))
     if "[" in text or "\x1b" in text:
         text = _COLOUR.sub("", text)
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")) if "\r" in text else text
+    if "\r" in text or " \n" in text or "\t\n" in text:
+        text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
+    return _plain(text)
 
 
-def _printed(line: str) -> str:
+def is_kept_as_json(text: str) -> bool:
+    """Say whether each line is an object with what was printed in one of its fields."""
+    first = text.lstrip()[:20_000].split("\n", 1)[0]
+    return first.startswith("{") and '"print_timings"' not in text and _entry(first) is not None
+
+
+def _plain(text: str) -> str:
+    """Return a text with the characters that a web page or Markdown writes in another way."""
+    for plain, others in _OTHERS_OF.items() if not text.isascii() else ():
+        for other in others:
+            text = text.replace(other, plain)
+    if "&" in text:
+        text = _ENTITY.sub(lambda found: unescape(found[0]).replace("\u00a0", " "), text)
+    if "<br" in text or "<BR" in text:
+        text = _BREAK.sub("", text)
+    return _ESCAPED.sub(r"\1", text) if "\\_" in text and ":\\" not in text else text
+
+
+def _entry(line: str) -> str | None:
+    """Return what was printed, of a line that is kept as JSON; None where it is not."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
-        return f"{line}\n"
-    found = [
-        entry[name]
-        for name in ("log", "MESSAGE", "line")
-        if isinstance(entry, dict) and isinstance(entry.get(name), str)
-    ]
-    if not found:
-        return f"{line}\n"
-    return str(found[0]) if "log" in entry else f"{found[0]}\n"
+        return None
+    found = [name for name in _KEPT_UNDER if isinstance(entry, dict) and isinstance(entry.get(name), str)]
+    return str(entry[found[0]]) if found else None
+
+
+def _printed(line: str) -> str:
+    entry = _entry(line)
+    text = line if entry is None else entry
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def _message(line: str) -> str:
+    found = _LOGFMT.search(line)
+    try:
+        return str(json.loads(found[1])) if found else line
+    except ValueError:
+        return line
 
 
 def left_out(path: Path, errors: Sequence[RawLogError]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...records.raw_log import RawLogError
+from .json_values import json_in
 from .printed import unpainted
 from .text import head_text, read_printed, read_text
 
@@ -22,6 +23,16 @@ _DEEPEST = 6
 
 def page_of(path: Path) -> str:
     """Return a page of text as people read it: without colours, and without lines drawn over each other.
+
+    Raises:
+        RawLogError: it is empty or binary.
+        OSError: it cannot be read.
+    """
+    return torn_page_of(path)[0]
+
+
+def torn_page_of(path: Path) -> tuple[str, bool]:
+    """Return what ``page_of`` does, and whether the file's end was torn off.
 
     Raises:
         RawLogError: it is empty or binary.
@@ -63,20 +74,27 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
     """
     if found := first_object(path):
         return set(names) <= set(_keys(found, _DEEPEST))
-    text = head_text(head).lstrip()
+    text = json_in(head_text(head)).lstrip()
     return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 
+def forget() -> None:
+    """Drop the file that was read last."""
+    _page.cache_clear()
+    _first_object.cache_clear()
+
+
 @lru_cache(maxsize=1)
-def _page(path: Path, _modified_ns: int, _size: int) -> str:
-    return unpainted(read_printed(path)[0])
+def _page(path: Path, _modified_ns: int, _size: int) -> tuple[str, bool]:
+    text, is_torn = read_printed(path)
+    return unpainted(text), is_torn
 
 
 @lru_cache(maxsize=1)
 def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
-        text = read_text(path)
-        start = re.match(r"[\s\[]{0,200}\{", text)
+        text = json_in(read_text(path))
+        start = re.match(r"\s*[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
     except (RawLogError, ValueError, RecursionError):
         return {}

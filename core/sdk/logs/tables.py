@@ -14,6 +14,7 @@ _DELIMITERS = ",;\t"
 _SEPARATOR = re.compile(r'"?sep=(.)"?')  # Excel's own first line
 _POINT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,30}")
 _COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,30}")
+_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?:\.[0-9]{3}){1,4}")  # or one decimal number, where nothing says otherwise
 _QUOTED = re.compile('"[^"]*"')
 _NOTHING = frozenset({"n/a", "#n/a", "na", "null", "-", "--", "–", "—"})
 
@@ -53,15 +54,24 @@ def told(cell: str) -> str:
 
 
 def with_points(cells: Sequence[str], delimiter: str) -> list[str]:
-    """Return the cells of a table with decimal points.
+    """Return the cells of a table with decimal points, and nothing between thousands.
 
-    In a table that is not parted by commas, and has no decimal point, each comma between digits is a decimal one; else
-    a comma that may be of thousands stays, and no number is made of it.
+    In a table that is not parted by commas, and has no decimal point, each comma between digits is a decimal one, and
+    points that may be of thousands are, where a comma cannot be: 12,5 beside 1.234; else a comma that may be of
+    thousands stays, and no number is made of it.
     """
-    is_decimal = delimiter != "," and not any(_POINT.fullmatch(cell) for cell in cells)
-    if is_decimal:
-        return [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in cells]
+    if delimiter != ",":
+        has_comma = any(_COMMA.fullmatch(cell) and with_point(cell) != cell for cell in cells)
+        if not any(_POINT.fullmatch(cell) and not (has_comma and _GROUPS.fullmatch(cell)) for cell in cells):
+            return [_of_commas(cell) if "," in cell or has_comma else cell for cell in cells]
     return [with_point(cell) for cell in cells]
+
+
+def _of_commas(cell: str) -> str:
+    """Return a cell of a table whose decimals have commas, and whose thousands may have points."""
+    if _COMMA.fullmatch(cell):
+        return cell.replace(",", ".")
+    return cell.replace(".", "") if _GROUPS.fullmatch(cell) else with_point(cell)
 
 
 def read_table(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:

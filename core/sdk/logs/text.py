@@ -23,6 +23,8 @@ _PREFIX = re.compile(
     r"|\d{4}-\d\d-\d\d[T ][\d:.,+Z-]{5,30} (?:std(?:out|err) [FP] )?)(?=\{\")"
 )
 """What containers, routers and the journal write before each line, here before an object."""
+_COLOUR = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+_HALF = "unexpected end of data"  # what Python says of a character that the text ends in
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
 
@@ -33,7 +35,7 @@ def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
 
 def head_text(head: bytes) -> str:
     """Decode the beginning of a file as ``read_text`` would; what is no text is left out, so this never fails."""
-    return _unprefixed(_lines(head.decode(_encoding(head), errors="ignore")))
+    return _plain(head.decode(_encoding(head), errors="ignore"))
 
 
 def tail_text(path: Path) -> str:
@@ -43,7 +45,7 @@ def tail_text(path: Path) -> str:
             encoding = _encoding(file.read(HEAD_BYTES))
             file.seek(0, 2)
             file.seek(max(0, file.tell() - HEAD_BYTES) & ~1)  # an even place: UTF-16 has two bytes a character
-            return _lines(file.read().decode(encoding, errors="ignore"))
+            return _plain(file.read().decode(encoding, errors="ignore"))
     except OSError:
         return ""
 
@@ -93,9 +95,10 @@ def read_printed(path: Path) -> tuple[str, bool]:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError as error:
-            # Of UTF-8 something is left wherever it stands; where nothing is, this was never UTF-8.
-            is_page = encoding == "utf-8" and not _MULTIBYTE.search(data)
-            is_torn = not is_page and error.end == len(data)
+            # Half a character at the end, and no other fault, was torn off. Of UTF-8 something is left wherever it
+            # stands; where nothing is, this was never UTF-8.
+            is_torn = error.end == len(data) and (encoding != "utf-8" or error.reason == _HALF)
+            is_page = encoding == "utf-8" and not is_torn and not _MULTIBYTE.search(data)
             text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
     whole = text.rstrip("\0")
     return _checked(path, whole or text).replace("\ufeff", ""), is_torn or len(whole) < len(text)
@@ -130,7 +133,12 @@ def _checked(path: Path, text: str) -> str:
         raise RawLogError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: a NUL byte: the file is binary")
     if not text:
         raise RawLogError(f"{path}: empty")
-    return _unprefixed(_lines(text))
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return a text without colours, of which JSON has none, and without what a log driver put before objects."""
+    return _unprefixed(_lines(_COLOUR.sub("", text) if "\x1b[" in text else text))
 
 
 def _unprefixed(text: str) -> str:

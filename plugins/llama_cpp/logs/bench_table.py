@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from ....core.records.raw_log import RawLogError
@@ -21,7 +22,8 @@ _BUILD = re.compile(r"\bbuild: ([0-9a-f]{5,40}|unknown) \(([0-9]{1,9})\)")
 _TEST = re.compile(
     r"(?:pp ?(?P<n_prompt>\d{1,9}))?\+?(?:tg ?(?P<n_gen>\d{1,9}))?(?: ?@ ?(?:d|pp) ?(?P<n_depth>\d{1,9}))?"
 )
-_NUMBER = r"\d{1,12}(?:[.,]\d{1,9})?"
+_NUMBER = r"\d{1,12}(?:[.,]\d{1,9}){0,2}"
+_PLAIN = re.compile(r"\d{1,15}(?:\.\d{1,9})?|-?nan\S{0,8}|-?inf")
 # The sign between mean and deviation has as many spellings as there are code pages to misread it in.
 _RATE = re.compile(rf"({_NUMBER})(?:\s{{0,20}}[^\s\d.,|]{{1,8}}\s{{0,20}}({_NUMBER}|-?nan\S{{0,8}}|-?inf))?")
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([KMGT]i?B|[KMBT])")
@@ -29,7 +31,7 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }
-_BARS = "│┃｜"
+_READ = frozenset({"test", "t/s", *_AMOUNTS})
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
@@ -53,23 +55,27 @@ class Header:
         names: the tool's field name of each column.
         before: how many bars are in what stands before the table on each of its lines.
         is_closed: whether lines end in a bar.
+        bar: what parts its cells: a bar, or a tab.
     """
 
     names: Sequence[str]
     before: int
     is_closed: bool
+    bar: str
 
 
 def header_of(line: str) -> Header | None:
     """Return the head of a table; None where a line is none."""
     if "t/s" not in line or "model" not in line or "test" not in line:
         return None
-    cells = [piece.strip(_EMPHASIS) for piece in _pieces(line)]
+    line = _barred(line)
+    bar = "|" if "|" in line else "\t"
+    cells = [piece.strip(_EMPHASIS) for piece in line.split(bar)]
     if "model" not in cells or "t/s" not in cells:
         return None
     first, last = cells.index("model"), cells.index("t/s")
     names = [_SHORT.get(name, name) for name in cells[first : last + 1]]
-    return Header(names, first, len(cells) > last + 1) if "test" in names else None
+    return Header(names, first, len(cells) > last + 1, bar) if "test" in names else None
 
 
 def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
@@ -82,6 +88,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     """
     header: Header | None = None
     waiting = 0  # rows of tables whose `build:` line has not come yet
+    last = ""
     for at, line in enumerate(lines):
         if found := header_of(line):
             header = found
@@ -92,13 +99,14 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
             waiting = 0
         elif header and (cells := _cells(line, header)):
             if all(set(cell) <= {"-", ":"} for cell in cells):
-                if not header_of(lines[at - 1]):  # the line before was the head of a table of something else
+                if not header_of(last):  # the line before was the head of a table of something else
                     header = None
                     _drop(tests, at)
             elif at == len(lines) - 1 and header.is_closed and not line.rstrip().endswith("|"):
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
                 waiting += _take(path, at + 1, header, cells, tests)
+        last = line if line.strip() else last
 
 
 def _take(path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests) -> bool:
@@ -117,25 +125,22 @@ def _drop(tests: Tests, line: int) -> None:
         tests.odd.pop()
 
 
-def _pieces(line: str) -> list[str]:
+def _barred(line: str) -> str:
+    """Return a line without bars that are no ends of cells, and the words of links in place of them."""
     text = line.replace("\\|", _ESCAPED)
-    text = _LINK.sub(r"\1", text) if "](" in text else text
-    for bar in _BARS:
-        text = text.replace(bar, "|")
-    pieces = text.split("|" if "|" in text else "\t")
-    return [piece.replace(_ESCAPED, "|") for piece in pieces] if _ESCAPED in text else pieces
+    return _LINK.sub(r"\1", text) if "](" in text else text
 
 
 def _cells(line: str, header: Header) -> list[str]:
     """Return the cells of a line, without what stands before the table; none where it is no row of any table."""
-    pieces = _pieces(line.rstrip())
+    pieces = _barred(line.rstrip()).split(header.bar)
     if len(pieces) <= 2:
         return []
     if not pieces[-1].strip():
         pieces.pop()
     wanted = len(header.names)
     pieces = pieces[header.before :] if len(pieces) - header.before >= wanted else pieces[-wanted:]
-    return [piece.strip(_EMPHASIS) for piece in pieces]
+    return [piece.strip(_EMPHASIS).replace(_ESCAPED, "|") for piece in pieces]
 
 
 def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
@@ -154,21 +159,38 @@ def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
 
 def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
     """Turn the words for people into the fields that the other forms have."""
-    test = _TEST.fullmatch(cells["test"])
-    if not test or not any((test["n_prompt"], test["n_gen"])):
+    test = _test_of(cells["test"])
+    if not test:
         raise malformed(path, line, "test", f"{cells['test'][:40]!r} is no test such as pp512, tg128 or pp512+tg128")
     rate = _RATE.fullmatch(cells["t/s"].replace("*", "").replace("`", ""))
     mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
-    if not mean or "," in mean + deviation:
+    if not all(_PLAIN.fullmatch(text) for text in (mean, deviation or "0")):
         raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")
-    values = {name: cell for name, cell in cells.items() if name not in ("test", "t/s", *_AMOUNTS)}
-    values |= {name: value or "0" for name, value in test.groupdict().items()}
+    values = {name: cell for name, cell in cells.items() if name not in _READ}
+    values |= test
     values |= {"avg_ts": mean, "stddev_ts": deviation}
-    for name, (ours, units) in _AMOUNTS.items():
-        amount = _AMOUNT.fullmatch(cells.get(name, ""))
-        digits = with_point(amount[1]) if amount else ""
-        if amount and amount[2] in units and "," not in digits:
-            values[ours] = str(round(float(digits) * units[amount[2]]))
-        elif cells.get(name):
-            raise malformed(path, line, name, f"{cells[name][:40]!r} is no amount such as 3.56 GiB or 6.74 B")
+    for name, (ours, _) in _AMOUNTS.items():
+        if not (cell := cells.get(name)):
+            continue
+        amount = _amount_of(name, cell)
+        if amount is None:
+            raise malformed(path, line, name, f"{cell[:40]!r} is no amount such as 3.56 GiB or 6.74 B")
+        values[ours] = amount
     return Row(path, line, {name: value for name, value in values.items() if value})
+
+
+@lru_cache(maxsize=256)  # of a table, most rows have the tests and sizes of others
+def _test_of(cell: str) -> Mapping[str, str] | None:
+    """Return the counts of a test; None where it is none."""
+    test = _TEST.fullmatch(cell)
+    is_one = test and any((test["n_prompt"], test["n_gen"]))
+    return {name: value or "0" for name, value in test.groupdict().items()} if test and is_one else None
+
+
+@lru_cache(maxsize=256)
+def _amount_of(name: str, cell: str) -> str | None:
+    amount = _AMOUNT.fullmatch(cell)
+    digits = with_point(amount[1]) if amount else ""
+    units = _AMOUNTS[name][1]
+    is_one = amount and amount[2] in units and _PLAIN.fullmatch(digits)
+    return str(round(float(digits) * units[amount[2]])) if amount and is_one else None

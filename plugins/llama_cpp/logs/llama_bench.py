@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
-from ....core.sdk.logs.printed import left_out, unpainted
+from ....core.sdk.logs.printed import left_out
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.structure import text_of
-from ....core.sdk.logs.text import read_printed
+from ....core.sdk.logs.structure import text_of, torn_page_of
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
 from .bench_rows import find_form, read_tests, split_errors
@@ -34,6 +34,8 @@ _NOT_OPTIONS = frozenset(
 )
 _NOT_DEVICES = frozenset({"CPU", "BLAS", "RPC", "ZenDNN"})
 _OLD_BACKENDS = ("cuda", "metal", "vulkan", "kompute", "sycl", "opencl", "clblast")  # flags until late 2024
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _PRINTED = 1e-4
 """How far a printed rate may be from the printed time: rates have six digits."""
 
@@ -59,8 +61,8 @@ class LlamaBench(LogParser):
         Raises:
             RawLogError: a test is damaged, or its figures contradict one another; names line and field.
         """
-        text, is_torn = read_printed(path)
-        lines = unpainted(text).split("\n")
+        text, is_torn = torn_page_of(path)
+        lines = text.split("\n")
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
         base = facts.run_id(text)
@@ -210,13 +212,23 @@ def _variation(row: Row) -> float | None:
     """Return the printed deviation of the repetitions by their mean, where only the two are told."""
     for mean, deviation in (("avg_ns", "stddev_ns"), ("avg_ts", "stddev_ts")):
         texts = [row.values.get(name, "") for name in (mean, deviation)]
-        if row.samples_ns is None and all(re.fullmatch(r"[0-9.]{1,20}", text) for text in texts) and float(texts[0]):
+        if row.samples_ns is None and all(map(_DECIMAL.fullmatch, texts)) and float(texts[0]):
             return float(texts[1]) / float(texts[0])
     return None
 
 
 def _count(row: Row, name: str) -> int | None:
-    return count(row.path, row.line, name, row.values[name]) or None if row.values.get(name) else None
+    text = row.values.get(name)
+    if not text:
+        return None
+    known = _integer(text)
+    return (known if known is not None and known >= 0 else count(row.path, row.line, name, text)) or None
+
+
+@lru_cache(maxsize=4096)  # of a table, rows have the counts and options of others
+def _integer(text: str) -> int | None:
+    """Return a whole number of either sign; None for any other text."""
+    return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def _tokens(row: Row, name: str) -> int:
@@ -231,7 +243,8 @@ def _options(row: Row) -> dict[str, JsonValue]:
     options: dict[str, JsonValue] = {}
     for name, value in row.values.items():
         if name not in _NOT_OPTIONS and name not in _OLD_BACKENDS:
-            options[name] = int(value) if re.fullmatch(r"-?\d{1,15}", value) else value
+            known = _integer(value)
+            options[name] = value if known is None else known
     return options
 
 

@@ -218,11 +218,8 @@ def _sampling(settings: Fields, seeds: Sequence[object]) -> RecordedSampling:
     told: dict[str, float] = settings.read({"temperature": Fields.number})
     if settings.has("top_k"):
         told["top_k"] = max(0, int(settings.signed("top_k")))
-    if settings.has("top_p"):
-        share = settings.number("top_p")
-        if not 0 < share <= 1:
-            raise settings.fail("top_p", f"{share:g} is no share of the mass")
-        told["top_p"] = share
+    if settings.has("top_p") and 0 < settings.signed("top_p") <= 1:  # any other stays among the conditions
+        told["top_p"] = settings.number("top_p")
     if settings.has("seed") and len(set(seeds)) == 1 and _ANY_SEED not in seeds:
         told["seed"] = settings.count("seed")
     return RecordedSampling.model_validate(told)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
-from ....core.records.schema import RecordedSampling, Run, Sample, Totals
+from ....core.records.schema import Run, Sample, Totals
 from ....core.sdk.logs.fields import Fields, count, flat, number
 from ....core.sdk.logs.json_files import read_object
 from ....core.sdk.logs.runs import bare_run, digest_of
@@ -130,9 +130,7 @@ def _dump_run(run_id: str, setting: str, records: Sequence[Fields], samples: Seq
         failure=f"all {len(samples)} requests failed: {failed[0].reason}" if is_lost else None,
         max_new_tokens=limit or None,
         conditions=_conditions(records),
-        sampling=RecordedSampling(
-            temperature=_common(records, "temperature", Fields.number), top_p=_common(records, "top_p", Fields.number)
-        ),
+        sampling={name: _common(records, name, Fields.number) for name in ("temperature", "top_p")},
         notes=(
             "the client's clock; requests that ran at the same time wait for one another",
             *([f"{len(failed)} requests failed"] if failed and not is_lost else []),

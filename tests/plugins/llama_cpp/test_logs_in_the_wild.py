@@ -109,7 +109,14 @@ def test_a_table_is_read_in_every_encoding(tmp_path, page):
     assert figures(path) == [("ok", None, 131.42)]
 
 
-@pytest.mark.parametrize("rate", ["131.", "1,206 ± 3", "fast", "", "131.42 ± 0.59 ± 1"])
+@pytest.mark.parametrize("rate", ["1.131,42 ± 0,59", "1,131.42 ± 0.59", "1131,42 ± 1.000,59"])
+def test_thousands_beside_decimals_are_read(tmp_path, rate):
+    path = tmp_path / "t.md"
+    path.write_text(HEAD + ROW.format(test="tg128", rate=rate), encoding="utf-8")
+    assert figures(path) == [("ok", None, 1131.42)]
+
+
+@pytest.mark.parametrize("rate", ["131.", "1,206 ± 3", "1.206.333", "fast", "", "131.42 ± 0.59 ± 1", "1.2 ± 0.1.2"])
 def test_a_rate_that_is_none_costs_its_row_alone(tmp_path, rate):
     path = tmp_path / "t.md"
     path.write_text(HEAD + ROW.format(test="tg128", rate=rate) + ROW.format(test="pp512", rate="10.00 ± 1.00"))
