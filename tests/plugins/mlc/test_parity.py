@@ -43,7 +43,7 @@ def test_greedy_answers_equal_those_of_transformers(tiny, reference, prompts):
             assert token == row.argmax() or row.max() - row[token] < 1e-4
 
 
-@pytest.mark.parametrize("name", ["qwen3", "qwen2", "llama3", "phi3", "granite", "odd-vocabulary"])
+@pytest.mark.parametrize("name", ["qwen3", "qwen2", "llama3", "phi3", "granite", "olmo2", "smollm3", "odd-vocabulary"])
 def test_logits_of_every_family_agree(load, checkpoints, name):
     theirs = torch_logits(torch_model(checkpoints[name]), PROMPT)
     assert theirs.std() > 0.5
