@@ -25,6 +25,9 @@ ARCHITECTURES = {
 _WINDOWED = ("MistralForCausalLM", "Phi3ForCausalLM")
 """Architectures that may have one sliding window in all layers; up to its length it changes nothing."""
 
+_TIED = ("gemma3", "smollm3")
+"""Families whose output layer is the embedding where ``config.json`` says nothing of it."""
+
 _ACTIVATIONS = {"gemma3": ("hidden_activation", "gelu_pytorch_tanh")}
 
 
@@ -91,7 +94,7 @@ class DecoderConfig:
             head_dim=value("head_dim", int, width // heads),
             context=context,
             norm_eps=value("rms_norm_eps", float, 1e-6),
-            tied=value("tie_word_embeddings", bool, arch == "gemma3"),
+            tied=value("tie_word_embeddings", bool, arch in _TIED),
             rope_theta=float(rope.get("rope_theta") or value("rope_theta", float, 1e6 if arch == "gemma3" else 1e4)),
             rope=rope,
             stated=checkpoint.config,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,6 +17,7 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
+from ...core.sdk.checkpoint import read_json
 from ...core.sdk.cores import default_threads
 from ...core.sdk.scoring import score_behind, score_whole
 from . import stock
@@ -23,7 +26,7 @@ from .quantisations import QUANTISATIONS
 
 if TYPE_CHECKING:
     from .config import Model
-    from .relax.engine import Scoring
+    from .relax.engine import Engine, Scoring
 
 _LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
 
@@ -100,45 +103,13 @@ class MlcBackend(Backend[MlcOptions]):
         Raises:
             ModelError: a weight file is damaged; names it and its checksum.
         """
-        from . import tensor_cache
-        from .config import from_mlc
-        from .relax.compiler import library
-        from .relax.engine import Engine
-        from .relax.model import TABLE
-
-        threads = _use_threads(options)
-        described, _ = from_mlc(model.path)
-        ours = {described.fused_name(name): name for name in described.decoder.stored()}
-        arrays = {ours.get(name, name): array for name, array in tensor_cache.read(model.path)}
-        missing = [name for name in ours.values() if name not in arrays and name != TABLE]
-        if missing:
-            raise ModelError(f"{model.path}: {tensor_cache.TABLE} lacks {missing[0]!r}")
-        decoder = described.decoder
-        parameters = sum(n * k for n, k in decoder.matrices().values()) + sum(
-            arrays[name].size for name in decoder.vectors() if name != TABLE
-        )
-        weight_bytes = sum(array.nbytes for array in arrays.values())
-        embedding_bytes = sum(array.nbytes for name, array in arrays.items() if name.startswith("model.embed_tokens."))
-        arrays[TABLE] = described.rotary_table()
-        engine = _engine_of(options)
-        settings = {"engine": _LABELS[engine]}
+        threads, engine = _use_threads(options), _engine_of(options)
         if engine == "mlc_llm":
             self._engine: stock.StockEngine | Engine = stock.StockEngine(model.path, device, options.prefill_chunk)
-            settings |= {"engine_version": stock.version(), "prefill_chunk": str(self._engine.prefill_chunk)}
+            settings = {"engine_version": stock.version(), "prefill_chunk": str(self._engine.prefill_chunk)}
         else:
-            path = library(decoder, ModelCache())
-            self._engine = Engine(decoder, path, arrays, options.prefill_chunk)
-        return ModelFacts(
-            parameters=parameters,
-            weight_bytes=weight_bytes,
-            context_length=decoder.context,
-            vocabulary_size=decoder.vocabulary,
-            stop_token_ids=described.stop_ids,
-            n_threads=threads,
-            settings=settings,
-            read_weight_bytes=weight_bytes - (0 if decoder.is_tied else embedding_bytes),
-            kv_bytes_per_token=decoder.kv_bytes_per_token,
-        )
+            self._engine, settings = _own_engine(model.path, options), {}
+        return _facts(model.path, threads, {"engine": _LABELS[engine], **settings})
 
     def generate(self, batch: Sequence[Request]) -> Iterator[Step]:
         """Continue the one request of the batch."""
@@ -196,6 +167,54 @@ def _converted(model: ResolvedModel, described: Model, quantisation: str, cache:
         *("mlc", quantisation, model.content_hash, CONVERTER_VERSION),
         build=lambda folder: write_folder(checkpoint, described, quantisation, folder),
         peak_bytes=checkpoint.elements * described.decoder.form.bits // 8,
+    )
+
+
+def _own_engine(folder: Path, options: MlcOptions) -> Engine:
+    """Load a folder in MLC's format into the engine that is compiled here."""
+    from . import tensor_cache
+    from .config import from_mlc
+    from .relax.compiler import library
+    from .relax.engine import Engine
+    from .relax.model import TABLE
+
+    described, _ = from_mlc(folder)
+    ours = {described.fused_name(name): name for name in described.decoder.stored()}
+    arrays = {ours.get(name, name): array for name, array in tensor_cache.read(folder)}
+    missing = [name for name in ours.values() if name not in arrays and name != TABLE]
+    if missing:
+        raise ModelError(f"{folder}: {tensor_cache.TABLE} lacks {missing[0]!r}")
+    arrays[TABLE] = described.rotary_table()
+    return Engine(described.decoder, library(described.decoder, ModelCache()), arrays, options.prefill_chunk)
+
+
+def _facts(folder: Path, threads: int, settings: dict[str, str]) -> ModelFacts:
+    """Read what is known of a folder off its tables; of a family that MLC-LLM alone knows that is less."""
+    from . import tensor_cache
+    from .config import CHAT_CONFIG, from_mlc, stop_ids
+    from .relax.model import TABLE
+
+    sizes, chat = tensor_cache.sizes(folder), read_json(folder / CHAT_CONFIG)
+    weight_bytes = sum(sizes.values())
+    known = ModelFacts(
+        weight_bytes=weight_bytes,
+        context_length=chat.get("context_window_size"),
+        vocabulary_size=chat.get("vocab_size"),
+        stop_token_ids=stop_ids(chat),
+        n_threads=threads,
+        settings=settings,
+    )
+    try:
+        decoder = from_mlc(folder)[0].decoder
+    except ModelError:
+        return known
+    tables = sum(nbytes for name, nbytes in sizes.items() if name.startswith("model.embed_tokens."))
+    shapes = [*decoder.matrices().values(), *(shape for name, shape in decoder.vectors().items() if name != TABLE)]
+    return replace(
+        known,
+        parameters=sum(map(math.prod, shapes)),
+        read_weight_bytes=weight_bytes - (0 if decoder.is_tied else tables),
+        kv_bytes_per_token=decoder.kv_bytes_per_token,
     )
 
 

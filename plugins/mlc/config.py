@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint, read_json
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CHAT_CONFIG = "mlc-chat-config.json"
-_FUSED = {"llama": "qkv_proj", "qwen2": "c_attn", "qwen3": "c_attn"}
+_FUSED = {"llama": "qkv_proj", "olmo2": "qkv_proj", "qwen2": "c_attn", "qwen3": "c_attn", "smollm3": "qkv_proj"}
+_QUERY_NORMS: Mapping[str, Literal["head", "row"]] = {"qwen3": "head", "olmo2": "row"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,12 @@ class Model:
         family: MLC's ``model_type``.
         theta: base of the rotary frequencies.
         scaling: rotary scaling as ``config.json`` has it; empty for none.
-        stop_ids: ids that end a generation, where the folder's MLC configuration says so.
     """
 
     decoder: Decoder
     family: str
     theta: float
     scaling: dict[str, Any]
-    stop_ids: tuple[int, ...] = ()
 
     def fused_name(self, name: str) -> str:
         """Return MLC's name of a parameter of ours: its families disagree on that of the fused q, k and v."""
@@ -94,12 +94,25 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
         norm_eps=shape.norm_eps,
         is_tied=is_tied(shape.arch, stated=shape.tied),
         has_bias=bool(biases),
-        has_head_norm=shape.arch == "qwen3",
+        query_norm=_QUERY_NORMS.get(shape.arch),
         context=shape.context,
         form=FORMATS[quantisation],
+        has_norms_behind=shape.arch == "olmo2",
+        unrotated=_unrotated(checkpoint) if shape.arch == "smollm3" else (),
     )
     family = "llama" if shape.arch in AS_LLAMA else shape.arch
     return _checked(path, Model(decoder, family, shape.rope_theta, dict(shape.rope)))
+
+
+def _unrotated(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """Return the layers of SmolLM3 that know no position."""
+    layers = range(checkpoint.field("num_hidden_layers", int))
+    interval = checkpoint.field("no_rope_layer_interval", int, 4)
+    stated = checkpoint.field("no_rope_layers", list, [int((layer + 1) % interval != 0) for layer in layers])
+    if len(stated) != len(layers):
+        path = checkpoint.folder / "config.json"
+        raise ModelError(f"{path}: no_rope_layers has {len(stated)} entries, num_hidden_layers = {len(layers)}")
+    return tuple(layer for layer in layers if not stated[layer])
 
 
 def from_mlc(folder: Path) -> tuple[Model, str]:
@@ -136,17 +149,24 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
         norm_eps=field("rms_norm_eps", float),
         is_tied=bool(config.get("tie_word_embeddings", False)),
         has_bias=family == "qwen2" or bool(config.get("attention_bias", False)),
-        has_head_norm=family == "qwen3",
+        query_norm=_QUERY_NORMS.get(family),
         context=field("context_window_size"),
         form=FORMATS[quantisation],
+        has_norms_behind=family == "olmo2",
+        unrotated=tuple(config.get("unrotated_layers", ())),
     )
-    eos = chat.get("eos_token_id")
-    stop_ids = tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)
     theta = float(config.get("position_embedding_base") or config.get("rope_theta") or 10000.0)
-    return _checked(path, Model(decoder, family, theta, config.get("rope_scaling") or {}, stop_ids)), quantisation
+    scaling = config.get("rope_scaling") or {}
+    return _checked(path, Model(decoder, family, theta, scaling)), quantisation
 
 
-def chat_config(model: Model, quantisation: str, stop_ids: tuple[int, ...]) -> dict[str, Any]:
+def stop_ids(chat: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the ids that end a generation, by the content of ``mlc-chat-config.json`` or of ``config.json``."""
+    eos = chat.get("eos_token_id")
+    return tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)
+
+
+def chat_config(model: Model, quantisation: str, stop: tuple[int, ...]) -> dict[str, Any]:
     """Return the content of ``mlc-chat-config.json`` for a converted model."""
     decoder = model.decoder
     sizes = {"vocab_size": decoder.vocabulary, "context_window_size": decoder.context}
@@ -165,6 +185,7 @@ def chat_config(model: Model, quantisation: str, stop_ids: tuple[int, ...]) -> d
             "rms_norm_eps": decoder.norm_eps,
             "tie_word_embeddings": decoder.is_tied,
             "attention_bias": decoder.has_bias,
+            **({"unrotated_layers": list(decoder.unrotated)} if decoder.unrotated else {}),
             "position_embedding_base": model.theta,
             "rope_theta": model.theta,
             "rope_scaling": model.scaling or None,
@@ -172,7 +193,7 @@ def chat_config(model: Model, quantisation: str, stop_ids: tuple[int, ...]) -> d
         },
         **sizes,
         "tokenizer_files": ["tokenizer.json", "tokenizer_config.json"],
-        "eos_token_id": list(stop_ids),
+        "eos_token_id": list(stop),
     }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ... import ModelError
 from ...core.sdk.checkpoint import Checkpoint
 from . import tensor_cache
-from .config import CHAT_CONFIG, Model, chat_config
+from .config import CHAT_CONFIG, Model, chat_config, stop_ids
 from .folding import factor
 from .groups import quantise
 from .quantisations import model_dtype
@@ -38,7 +38,7 @@ def write_folder(checkpoint: Checkpoint, model: Model, quantisation: str, folder
     """
     parameters = sum(n * k for n, k in model.decoder.matrices().values())
     tensor_cache.write(folder, _tensors(checkpoint, model, quantisation), parameters)
-    config = chat_config(model, quantisation, _stop_ids(checkpoint))
+    config = chat_config(model, quantisation, stop_ids(checkpoint.config))
     (folder / CHAT_CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     for name in _TOKENIZER_FILES:
         if (checkpoint.folder / name).is_file():
@@ -82,8 +82,3 @@ def _joined(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], head_dim:
     if found.shape != shape:
         raise ModelError(f"{checkpoint.folder}: {' + '.join(names)} has shape {found.shape}; expected {shape}")
     return found
-
-
-def _stop_ids(checkpoint: Checkpoint) -> tuple[int, ...]:
-    eos = checkpoint.config.get("eos_token_id")
-    return tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)

@@ -1,4 +1,4 @@
-"""Architectures whose layers are Llama's once their configuration is folded into the weights: Phi-3 and Granite.
+"""The architectures that are compiled; Phi-3 and Granite have Llama's layers once folded into the weights.
 
 Granite multiplies embeddings, attention, residuals and logits by numbers of ``config.json``; the weights take them
 over, so that the compiled network is Llama's. Phi-3 stores fused what MLC fuses.
@@ -12,7 +12,13 @@ from typing import Any
 
 from ...core.sdk.decoder_config import ARCHITECTURES
 
-FOLDED: Mapping[str, str] = {**ARCHITECTURES, "GraniteForCausalLM": "granite", "Phi3ForCausalLM": "phi3"}
+FOLDED: Mapping[str, str] = {
+    **ARCHITECTURES,
+    "GraniteForCausalLM": "granite",
+    "Olmo2ForCausalLM": "olmo2",
+    "Phi3ForCausalLM": "phi3",
+    "SmolLM3ForCausalLM": "smollm3",
+}
 """``architectures[0]`` to the family, for ``DecoderConfig.read``."""
 
 AS_LLAMA = ("granite", "phi3")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -67,6 +68,14 @@ def read(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 def weight_bytes(folder: Path) -> int:
     """Return the bytes of all tensors."""
     return sum(tensor.nbytes for shard in _table(folder).records for tensor in shard.records)
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each tensor in memory by its name, from the table alone."""
+    import numpy as np
+
+    tensors = (tensor for shard in _table(folder).records for tensor in shard.records)
+    return {tensor.name: math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in tensors}
 
 
 def _table(folder: Path) -> _Table:

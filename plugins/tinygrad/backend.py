@@ -250,7 +250,7 @@ class TinygradBackend(Backend[TinygradOptions]):
 def _check_model(model: ResolvedModel, quantisation: str) -> None:
     """Raise ``ModelError`` for a model that tinygrad's network does not compute, before anything is made of it."""
     from .checkpoint import Plan
-    from .gguf_file import check_architecture
+    from .gguf_file import ARCHITECTURES, check_architecture
 
     file = find_gguf(model.path)
     if file is not None and quantisation not in _OWN_NAMES:
@@ -258,7 +258,10 @@ def _check_model(model: ResolvedModel, quantisation: str) -> None:
         if quantisation == AS_STORED:
             _prepared_file(model)
     elif file is None and quantisation != AS_STORED:
-        Plan.read(model.path)
+        try:
+            Plan.read(model.path)
+        except ModelError as error:
+            raise ModelError(f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}") from error
 
 
 def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:

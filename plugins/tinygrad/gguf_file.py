@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tinygrad import Tensor
     from tinygrad.llm.model import Transformer
 
-_ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "olmoe")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "qwen3moe", "olmoe")
 """Those that tinygrad's ``Transformer`` computes with plain attention."""
 
 _ROPE_FACTORS = "rope_freqs.weight"
@@ -73,8 +73,8 @@ def open_gguf(path: Path, n_ctx: int) -> GgufModel:
 def check_architecture(path: Path, metadata: Mapping[str, Any]) -> str:
     """Return a file's architecture; raises ``ModelError`` for one that tinygrad's ``Transformer`` lacks."""
     arch = metadata.get("general.architecture")
-    if arch not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
+    if arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
         raise ModelError(f"{path}: general.architecture = {arch!r} is not supported with tinygrad; known: {known}")
     return str(arch)
 

@@ -158,7 +158,65 @@ def last(width: int) -> PrimFunc:
 
 
 @cache
-def rotary(heads: Heads, context: int, eps: float, *, is_decode: bool, has_bias: bool, has_norm: bool) -> PrimFunc:
+def row_norms(heads: Heads, eps: float, *, is_decode: bool) -> PrimFunc:
+    """Return the kernel that normalises all queries and all keys of a row as ``rms_norm`` does, each as one vector.
+
+    Its arguments are fused qkv [rows, (queries + 2 keys) * dim], query norm, key norm and the output of qkv's shape.
+    """
+    from tvm.script import tirx as T
+
+    rows = _rows(is_decode)
+    queries, keys = heads.queries * heads.dim, heads.keys * heads.dim
+    total = queries + 2 * keys
+
+    @T.macro
+    def normalise(X, W, Y, i, first, size):
+        part = T.sblock_alloc_buffer((_LANES,), "float32", scope="local")
+        scale = T.sblock_alloc_buffer((1,), "float32", scope="local")
+        for v in T.vectorized(_LANES):
+            part[v] = T.float32(0)
+        for j in T.serial(size // _LANES):
+            for v in T.vectorized(_LANES):
+                part[v] += X[i, first + j * _LANES + v] * X[i, first + j * _LANES + v]
+        scale[0] = T.float32(0)
+        for v in T.unroll(_LANES):
+            scale[0] += part[v]
+        scale[0] = T.float32(1) / T.sqrt(scale[0] / T.float32(size) + T.float32(eps))
+        for j in T.serial(size // _LANES):
+            for v in T.vectorized(_LANES):
+                Y[i, first + j * _LANES + v] = X[i, first + j * _LANES + v] * scale[0] * W[j * _LANES + v]
+
+    @T.prim_func(s_tir=True, private=True)
+    def kernel(x: T.handle, qn: T.handle, kn: T.handle, y: T.handle):
+        T.func_attr({"tirx.is_scheduled": True, "tirx.noalias": True})
+        X = T.match_buffer(x, (rows, total), "float32")
+        QN = T.match_buffer(qn, (queries,), "float32")
+        KN = T.match_buffer(kn, (keys,), "float32")
+        Y = T.match_buffer(y, (rows, total), "float32")
+        for i in T.serial(rows):
+            with T.sblock("queries"):
+                normalise(X, QN, Y, i, 0, queries)
+            with T.sblock("keys"):
+                normalise(X, KN, Y, i, queries, keys)
+            with T.sblock("values"):
+                for j in T.serial(keys // _LANES):
+                    for v in T.vectorized(_LANES):
+                        Y[i, queries + keys + j * _LANES + v] = X[i, queries + keys + j * _LANES + v]
+
+    return kernel
+
+
+@cache
+def rotary(
+    heads: Heads,
+    context: int,
+    eps: float,
+    *,
+    is_decode: bool,
+    has_bias: bool,
+    has_norm: bool,
+    is_rotated: bool,
+) -> PrimFunc:
     """Return the kernel that makes fused qkv ready for attention: bias, norm of each query and key, positions.
 
     Its arguments are qkv [rows, (queries + 2 keys) * dim], positions [rows], the table [context, dim] of cosines (first
@@ -173,6 +231,7 @@ def rotary(heads: Heads, context: int, eps: float, *, is_decode: bool, has_bias:
         is_decode: one token; otherwise their number is known at run time.
         has_bias: a bias on q, k and v (Qwen2).
         has_norm: a norm over each query and key head (Qwen3).
+        is_rotated: whether the layer knows positions.
     """
     from tvm.script import tirx as T
 
@@ -211,7 +270,7 @@ def rotary(heads: Heads, context: int, eps: float, *, is_decode: bool, has_bias:
                             else:
                                 for v in T.vectorized(dim):
                                     Y[i, h, v] = Y[i, h, v] * scale[0] * KN[v]
-                        for j in T.unroll(half // lanes):
+                        for j in T.unroll(half // lanes if is_rotated else 0):
                             with T.sblock("pair"):
                                 low = T.sblock_alloc_buffer((lanes,), "float32", scope="local")
                                 for v in T.vectorized(lanes):

@@ -1,4 +1,4 @@
-"""The decoder in Relax: Llama, Qwen2 and Qwen3 from our kernels, with three entry points.
+"""The decoder in Relax, from our kernels, with three entry points.
 
 ``prefill(ids, cache, parameters) -> logits [1, V]`` of the last position, ``decode`` likewise for one token, and
 ``logits(ids, cache, parameters) -> [n, V]`` of every position.
@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import decode_attention, elementwise, paged_cache, prefill_attention
 from .heads import Heads
@@ -35,9 +36,11 @@ class Decoder:
         norm_eps: of every norm.
         is_tied: whether the output layer is the embedding.
         has_bias: whether q, k and v have biases.
-        has_head_norm: whether queries and keys are normalised head by head.
+        query_norm: whether queries and keys are normalised: each head by itself (Qwen3), or whole rows (OLMo 2).
         context: longest sequence, rows of the rotary table.
         form: format of every matrix, the embedding included.
+        has_norms_behind: whether a layer normalises what attention and feed-forward give, not what they take (OLMo 2).
+        unrotated: layers whose queries and keys know no position (SmolLM3).
     """
 
     vocabulary: int
@@ -48,9 +51,11 @@ class Decoder:
     norm_eps: float
     is_tied: bool
     has_bias: bool
-    has_head_norm: bool
+    query_norm: Literal["head", "row"] | None
     context: int
     form: WeightFormat
+    has_norms_behind: bool = False
+    unrotated: tuple[int, ...] = ()
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -77,14 +82,21 @@ class Decoder:
         found: dict[str, tuple[int, ...]] = {TABLE: (self.context, self.heads.dim), "model.norm.weight": (self.width,)}
         for i in range(self.layers):
             layer = f"model.layers.{i}"
-            found[f"{layer}.input_layernorm.weight"] = (self.width,)
-            found[f"{layer}.post_attention_layernorm.weight"] = (self.width,)
+            found.update({f"{layer}.{norm}.weight": (self.width,) for norm in self.norms})
             if self.has_bias:
                 found[f"{layer}.self_attn.qkv_proj.bias"] = (fused,)
-            if self.has_head_norm:
-                found[f"{layer}.self_attn.q_norm.weight"] = (self.heads.dim,)
-                found[f"{layer}.self_attn.k_norm.weight"] = (self.heads.dim,)
+            if self.query_norm is not None:
+                queries, keys = (self.heads.queries, self.heads.keys) if self.query_norm == "row" else (1, 1)
+                found[f"{layer}.self_attn.q_norm.weight"] = (queries * self.heads.dim,)
+                found[f"{layer}.self_attn.k_norm.weight"] = (keys * self.heads.dim,)
         return found
+
+    @property
+    def norms(self) -> tuple[str, str]:
+        """Names of a layer's norms: that of attention and that of the feed-forward part."""
+        if self.has_norms_behind:
+            return "post_attention_layernorm", "post_feedforward_layernorm"
+        return "input_layernorm", "post_attention_layernorm"
 
     def stored(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and dtype of every array that the compiled code takes, in order."""
@@ -164,15 +176,21 @@ class _Forward:
         x = self._embed(ids)
         for i in range(decoder.layers):
             layer = f"model.layers.{i}"
-            x = self._add(
-                x, self._attention(i, f"{layer}.self_attn", self._norm(x, f"{layer}.input_layernorm"), cache, positions)
-            )
-            x = self._add(x, self._feed_forward(f"{layer}.mlp", self._norm(x, f"{layer}.post_attention_layernorm")))
+            attention = partial(self._attention, i, f"{layer}.self_attn", cache, positions)
+            feed_forward = partial(self._feed_forward, f"{layer}.mlp")
+            for norm, part in zip(decoder.norms, (attention, feed_forward), strict=True):
+                x = self._add(x, self._normalised(f"{layer}.{norm}", part, x))
         if is_last_only and not self._is_decode:
             x = self._call("last", elementwise.last(decoder.width), [x], (1, decoder.width))
         is_one = is_last_only or self._is_decode
         x = self._norm(x, "model.norm", is_one=is_one)
         return self._matmul("model.embed_tokens" if decoder.is_tied else "lm_head", x, is_one=is_one)
+
+    def _normalised(self, norm: str, part: Callable[[relax.Var], relax.Var], x: relax.Var) -> relax.Var:
+        """Return a part of a layer with its norm, which comes before or behind it."""
+        if self._decoder.has_norms_behind:
+            return self._norm(part(x), norm)
+        return part(self._norm(x, norm))
 
     def _parameter(self, name: str) -> relax.Var:
         from tvm import relax
@@ -215,27 +233,11 @@ class _Forward:
         width = self._decoder.width
         return self._call("add", elementwise.add(width, is_decode=self._is_decode), [a, b], (self._rows, width))
 
-    def _attention(self, index: int, layer: str, x: relax.Var, cache: relax.Var, positions: relax.Var) -> relax.Var:
+    def _attention(self, index: int, layer: str, cache: relax.Var, positions: relax.Var, x: relax.Var) -> relax.Var:
         from tvm import relax
 
-        decoder, heads, rows = self._decoder, self._decoder.heads, self._rows
-        table = self._parameter(TABLE)
-        extras = [
-            self._parameter(f"{layer}.qkv_proj.bias") if decoder.has_bias else table,
-            self._parameter(f"{layer}.q_norm.weight") if decoder.has_head_norm else table,
-            self._parameter(f"{layer}.k_norm.weight") if decoder.has_head_norm else table,
-        ]
-        kernel = elementwise.rotary(
-            heads,
-            decoder.context,
-            decoder.norm_eps,
-            is_decode=self._is_decode,
-            has_bias=decoder.has_bias,
-            has_norm=decoder.has_head_norm,
-        )
-        qkv = self._matmul(f"{layer}.qkv_proj", x)
-        shape = (rows, heads.queries + 2 * heads.keys, heads.dim)
-        qkv = self._call("rotary", kernel, [qkv, positions, table, *extras], shape)
+        heads, rows = self._decoder.heads, self._rows
+        qkv = self._positioned(index, layer, self._matmul(f"{layer}.qkv_proj", x), positions)
         attended = self._builder.emit(
             relax.call_dps_packed(
                 "vm.builtin.attention_kv_cache_attention_with_fused_qkv",
@@ -245,6 +247,28 @@ class _Forward:
         )
         flat = self._builder.emit(relax.op.reshape(attended, (rows, heads.queries * heads.dim)))
         return self._matmul(f"{layer}.o_proj", flat)
+
+    def _positioned(self, index: int, layer: str, qkv: relax.Var, positions: relax.Var) -> relax.Var:
+        """Return biased, normalised and rotated queries and keys beside the values, [rows, heads, dim]."""
+        decoder, heads = self._decoder, self._decoder.heads
+        table = self._parameter(TABLE)
+        norms = [self._parameter(f"{layer}.{part}_norm.weight") for part in "qk"] if decoder.query_norm else []
+        if decoder.query_norm == "row":
+            kernel = elementwise.row_norms(heads, decoder.norm_eps, is_decode=self._is_decode)
+            total = (heads.queries + 2 * heads.keys) * heads.dim
+            qkv, norms = self._call("row_norms", kernel, [qkv, *norms], (self._rows, total)), []
+        kernel = elementwise.rotary(
+            heads,
+            decoder.context,
+            decoder.norm_eps,
+            is_decode=self._is_decode,
+            has_bias=decoder.has_bias,
+            has_norm=bool(norms),
+            is_rotated=index not in decoder.unrotated,
+        )
+        bias = self._parameter(f"{layer}.qkv_proj.bias") if decoder.has_bias else table
+        shape = (self._rows, heads.queries + 2 * heads.keys, heads.dim)
+        return self._call("rotary", kernel, [qkv, positions, table, bias, *(norms or [table, table])], shape)
 
     def _feed_forward(self, layer: str, x: relax.Var) -> relax.Var:
         hidden = self._decoder.hidden

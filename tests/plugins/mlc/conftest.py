@@ -63,6 +63,10 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
         "qwen2": save_checkpoint(root / "qwen2", "Qwen2", tie_word_embeddings=False),
         "llama3": save_checkpoint(root / "llama3", "Llama", tie_word_embeddings=False, rope_parameters=LLAMA3),
         "phi3": save_checkpoint(root / "phi3", "Phi3"),
+        "olmo2": save_checkpoint(root / "olmo2", "Olmo2"),
+        "smollm3": save_checkpoint(
+            root / "smollm3", "SmolLM3", tie_word_embeddings=True, no_rope_layers=[1, 0], no_rope_layer_interval=2
+        ),
         "granite": save_checkpoint(root / "granite", "Granite", tie_word_embeddings=True, **GRANITE),
         "odd-vocabulary": save_checkpoint(root / "odd", "Qwen3", head_dim=32, vocab_size=163, tie_word_embeddings=True),
     }

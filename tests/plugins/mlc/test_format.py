@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from decodebench import ModelError
 from decodebench.plugins.mlc import tensor_cache
-from decodebench.plugins.mlc.config import from_mlc
+from decodebench.plugins.mlc.config import from_mlc, stop_ids
 from decodebench.plugins.mlc.groups import quantise
 from decodebench.plugins.mlc.quantisations import FORMATS
 
@@ -91,7 +91,8 @@ def test_a_published_model_is_understood():
     decoder = model.decoder
     assert quantisation == "q4f16_1" and model.family == "llama"
     assert (decoder.layers, decoder.width, decoder.heads.keys, decoder.is_tied) == (16, 2048, 8, True)
-    assert model.stop_ids == (128001, 128008, 128009) and model.scaling["rope_type"] == "llama3"
+    assert model.scaling["rope_type"] == "llama3"
+    assert stop_ids(json.loads((REAL / "mlc-chat-config.json").read_text())) == (128001, 128008, 128009)
     table = tensor_cache._table(REAL)
     shapes = {tensor.name: tensor.shape for shard in table.records for tensor in shard.records}
     form = decoder.form
@@ -99,13 +100,13 @@ def test_a_published_model_is_understood():
         assert shapes[f"{name}.q_weight"] == (n, k // form.per_word)
         assert shapes[f"{name}.q_scale"] == (n, k // 32)
     assert len(shapes) == 2 * len(decoder.matrices()) + len(decoder.vectors()) - 1  # all but the rotary table
-    assert tensor_cache.weight_bytes(REAL) == table.metadata.ParamBytes
+    assert tensor_cache.weight_bytes(REAL) == sum(tensor_cache.sizes(REAL).values()) == table.metadata.ParamBytes
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("model_type", "mamba", "model_type = 'mamba' is not supported; known: llama, qwen2, qwen3"),
+        ("model_type", "mamba", "model_type = 'mamba' is not supported; known: llama, olmo2, qwen2, qwen3, smollm3"),
         ("quantization", "q3f16_1", "quantization = 'q3f16_1' is not supported"),
         ("model_config", None, "model_config = None; expected an object"),
     ],
