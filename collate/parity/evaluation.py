@@ -40,10 +40,9 @@ class Scorer:
         self._reference = runner.matrix.cells[0]
         self.failed: list[str] = []
         """What could not be scored, one line each."""
-        answers, self._occasion = {}, ""
-        if reference.rounds:
-            first = reference.rounds[0]
-            answers, self._occasion = first.answers(), occasion_of(first.run["experiment"], first.run["round"])
+        first = reference.rounds[0] if reference.rounds else None
+        answers = first.answers() if first else {}
+        self._occasion = occasion_of(first.run["experiment"], first.run["round"]) if first else ""
         outputs = [(sample_id, {"output_ids": row["output_ids"]}) for (sample_id, _), row in sorted(answers.items())]
         texts = [(sample_id, {"text": text}) for sample_id, text in _reference_texts(runner).items()]
         self._continuations: list[tuple[str, dict[str, Any]]] = [*outputs, *texts]
