@@ -60,7 +60,7 @@ def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
         for r in cell.rounds:
             for key, sample in r.answers().items():
                 if sample["output_ids"] is not None:
-                    outputs.setdefault(key, set()).add(tuple(sample["output_ids"]))
+                    outputs.setdefault((key, sample["prompt_hash"]), set()).add(tuple(sample["output_ids"]))
         unsteady = sum(len(found) > 1 for found in outputs.values())
         if unsteady:
             yield Doubt(

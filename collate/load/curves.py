@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
+from ...core.records.facts import PERCENTILES
 from ..comparison.accuracy import estimate
 from ..comparison.observations import Cell
 from ..comparison.result import BreakEven, LoadCurve, LoadPoint
@@ -20,8 +21,8 @@ AXES = ("concurrency", "request_rate")
 
 THROUGHPUT = "batch_tokens_per_s"
 _SHOWN = (
-    "requests_per_s", "total_tokens_per_s", "goodput_requests_per_s", "good_share", "ttft_s", "ttft_p50_s",
-    "ttft_p99_s", "tpot_s", "tpot_mean_s", "tpot_p99_s", "itl_p50_s", "itl_p99_s", "e2e_s", "e2e_p99_s", "queue_s",
+    "requests_per_s", "total_tokens_per_s", "goodput_requests_per_s", "good_share", "ttft_s", "tpot_s", "tpot_mean_s",
+    "e2e_s", "queue_s", *(f"{time}_{short}_s" for time in ("ttft", "tpot", "itl", "e2e") for short in PERCENTILES),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ...core.isolation.processes.messages import Evaluation, message
 from ...core.measure.cells import Cell
 from ...core.measure.job import ContinuationJob, EvaluateJob
+from ...core.measure.prompts import occasion_of
 from ...core.measure.runner import Runner
 from ...core.records.log_content import LineError
 from ..comparison.observations import Cell as Observed
@@ -39,7 +40,9 @@ class Scorer:
         self._reference = runner.matrix.cells[0]
         self.failed: list[str] = []
         """What could not be scored, one line each."""
-        answers = reference.rounds[0].answers() if reference.rounds else {}
+        first = reference.rounds[0] if reference.rounds else None
+        answers = first.answers() if first else {}
+        self._occasion = occasion_of(first.run["experiment"], first.run["round"]) if first else ""
         outputs = [(sample_id, {"output_ids": row["output_ids"]}) for (sample_id, _), row in sorted(answers.items())]
         texts = [(sample_id, {"text": text}) for sample_id, text in _reference_texts(runner).items()]
         self._continuations: list[tuple[str, dict[str, Any]]] = [*outputs, *texts]
@@ -93,7 +96,7 @@ class Scorer:
         if problem is None:
             top_k = TOP_K if "score-top-k" in cell.supports else 0
             how = {"top_k": top_k, "whole_vocabulary_up_to": WHOLE_VOCABULARY}
-            prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
+            prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell, self._occasion)}
             asked = tuple(ContinuationJob(prompt=prompts[name], **what) for name, what in self._continuations)
             job = EvaluateJob(**runner.loaded_fields(cell), continuations=asked, **how)
 

@@ -10,6 +10,7 @@ from ...core.errors import BackendError
 from ...core.isolation.processes.messages import Score
 from ...core.measure.job import ContinuationJob, ScoreJob
 from ...core.measure.launcher import request_all
+from ...core.measure.prompts import occasion_of
 from ...core.measure.runner import Runner
 from ...core.records.store import Store
 from ..collate import collate
@@ -73,7 +74,8 @@ def score_divergences(runner: Runner, store: Store, comparison: Comparison) -> b
     partings = list(_partings(store, comparison))
     if not partings:
         return False
-    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell)}
+    occasion = _first_occasion(store, comparison.experiment, baseline_id)
+    prompts = {prompt.sample_id: prompt for prompt in runner.prompts.jobs_of(cell, occasion)}
     continuations = [
         ContinuationJob(prompt=prompts[parting.divergence.sample_id], output_ids=(*parting.common, token))
         for parting in partings
@@ -112,6 +114,13 @@ def _outputs(store: Store, experiment: str, cell_id: str) -> Mapping[str, list[i
         ORDER BY r.round DESC
     """
     return dict(store.query(sql, {"experiment": experiment, "cell": cell_id})[1])
+
+
+def _first_occasion(store: Store, experiment: str, cell_id: str) -> str:
+    """Name the round of a cell that is compared, its first finished one."""
+    sql = "SELECT min(round) FROM runs WHERE experiment = ? AND cell_id = ? AND status = 'ok'"
+    ((index,),) = store.query(sql, [experiment, cell_id])[1]
+    return occasion_of(experiment, index)
 
 
 def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], answers: list[Score]) -> None:

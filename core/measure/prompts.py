@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from .cells import Cell
 from .chats import Chats, render_chats
 from .job import PromptJob
 from .plan import Plan
+from .prefixes import with_unique_prefixes
 from .streams.arrivals import with_due_times
 from .streams.random_requests import random_prompts
 
@@ -68,13 +70,21 @@ class Prompts:
         chats = render_chats(plan.workload, jobs, cells) if plan.workload.chat else {}
         return cls(tuple(jobs), task, {sample.id: sample for sample in measured}, chats, plan.seed)
 
-    def jobs_of(self, cell: Cell) -> tuple[PromptJob, ...]:
-        """Return the prompts as a cell's worker gets them."""
+    def jobs_of(self, cell: Cell, occasion: str = "") -> tuple[PromptJob, ...]:
+        """Return the prompts as a cell's worker gets them.
+
+        Args:
+            cell: is asked.
+            occasion: experiment and round, see ``occasion_of``; prompts with unique prefixes differ by it.
+        """
         jobs = self.chats.get(cell.id, self.jobs)
         if cell.axes:
             jobs = tuple(random_prompts(cell.workload, self.seed))
         if cell.workload.depth and not cell.has_depth_apart:
             jobs = tuple(job.model_copy(update={"depth": 0}) for job in jobs)
+        if cell.workload.unique_prefix:
+            load = json.dumps(cell.workload.loads())
+            jobs = tuple(with_unique_prefixes(jobs, f"{self.seed}:{occasion}:{load}"))
         return with_due_times(jobs, cell.workload, self.seed)
 
     @property
@@ -116,6 +126,11 @@ class Prompts:
                 with _scoring(self.task):
                     line = _score_line(index, self.task.score_choices(sample, likelihoods), sample)
                 yield line
+
+
+def occasion_of(experiment: str, index: int) -> str:
+    """Name a round of an experiment, the same for all of its cells."""
+    return f"{experiment}:{index}"
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from .output.round_index import RoundIndex
 from .output.shard import Shard
 from .plan import Plan
 from .progress import Progress
-from .prompts import Prompts
+from .prompts import Prompts, occasion_of
 from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
@@ -276,7 +276,7 @@ class Runner:
         elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
             begun.outcome = Outcome("skipped", shortage)
         else:
-            begun.job = self.measure_job(cell)
+            begun.job = self.measure_job(cell, occasion_of(experiment, index))
             self._serve(begun)
         return begun
 
@@ -321,10 +321,10 @@ class Runner:
             timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
         return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
 
-    def measure_job(self, cell: Cell) -> MeasureJob:
-        """Return the job of a round of a cell whose model is prepared."""
-        limit = self.plan.memory_limit_bytes
-        return MeasureJob(**self.loaded_fields(cell), prompts=self.prompts.jobs_of(cell), memory_limit_bytes=limit)
+    def measure_job(self, cell: Cell, occasion: str) -> MeasureJob:
+        """Return the job of a round of a cell whose model is prepared; see ``Prompts.jobs_of``."""
+        prompts = self.prompts.jobs_of(cell, occasion)
+        return MeasureJob(**self.loaded_fields(cell), prompts=prompts, memory_limit_bytes=self.plan.memory_limit_bytes)
 
     def loaded_fields(self, cell: Cell) -> dict[str, Any]:
         """Return the fields of a job that has the cell's model loaded; the model must have been prepared."""

@@ -33,6 +33,13 @@ A time that is unknown kept none; a single token has no time per token to be too
 """
 
 
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+"""What is told of the times of a round's requests, as suffix of a metric's name and as share: those that load
+generators print."""
+
+_SHARES = list(PERCENTILES.values())
+
+
 def _decode_sums() -> str:
     """Return the columns with each figure's sum over decode steps, and the time of those that have the figure."""
     columns = []
@@ -132,14 +139,14 @@ WITH stamped AS (
     WHERE s.status = 'ok'
     WINDOW batch AS (PARTITION BY s.run_id, s.batch)
 ), gaps AS (
-    SELECT t.run_id, quantile_cont(t.step_s, [0.5, 0.99]) AS itl_tail
+    SELECT t.run_id, quantile_cont(t.step_s, {_SHARES}) AS itl_tail
     FROM facts f JOIN steps t ON t.run_id = f.run_id AND t.sample = f.sample
     WHERE f.is_request AND NOT f.is_warmup AND t."index" > 0 GROUP BY t.run_id
 ), tails AS (
     SELECT run_id,
-        quantile_cont(t_first_s + waited_s, [0.5, 0.99]) AS ttft_tail,
-        quantile_cont(request_tpot_s, [0.5, 0.99]) AS tpot_tail,
-        quantile_cont(t_last_s + waited_s, [0.5, 0.99]) AS e2e_tail
+        quantile_cont(t_first_s + waited_s, {_SHARES}) AS ttft_tail,
+        quantile_cont(request_tpot_s, {_SHARES}) AS tpot_tail,
+        quantile_cont(t_last_s + waited_s, {_SHARES}) AS e2e_tail
     FROM facts WHERE is_request AND NOT is_warmup GROUP BY run_id
 ), moved AS (
     SELECT facts.*, ttft_tail, tpot_tail, e2e_tail, itl_tail,
@@ -176,7 +183,7 @@ times are the sample's own ``first_token_s``, ``prefill_s`` and ``decode_s``.
 ``t_first_s`` is the time of the first step that committed a token, and only where the steps are known to begin with the
 prefill. ``waited_s`` is the time from when a request was due until it was sent, ``queue_s`` until the engine began with
 it, where that is known. ``request_tpot_s`` is one request's own time per token after the first; a round's are in
-``tpot_tail``, median and 99th percentile, as those of ``ttft_tail``, ``e2e_tail`` and, over all gaps between steps,
+``tpot_tail``, each of ``PERCENTILES``, as those of ``ttft_tail``, ``e2e_tail`` and, over all gaps between steps,
 ``itl_tail``: equal in all samples of a round, with linear interpolation between two ranks. ``batch_requests`` counts
 failed ones too. Of every figure of a step there are ``decode_FIGURE``, its sum over the steps after the first, and
 ``decode_FIGURE_step_s``, the time of those that have it.

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from .facts import PERCENTILES
+
 Level = Literal["step", "sample", "run"]
 
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
@@ -86,8 +88,9 @@ def _digits(value: float) -> str:
 
 
 def _tails(name: str, label: str, of_what: str) -> Iterator[Metric]:
-    """Yield median and 99th percentile of a time of requests; a round has one of each, the same in all its samples."""
-    for number, (short, text) in enumerate((("p50", "median"), ("p99", "99th percentile")), 1):
+    """Yield percentiles of a time of requests; a round has one of each, the same in all its samples."""
+    for number, (short, share) in enumerate(PERCENTILES.items(), 1):
+        text = "median" if short == "p50" else f"{share:.0%}".replace("%", "th percentile")
         figure = f"CASE WHEN is_request THEN {name}_tail[{number}] END"
         yield Metric(
             f"{name}_{short}_s", "s", f"{label} ({short})", figure, "1", False,
@@ -291,7 +294,7 @@ def markdown() -> str:
         "first chunk, AIPerf's with the first one that holds text |",
         "| `tpot_mean_s` | TPOT | inter-token latency | none: mean over requests of (latency - TTFT) / (tokens - 1) |",
         "| `tpot_s` | - | - | pools tokens of all requests, and leaves out those of the first step |",
-        "| `step_s`, `itl_p50_s`, `itl_p99_s` | ITL | - | none: gaps between chunks, whatever they hold |",
+        "| `step_s`, `itl_p50_s` to `itl_p99_s` | ITL | - | none: gaps between chunks, whatever they hold |",
         "| `e2e_s` | E2EL | request latency | from due |",
         "| `requests_per_s` | request throughput | request throughput | from when the first request was due |",
         "| `batch_tokens_per_s` | output token throughput | output token throughput | likewise |",

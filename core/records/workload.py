@@ -137,6 +137,9 @@ class Workload(PlanModel):
     turns: Annotated[int, _OF_LOAD] = Field(
         1, ge=1, description="requests of a conversation: each has the prompts and outputs before it as its prefix"
     )
+    unique_prefix: Annotated[bool, Setting(is_for_generation=True)] = Field(
+        False, description="begin each prompt as no other one, in any round or under any load: no prefix cache helps"
+    )
     slo: Annotated[
         Limits, Setting(metavar="ttft=500ms,tpot=50ms", is_text=True, is_identity=False, is_condition=False)
     ] = Field({}, description="service level: limits that goodput counts by, of ttft, tpot and e2e")

@@ -31,6 +31,7 @@ class Answer:
         self._figures: dict[str, float] = {}
         self._is_stopped = False  # its stop token has come
         self._pieces: list[Step] = []
+        self._half = ""  # of a character
 
     @property
     def is_complete(self) -> bool:
@@ -56,6 +57,8 @@ class Answer:
 
     def _step_of_ids(self, part: Part) -> Step | None:
         ids = list(part.ids or ())
+        if not all(type(token) is int and token >= 0 for token in ids):
+            raise SampleError(f"the answer has token ids that are none: {ids!r:.120}")
         if part.tokens is not None and ids:
             ids = self._with_missing(ids, part)
         stop = next((at for at, token in enumerate(ids) if self._request.is_stop(token)), None)
@@ -84,11 +87,19 @@ class Answer:
         raise SampleError(f"{self._ids + len(ids)} token ids came, where the server counts {part.tokens}")
 
     def _step_of_text(self, part: Part) -> Step | None:
-        if not part.text:
+        text = self._whole_characters(part.text)
+        if not text:
             return None
-        step = Step((), row=self._request.row, text=part.text)
+        step = Step((), row=self._request.row, text=text)
         self._pieces.append(step)
         return step
+
+    def _whole_characters(self, text: str) -> str:
+        """Return new text; the first half of a surrogate pair, at which some servers cut, waits for the other one."""
+        text = self._half + text
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        whole = text.removesuffix(self._half)
+        return whole if whole.isascii() else whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def last(self, failed_attempts: int) -> Step:
         """Return the step that ends the row, with the server's figures.
@@ -98,6 +109,11 @@ class Answer:
         """
         if self._finish is None and not self._is_stopped:
             raise SampleError(f"the answer ended after {self._what_came()} and does not say why")
+        if self._request.ignore_eos and self._finish == "stop":
+            raise SampleError(
+                f"the server ended the answer after {self._what_came()}, where ignore_eos asks it to go on: name its "
+                "own field for that in extra_body, if it has one"
+            )
         counted = self._figures.get("server_output_tokens")
         if not self._dialect.has_ids:
             self._count_pieces(counted)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ...core.contract.model import CONTAINERS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.residence import Residence, RunningServer
-from .options import OpenAIOptions
+from .options import ClientOptions, OpenAIOptions
 from .served import ServedBackend, key_of
 from .server_facts import DIALECTS
 
@@ -49,7 +49,7 @@ class OpenAIBackend(ServedBackend[OpenAIOptions]):
             inert["prefix_cache"] = f"with api = {options.api!r}, which cannot be asked to compute a prompt anew"
         return Preflight(
             errors=(missing,) if options.url is None else (),
-            notes=notes_on(options.api, options.prefix_cache, cell.workload),
+            notes=notes_on(options.api, options, cell.workload),
             inert=inert,
             inexact=INEXACT,
         )
@@ -62,7 +62,7 @@ class OpenAIBackend(ServedBackend[OpenAIOptions]):
         return facts
 
 
-def notes_on(api: str, prefix_cache: str, workload: Workload) -> tuple[str, ...]:
+def notes_on(api: str, options: ClientOptions, workload: Workload) -> tuple[str, ...]:
     """Return what a family of servers does in another way than engines in process."""
     dialect = DIALECTS.get(api)
     notes = []
@@ -70,6 +70,14 @@ def notes_on(api: str, prefix_cache: str, workload: Workload) -> tuple[str, ...]
         notes.append("under ignore_eos llama-server never chooses an end token, where engines in process do and go on")
     if dialect is not None and not dialect.has_ids and workload.is_random:
         notes.append("prompts of random ids are sent as text, which need not be as many tokens for the server")
-    if dialect is not None and not dialect.can_avoid_cache and prefix_cache == "avoid":
-        notes.append(f"a server asked as {api!r} may know prompts from before; findings name the hits that it reports")
+    avoids = options.prefix_cache == "avoid"
+    if dialect is not None and not dialect.can_avoid_cache and avoids and not workload.unique_prefix:
+        notes.append(
+            f"a server asked as {api!r} may know prompts from before, and findings name the hits that it reports: "
+            "--unique-prefix begins each prompt as no other one"
+        )
+    if (dialect is None or dialect.can_avoid_cache) and avoids and workload.turns > 1:
+        notes.append(
+            "prefix_cache = 'avoid' has each turn computed whole: 'allow' lets the server know the turns before"
+        )
     return tuple(notes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ... import SampleError
 from ...core.contract.generation import Request
 from .answer import Answer
 from .dialects.dialect import Asked, Dialect
@@ -31,7 +32,16 @@ class Conversation:
     extra_body: Mapping[str, Any]
 
     def body(self, request: Request) -> dict[str, Any]:
-        """Return what is sent for a request."""
+        """Return what is sent for a request.
+
+        Raises:
+            SampleError: it asks for what the server's API has no field for.
+        """
+        if request.top_k and not self.dialect.has_top_k and "top_k" not in self.extra_body:
+            raise SampleError(
+                f"top_k = {request.top_k}: OpenAI's API has no such field; where the server has one, name it in "
+                f'extra_body, as in {{"top_k": {request.top_k}}}'
+            )
         text = "" if self.dialect.has_ids else self.texts.text_of(request.prompt_ids)
         asked = Asked(request, text, self.model, self.avoids_cache and self.dialect.can_avoid_cache)
         return {**self.dialect.body(asked), **self.extra_body}

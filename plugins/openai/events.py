@@ -9,11 +9,16 @@ from ... import SampleError
 from .dialects.dialect import Event
 
 _SHOWN = 120
-_OTHER_FIELDS = (b":", b"event:", b"id:", b"retry:")
+_BOM = b"\xef\xbb\xbf"
+_LONGEST = 16 * 2**20
+"""Bytes of an event, so that a server cannot fill the memory."""
 
 
 class EventLines:
     """Collects bytes until lines are whole.
+
+    An event is read as soon as its JSON is whole, without waiting for the empty line behind it: servers that leave that
+    out are read as well, and no time is lost. Where it spans several ``data`` lines, they are joined.
 
     Args:
         is_event_stream: lines are of server-sent events (``data: {...}``); otherwise each is an object by itself.
@@ -22,6 +27,9 @@ class EventLines:
     def __init__(self, *, is_event_stream: bool) -> None:
         self._is_event_stream = is_event_stream
         self._rest = b""
+        self._joined = b""  # data lines of an event that is not whole yet
+        self._is_error = False  # the event's name is "error"
+        self._has_events = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that are complete now.
@@ -30,36 +38,77 @@ class EventLines:
             SampleError: a line is not what the format asks for.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) + len(self._joined) > _LONGEST:
+            begin = self._joined or self._rest
+            raise SampleError(f"the answer has an event of more than {_LONGEST >> 20} MiB: {_shown(begin)}")
         for line in lines:
-            if (event := self._event(line.strip())) is not None:
+            event = self._of_stream(line.strip()) if self._is_event_stream else self._alone(line.strip())
+            if event is not None:
+                self._has_events = True
                 yield event
 
     def close(self) -> None:
         """Note that no more bytes come.
 
         Raises:
-            SampleError: the last event has come in part.
+            SampleError: the last event has come in part, or the answer is no stream at all.
         """
-        if self._rest.strip():
-            raise SampleError(f"the answer ended inside an event: {_shown(self._rest)}")
+        rest = self._joined or self._rest.strip()
+        if not rest:
+            return
+        if self._is_event_stream and not self._has_events and rest.startswith(b"{"):
+            raise SampleError(f"the answer is no stream of events: {_shown(rest)}")
+        raise SampleError(f"the answer ended inside an event: {_shown(rest)}")
 
-    def _event(self, line: bytes) -> Event | None:
-        if self._is_event_stream:
-            if line.startswith(b"data:"):
-                line = line[5:].strip()
-            elif line.startswith(b"error:"):
-                line = b'{"error":' + line[6:] + b"}"
-            elif line.startswith(_OTHER_FIELDS):
-                return None
-        if not line or line == b"[DONE]":
+    def _of_stream(self, line: bytes) -> Event | None:
+        """Read a line of a stream of server-sent events; None where no event is whole with it."""
+        if not line:
+            if self._joined:
+                raise SampleError(f"the answer has an event that is not JSON: {_shown(self._joined)}")
+            self._is_error = False
             return None
+        field, colon, value = line.partition(b":")
+        field = field.removeprefix(_BOM)
+        if field == b"data" and colon:
+            return self._data(value.strip())
+        if field == b"error" and colon:  # llama-server
+            return {"error": _object(b'{"error":' + value + b"}").get("error")}
+        if field == b"event":
+            self._is_error = value.strip() == b"error"
+        elif field not in (b"", b"id", b"retry", b"data"):
+            return self._alone(line)
+        return None
+
+    def _data(self, value: bytes) -> Event | None:
+        """Read what a ``data`` line has; None where its event goes on, or says only that it is the last."""
+        if value == b"[DONE]" and not self._joined:
+            return None
+        joined = self._joined + b"\n" + value if self._joined else value
         try:
-            event = json.loads(line)
-        except ValueError as error:
-            raise SampleError(f"the answer has an event that is not JSON: {_shown(line)}") from error
-        if not isinstance(event, dict):
-            raise SampleError(f"the answer has an event that is not an object: {_shown(line)}")
-        return event
+            event = _object(joined)
+        except _NotWhole:
+            self._joined = joined
+            return None
+        self._joined = b""
+        return {"error": event} if self._is_error and event.get("error") is None else event
+
+    def _alone(self, line: bytes) -> Event | None:
+        """Read a line that is an object by itself; None for an empty one."""
+        return _object(line) if line else None
+
+
+class _NotWhole(SampleError):
+    """Text that is not JSON, and may be the beginning of it."""
+
+
+def _object(text: bytes) -> Event:
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _NotWhole(f"the answer has an event that is not JSON: {_shown(text)}") from error
+    if not isinstance(event, dict):
+        raise SampleError(f"the answer has an event that is not an object: {_shown(text)}")
+    return event
 
 
 def _shown(line: bytes) -> str:

@@ -67,7 +67,7 @@ def prefix_cache_hits(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
             yield Doubt(
                 f"{cell['label']}: the server took {cached:g} of {asked} prompt tokens from its prefix cache, in "
                 f"{len(hit)} of {len(_answered(cell))} requests: time to the first token is that of a warm cache",
-                "switch the cache off in the server, or ask for prefix_cache=avoid where it can be asked",
+                "begin each prompt as no other one (--unique-prefix), or switch the cache off in the server",
                 _places(hit),
             )
 

@@ -31,7 +31,11 @@ class ClientOptions(BackendOptions):
         300.0, gt=0, description="longest wait for the next piece of an answer, in seconds; then the sample has failed"
     )
     retries: int = Field(
-        0, ge=0, le=10, description="further attempts where the server refuses for now (429, 502, 503, 504) or is away"
+        0,
+        ge=0,
+        le=10,
+        description="further attempts where the server refuses for now (429, 502, 503, 504) or is away, unless it asks "
+        "to wait longer than silence_timeout_s",
     )
     extra_body: dict[str, JsonValue] = Field(
         {}, description="further fields of every request, by the server's own names; they are recorded"

@@ -71,6 +71,8 @@ class Transport:
             response = await self._http.request(method, path, json=body)
         except httpx2.HTTPError as error:
             raise BackendError(f"{self.url}{path}: {self._reason(error)}") from error
+        if response.has_redirect_location:
+            raise BackendError(f"{self.url}{path}: {self._redirect(response)}")
         try:
             return response.status_code, response.json()
         except ValueError:
@@ -89,7 +91,7 @@ class Transport:
                 await self._attempt(path, body, take, is_event_stream)
                 return attempt
             except RefusedForNow as refusal:
-                if attempt == self._options.retries:
+                if attempt == self._options.retries or (refusal.after_s or 0.0) > self._options.silence_timeout_s:
                     raise
                 await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt if refusal.after_s is None else refusal.after_s)
         raise AssertionError("the last attempt returns or raises")
@@ -105,7 +107,8 @@ class Transport:
                 if response.status_code != 200:
                     await response.aread()
                     raise self._refusal(response)
-                async for data in response.aiter_raw():
+                is_packed = response.headers.get("content-encoding", "identity") != "identity"
+                async for data in response.aiter_bytes() if is_packed else response.aiter_raw():
                     for event in lines.feed(data):
                         take(event)
             lines.close()
@@ -115,6 +118,8 @@ class Transport:
             raise SampleError(f"{self.url}: {self._reason(error)}") from error
 
     def _refusal(self, response: httpx2.Response) -> SampleError:
+        if response.has_redirect_location:
+            return SampleError(f"{self.url}: {self._redirect(response)}")
         text = self._clean(" ".join(response.text.split()))[:_SHOWN]
         kind = RefusedForNow if response.status_code in _FOR_NOW else SampleError
         refusal = kind(
@@ -123,6 +128,11 @@ class Transport:
         if isinstance(refusal, RefusedForNow):
             refusal.after_s = _seconds(response.headers.get("retry-after"))
         return refusal
+
+    def _redirect(self, response: httpx2.Response) -> str:
+        """Say which other address is named; it is not followed, since it may be another server."""
+        place = self._clean(response.headers["location"])[:_SHOWN]
+        return f"HTTP {response.status_code}: it redirects to {place}; give that address as url"
 
     def _reason(self, error: httpx2.HTTPError) -> str:
         import httpx2

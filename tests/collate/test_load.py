@@ -46,9 +46,10 @@ def test_figures_of_requests_by_hand(tmp_path):
     expected = {
         "batch_tokens_per_s": 5 / 3, "total_tokens_per_s": 25 / 3, "requests_per_s": 2 / 3,
         "goodput_requests_per_s": 1 / 3, "good_share": 1 / 3,  # of three requests one failed and one was late
-        "queue_s": 0.5, "ttft_s": 1.5, "ttft_p50_s": 1.5, "ttft_p99_s": 1.99,
-        "tpot_s": 2 / 3, "tpot_mean_s": 0.75, "tpot_p50_s": 0.75, "tpot_p99_s": 0.995,
-        "itl_p50_s": 0.5, "itl_p99_s": 0.99, "e2e_s": 2.5, "e2e_p99_s": 2.99,
+        "queue_s": 0.5, "ttft_s": 1.5, "ttft_p50_s": 1.5, "ttft_p90_s": 1.9,
+        "ttft_p95_s": 1.95, "ttft_p99_s": 1.99, "tpot_s": 2 / 3, "tpot_mean_s": 0.75, "tpot_p50_s": 0.75,
+        "tpot_p90_s": 0.95, "tpot_p99_s": 0.995, "itl_p50_s": 0.5, "itl_p90_s": np.percentile([0.5, 0.5, 1], 90),
+        "itl_p99_s": 0.99, "e2e_s": 2.5, "e2e_p95_s": 2.95, "e2e_p99_s": 2.99,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 

@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from decodebench.core.errors import UsageError
+from decodebench.core.measure.job import PromptJob
+from decodebench.core.measure.prefixes import with_unique_prefixes
 from decodebench.core.measure.streams.arrivals import with_due_times
 from decodebench.core.measure.streams.random_requests import random_prompts
 from decodebench.core.measure.streams.trace_file import digest_of_trace, read_trace
@@ -88,6 +90,27 @@ def test_a_conversation_has_a_prefix_that_grows_and_waits_for_its_turn_before():
             assert job.random_tokens == before.random_tokens + before.max_new_tokens + 10
     assert [job.due_s is None for job in jobs] == [True, False, True, True, False, True, True, False]
     assert jobs == with_due_times(list(random_prompts(workload, 5)), cell, 5)
+
+
+def test_unique_prefixes_are_a_conversations_own_in_each_round():
+    workload = Workload(prompt_tokens=10, turns=2, concurrency=2, samples=4, warmup=1)
+    random_ids = list(random_prompts(workload, 5))
+    texts = [
+        PromptJob(sample_id=str(at), is_warmup=at == 0, text=f"{'first ' * at}", after=1 if at == 3 else None)
+        for at in range(4)
+    ]
+    rounds = [list(with_unique_prefixes(jobs, round)) for round in ("e:0", "e:1") for jobs in (random_ids, texts)]
+    again = list(with_unique_prefixes(texts, "e:0"))
+    assert rounds[1] == again and [job.text.split("\n")[1] for job in again] == [job.text for job in texts]
+    begins = [[job.random_seed for job in jobs] for jobs in rounds[::2]]
+    begins += [[job.text.split("\n")[0] for job in jobs] for jobs in rounds[1::2]]
+    for warmup, *measured in begins:
+        assert measured[-1] == measured[-2] or measured[-1] == measured[1]  # a later turn begins as the first one
+        assert len({warmup, *measured}) == 3
+    assert len({name for names in begins for name in names}) == 12
+    assert [job.random_tokens for job in rounds[0]] == [job.random_tokens for job in random_ids]
+    scored = PromptJob(sample_id="c", is_warmup=False, text="x", choices=("a", "b"))
+    assert list(with_unique_prefixes([scored], "e:0")) == [scored]
 
 
 TRACES = {

@@ -68,6 +68,21 @@ def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured, tmp
 
 
 @pytest.mark.nightly
+def test_prompts_with_unique_prefixes_are_the_same_in_a_round_and_no_others(measured):
+    runs, comparison, samples = measured(backends=["twin-served", "twin"], concurrency=[1, 2], unique_prefix=True)
+    hashes = {}
+    for sample in samples:
+        hashes.setdefault(sample["run_id"], []).append(sample["prompt_hash"])
+    of_runs = {}
+    for run in runs:
+        of_runs.setdefault((run["round"], run["options"]), []).append(hashes[run["run_id"]])
+    assert len(of_runs) == 4 and all(one == other for one, other in of_runs.values())
+    assert len({digest for both in of_runs.values() for digest in both[0]}) == 4 * 6
+    assert {row.parity.verdict for row in comparison.rows[1:]} <= {"identical", "not comparable"}
+    assert not [found for found in comparison.findings if found.check == "unsteady-outputs"]
+
+
+@pytest.mark.nightly
 def test_a_fresh_server_answers_each_round_where_that_is_asked_for(measured):
     runs, comparison, _ = measured(backends=["twin-served"], request_rate=[200], restart_server=True)
     sessions = sessions_of(runs)

@@ -26,7 +26,7 @@ SELECT c.cell_id, s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt, s.t
 FROM chosen c JOIN sample_metrics s USING (run_id) WHERE NOT s.is_warmup ORDER BY c.cell_id, s."index"
 """
 _VARIANTS_SQL = """
-SELECT r.cell_id, coalesce(s.sample_id, s.prompt_hash) AS name,
+SELECT r.cell_id, coalesce(s.sample_id, s.prompt_hash) AS name, s.prompt_hash,
        count(DISTINCT coalesce(CAST(s.output_ids AS VARCHAR), s.text)) AS outputs
 FROM samples s JOIN runs r USING (run_id)
 WHERE r.experiment = $experiment AND r.status = 'ok' AND s.status = 'ok' AND NOT s.is_warmup

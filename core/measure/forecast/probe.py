@@ -77,7 +77,7 @@ def _probed(runner: Runner, cell: Cell) -> RoundEstimate:
     label, prepared = runner.matrix.labels[cell.id], runner.prepared(cell)
     if prepared.reason is not None:
         return RoundEstimate(label, reason=prepared.reason)
-    job = runner.measure_job(cell)
+    job = runner.measure_job(cell, "estimate")
     asked, size = job.prompts, job.workload.in_flight or job.workload.batch_size
     batch = tuple(prompt for prompt in asked if not prompt.is_warmup)[:size]
     lines: list[Line] = []

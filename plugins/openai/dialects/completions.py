@@ -20,6 +20,7 @@ class Completions(Dialect):
     path: ClassVar[str] = "/v1/completions"
     has_ids: ClassVar[bool] = False
     can_avoid_cache: ClassVar[bool] = False
+    has_top_k: ClassVar[bool] = False
 
     def body(self, asked: Asked) -> dict[str, Any]:
         """Return OpenAI's fields; a server that knows no ``stream_options`` ignores them."""
@@ -61,8 +62,11 @@ def first_choice(event: Event) -> Mapping[str, Any]:
 
 
 def finish_of(reason: object) -> Finish | None:
-    """Return why an answer ended; an unknown reason counts as a stop, since the server wanted no more."""
-    return None if reason is None else _FINISH.get(str(reason), "stop")
+    """Return why an answer ended; an unknown reason counts as a stop, since the server wanted no more.
+
+    TGI gives an empty text while an answer goes on.
+    """
+    return _FINISH.get(str(reason), "stop") if reason else None
 
 
 def count(value: object) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Dialect(ABC):
         path: where completions are asked for.
         has_ids: whether it takes prompts as token ids and answers with ids.
         can_avoid_cache: whether a request can ask for its prompt to be computed anew.
+        has_top_k: whether a request can ask for ``top_k``.
         is_event_stream: whether events are server-sent; otherwise each line is one.
     """
 
@@ -67,6 +69,7 @@ class Dialect(ABC):
     path: ClassVar[str]
     has_ids: ClassVar[bool]
     can_avoid_cache: ClassVar[bool]
+    has_top_k: ClassVar[bool] = True
     is_event_stream: ClassVar[bool] = True
 
     @abstractmethod
@@ -95,8 +98,12 @@ def error_of(event: Event) -> str | None:
 
 
 def figures_of(**values: object) -> dict[str, float]:
-    """Return those figures that the server gives as numbers."""
-    return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
+    """Return those figures that the server gives as numbers, finite ones."""
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and abs(value) < sys.float_info.max
+    }
 
 
 def salt() -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .completions import count, finish_of
 from .dialect import Asked, Dialect, Event, Part, error_of, figures_of, salt
+
+_DRAFTED = ("spec_num_proposed_drafts", "spec_proposed_drafts", "spec_draft_token_num")
+_ACCEPTED = ("spec_num_correct_drafts", "spec_accepted_drafts", "spec_accept_token_num")
+"""What versions call drafted and accepted tokens, the newest first."""
 
 
 class Sglang(Dialect):
@@ -55,9 +59,14 @@ class Sglang(Dialect):
                 server_output_tokens=tokens,
                 server_cached_tokens=about.get("cached_tokens"),
                 speculation_rounds=about.get("spec_verify_ct"),
-                draft_tokens=about.get("spec_draft_token_num"),
-                accepted_draft_tokens=about.get("spec_accept_token_num"),
+                draft_tokens=_first(about, _DRAFTED),
+                accepted_draft_tokens=_first(about, _ACCEPTED),
                 server_latency_s=about.get("e2e_latency"),
             ),
             error=error_of(event),
         )
+
+
+def _first(about: Mapping[str, Any], names: Sequence[str]) -> object:
+    """Return the first field that is there."""
+    return next((about[name] for name in names if name in about), None)

@@ -14,6 +14,7 @@ class Vllm(Completions):
     name: ClassVar[str] = "vllm"
     has_ids: ClassVar[bool] = True
     can_avoid_cache: ClassVar[bool] = True
+    has_top_k: ClassVar[bool] = True
 
     def body(self, asked: Asked) -> dict[str, Any]:
         """Return the body: its own end token is ignored, and those of the request end the answer.

@@ -87,7 +87,7 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         options, inert = cell.options, {}
         if "{threads}" not in options.command + options.args:
             inert["n_threads"] = "but by the variables that libraries read: the command has no {threads}"
-        notes = notes_on(cls.recipe.api, options.prefix_cache, cell.workload)
+        notes = notes_on(cls.recipe.api, options, cell.workload)
         return Preflight(notes=notes, inert=inert, inexact=INEXACT)
 
     @classmethod

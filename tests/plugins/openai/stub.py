@@ -14,7 +14,9 @@ BREAK = object()
 COMPLETIONS = ("/v1/completions", "/completion", "/generate", "/api/generate")
 
 Script = Callable[[int, dict], Iterable[object]]
-"""Given the number of the request, from 0, and its body: bytes to send, events to wait for, ``BREAK``, or a status."""
+"""Given the number of the request, from 0, and its body: bytes to send, events to wait for, ``BREAK``, or a status.
+
+A dictionary in front has further headers."""
 
 
 def sse(*events: object, done: bool = True) -> list[bytes]:
@@ -84,8 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
         if actions and isinstance(actions[0], tuple):
             self._whole(*actions[0])
             return
+        if actions and actions[0] is BREAK:  # before the headers
+            self.close_connection = True
+            return
         self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
+        for name, value in {"Content-Type": "text/event-stream", **self._headers_of(actions)}.items():
+            self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for action in actions:
@@ -98,6 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(action), action))
                 self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _headers_of(self, actions: list[object]) -> dict[str, str]:
+        """Take further headers off the front of a script."""
+        return actions.pop(0) if actions and isinstance(actions[0], dict) else {}
 
     def _whole(self, status: int, page: object, headers: dict[str, str] | None = None) -> None:
         if self.server.stub.is_dead:

@@ -56,6 +56,8 @@ def test_vllms_counters_grow_between_samples(connect):
             ["That", "3", "+", "3", "=", "3"],
             [1] * 6,
         ),  # its usage counts as many tokens as there are pieces
+        ("tgi.sse", [" That", "3", "+", "3", "=", "4"], [1] * 6),
+        ("mlc.sse", [" That", "3", "+", "3", "=", "4"], [1] * 6),
     ],
 )
 def test_servers_without_ids_give_pieces_of_text(connect, name, text, counts):
@@ -107,9 +109,21 @@ def test_ids_of_a_character_that_came_whole_are_found_in_its_text(connect):
     assert list(connected.steps(limit=9)[0].token_ids) == ids
 
 
+def test_a_documented_answer_of_sglang_is_read(connect):
+    connected = connect(replayed("sglang.sse"), owner="sglang", pages={"/get_server_info": {"version": "0.5"}})
+    *steps, last = connected.steps()
+    assert [list(step.token_ids) for step in steps] == [[325], [457, 25, 220]] and last.finish == "length"
+    assert last.figures == {
+        "server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 1, "server_latency_s": 0.25,
+        "speculation_rounds": 2, "draft_tokens": 4, "accepted_draft_tokens": 2,
+    }  # fmt: skip
+    body = connected.stub.bodies[0]
+    assert body["input_ids"] == [5, 6, 7] and body["extra_key"]
+
+
 @pytest.mark.parametrize("cumulative", [True, False])
 def test_sglang_gives_all_ids_or_the_new_ones(connect, cumulative):
-    about = {"prompt_tokens": 3, "cached_tokens": 1, "spec_verify_ct": 2}
+    about = {"prompt_tokens": 3, "cached_tokens": 1, "spec_verify_ct": 2, "spec_num_proposed_drafts": 5}
     second = [8, 9, 10] if cumulative else [10]
     events = [
         {"output_ids": [8, 9], "meta_info": {**about, "completion_tokens": 2, "finish_reason": None}},
@@ -117,19 +131,20 @@ def test_sglang_gives_all_ids_or_the_new_ones(connect, cumulative):
     ]
     *steps, last = connect(lambda n, body: sse(*events), owner="sglang").steps()
     assert [list(step.token_ids) for step in steps] == [[8, 9], [10]] and last.finish == "stop"
-    assert last.figures["speculation_rounds"] == 2 and last.figures["server_cached_tokens"] == 1
+    assert last.figures["speculation_rounds"] == 2 and last.figures["draft_tokens"] == 5
 
 
-def test_ollama_gives_lines_of_text_and_nanoseconds(connect):
-    lines = [
-        b'{"response": "Hel", "done": false}\n',
-        b'{"response": "lo", "done": false}\n',
-        b'{"response": "", "done": true, "done_reason": "stop", "prompt_eval_count": 3, "eval_count": 3, '
-        b'"prompt_eval_duration": 2000000, "eval_duration": 5000000, "load_duration": 1000}\n',
-    ]
-    *steps, last = connect(lambda n, body: lines, owner="library").steps()
-    assert [(step.text, step.text_tokens) for step in steps] == [("Hel", 1), ("lo", 1)]  # and an end token
-    assert last.figures["server_prefill_s"] == 0.002 and last.figures["server_output_tokens"] == 3
+@pytest.mark.parametrize(("reason", "finish"), [("length", "length"), ("stop", "stop")])
+def test_ollama_gives_lines_of_text_and_nanoseconds(connect, reason, finish):
+    content = recorded("ollama.jsonl").replace(b'"done_reason":"length"', f'"done_reason":"{reason}"'.encode())
+    content = content.replace(b'"eval_count":6', b'"eval_count":7') if reason == "stop" else content  # an end token
+    connected = connect(lambda n, body: [content[:200], content[200:]], owner="library")
+    *steps, last = connected.steps(prompt=(402, 309), limit=7)
+    assert [(step.text, step.text_tokens) for step in steps] == [(text, 1) for text in (" That", *"3+3=4")]
+    assert last.finish == finish and last.figures["server_prefill_s"] == pytest.approx(0.130079)
+    assert (last.figures["server_prompt_tokens"], last.figures["server_decode_s"]) == (2, pytest.approx(4.23271))
+    body = connected.stub.bodies[0]
+    assert (body["raw"], body["prompt"], body["options"]["num_predict"]) == (True, " To start", 7)
 
 
 def test_an_answer_ends_at_its_stop_token_whatever_the_server_does(connect):

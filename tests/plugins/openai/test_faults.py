@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 
 import pytest
 from pydantic import ValidationError
@@ -42,6 +43,17 @@ FIRST, *_ = WHOLE
         ([(500, {"error": "boom"})], "HTTP 500 Internal Server Error"),
         ([(429, "slow down", {"Retry-After": "1"})], "HTTP 429"),
         ([(400, {"error": {"message": "too long"}})], "too long"),
+        ([BREAK], "the connection broke"),
+        ([{}, BREAK], "the connection broke"),  # between headers and body
+        ([(307, "", {"Location": "http://127.0.0.1:9/v1/completions"})], "redirects to http://127.0.0.1:9/v1"),
+        ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory"),
+        ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone"),
+        ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "no stream of events"),
+        ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
+        ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
+        ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "DecodingError"),
+        (sse(part("x"), part(7, finish="length")), "token ids that are none: ['x']"),
+        (sse(part(-1), part(7, finish="length")), "token ids that are none: [-1]"),
     ],
 )
 def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, script, reason):
@@ -51,6 +63,49 @@ def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, scr
     steps = connected.steps()
     assert [token for step in steps for token in step.token_ids] == [4, 5, 6, 7]
     assert steps[-1].finish == "length" and steps[-1].failure is None
+
+
+def packed(*pieces):
+    """Return what a server sends that packs its answer, whether or not it was asked to."""
+    packer = zlib.compressobj(wbits=31)
+    return [packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH) for piece in pieces] + [packer.flush()]
+
+
+STREAM = b"".join(WHOLE)
+USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tokens": 4, "total": 10**400}}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [b": ping\r\nretry: 5\r\nid: 1\r\nevent: message\r\n", STREAM.replace(b"\n", b"\r\n")],
+        [STREAM.replace(b"data: ", b"data:")],
+        [STREAM.replace(b'"choices":', b'\ndata: "choices":\ndata:')],
+        [STREAM.replace(b"\n\n", b"\n")],
+        [b"\xef\xbb\xbf" + STREAM],
+        [STREAM[at : at + 1] for at in range(len(STREAM))],
+        [{"Content-Encoding": "gzip"}, *packed(*WHOLE)],
+        [*WHOLE[:-1], *sse(USAGE), b"data:\n\n", *sse({"choices": None}, {"choices": [None]}, {})],
+    ],
+    ids=["CRLF", "no space", "several lines", "no empty lines", "BOM", "single bytes", "gzip", "empty choices"],
+)
+def test_a_stream_in_another_manner_is_the_same_answer(connect, script):
+    *steps, last = connect(lambda number, body: list(script)).steps()
+    assert [list(step.token_ids) for step in steps] == [[4], [5], [6], [7]]
+    assert (last.finish, last.failure) == ("length", None)
+    assert last.figures in ({}, {"server_output_tokens": 4})
+
+
+def test_a_character_may_come_in_halves(connect):
+    """Cut within its bytes, as two events, or as two halves of a surrogate pair."""
+    event = {"choices": [{"text": "😀é", "finish_reason": "stop"}]}
+    whole = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+    pieces = [whole[at : at + 1] for at in range(len(whole))]
+    halves = b"".join(sse({"choices": [{"text": "x", "finish_reason": None}]}, event)).replace(b'"x"', b'"\\ud83d"')
+    halves = halves.replace(b"\\ud83d\\ude00", b"\\ude00")
+    for script in (pieces, [halves]):
+        *steps, last = connect(lambda n, body, script=script: script, owner="me").steps()
+        assert "".join(step.text for step in steps) == "😀é" and last.finish == "stop"
 
 
 def test_an_answer_without_usage_is_whole_and_has_no_figures(connect):
@@ -83,6 +138,8 @@ def test_refusals_for_now_are_tried_again_where_that_is_wanted(connect):
     connected = connect(lambda n, body: [refusal] if n < 2 else WHOLE, retries=2)
     assert connected.steps()[-1].figures == {"failed_attempts": 2}
     assert len(connected.stub.bodies) == 3
+    connected = connect(lambda n, body: [(429, "later", {"Retry-After": "86400"})], retries=2)
+    assert "HTTP 429" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for
 
 
 def test_a_request_that_broke_off_is_never_sent_again(connect):
@@ -138,6 +195,15 @@ def test_options_refuse_what_would_be_recorded_or_sent_in_the_clear(options):
     assert (
         json.loads(OpenAIBackend.Options(url="http://localhost:1/v1/").model_dump_json())["url"] == "http://localhost:1"
     )
+
+
+def test_what_an_api_has_no_field_for_fails_unless_it_is_named(connect):
+    ended = sse({"choices": [{"text": "x", "finish_reason": "stop"}]})
+    connected = connect(lambda n, body: ended, owner="me")
+    assert "ignore_eos" in connected.steps(ignore_eos=True)[-1].failure
+    assert "top_k = 4" in connected.steps(top_k=4)[-1].failure and len(connected.stub.bodies) == 1
+    connected = connect(lambda n, body: ended, owner="me", extra_body={"top_k": 4})
+    assert connected.steps(top_k=4)[-1].finish == "stop" and connected.stub.bodies[0]["top_k"] == 4
 
 
 def test_further_fields_are_sent_as_a_flag_gives_them(connect):
