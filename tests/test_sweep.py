@@ -9,23 +9,36 @@ COMMON = ("-m", "random:qwen3-30m", "--prompt-tokens", 6, "--output-tokens", 8, 
 
 def test_presets_are_listed_with_what_they_vary(cli):
     listed = {row["sweep"]: row for row in cli("sweep", "--json").json}
-    assert {"block-size", "schedulers", "candidates", "seeding"} <= set(listed)
+    named = {"block-size", "schedulers", "fixed-prefix", "quantisations", "block", "steps", "two-stage"}
+    assert named <= set(listed)
     assert listed["block-size"]["plugin"] == "dflash"
     assert "block sizes" in listed["block-size"]["varies"]
     assert "block-size" in cli("sweep", "--list").out
 
 
-@pytest.mark.parametrize(("name", "cells"), [("schedulers", 7), ("candidates", 13), ("seeding", 6)])
+@pytest.mark.parametrize(
+    ("name", "cells"), [("schedulers", 7), ("candidates", 13), ("seeding", 6), ("fixed-prefix", 14)]
+)
 def test_a_preset_is_a_matrix_with_a_baseline(cli, name, cells):
     plan = cli("sweep", name, *COMMON, "--dry-run", "--no-probe", "--json").json
     assert len(plan["cells"]) == cells
     assert plan["cells"][0]["options"]["block_size"] == 1
 
 
-def test_a_small_model_gets_fewer_block_sizes_and_is_told(cli):
+def test_block_sizes_are_the_published_ones(cli):
     ended = cli("sweep", "block-size", *COMMON, "--dry-run", "--no-probe", "--json")
-    assert [cell["options"]["block_size"] for cell in ended.json["cells"]] == [1, 2, 3, 4, 6, 8, 10, 12, 14, 16]
-    assert "random:qwen3-30m is small" in ended.err
+    assert [cell["options"]["block_size"] for cell in ended.json["cells"]] == [1, 4, 8, 12, 16, 20, 24]
+
+
+def test_quantisations_are_swept_over_the_engines_that_are_here(cli):
+    ended = cli("sweep", "quantisations", *COMMON, "--dry-run", "--no-probe", "--json")
+    assert ended.code == 0, ended.err
+    here = {entry["name"] for entry in cli("backends", "--json").json if entry["available"]}
+    wanted = {"transformers", "llama-cpp", "tinygrad", "mlx", "mlc"}
+    assert {cell["backend"] for cell in ended.json["cells"]} == here & wanted
+    assert all(f"backend '{name}'" in ended.err for name in wanted - here)
+    first = ended.json["cells"][0]
+    assert (first["backend"], first["options"]["dtype"]) == ("transformers", "float32")
 
 
 def test_an_option_is_set_in_every_cell(cli):

@@ -18,10 +18,13 @@ class SweepCells:
         cells: parts of the matrix, the first the baseline: ``backend`` and, where they are not the usual ones,
             ``model``, ``quantisation``, ``device`` (names or lists of them) and ``options`` (by name; a list is swept).
         notes: what was made smaller or left out for this model, one sentence each.
+        is_over_engines: whether parts are of engines that may be missing: one that cannot run here, or cannot run the
+            model, is left out with a note, and so is a weight format that it does not offer. Otherwise both are errors.
     """
 
     cells: Sequence[Mapping[str, Any]]
     notes: Sequence[str] = field(default=())
+    is_over_engines: bool = False
 
 
 @dataclass(frozen=True, slots=True)

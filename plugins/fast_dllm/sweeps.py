@@ -50,6 +50,16 @@ def steps(model: ResolvedModel) -> SweepCells:
     return SweepCells([_cell(block_length=_STEP_BLOCK, gen_length=canvas, steps=count) for count in counts], notes)
 
 
+def two_stages(model: ResolvedModel) -> SweepCells:
+    """Both stages in one experiment.
+
+    Raises:
+        UsageError: a v2 model, which has no second stage.
+    """
+    first, second = blocks(model), steps(model)
+    return SweepCells([*first.cells, *second.cells], [*first.notes, *second.notes])
+
+
 def _canvas(model: ResolvedModel, variant: Variant, what: str) -> tuple[int, list[str]]:
     if variant.config.width >= _LARGE:
         return _CANVAS, []
@@ -74,6 +84,13 @@ SWEEPS = (
         "denoising steps of LLaDA and Dream in blocks of 32, by quotas",
         steps,
         figures=("step_sweep",),
+        exporter="diffusion-sweep",
+    ),
+    Sweep(
+        "two-stage",
+        "both in one: one planned step per block at threshold 0.9, then blocks of 32 with more and more steps",
+        two_stages,
+        figures=("block_sweep", "step_sweep"),
         exporter="diffusion-sweep",
     ),
 )

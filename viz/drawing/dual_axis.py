@@ -16,25 +16,38 @@ NEAR = 0.12  # of the axes' height: lines this close need their values beside th
 NEEDS = "finished rounds of a diffusion model that differ in it and were scored"
 
 
-def sweep_sql(option: str) -> str:
-    """Return the query for rounds of diffusion models over an option; what the engine chose stands in for no value."""
+def sweep_sql(option: str, without: str | None = None) -> str:
+    """Return the query for rounds of diffusion models over an option; what the engine chose stands in for no value.
+
+    Args:
+        option: its name.
+        without: another option: of an experiment in which some cells do not set it, those alone are taken.
+    """
     value = f"coalesce(r.options->>'{option}', r.settings->>'{option}')"
+    others = (
+        ""
+        if without is None
+        else f"""
+            AND (r.options->>'{without}' IS NULL OR NOT EXISTS (
+                FROM runs o WHERE o.experiment = r.experiment AND o.kind = 'diffusion' AND o.status = 'ok'
+                    AND o.options->>'{without}' IS NULL))"""
+    )
     return f"""
         SELECT r.cell_id, r.model, r.task, TRY_CAST({value} AS BIGINT) AS swept, m.e2e_tokens_per_s
         FROM runs r JOIN run_metrics m ON m.run_id = r.run_id
         WHERE r.experiment = $experiment AND r.status = 'ok' AND r.kind = 'diffusion'
-            AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL
+            AND m.e2e_tokens_per_s IS NOT NULL AND TRY_CAST({value} AS BIGINT) IS NOT NULL{others}
         ORDER BY swept, r.cell_id, r.round
     """
 
 
-def sweep_figure(id: str, title: str, option: str) -> Figure:
-    """Return the figure of accuracy and throughput over an option of diffusion models."""
+def sweep_figure(id: str, title: str, option: str, without: str | None = None) -> Figure:
+    """Return the figure of accuracy and throughput over an option of diffusion models; see ``sweep_sql``."""
 
     def draw(axes: Panels, rows: Sequence[Row]) -> None:
         draw_sweep(style.panels(axes)[0], rows, option)
 
-    return Figure(id=id, title=title, sql=sweep_sql(option), draw=draw, needs=NEEDS, topic="diffusion")
+    return Figure(id=id, title=title, sql=sweep_sql(option, without), draw=draw, needs=NEEDS, topic="diffusion")
 
 
 def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from decodebench import UsageError
 from decodebench.core.measure.plan import build
-from decodebench.plugins.fast_dllm.sweeps import blocks, steps
+from decodebench.plugins.fast_dllm.sweeps import blocks, steps, two_stages
 from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
 from ..models import resolve
@@ -26,6 +26,8 @@ def test_published_lengths_for_a_real_model_and_fewer_for_a_small_one(tmp_path):
     assert options(blocks(real), "gen_length", "threshold", "steps")[0] == (256, 0.9, None)
     assert options(steps(real), "steps") == [(8,), (16,), (32,), (64,), (128,), (256,)]
     assert options(steps(real), "block_length", "threshold")[0] == (32, None)
+    both = options(two_stages(real), "block_length", "steps")
+    assert both == [*options(blocks(real), "block_length", "steps"), *options(steps(real), "block_length", "steps")]
     assert blocks(real).notes == () or list(blocks(real).notes) == []
     small = resolve(WEIGHTS_FOLDER / "llada")
     assert options(steps(small), "steps") == [(4,), (8,), (16,), (32,), (64,), (128,)]
