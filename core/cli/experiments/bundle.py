@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...measure.progress import Progress
+from ...records.wording import plural
 from .. import exit_codes
 from ..output import CONTEXT, console, echo, experiment_option, folder_argument, json_option, print_json, print_table
 from ..plan_flags import busy_options, quiet_option, when_busy
@@ -43,7 +44,8 @@ def bundle(folder: Path, experiment: str | None, target: Path | None, with_names
         print_json({"file": str(made.path), **made.manifest.model_dump(mode="json")})
         return
     removed = made.manifest.secrets_removed
-    echo(f"{made.path}: {len(made.manifest.cells)} cells, {len(made.manifest.files)} files, {removed} secrets removed")
+    cells, files = plural(len(made.manifest.cells), "cell"), plural(len(made.manifest.files), "file")
+    echo(f"{made.path}: {cells}, {files}, {plural(removed, 'secret')} removed")
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
