@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.contract.finding import Doubt, Place
 from ...core.records.metrics import METRICS, SPEEDS
+from ...core.records.wording import plural
 from ..comparison.labels import whole_bits
 from ..comparison.observations import Cell, Row
 from ..statistics.noise import variation
@@ -79,7 +80,7 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
     saving = [cell for cell in subject.finished if (cell.run["environment"] or {}).get("governor") == "powersave"]
     if saving:
         yield Doubt(
-            f"{len(saving)} cells were measured under the CPU governor 'powersave'",
+            f"{plural(len(saving), 'cell')} measured under the CPU governor 'powersave'",
             "set it to 'performance', so that the clock does not follow the load",
             rounds_of(*saving),
             "note",

@@ -194,7 +194,7 @@ def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:
     if not row.has("latencies"):
         yield "duration_s is the time to the first token and the gaps after it"
     if not row.has("errors"):
-        yield "failed requests are not told apart"
+        yield "failed requests are not marked"
     yield from gaps_note(requests)
 
 
@@ -220,9 +220,7 @@ class VllmLatency(LogParser):
                 run_id,
                 "vllm",
                 samples=len(times),
-                notes=(
-                    "the file tells neither model nor batch size nor tokens: there are times of whole batches alone",
-                ),
+                notes=("the file has neither model nor batch size nor tokens: there are times of whole batches alone",),
             )
             for index, seconds in enumerate(times):
                 yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
@@ -247,7 +245,7 @@ class VllmThroughput(LogParser):
             note = (
                 "total_num_tokens and tokens_per_second count prompts too: they are kept, but are no generation speed"
             )
-            unknown = "the file tells neither model nor generated tokens, hence no speed"
+            unknown = "the file has neither model nor generated tokens, hence no speed"
             yield bare_run(
                 f"sha256-{digest}",
                 "vllm",
