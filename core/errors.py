@@ -179,6 +179,16 @@ def _is_hosts(module: str) -> bool:
     return top == "__main__" or top in sys.stdlib_module_names  # a process of ours is never begun by a plugin
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one: ``1 round``, ``5 rounds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def differ(name: str) -> str:
+    """Return a name with its verb: ``quantisation differs``, ``threads differ``."""
+    return f"{name} differ" if name.endswith("s") else f"{name} differs"
+
+
 def markdown() -> str:
     """Return ``docs/errors.md``: every code with what it means."""
     lines = [

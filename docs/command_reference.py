@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import click
 
+from decodebench.core.cli.guidance.sections import OTHERS, records_by_section
 from decodebench.core.cli.main import cli
-from decodebench.core.cli.sections import OTHERS, records_by_section
 
 _HEAD = """# Command line
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...core.errors import differ, plural
 from ...core.records.conditions import setting_of
 from ...core.records.schema import THREADS, Sampling
-from ...core.records.wording import differ, plural
 from ...core.records.workload import Workload
 from .observations import Cell, Row
 

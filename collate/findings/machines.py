@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
+from ...core.errors import plural
 from ...core.records.metrics import METRICS, SPEEDS
-from ...core.records.wording import plural
 from ..comparison.labels import whole_bits
 from ..comparison.observations import Cell, Row
 from ..statistics.noise import variation

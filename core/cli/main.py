@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
 
-_COMPLETE = "_DECODEBENCH_COMPLETE"  # set by a shell's script, see `completion`
+_COMPLETE = "_DECODEBENCH_COMPLETE"  # set by a shell's script, see `guidance/completion.py`
 
 _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "-", "…": "."}
 
@@ -65,9 +65,9 @@ _COMMANDS = {
     "doctor": ("doctor", "Show what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
     "cache": ("prepare", "List or prune prepared models, with their sizes and ages."),
-    "config": ("config", "Show or change the user's config file."),
-    "completion": ("completion", "Print what a shell needs to complete names on the Tab key."),
-    "help": ("help", "Show the help of a command."),
+    "config": ("guidance.config", "Show or change the user's config file."),
+    "completion": ("guidance.completion", "Print what a shell needs to complete names on the Tab key."),
+    "help": ("guidance.help", "Show the help of a command."),
 }
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     gc.set_threshold(_RARELY)
     _print_anywhere()
     if _COMPLETE in os.environ:
-        import_module(".completion", __package__)  # says what bash gets
+        import_module(".guidance.completion", __package__)  # says what bash gets
     sys.exit(_run())
 
 

@@ -9,10 +9,10 @@ import click
 from ..measure.progress import Progress
 from ..measure.rounds.report import describe_failures
 from . import exit_codes
+from .guidance.sections import SectionedCommand, section
 from .output import CONTEXT, console, echo, print_json
 from .plan_flags import MATRIX, matrix_options, model_option, run_options, settings_of, span_of, task_options
 from .run import echo_failures, exit_code_of
-from .sections import SectionedCommand, section
 from .settings import check_config
 
 _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some output

@@ -15,9 +15,9 @@ from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
 from ..sdk.sizes import Duration, Share, Size
-from .completion import complete
+from .guidance.completion import complete
+from .guidance.sections import section
 from .output import json_option, options
-from .sections import section
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
-from ..errors import UsageError
-from ..records.wording import plural
+from ..errors import UsageError, plural
 from . import exit_codes
 from .output import (
     CONTEXT,

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import plural
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport, describe_undecided
-from ..records.wording import plural
 from . import exit_codes
-from .completion import complete
+from .guidance.completion import complete
+from .guidance.sections import SectionedCommand, examples, section
 from .output import CONTEXT, console, echo, options, print_json, print_table
 from .plan_flags import MATRIX, OUTPUT, matrix_options, measure_options, settings_of, span_of, when_busy
-from .sections import SectionedCommand, examples, section
 from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:

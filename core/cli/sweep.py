@@ -10,10 +10,10 @@ from ..api.plugins import installed_plugins
 from ..contract.sweep import Sweep
 from ..errors import UsageError
 from . import exit_codes
+from .guidance.sections import SectionedCommand
 from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
 from .run import conclude, measure
-from .sections import SectionedCommand
 from .settings import check_config
 
 if TYPE_CHECKING:

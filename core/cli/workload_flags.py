@@ -10,9 +10,9 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from ..records.workload import Setting, Workload
-from .completion import Names, complete
+from .guidance.completion import Names, complete
+from .guidance.sections import section
 from .output import Decorator, options
-from .sections import section
 
 
 def workload_options(*only: str) -> Decorator:

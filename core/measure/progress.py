@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..errors import plural
 from ..foreign_text import printable
 from ..isolation.processes.engine_text import last_lines
-from ..records.wording import plural
 from .forecast.time_left import RoundTime, TimeLeft, duration
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ...collate.comparison.result import Comparison
+from ...core.errors import plural
 from ...core.records.metrics import METRICS
-from ...core.records.wording import plural
 from ..drawing.numbers import percent
 from ..drawing.series import name_few
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Estimate
+from ...core.errors import plural
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
-from ...core.records.wording import plural
 from ..drawing.numbers import on_two_lines, percent, share, with_interval
 from ..drawing.series import name_few
 from .answer import AnswerTable, metric_heading, sort_rows

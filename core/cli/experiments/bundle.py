@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import plural
 from ...measure.progress import Progress
-from ...records.wording import plural
 from .. import exit_codes
 from ..output import CONTEXT, console, echo, experiment_option, folder_argument, json_option, print_json, print_table
 from ..plan_flags import busy_options, quiet_option, when_busy

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .output import Decorator, options
+from ..output import Decorator, options
 
 OTHERS = "Options"
 """Heading of the options that name none."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
-from ..errors import DecodebenchError
-from .output import CONTEXT
+from ...errors import DecodebenchError
+from ..output import CONTEXT
 
 if TYPE_CHECKING:
-    from ..contract.backend import Backend
-    from ..host.registry import Registry
+    from ...contract.backend import Backend
+    from ...host.registry import Registry
 
 Names = Literal["backends", "models", "tasks", "quantisations", "options", "devices", "figures", "formats", "metrics"]
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
@@ -28,7 +28,7 @@ def complete(what: Names) -> Completer:
     """Return what click asks for the completions of a parameter; plugins are loaded then, not before."""
 
     def completer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-        from ..api.plugins import installed_plugins
+        from ...api.plugins import installed_plugins
 
         try:
             found = list(_items(what, installed_plugins(), _chosen(ctx)))
@@ -58,7 +58,7 @@ def _items(what: Names, registry: Registry, chosen: Iterable[str]) -> Iterator[C
         case "formats":
             yield from (CompletionItem(name, help=found.summary) for name, found in registry.exporters.items())
         case "metrics":
-            from ..records.metrics import METRICS
+            from ...records.metrics import METRICS
 
             yield from (CompletionItem(name, help=metric.label) for name, metric in METRICS.items())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..errors import unknown_name
-from .output import CONTEXT, echo
+from ...errors import unknown_name
+from ..output import CONTEXT, echo
 
 
 @click.command(context_settings=CONTEXT)

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ..errors import UsageError, unknown_name
-from ..files import write_whole
-from ..host.user_files import config_file, read_config
-from .output import CONTEXT, echo, json_option, print_json
+from ...errors import UsageError, unknown_name
+from ...files import write_whole
+from ...host.user_files import config_file, read_config
+from ..output import CONTEXT, echo, json_option, print_json
 
 _TABLE = re.compile(r"^\s*\[(.+)\]\s*(#.*)?$")
 
@@ -83,7 +83,7 @@ def _check(ctx: click.Context, tables: list[str], name: str, value: object) -> N
     known = group.list_commands(root) if isinstance(group, click.Group) else []
     command = group.get_command(root, tables[0]) if tables[0] in known and isinstance(group, click.Group) else None
     if command is None:
-        from ..host.sources import installed_names
+        from ...host.sources import installed_names
 
         if tables[0] not in {*installed_names(), "servers"}:
             raise unknown_name("config table", tables[0], known)
