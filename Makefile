@@ -61,6 +61,7 @@ docs: $(VENV)/.dev-ready
 		print(markdown(decodebench.__all__), end='')" > docs/hooks.md
 	$(BIN)/python docs/command_reference.py > docs/cli.md
 	$(BIN)/python docs/api_reference.py > docs/api.md
+	$(BIN)/python -c "from decodebench.core.errors import markdown; print(markdown(), end='')" > docs/errors.md
 
 # The README and docs/ as a site in build/site; a link that leads nowhere fails it.
 SITE_PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs plugins/reference/MODEL_CARD.md examples/tiny_models/README.md

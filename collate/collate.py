@@ -111,7 +111,7 @@ def collate(
         except OutdatedStoreError as outdated:
             _check_logs_are_there(folder, files, outdated)
             if announce is not None and files:
-                announce(f"an older decodebench made {outdated.path}: building it anew from {len(files)} logs")
+                announce(f"an older decodebench made {outdated.path}: rebuilding it from {len(files)} logs")
     if report is None:
         report = _build_anew(folder, files, reader, progress)
     problems = (*refused, *report.problems)
@@ -193,7 +193,7 @@ def _check_logs_are_there(folder: Path, files: list[LogFile], outdated: Outdated
     raise OutdatedStoreError(
         outdated.path,
         f"{outdated.found}, and {len(gone)} of the {len(known)} logs behind it are gone: {names}",
-        f"`decodebench collate --rebuild {folder}` builds it anew without their {sum(gone.values())} runs",
+        f"`decodebench collate --rebuild {folder}` rebuilds it without their {sum(gone.values())} runs",
     )
 
 
@@ -218,7 +218,7 @@ def _take_in(folder: Path, intake: foreign.Intake, reader: Reader) -> tuple[Impo
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot write to output folder {folder}: {error.strerror}") from error
+        raise UsageError(f"cannot write to output folder {folder}: {error.strerror}", code="write-failed") from error
 
     refused: list[Problem] = []
 

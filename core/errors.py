@@ -7,38 +7,128 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from traceback import walk_tb
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+CODES = {
+    # the command line and its files
+    "command-line": "a flag or argument that the command does not take so",
+    "bad-usage": "something asked for cannot be done so; the text says what and what instead",
+    "unknown-name": "a name that is not known: `kind`, `name`, `nearest`",
+    "bad-value": "a value of the wrong form or out of range",
+    "conflicting-flags": "settings that do not go together",
+    "missing-flag": "a setting that another one needs",
+    "file-unreadable": "a file that cannot be read, or is not what it should be",
+    "folder-missing": "a folder that does not exist, or is no output folder",
+    "path-taken": "a file, folder or experiment of that name is there already",
+    "wrong-suffix": "a file name that must end otherwise",
+    "write-failed": "a file or folder cannot be written",
+    "file-trouble": "the system refuses a file: no room, no permission",
+    "package-missing": "a Python package or program is not installed; the text says how to get it",
+    # what is to be measured
+    "nothing-to-measure": "neither a plan nor backends were given",
+    "no-model": "no model was given",
+    "no-workload": "neither a task nor a prompt length was given",
+    "no-engine": "the engine, or the launcher, is missing here or its plugin is off",
+    "not-supported": "the backend, task or format does not have what is asked for",
+    "same-cells": "cells that differ in nothing that has an effect",
+    "one-cell-needed": "one cell is needed and the matrix has another number",
+    "code-execution": "the task runs code of a model, which was not allowed",
+    "machine-busy": "other work disturbs the machine, and --strict refuses that",
+    "folder-in-use": "another run measures into the folder",
+    # models
+    "model-unusable": "a model that cannot be read, converted or loaded",
+    "model-not-found": "no model of that name, path or Hub id",
+    "model-unsupported": "a model of an architecture, container or setting that the engine does not have",
+    "model-damaged": "a file of a model is missing, cut off or changed",
+    "context-exceeded": "a prompt that the model's context does not hold",
+    "template-failed": "the model's chat template cannot be read or rendered",
+    # engines and plugins
+    "engine-failed": "an engine failed while it loaded or generated",
+    "device-missing": "a device that the engine does not see",
+    "out-of-memory": "no memory was left",
+    "sample-failed": "one generation failed",
+    "no-answer": "a process did not answer in time",
+    "plugin-failed": "a plugin cannot be loaded, or its code failed",
+    "contract-broken": "a plugin returned what the contract does not allow",
+    # results
+    "no-results": "nothing was measured, or nothing that is asked for",
+    "data-missing": "the logs do not have what a figure shows",
+    "log-unreadable": "a log that is cut, damaged or of an unknown form: file, line and field",
+    "line-refused": "a line of a worker that cannot be recorded",
+    "logs-conflict": "two logs of one round, or two files of one name",
+    "bundle-damaged": "a file that is no bundle, or was changed",
+    "bundle-differs": "this machine's model, task or options are not those of the bundle",
+    "store-outdated": "the store is of an older version and cannot be made again",
+    "store-newer": "the store is of a newer version",
+    "store-in-use": "another process keeps the store open",
+    "store-trouble": "the store cannot be read or written now",
+    "query-failed": "the SQL of a query failed",
+}
+"""What an error's code means, for programs and tests: words can change, a code keeps its meaning."""
 
 
 class DecodebenchError(Exception):
-    """Base of every error a user may see; its text is one or two lines: what, the value, what is allowed, what next."""
+    """Base of every error a user may see; its text is one or two lines: what, the value, what is allowed, what next.
+
+    Args:
+        text: for people.
+        code: what programs go by, one of ``CODES`` or a plugin's own; None: that of the class.
+        fields: what else programs may want, such as the name that is not known.
+    """
+
+    code: str = "write-failed"
+
+    def __init__(self, text: str = "", *, code: str | None = None, **fields: JsonValue) -> None:
+        super().__init__(text)
+        if code is not None:
+            self.code = code
+        self.fields = fields
 
 
 class UsageError(DecodebenchError):
     """The plan, a flag or an input file is wrong; nothing was measured. Exit code 2."""
 
+    code = "bad-usage"
+
 
 class BusyError(DecodebenchError):
     """The machine is too busy to be measured on, and that is not wanted; nothing was measured. Exit code 1."""
+
+    code = "machine-busy"
 
 
 class PluginError(DecodebenchError):
     """A plugin cannot be loaded or breaks its contract."""
 
+    code = "plugin-failed"
+
 
 class ModelError(DecodebenchError):
     """A model cannot be found, read, converted or loaded."""
+
+    code = "model-unusable"
 
 
 class BackendError(DecodebenchError):
     """An engine failed while it loaded or generated; recorded as the reason of a failed round."""
 
+    code = "engine-failed"
+
 
 class SampleError(BackendError):
     """A generation failed and the next one may not, as when a server was away: a failed sample, the round goes on."""
 
+    code = "sample-failed"
+
 
 class OutOfMemoryError(BackendError):
     """An engine, or the limit set for it, ran out of host or device memory."""
+
+    code = "out-of-memory"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
@@ -54,7 +144,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     suggestion = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(names) if names else "none"
-    return UsageError(f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else ""))
+    text = f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else "")
+    return UsageError(text, code="unknown-name", kind=kind, name=name, nearest=near[0] if near else None)
 
 
 def described(error: BaseException) -> str:
@@ -86,3 +177,31 @@ def _is_hosts(module: str) -> bool:
     if top == "decodebench":
         return rest[:1] != ["plugins"]
     return top == "__main__" or top in sys.stdlib_module_names  # a process of ours is never begun by a plugin
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one: ``1 round``, ``5 rounds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def differ(name: str) -> str:
+    """Return a name with its verb: ``quantisation differs``, ``threads differ``."""
+    return f"{name} differ" if name.endswith("s") else f"{name} differs"
+
+
+def markdown() -> str:
+    """Return ``docs/errors.md``: every code with what it means."""
+    lines = [
+        "# Errors",
+        "",
+        "Every message ends with a code in brackets, such as `[unknown-name]`; words may change, codes keep their",
+        "meaning. With `--json` a command that fails prints",
+        '`{"error": {"code": ..., "message": ..., "exit_code": ...}}` and the fields that the table names; in Python',
+        "they are `error.code` and `error.fields`. The code of a finding is the name of its check",
+        "([findings.md](findings.md)). This page is generated from `core/errors.py`.",
+        "",
+        "| code | meaning |",
+        "| --- | --- |",
+        *(f"| `{code}` | {meaning} |" for code, meaning in CODES.items()),
+    ]
+    return "\n".join(lines) + "\n"

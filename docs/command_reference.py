@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import click
 
+from decodebench.core.cli.guidance.sections import OTHERS, records_by_section
 from decodebench.core.cli.main import cli
 
 _HEAD = """# Command line
@@ -44,12 +45,14 @@ def _section(context: click.Context, title: str, level: int) -> Iterator[str]:
     yield f"{'#' * level} {title}\n"
     yield f"```text\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     yield from (f"{_prose(paragraph)}\n" for paragraph in (command.help or "").split("\f")[0].split("\n\n"))
-    records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    if rows := [record for record in records if record and record[1] and not record[0].startswith("-h,")]:
-        yield "| option | |"
-        yield "| --- | --- |"
-        yield from (f"| `{_cell(flags)}` | {_cell(_prose(about))} |" for flags, about in rows)
-        yield ""
+    for title, records in records_by_section(command, context).items():
+        if rows := [record for record in records if not record[0].startswith("-h,")]:
+            yield f"| {'option' if title == OTHERS else title} | |"
+            yield "| --- | --- |"
+            yield from (f"| `{_cell(flags)}` | {_cell(_prose(about))} |" for flags, about in rows)
+            yield ""
+    if command.epilog:
+        yield f"```text\n{command.epilog.replace(chr(8), '').strip()}\n```\n"
 
 
 def _prose(text: str) -> str:

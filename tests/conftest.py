@@ -124,6 +124,11 @@ class Result:
     def json(self):
         return json.loads(self.out)
 
+    @property
+    def rows(self):
+        """The values of each record that ``query --json`` printed."""
+        return [list(record.values()) for record in self.json]
+
 
 class Cli:
     """Runs ``decodebench`` as a user would, with a config and a cache of its own."""

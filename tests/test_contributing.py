@@ -147,11 +147,12 @@ def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
     steps = [line for line in map(json.loads, log.read_text().splitlines()) if line["type"] == "step"]
     assert {step["restarts"] for step in steps} == {3}
     sql = "SELECT sum(restarts), count(*) FROM steps"
-    assert json.loads(copy.run("query", sql, out, "--json"))["rows"] == [[3 * len(steps), len(steps)]]
+    (record,) = json.loads(copy.run("query", sql, out, "--json"))
+    assert list(record.values()) == [3 * len(steps), len(steps)]
     facts = json.loads(
         copy.run("query", "SELECT decode_restarts, decode_restarts_step_s > 0 FROM sample_facts", out, "--json")
     )
-    assert all(row == [9, True] for row in facts["rows"]), "three of a sample's four steps come after the first"
+    assert all(list(row.values()) == [9, True] for row in facts), "three of a sample's four steps come after the first"
     compared = json.loads(copy.run("compare", out, "--metric", "restarts_per_token", "--json"))
     assert compared["rows"][0]["metrics"]["restarts_per_token"]["value"] == pytest.approx(3.0)
     help_text = copy.python("-c", "from decodebench.core.records.metrics import markdown; print(markdown())")

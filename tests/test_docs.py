@@ -175,10 +175,21 @@ def test_commands_in_the_documentation_exist(help_of, page, line):
         assert not missing, f"{page}: {line}"
 
 
-def test_the_metrics_page_is_what_the_table_says():
-    from decodebench.core.records.metrics import markdown
+def test_the_pages_of_metrics_and_errors_are_what_their_tables_say():
+    from decodebench.core import errors
+    from decodebench.core.records import metrics
 
-    assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == markdown()
+    for page, table in (("metrics.md", metrics), ("errors.md", errors)):
+        assert (ROOT / "docs" / page).read_text(encoding="utf-8") == table.markdown()
+
+
+def test_codes_of_errors_are_in_the_table_and_none_in_it_is_without_use():
+    from decodebench.core.errors import CODES
+
+    files = [file for room in ("core", "collate", "viz", "plugins") for file in (ROOT / room).rglob("*.py")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    used = set(re.findall(r'\bcode(?:: str)? ?= ?"([a-z-]+)"', text)) | set(re.findall(r'return "([a-z-]+)", ', text))
+    assert used >= set(CODES) and set(re.findall(r'code="([a-z-]+)"', text)) <= set(CODES)
 
 
 def test_the_hooks_page_is_what_the_hookspecs_say():
@@ -210,8 +221,8 @@ def test_the_config_of_the_plugin_page_is_read(cli, tmp_path):
     (tmp_path / "config.toml").write_text("\n".join(blocks(ROOT / "docs" / "plugins.md", "toml")))
     (tmp_path / "my_decoder.py").write_text(decoder("mine"))
     listed = cli("backends")
-    assert "plugin 'my-engine' is failed: /path/to/venv/bin/python: No such file" in listed.err
-    assert "plugin 'window_attention' is failed" in listed.err
+    assert "plugin 'my-engine' failed to load: /path/to/venv/bin/python: " in listed.err
+    assert "plugin 'window_attention' failed to load" in listed.err
     assert "mine" in listed.out
 
 

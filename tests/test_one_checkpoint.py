@@ -19,6 +19,8 @@ from decodebench.core.sdk.models import resolve
 from decodebench.core.sdk.sources.hub import wanted
 from decodebench.plugins.reference import WEIGHTS_FOLDER
 
+from .refusals import refused
+
 SPLIT = Path(__file__).parent / "data" / "gguf_split"
 pytestmark = pytest.mark.skipif(find_spec("gguf") is None, reason="needs gguf, which unpacks weights")
 WORKLOAD = {"model": str(SPLIT), "prompt_tokens": 8, "output_tokens": 4, "samples": 1}
@@ -121,7 +123,7 @@ def test_a_snapshot_of_the_hub_is_found_offline(tmp_path, monkeypatch, cache):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = resolve("org/name", {}, ModelCache(cache))
     assert found.path == stored / "snapshots" / revision and found.architecture == "Qwen3ForCausalLM"
-    with pytest.raises(ModelError, match="is not in the Hub cache"):
+    with refused("model-not-found"):
         resolve("org/other", {}, ModelCache(cache))
     with pytest.raises(ModelError, match="nothing is downloaded here; .* hf download org/other --include"):
         check_model("org/other/model.gguf")

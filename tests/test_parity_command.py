@@ -118,7 +118,7 @@ def outputs(folder, quantisation) -> dict[str, list[int]]:
 def test_the_reference_is_itself(matrix):
     ParityMatrix.model_validate(matrix)
     first = matrix["rows"][0]
-    assert (first["cell"]["label"], matrix["reference"]) == ("transformers none",) * 2
+    assert (first["cell"]["label"], matrix["reference"]) == ("transformers float32",) * 2
     assert (first["verdict"], first["identical"], first["compared"]) == ("reference", 8, 8)
     assert (first["tokens_identical"], first["top1_agreement"]) == (1, 1)
     assert (first["kl_mean"], first["kl_max"], first["max_logprob_diff"]) == (0, 0, 0)
@@ -140,7 +140,7 @@ def test_fewer_bits_are_further_away(matrix):
     assert found["llama-cpp q2_k"]["perplexity"] > found["llama-cpp f32"]["perplexity"] > 1
     assert {row["perplexity_text"] for row in found.values()} == {"reference outputs"}
     assert list(found) == [
-        *("transformers none", "llama-cpp f32", "llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"),
+        *("transformers float32", "llama-cpp f32", "llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"),
     ]
 
 
@@ -187,7 +187,7 @@ def test_a_second_time_nothing_is_measured_or_scored(matrix, folder, cli_for):
     again = cli_for(folder)(*MATRIX, "-o", folder, "--json")
     assert again.code == 0, again.err
     assert again.json == matrix
-    assert "5 rounds are there already, 0 to run" in again.err and "scoring" not in again.err
+    assert "5 rounds kept, 0 to run" in again.err and "scoring" not in again.err
     assert {path: path.read_bytes() for path in folder.glob("raw/**/*.jsonl")} == before
 
 
@@ -195,7 +195,7 @@ def test_a_rebuilt_store_has_the_figures(matrix, folder, cli_for):
     cli = cli_for(folder)
     assert cli("collate", folder, "--rebuild").code == 0
     sql = "SELECT cell, verdict, kl_mean, perplexity, perplexity_text FROM parity_cells ORDER BY cell"
-    stored = cli("query", sql, folder, "--json").json["rows"]
+    stored = cli("query", sql, folder, "--json").rows
     wanted = ("verdict", "kl_mean", "perplexity", "perplexity_text")
     assert stored == sorted([row["cell"]["cell_id"], *(row[name] for name in wanted)] for row in matrix["rows"])
 
@@ -301,7 +301,7 @@ def test_ctrl_c_keeps_the_finished_cells(cli, gate, tmp_path):
     assert (process.returncode, out) == (130, "")
     assert "finished rounds are kept, run again to complete" in err and "Traceback" not in err
     resumed = cli(*arguments, *SMALL, "-o", folder, "--json")
-    assert resumed.code == 0 and "1 rounds are there already, 1 to run" in resumed.err
+    assert resumed.code == 0 and "1 round kept, 1 to run" in resumed.err
     assert [row["identical"] for row in resumed.json["rows"]] == [2, 2]
 
 

@@ -15,7 +15,7 @@ TASK = ["--task", "tiny-gsm", "--samples", 3]
 def rows(cli, folder, sql: str) -> list:
     ended = cli("query", sql, folder, "--json")
     assert ended.code == 0, ended.err
-    return ended.json["rows"]
+    return ended.rows
 
 
 def samples(cli, folder, columns: str) -> list:

@@ -31,10 +31,13 @@ def draw_history(history: History, path: Path) -> Path:
     """
     fmt = path.suffix.lower().removeprefix(".")
     if fmt not in FORMATS:
-        raise UsageError(f"{path} must end in one of {', '.join(FORMATS)}")
+        raise UsageError(f"{path} must end in one of {', '.join(FORMATS)}", code="wrong-suffix")
     lines = [one for one in history.series if len(one.points) > 1]
     if not lines:
-        raise UsageError("no cell was measured in more than one experiment: there is nothing to draw a line through")
+        raise UsageError(
+            "no cell was measured in more than one experiment: there is nothing to draw a line through",
+            code="data-missing",
+        )
     starts = {point.experiment: point.started_at for one in reversed(lines) for point in one.points}
     order = sorted(starts, key=lambda name: (starts[name], name))
     metric = METRICS[history.metric]

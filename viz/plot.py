@@ -37,6 +37,8 @@ class MissingDataError(UsageError):
         written: the files of the figures that it does hold.
     """
 
+    code = "data-missing"
+
     def __init__(self, text: str, written: Sequence[Path] = ()) -> None:
         super().__init__(text)
         self.written = list(written)

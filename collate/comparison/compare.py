@@ -100,7 +100,7 @@ def compare(store: Store, *, further: Further = no_further, **choices: Unpack[Ch
     every = load_cells(store, name)
     metric = choices.get("metric") or usual_metric(every)
     chosen = metric_of(metric)
-    warnings = ["steady state: the first measured sample of every round is in no time"] if steady_state else []
+    warnings = ["steady state: the first sample of every round is excluded from timings"] if steady_state else []
     cells = every
     if by is not None:
         check_by(cells, by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...core.errors import differ, plural
 from ...core.records.conditions import setting_of
 from ...core.records.schema import THREADS, Sampling
 from ...core.records.workload import Workload
@@ -29,7 +30,7 @@ def unlike_conditions(pairs: Iterable[tuple[Cell, Cell]], names: Mapping[str, st
         differing = [found for found in _differences(cell.run, baseline.run, by) if found[0] != by]
         for key, ours, theirs in differing:
             if ours is not None and theirs is not None:
-                text = f"{key} differs: {_show(ours)} in {_CELLS}, {_show(theirs)} in {base!r}"
+                text = f"{differ(key)}: {_show(ours)} in {_CELLS}, {_show(theirs)} in {base!r}"
                 found.setdefault(text, []).append(name)
         for text in _unrecorded(differing, base):
             found.setdefault(text, []).append(name)
@@ -91,7 +92,7 @@ def _unlike_samples(cell: Cell, baseline: Cell, base: str) -> list[str]:
     common = ours.keys() & theirs.keys()
     where = f"in {_CELLS}, {{}} in {base!r}"
     if any(side.rounds[0].samples and not side.rounds[0].answers() for side in (cell, baseline)):
-        return [f"prompts are not told by both of {_CELLS} and {base!r}: rounds are compared as wholes, unpaired"]
+        return [f"prompts of {_CELLS} or {base!r} are not recorded: rounds are compared as wholes, unpaired"]
     found = []
     if len(ours) != len(theirs) or len(common) < len(ours):
         text = f"answered prompts differ: {len(ours)} {where.format(len(theirs))}; {len(common)} in common"
@@ -100,7 +101,7 @@ def _unlike_samples(cell: Cell, baseline: Cell, base: str) -> list[str]:
     unlike = [(a, b) for a, b in hashes if a is not None and b is not None and a != b]
     if unlike:
         a, b = unlike[0]
-        found.append(f"prompt_hash differs for {len(unlike)} prompts: first {a} {where.format(b)}")
+        found.append(f"prompt_hash differs for {plural(len(unlike), 'prompt')}: first {a} {where.format(b)}")
     for field in ("prompt_tokens", "output_tokens"):
         a, b = (sum(side[key][field] or 0 for key in common) for side in (ours, theirs))
         if a != b:

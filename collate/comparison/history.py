@@ -25,7 +25,7 @@ class Point(Record):
     """One cell in one experiment."""
 
     experiment: str = Field(description="its name")
-    started_at: str = Field(description="when its first round began, UTC, ISO 8601; empty where the logs do not tell")
+    started_at: str = Field(description="when its first round began, UTC, ISO 8601; empty where the logs do not say")
     value: Estimate = Field(description="mean over rounds, in the metric's unit")
     hostname: str | None = Field(description="of its first round")
     backend_version: str | None = Field(description="version of the engine")
@@ -73,12 +73,15 @@ def history(store: Store, metric: str | None = None) -> History:
     cells = {run["cell_id"]: Cell(run["cell_id"], run, [], []) for run in reversed(runs)}
     name = metric or _usual(runs)
     if metric_of(name).name == "accuracy":
-        raise UsageError("accuracy is of problems, not of rounds: `decodebench compare` gives it for each experiment")
+        raise UsageError(
+            "accuracy is of problems, not of rounds: `decodebench compare` gives it for each experiment",
+            code="not-supported",
+        )
     for run in runs:
         if run[name] is not None:
             places.setdefault(run["cell_id"], {}).setdefault(run["experiment"], []).append(run)
     if not places:
-        raise UsageError(f"no finished round in {store.path} has metric {name!r}")
+        raise UsageError(f"no finished round in {store.path} has metric {name!r}", code="no-results")
     names = labels([cells[cell_id] for cell_id in places])
     series = [
         Series(

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import unknown_name
-from ...core.records.cell_names import DIMENSIONS, CellTraits, as_text, differing_options, name_cells, varying_options
+from ...core.records.cell_names import (
+    DIMENSIONS,
+    CellTraits,
+    as_text,
+    differing_options,
+    name_cells,
+    varying_options,
+    weight_format,
+)
 from .observations import Cell
 from .result import CellLabel
 
@@ -91,6 +99,9 @@ def find_baseline(cells: Sequence[Cell], names: dict[str, CellLabel], wanted: st
         for cell in cells:
             if value_of(cell, dimension) == wanted:
                 return cell
+    for cell in cells:
+        if wanted == weight_format(cell.run["quantisation"], option_values(cell)):
+            return cell
     known = {value for d in dimensions for cell in cells if (value := value_of(cell, d)) is not None}
     raise unknown_name("baseline", wanted, known | {label.label for label in names.values()})
 

@@ -120,7 +120,9 @@ def choose_experiment(store: Store, name: str | None) -> str:
     """
     known = experiments(store)
     if not known:
-        raise UsageError(f"no rounds in {store.path}: nothing was measured yet, or the logs are not collated")
+        raise UsageError(
+            f"no rounds in {store.path}: nothing was measured yet, or the logs are not collated", code="no-results"
+        )
     if name is None:
         return known[0]
     if name not in known:
@@ -306,5 +308,7 @@ def metric_of(name: str) -> Metric:
         raise unknown_name("metric", name, METRICS)
     metric = METRICS[name]
     if metric.higher_is_better is None:
-        raise UsageError(f"metric {name!r} has no better direction, so that no ratio can be called better")
+        raise UsageError(
+            f"metric {name!r} has no better direction, so that no ratio can be called better", code="not-supported"
+        )
     return metric

@@ -18,7 +18,7 @@ Unit = Literal["rounds", "prompts"]
 class Estimate(Record):
     """A figure with its interval; ``low`` and ``high`` are None where the log supports no interval."""
 
-    value: float | None = Field(description="point estimate, in the metric's unit; None when it cannot be told")
+    value: float | None = Field(description="point estimate, in the metric's unit; None when it is unknown")
     low: float | None = Field(default=None, description="lower end of the 95 % interval")
     high: float | None = Field(default=None, description="upper end of the 95 % interval")
     n: int = Field(default=0, ge=0, description="independent observations behind it: rounds, or problems for accuracy")
@@ -195,5 +195,5 @@ class Comparison(Record):
         default=(), description="throughput and latency by load, where requests ran side by side"
     )
     break_evens: tuple[BreakEven, ...] = Field(default=(), description="where a curve crosses the baseline's")
-    warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
+    warnings: tuple[str, ...] = Field(default=(), description="different conditions, named with both values")
     findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")

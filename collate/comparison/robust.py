@@ -24,7 +24,7 @@ def robust_disagreements(rows: Iterable[ComparisonRow], min_effect: float) -> li
         for row in found[:_MOST_NAMED]
     ]
     more = [f"{len(found) - _MOST_NAMED} more such, in --json"] if len(found) > _MOST_NAMED else []
-    return ["a few prompts or moments decide these totals, not most prompts: " + "; ".join(told + more)]
+    return ["a few prompts dominate these totals: " + "; ".join(told + more)]
 
 
 def disagree(totals: Estimate, median: Estimate, min_effect: float) -> bool:

@@ -55,11 +55,13 @@ def export_llm_d(store: Store, experiment: str | None, folder: Path) -> list[Pat
         import yaml
     except ModuleNotFoundError as error:
         advice = "pip install 'decodebench[llm-d]'"
-        raise UsageError(f"llm-d's reports need PyYAML, which is not installed: {advice}") from error
+        raise UsageError(
+            f"llm-d's reports need PyYAML, which is not installed: {advice}", code="package-missing"
+        ) from error
 
     runs = store.dicts(_RUNS, {"experiment": experiment})
     if not runs:
-        raise UsageError("no finished run to report")
+        raise UsageError("no finished run to report", code="no-results")
     written = []
     for run in runs:
         report = _report(run, store.dicts(_SAMPLES, [run["run_id"]]))

@@ -102,7 +102,7 @@ def _of_plugin(check: FindingCheck, facts: Sequence[CellFacts]) -> Sequence[Doub
     try:
         return list(check.check(facts))
     except Exception as error:  # noqa: BLE001 - the plugin boundary
-        return [Doubt(f"the check {check.name!r} failed: {described(error)}", "mend the plugin", severity="error")]
+        return [Doubt(f"the check {check.name!r} failed: {described(error)}", "fix the plugin", severity="error")]
 
 
 class CheckSummary(Record):
@@ -126,7 +126,7 @@ def markdown() -> str:
     lines = [
         "# Findings",
         "",
-        "What `decodebench findings`, `compare` and the report doubt by themselves; this page is generated from the",
+        "What `decodebench findings`, `compare` and the report flag by themselves; this page is generated from the",
         "checks. A check gives one finding at most: a severity (error: figures are wrong; warning: they may mislead;",
         "note: good to know), a sentence with the figures, advice, and the cells and rows behind it. Where several",
         "cells are behind it, `--details` shows what was found in each. Checks that test every round or cell are",

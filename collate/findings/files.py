@@ -27,4 +27,4 @@ def incomplete_files(subject: Subject) -> Iterator[Doubt]:
         },
     )
     for row in rows:
-        yield Doubt(f"{row['path']}: {row['problem']}", "what it lacks is in no figure")
+        yield Doubt(f"{row['path']}: {row['problem']}", "what is missing is in no figure")

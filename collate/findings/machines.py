@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...core.contract.finding import Doubt, Place
+from ...core.errors import plural
 from ...core.records.metrics import SPEEDS
 from ...core.sdk.logs.runs import UNKNOWN
 from ..comparison.observations import Cell, Row
@@ -76,7 +77,7 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
     saving = [cell for cell in subject.finished if (cell.run["environment"] or {}).get("governor") == "powersave"]
     if saving:
         yield Doubt(
-            f"{len(saving)} cells were measured under the CPU governor 'powersave'",
+            f"{plural(len(saving), 'cell')} measured under the CPU governor 'powersave'",
             "set it to 'performance', so that the clock does not follow the load",
             rounds_of(*saving),
             "note",

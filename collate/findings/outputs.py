@@ -26,7 +26,7 @@ def differing_outputs(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)} and {subject.name(first)}: greedy outputs differ for "
                 f"{parity.compared - parity.identical} of {parity.compared} problems{told}",
-                "" if parity.verdict == "ties only" else "`decodebench parity` tells ties from real differences",
+                "" if parity.verdict == "ties only" else "`decodebench parity` separates ties from real differences",
                 samples_at(_named(cell, {divergence.sample_id for divergence in parity.divergences})),
                 "note" if parity.verdict == "ties only" else "warning",
             )

@@ -26,7 +26,7 @@ def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
         for run in cell.failed:
             reason = f": {run['reason']}" if run["reason"] else ""
             yield Doubt(
-                f"round {run['round']} of {subject.name(cell)} is {run['status']}{reason}",
+                f"round {run['round'] + 1} of {subject.name(cell)} is {run['status']}{reason}",
                 rows=[Place(run_id=run["run_id"])],
                 severity="error",
             )
@@ -70,9 +70,9 @@ def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
         middle = float(np.median(values))
         if abs(run[subject.metric] - middle) > NOTABLE * abs(middle):
             yield Doubt(
-                f"round {run['round']} of {subject.name(cell)} is an outlier: {subject.metric} "
+                f"round {run['round'] + 1} of {subject.name(cell)} is an outlier: {subject.metric} "
                 f"{show(run[subject.metric])}, median of the cell {show(middle)}",
-                "look for what else ran then; the figure counts",
+                "check what else ran then; the round is kept",
                 [Place(run_id=run["run_id"])],
             )
 
@@ -88,7 +88,7 @@ def variable_rounds(subject: Subject) -> Iterator[Doubt]:
     for _, cell, spread, count in _rejected(tests):
         yield Doubt(
             f"{subject.name(cell)} is noisy (CV {spread:.0%}): {subject.metric} of {count} rounds",
-            "look for what else runs on the machine; intervals are as wide as this makes them",
+            "check what else runs on the machine; intervals include this noise",
             rounds_of(cell),
         )
 
@@ -130,9 +130,9 @@ def copied_rounds(subject: Subject) -> Iterator[Doubt]:
     for found in twins.values():
         if len(found) > 1:
             (cell, first), *others = found
-            told = ", ".join(f"round {run['round']} of {subject.name(own)}" for own, run in others)
+            told = ", ".join(f"round {run['round'] + 1} of {subject.name(own)}" for own, run in others)
             yield Doubt(
-                f"round {first['round']} of {subject.name(cell)} has the times of {told} to the last digit",
+                f"round {first['round'] + 1} of {subject.name(cell)} has the times of {told} to the last digit",
                 "they are copies of one measurement; leave out all but one, for an interval takes them as independent",
                 [Place(run_id=run["run_id"]) for _, run in found],
                 "error",

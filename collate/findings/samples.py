@@ -121,7 +121,7 @@ def failed_samples(subject: Subject) -> Iterator[Doubt]:
             count = sum(len(r.samples) for r in cell.rounds)
             yield Doubt(
                 f"{subject.name(cell)}: {len(failed)} of {count} samples failed",
-                "they are in no figure; the remaining samples may be easier",
+                "they are excluded from all figures; the remaining samples may be easier",
                 samples_at(failed),
             )
 

@@ -65,8 +65,8 @@ def coarse_clocks(subject: Subject) -> Iterator[Doubt]:
             middle = float(np.median(seconds))
             if 0 < middle < _COARSE * tick:
                 yield Doubt(
-                    f"{subject.name(cell)}: a step takes {1e3 * middle:.3g} ms and the clock tells "
-                    f"{1e3 * tick:.3g} ms apart",
+                    f"{subject.name(cell)}: a step takes {1e3 * middle:.3g} ms and the clock resolves "
+                    f"{1e3 * tick:.3g} ms",
                     "figures of single steps are rounded; use those over all of them",
                     [Place(run_id=run_id, sample=sample)],
                     "note",

@@ -44,7 +44,7 @@ class ParityMatrix(Record):
     rows: tuple[ParityRow, ...] = Field(description="one per cell")
     failed: tuple[str, ...] = Field(default=(), description="what could not be measured or scored, and why")
     broken: tuple[str, ...] = Field(
-        default=(), description="float32 cells whose outputs differ from a float32 reference other than by ties"
+        default=(), description="float32 cells whose outputs differ from a float32 reference beyond numerical ties"
     )
 
 

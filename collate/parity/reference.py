@@ -91,7 +91,7 @@ def _append(path: Path, found: ParityCell) -> None:
 
 
 def _broken(runner: Runner, comparison: Comparison) -> Iterator[str]:
-    """Yield a line for every float32 cell that differs from a float32 reference other than by ties."""
+    """Yield a line for every float32 cell that differs from a float32 reference beyond numerical ties."""
     rows = {row.cell.cell_id: row for row in comparison.rows}
     reference, *others = runner.matrix.cells
     if not _is_float32(reference, rows[reference.id]):

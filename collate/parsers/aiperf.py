@@ -218,7 +218,7 @@ def _whole(content: Fields, name: str) -> int | None:
     """Return a count, which the tools write as a mean with a fraction of 0."""
     value = _value(content, name)
     if value is not None and not (value < _MOST and value == int(value)):
-        raise content.fail(f"{name}.avg", f"{value!r} is no whole number from 0 on")
+        raise content.fail(f"{name}.avg", f"{value!r} must be an integer >= 0")
     return None if value is None else int(value)
 
 

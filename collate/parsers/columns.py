@@ -66,9 +66,9 @@ def parse_columns(texts: Sequence[str]) -> dict[str, str]:
     for part in next(csv.reader([",".join(texts)], skipinitialspace=True), []):
         target, equals, column = part.partition("=")
         if not (equals and target.strip() and column.strip(f" {CONSTANT}")):
-            raise UsageError(f"--columns: {part!r} is not target=column, nor target==VALUE")
+            raise UsageError(f"--columns: {part!r} is not target=column, nor target==VALUE", code="bad-value")
         if target.strip() in found:
-            raise UsageError(f"--columns: {target.strip()!r} stands there twice")
+            raise UsageError(f"--columns: {target.strip()!r} is given twice", code="bad-value")
         found[target.strip()] = column.strip()
     check_columns(found)
     return found
@@ -81,12 +81,12 @@ def check_columns(columns: Columns) -> None:
         UsageError: see ``parse_columns``.
     """
     if not columns:
-        raise UsageError("--columns: no column is named")
+        raise UsageError("--columns: no column is named", code="bad-value")
     fields: dict[str, str] = {}
     for target in columns:
         field = field_of(target)
         if field in fields:
-            raise UsageError(f"--columns: {fields[field]!r} and {target!r} both tell {field}")
+            raise UsageError(f"--columns: {fields[field]!r} and {target!r} both tell {field}", code="bad-value")
         fields[field] = target
     for target in columns:
         _, tokens = RATES.get(in_seconds(target), ("", ""))
@@ -94,7 +94,8 @@ def check_columns(columns: Columns) -> None:
             need = " or ".join(filter(None, (tokens, INSTEAD.get(tokens))))
             raise UsageError(
                 f"--columns: {target!r} is a rate: name the column of its tokens too, as {need}=COLUMN, or "
-                f"their number, as {need.split()[0]}==128"
+                f"their number, as {need.split()[0]}==128",
+                code="bad-value",
             )
 
 

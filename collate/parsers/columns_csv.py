@@ -237,7 +237,7 @@ def _scalar(cell: str) -> JsonValue:
 
 def _over(path: Path, row: _Row, target: str, tokens: float, rate: float) -> float:
     if rate <= 0:
-        raise malformed(path, row.line, target, f"{rate:g} tokens/s take no time that could be told")
+        raise malformed(path, row.line, target, f"{rate:g} tokens/s take no measurable time")
     return tokens / rate
 
 

@@ -226,7 +226,7 @@ def read(
         for record in parser().read(path):
             if isinstance(record, Run):
                 if record.run_id in logs:
-                    raise RawLogError(f"{path}: run {record.run_id} stands in the file twice")
+                    raise RawLogError(f"{path}: run {record.run_id} is in the file twice")
                 about = {"source_format": parser.name, "source_file": source, "parser": label(parser), **by}
                 run = labelled(record, labels).model_copy(update={"experiment": experiment, **about})
                 apart_by = path.parent.name if run.model == UNKNOWN and not labels else None

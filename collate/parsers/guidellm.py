@@ -207,7 +207,7 @@ def _notes(requests: Sequence[Request], wall_s: float | None, kept: str | None) 
         return
     yield "times are the client's; decode time is that from first to last token, and duration_s ends with the request"
     if kept:
-        yield f"the report keeps {kept} requests, so that speed over all of them cannot be told"
+        yield f"the report keeps {kept} requests, so that the speed over all of them is unknown"
     elif wall_s is not None:
         yield "batch speed is all tokens by the benchmark's duration; guidellm prints a mean over its time line"
 

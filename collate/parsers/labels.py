@@ -34,11 +34,13 @@ def parse_labels(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (equals and value and value.isprintable() and _NAME.fullmatch(name)):
-            raise UsageError(f"--label: {text!r} is not NAME=VALUE, such as stack=rocm6 or stack={{folder}}")
+            raise UsageError(
+                f"--label: {text!r} is not NAME=VALUE, such as stack=rocm6 or stack={{folder}}", code="bad-value"
+            )
         if name in found:
-            raise UsageError(f"--label: {name!r} is given twice")
+            raise UsageError(f"--label: {name!r} is given twice", code="bad-value")
         if unknown := [place for place in _PLACE.findall(value) if place not in ("folder", "file")]:
-            raise UsageError(f"--label: {{{unknown[0]}}} is not known; {{folder}} and {{file}} are")
+            raise UsageError(f"--label: {{{unknown[0]}}} is not known; {{folder}} and {{file}} are", code="bad-value")
         found[name] = value
     return found
 

@@ -159,7 +159,7 @@ def _computed(report: Fields) -> _Work:
     """Return what throughput times mean latency tells: rows from the prefills, rows times tokens from decoding."""
     rows, decoded = _volume(report, "prefill"), _volume(report, "decode")
     if not rows:
-        return _Work(None, None, None, "the report tells neither batch size nor tokens; each generation is one sample")
+        return _Work(None, None, None, "the report has neither batch size nor tokens; each generation is one sample")
     tokens = decoded // rows + 1 if decoded is not None and decoded % rows == 0 else None
     return _Work(rows, tokens, None, "batch size and tokens follow from the printed throughputs and latencies")
 

@@ -180,7 +180,7 @@ def _notes(row: Fields, requests: Sequence[Request]) -> Iterator[str]:
     if not row.has("latencies"):
         yield "duration_s is the time to the first token and the gaps after it"
     if not row.has("errors"):
-        yield "failed requests are not told apart"
+        yield "failed requests are not marked"
     yield from gaps_note(requests)
 
 
@@ -201,7 +201,7 @@ class VllmLatency(JsonFormat):
             run_id,
             "vllm",
             samples=len(times),
-            notes=("the file tells neither model nor batch size nor tokens: there are times of whole batches alone",),
+            notes=("the file has neither model nor batch size nor tokens: there are times of whole batches alone",),
         )
         for index, seconds in enumerate(times):
             yield Sample(run_id=run_id, index=index, output_tokens=None, duration_s=seconds)
@@ -218,7 +218,7 @@ class VllmThroughput(JsonFormat):
     def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the run."""
         output = content.optional(content.count, "total_output_tokens")
-        unknown = "the file tells neither model nor generated tokens, hence no speed"
+        unknown = "the file has neither model nor generated tokens, hence no speed"
         yield bare_run(
             run_id,
             "vllm",

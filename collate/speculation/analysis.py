@@ -65,7 +65,10 @@ def _nothing_drafts(store: Store, experiment: str) -> UsageError:
         "WHERE t.drafted IS NOT NULL ORDER BY r.experiment"
     )[1]
     hint = f"; try --experiment {', '.join(name for (name,) in others)}" if others else ""
-    return UsageError(f"experiment {experiment!r} has no speculative decoding: no step tells what was drafted{hint}")
+    return UsageError(
+        f"experiment {experiment!r} has no speculative decoding: no step has a number of drafted tokens{hint}",
+        code="no-results",
+    )
 
 
 def _baselines(cells: Sequence[Observed], wanted: str | None) -> dict[str, Observed]:

@@ -132,7 +132,7 @@ class SpeculationCell(Record):
     """One cell of the experiment. A cell that does not draft has its speeds only."""
 
     cell: CellLabel
-    baseline: str = Field(description="label of the cell that it is held against; its own for a baseline")
+    baseline: str = Field(description="label of the cell that it is compared with; its own for a baseline")
     rounds: int = Field(ge=0, description="finished rounds")
     failed: int = Field(ge=0, description="rounds that did not finish")
     samples: int = Field(ge=0, description="measured samples over all finished rounds")
@@ -186,7 +186,7 @@ class Pair(Record):
     """One mode against another on the same prompts. Ratios are above 1 where the cell is better."""
 
     cell: str = Field(description="label")
-    baseline: str = Field(description="label of what it is held against")
+    baseline: str = Field(description="label of what it is compared with")
     rounds: int = Field(ge=0, description="pairs of rounds with a common prompt")
     samples: int = Field(ge=0, description="pairs of samples, over all of these")
     tpot: Replicated = Field(description="speed-up of the time per output token, ratio of totals")
@@ -203,7 +203,7 @@ class Pair(Record):
     identical_outputs: int = Field(default=0, description="prompts with identical output")
     compared_outputs: int = Field(default=0, description="prompts whose outputs can be compared")
     identical_share: float | None = Field(default=None, description="identical / compared")
-    warnings: tuple[str, ...] = Field(default=(), description="unlike conditions, named with both values")
+    warnings: tuple[str, ...] = Field(default=(), description="different conditions, named with both values")
 
 
 class Speculation(Record):

@@ -53,7 +53,7 @@ class Cycle:
         step_s: the runner's time between this commit and the one before.
         engine_s: the engine's own time for the cycle.
         is_counted: whether ``tau`` counts it; the last of a sample that ended at the token limit it does not.
-        trace: what else the decoder tells, by its own names; for the analyses of its plugin.
+        trace: what else the decoder reports, by its own names; for the analyses of its plugin.
     """
 
     tokens: int

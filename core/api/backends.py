@@ -93,10 +93,16 @@ def open_backend(
     plan = build({"workload": {"model": model, "batch_size": batch_size}, "cells": [spec]}, "open_backend")
     cells = expand(plan, installed_plugins(), ModelCache()).cells
     if len(cells) > 1:
-        raise UsageError(f"{len(cells)} cells of backend {backend!r}, where one can be opened: give one value each")
+        raise UsageError(
+            f"{len(cells)} cells of backend {backend!r}, where one can be opened: give one value each",
+            code="one-cell-needed",
+        )
     available = cells[0].backend.probe()
     if not available.available:
-        raise UsageError(f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "))
+        raise UsageError(
+            f"backend {backend!r} cannot run here: {available.reason}; {available.fix or ''}".rstrip("; "),
+            code="no-engine",
+        )
     prepared = request(_prepare_job(cells[0]), Prepared, defaults.TIMEOUT_S).model
     serving = ServeJob(**_about(cells[0]), prepared=prepared)
     return OpenBackend(cells[0], Served(serving, defaults.TIMEOUT_S))

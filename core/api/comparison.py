@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...collate.comparison import result
-from ...viz.drawing.numbers import ratio_parts, share, with_interval
-from ...viz.terminal.captions import about_intervals
+from ...viz.drawing.numbers import with_interval
+from ...viz.terminal.answer import accuracy_text, parity_text, ratio_text, sort_rows
+from ...viz.terminal.captions import about_intervals, headline
 from ..records.metrics import METRICS
 from .table import Table, html_table
 
@@ -52,15 +53,16 @@ class Comparison(result.Comparison):
 
     def _repr_html_(self) -> str:
         metric = METRICS[self.metric]
-        shown = [_shown(row, self) for row in self.rows]
-        verdicts = [(_STYLE.get(row.verdict, ""), _STYLE.get(row.parity.verdict, "")) for row in self.rows]
+        rows = sort_rows(self)
+        shown = [_shown(row, self) for row in rows]
+        verdicts = [(_STYLE.get(row.verdict, ""), _STYLE.get(row.parity.verdict, "")) for row in rows]
         return html_table(
-            ["cell", f"{metric.label}\n{metric.unit}", "ratio", "verdict", "same tokens", "accuracy", "rounds"],
+            ["cell", f"{metric.label}\n{metric.unit}", "ratio", "verdict", "same text", "accuracy", "rounds"],
             shown,
-            title=f"{self.experiment}: {metric.label} against {self.baseline}",
+            title=f"{self.experiment}: {headline(self)}",
             notes=list(about_intervals(self))
             + [f"warning: {text}" for text in self.warnings]
-            + [f"finding ({found.severity}): {found}" for found in self.findings],
+            + [found.line for found in self.findings],
             styles=[["", "", "", *words, "", ""] for words in verdicts],
         )
 
@@ -99,14 +101,12 @@ def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
 def _shown(row: ComparisonRow, comparison: result.Comparison) -> list[str]:
     metric = comparison.metric
     value = with_interval(row.metrics[metric], METRICS[metric].unit) if metric in row.metrics else ("n/a", "")
-    accuracy = row.accuracy.value if row.accuracy else None
-    has_parity = row.parity.verdict in ("identical", "ties only", "differs")
     return [
         row.cell.label,
         " ".join(value).strip(),
-        "" if row.verdict == "baseline" else " ".join(ratio_parts(row, comparison.comparisons)),
+        ratio_text(row, comparison.comparisons),
         f"{row.verdict}, {row.failed} failed" if row.failed else row.verdict,
-        f"{row.parity.verdict} {row.parity.identical}/{row.parity.compared}" if has_parity else row.parity.verdict,
-        "" if accuracy is None else " ".join(share(accuracy)).strip(),
+        parity_text(row.parity),
+        accuracy_text(row),
         str(row.rounds),
     ]

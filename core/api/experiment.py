@@ -79,7 +79,10 @@ class Experiment:
 
     def _compared(self) -> Comparison:
         if self.comparison is None:
-            raise UsageError(f"experiment {self.name!r} has no finished round: {self.report.stopped or 'nothing ran'}")
+            raise UsageError(
+                f"experiment {self.name!r} has no finished round: {self.report.stopped or 'nothing ran'}",
+                code="no-results",
+            )
         return self.comparison
 
     def _repr_html_(self) -> str:
@@ -163,7 +166,8 @@ def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None
     matrix = expand(plan, registry, ModelCache())
     if plan.looks and len(matrix.cells) < 2:
         raise UsageError(
-            "--until and --until-ci add rounds to comparisons, and one cell has nothing to be compared with"
+            "--until and --until-ci add rounds to comparisons, and one cell has nothing to be compared with",
+            code="one-cell-needed",
         )
     return Measurement(plan, matrix, registry, (*notes, *matrix.notes))
 

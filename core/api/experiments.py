@@ -61,7 +61,7 @@ def status(folder: str | Path) -> list[ExperimentState]:
     """
     output = Path(folder)
     if not output.is_dir():
-        raise UsageError(f"no output folder {output}")
+        raise UsageError(f"no output folder {output}", code="folder-missing")
     index = RoundIndex(output)
     imported = _imported(output)
     by_name: dict[str, list[Entry]] = {name: [] for name in imported}
@@ -128,7 +128,7 @@ def rename(folder: str | Path, old: str, new: str) -> int:
         begun, words = output / _RENAMING, json.dumps([old, new])
         is_begun = begun.is_file() and begun.read_text(encoding="utf-8") == words
         if not is_begun and (index.of(new) or new in _imported(output)):
-            raise UsageError(f"{output} has an experiment {new!r} already")
+            raise UsageError(f"{output} has an experiment {new!r} already", code="path-taken")
         write_whole(begun, words)
         for file in files:
             if file.is_dir():
@@ -175,7 +175,7 @@ def restore(folder: str | Path, name: str) -> Path:
         if not found:
             raise unknown_name("experiment in the bin", name, kept)
         if RoundIndex(output).of(name) or name in _imported(output):
-            raise UsageError(f"{output} has an experiment {name!r} already; rename it first")
+            raise UsageError(f"{output} has an experiment {name!r} already; rename it first", code="path-taken")
         for file in sorted(path for path in found[-1].rglob("*") if path.is_file()):
             place = output / file.relative_to(found[-1])
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def restore(folder: str | Path, name: str) -> Path:
 
 def _existing(output: Path) -> Path:
     if not output.is_dir():
-        raise UsageError(f"no output folder {output}")
+        raise UsageError(f"no output folder {output}", code="folder-missing")
     return output
 
 

@@ -47,9 +47,9 @@ def gather(folder: str | Path, sources: Sequence[str | Path]) -> Gathered:
     output, others = Path(folder), [Path(source) for source in sources]
     for other in others:
         if not (other / "raw").is_dir():
-            raise UsageError(f"{other} is no output folder: it has no raw/")
+            raise UsageError(f"{other} is no output folder: it has no raw/", code="folder-missing")
         if other.resolve() == output.resolve():
-            raise UsageError(f"{other} is the folder that the logs are to be put into")
+            raise UsageError(f"{other} is the folder that the logs are to be put into", code="conflicting-flags")
     writable(output)
     with locked(output):
         _check_rounds([output, *others])
@@ -82,7 +82,8 @@ def _check_rounds(outputs: Sequence[Path]) -> None:
             if name != entry.name and first.parents[1] != output / "raw":
                 raise UsageError(
                     f"round {entry.round + 1} of cell {entry.cell_id} of experiment {entry.experiment!r} is in {first} "
-                    f"and in {file}: it would count twice; was one shard run into two folders? leave one of them out"
+                    f"and in {file}: it would count twice; was one shard run into two folders? leave one of them out",
+                    code="logs-conflict",
                 )
 
 
@@ -101,7 +102,7 @@ def _wanted(output: Path, sources: Sequence[Path]) -> tuple[dict[str, Path], int
             elif filecmp.cmp(there, file, shallow=False):
                 kept += 1
             else:
-                raise UsageError(f"{there} and {file} differ under one name: nothing was copied")
+                raise UsageError(f"{there} and {file} differ under one name: nothing was copied", code="logs-conflict")
     return wanted, kept
 
 

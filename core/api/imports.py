@@ -53,6 +53,6 @@ def audit(paths: Sequence[str | Path], progress: Progress | None = None) -> Audi
         files = files_of(store, report)
         if not any(file.runs or file.failed for file in files):
             reasons = "; ".join(f"{file.file}: {text}" for file in files[:3] for text in file.left_out[:1])
-            raise UsageError(f"nothing to audit: {reasons or 'no run in it'}")
+            raise UsageError(f"nothing to audit: {reasons or 'no run in it'}", code="no-results")
         found = findings(store, intake.experiment, further=registry.findings.values)
         return Audit(files=tuple(files), findings=found)

@@ -72,7 +72,9 @@ def _reference(text: str | None, registry: Registry) -> tuple[type[Backend], str
     else:
         named = [backend for backend in registry.backends.values() if backend.is_reference]
         if not named:
-            raise UsageError("no backend calls itself the reference; give --reference BACKEND[:QUANT]")
+            raise UsageError(
+                "no backend calls itself the reference; give --reference BACKEND[:QUANT]", code="missing-flag"
+            )
         backend = named[0]
     offered = [q.name for q in backend.quantisations()]
     if quantisation and quantisation not in offered:

@@ -58,7 +58,8 @@ class Span:
         if not self.backends:
             raise UsageError(
                 "nothing to measure: give a PLAN.toml, or -b BACKEND -m MODEL (see `decodebench backends`); in Python "
-                "a plan, or backends and a model"
+                "a plan, or backends and a model",
+                code="nothing-to-measure",
             )
         chosen = {name: registry.backend(name) for name in dict.fromkeys(self.backends)}
         options = set_options(self.options, chosen, self.left_out)
@@ -120,7 +121,8 @@ def plan_content(
     if plan is not None and any(settings.get(name) for name in SPAN):
         raise UsageError(
             "give either a PLAN or -b, -q, -d and --set (backends, quantisations, devices and options), not both: a "
-            "plan spans its own matrix"
+            "plan spans its own matrix",
+            code="conflicting-flags",
         )
     merge_settings(content, settings, fallbacks or {}, source_of(plan))
     if plan is None:
@@ -159,7 +161,7 @@ def merge_settings(
     """Put settings of the workload and of the run into the content of a plan; see ``plan_content``."""
     workload = content.setdefault("workload", {})
     if not isinstance(workload, dict):
-        raise UsageError(f"{source}: workload = {workload!r}: must be a table")
+        raise UsageError(f"{source}: workload = {workload!r}: must be a table", code="bad-value")
     for name, value in {**fallbacks, **settings}.items():
         if name in SPAN:
             continue

@@ -18,7 +18,7 @@ from ...collate.comparison.compare import compare as compare_cells
 from ...collate.comparison.observations import choose_experiment, experiments
 from ...collate.findings import findings
 from ...collate.store_update.loading import Progress
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
 from ..measure.plan import check_experiment_name
 from ..records.store import Store
 from .comparison import Comparison
@@ -215,7 +215,7 @@ class Results:
         plugins = installed_plugins()
         shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
         if path.suffix.lower() != ".pdf":
-            raise UsageError(f"--slides writes a PDF: {path} must end in .pdf")
+            raise UsageError(f"--slides writes a PDF: {path} must end in .pdf", code="wrong-suffix")
         sources = path.with_name("slides" if path.name == SLIDES else f"{path.stem}-slides")
         with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
             return write_slides(
@@ -246,23 +246,18 @@ class Results:
         Args:
             fmt: csv, parquet, json, llm-d, or what plugins add.
             experiment: which; by default all.
-            to: their folder; by default the output folder.
+            to: their folder, or the file where the format writes one; by default the output folder. What has the
+                suffix of the format's file is the file, and folders are made.
             cumulative_text: csv only: whole text so far in every row, not the step's piece.
 
         Raises:
-            UsageError: an unknown format or experiment, or ``cumulative_text`` with another format than csv.
+            UsageError: an unknown format or experiment, a file for a format that writes several, or
+                ``cumulative_text`` with another format than csv.
         """
-        exporters = installed_plugins().exporters
-        if fmt not in exporters:
-            raise unknown_name("export format", fmt, exporters)
-        if cumulative_text and fmt != "csv":
-            raise UsageError(f"--cumulative-text changes a column of --format csv; {fmt!r} has none such")
-        chosen = None if experiment is None else self.choose(experiment)
-        if cumulative_text:
-            from ...collate.exporters.csv_tables import export_csv
+        from .exports import write_export
 
-            return export_csv(self.store, Path(to or self.folder), experiment=chosen, cumulative_text=True)
-        return list(exporters[fmt].write(self.store, chosen, Path(to or self.folder)))
+        chosen = None if experiment is None else self.choose(experiment)
+        return write_export(self.store, fmt, chosen, Path(to or self.folder), cumulative_text=cumulative_text)
 
     @contextmanager
     def _view(self, steady_state: bool) -> Iterator[Store]:
@@ -303,7 +298,9 @@ def open(
     """
     path = Path(folder)
     if not path.is_dir():
-        raise UsageError(f"no results: folder {path} does not exist; measure with `decodebench run -o {path}`")
+        raise UsageError(
+            f"no results: folder {path} does not exist; measure with `decodebench run -o {path}`", code="folder-missing"
+        )
     if not (path / "raw").is_dir():
         return Results(path, Store.open(path))
     opened = open_current(path, installed_plugins(), progress=progress, announce=announce)

@@ -111,4 +111,4 @@ def _import(package: str) -> Any:  # noqa: ANN401 - a module
     try:
         return import_module(package)
     except ImportError as error:
-        raise UsageError(f"{package} is not installed: pip install {package}") from error
+        raise UsageError(f"{package} is not installed: pip install {package}", code="package-missing") from error

@@ -57,7 +57,7 @@ comparison_options = options(
     click.option(
         "--metric",
         metavar="NAME",
-        help="Metric of the ratios.  [default: decode_tokens_per_s, or the first speed that the logs tell]",
+        help="Metric of the ratios.  [default: decode_tokens_per_s, or the first speed that the logs have]",
     ),
     click.option(
         "--min-effect",
@@ -71,17 +71,21 @@ comparison_options = options(
         type=click.Choice(["rounds", "prompts"]),
         default="rounds",
         show_default=True,
-        help="What intervals speak of: other rounds with these prompts, or other prompts of their kind too.",
+        help="What intervals generalise to: other rounds with these prompts, or other prompts of this kind too.",
     ),
-    click.option("--steady-state", is_flag=True, help="Leave the first measured sample of every round out of times."),
+    click.option("--steady-state", is_flag=True, help="Exclude the first sample of every round from timings."),
 )
 
 
 @click.command(context_settings=CONTEXT)
 @comparison_options
-@click.option("--fail-if-slower", type=Share(), metavar="SHARE", help="Exit 3 if a cell is surely slower by so much.")
-@click.option("--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Exit 3 if accuracy falls by so much.")
-@click.option("--fail-if-outputs-differ", is_flag=True, help="Exit 3 if greedy outputs differ other than by ties.")
+@click.option(
+    "--fail-if-slower", type=Share(), metavar="SHARE", help="Exit 3 if a ratio's interval ends below 1 - SHARE."
+)
+@click.option(
+    "--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Exit 3 if accuracy falls by SHARE or more."
+)
+@click.option("--fail-if-outputs-differ", is_flag=True, help="Exit 3 if greedy outputs differ beyond numerical ties.")
 @json_option
 def compare(
     fail_if_slower: float | None,
@@ -118,7 +122,7 @@ def _compared(folder: Path, **chosen: Any) -> Comparison:  # noqa: ANN401 - the 
 @comparison_options
 @json_option
 def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of comparison_options
-    """Show a comparison as charts and tables in the terminal."""
+    """Show a comparison with latency, memory and the course of its rounds."""
     with open_results(folder) as results:
         comparison = results.compare(**chosen)
         if as_json:
@@ -137,7 +141,7 @@ def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - 
 @click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
 @json_option
 def findings(folder: Path, experiment: str | None, only_list: bool, details: bool, as_json: bool) -> None:
-    """Say what is wrong or doubtful in the measurements of an experiment."""
+    """Check the measurements of an experiment and list findings."""
     if only_list:
         _list_checks(as_json)
         return
@@ -148,11 +152,11 @@ def findings(folder: Path, experiment: str | None, only_list: bool, details: boo
         print_json({"experiment": name, "findings": [finding.model_dump(mode="json") for finding in found]})
         return
     for finding in found:
-        echo(f"{finding.severity}: {finding}")
+        echo(finding.line)
         for text in finding.details if details else ():
             echo(f"  {text}")
     if not found:
-        echo(f"nothing doubtful in experiment {name!r}")
+        echo(f"no findings in experiment {name!r}")
 
 
 def _list_checks(as_json: bool) -> None:

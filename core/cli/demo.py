@@ -46,9 +46,7 @@ _NEAR = 1.5  # a format within this factor of the wanted bits stands for it
     default=defaults.DEMO_FIRST_S,
     help="Time until the first table, of two engines; set-up is not counted.",
 )
-@click.option(
-    "--limit", type=Duration(), default=defaults.DEMO_LIMIT_S, help="Time after which everything ends, set-up apart."
-)
+@click.option("--limit", type=Duration(), default=defaults.DEMO_LIMIT_S, help="Total time limit, set-up excluded.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
 @busy_options
 @quiet_option
@@ -130,7 +128,7 @@ def demo_plan(registry: Registry) -> Plan:
     available = [backend for backend in _engines(registry) if availability(backend).available]
     available.sort(key=lambda backend: (not backend.is_reference, backend.name))
     if not available:
-        raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]))
+        raise UsageError("\n".join(["no backend is available", *missing_backends(registry)]), code="no-engine")
     second = next((one for one in available[1:] if one.kind == available[0].kind), None)
     cells = [
         {

@@ -73,13 +73,13 @@ def _status(entry: dict[str, Any]) -> str:
 def _warn_of_skipped(registry: Registry) -> None:
     for plugin in registry.plugins:
         if plugin.status == "failed":
-            echo(f"plugin {plugin.name!r} is failed: {plugin.reason}", err=True)
+            echo(f"plugin {plugin.name!r} failed to load: {plugin.reason}", err=True)
         for clash in plugin.clashes:
             echo(f"plugin {plugin.name!r}: {clash}", err=True)
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="Only these; may be repeated.")
+@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="Only these; repeatable.")
 @json_option
 def quantisations(names: tuple[str, ...], as_json: bool) -> None:
     """List every backend's weight formats, the widest first.
@@ -111,7 +111,12 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--check", "checked", metavar="MODEL", help="Say what each backend makes of this model, and why not.")
+@click.option(
+    "--check",
+    "checked",
+    metavar="MODEL",
+    help="Show which backends can open this model, in which formats, and why not.",
+)
 @json_option
 def models(checked: str | None, as_json: bool) -> None:
     """List named models, or check one: a name, path or Hub id, before anything is converted or built."""

@@ -8,17 +8,22 @@ import io
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import BackendError, BusyError, DecodebenchError
-from ..records.store_file import StoreTroubleError
+from ..errors import DecodebenchError
 from . import exit_codes
 from .output import echo
+from .refusals import report
 from .settings import defaults_from_config
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 _RARELY = 100_000  # new objects between two collections: records of a large store live until the command ends
+
+_COMPLETE = "_DECODEBENCH_COMPLETE"  # set by a shell's script, see `guidance/completion.py`
 
 _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "-", "…": "."}
 
@@ -27,21 +32,21 @@ _COMMANDS = {
     "demo": ("demo", "Compare the installed engines on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
     "shard": ("run", "Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own."),
-    "status": ("experiments.folder", "Say what is done of each experiment of DIR, what failed and what is to do."),
+    "status": ("experiments.folder", "Show what is done, failed and left to do in each experiment of DIR."),
     "experiments": ("experiments.folder", "Rename, delete or restore experiments; `decodebench status` lists them."),
     "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
-    "parity": ("parity", "Hold every cell's greedy outputs and distributions against a reference."),
+    "parity": ("parity", "Compare every cell's greedy outputs and distributions with a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
     "collate": ("results", "Read the raw logs of a folder into its store."),
     "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
     "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
-    "findings": ("compare", "Say what is wrong or doubtful in the measurements of an experiment."),
-    "audit": ("results", "Say what is wrong or doubtful in other tools' results; write nothing."),
-    "show": ("compare", "Show a comparison as charts and tables in the terminal."),
+    "findings": ("compare", "Check the measurements of an experiment and list findings."),
+    "audit": ("results", "Check other tools' results and list findings; write nothing."),
+    "show": ("compare", "Show a comparison with latency, memory and the course of its rounds."),
     "plot": ("results", "Draw figures from the store."),
     "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),
     "history": ("experiments.history", "Show a metric of each cell over the experiments of DIR, the oldest first."),
-    "gate": ("experiments.gate", "Say whether NEW is slower than BASE: exit code 3 if it is."),
+    "gate": ("experiments.gate", "Test whether NEW is slower than BASE: exit code 3 if it is."),
     "bundle": (
         "experiments.bundle",
         "Write an experiment of DIR into one file, from which others can measure it again.",
@@ -57,14 +62,27 @@ _COMMANDS = {
     "models": ("listings", "List named models, or check one: a name, path or Hub id."),
     "tasks": ("listings", "List tasks."),
     "plugins": ("plugins", "List, show, install, write and check plugins."),
-    "doctor": ("doctor", "Say what this machine has, what is missing and how to get it."),
+    "doctor": ("doctor", "Show what this machine has, what is missing and how to get it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
     "cache": ("prepare", "List or prune prepared models, with their sizes and ages."),
+    "config": ("guidance.config", "Show or change the user's config file."),
+    "completion": ("guidance.completion", "Print what a shell needs to complete names on the Tab key."),
+    "help": ("guidance.help", "Show the help of a command."),
 }
 
 
 class Commands(click.Group):
     """Sub-commands that are imported when they are called."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete a command's name without importing one."""
+        from click.shell_completion import CompletionItem
+
+        from .plugin_commands import listed
+
+        texts = {name: text for name, (_, text) in _COMMANDS.items()} | listed()
+        found = [CompletionItem(name, help=text) for name, text in texts.items() if name.startswith(incomplete)]
+        return found or super().shell_complete(ctx, incomplete)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table above, then those of plugins."""
@@ -107,6 +125,8 @@ class Commands(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
         echo(f"decodebench {version('decodebench')}")
         ctx.exit()
 
@@ -129,7 +149,7 @@ def _tell(variable: str, value: str) -> None:
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, parameter, files: _tell("DECODEBENCH_PLUGIN", os.pathsep.join(map(os.path.abspath, files))),
-    help="Load a one-off plugin from a file; may be repeated.",
+    help="Load a one-off plugin from a file; repeatable.",
 )
 @click.option(
     "--trace-plugins",
@@ -159,6 +179,8 @@ def main() -> None:
     """Run the command line and exit."""
     gc.set_threshold(_RARELY)
     _print_anywhere()
+    if _COMPLETE in os.environ:
+        import_module(".guidance.completion", __package__)  # says what bash gets
     sys.exit(_run())
 
 
@@ -191,28 +213,11 @@ def _run() -> int:
         return code if isinstance(code, int) else exit_codes.DONE
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return exit_codes.USAGE
-    except (BackendError, BusyError) as error:
-        echo(f"decodebench: {error}", err=True)
-        return exit_codes.FAILED
-    except StoreTroubleError as error:
-        click.echo(f"decodebench: {error}", err=True)
-        return exit_codes.FAILED
-    except DecodebenchError as error:
-        echo(f"decodebench: {error}", err=True)
-        return exit_codes.USAGE
-    except RecursionError:
-        echo("decodebench: something that was read nests too deep to be taken in: simplify it", err=True)
-        return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
         echo("decodebench: interrupted; everything finished so far is kept", err=True)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone, such as `| head`
         return exit_codes.DONE
-    except OSError as error:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        click.echo(f"decodebench: {place}{error.strerror or error}", err=True)
-        return exit_codes.FAILED
+    except (click.ClickException, DecodebenchError, RecursionError, OSError) as error:
+        return report(error)

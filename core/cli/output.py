@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
-from ..foreign_text import printable, printable_json
+from ..foreign_text import csv_cell, printable, printable_json
 from .settings import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Decorator = Callable[[Any], Any]
 
 _SHOWN_EVERY_S = 0.2
+_WIDTH_OF_PIPES = 160
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
 
@@ -29,9 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 folder_argument = click.argument(
     "folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default=defaults.OUTPUT
 )
-experiment_option = click.option(
-    "--experiment", metavar="NAME", help="Which experiment of the folder; default: the latest."
-)
+experiment_option = click.option("--experiment", metavar="NAME", help="Experiment of the folder; default: the latest.")
 
 
 def options(*decorators: Decorator) -> Decorator:
@@ -79,18 +80,29 @@ class FilesRead:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that keeps whole lines when its output is no terminal; what it prints is text, never markup."""
+    """Return a console that prints text, never markup; off a terminal it is wide, unless COLUMNS says how wide."""
     from .printing_console import PrintingConsole
 
     made = PrintingConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
-        made.width = max(made.width, 160)
+    if not made.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        made.width = _WIDTH_OF_PIPES
     return made
 
 
 def print_json(content: object) -> None:
     """Print JSON for other programs."""
     click.echo(printable_json(json.dumps(content, indent=2, ensure_ascii=False)))
+
+
+def print_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print CSV with a heading; what is not known is empty, and nothing is a formula of a spreadsheet."""
+    import csv
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
+    click.echo(printable(text.getvalue()), nl=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:

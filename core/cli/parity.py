@@ -9,29 +9,33 @@ import click
 from ..measure.progress import Progress
 from ..measure.rounds.report import describe_failures
 from . import exit_codes
+from .guidance.sections import SectionedCommand, section
 from .output import CONTEXT, console, echo, print_json
-from .plan_flags import matrix_options, model_option, run_options, settings_of, span_of, task_options
+from .plan_flags import MATRIX, matrix_options, model_option, run_options, settings_of, span_of, task_options
 from .run import echo_failures, exit_code_of
 from .settings import check_config
 
 _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some output
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
 @matrix_options
 @model_option
-@click.option(
-    "--reference",
-    metavar="BACKEND[:QUANT]",
-    help="What the others are compared with, on the first device, with the first value of each option.  [default: the "
-    "backend that calls itself the reference, in its first format]",
+@section(
+    MATRIX,
+    click.option(
+        "--reference",
+        metavar="BACKEND[:QUANT]",
+        help="What the others are compared with, on the first device, with the first value of each option.  [default: "
+        "the backend that calls itself the reference, in its first format]",
+    ),
 )
 @task_options
-@click.option("--samples", type=click.IntRange(1), default=_PROMPTS, help="Prompts.")
+@section("Workload", click.option("--samples", type=click.IntRange(1), default=_PROMPTS, help="Prompts."))
 @run_options
 @click.pass_context
 def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
-    """Hold every cell's greedy outputs and distributions against a reference.
+    """Compare every cell's greedy outputs and distributions with a reference.
 
     Every cell runs once; what is there already is kept. Float32 cells must give the tokens of a float32 reference,
     ties of its two likeliest tokens apart: where they do not, the command ends with exit code 3.

@@ -15,6 +15,8 @@ from ..api.plan_content import PLAN, WORKLOAD
 from ..errors import UsageError
 from ..measure.machine.waiting import WhenBusy
 from ..sdk.sizes import Duration, Share, Size
+from .guidance.completion import complete
+from .guidance.sections import section
 from .output import json_option, options
 from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
@@ -22,56 +24,113 @@ from .workload_flags import flag_of, is_mapping, workload_options
 _VALUE = re.compile(r"(?:\[[^]]*\]|\{[^}]*\}|[^,])+")  # between commas; those within brackets are of a list or range
 _FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
 
-model_option = click.option("-m", "--model", metavar="MODEL", help="Named model, path or Hub id.")
-device_option = click.option("-d", "--device", "devices", multiple=True, metavar="NAME", help="Device; repeatable.")
-set_option = click.option(
-    "--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V1,V2", help="Set or sweep an option; repeatable."
+MATRIX, ROUNDS, MACHINE, OUTPUT = "What is measured", "Rounds", "Machine", "Output"
+"""Headings of the help, beside those of ``Setting.section``."""
+
+model_option = section(
+    MATRIX,
+    click.option(
+        "-m", "--model", metavar="MODEL", shell_complete=complete("models"), help="Named model, path or Hub id."
+    ),
 )
-matrix_options = options(
-    click.option("-b", "--backend", "backends", multiple=True, metavar="NAME", help="Backend; repeatable."),
+device_option = section(
+    MATRIX,
+    click.option(
+        "-d",
+        "--device",
+        "devices",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete("devices"),
+        help="Device; repeatable.",
+    ),
+)
+set_option = section(
+    MATRIX,
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="[BACKEND.]OPTION=V1,V2",
+        shell_complete=complete("options"),
+        help="Set or sweep an option; repeatable.",
+    ),
+)
+matrix_options = section(
+    MATRIX,
+    click.option(
+        "-b",
+        "--backend",
+        "backends",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=complete("backends"),
+        help="Backend; repeatable.",
+    ),
     click.option(
         "-q",
         "--quantisation",
         "quantisations",
         multiple=True,
         metavar="[BACKEND:]NAME",
+        shell_complete=complete("quantisations"),
         help="Weight format, a backend's own or fp32, bf16, 8bit, 4bit; repeatable.",
     ),
     device_option,
     set_option,
 )
-quiet_option = click.option("--quiet", is_flag=True, help="Print no progress: results, and what went wrong.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print results and errors only.")
 run_options = options(
-    click.option(
-        "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
+    section(
+        ROUNDS,
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=defaults.TIMEOUT_S,
+            help="Time limit of a round in seconds.",
+        ),
     ),
-    click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
-    click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
-    click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
-    click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),
-    click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
-    click.option("--resume/--fresh", default=True, help="Complete the experiment of this name, or begin a new one."),
-    quiet_option,
-    json_option,
-)
-busy_options = options(
-    click.option("--wait-idle", is_flag=True, help="Wait until other work leaves the machine alone, then measure."),
-    click.option(
-        "--wait-limit", type=click.FloatRange(0), default=defaults.WAIT_IDLE_S, help="Seconds to wait at most."
+    section(
+        MACHINE,
+        click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
+        click.option(
+            "--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."
+        ),
     ),
-    click.option("--strict", is_flag=True, help="Measure nothing on a machine that is busy or saves power."),
+    section(
+        OUTPUT,
+        click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
+        click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
+        click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
+        click.option(
+            "--resume/--fresh", default=True, help="Complete the experiment of this name, or start a new one."
+        ),
+        quiet_option,
+        json_option,
+    ),
 )
-seed_option = click.option(
-    "--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."
+busy_options = section(
+    MACHINE,
+    click.option("--wait-idle", is_flag=True, help="Wait until the machine is idle, then measure."),
+    click.option(
+        "--wait-limit", type=click.FloatRange(0), default=defaults.WAIT_IDLE_S, help="Longest wait in seconds."
+    ),
+    click.option("--strict", is_flag=True, help="Refuse to measure on a machine that is busy or saves power."),
+)
+seed_option = section(
+    "Workload",
+    click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
 )
 task_options = options(workload_options("task", "max_new_tokens"), seed_option)
-measure_options = options(
-    workload_options(),
-    seed_option,
+_round_options = section(
+    ROUNDS,
     click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
     click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until each comparison has a verdict."),
     click.option(
-        "--until-ci", type=Share(), metavar="SHARE", help="Add rounds until intervals of ratios are so narrow, e.g. 2%."
+        "--until-ci",
+        type=Share(),
+        metavar="SHARE",
+        help="Add rounds until the ratios' intervals are this narrow, e.g. 2%.",
     ),
     click.option(
         "--max-rounds",
@@ -79,27 +138,39 @@ measure_options = options(
         default=defaults.MAX_ROUNDS,
         help="Rounds at most, with --until, --until-ci.",
     ),
-    click.option("--budget", type=Duration(), metavar="TIME", help="Begin no round that would end later, e.g. 20m."),
+    click.option("--budget", type=Duration(), metavar="TIME", help="Start no round that would end later, e.g. 20m."),
     click.option(
         "--restart-server",
         is_flag=True,
-        help="Start servers anew for each round; otherwise one answers the rounds that follow each other.",
+        help="Restart servers for each round; otherwise one server answers consecutive rounds.",
     ),
     click.option(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
-        help="What takes turns.  [default: samples where all cells fit into memory together]",
+        help="What cells alternate by.  [default: samples if all cells fit into memory together]",
     ),
-    click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
+)
+_output_options = section(
+    OUTPUT,
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),
-    busy_options,
     click.option(
         "--dry-run",
         is_flag=True,
-        help="Print the matrix and what it would take, by one batch of each cell; record nothing.",
+        help="Print the matrix and how long it would take, estimated from one batch of each cell.",
     ),
     click.option("--probe/--no-probe", default=True, help="With --dry-run: try every cell, or load nothing."),
+)
+measure_options = options(
+    workload_options(),
+    seed_option,
+    _round_options,
+    section(
+        MACHINE,
+        click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
+        busy_options,
+    ),
     run_options,
+    _output_options,
 )
 
 
@@ -147,7 +218,7 @@ def parse_values(texts: Iterable[str], flag: str, name: str = "NAME") -> dict[st
     for text in texts:
         left, equals, right = text.partition("=")
         if not equals or not left or not right:
-            raise UsageError(f"{flag} {text!r}: write {name}=VALUE or {name}=V1,V2")
+            raise UsageError(f"{flag} {text!r}: write {name}=VALUE or {name}=V1,V2", code="bad-value")
         values = [_value(value) for value in _VALUE.findall(right)]
         found.pop(left, None)  # of two texts the later one counts
         found[left] = values if len(values) > 1 or isinstance(values[0], list) else values[0]
@@ -163,4 +234,4 @@ def _value(text: str) -> Any:  # noqa: ANN401 - any TOML scalar
     except tomllib.TOMLDecodeError:
         return text
     except RecursionError as error:
-        raise UsageError(f"--set: a value of {len(text)} characters nests too deep") from error
+        raise UsageError(f"--set: a value of {len(text)} characters nests too deep", code="bad-value") from error

@@ -37,9 +37,11 @@ def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 -
     """Write a self-contained HTML page about an experiment, or slides, or both."""
     html, slides, template, log_entry = (flags.pop(name) for name in ("html", "slides", "template", "log_entry"))
     if log_entry and (html is not None or slides is not None or as_json):
-        raise UsageError("--log-entry prints Markdown: it goes with none of --html, --slides and --json")
+        raise UsageError(
+            "--log-entry prints Markdown: it goes with none of --html, --slides and --json", code="conflicting-flags"
+        )
     if template is not None and slides is None:
-        raise UsageError("--template is for the slides; give --slides too")
+        raise UsageError("--template is for the slides; give --slides too", code="missing-flag")
     page = _target(folder, "--html", html or "", _PAGE)
     deck = _target(folder, "--slides", slides or "", _SLIDES)
     written: dict[str, str] = {}
@@ -68,6 +70,7 @@ def _target(folder: Path, flag: str, given: str, name: str) -> Path:
     """
     if given and Path(given).is_dir():
         raise UsageError(
-            f"{flag} takes a file and {given} is a folder: `decodebench report {given} {flag}` writes {name} into it"
+            f"{flag} takes a file and {given} is a folder: `decodebench report {given} {flag}` writes {name} into it",
+            code="bad-value",
         )
     return Path(given) if given else folder / name

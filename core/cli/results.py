@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
-from ..errors import UsageError
+from ..errors import UsageError, plural
 from . import exit_codes
 from .output import (
     CONTEXT,
@@ -19,6 +20,7 @@ from .output import (
     experiment_option,
     folder_argument,
     json_option,
+    print_csv,
     print_json,
     print_listing,
     print_table,
@@ -27,6 +29,7 @@ from .output import (
 if TYPE_CHECKING:
     from ...collate.preview import ImportedFile
     from ..api.results import Results
+    from ..api.table import Table
 
 
 def open_results(folder: Path) -> Results:
@@ -47,14 +50,14 @@ def open_results(folder: Path) -> Results:
 
 @click.command(context_settings=CONTEXT)
 @folder_argument
-@click.option("--rebuild", is_flag=True, help="Drop the store and read every raw log anew.")
+@click.option("--rebuild", is_flag=True, help="Delete the store and read every raw log again.")
 @click.option(
     "--import",
     "imports",
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    help="Copy another tool's log, or a folder of them, into DIR first; may be repeated.",
+    help="Copy another tool's log, or a folder of them, into DIR first; repeatable.",
 )
 @click.option(
     "--from",
@@ -62,7 +65,7 @@ def open_results(folder: Path) -> Results:
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Copy the logs of another output folder, such as a shard's, into DIR first; may be repeated.",
+    help="Copy the logs of another output folder, such as a shard's, into DIR first; repeatable.",
 )
 @click.option("--format", "log_format", metavar="NAME", help="Format of what is imported.  [default: recognised]")
 @click.option(
@@ -72,17 +75,19 @@ def open_results(folder: Path) -> Results:
     "--columns",
     multiple=True,
     metavar="TARGET=COLUMN,...",
-    help="What is imported is CSV: what its columns are, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
+    help="Columns of an imported CSV file, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="NAME=VALUE",
-    help="What is known of the imported runs and is not in their logs, e.g. stack=rocm6; {folder} in the value is the "
-    "folder that a file lies in, {file} its name; may be repeated.",
+    help="A fact about the imported runs that their logs do not have, e.g. stack=rocm6; {folder} in the value is the "
+    "folder that a file lies in, {file} its name; repeatable.",
 )
-@click.option("--dry-run", is_flag=True, help="List what each file of --import gives, and why not more; write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="List what would be imported from each file, and what would be left out and why."
+)
 @json_option
 def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - those of --import
     """Read the raw logs of a folder into its store."""
@@ -97,17 +102,22 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     given = [name for name in ("log_format", "experiment", "columns", "labels", "dry_run") if flags[name]]
     if given and not imports:
         flag = {"log_format": "--format", "labels": "--label", "dry_run": "--dry-run"}.get(given[0], f"--{given[0]}")
-        raise UsageError(f"{flag} is about what --import reads; give --import PATH too")
+        raise UsageError(f"{flag} is about what --import reads; give --import PATH too", code="missing-flag")
     if columns and log_format not in (None, "csv"):
-        raise UsageError(f"--columns is about CSV; --format {log_format} says what its fields are by itself")
+        raise UsageError(
+            f"--columns is about CSV; --format {log_format} says what its fields are by itself",
+            code="conflicting-flags",
+        )
     if experiment is not None:
         check_experiment_name(experiment)
     if flags["sources"]:
         if flags["dry_run"]:
-            raise UsageError("--dry-run is about --import: leave out --from, which copies logs")
+            raise UsageError(
+                "--dry-run is about --import: leave out --from, which copies logs", code="conflicting-flags"
+            )
         _gather(folder, flags["sources"])
     if not imports and not folder.is_dir():
-        raise UsageError(f"folder {folder} does not exist")
+        raise UsageError(f"folder {folder} does not exist", code="folder-missing")
     told = parse_columns(columns) if columns else None
     labels = parse_labels(flags["labels"])
     name = experiment or defaults.IMPORT_EXPERIMENT
@@ -143,7 +153,7 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
 @click.command(context_settings=CONTEXT)
 @folder_argument
 @experiment_option
-@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; may be repeated. Default: all.")
+@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; repeatable. Default: all.")
 @click.option("--list", "only_list", is_flag=True, help="List the figures.")
 @click.option("--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT)
 @click.option(
@@ -170,7 +180,7 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
         comparison = results.compare(experiment=flags["experiment"], baseline=flags["baseline"])
         drawn = results.draw(ids or None, comparison, to=flags["target"], fmt=flags["fmt"], look=flags["look"])
     if drawn.missing and (ids or not drawn.files):
-        raise UsageError(drawn.missing)
+        raise UsageError(drawn.missing, code="data-missing")
     if drawn.missing:
         echo(f"not drawn: {drawn.missing}", err=True)
     print_paths(drawn.files, as_json=as_json)
@@ -186,8 +196,13 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     show_default=True,
     help="csv, parquet, json, llm-d, or what plugins add.",
 )
-@click.option("--experiment", metavar="NAME", help="Which experiment of the folder; default: all.")
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR]")
+@click.option("--experiment", metavar="NAME", help="Experiment of the folder; default: all.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Folder for the files, or the file itself where the format writes one, e.g. results.json.  [default: DIR]",
+)
 @click.option("--cumulative-text", is_flag=True, help="csv: whole text so far in every row, not the step's piece.")
 @json_option
 def export(
@@ -195,7 +210,7 @@ def export(
 ) -> None:
     """Write the store as one CSV file per backend.
 
-    --format writes Parquet, JSON or the files of another tool instead.
+    --format writes Parquet, JSON or the files of another tool instead. Folders of --to are made.
     """
     with open_results(folder) as results:
         written = results.export(name, experiment, to=target, cumulative_text=cumulative_text)
@@ -205,9 +220,12 @@ def export(
 @click.command(context_settings=CONTEXT)
 @click.argument("sql")
 @folder_argument
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @json_option
-def query(sql: str, folder: Path, as_json: bool) -> None:
+def query(sql: str, folder: Path, as_csv: bool, as_json: bool) -> None:
     """Run SQL on the store.
+
+    --json prints a list of records.
 
     Tables: runs, samples, steps, sample_facts, sources, parity_scores, parity_cells; views: sample_metrics,
     run_metrics.
@@ -215,9 +233,25 @@ def query(sql: str, folder: Path, as_json: bool) -> None:
     with open_results(folder) as results:
         found = results.query(sql)
     if as_json:
-        print_json({"columns": found.columns, "rows": [[_plain(value) for value in row] for row in found.rows]})
+        print_json(_records(found))
+    elif as_csv:
+        print_csv(found.columns, found.rows)
     else:
         print_table(found.columns, found.rows, empty="no row")
+
+
+def _records(found: Table) -> list[dict[str, object]]:
+    """Return a record for each row.
+
+    Raises:
+        UsageError: two columns have one name, so that a record cannot hold both.
+    """
+    twice = [name for name, count in Counter(found.columns).items() if count > 1]
+    if twice:
+        raise UsageError(
+            f"two columns are called {twice[0]!r}: name one of them with AS, or take --csv", code="bad-value"
+        )
+    return [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
 
 
 def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
@@ -238,7 +272,7 @@ def _plain(value: object) -> object:
 @click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
 @json_option
 def audit(paths: tuple[Path, ...], details: bool, as_json: bool) -> None:
-    """Say what is wrong or doubtful in other tools' results; nothing is written.
+    """Check other tools' results and list findings; write nothing.
 
     PATH is a log, or a folder of logs, of any format that `collate --import` reads.
     """
@@ -250,14 +284,15 @@ def audit(paths: tuple[Path, ...], details: bool, as_json: bool) -> None:
         print_json(found.model_dump(mode="json"))
         return
     for finding in found.findings:
-        echo(f"{finding.severity}: {finding}")
+        echo(finding.line)
         for text in finding.details if details else ():
             echo(f"  {text}")
     for file in found.files:
         for text in file.left_out:
             echo(f"{file.file}: {text}", err=True)
     read = [file for file in found.files if file.format]
-    echo(f"{len(found.findings)} findings in {sum(file.runs for file in read)} runs of {len(read)} files")
+    runs = sum(file.runs for file in read)
+    echo(f"{plural(len(found.findings), 'finding')} in {plural(runs, 'run')} of {plural(len(read), 'file')}")
 
 
 def print_files(files: Sequence[ImportedFile], *, as_json: bool) -> None:
@@ -270,6 +305,6 @@ def print_files(files: Sequence[ImportedFile], *, as_json: bool) -> None:
             echo(f"{file.file}: refused: {'; '.join(file.left_out)}")
             continue
         what = f"{file.format} {', '.join(file.versions)}".rstrip()
-        echo(f"{file.file}: {what}: {file.runs} runs, {file.failed} failed, {file.samples} samples")
+        echo(f"{file.file}: {what}: {plural(file.runs, 'run')}, {file.failed} failed, {plural(file.samples, 'sample')}")
         for text in file.left_out:
             echo(f"  {text}")

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import plural
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport, describe_undecided
 from . import exit_codes
+from .guidance.completion import complete
+from .guidance.sections import SectionedCommand, examples, section
 from .output import CONTEXT, console, echo, options, print_json, print_table
-from .plan_flags import matrix_options, measure_options, settings_of, span_of, when_busy
+from .plan_flags import MATRIX, OUTPUT, matrix_options, measure_options, settings_of, span_of, when_busy
 from .settings import SOURCES, check_config
 
 if TYPE_CHECKING:
@@ -24,20 +27,34 @@ if TYPE_CHECKING:
     from ..measure.prompts import Prompts
     from ..records.workload import Workload
 
-
+_EXAMPLES = examples(
+    "decodebench run -b transformers -b llama-cpp -m tiny:target",
+    "decodebench run -b llama-cpp -m model.gguf -q q8_0 -q q4_k_m --rounds 10",
+    "decodebench run -b llama-cpp -m model.gguf --prompt-tokens 512 --set n_threads=1,2,4",
+    "decodebench run plan.toml --dry-run",
+)
 _run_options = options(
     click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path)),
-    click.option(
-        "-m", "--model", "models", multiple=True, metavar="MODEL", help="Named model, path or Hub id; repeatable."
+    section(
+        MATRIX,
+        click.option(
+            "-m",
+            "--model",
+            "models",
+            multiple=True,
+            metavar="MODEL",
+            shell_complete=complete("models"),
+            help="Named model, path or Hub id; repeatable.",
+        ),
     ),
     matrix_options,
     measure_options,
 )
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True}, epilog=_EXAMPLES)
 @_run_options
-@click.option("--show-settings", is_flag=True, help="Print every setting and where it came from.")
+@section(OUTPUT, click.option("--show-settings", is_flag=True, help="Print every setting and where it came from."))
 @click.pass_context
 def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Measure a matrix of backends, models, quantisations and options.
@@ -52,10 +69,13 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
     return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
 @click.argument("part", metavar="I/N")
 @_run_options
-@click.option("--across-hosts", is_flag=True, help="Divide the cells of a round too, and compare across machines.")
+@section(
+    "Rounds",
+    click.option("--across-hosts", is_flag=True, help="Divide the cells of a round too, and compare across machines."),
+)
 @click.pass_context
 def shard(ctx: click.Context, /, part: str, across_hosts: bool, **flags: Any) -> int:  # noqa: ANN401 - those of `run`
     """Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own.
@@ -111,7 +131,10 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
     """Print what came out; return the exit code."""
     report, comparison = experiment.report, experiment.comparison
     if as_json:
-        failed = [dict(zip(("cell", "round", "status", "reason"), entry, strict=True)) for entry in report.failed]
+        failed = [
+            {"cell": label, "round": index + 1, "status": status, "reason": reason}
+            for label, index, status, reason in report.failed
+        ]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
         content |= {"undecided": report.undecided}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
@@ -166,7 +189,7 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
     print_table(columns, shown, empty="no cell")
     most, at_most = plan.most_rounds, " at most" if plan.looks else ""
-    echo(f"{len(cells)} cells x {most} rounds = {len(cells) * most} worker processes{at_most}")
+    echo(f"{plural(len(cells), 'cell')} x {plural(most, 'round')} = {len(cells) * most} worker processes{at_most}")
     echo(_each_round(plan.workload, found.prompts))
     if estimate is not None:
         longest = "" if estimate.at_most_s < 1.1 * estimate.total_s else _longest(estimate.at_most_s)
@@ -204,7 +227,9 @@ def _each_round(workload: Workload, prompts: Prompts) -> str:
     what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
     attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""
     stop = f", stop {' '.join(map(repr, workload.stop))}" if workload.stop else ""
-    return f"each round: {measured} samples of {what}{attempts}, at most {workload.token_limit} new tokens{stop}"
+    return (
+        f"each round: {plural(measured, 'sample')} of {what}{attempts}, at most {workload.token_limit} new tokens{stop}"
+    )
 
 
 def _show_settings(ctx: click.Context, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def defaults_from_config(commands: Callable[[], Iterable[str]]) -> dict[str, Any
         if name not in known and _is_of_plugin(name):
             continue
         if name not in known or not isinstance(table, dict):
-            raise UsageError(f"{file}: {unknown_name('table', name, known)}")
+            raise UsageError(f"{file}: {unknown_name('table', name, known)}", code="unknown-name")
     return {name: _flags(name, table) for name, table in content.items() if name in known}
 
 
@@ -64,7 +64,9 @@ def check_config(ctx: click.Context) -> None:
     known = {parameter.name for parameter in ctx.command.params if parameter.name}
     for key in ctx.default_map or {}:
         if key not in known:
-            raise UsageError(f"{config_file()}: {unknown_name(f'key of [{ctx.info_name}]', key, known)}")
+            raise UsageError(
+                f"{config_file()}: {unknown_name(f'key of [{ctx.info_name}]', key, known)}", code="unknown-name"
+            )
 
 
 def is_given(ctx: click.Context, parameter: str) -> bool:

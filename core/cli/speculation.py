@@ -18,7 +18,7 @@ from .results import open_results
     metavar="CELL",
     help="Label, or value of a dimension; default: the same backend without drafts, else the plan's first cell.",
 )
-@click.option("--steady-state", is_flag=True, help="Leave out the first measured sample of every round.")
+@click.option("--steady-state", is_flag=True, help="Exclude the first sample of every round from timings.")
 @json_option
 def speculation(folder: Path, experiment: str | None, baseline: str | None, steady_state: bool, as_json: bool) -> None:
     """Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs.

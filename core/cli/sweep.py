@@ -10,6 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.sweep import Sweep
 from ..errors import UsageError
 from . import exit_codes
+from .guidance.sections import SectionedCommand
 from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
 from .run import conclude, measure
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..api.experiment import Experiment
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
 @click.argument("preset", metavar="[NAME]", required=False)
 @model_option
 @device_option
@@ -41,7 +42,9 @@ def sweep(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click h
         return exit_codes.DONE
     preset = find_sweep(flags["preset"])
     if not flags["model"]:
-        raise UsageError(f"sweep {preset.name!r} needs a model: give -m MODEL (see `decodebench models`)")
+        raise UsageError(
+            f"sweep {preset.name!r} needs a model: give -m MODEL (see `decodebench models`)", code="no-model"
+        )
     given, fallbacks = settings_of(ctx)
     experiment = measure(planned_sweep(preset, flags["model"], given | span_of(flags), fallbacks), flags)
     if experiment is None:

@@ -10,6 +10,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from ..records.workload import Setting, Workload
+from .guidance.completion import Names, complete
+from .guidance.sections import section
 from .output import Decorator, options
 
 
@@ -26,6 +28,9 @@ def workload_options(*only: str) -> Decorator:
             if setting.flag is not None and (name in only or not only)
         )
     )
+
+
+_COMPLETED: dict[str, Names] = {"task": "tasks"}
 
 
 class Counts(click.ParamType[int | list[int]]):
@@ -72,7 +77,9 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     else:
         given = {"metavar": setting.metavar or "TEXT", "multiple": True}
         about += "; repeatable"
-    return click.option(flag_of(name), name, help=f"{about}.", **given)
+    if name in _COMPLETED:
+        given["shell_complete"] = complete(_COMPLETED[name])
+    return section(setting.section, click.option(flag_of(name), name, help=f"{about}.", **given))
 
 
 def _kind(field: FieldInfo) -> Any:  # noqa: ANN401 - annotations have no common type

@@ -145,7 +145,7 @@ def _count_fault(subject: Subject, generation: Generation) -> str | None:
     for step in steps:
         drafted, accepted = step.get("drafted"), step.get("accepted")
         if (drafted is None) != (accepted is None):
-            return f"step {step['index'] + 1} tells only one of drafted and accepted"
+            return f"step {step['index'] + 1} has only one of drafted and accepted"
         if drafted is not None and not _is_whole_cycle(step, is_last=step is steps[-1]):
             return (
                 f"step {step['index'] + 1} commits {counted(step['token_ids'])}; {accepted} of {drafted} drafted ones "

@@ -271,6 +271,8 @@ def backend_names(registry: Registry, name: str) -> Sequence[str]:
         if plugin.name == name and plugin.status == "ok":
             found = plugin.provides.get("decodebench_backends", ())
             if not found:
-                raise UsageError(f"plugin {name!r} provides no backend; only backends are checked")
+                raise UsageError(
+                    f"plugin {name!r} provides no backend; only backends are checked", code="not-supported"
+                )
             return found
     return [registry.backend(name).name]

@@ -43,6 +43,11 @@ class Finding(Record):
     def __str__(self) -> str:
         return f"{self.text}; {self.advice}" if self.advice else self.text
 
+    @property
+    def line(self) -> str:
+        """The finding as every list shows it: severity, text and advice, and at the end the check as its code."""
+        return f"{self.severity}: {self} [{self.check}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:

@@ -74,17 +74,19 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
     """
     expected, (_, class_name, is_class) = type_of(hook), _TYPES[hook]
     if is_class and not (isinstance(item, type) and issubclass(item, expected)):
-        raise PluginError(f"{hook} returned {item!r}, which is no sub-class of {class_name}")
+        raise PluginError(f"{hook} returned {item!r}, which is no sub-class of {class_name}", code="contract-broken")
     if not is_class and not isinstance(item, expected):
-        raise PluginError(f"{hook} returned {item!r}, which is no {class_name}")
+        raise PluginError(f"{hook} returned {item!r}, which is no {class_name}", code="contract-broken")
     if inspect.isabstract(item):
         missing = ", ".join(sorted(item.__abstractmethods__))
-        raise PluginError(f"{item.__name__} does not implement {missing}")
+        raise PluginError(f"{item.__name__} does not implement {missing}", code="contract-broken")
     for attribute in (*(("name",) if is_class else ()), *_STATED.get(hook, ())):
         if not isinstance(getattr(item, attribute, None), str):
-            raise PluginError(f"{item.__name__} does not state {attribute!r}")
+            raise PluginError(f"{item.__name__} does not state {attribute!r}", code="contract-broken")
     if not _NAME.fullmatch(name_of(item)):
-        raise PluginError(f"{noun(hook)} name {name_of(item)!r} may have letters, digits and any of . _ + : -")
+        raise PluginError(
+            f"{noun(hook)} name {name_of(item)!r} may have letters, digits and any of . _ + : -", code="contract-broken"
+        )
     if hook == "decodebench_backends":
         _check_backend(item)
 
@@ -95,14 +97,20 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
 
     _check_options(backend)
     if fault := fault_of(backend.colour, backend.marker):
-        raise PluginError(f"{backend.__name__}: {fault}")
+        raise PluginError(f"{backend.__name__}: {fault}", code="contract-broken")
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
-        raise PluginError(f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}")
+        raise PluginError(
+            f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}",
+            code="contract-broken",
+        )
     for entry in formats:
         bits = entry.bits_per_weight
         if bits is not None and not (math.isfinite(bits) and bits > 0):
-            raise PluginError(f"{backend.__name__}: quantisation {entry.name!r} has {entry.bits_per_weight} bits")
+            raise PluginError(
+                f"{backend.__name__}: quantisation {entry.name!r} has {entry.bits_per_weight} bits",
+                code="contract-broken",
+            )
 
 
 def _check_options(backend: Any) -> None:  # noqa: ANN401 - a backend class of a plugin
@@ -110,12 +118,14 @@ def _check_options(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
 
     for name, instead in _GONE.items():
         if isinstance(inspect.getattr_static(backend, name, None), classmethod):
-            raise PluginError(f"{backend.__name__}.{name} is of an earlier plugin API: {instead}")
+            raise PluginError(
+                f"{backend.__name__}.{name} is of an earlier plugin API: {instead}", code="contract-broken"
+            )
     options = backend.Options
     if not (isinstance(options, type) and issubclass(options, BackendOptions)):
-        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions")
+        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions", code="contract-broken")
     stated = {"companion_option": [backend.companion_option], "threads_option": [backend.threads_option]}
     for attribute, names in (*stated.items(), ("score_options", backend.score_options or ())):
         for name in names:
             if name is not None and name not in options.model_fields:
-                raise PluginError(f"{backend.__name__}.{attribute} names no option: {name!r}")
+                raise PluginError(f"{backend.__name__}.{attribute} names no option: {name!r}", code="contract-broken")

@@ -305,7 +305,7 @@ class Registry:
                 if self._loaded[names.owners[rest]].about.name == plugin.name:
                     return known[rest]
             if plugin.name in (name, rest) and plugin.status != "ok":
-                raise UsageError(f"{kind} {name!r}: its plugin is {plugin.status}: {plugin.reason}")
+                raise UsageError(f"{kind} {name!r}: its plugin is {plugin.status}: {plugin.reason}", code="no-engine")
         raise unknown_name(kind, name, known)
 
     def provider(self, hook: str, name: str) -> PluginRecord:

@@ -141,7 +141,7 @@ def sources(
     for name in chosen:
         if not any(source.answers_to([name]) for source in found):
             known = {source.name for source in found} | {source.owner for source in found}
-            raise UsageError(f"{LOAD_VARIABLE}: {unknown_name('plugin', name, known)}")
+            raise UsageError(f"{LOAD_VARIABLE}: {unknown_name('plugin', name, known)}", code="unknown-name")
     for source in found:
         if source.answers_to(disabled):
             yield source, f"named in {DISABLE_VARIABLE}"

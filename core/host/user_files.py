@@ -43,7 +43,7 @@ def read_config() -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: {error}") from error
+        raise UsageError(f"{file}: {error}", code="file-unreadable") from error
 
 
 def user_table(name: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def user_table(name: str) -> dict[str, Any]:
     """
     table = read_config().get(name, {})
     if not isinstance(table, dict):
-        raise UsageError(f"{config_file()}: [{name}] must be a table, not {table!r}")
+        raise UsageError(f"{config_file()}: [{name}] must be a table, not {table!r}", code="bad-value")
     return table
 
 
@@ -67,5 +67,7 @@ def plugin_files() -> list[Path]:
     table = read_config().get("plugins", {})
     files = table.get("files", []) if isinstance(table, dict) else []
     if not isinstance(files, list) or not all(isinstance(file, str) and file for file in files):
-        raise UsageError(f"{config_file()}: [plugins]: files = {files!r}: must be a list of paths of Python files")
+        raise UsageError(
+            f"{config_file()}: [plugins]: files = {files!r}: must be a list of paths of Python files", code="bad-value"
+        )
     return [config_file().parent.absolute() / Path(file).expanduser() for file in files]

@@ -18,7 +18,17 @@ def validate_options(backend: type[Backend], options: Mapping[str, JsonValue]) -
     try:
         return backend.Options.model_validate(options)
     except ValidationError as error:
-        raise UsageError(describe(error, f"options of backend {backend.name!r}", backend.Options)) from error
+        raise refusal(error, f"options of backend {backend.name!r}", backend.Options) from error
+
+
+def refusal(error: ValidationError, source: str, model: type[BaseModel]) -> UsageError:
+    """Return a validation error as one for people, with the key of its first problem among its fields."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    text = describe(error, source, model)
+    if first["type"] == "extra_forbidden":
+        return UsageError(text, code="unknown-name", kind="key", name=key)
+    return UsageError(text, code="bad-value", key=key)
 
 
 def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str:

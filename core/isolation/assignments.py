@@ -42,10 +42,10 @@ def _configured(content: Mapping[str, Any]) -> Iterable[tuple[str, Path]]:
         where = f"{config_file()}: [{TABLE}.{name}]"
         for key in table:
             if key not in _KEYS:
-                raise UsageError(f"{where}: {unknown_name('key', key, _KEYS)}")
+                raise UsageError(f"{where}: {unknown_name('key', key, _KEYS)}", code="unknown-name")
         python = table.get("python")
         if not isinstance(python, str) or not python:
-            raise UsageError(f"{where}: python = {python!r}: must be the path of an interpreter")
+            raise UsageError(f"{where}: python = {python!r}: must be the path of an interpreter", code="bad-value")
         # Not resolved: an environment's interpreter is a link, and what it links to knows nothing of the environment.
         yield name, config_file().parent.absolute() / Path(python).expanduser()
 

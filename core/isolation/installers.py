@@ -70,7 +70,10 @@ def _start(action: str, python: str) -> Command:
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "pip", action, "--python", python]
-    raise UsageError(f"neither pip nor uv is there to install with: run `{sys.executable} -m ensurepip`, or install uv")
+    raise UsageError(
+        f"neither pip nor uv is there to install with: run `{sys.executable} -m ensurepip`, or install uv",
+        code="package-missing",
+    )
 
 
 def _check_ownership(pipx: Sequence[Command], added: Sequence[str]) -> None:

@@ -183,7 +183,7 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
-            raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]")
+            raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]", code="no-model")
         for cell in _cells_of(_axes(spec, backend, names, models), workloads, models, plugin):
             cells.setdefault(cell.id, cell)
     checked = [_checked(replace(cell, axes=tuple(plan.axes)), is_scoring) for cell in cells.values()]
@@ -199,7 +199,7 @@ def _workloads(workload: Workload) -> Iterator[Workload]:
     swept = workload.template_args
     for name, value in swept.items():
         if value == []:
-            raise UsageError(f"template argument {name}: an empty list sweeps nothing")
+            raise UsageError(f"template argument {name}: an empty list sweeps nothing", code="bad-value")
     values = [value if isinstance(value, list) else [value] for value in swept.values()]
     for combination in itertools.product(*values):
         yield from workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))}).cells()
@@ -215,7 +215,8 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
         if "score" not in cell.supports:
             raise UsageError(
                 f"task {workload.task!r} compares the log-probabilities of choices, which backend "
-                f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated"
+                f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated",
+                code="not-supported",
             )
 
 
@@ -236,7 +237,7 @@ def preflight(cell: Cell, is_scoring: bool) -> Preflight:
     backend = cell.backend
     found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, cell.workload))
     if found.errors:
-        raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors))
+        raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors), code="not-supported")
     if not is_scoring or backend.score_options is None:
         return found
     idle = (name for name in backend.Options.model_fields if name not in backend.score_options)
@@ -255,7 +256,8 @@ def _refuse_idle_sweeps(checked: Iterable[tuple[Cell, Preflight]]) -> None:
         if idle:
             values = " and ".join(repr(getattr(one.options, idle[0])) for one in (twin, cell))
             raise UsageError(
-                f"{cell.backend.name}: {idle[0]} has no effect {inert[idle[0]]}, so {values} are the same experiment"
+                f"{cell.backend.name}: {idle[0]} has no effect {inert[idle[0]]}, so {values} are the same experiment",
+                code="same-cells",
             )
 
 

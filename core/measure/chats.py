@@ -50,7 +50,10 @@ def _rendered(
 ) -> tuple[PromptJob, ...]:
     texts = [template.render(_with_system(_messages(job), system), arguments) for job in jobs]
     if system is not None and jobs and texts[0] == template.render(_without_system(_messages(jobs[0])), arguments):
-        raise UsageError(f"the chat template of {template.path} leaves the system message out; leave --system out")
+        raise UsageError(
+            f"the chat template of {template.path} leaves the system message out; leave --system out",
+            code="template-failed",
+        )
     return tuple(job.model_copy(update={"text": text}) for job, text in zip(jobs, texts, strict=True))
 
 

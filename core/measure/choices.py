@@ -77,7 +77,8 @@ def check_room(pairs: Sequence[Pair], context_length: int | None, sample_id: str
     longest = max((len(pair) for pair in pairs), default=0)
     if context_length is not None and longest > context_length:
         raise ModelError(
-            f"{sample_id}: prompt and choice have {longest} tokens; the model's context holds {context_length}"
+            f"{sample_id}: prompt and choice have {longest} tokens; the model's context holds {context_length}",
+            code="context-exceeded",
         )
 
 

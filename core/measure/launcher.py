@@ -51,7 +51,7 @@ def launcher_of(name: str, registry: Registry) -> type[Launcher]:
     available = availability(found)
     if not available.available:
         fix = f": {available.fix}" if available.fix else ""
-        raise UsageError(f"launcher {name!r} cannot be used here: {available.reason}{fix}")
+        raise UsageError(f"launcher {name!r} cannot be used here: {available.reason}{fix}", code="no-engine")
     return found
 
 

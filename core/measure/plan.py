@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_valida
 from ... import defaults
 from ..errors import UsageError
 from ..host.registry import Registry
-from ..host.validation import describe
+from ..host.validation import refusal
 from ..records.workload import OneOrMore, PlanModel, Workload
 from .streams.trace_file import digest_of_trace
 
@@ -31,7 +31,8 @@ def check_experiment_name(name: str) -> None:
     """
     if not re.fullmatch(_EXPERIMENT_NAME, name):
         raise UsageError(
-            f"experiment name {name!r} may have letters, digits, '.', '_' and '-', the first a letter or digit"
+            f"experiment name {name!r} may have letters, digits, '.', '_' and '-', the first a letter or digit",
+            code="bad-value",
         )
 
 
@@ -84,7 +85,7 @@ class Plan(PlanModel):
     launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
     restart_server: bool = Field(
         False,
-        description="start a server anew for each round; otherwise one answers all rounds that follow each other and "
+        description="restart servers for each round; otherwise one server answers consecutive rounds and "
         "differ in their load alone",
     )
     allow_code_execution: bool = Field(False, description="let tasks run code that a model wrote, in a sandbox")
@@ -135,11 +136,11 @@ def load_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read plan {file}: {error.strerror}") from error
+        raise UsageError(f"cannot read plan {file}: {error.strerror}", code="file-unreadable") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{file}: {error}") from error
+        raise UsageError(f"{file}: {error}", code="file-unreadable") from error
 
 
 def build(content: Mapping[str, Any], source: str) -> Plan:
@@ -155,7 +156,7 @@ def build(content: Mapping[str, Any], source: str) -> Plan:
     try:
         return Plan.model_validate(_with_axes(content))
     except ValidationError as error:
-        raise UsageError(describe(error, source, Plan)) from error
+        raise refusal(error, source, Plan) from error
 
 
 def with_trace_hash(plan: Plan) -> Plan:
@@ -200,7 +201,8 @@ def with_task_settings(plan: Plan, registry: Registry) -> Plan:
     if task.executes_code and not plan.allow_code_execution:
         raise UsageError(
             f"task {task.name!r} runs code that the model wrote, in a sandbox without network: allow it with "
-            "--allow-code-execution, or allow_code_execution = true in the plan"
+            "--allow-code-execution, or allow_code_execution = true in the plan",
+            code="code-execution",
         )
     task.check()
     given = plan.workload.model_fields_set

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..errors import plural
 from ..foreign_text import printable
 from ..isolation.processes.engine_text import last_lines
 from .forecast.time_left import RoundTime, TimeLeft, duration
@@ -80,7 +81,7 @@ class Progress:
         self._began = self._since = self._last_line = self._clock()
         self._bars.rounds(0, self._left.total)
         if kept:
-            self.say(f"{kept} rounds are there already, {self._left.total} to run")
+            self.say(f"{plural(kept, 'round')} kept, {self._left.total} to run")
 
     def preparing(self, label: str) -> None:
         """Say that a model is being converted, quantised or compiled."""
@@ -134,7 +135,7 @@ class Progress:
         Args:
             status: how.
             reason: why it failed, or has fewer samples than it was to have.
-            engine_text: what the engine printed; its last lines are shown where the process died.
+            engine_text: what the engine printed; its last lines are shown where the round failed.
         """
         self._pass_time()
         one = self._going.pop(self._place, RoundTime(self._place))
@@ -148,7 +149,7 @@ class Progress:
         else:
             self._told.add((one.cell, reason or ""))
             self.warn(f"{number} {self._place}: {status}: {reason}{self._left_text()}")
-            for line in _engine_lines(status, engine_text):
+            for line in _engine_lines(engine_text):
                 self.warn(line)
         if self.on_round is not None and self._is_live:
             self.on_round()
@@ -215,12 +216,11 @@ def _rate(one: RoundTime) -> str:
     return f"{one.tokens / one.tokens_s:.1f} tokens/s" if one.tokens_s else "no tokens yet"
 
 
-def _engine_lines(status: str, engine_text: Path | None) -> Iterable[str]:
-    """Return the engine's last lines where its process died, and where the rest is."""
+def _engine_lines(engine_text: Path | None) -> Iterable[str]:
+    """Return the engine's last lines, and where the rest is."""
     if engine_text is None or not engine_text.is_file() or not engine_text.stat().st_size:
         return
-    if status == "crashed":
-        yield from (f"  | {line}" for line in last_lines(engine_text))
+    yield from (f"  | {line}" for line in last_lines(engine_text))
     yield f"  engine output: {engine_text}"
 
 

@@ -57,13 +57,17 @@ class Prompts:
         if plan.workload.is_random:
             return cls(tuple(random_prompts(plan.workload, plan.seed)), seed=plan.seed)
         if plan.workload.task is None:
-            raise UsageError("no workload: give --task NAME, or --prompt-tokens N for prompts of a fixed length")
+            raise UsageError(
+                "no workload: give --task NAME, or --prompt-tokens N for prompts of a fixed length", code="no-workload"
+            )
         task = registry.task(plan.workload.task)
         measured = list(task.samples(plan.workload.samples, plan.seed))
         if not measured:
-            raise UsageError(f"task {task.name!r} has no problems")
+            raise UsageError(f"task {task.name!r} has no problems", code="no-results")
         if plan.workload.attempts > 1 and any(sample.choices for sample in measured):
-            raise UsageError(f"task {task.name!r} scores choices: every attempt at a problem would be the same")
+            raise UsageError(
+                f"task {task.name!r} scores choices: every attempt at a problem would be the same", code="not-supported"
+            )
         warmup = _warmup(task, plan, {sample.prompt for sample in measured})
         jobs = [_job(sample, is_warmup=True) for sample in warmup]
         jobs += _in_order([sample for sample in measured for _ in range(plan.workload.attempts)])
@@ -162,7 +166,8 @@ def _warmup(task: Task, plan: Plan, measured: set[str]) -> Sequence[TaskSample]:
     if len(found) < wanted:
         raise UsageError(
             f"task {task.name!r} has too few problems for {wanted} warm-up ones beside {len(measured)} measured ones; "
-            "lower --samples or --warmup"
+            "lower --samples or --warmup",
+            code="bad-value",
         )
     return found
 

@@ -66,7 +66,7 @@ class Runner:
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
         self._why_alone = self._reason_to_be_alone()
         if plan.interleave == "samples" and self._why_alone is not None:
-            raise UsageError(f"--interleave samples cannot be: {self._why_alone}")
+            raise UsageError(f"--interleave samples cannot be: {self._why_alone}", code="not-supported")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._environment: Environment | None = None
         self._threads: int | None = None  # of engines that are not told a number

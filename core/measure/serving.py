@@ -55,7 +55,10 @@ def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:
 def _context(session: Session) -> int:
     held = session.facts.context_length
     if held is None:
-        raise ModelError("the engine does not say how long its context is, so that no prompt can be fitted into it")
+        raise ModelError(
+            "the engine does not say how long its context is, so that no prompt can be fitted into it",
+            code="context-exceeded",
+        )
     return held
 
 
@@ -63,7 +66,9 @@ def _clipped(pair: Pair, held: int) -> Pair:
     """Return a pair with as much of its prompt as the context holds."""
     length = len(pair.continuation_ids)
     if length >= held:
-        raise ModelError(f"a continuation of {length} tokens; the model's context holds {held}")
+        raise ModelError(
+            f"a continuation of {length} tokens; the model's context holds {held}", code="context-exceeded"
+        )
     return Pair(pair.prompt_ids[length - held :], pair.continuation_ids)
 
 
@@ -102,7 +107,10 @@ def _generated(session: Session, asked: ServeRequest) -> tuple[list[str], int]:
     held, codec = _context(session), session.codec
     room = held - asked.max_new_tokens
     if room < 1:
-        raise ModelError(f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {held}")
+        raise ModelError(
+            f"{asked.max_new_tokens} new tokens leave no room for a prompt: the context holds {held}",
+            code="context-exceeded",
+        )
     encode = codec.encode_behind if asked.is_rendered else codec.encode
     prompts = [encode(prompt) for prompt in asked.prompts]
     requests = [

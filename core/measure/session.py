@@ -116,7 +116,9 @@ class Session:
         for prompt in prompts:
             if not prompt.ids or (held is not None and len(prompt.ids) >= held):
                 room = "" if held is None else f"; the context holds {held}"
-                raise ModelError(f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}")
+                raise ModelError(
+                    f"{prompt.job.sample_id}: a prompt of {len(prompt.ids)} tokens{room}", code="context-exceeded"
+                )
         if held is None:
             return
         clipped = [prompt for prompt in prompts if held - len(prompt.ids) < prompt.limit]
@@ -125,7 +127,8 @@ class Session:
             raise ModelError(
                 f"{longest.job.sample_id}: {len(longest.ids)} tokens of prompt and {longest.limit} of output are more "
                 f"than the context of {held} tokens holds, as for {len(clipped)} of {len(prompts)} prompts: ask for "
-                f"at most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped"
+                f"at most {held - len(longest.ids)} new tokens, or allow shorter outputs with --allow-clipped",
+                code="context-exceeded",
             )
 
     def limit(self, prompt: Prompt) -> int:
@@ -159,7 +162,8 @@ class Session:
         if not isinstance(counters, EngineCounters):
             raise PluginError(
                 f"backend {self.backend.name!r} broke its contract: counters() returned {type(counters).__name__}, "
-                "not EngineCounters"
+                "not EngineCounters",
+                code="contract-broken",
             )
         return counters.figures()
 

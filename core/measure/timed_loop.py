@@ -156,4 +156,4 @@ def settle_row(backend: Backend, request: Request, row: Row, codec: Codec | None
 
 def broken(backend: Backend, fault: str) -> PluginError:
     """Return the error of a backend that does what the contract rules out."""
-    return PluginError(f"backend {backend.name!r} broke its contract: {fault}")
+    return PluginError(f"backend {backend.name!r} broke its contract: {fault}", code="contract-broken")

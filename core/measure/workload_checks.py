@@ -24,10 +24,14 @@ def check_batch(backend: type[Backend], workload: Workload) -> None:
     """
     if workload.batch_size > backend.max_batch_size:
         raise UsageError(
-            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}"
+            f"batch_size = {workload.batch_size}: backend {backend.name!r} takes at most {backend.max_batch_size}",
+            code="not-supported",
         )
     if workload.temperature > 0 and "sampling" not in backend.supports:
-        raise UsageError(f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only")
+        raise UsageError(
+            f"temperature = {workload.temperature}: backend {backend.name!r} decodes greedily only",
+            code="not-supported",
+        )
 
 
 def check_load(backend: type[Backend], workload: Workload) -> None:
@@ -39,8 +43,12 @@ def check_load(backend: type[Backend], workload: Workload) -> None:
     if workload.is_stream and "continuous" not in backend.supports:
         raise UsageError(
             f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
-            "begin with a request while others run"
+            "begin with a request while others run",
+            code="not-supported",
         )
     most = max(workload.concurrency, default=1)
     if most > backend.max_batch_size:
-        raise UsageError(f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}")
+        raise UsageError(
+            f"concurrency = {most}: backend {backend.name!r} takes at most {backend.max_batch_size}",
+            code="not-supported",
+        )

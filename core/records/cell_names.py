@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import JsonValue
@@ -16,6 +17,9 @@ from .workload import Workload
 DIMENSIONS = ("backend", "model", "quantisation", "device")
 TEMPLATE = "template."
 """Before the name of an argument of the chat template, which is recorded beside a backend's options."""
+
+_PATHS = ("/", "./", "../", "~")
+_AS_THEY_ARE, _DTYPE, _AS_THE_FILES = "none", "dtype", "auto"
 
 Varying = Mapping[str, Collection[str]]
 """Names of options, by backend."""
@@ -106,6 +110,12 @@ def as_text(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def weight_format(quantisation: str, options: Mapping[str, str]) -> str:
+    """Return what a cell's weights were in: a quantisation, or the dtype that ran where they stay as they are."""
+    dtype = options.get(_DTYPE, _AS_THE_FILES)
+    return quantisation if quantisation != _AS_THEY_ARE or dtype == _AS_THE_FILES else dtype
+
+
 def name_cells(cells: Sequence[CellTraits], *, without: Collection[str] = ()) -> dict[str, CellName]:
     """Return the name of every cell by its id.
 
@@ -113,11 +123,32 @@ def name_cells(cells: Sequence[CellTraits], *, without: Collection[str] = ()) ->
         cells: those that are shown together.
         without: options that an axis shows; cells that differ in nothing else share a name.
     """
+    cells = _with_short_models(cells)
+    if _DTYPE not in without:
+        cells = [_with_format(cell) for cell in cells]
     differing = [name for name in DIMENSIONS if len({cell.dimensions[name] for cell in cells}) > 1]
     has_hosts = len({cell.hostname for cell in cells}) > 1
     varying = varying_options(cells)
     made = {cell.cell_id: _name(cell, varying, differing, has_hosts, without) for cell in cells}
     return made if without else _unique(_with_further(made, cells))
+
+
+def _with_short_models(cells: Sequence[CellTraits]) -> Sequence[CellTraits]:
+    """Name models on disk by their last part, as long as that tells all models apart."""
+    models = {cell.dimensions["model"] for cell in cells}
+    short = {model: PurePath(model).name if model.startswith(_PATHS) else model for model in models}
+    if len(set(short.values())) < len(models):
+        return cells
+    return [replace(cell, dimensions={**cell.dimensions, "model": short[cell.dimensions["model"]]}) for cell in cells]
+
+
+def _with_format(cell: CellTraits) -> CellTraits:
+    """Name the dtype as the cell's format, where it is, and not among its options."""
+    shown = weight_format(cell.dimensions["quantisation"], cell.options)
+    if shown == cell.dimensions["quantisation"]:
+        return cell
+    options = {name: value for name, value in cell.options.items() if name != _DTYPE}
+    return replace(cell, dimensions={**cell.dimensions, "quantisation": shown}, options=options)
 
 
 def _name(

@@ -24,6 +24,8 @@ R = TypeVar("R", bound=Record)
 class LineError(DecodebenchError):
     """A line that is none, or that cannot be recorded; the text says what it is and what is wrong with it."""
 
+    code = "line-refused"
+
 
 class SampleLine(Sample):
     """A sample as it is written: the log's first line has the run's id."""

@@ -154,7 +154,7 @@ _TABLE = (
     Metric("prefill_tokens_per_s", "tokens/s", "Prefill speed",
         "CASE WHEN prefill_s > 0 THEN timed_prompt_tokens END", "prefill_s", True,
         "prompt tokens, without a depth that was there before, divided by the time to the first step; only where the "
-        "backend declares that its first step is the prefill and one token, or the engine tells the time of the "
+        "backend declares that its first step is the prefill and one token, or the engine reports the time of the "
         "prompt alone"),
     Metric("scored_tokens_per_s", "tokens/s", "Scoring speed",
         "scored_tokens", "CASE WHEN scored_tokens IS NOT NULL THEN t_last_s END", True,
@@ -162,9 +162,9 @@ _TABLE = (
         "scoring them; only of problems whose choices are scored, where nothing is generated"),
     Metric("tau", "tokens/cycle", "Tokens per verify cycle (pooled)", "cycle_tokens", "cycles", True,
         "tokens committed by verify cycles, bonus token included, divided by verify cycles, pooled over cycles; a "
-        "verify cycle is a step that drafted, or that tells what was accepted; the first step and the last step of a "
+        "verify cycle is a step that drafted, or that has what was accepted; the first step and the last step of a "
         "sample that ended at the token limit are left out; of totals, accepted draft tokens and a bonus token a "
-        "cycle, or all output tokens where the accepted ones are not told",
+        "cycle, or all output tokens where the accepted ones are not recorded",
         of_totals=(
             "coalesce((r.totals->>'accepted')::DOUBLE + (r.totals->>'cycles')::DOUBLE, "
             "(r.totals->>'output_tokens')::DOUBLE)",
@@ -186,15 +186,15 @@ _TABLE = (
         "tokens, divided by model evaluations, over the steps after the first that count their evaluations",
         of_totals=("r.totals->>'output_tokens'", "r.totals->>'forwards'")),
     Metric("draft_share", "1", "Share of time drafting", "decode_draft_s", "decode_draft_s_step_s", None,
-        "the engine's drafting time, divided by step time, over the steps after the first that tell it"),
+        "the engine's drafting time, divided by step time, over the steps after the first that have it"),
     Metric("verify_share", "1", "Share of time verifying", "decode_verify_s", "decode_verify_s_step_s", None,
-        "the engine's verifying time, divided by step time, over the steps after the first that tell it"),
-    Metric("wire_share", "1", "Share of time on the wire", "decode_wire_s", "decode_wire_s_step_s", None,
+        "the engine's verifying time, divided by step time, over the steps after the first that have it"),
+    Metric("wire_share", "1", "Network share", "decode_wire_s", "decode_wire_s_step_s", None,
         "time that a remote verifier was waited for beyond its own verifying time, divided by step time, over the "
-        "steps after the first that tell it"),
+        "steps after the first that have it"),
     Metric("memory_throughput_bytes_per_s", "bytes/s", "Memory throughput",
         "decode_bytes_read", "decode_bytes_read_step_s", True,
-        "bytes that the engine says it read, divided by step time, over the steps after the first that tell it",
+        "bytes that the engine says it read, divided by step time, over the steps after the first that have it",
         "step"),
     Metric("param_throughput_bytes_per_s", "bytes/s", "Parameter throughput",
         "weight_bytes * decode_forwards", "decode_forwards_step_s", True,

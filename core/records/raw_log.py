@@ -43,6 +43,8 @@ R = TypeVar("R", Run, Sample, RecordedStep)
 class RawLogError(DecodebenchError):
     """A raw log that cannot be read at all; the text names the file and the line."""
 
+    code = "log-unreadable"
+
 
 class RawLogWriter:
     """Appends whole lines to ``PATH.jsonl.part``, flushed each; ``close`` renames it to ``PATH.jsonl``."""

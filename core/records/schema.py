@@ -54,7 +54,7 @@ class Environment(Record):
     platform: str | None = Field(None, description="operating system, e.g. Linux")
     release: str | None = Field(None, description="kernel release")
     machine: str | None = Field(None, description="instruction set, e.g. x86_64")
-    cpu_model: str | None = Field(None, description="processor name as the system tells it")
+    cpu_model: str | None = Field(None, description="processor name as the system reports it")
     cpu_flags: tuple[str, ...] = Field((), description="instruction-set extensions that matter to inference")
     cores_used: int | None = Field(None, description="cores that the process may run on")
     memory_bytes: int | None = Field(None, description="physical memory")
@@ -72,7 +72,7 @@ class Environment(Record):
         None, description="processor's hottest sensor before the round, in degrees Celsius, where readable"
     )
     default_threads: int | None = Field(
-        None, ge=1, description="threads of every engine that was not told a number, the same for a whole experiment"
+        None, ge=1, description="threads of every engine that was given no number, the same for a whole experiment"
     )
     memory_bandwidth: Ladder = Field(
         default_factory=dict,
@@ -313,7 +313,9 @@ class Sample(Record):
     extra: dict[str, JsonValue] = Field(
         default_factory=dict, description="what else the log has, by its own names; exports give it back"
     )
-    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+    source_line: int | None = Field(
+        None, ge=1, description="its line in the run's source_file; None where not recorded"
+    )
 
 
 class StepPlace(Record):
@@ -333,8 +335,10 @@ class RecordedStep(StepFigures, StepPlace):
     """One commit of tokens: where and when it was, and the figures that the decoder gave it."""
 
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
-    trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder tells, by its own names")
-    source_line: int | None = Field(None, ge=1, description="its line in the run's source_file; None where not told")
+    trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder reports, by its own names")
+    source_line: int | None = Field(
+        None, ge=1, description="its line in the run's source_file; None where not recorded"
+    )
 
     if TYPE_CHECKING:  # pydantic's plugin for mypy misses fields of a plain base; run time checks them all
 

@@ -97,7 +97,9 @@ class Store:
         """
         path = folder / file_name
         if read_only and not path.exists():
-            raise UsageError(f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`")
+            raise UsageError(
+                f"no results in {folder}: {file_name} is missing; run `decodebench collate {folder}`", code="no-results"
+            )
         if not read_only and not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             cls._create(path)
@@ -139,7 +141,8 @@ class Store:
         if version > STORE_VERSION:
             raise UsageError(
                 f"{self.path}: a newer decodebench made it (store version {version}, this one has {STORE_VERSION}); "
-                "upgrade with `pip install --upgrade decodebench`"
+                "upgrade with `pip install --upgrade decodebench`",
+                code="store-newer",
             )
         if (version, fingerprint) != (STORE_VERSION, layout()):
             known = f"this one has {STORE_VERSION} ({layout()})"
@@ -221,7 +224,7 @@ class Store:
         if not self.read_only and not isinstance(error, of_content):
             first = str(error).splitlines()[0]
             return StoreTroubleError(f"cannot write {self.path}: {first}; the raw logs are untouched")
-        return UsageError(f"query: {error}")
+        return UsageError(f"query: {error}", code="query-failed")
 
     def dicts(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run one statement and return a dict per row."""
@@ -268,7 +271,7 @@ class Store:
                 options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {version}"
                 writer.execute(f"COPY ({sql}) TO {_literal(path)} ({options})", params)
         except duckdb.Error as error:
-            raise UsageError(f"cannot write {path}: {error}") from error
+            raise UsageError(f"cannot write {path}: {error}", code="write-failed") from error
 
     def add(self, run: Run, samples: Iterable[Sample], steps: Iterable[RecordedStep]) -> None:
         """Add one run with everything below it, as it comes; call it inside ``transaction``.
@@ -280,7 +283,7 @@ class Store:
         environment = run.environment
         flat = {name: getattr(environment, name) if environment else None for name in FLATTENED}
         places: dict[int, _Places] = {}
-        twice = UsageError(f"run {run.run_id}: a sample or step stands in the log twice")
+        twice = UsageError(f"run {run.run_id}: a sample or step is in the log twice")
         try:
             self._wait("runs", json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
             for sample in samples:

@@ -28,6 +28,8 @@ class OutdatedStoreError(UsageError):
         advice: what to do.
     """
 
+    code = "store-outdated"
+
     def __init__(self, path: Path, found: str, advice: str = REBUILD) -> None:
         super().__init__(f"{path}: {found}; {advice}")
         self.path = path
@@ -37,9 +39,13 @@ class OutdatedStoreError(UsageError):
 class StoreTroubleError(DecodebenchError):
     """The store cannot be written or read now: no room, no memory, a broken disk. It says nothing of what it holds."""
 
+    code = "store-trouble"
+
 
 class StoreInUseError(UsageError):
     """Another process keeps the store open."""
+
+    code = "store-in-use"
 
 
 def discard(folder: Path, file_name: str = FILE_NAME) -> None:

@@ -63,6 +63,7 @@ class Setting:
         is_identity: whether two values make two cells; the model is a dimension of its own.
         is_condition: whether a comparison warns of cells that differ in it.
         is_for_generation: whether it has no effect where choices are scored, so that nothing is generated.
+        section: heading of the command's help under which its flag is listed.
         since: version of the record's schema with which it came. One that came later than 1 adds nothing to a cell's
             identity at its default, so that stored cells keep theirs; a record without it ran at its default.
     """
@@ -75,17 +76,24 @@ class Setting:
     is_identity: bool = True
     is_condition: bool = True
     is_for_generation: bool = False
+    section: str = "Workload"
     since: int = 2
 
 
+_LOAD_SECTION, _CHAT_SECTION = "Requests under load", "Chat"
+
 _FIRST = Setting(since=1)
 _GENERATION = Setting(is_for_generation=True, since=1)
+_SAMPLING = Setting(is_for_generation=True, section="Sampling", since=1)
+_CHAT = Setting(section=_CHAT_SECTION)
 _OF_PROMPTS = Setting(
     is_axis=True, metavar="N1,N2", is_condition=False, since=1
 )  # comparisons look at the prompts and limits themselves
-_LOAD = Setting(is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True)
-_LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False)
-_OF_LOAD = Setting(is_for_generation=True)
+_LOAD = Setting(
+    is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True, section=_LOAD_SECTION
+)
+_LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False, section=_LOAD_SECTION)
+_OF_LOAD = Setting(is_for_generation=True, section=_LOAD_SECTION)
 
 
 class PlanModel(BaseModel):
@@ -113,24 +121,24 @@ class Workload(PlanModel):
         None, ge=1, description="token limit of fixed-length workloads"
     )
     depth: Annotated[int, Setting(is_axis=True, metavar="N1,N2", since=1)] = Field(
-        0, ge=0, description="context tokens before each fixed-length prompt, there before the clock starts"
+        0, ge=0, description="context tokens before each fixed-length prompt, filled before the clock starts"
     )
     batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
     prompt_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
-        None, description="random prompts of drawn lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"
+        None, description="random prompts of random lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"
     )
     output_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
-        None, description="token limit of each random prompt, drawn likewise"
+        None, description="token limit of each random prompt, from such a distribution"
     )
     concurrency: Annotated[Counts, _LOAD] = Field(
-        (), description="requests in flight all the time, in place of batches; several values are swept"
+        (), description="requests in flight, instead of batches; several values are swept"
     )
     request_rate: Annotated[Rates, _LOAD] = Field(
-        (), description="requests per second at random times (Poisson), whatever is answered; several values are swept"
+        (), description="requests per second, open loop with Poisson arrivals; several values are swept"
     )
-    trace: Annotated[str | None, Setting(metavar="FILE", is_identity=False, is_condition=False)] = Field(
-        None, description="recorded traffic: when requests come, and lengths of random prompts and outputs"
-    )
+    trace: Annotated[
+        str | None, Setting(metavar="FILE", is_identity=False, is_condition=False, section=_LOAD_SECTION)
+    ] = Field(None, description="recorded traffic: when requests come, and lengths of random prompts and outputs")
     trace_hash: Annotated[str | None, Setting(flag=None, is_for_generation=True)] = Field(
         None, description="hash of the trace's content"
     )
@@ -141,21 +149,31 @@ class Workload(PlanModel):
         False, description="begin each prompt as no other one, in any round or under any load: no prefix cache helps"
     )
     slo: Annotated[
-        Limits, Setting(metavar="ttft=500ms,tpot=50ms", is_text=True, is_identity=False, is_condition=False)
+        Limits,
+        Setting(
+            metavar="ttft=500ms,tpot=50ms",
+            is_text=True,
+            is_identity=False,
+            is_condition=False,
+            section=_LOAD_SECTION,
+        ),
     ] = Field({}, description="service level: limits that goodput counts by, of ttft, tpot and e2e")
-    ignore_eos: Annotated[bool, _GENERATION] = Field(False, description="go on past the end token")
+    ignore_eos: Annotated[bool, _GENERATION] = Field(False, description="generate past the end token")
     stop: Annotated[tuple[str, ...], _GENERATION] = Field((), description="stop strings, instead of the task's own")
-    chat: Annotated[bool, _FIRST] = Field(False, description="apply the model's chat template")
-    system: str | None = Field(None, min_length=1, description="system message before each chat")
+    chat: Annotated[bool, Setting(section=_CHAT_SECTION, since=1)] = Field(
+        False, description="apply the model's chat template"
+    )
+    system: Annotated[str | None, _CHAT] = Field(None, min_length=1, description="system message before each chat")
     template_args: Annotated[
-        dict[str, JsonValue], Setting(flag="--template-arg", metavar="NAME=V1,V2", is_condition=False)
+        dict[str, JsonValue],
+        Setting(flag="--template-arg", metavar="NAME=V1,V2", is_condition=False, section=_CHAT_SECTION),
     ] = Field({}, description="arguments of the chat template, such as enable_thinking; a list is swept")
     allow_clipped: Annotated[bool, Setting(is_condition=False)] = Field(
         False, description="generate fewer tokens where the context leaves no room for more"
     )
-    temperature: Annotated[float, _GENERATION] = Field(0.0, ge=0, description="0 is greedy")
-    top_p: Annotated[float, _GENERATION] = Field(1.0, gt=0, le=1, description="nucleus mass")
-    top_k: Annotated[int, _GENERATION] = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
+    temperature: Annotated[float, _SAMPLING] = Field(0.0, ge=0, description="0 is greedy")
+    top_p: Annotated[float, _SAMPLING] = Field(1.0, gt=0, le=1, description="nucleus mass")
+    top_k: Annotated[int, _SAMPLING] = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
     attempts: Annotated[int, Setting(is_for_generation=True)] = Field(
         1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0"
     )

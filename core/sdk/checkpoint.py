@@ -95,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path.parent}: {path.name} is missing") from None
+        raise ModelError(f"{path.parent}: {path.name} is missing", code="model-damaged") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
@@ -117,7 +117,7 @@ def _weight_files(folder: Path) -> list[Path]:
         raise ModelError(f"{folder}: no *.safetensors here; checkpoints in other formats must be re-saved")
     for path in files:
         if not path.is_file():
-            raise ModelError(f"{index}: names {path.name}, which is missing")
+            raise ModelError(f"{index}: names {path.name}, which is missing", code="model-damaged")
     return files
 
 
@@ -127,7 +127,9 @@ def _read_header(path: Path) -> list[StoredTensor]:
     with path.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         if size < 8 or length > size - 8:
-            raise ModelError(f"{path}: cut off: {size} bytes, its header alone says {length} bytes")
+            raise ModelError(
+                f"{path}: cut off: {size} bytes, its header alone says {length} bytes", code="model-damaged"
+            )
         try:
             header = json.loads(handle.read(length))
         except (ValueError, RecursionError) as error:
@@ -149,5 +151,7 @@ def _stored(path: Path, name: str, entry: dict[str, Any], base: int, size: int) 
     if end - begin != count:
         raise ModelError(f"{path}: tensor {name!r} of shape {shape} needs {count} bytes, header says {end - begin}")
     if base + end > size:
-        raise ModelError(f"{path}: cut off: {size} bytes, tensor {name!r} ends at byte {base + end}")
+        raise ModelError(
+            f"{path}: cut off: {size} bytes, tensor {name!r} ends at byte {base + end}", code="model-damaged"
+        )
     return StoredTensor(name, path, dtype, shape, base + begin, count)

@@ -53,7 +53,7 @@ def resolve(
     if path.exists():
         return _inspect(name, path.resolve(), cache)
     if name.startswith((".", "/", "~")):
-        raise ModelError(f"model path {name!r} does not exist")
+        raise ModelError(f"model path {name!r} does not exist", code="model-not-found")
     if re.fullmatch(r"[\w.-]+/[\w.-]+(/[^:]+\.gguf)?", name):
         return _inspect(name, fetch(name, downloads=downloads), cache)
     raise unknown_name(
@@ -86,7 +86,10 @@ def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
         stored = inspect_gguf(file).quantisation
         return ResolvedModel(name, path, digest, architecture, container="gguf", stored_format=stored)
     if architecture is None and not config.is_file():
-        raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
+        raise ModelError(
+            f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder",
+            code="model-not-found",
+        )
     return ResolvedModel(name, path, digest, architecture)
 
 
@@ -98,9 +101,12 @@ def _files_of(name: str, path: Path) -> list[Path]:
         else:
             found = sorted(f for pattern in _MODEL_FILES for f in path.glob(pattern))
     except OSError as error:
-        raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}") from error
+        raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}", code="file-unreadable") from error
     if not found:
-        raise ModelError(f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder")
+        raise ModelError(
+            f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder",
+            code="model-not-found",
+        )
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 import decodebench
 from decodebench.core.records.serving import ServeRequest
+
+from ..refusals import refused
 
 
 def test_an_open_backend_answers_each_prompt(plugins):
@@ -21,9 +21,9 @@ def test_an_open_backend_answers_each_prompt(plugins):
 
 
 def test_one_cell_is_opened_and_no_more(plugins):
-    with pytest.raises(decodebench.UsageError, match="2 cells of backend 'faulty'"):
+    with refused("one-cell-needed", "'faulty'"):
         decodebench.open_backend("faulty", "tiny:draft", options={"step_s": [0.0, 1.0]})
-    with pytest.raises(decodebench.UsageError, match="did you mean 'faulty'"):
+    with refused("unknown-name", nearest="faulty"):
         decodebench.open_backend("fualty", "tiny:draft")
 
 
@@ -31,5 +31,5 @@ def test_a_model_is_found_by_name_or_by_path(plugins):
     found = decodebench.find_model("tiny:draft")
     assert (found.path / "config.json").is_file()
     assert decodebench.find_model(str(found.path)).content_hash == found.content_hash
-    with pytest.raises(decodebench.UsageError, match="did you mean 'tiny:draft'"):
+    with refused("unknown-name", nearest="tiny:draft"):
         decodebench.find_model("tiny:drat")

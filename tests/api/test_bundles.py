@@ -23,6 +23,8 @@ from decodebench.core.api.bundles.rerun import rerun
 from decodebench.core.api.bundles.unpack import unpack
 from decodebench.core.measure.machine.environment import hide
 
+from ..refusals import refused
+
 
 @pytest.fixture(scope="module")
 def packed(measured, tmp_path_factory):
@@ -70,7 +72,7 @@ def test_a_bundle_that_is_measured_again_gives_the_same_outputs(packed, tmp_path
         names = (made.experiment, made.again)
         cells = reproduction(results.store, *names, is_same_host=True).cells
     assert sorted(cell.outputs for cell in cells) == ["differ", "same"]
-    with pytest.raises(UsageError, match="not of this bundle"):
+    with refused("path-taken"):
         shutil.copytree(tmp_path / "again" / "raw", tmp_path / "other" / "raw")
         rerun(packed.path, tmp_path / "other")
 
@@ -143,5 +145,5 @@ def test_a_forged_bundle_is_refused_and_leaves_nothing(packed, tmp_path, change,
 @pytest.mark.parametrize("end", [0, 10, -30])
 def test_what_is_no_zip_file_is_refused(packed, tmp_path, end):
     (tmp_path / "bad.zip").write_bytes(packed.path.read_bytes()[:end])
-    with pytest.raises(UsageError, match="ZIP"):
+    with refused("bundle-damaged"):
         unpack(tmp_path / "bad.zip", tmp_path / "new")

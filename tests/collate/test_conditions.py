@@ -18,11 +18,12 @@ from decodebench.collate.findings import findings
 from decodebench.collate.parsers.foreign import Intake, read
 from decodebench.collate.parsers.labels import parse_labels
 from decodebench.core.contract.log_parser import LogParser
-from decodebench.core.errors import UsageError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.conditions import conditions_of
 from decodebench.core.records.schema import Environment, RecordedSampling, Run
 from decodebench.core.records.store import Store
+
+from ..refusals import refused
 
 DATA = Path(__file__).parents[1] / "data"
 STACKS = sorted((DATA / "llama_cpp" / "three_stacks").glob("*.log"))
@@ -248,7 +249,7 @@ def test_logs_of_unknown_models_are_kept_apart_unless_they_are_labelled(tmp_path
 
 @pytest.mark.parametrize("text", ["stack", "=x", "stack=", "stack={fodler}", "1=2", "a b=c", "stack=a\x07"])
 def test_a_label_that_is_none_is_refused(text):
-    with pytest.raises(UsageError, match="--label"):
+    with refused("bad-value", "--label"):
         parse_labels([text])
 
 

@@ -19,6 +19,8 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
 
+from ..refusals import refused
+
 DATA = Path(__file__).parents[1] / "data"
 TABLES = ("runs", "samples", "steps")
 VIEWS = {"runs": "run_metrics", "samples": "sample_metrics", "steps": "steps"}
@@ -122,10 +124,10 @@ def test_parquet_of_one_experiment_and_a_store_that_stays_closed(folder, tmp_pat
         paths = export_parquet(store, "exp", tmp_path / "p")
         counts = [duckdb.execute(f"SELECT count(*) FROM '{path}'").fetchone()[0] for path in paths]
         assert counts == [2, 4, 15]
-        with pytest.raises(UsageError, match="disabled by configuration"):
+        with refused("query-failed"):
             store.query(f"COPY runs TO '{tmp_path / 'x.parquet'}'")
         before = paths[0].read_bytes()
-        with pytest.raises(UsageError, match="cannot write"):
+        with refused("write-failed"):
             store.write_parquet("SELECT nothing FROM runs", paths[0])
         assert paths[0].read_bytes() == before
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [f"{name}.parquet" for name in TABLES]
@@ -209,6 +211,23 @@ def test_the_command_writes_each_format(cli, folder, tmp_path):
         ended = cli("export", folder, "--format", name, "--experiment", "exp", "--to", tmp_path / name, "--json")
         assert ended.code == 0, ended.err
         assert ended.json and all(Path(path).is_file() for path in ended.json)
+
+
+def test_a_format_of_one_file_is_written_under_a_name_of_the_users(cli, folder, tmp_path):
+    target = tmp_path / "deep" / "results.json"
+    assert cli("export", folder, "--format", "json", "--to", target, "--json").json == [str(target)]
+    assert json.loads(target.read_text())["runs"]
+    several = cli("export", folder, "--format", "parquet", "--to", tmp_path / "all.parquet")
+    assert several.code == 2 and "runs.parquet" in several.err and not (tmp_path / "all.parquet").exists()
+
+
+def test_a_query_gives_records_or_csv(cli, folder):
+    sql = "SELECT count(*) AS n, NULL AS nothing, '=1+1' AS formula FROM runs"
+    (record,) = cli("query", sql, folder, "--json").json
+    assert record == {"n": record["n"], "nothing": None, "formula": "=1+1"} and record["n"] > 0
+    assert cli("query", sql, folder, "--csv").out == f"n,nothing,formula\n{record['n']},,'=1+1\n"
+    twice = cli("query", "SELECT 1 AS a, 2 AS a", folder, "--json")
+    assert twice.code == 2 and "'a'" in twice.err
 
 
 def test_without_pyyaml_one_line_says_how_to_get_it(cli, folder, tmp_path):

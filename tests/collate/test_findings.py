@@ -39,13 +39,13 @@ def test_unfinished_rounds_with_reasons(logs):
     logs.write("a", 2, status="crashed", reason="signal 9")
     logs.write("a", 3, end=False)
     text = found(logs)
-    assert "round 2 of 'a f16' is crashed: signal 9" in text and "round 3 of 'a f16' is incomplete" in text
+    assert "round 3 of 'a f16' is crashed: signal 9" in text and "round 4 of 'a f16' is incomplete" in text
 
 
 def test_outlier_and_noise(logs):
     logs.speeds("a", [0.1, 0.101, 0.1, 0.099, 0.3])
     told = checks(logs)
-    assert "round 4 of 'a f16' is an outlier" in told["outlier-rounds"].text
+    assert "round 5 of 'a f16' is an outlier" in told["outlier-rounds"].text
     assert "is noisy (CV " in told["variable-rounds"].text
     assert [row.run_id for row in told["outlier-rounds"].rows] == [run_id("a", 4)]
 
@@ -63,7 +63,7 @@ def test_rounds_that_are_copies_of_one_another(logs, make_sample, make_steps):
         logs.write("a", index, measured(seed))
     logs.write("b", 0, measured(1.3))
     finding = checks(logs)["copied-rounds"]
-    assert finding.severity == "error" and "round 0 of 'a f16' has the times of round 2 of 'a f16'" in finding.text
+    assert finding.severity == "error" and "round 1 of 'a f16' has the times of round 3 of 'a f16'" in finding.text
     assert [row.run_id for row in finding.rows] == [run_id("a", 0), run_id("a", 2)]
 
 
@@ -177,7 +177,7 @@ def test_a_device_at_a_lower_clock(logs):
 def test_a_governor_that_saves_power(logs):
     logs.write("a", **host("h", governor="powersave"))
     logs.write("b", **host("h", governor="performance"))
-    assert checks(logs)["saving-governors"].text.startswith("1 cells")
+    assert checks(logs)["saving-governors"].cells == ("a f16",)
 
 
 def test_hosts_that_differ_and_hosts_that_do_not(logs):
@@ -267,7 +267,7 @@ def test_a_clock_that_is_too_coarse(logs, make_sample):
         return [{"index": i, "t_s": float(np.sum(gaps[: i + 1])), "step_s": g, "tokens": 1} for i, g in enumerate(gaps)]
 
     logs.write("a", content=[make_sample(0, ticking(0.01))], samples=1)
-    assert "a step takes 35 ms and the clock tells 10 ms apart" in checks(logs)["coarse-clocks"].text
+    assert all(figure in checks(logs)["coarse-clocks"].text for figure in ("35 ms", "10 ms"))
 
 
 def test_outputs_of_two_backends_that_differ(logs, make_sample, make_steps):

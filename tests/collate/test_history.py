@@ -11,6 +11,8 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
 from decodebench.viz.history import draw_history
 
+from ..refusals import refused
+
 
 def test_a_cell_is_followed_over_experiments_with_what_changed(logs, make_sample, make_steps, tmp_path):
     for day, (name, gap, version) in enumerate((("old", 0.1, "1.0"), ("new", 0.05, "1.0"), ("newer", 0.04, "2.0"))):
@@ -35,5 +37,5 @@ def test_a_cell_is_followed_over_experiments_with_what_changed(logs, make_sample
     assert [point.changed for point in points] == [(), (), ("backend_version",)]
     image = draw_history(found, tmp_path / "history.svg").read_text(encoding="utf-8")
     assert image.startswith("<?xml") and draw_history(found, tmp_path / "history.png").stat().st_size > 1000
-    with pytest.raises(UsageError, match="svg"):
+    with refused("wrong-suffix", "svg"):
         draw_history(found, tmp_path / "history.gif")

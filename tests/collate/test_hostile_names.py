@@ -25,6 +25,8 @@ from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.api.results import collate
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 
+from ..refusals import refused
+
 PAYLOAD = (
     "=cmd|'/c calc'!A0 ../../../../../../escaped/\x1b]0;title\x07\x1b[2J\x9b31m\x1b]52;c;cHduZWQ=\x07\x1b]8;;http://evil/\x07"
     '[/nope][bold][link=http://evil]:bomb: {{7*7}} ${x} %s {0} $\\frac{$ #read("/etc/passwd") ]] */ @ref <lbl> `x` '
@@ -117,7 +119,7 @@ def test_what_commands_print_acts_on_no_terminal(cli, folder, command):
 
 
 def test_json_keeps_every_character(cli, folder):
-    rows = checked(cli("query", "SELECT model, options FROM runs", folder, "--json")).json["rows"]
+    rows = checked(cli("query", "SELECT model, options FROM runs", folder, "--json")).rows
     assert all(row[0] == PAYLOAD and PAYLOAD in json.loads(row[1]) for row in rows)
 
 
@@ -130,7 +132,7 @@ def test_the_plan_that_measures_again_is_toml(folder):
 def test_an_import_stays_in_its_folder(tmp_path):
     (tmp_path / "log.csv").write_text("a,b\n1,2\n")
     intake = Intake([tmp_path / "log.csv"], "../../../escaped")
-    with pytest.raises(decodebench.UsageError, match="experiment name"):
+    with refused("bad-value"):
         collate(tmp_path / "a" / "b" / "out", intake=intake)
     assert {path.name for path in tmp_path.iterdir()} == {"log.csv"}
 

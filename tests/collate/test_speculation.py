@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decodebench.collate.speculation import pair
-from decodebench.core.errors import UsageError
 from decodebench.core.records.store import Store
 from decodebench.viz.terminal.speculation import bars, cell_names
 
+from ..refusals import refused
 from .verify_cycles import analysis, baseline_cycles, shown, steps, three_ways, writer
 
 PLAIN = [baseline_cycles(8, 0.1), baseline_cycles(2, 0.1)]
@@ -305,7 +305,7 @@ def test_the_baseline_is_the_cell_of_the_same_backend_that_drafted_nothing(write
     plain = analysis(logs).cells[0]
     assert plain.acceptance is None and plain.blocks is None and plain.decode_tokens_per_s.value == pytest.approx(10)
     assert {each.baseline for each in analysis(logs, baseline="other").pairs} == {"other f16"}
-    with pytest.raises(UsageError, match="did you mean 'other'"):
+    with refused("unknown-name", nearest="other"):
         analysis(logs, baseline="othr")
 
 
@@ -321,7 +321,7 @@ def test_failed_rounds_and_samples_never_count(write, logs, make_sample):
 def test_nothing_that_drafts_is_a_clear_error_that_names_what_does(write, logs):
     logs.write("p", experiment="plain")
     write("a")
-    with pytest.raises(UsageError, match="'plain' has no speculative decoding.*try --experiment exp"):
+    with refused("no-results", "'plain'", "--experiment exp"):
         analysis(logs, experiment="plain")
 
 
@@ -429,4 +429,4 @@ def test_the_command_prints_the_model_as_json(write, logs, cli):
 def test_the_command_words_its_errors(write, logs, cli):
     logs.write("p")
     refused = cli("speculation", logs.folder)
-    assert refused.code == 2 and "no step tells what was drafted" in refused.err and "Traceback" not in refused.err
+    assert refused.code == 2 and refused.err.endswith("[no-results]\n") and "Traceback" not in refused.err

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decodebench import ModelCache, UsageError
+from decodebench import ModelCache
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.plan import build
 from decodebench.core.measure.rounds.arrangement import schedule
+
+from ..refusals import refused
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_lists_are_swept_and_duplicates_dropped(cells_of):
 
 
 def test_an_option_out_of_range_names_backend_option_and_value(cells_of):
-    with pytest.raises(UsageError, match=r"options of backend 'llama-cpp': n_threads = 0"):
+    with refused("bad-value", "'llama-cpp'", "n_threads = 0", key="n_threads"):
         cells_of(cell={"options": {"n_threads": 0}})
 
 
@@ -115,5 +117,5 @@ def test_each_load_is_a_cell_with_its_name(cells_of):
     ],
 )
 def test_a_backend_that_cannot_bear_a_load_is_refused(cells_of, backend, workload, named):
-    with pytest.raises(UsageError, match=named):
+    with refused("not-supported", named):
         cells_of(cell={"backend": backend, "quantisation": None}, workload=workload)

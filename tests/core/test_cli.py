@@ -39,45 +39,53 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "code", "words"),
     [
-        (["runn"], ["unknown command 'runn'; did you mean 'run'?"]),
-        (["run"], ["nothing to measure", "-b BACKEND"]),
-        (["run", "-b", "lama-cpp", "-m", "tiny:draft"], ["unknown backend 'lama-cpp'; did you mean 'llama-cpp'?"]),
-        (["run", "-b", "faulty", "-m", "tiny:drat", "--task", "tiny-gsm"], ["did you mean 'tiny:draft'?"]),
-        (["run", "-b", "faulty", "-m", "./nowhere", "--task", "tiny-gsm"], ["model path './nowhere' does not exist"]),
-        (["run", "-b", "faulty", "-m", "nobody/nothing", "--task", "tiny-gsm"], ["not in the Hub cache", "network"]),
-        (["run", "-b", "faulty", "-m", "tiny:draft"], ["no workload", "--task", "--prompt-tokens"]),
-        (["run", "-b", "faulty", "--task", "tiny-gsm"], ["no model", "-m MODEL"]),
-        ([*RUN[:-1], "tiny-gms"], ["unknown task 'tiny-gms'; did you mean 'tiny-gsm'?"]),
-        ([*RUN, "-q", "f23"], ["unknown quantisation 'f23'; did you mean 'f32'?"]),
-        ([*RUN, "--set", "falt=none"], ["unknown option of faulty 'falt'; did you mean 'fault'?"]),
-        ([*RUN, "--set", "fault"], ["--set 'fault'", "OPTION=VALUE"]),
-        ([*RUN, "--set", "step_s=-1"], ["step_s = -1", "greater than or equal to 0"]),
-        ([*RUN, "--set", "step_s=soon"], ["step_s = 'soon'", "valid number"]),
-        ([*RUN, "--samples", "0"], ["--samples", "x>=1"]),
-        ([*RUN, "--rounds", "many"], ["--rounds", "not a valid integer"]),
-        ([*RUN, "--top-p", "1.5"], ["--top-p"]),
-        ([*RUN, "--batch-size", "99"], ["batch_size = 99", "at most 4"]),
-        ([*RUN, "--prompt-tokens", "5"], ["prompt_tokens", "cannot go with task"]),
-        ([*RUN, "--depth", "5"], ["give prompt_tokens too"]),
-        ([*RUN, "--stop", ""], ["stop string must not be empty"]),
-        ([*RUN, "--memory-limit", "much"], ["'much' is no size"]),
-        ([*RUN, "-o", "/proc/nothing"], ["cannot write to output folder /proc/nothing"]),
-        (["run", "missing.toml"], ["cannot read plan missing.toml", "No such file"]),
-        (["compare", "/nonexistent"], ["folder /nonexistent does not exist"]),
-        (["compare", "/proc/nothing", "--min-effect", "2x"], ["'2x' is no share"]),
-        (["plot", "--figure", "nothing", "--list"], ["unknown figure 'nothing'"]),
-        (["prepare", "tiny:draft", "-b", "nothing"], ["unknown backend 'nothing'"]),
+        (["runn"], "unknown-name", ["runn", "'run'"]),
+        (["run"], "nothing-to-measure", ["-b BACKEND"]),
+        (["run", "-b", "lama-cpp", "-m", "tiny:draft"], "unknown-name", ["'lama-cpp'", "'llama-cpp'"]),
+        (["run", "-b", "faulty", "-m", "tiny:drat", "--task", "tiny-gsm"], "unknown-name", ["'tiny:draft'"]),
+        (["run", "-b", "faulty", "-m", "./nowhere", "--task", "tiny-gsm"], "model-not-found", ["'./nowhere'"]),
+        (["run", "-b", "faulty", "-m", "nobody/nothing", "--task", "tiny-gsm"], "model-not-found", ["nobody/nothing"]),
+        (["run", "-b", "faulty", "-m", "tiny:draft"], "no-workload", ["--task", "--prompt-tokens"]),
+        (["run", "-b", "faulty", "--task", "tiny-gsm"], "no-model", ["-m MODEL"]),
+        ([*RUN[:-1], "tiny-gms"], "unknown-name", ["'tiny-gms'", "'tiny-gsm'"]),
+        ([*RUN, "-q", "f23"], "unknown-name", ["'f23'", "'f32'"]),
+        ([*RUN, "--set", "falt=none"], "unknown-name", ["'falt'", "'fault'"]),
+        ([*RUN, "--set", "fault"], "bad-value", ["--set 'fault'", "OPTION=VALUE"]),
+        ([*RUN, "--set", "step_s=-1"], "bad-value", ["step_s = -1"]),
+        ([*RUN, "--set", "step_s=soon"], "bad-value", ["step_s = 'soon'"]),
+        ([*RUN, "--samples", "0"], "command-line", ["--samples", "x>=1"]),
+        ([*RUN, "--rounds", "many"], "command-line", ["--rounds"]),
+        ([*RUN, "--top-p", "1.5"], "command-line", ["--top-p"]),
+        ([*RUN, "--batch-size", "99"], "not-supported", ["batch_size = 99", "4"]),
+        ([*RUN, "--prompt-tokens", "5"], "bad-value", ["prompt_tokens", "task"]),
+        ([*RUN, "--depth", "5"], "bad-value", ["prompt_tokens"]),
+        ([*RUN, "--stop", ""], "bad-value", ["stop"]),
+        ([*RUN, "--memory-limit", "much"], "command-line", ["'much'"]),
+        ([*RUN, "-o", "/proc/nothing"], "write-failed", ["/proc/nothing"]),
+        (["run", "missing.toml"], "file-unreadable", ["missing.toml"]),
+        (["compare", "/nonexistent"], "folder-missing", ["/nonexistent"]),
+        (["compare", "/proc/nothing", "--min-effect", "2x"], "command-line", ["'2x'"]),
+        (["plot", "--figure", "nothing", "--list"], "unknown-name", ["'nothing'"]),
+        (["prepare", "tiny:draft", "-b", "nothing"], "unknown-name", ["'nothing'"]),
     ],
 )
-def test_bad_input_is_refused_in_a_line_or_two(cli, tmp_path, arguments, words):
+def test_bad_input_is_refused_in_a_line_or_two(cli, tmp_path, arguments, code, words):
     ended = cli(*arguments, cwd=tmp_path)
     assert ended.code == 2, ended.err
-    assert "Traceback" not in ended.err
+    assert f"[{code}]" in ended.err and "Traceback" not in ended.err
     for word in words:
         assert word in ended.err
     assert len([line for line in ended.err.splitlines() if line and not line.startswith(("Usage", "Try"))]) <= 3
+
+
+def test_an_error_is_json_where_that_was_asked_for(cli, tmp_path):
+    ended = cli("run", "-b", "lama-cpp", "-m", "tiny:draft", "--json", cwd=tmp_path)
+    error = ended.json["error"]
+    assert (ended.code, error["code"], error["exit_code"]) == (2, "unknown-name", 2)
+    assert (error["kind"], error["name"], error["nearest"]) == ("backend", "lama-cpp", "llama-cpp")
+    assert error["message"] in ended.err
 
 
 def test_a_folder_that_is_no_model_is_refused(cli, tmp_path):
@@ -88,24 +96,28 @@ def test_a_folder_that_is_no_model_is_refused(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "code", "words"),
     [
-        ("rounds = oops\n", ["plan.toml", "line 1"]),
-        ("ronds = 3\n[[cells]]\nbackend = 'faulty'", ["unknown key 'ronds'; did you mean 'rounds'?"]),
-        ("[workload]\nsample = 3\n[[cells]]\nbackend = 'faulty'", ["'workload.sample'; did you mean 'samples'?"]),
-        ("[[cells]]\nbackend = 'faulty'\nquantization = 'f32'", ["cells[0].quantization", "'quantisation'"]),
-        ("rounds = 0\n[[cells]]\nbackend = 'faulty'", ["rounds = 0", "greater than or equal to 1"]),
-        ("rounds = 'three'\n[[cells]]\nbackend = 'faulty'", ["rounds = 'three'", "valid integer"]),
-        ("[workload]\ntask = 'tiny-gsm'", ["cells", "required"]),
-        ("workload = 3\n[[cells]]\nbackend = 'faulty'", ["workload = 3"]),
-        ("name = 'a/b'\n[[cells]]\nbackend = 'faulty'", ["name = 'a/b'"]),
+        ("rounds = oops\n", "file-unreadable", ["line 1"]),
+        ("ronds = 3\n[[cells]]\nbackend = 'faulty'", "unknown-name", ["'ronds'", "'rounds'"]),
+        ("[workload]\nsample = 3\n[[cells]]\nbackend = 'faulty'", "unknown-name", ["'workload.sample'", "'samples'"]),
+        (
+            "[[cells]]\nbackend = 'faulty'\nquantization = 'f32'",
+            "unknown-name",
+            ["cells[0].quantization", "'quantisation'"],
+        ),
+        ("rounds = 0\n[[cells]]\nbackend = 'faulty'", "bad-value", ["rounds = 0", "1"]),
+        ("rounds = 'three'\n[[cells]]\nbackend = 'faulty'", "bad-value", ["rounds = 'three'"]),
+        ("[workload]\ntask = 'tiny-gsm'", "bad-value", ["cells"]),
+        ("workload = 3\n[[cells]]\nbackend = 'faulty'", "bad-value", ["workload = 3"]),
+        ("name = 'a/b'\n[[cells]]\nbackend = 'faulty'", "bad-value", ["name = 'a/b'"]),
     ],
 )
-def test_a_bad_plan_is_refused_with_its_key(cli, tmp_path, text, words):
+def test_a_bad_plan_is_refused_with_its_key(cli, tmp_path, text, code, words):
     (tmp_path / "plan.toml").write_text(text)
     ended = cli("run", "plan.toml", cwd=tmp_path)
     assert ended.code == 2
-    assert "plan.toml" in ended.err and "Traceback" not in ended.err
+    assert "plan.toml" in ended.err and f"[{code}]" in ended.err and "Traceback" not in ended.err
     for word in words:
         assert word in ended.err
 

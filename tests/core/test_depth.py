@@ -75,11 +75,11 @@ def test_times_to_the_first_token_leave_the_depth_out(cli, tmp_path):
     assert sorted(sample["prompt_tokens"] for sample in samples) == [40, 48]
     assert all(sample["depth_tokens"] == 32 and sample["depth_s"] > 0 for sample in samples)
     sql = "SELECT round(prefill_tokens_per_s * ttft_s) AS timed FROM sample_metrics ORDER BY timed"
-    assert cli("query", sql, tmp_path, "--json").json["rows"] == [[8.0], [16.0]]
+    assert cli("query", sql, tmp_path, "--json").rows == [[8.0], [16.0]]
     page = Path(cli("report", tmp_path, "--json").json["report"]).read_text()
     (tmp_path / "plan.toml").write_text(html.unescape(page.split("<pre><code>")[1].split("</code></pre>")[0]))
     again = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json").json["cells"]
-    measured = cli("query", "SELECT DISTINCT cell_id FROM runs", tmp_path, "--json").json["rows"]
+    measured = cli("query", "SELECT DISTINCT cell_id FROM runs", tmp_path, "--json").rows
     assert sorted(cell["cell_id"] for cell in again) == sorted(row[0] for row in measured)
 
 

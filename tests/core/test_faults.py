@@ -32,7 +32,7 @@ def ends(folder: Path) -> dict[str, tuple[str, str]]:
 
 def query(cli, folder: Path, sql: str) -> list:
     assert cli("collate", folder).code == 0
-    return cli("query", sql, folder, "--json").json["rows"]
+    return cli("query", sql, folder, "--json").rows
 
 
 FAULTS = {
@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, gate, tmp_p
 
     resumed = cli(*arguments)
     assert resumed.code == 0
-    assert "1 rounds are there already" in resumed.err
+    assert "1 round kept" in resumed.err
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
     assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
 
@@ -210,7 +210,7 @@ def test_a_log_cut_at_any_byte_is_measured_again_and_not_counted_twice(cli, tmp_
     victim.write_bytes(content[: int(len(content) * share)])
     resumed = cli(*BASE, "--rounds", 2, "-o", folder)
     assert resumed.code == 0
-    assert "1 rounds are there already, 1 to run" in resumed.err
+    assert "1 round kept, 1 to run" in resumed.err
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
     assert query(cli, folder, sql) == [[0, 1], [1, 1]]
 

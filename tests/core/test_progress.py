@@ -48,7 +48,7 @@ def lines_of_three_rounds(**budget):
 
 def test_off_a_terminal_each_round_is_a_plain_line():
     assert lines_of_three_rounds() == [
-        "2 rounds are there already, 4 to run",
+        "2 rounds kept, 4 to run",
         "[1/4] ref, round 1: 6.0 tokens/s, about 30 s left",
         "[2/4] ref, round 2: failed: broken [bold], about 20 s left",
         "[3/4] ref, round 3: 6.0 tokens/s, about 10 s left",

@@ -13,6 +13,8 @@ from decodebench.core.records.store import Store
 from decodebench.core.records.store_file import FILE_NAME, discard
 from decodebench.core.records.tables import columns_of
 
+from ..refusals import refused
+
 RUN = Run(
     run_id="r", experiment="e", cell_id="c", round=0, started_at="2026-01-01", backend="b", model="m",
     quantisation="f16", device="cpu", samples=1, warmup=0, max_new_tokens=64, options={"n": [1, "x", None]},
@@ -77,7 +79,7 @@ def test_the_same_step_twice_is_refused_and_nothing_stays(tmp_path):
 
 
 def test_a_value_out_of_range_is_a_clear_error(tmp_path):
-    with pytest.raises(UsageError, match="query"):
+    with refused("query-failed"):
         write(tmp_path, run=RUN.model_copy(update={"seed": 2**70}))
 
 
@@ -108,7 +110,7 @@ def test_a_user_query_changes_nothing_and_reads_no_file(tmp_path):
 
 
 def test_a_missing_store_names_the_command(tmp_path):
-    with pytest.raises(UsageError, match="decodebench collate"):
+    with refused("no-results", "decodebench collate"):
         Store.open(tmp_path)
 
 
@@ -171,9 +173,9 @@ def test_a_locked_store_says_so(tmp_path, monkeypatch):
     ) as other:
         assert other.stdout.readline() == "open\n"
         for action in (lambda: Store.open(tmp_path), lambda: Store.open(tmp_path, read_only=False)):
-            with pytest.raises(UsageError, match="in use by another process"):
+            with refused("store-in-use"):
                 action()
-        with pytest.raises(UsageError, match="in use"):
+        with refused("store-in-use"):
             discard(tmp_path)
         other.stdin.close()
         other.wait()

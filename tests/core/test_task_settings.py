@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from decodebench import UsageError
 from decodebench.core.host.registry import Registry
 from decodebench.core.measure.plan import build
 from decodebench.core.measure.prompts import Prompts
+
+from ..refusals import refused
 
 RUN = ["run", "-b", "faulty", "-m", "tiny:draft", "--samples", 3, "--rounds", 1]
 
@@ -52,7 +53,7 @@ def test_what_the_task_set_is_the_same_cell_as_if_it_were_written_out(cli):
 def test_the_record_of_a_run_holds_what_the_task_set(cli, tmp_path):
     assert cli(*RUN, "--task", "own-settings", "-o", tmp_path).code == 0
     sql = "SELECT stop, max_new_tokens, attempts FROM runs"
-    assert cli("query", sql, tmp_path, "--json").json["rows"] == [[["\n", "!"], 7, 1]]
+    assert cli("query", sql, tmp_path, "--json").rows == [[["\n", "!"], 7, 1]]
 
 
 @pytest.mark.nightly
@@ -63,11 +64,11 @@ def test_attempts_are_samples_of_their_own_at_the_same_problems(cli, tmp_path):
     sql = (
         'SELECT sample_id, count(*), count(DISTINCT "index"), count(score) FROM samples WHERE NOT is_warmup GROUP BY 1'
     )
-    rows = cli("query", f"{sql} ORDER BY 1", tmp_path, "--json").json["rows"]
+    rows = cli("query", f"{sql} ORDER BY 1", tmp_path, "--json").rows
     assert rows == [[f"own/{at}", 4, 4, 4] for at in range(3)]
     accuracy = ended.json["comparison"]["rows"][0]["accuracy"]
     assert set(accuracy["pass_at_k"]) == {"1", "2"} and accuracy["value"]["n"] == 3
-    assert cli("query", "SELECT samples, attempts FROM runs", tmp_path, "--json").json["rows"] == [[12, 4]]
+    assert cli("query", "SELECT samples, attempts FROM runs", tmp_path, "--json").rows == [[12, 4]]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_choices_are_not_attempted_twice(monkeypatch):
     monkeypatch.setenv("DECODEBENCH_DATA", str(Path(__file__).parents[1] / "data" / "tasks"))
     workload = {"model": "tiny:draft", "task": "mmlu", "samples": 2, "attempts": 2, "temperature": 1.0}
     plan = build({"workload": workload, "cells": [{"backend": "faulty"}]}, "test")
-    with pytest.raises(UsageError, match="'mmlu' scores choices"):
+    with refused("not-supported", "'mmlu'"):
         Prompts.of(plan, Registry(only=["tasks"]))
 
 

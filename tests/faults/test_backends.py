@@ -52,7 +52,7 @@ def check(cli, folder, faults, timeout_s):
     sql = (
         "select options->>'fault', count(*), sum(n) from runs join (select run_id, count(*) as n from samples group by "
     )
-    rows = cli("query", sql + "1) using (run_id) where status = 'ok' group by 1", folder, "--json").json["rows"]
+    rows = cli("query", sql + "1) using (run_id) where status = 'ok' group by 1", folder, "--json").rows
     assert sorted(rows) == sorted([fault, 1, 2] for fault in faults if fault in misbehaving.HARMLESS)
 
 
@@ -60,7 +60,7 @@ def check(cli, folder, faults, timeout_s):
 def test_some_bad_backends_fail_alone_and_are_tried_again(cli, tmp_path):
     check(cli, tmp_path, CHOSEN, 20)
     again = [fault for fault in CHOSEN if fault not in misbehaving.HARMLESS][:1]
-    assert len(again) == 1 and "1 rounds are there already, 1 to run" in run(cli, tmp_path, [*again, "none"], 20).err
+    assert len(again) == 1 and "1 round kept, 1 to run" in run(cli, tmp_path, [*again, "none"], 20).err
     found = outcomes(tmp_path)
     assert [len(found[fault]) for fault in (*again, "none")] == [2, 1]
 

@@ -31,7 +31,7 @@ ONCE = [[index, 1] for index in range(ROUNDS)]
 def counted(cli, folder):
     """Return round and number of its finished runs."""
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
-    return cli("query", sql, folder, "--json").json["rows"]
+    return cli("query", sql, folder, "--json").rows
 
 
 def start_on_failing_disk(cli, tmp_path, call, how):
@@ -166,7 +166,7 @@ def damage_and_resume(cli, measured, folder, kind, rng):
     if kind != "key" and rng.random() < 0.5:
         victim.rename(f"{victim}.part")
     resumed = cli(*RUN, folder)
-    assert resumed.code == 0 and "1 rounds are there already, 1 to run" in resumed.err, kind
+    assert resumed.code == 0 and "1 round kept, 1 to run" in resumed.err, kind
     assert counted(cli, folder) == ONCE
 
 

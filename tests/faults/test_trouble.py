@@ -74,7 +74,7 @@ def test_an_input_output_error_is_no_verdict(cli, folder):
         assert found["added"] == [other.relative_to(folder).as_posix()]
         assert rows(folder) == ([found["added"][0]], [(found["added"][0], None)])
         ended = cli("query", "select count(*) from runs", folder, "--json")
-        assert ended.code == 1 and ended.json["rows"] == [[1]] and name in ended.err
+        assert ended.code == 1 and ended.rows == [[1]] and name in ended.err
     ended = cli("collate", folder, "--json")
     assert ended.code == 0 and ended.json["added"] == [name] and ended.json["problems"] == []
     assert rows(folder) == whole(folder)
@@ -151,7 +151,7 @@ def fill_up_at(cli, folder, room):
     resumed = cli(*RUN, "--rounds", 2, "-o", folder)
     assert resumed.code == 0, resumed.err
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
-    assert cli("query", sql, folder, "--json").json["rows"] == [[0, 1], [1, 1]]
+    assert cli("query", sql, folder, "--json").rows == [[0, 1], [1, 1]]
 
 
 def log_size(measured):

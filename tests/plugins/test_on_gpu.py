@@ -165,7 +165,7 @@ def test_a_round_tells_memory_use_and_energy(cli, tmp_path):
     figures = "peak_device_bytes, device_use, device_clock_hz, energy_j, device_other_processes"
     ((peak, use, clock_hz, energy_j, others),) = cli(
         "query", f"select {figures} from runs", tmp_path / "o", "--json"
-    ).json["rows"]
+    ).rows
     assert peak > 2**20 and clock_hz > 1e8 and 0 <= use <= 1 and others >= 0
     assert energy_j is None or energy_j > 0
 

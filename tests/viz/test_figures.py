@@ -33,6 +33,8 @@ from decodebench.viz.figures import (
 )
 from decodebench.viz.plot import MissingDataError, choose, draw, image, plot, read
 
+from ..refusals import refused
+
 EMPTY = Comparison(experiment="x", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
 CLASSIC = (backend_comparison, speedup_comparison, summary_stats, quantization_impact)
 
@@ -234,7 +236,7 @@ def test_more_cells_than_a_figure_can_tell_apart_are_counted(tmp_path, monkeypat
 
 
 def test_an_unknown_figure_is_refused_with_the_nearest():
-    with pytest.raises(UsageError, match="did you mean 'backend_comparison'"):
+    with refused("unknown-name", nearest="backend_comparison"):
         choose(decodebench_figures(), ["backend_comparson"])
 
 

@@ -21,6 +21,8 @@ from decodebench.viz.slides import TEMPLATE, write_slides
 from decodebench.viz.slides.deck import Deck, make_deck
 from decodebench.viz.slides.write import compiled
 
+from ..refusals import refused
+
 FIGURES = [backend_comparison.FIGURE, speedup_comparison.FIGURE, device_comparison.FIGURE]
 DOCS = Path(__file__).parents[2] / "docs" / "slides.md"
 HOSTILE = '#panic("x") $x$ *b* _i_ <l> @r `c` "q" \\u{41} // [c] ~ == = - + / {y} ]] \' é 漢 😀'
@@ -176,5 +178,5 @@ def test_a_template_that_does_not_compile_is_named_with_the_place(reference_stor
     template.write_text('#let deck = json("deck.json")\n#deck.nothing', encoding="utf-8")
     with pytest.raises(UsageError, match=r"slides\.typ does not compile: (?s:.)*nothing"):
         written(reference_store, tmp_path, template=template)
-    with pytest.raises(UsageError, match="cannot read the template .*none.typ"):
+    with refused("file-unreadable", "none.typ"):
         written(reference_store, tmp_path, template=tmp_path / "none.typ")

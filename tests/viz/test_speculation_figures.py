@@ -7,7 +7,6 @@ import itertools
 import pytest
 
 from decodebench.collate.comparison.result import Comparison
-from decodebench.core.errors import UsageError
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
 from decodebench.plugins.dflash.analysis import candidate_counts
@@ -26,6 +25,8 @@ from decodebench.viz.figures import (
     wall_time_tau,
 )
 from decodebench.viz.plot import MissingDataError, draw, image, plot, read
+
+from ..refusals import refused
 
 EMPTY = Comparison(experiment="e", baseline="", by="backend", metric="decode_tokens_per_s", min_effect=0.02, rows=())
 PACK = [*(figure for figure in decodebench_figures() if figure.topic == TOPIC), candidate_counts.FIGURE]
@@ -99,7 +100,7 @@ def test_every_figure_draws_and_equal_rows_give_equal_bytes(store, figure, timed
     needs_times = {"wall_time_tau", "block_size_tau", "throughput_tpot_bars", "block_size_decode_cost"}
     if not timed and figure.id in needs_times - {"block_size_tau", "block_size_decode_cost"}:
         rows = rows_of(store(*BLOCKS, timed=False), figure)
-        with pytest.raises(UsageError, match="the logs do not tell"):
+        with refused("data-missing"):
             drawn(figure, rows)
         return
     rows = rows_of(store(*(CANDIDATES if needs_candidates else BLOCKS), timed=timed), figure)
@@ -134,7 +135,7 @@ def test_tau_against_the_block_size_is_the_rounds_figure(store):
 
 
 def test_one_block_size_is_no_curve(store):
-    with pytest.raises(UsageError, match="one block size only"):
+    with refused("data-missing"):
         drawn(block_size_tau.FIGURE, rows_of(store(BLOCKS[0]), block_size_tau.FIGURE))
 
 

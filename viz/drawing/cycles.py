@@ -96,7 +96,10 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
     """
     known = [row for row in rows if row.get(column) is not None]
     if not known:
-        raise UsageError(f"the logs do not tell {column.removesuffix('_s').replace('_', ' ')} of any verify cycle")
+        raise UsageError(
+            f"the logs do not tell {column.removesuffix('_s').replace('_', ' ')} of any verify cycle",
+            code="data-missing",
+        )
     names = _names(known, without)
     parts: dict[str, list[Row]] = {}
     for row in known:

@@ -72,7 +72,9 @@ def curves(rows: Sequence[Row]) -> tuple[str, list[Curve]]:
     counts = {axis: len({row[axis] for row in rows if row[axis] is not None}) for axis in AXES}
     axis = max(AXES, key=lambda name: counts[name])
     if counts[axis] < 2:
-        raise UsageError("the experiment has one load only; give --concurrency or --request-rate several values")
+        raise UsageError(
+            "the experiment has one load only; give --concurrency or --request-rate several values", code="data-missing"
+        )
     chosen = [row for row in rows if row[axis] is not None]
     names = name_cells([CellTraits.of(row) for row in {row["cell_id"]: row for row in chosen}.values()], without=AXES)
     found: dict[str, dict[float, list[Row]]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...collate.comparison.result import ComparisonRow, Estimate
+from ...collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -74,12 +74,6 @@ def interval(estimate: Estimate) -> tuple[str, str]:
     return ratio_text(estimate.value), f"[{ratio_text(estimate.low)}, {ratio_text(estimate.high)}]"
 
 
-def ratio_parts(row: ComparisonRow, comparisons: int) -> list[str]:
-    """Return a row's ratio, its interval and, of several comparisons, the starred one that holds for all of them."""
-    together = interval(row.ratio_simultaneous)[1] if comparisons > 1 else ""
-    return [part for part in (*interval(row.ratio), together and f"{together}*") if part]
-
-
 def share(estimate: Estimate) -> tuple[str, str]:
     """Return a share in per cent and its ``[low, high]`` apart; both may be empty."""
     if estimate.value is None:
@@ -90,7 +84,9 @@ def share(estimate: Estimate) -> tuple[str, str]:
 
 
 def ratio_text(value: float) -> str:
-    """Show two decimals; two digits where a ratio is so small that they would be lost."""
+    """Show two decimals; two digits where a ratio is so small that they would be lost, three of 10 and more."""
+    if abs(value) >= 10:
+        return digits(value)
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 

@@ -41,7 +41,10 @@ def curves(rows: Sequence[Row], column: str) -> list[Mode]:
     fixed = [row for row in rows if '"scheduler":"fixed"' in str(row.get("options")).replace(" ", "")
              or '"scheduler"' not in str(row.get("options"))]  # fmt: skip
     if len({row["block_size"] for row in fixed}) < 2:
-        raise UsageError("the experiment has one block size only; `decodebench sweep block-size` measures several")
+        raise UsageError(
+            "the experiment has one block size only; `decodebench sweep block-size` measures several",
+            code="data-missing",
+        )
     return modes(fixed, column, without=("block_size", *SCHEDULED))
 
 

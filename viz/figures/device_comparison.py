@@ -32,7 +32,9 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     known = [(cell, row) for cell in found for row in cell.rows if row[speed.name] is not None]
     places = list(dict.fromkeys(row["place"] for _, row in known))
     if len(places) < 2:
-        raise UsageError(f"every round ran on {places[0]}; measure or import some of a second device or host")
+        raise UsageError(
+            f"every round ran on {places[0]}; measure or import some of a second device or host", code="data-missing"
+        )
     rounds: dict[tuple[str, str], list[float]] = {}
     for cell, row in sorted(
         known, key=lambda pair: (pair[0].backend, found.index(pair[0]), places.index(pair[1]["place"]))

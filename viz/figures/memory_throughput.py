@@ -34,7 +34,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     found = cells(rows)
     missing = without(found, "bytes_per_s")
     if not any(cell.column("bytes_per_s") for cell in found):
-        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}")
+        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}", code="data-missing")
     computed = [cell.cell_id for cell in found if any(row["is_computed"] for row in cell.rows)]
     caption = f"{draw_bars(ax, found, 'bytes_per_s', 1e9, dict.fromkeys(computed, HATCH))} First step left out."
     caption += "\n" + _peaks(ax, found)

@@ -26,7 +26,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     found = cells(rows)
     missing = without(found, COLUMN)
     if not any(cell.column(COLUMN) for cell in found):
-        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}")
+        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}", code="data-missing")
     caption = (
         draw_bars(ax, found, COLUMN, 1e9, {})
         + " First step left out.\nAll weight bytes times model evaluations, over step time."

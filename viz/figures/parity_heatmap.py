@@ -53,7 +53,9 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     found = sorted(cells(rows), key=lambda cell: (not cell.rows[0]["is_reference"], -(cell.bits or 0.0)))
     others = [cell for cell in found if not cell.rows[0]["is_reference"]]
     if all(_shares(cell) == (None, None) and cell.rows[0]["kl_mean"] is None for cell in others):
-        raise UsageError("no two cells have outputs of a common prompt, and no divergence was scored")
+        raise UsageError(
+            "no two cells have outputs of a common prompt, and no divergence was scored", code="data-missing"
+        )
     assert isinstance(ax.figure, Canvas)
     ax.figure.set_figheight((FRAME_IN + ROW_IN * len(found)) * style.current().zoom)
     for y, cell in enumerate(found):

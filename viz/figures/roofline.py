@@ -45,7 +45,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     known = [cell for cell in found if cell.column("bytes_per_token")]
     missing = without(found, "bytes_per_token")
     if not known:
-        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}")
+        raise UsageError(f"nothing to draw for {missing}: {UNKNOWN}", code="data-missing")
     ax.set_xscale("log")
     ax.set_yscale("log")
     sizes = [size for cell in known for size in cell.column("bytes_per_token")]

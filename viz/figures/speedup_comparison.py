@@ -23,11 +23,16 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     baselines = [cell for cell in found if cell.rows[0]["is_baseline"]]
     others = [cell for cell in found if cell not in baselines]
     if not baselines or not others:
-        raise UsageError("nothing to compare: the experiment has one cell only; measure a second backend or format")
+        raise UsageError(
+            "nothing to compare: the experiment has one cell only; measure a second backend or format",
+            code="data-missing",
+        )
     shown = [cell for cell in others if cell.rows[0]["ratio"] is not None]
     missing = name_few(cell.name for cell in others if cell not in shown)
     if not shown:
-        raise UsageError(f"nothing in common with {name_few(cell.name for cell in baselines)}: {missing}")
+        raise UsageError(
+            f"nothing in common with {name_few(cell.name for cell in baselines)}: {missing}", code="data-missing"
+        )
     look = looks(found)
     for cell, y in zip(shown, style.name_rows(ax, [cell.name for cell in shown]), strict=True):
         _point(ax, cell, baselines[0] if len(baselines) == 1 else None, y, look[cell.series])

@@ -59,7 +59,9 @@ def write_slides(
     try:
         text = template.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read the template {template}: {error.strerror or error}") from error
+        raise UsageError(
+            f"cannot read the template {template}: {error.strerror or error}", code="file-unreadable"
+        ) from error
     drawn, missing = _figures(store, comparison, figures)
     deck = make_deck(store, comparison, list(drawn), missing, plan_toml(store, comparison.experiment))
     for picture, content in drawn.items():
@@ -111,13 +113,17 @@ def compiled(source: Path, deck: Deck) -> bytes:
         import typst
     except ModuleNotFoundError as error:
         advice = f"pip install 'decodebench[slides]', or `typst compile {source}`"
-        raise UsageError(f"the PDF of the slides needs the package typst, which is not installed: {advice}") from error
+        raise UsageError(
+            f"the PDF of the slides needs the package typst, which is not installed: {advice}", code="package-missing"
+        ) from error
 
     day = datetime.fromisoformat(deck.date).replace(tzinfo=UTC) if deck.date else datetime(1970, 1, 1, tzinfo=UTC)
     try:
         made = typst.compile(source, root=source.parent, format="pdf", timestamp=int(day.timestamp()))
     except typst.TypstError as error:
-        raise UsageError(f"{source} does not compile: {error.diagnostic or error.message}") from error
+        raise UsageError(
+            f"{source} does not compile: {error.diagnostic or error.message}", code="file-unreadable"
+        ) from error
     if not isinstance(made, bytes):
         raise DecodebenchError(f"typst made no PDF of {source}")
     return made

@@ -25,7 +25,7 @@ def accuracy_note(rows: Sequence[Row]) -> str:
     tasks = ", ".join(sorted({str(row["accuracy_task"]) for row in scored}))
     problems = sorted({int(row["problems"]) for row in scored if row["problems"]})
     if not problems:
-        return f"Accuracy: {tasks}; the logs tell no number of problems, and so no interval."
+        return f"Accuracy: {tasks}; the logs have no number of problems, hence no interval."
     span = " to ".join(str(n) for n in sorted({problems[0], problems[-1]}))
     has_interval = any(row["accuracy_low"] is not None for row in scored)
     whisker = "95 % Wilson interval" if has_interval else "of totals, which support no interval"

@@ -5,47 +5,72 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ...collate.comparison.result import Comparison
+from ...core.errors import plural
+from ...core.records.metrics import METRICS
 from ..drawing.numbers import percent
 from ..drawing.series import name_few
 
-_SPEAKS_OF = {"rounds": "for these prompts", "prompts": "for other prompts of their kind too"}
+_OVER = {"rounds": "rounds with these prompts", "prompts": "rounds and over prompts of this kind"}
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what is compared with what, over how many rounds."""
+    rounds = {row.rounds for row in comparison.rows}
+    label = METRICS[comparison.metric].label
+    over = f", n = {plural(rounds.pop(), 'round')}" if len(rounds) == 1 else ", n: rounds"
+    return f"{label[0].lower()}{label[1:]}, ratio to {comparison.baseline}{over}"
 
 
 def about_intervals(comparison: Comparison) -> Iterator[str]:
     """Yield a line for each thing to know, those alone that this comparison needs."""
     rows = comparison.rows
+    yield _about_ratio(comparison)
+    yield from _about_marks(comparison)
     shared = [row.cell.label for row in rows if row.is_one_server]
-    each = "" if len(shared) == len(rows) else " each in a process of its own,"
-    yield (
-        f"ratio: above 1 is better than {comparison.baseline}; means are geometric; 95 % intervals over n rounds,"
-        f"{each} {_SPEAKS_OF[comparison.over]}; differences below {percent(comparison.min_effect)} count as equivalent"
-    )
     if shared:
         which = "rounds" if len(shared) == len(rows) else f"rounds of {name_few(shared)}"
-        yield f"{which} share a server process: these intervals say nothing of other starts of it (--restart-server)"
-    if comparison.comparisons > 1:
-        yield (
-            f"*: intervals that hold for all {comparison.comparisons} comparisons at once with 95 % confidence, "
-            f"{comparison.correction}; verdicts follow them"
-        )
+        yield f"{which} share a server process: the intervals say nothing about other starts of it (--restart-server)"
     if comparison.max_rounds is not None:
         yield (
-            f"looked at after each round, {comparison.max_rounds} at most: intervals hold for all looks together "
-            "(alpha spending, Lan and DeMets 1983), and are wider for it the fewer rounds there are"
+            f"intervals allow for a look after each round, {comparison.max_rounds} at most (alpha spending, Lan and "
+            "DeMets 1983); they are wider the fewer rounds there are"
         )
     if any(row.ratio.n == 2 and row.ratio.low is not None for row in rows):
-        yield "two rounds: their intervals are of little use; measure five and more"
+        yield "2 rounds: intervals are very wide; measure at least 5"
     if any(row.verdict == "not tested" for row in rows):
-        yield "not tested: one round has no interval"
-    needed = {row.rounds_needed for row in rows if row.verdict == "no difference shown" and row.rounds_needed}
-    if needed:
-        yield (
-            f"no difference shown: about {_span(needed)} rounds, by the ratios' own scatter, would narrow a 95 % "
-            f"interval down to {percent(comparison.min_effect)}"
-        )
-    problems = {row.accuracy.value.n for row in rows if row.accuracy and row.accuracy.value.n}
-    if problems:
-        yield f"accuracy: its 95 % interval is over n = {_span(problems)} problems, each counted once"
+        yield "1 round: no interval, no test"
+    if (note := _about_accuracy(comparison)) is not None:
+        yield note
+
+
+def _about_ratio(comparison: Comparison) -> str:
+    """Say what ratios and their intervals are."""
+    rows = comparison.rows
+    parts = ["ratio: above 1 is better"]
+    if any(row.ratio.low is not None for row in rows):
+        parts.append(f"95 % interval over {_OVER[comparison.over]}")
+    if comparison.comparisons > 1:
+        parts.append(f"simultaneous over {comparison.comparisons} comparisons: {comparison.correction}")
+    return ", ".join(parts)
+
+
+def _about_marks(comparison: Comparison) -> Iterator[str]:
+    """Say what the marks behind ratios mean."""
+    if any(row.verdict == "equivalent" for row in comparison.rows):
+        yield f"=: equivalent, within {percent(comparison.min_effect)}"
+    unclear = [row for row in comparison.rows if row.verdict == "no difference shown"]
+    if unclear:
+        needed = {row.rounds_needed for row in unclear if row.rounds_needed}
+        how = f"; about {_span(needed)} rounds would resolve {percent(comparison.min_effect)}" if needed else ""
+        yield f"?: no difference shown{how}"
+
+
+def _about_accuracy(comparison: Comparison) -> str | None:
+    scored = [row for row in comparison.rows if row.accuracy]
+    if not scored:
+        return "accuracy: not scored"
+    problems = {row.accuracy.value.n for row in scored if row.accuracy and row.accuracy.value.n}
+    return f"accuracy: 95 % interval, n = {_span(problems)} problems" if problems else None
 
 
 def _span(counts: Collection[int]) -> str:

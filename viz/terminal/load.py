@@ -15,24 +15,30 @@ from ...core.records.metrics import METRICS
 from ..drawing.numbers import with_interval
 
 _AXES = {"concurrency": "in flight", "request_rate": "requests/s"}
-_SHOWN = ("requests_per_s", "goodput_requests_per_s", "tpot_mean_s", "ttft_s", "ttft_p99_s", "itl_p99_s", "queue_s")
+_HEADS = {"concurrency": "in\nflight", "request_rate": "asked\nreq/s"}
 _HEADINGS = {
-    "requests_per_s": "requests/s",
-    "goodput_requests_per_s": "goodput\nrequests/s",
-    "tpot_mean_s": "time per\ntoken",
+    "requests_per_s": "done\nreq/s",
+    "goodput_requests_per_s": "good\nreq/s",
+    "tpot_mean_s": "per\ntoken",
     "ttft_s": "first\ntoken",
-    "ttft_p99_s": "first\ntoken p99",
-    "itl_p99_s": "between\nsteps p99",
-    "queue_s": "queueing",
+    "ttft_p99_s": "first\np99",
+    "itl_p99_s": "step\np99",
+    "queue_s": "queue",
 }
 
 
 def load_view(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield a table of every cell under its load, and what follows from it; nothing where no cell has a load."""
-    for axis, label in _AXES.items():
+    for axis, heading in _HEADS.items():
         curves = [curve for curve in comparison.load_curves if curve.axis == axis]
         if curves:
-            yield _table(curves, label)
+            yield _table(curves, heading)
+    if comparison.load_curves:
+        yield Text(
+            "output tokens of all requests together; done, good: requests answered, and within the service level; per "
+            "token, first, step: time per output token, to the first token, between steps (99th percentiles)",
+            style="dim",
+        )
     yield from (Text(line, style="dim") for line in load_lines(comparison))
 
 
@@ -47,10 +53,10 @@ def load_lines(comparison: Comparison) -> Iterator[str]:
 
 def _table(curves: Sequence[LoadCurve], label: str) -> Table:
     points = [point for curve in curves for point in curve.points]
-    shown = [name for name in _SHOWN if any(name in point.figures for point in points)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("under load", overflow="fold", min_width=12)
-    for heading in (label, "tokens/s", *(_HEADINGS[name] for name in shown)):
+    shown = [name for name in _HEADINGS if any(name in point.figures for point in points)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
+    table.add_column("under load", overflow="fold", min_width=8)
+    for heading in (label, "output\ntokens/s", *(_HEADINGS[name] for name in shown)):
         table.add_column(heading, justify="right", no_wrap=True)
     for curve in curves:
         for number, point in enumerate(curve.points):

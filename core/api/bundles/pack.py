@@ -57,11 +57,13 @@ def bundle(results: Results, to: str | Path, experiment: str | None = None, *, w
     """
     path = Path(to)
     if path.suffix != ".zip":
-        raise UsageError(f"a bundle is a ZIP file: {path} must end in .zip")
+        raise UsageError(f"a bundle is a ZIP file: {path} must end in .zip", code="wrong-suffix")
     name = results.choose(experiment)
     plan = plan_toml(results.store, name)
     if not plan:
-        raise UsageError(f"experiment {name!r} was imported: no plan made it, so it cannot be measured again")
+        raise UsageError(
+            f"experiment {name!r} was imported: no plan made it, so it cannot be measured again", code="not-supported"
+        )
     cleaner = Cleaner(anonymise=not with_names)
     cells = load_cells(results.store, name)
     logs, left_out = _logs(results.folder, cells)

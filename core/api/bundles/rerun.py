@@ -74,14 +74,14 @@ def _unpacked(bundle: Path, folder: Path) -> Manifest:
         try:
             return unpack(bundle, folder)
         except OSError as error:
-            raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
+            raise UsageError(f"cannot write {folder}: {error.strerror or error}", code="write-failed") from error
     manifest = read_manifest(bundle)
     try:
         kept = (folder / MANIFEST).read_text(encoding="utf-8")
     except OSError:
         kept = ""
     if kept != manifest.model_dump_json():
-        raise UsageError(f"{folder} is there already, and not of this bundle: give another --output")
+        raise UsageError(f"{folder} is there already, and not of this bundle: give another --output", code="path-taken")
     return manifest
 
 
@@ -95,9 +95,11 @@ def _check_cells(found: Measurement, manifest: Manifest) -> None:
         if packed.model_hash is not None and hashes and packed.model_hash not in hashes:
             raise UsageError(
                 f"model {packed.model!r} has other weights here: SHA-256 {sorted(hashes)[0][:16]}..., in the bundle "
-                f"{packed.model_hash[:16]}..."
+                f"{packed.model_hash[:16]}...",
+                code="bundle-differs",
             )
         raise UsageError(
             f"a cell of backend {packed.backend!r} (plugin {packed.plugin}) cannot be had here as it was: its options, "
-            "its task or their defaults are not those of the bundle; install the versions in its environment.json"
+            "its task or their defaults are not those of the bundle; install the versions in its environment.json",
+            code="bundle-differs",
         )

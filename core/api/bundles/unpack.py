@@ -30,20 +30,23 @@ def read_manifest(bundle: Path) -> Manifest:
         with zipfile.ZipFile(bundle) as archive:
             entries = archive.infolist()
             if not any(entry.filename == MANIFEST for entry in entries):
-                raise UsageError(f"{bundle} is no bundle: {MANIFEST} is missing")
+                raise UsageError(f"{bundle} is no bundle: {MANIFEST} is missing", code="bundle-damaged")
             text = _content(archive, bundle, MANIFEST, _MOST_MANIFEST_BYTES)
     except _BROKEN as error:
-        raise UsageError(f"{bundle} cannot be read as a ZIP file: {error}") from error
+        raise UsageError(f"{bundle} cannot be read as a ZIP file: {error}", code="bundle-damaged") from error
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{bundle}: {MANIFEST}: field {where!r}: {first['msg']}; was it written by a newer version?"
+            f"{bundle}: {MANIFEST}: field {where!r}: {first['msg']}; was it written by a newer version?",
+            code="bundle-damaged",
         ) from error
     if manifest.format != FORMAT:
-        raise UsageError(f"{bundle}: format {manifest.format}, known is {FORMAT}: update decodebench")
+        raise UsageError(
+            f"{bundle}: format {manifest.format}, known is {FORMAT}: update decodebench", code="bundle-damaged"
+        )
     _check(bundle, manifest, [entry.filename for entry in entries])
     return manifest
 
@@ -57,14 +60,14 @@ def unpack(bundle: Path, folder: Path) -> Manifest:
     """
     manifest = read_manifest(bundle)
     if folder.exists():
-        raise UsageError(f"{folder} is there already: give another --output")
+        raise UsageError(f"{folder} is there already: give another --output", code="path-taken")
     with whole_folder(folder) as scratch:
         try:
             with zipfile.ZipFile(bundle) as archive:
                 for place, told in manifest.files.items():
                     _write(archive, bundle, place, told, scratch / place)
         except _BROKEN as error:
-            raise UsageError(f"{bundle} cannot be read: {error}") from error
+            raise UsageError(f"{bundle} cannot be read: {error}", code="bundle-damaged") from error
         (scratch / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
     return manifest
 
@@ -73,16 +76,17 @@ def _check(bundle: Path, manifest: Manifest, names: list[str]) -> None:
     """Refuse more files or bytes than a bundle may have, and any file that is elsewhere or not in the manifest."""
     if len(names) > MOST_FILES or sum(told.bytes for told in manifest.files.values()) > MOST_BYTES:
         raise UsageError(
-            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB, which is no bundle's size"
+            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB, which is no bundle's size",
+            code="bundle-damaged",
         )
     for name in manifest.files:
         if not PLACE.fullmatch(name):
-            raise UsageError(f"{bundle}: file {name!r} is at a place that no bundle has")
+            raise UsageError(f"{bundle}: file {name!r} is at a place that no bundle has", code="bundle-damaged")
     if sorted(names) != sorted([*manifest.files, MANIFEST]):
         odd = sorted(set(names) ^ {*manifest.files, MANIFEST}) or sorted(names)
-        raise UsageError(f"{bundle}: the manifest and the files in it differ: {odd[0]!r}")
+        raise UsageError(f"{bundle}: the manifest and the files in it differ: {odd[0]!r}", code="bundle-damaged")
     if PLAN not in manifest.files:
-        raise UsageError(f"{bundle}: {PLAN} is missing")
+        raise UsageError(f"{bundle}: {PLAN} is missing", code="bundle-damaged")
 
 
 def _content(archive: zipfile.ZipFile, bundle: Path, name: str, most: int) -> bytes:
@@ -90,7 +94,7 @@ def _content(archive: zipfile.ZipFile, bundle: Path, name: str, most: int) -> by
     with archive.open(name) as file:
         text = file.read(most + 1)
     if len(text) > most:
-        raise UsageError(f"{bundle}: {name} has more than {most} bytes")
+        raise UsageError(f"{bundle}: {name} has more than {most} bytes", code="bundle-damaged")
     return text
 
 
@@ -105,4 +109,7 @@ def _write(archive: zipfile.ZipFile, bundle: Path, place: str, told: PackedFile,
             digest.update(part)
             file.write(part)
     if left != 0 or digest.hexdigest() != told.sha256:
-        raise UsageError(f"{bundle}: {place} is not what the manifest says: the bundle is damaged or was changed")
+        raise UsageError(
+            f"{bundle}: {place} is not what the manifest says: the bundle is damaged or was changed",
+            code="bundle-damaged",
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import plural
 from ...measure.progress import Progress
 from .. import exit_codes
 from ..output import CONTEXT, console, echo, experiment_option, folder_argument, json_option, print_json, print_table
@@ -43,7 +44,8 @@ def bundle(folder: Path, experiment: str | None, target: Path | None, with_names
         print_json({"file": str(made.path), **made.manifest.model_dump(mode="json")})
         return
     removed = made.manifest.secrets_removed
-    echo(f"{made.path}: {len(made.manifest.cells)} cells, {len(made.manifest.files)} files, {removed} secrets removed")
+    cells, files = plural(len(made.manifest.cells), "cell"), plural(len(made.manifest.files), "file")
+    echo(f"{made.path}: {cells}, {files}, {plural(removed, 'secret')} removed")
 
 
 @click.command(context_settings={**CONTEXT, "show_default": True})

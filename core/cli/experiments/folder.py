@@ -16,7 +16,7 @@ _SHOWN = 10  # failed rounds that are listed
 @folder_argument
 @json_option
 def status(folder: Path, as_json: bool) -> int:
-    """Say what is done of each experiment of DIR, what failed and what is to do.
+    """Show what is done, failed and left to do in each experiment of DIR.
 
     What is wanted is what the last `run` of an experiment was asked for. Failed rounds are run again by the next one.
     """
@@ -58,7 +58,7 @@ def experiments() -> None:
 @click.argument("new")
 @folder_argument
 def rename(old: str, new: str, folder: Path) -> None:
-    """Give the experiment OLD of DIR the name NEW."""
+    """Rename experiment OLD of DIR to NEW."""
     from ...api.experiments import rename as give
 
     count = give(folder, old, new)
@@ -69,7 +69,7 @@ def rename(old: str, new: str, folder: Path) -> None:
 @click.argument("name")
 @folder_argument
 def delete(name: str, folder: Path) -> None:
-    """Move the logs of the experiment NAME of DIR into its bin."""
+    """Move experiment NAME of DIR to its bin."""
     from ...api.experiments import delete as remove
 
     echo(f"{name} is in {remove(folder, name)}; `decodebench experiments restore {name}` brings it back")
@@ -79,7 +79,7 @@ def delete(name: str, folder: Path) -> None:
 @click.argument("name")
 @folder_argument
 def restore(name: str, folder: Path) -> None:
-    """Bring the experiment NAME of DIR, that was deleted last, back from its bin."""
+    """Restore experiment NAME of DIR from its bin."""
     from ...api.experiments import restore as bring_back
 
     echo(f"{name} is back from {bring_back(folder, name)}")

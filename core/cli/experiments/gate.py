@@ -37,9 +37,15 @@ _rounds_options = options(
 )
 _gate_options = options(
     click.option(
-        "--fail-if-slower", type=Share(), metavar="SHARE", default=0.0, help="Trip if NEW is surely slower by so much."
+        "--fail-if-slower",
+        type=Share(),
+        metavar="SHARE",
+        default=0.0,
+        help="Trip if the ratio's interval ends below 1 - SHARE.",
     ),
-    click.option("--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Trip if accuracy falls by so much."),
+    click.option(
+        "--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Trip if accuracy falls by SHARE or more."
+    ),
     click.option("--fail-if-outputs-differ", is_flag=True, help="Trip if greedy outputs differ beyond numerical ties."),
 )
 
@@ -63,7 +69,7 @@ _gate_options = options(
 @json_option
 @click.pass_context
 def gate(ctx: click.Context, /, base: str, new: str, **flags: Any) -> int:  # noqa: ANN401 - click hands flags by name
-    """Say whether NEW is slower than BASE: exit code 3 if it is.
+    """Test whether NEW is slower than BASE: exit code 3 if it is.
 
     Each is a revision of the git checkout at hand, or what pip installs: a requirement such as `engine==1.2`, an
     address, a folder. Both get an environment of their own and are measured in turn, batch by batch.

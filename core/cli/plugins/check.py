@@ -28,8 +28,8 @@ _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 @click.option("-q", "--quantisation", metavar="NAME", help="Weight format; default: the backend's first.")
 @click.option("-d", "--device", default="cpu", metavar="NAME", help="Device.")
 @click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V", help="Set an option.")
-@click.option("--reference", metavar="BACKEND", help="Backend that a claim of exactness is held against.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
+@click.option("--reference", metavar="BACKEND", help="Backend that a claim of exactness is checked against.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Only this check; repeatable.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),

@@ -51,9 +51,9 @@ def install(
     if isolated is not None:
         return _install_isolated(isolated, wanted, python, dry_run=dry_run, as_json=as_json)
     if python is not None:
-        raise UsageError("--python goes with --isolated only")
+        raise UsageError("--python goes with --isolated only", code="conflicting-flags")
     if not (wanted.plain or wanted.editable):
-        raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR")
+        raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR", code="missing-flag")
     command = install_command(wanted)
     if dry_run:
         print_json({"command": command}) if as_json else echo(shlex.join(command))
@@ -78,7 +78,10 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
     from ...isolation.worker_part import bare_environment
 
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign")
+        raise UsageError(
+            f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign",
+            code="bad-value",
+        )
     base = check_base(python) if python else None
     wanted = specs if specs.plain or specs.editable else Specs((name,))
     if dry_run:

@@ -71,7 +71,7 @@ KINDS: Mapping[str, Kind] = {
         part="parser",
     ),
     "finding": Kind(
-        "finding: doubts answers that end at the limit of tokens",
+        "finding: flags answers that end at the limit of tokens",
         *("decodebench_findings", "FindingCheck", "CHECK", "findings"),
         part="finding",
         runs_models=True,

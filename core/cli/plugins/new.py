@@ -34,7 +34,10 @@ def new(name: str, kind: str, as_json: bool) -> None:
     _check_name(name, module)
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists already and is not empty: choose another name, or another folder to run in")
+        raise UsageError(
+            f"{folder} exists already and is not empty: choose another name, or another folder to run in",
+            code="path-taken",
+        )
     files = package_files(name, module, kind)
     try:
         for path, text in files.items():
@@ -42,7 +45,7 @@ def new(name: str, kind: str, as_json: bool) -> None:
             (folder / path).write_text(text, encoding="utf-8")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise UsageError(f"cannot write to {folder.absolute()}: {error.strerror}") from error
+        raise UsageError(f"cannot write to {folder.absolute()}: {error.strerror}", code="write-failed") from error
     if as_json:
         print_json({"folder": str(folder.absolute()), "files": list(files)})
         return
@@ -54,15 +57,22 @@ def new(name: str, kind: str, as_json: bool) -> None:
 def _check_name(name: str, module: str) -> None:
     """Refuse a name that could not be a distribution's, a module's and a backend's."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter")
+        raise UsageError(
+            f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter", code="bad-value"
+        )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise UsageError(f"name {name!r}: Python has a word or module {module!r} of its own; choose another")
+        raise UsageError(
+            f"name {name!r}: Python has a word or module {module!r} of its own; choose another", code="bad-value"
+        )
     for known in installed_plugins().plugins:
         if any(name in names for names in known.provides.values()):
-            raise UsageError(f"name {name!r}: plugin {known.name!r} provides something of this name; choose another")
+            raise UsageError(
+                f"name {name!r}: plugin {known.name!r} provides something of this name; choose another",
+                code="bad-value",
+            )
     found = importlib.util.find_spec(module)
     if found is not None and found.origin is not None:  # a mere folder of that name is no module
-        raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another")
+        raise UsageError(f"name {name!r}: a module {module!r} is installed already; choose another", code="bad-value")
 
 
 def package_files(name: str, module: str, kind: str) -> dict[str, str]:

@@ -31,6 +31,8 @@ _END_GRACE_S = 5.0
 class DeadlineError(DecodebenchError):
     """A worker has not done what was waited for in time."""
 
+    code = "no-answer"
+
 
 class Channel:
     """A running worker and both ends of its pipes.

@@ -74,7 +74,8 @@ def refuse_container(model: ResolvedModel, backend: type[Backend], quantisation:
         reads = " or ".join(_WORDS[container] for container in quantisation.reads)
         raise ModelError(
             f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} makes "
-            f"{quantisation.name!r} of {reads}"
+            f"{quantisation.name!r} of {reads}",
+            code="model-unsupported",
         )
 
 

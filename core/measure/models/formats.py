@@ -36,7 +36,8 @@ class ChosenFormat:
             if given.get(name, value) != value:
                 raise UsageError(
                     f"{backend.name}: {self.asked} is quantisation {self.quantisation.name!r} with {name} = {value!r}, "
-                    f"and {name} = {given[name]!r} was given besides: leave one of them out"
+                    f"and {name} = {given[name]!r} was given besides: leave one of them out",
+                    code="conflicting-flags",
                 )
         return {**given, **self.options}
 

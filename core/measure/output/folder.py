@@ -56,7 +56,7 @@ def writable(output: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write to output folder {output}: {error.strerror}") from error
+        raise UsageError(f"cannot write to output folder {output}: {error.strerror}", code="write-failed") from error
 
 
 @contextmanager
@@ -73,7 +73,8 @@ def locked(output: Path) -> Iterator[None]:
     except Timeout as error:
         holder = file.read_text().strip() or "unknown"
         raise UsageError(
-            f"another run (process {holder}) is measuring into {output}; wait for it, or give another --output"
+            f"another run (process {holder}) is measuring into {output}; wait for it, or give another --output",
+            code="folder-in-use",
         ) from error
     with lock:
         file.write_text(str(os.getpid()))
@@ -148,7 +149,10 @@ def check_max_rounds(index: RoundIndex, experiment: str, max_rounds: int | None)
     if others:
         first = next(iter(others))
         how = "a fixed number of rounds" if first is None else f"--max-rounds {first}, on which its looks rely"
-        raise UsageError(f"experiment {experiment!r} was begun with {how}: go on likewise, or begin anew with --fresh")
+        raise UsageError(
+            f"experiment {experiment!r} was begun with {how}: continue with the same, or start over with --fresh",
+            code="conflicting-flags",
+        )
 
 
 def stored_interleaving(index: RoundIndex, experiment: str) -> Interleave | None:
@@ -183,4 +187,4 @@ def check_free(place: Path) -> None:
         UsageError: there is one.
     """
     if place.exists():
-        raise UsageError(f"{place} is there already")
+        raise UsageError(f"{place} is there already", code="path-taken")

@@ -210,4 +210,6 @@ def _readable(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot read {file}, which may be a finished round: {error.strerror}") from error
+        raise UsageError(
+            f"cannot read {file}, which may be a finished round: {error.strerror}", code="file-unreadable"
+        ) from error

@@ -58,19 +58,22 @@ def shard_of(text: str, plan: Plan, *, across_hosts: bool = False) -> Shard:
     """
     found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"shard {text!r}: write I/N with 1 <= I <= N, such as 2/4")
+        raise UsageError(f"shard {text!r}: write I/N with 1 <= I <= N, such as 2/4", code="bad-value")
     count = int(found[2])
     if plan.looks:
         raise UsageError(
-            "until and until_ci look at all rounds after each one, which a shard does not have: give rounds"
+            "until and until_ci look at all rounds after each one, which a shard does not have: give rounds",
+            code="conflicting-flags",
         )
     if across_hosts and plan.interleave == "samples":
         raise UsageError(
-            "cells on different hosts cannot take turns by sample: interleave by rounds, or keep cells together"
+            "cells on different hosts cannot take turns by sample: interleave by rounds, or keep cells together",
+            code="conflicting-flags",
         )
     if not across_hosts and count > plan.rounds:
         raise UsageError(
             f"shard {text!r}: the plan has {plan.rounds} rounds, and the cells of a round stay on one machine, so that "
-            f"they can be compared; give at most {plan.rounds} shards, more rounds, or --across-hosts"
+            f"they can be compared; give at most {plan.rounds} shards, more rounds, or --across-hosts",
+            code="bad-value",
         )
     return Shard(index=int(found[1]), count=count, seed=plan.seed, across_hosts=across_hosts)

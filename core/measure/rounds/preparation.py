@@ -115,6 +115,9 @@ class Preparation:
         self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
         try:
             self._check_device(cell)
+        except BackendError as error:
+            return PreparedCell(None, None, str(error))
+        try:
             job = PrepareJob(**self._about(cell), model=ModelJob.of(cell.model))
             answer = request(job, Prepared, self._timeout_s, self._launcher.run)
         except BackendError as error:
@@ -140,7 +143,9 @@ class Preparation:
             self._devices[name] = answer.devices
         there = self._devices[name]
         if _kind(cell.device) not in map(_kind, there):
-            raise BackendError(f"device {cell.device!r} is not there; {name} sees {', '.join(there)}")
+            raise BackendError(
+                f"device {cell.device!r} is not there; {name} sees {', '.join(there)}", code="device-missing"
+            )
 
 
 def _kind(device: str) -> str:

@@ -51,7 +51,10 @@ def start_server(backend: Backend, model: PreparedModel, options: BackendOptions
     started = time.perf_counter_ns()
     server = backend.start_server(model, device, options)
     if server.pid is None:
-        raise PluginError(f"backend {backend.name!r} broke its contract: the server that it started has no process id")
+        raise PluginError(
+            f"backend {backend.name!r} broke its contract: the server that it started has no process id",
+            code="contract-broken",
+        )
     return ServerJob(
         id=str(uuid.uuid4()),
         url=server.url,
@@ -115,7 +118,10 @@ def _remote(backend: Backend) -> ServerSession:
     """Return what is known of a server that somebody else runs."""
     server = backend.server
     if server is None:
-        raise PluginError(f"backend {backend.name!r} broke its contract: it is remote and names no server after load")
+        raise PluginError(
+            f"backend {backend.name!r} broke its contract: it is remote and names no server after load",
+            code="contract-broken",
+        )
     return ServerSession(url=server.url, command=server.command, version=server.version)
 
 

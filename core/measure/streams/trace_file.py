@@ -53,14 +53,16 @@ def read_trace(path: Path) -> list[Arrival]:
             rows = csv.DictReader(file) if path.suffix.lower() == ".csv" else _json_rows(path, file)
             arrivals = [_arrival(path, line, row) for line, row in enumerate(rows, 1 + (path.suffix.lower() == ".csv"))]
     except OSError as error:
-        raise UsageError(f"cannot read the trace {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the trace {path}: {error.strerror}", code="file-unreadable") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
     except csv.Error as error:
-        raise UsageError(f"{path}: not CSV: {error}") from error
+        raise UsageError(f"{path}: not CSV: {error}", code="file-unreadable") from error
     found = sorted((one for one in arrivals if one.output_tokens), key=lambda one: one.at_s)
     if not found:
-        raise UsageError(f"{path}: no request in it; a trace has columns such as {', '.join(_names())}")
+        raise UsageError(
+            f"{path}: no request in it; a trace has columns such as {', '.join(_names())}", code="file-unreadable"
+        )
     return found
 
 
@@ -74,7 +76,7 @@ def digest_of_trace(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
-        raise UsageError(f"cannot read the trace {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the trace {path}: {error.strerror}", code="file-unreadable") from error
 
 
 def _names() -> list[str]:
@@ -86,9 +88,9 @@ def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+            raise UsageError(f"{path}:{number}: not JSON: {error}", code="file-unreadable") from error
         if not isinstance(row, dict):
-            raise UsageError(f"{path}:{number}: no JSON object")
+            raise UsageError(f"{path}:{number}: no JSON object", code="file-unreadable")
         yield row
 
 
@@ -100,14 +102,14 @@ def _arrival(path: Path, line: int, row: Mapping[str, Any]) -> Arrival:
     except (TypeError, ValueError):
         at_s = _moment(path, line, column, value)
     if not math.isfinite(at_s):
-        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time")
+        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time", code="file-unreadable")
     return Arrival(at_s, _count(path, line, row, "prompt_tokens", 1), _count(path, line, row, "output_tokens", 0))
 
 
 def _value(path: Path, line: int, row: Mapping[str, Any], name: str) -> tuple[str, Any]:
     column = next((column for column in _COLUMNS[name] if row.get(column) not in (None, "")), None)
     if column is None:
-        raise UsageError(f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])}")
+        raise UsageError(f"{path}:{line}: none of the columns {', '.join(_COLUMNS[name])}", code="file-unreadable")
     return column, row[column]
 
 
@@ -118,7 +120,10 @@ def _count(path: Path, line: int, row: Mapping[str, Any], name: str, least: int)
     except (TypeError, ValueError):
         count = -1
     if not least <= count <= _MOST_TOKENS:
-        raise UsageError(f"{path}:{line}: {column} = {value!r} is no number of tokens from {least} to {_MOST_TOKENS}")
+        raise UsageError(
+            f"{path}:{line}: {column} = {value!r} is no number of tokens from {least} to {_MOST_TOKENS}",
+            code="file-unreadable",
+        )
     return count
 
 
@@ -126,4 +131,4 @@ def _moment(path: Path, line: int, column: str, value: object) -> float:
     try:
         return datetime.fromisoformat(str(value)).timestamp()
     except ValueError as error:
-        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time") from error
+        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time", code="file-unreadable") from error

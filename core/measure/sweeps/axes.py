@@ -74,7 +74,9 @@ class Axes:
             named = {name: self._values(name, value) for name, value in further.items()}
             found += [{**first, **point} for point in _product(named)]
         if not found:
-            raise UsageError(f"cells of backend {self.backend.name!r}: exclude leaves nothing to measure")
+            raise UsageError(
+                f"cells of backend {self.backend.name!r}: exclude leaves nothing to measure", code="bad-value"
+            )
         yield from found
 
     def _axes(self, options: Mapping[str, JsonValue]) -> dict[str, list[JsonValue]]:
@@ -92,11 +94,13 @@ class Axes:
             self._check_names(together, "zip")
             missing = [name for name in together if name not in axes]
             if missing:
-                raise UsageError(f"zip: {missing[0]} has no values to advance through; list them in options")
+                raise UsageError(
+                    f"zip: {missing[0]} has no values to advance through; list them in options", code="bad-value"
+                )
             lengths = {name: len(axes[name]) for name in together}
             if len(set(lengths.values())) > 1:
                 shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-                raise UsageError(f"zip: axes that advance together need as many values each: {shown}")
+                raise UsageError(f"zip: axes that advance together need as many values each: {shown}", code="bad-value")
             at = min(groups.index([name]) for name in together)
             groups = [group for group in groups if group[0] not in together]
             groups.insert(at, list(together))
@@ -132,7 +136,7 @@ class Axes:
         self._check_names(condition, where)
         if not any(self._holds(condition, point) for point in points):
             shown = ", ".join(f"{name} = {value!r}" for name, value in condition.items())
-            raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}")
+            raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}", code="bad-value")
 
     def _check_names(self, names: Mapping[str, JsonValue] | Sequence[str], where: str) -> None:
         known = {*OWN, *self.backend.Options.model_fields}
@@ -153,7 +157,7 @@ class Axes:
         if not isinstance(value, list) or (kind in (list, tuple) and not any(isinstance(one, list) for one in value)):
             return [value]
         if not value:
-            raise UsageError(f"option {self.backend.name}.{name}: an empty list sweeps nothing")
+            raise UsageError(f"option {self.backend.name}.{name}: an empty list sweeps nothing", code="bad-value")
         return value
 
 

@@ -33,15 +33,17 @@ def values_of_range(name: str, told: Mapping[str, Any]) -> list[JsonValue]:
     shown = "{ " + ", ".join(f"{key} = {value}" for key, value in told.items()) + " }"
     unknown = sorted(told.keys() - _KEYS)
     if unknown:
-        raise UsageError(f"{name} = {shown}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}")
+        raise UsageError(
+            f"{name} = {shown}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_KEYS))}", code="bad-value"
+        )
     ways = [key for key in ("step", "factor", "count") if key in told]
     if len(ways) > 1:
-        raise UsageError(f"{name} = {shown}: give one of step, factor and count")
+        raise UsageError(f"{name} = {shown}: give one of step, factor and count", code="bad-value")
     numbers = {key: value for key, value in told.items() if key != "scale"}
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers.values()):
-        raise UsageError(f"{name} = {shown}: from, to, step, factor and count are numbers")
+        raise UsageError(f"{name} = {shown}: from, to, step, factor and count are numbers", code="bad-value")
     if not told["from"] <= told["to"]:
-        raise UsageError(f"{name} = {shown}: from must not be above to")
+        raise UsageError(f"{name} = {shown}: from must not be above to", code="bad-value")
     found = _evenly(name, shown, told) if ways == ["count"] else _stepped(name, shown, told)
     whole = all(isinstance(told[key], int) for key in ("from", "to")) and isinstance(told.get("step", 1), int)
     return list(dict.fromkeys(round(value) for value in found)) if whole else list(found)
@@ -50,16 +52,16 @@ def values_of_range(name: str, told: Mapping[str, Any]) -> list[JsonValue]:
 def _stepped(name: str, shown: str, told: Mapping[str, Any]) -> list[float]:
     factor, step = told.get("factor"), told.get("step", 1)
     if factor is not None and not (factor > 1 and told["from"] > 0):
-        raise UsageError(f"{name} = {shown}: a factor above 1 needs a from above 0")
+        raise UsageError(f"{name} = {shown}: a factor above 1 needs a from above 0", code="bad-value")
     if factor is None and step <= 0:
-        raise UsageError(f"{name} = {shown}: step must be above 0")
+        raise UsageError(f"{name} = {shown}: step must be above 0", code="bad-value")
     found: list[float] = []
     for value in _ascending(told["from"], factor, step):
         if value > told["to"] * (1 + _SLACK) + (_SLACK if factor is None else 0):
             return found
         found.append(value)
         if len(found) > _MOST:
-            raise UsageError(f"{name} = {shown}: more than {_MOST} values")
+            raise UsageError(f"{name} = {shown}: more than {_MOST} values", code="bad-value")
     return found
 
 
@@ -74,10 +76,10 @@ def _ascending(value: float, factor: float | None, step: float) -> Iterator[floa
 def _evenly(name: str, shown: str, told: Mapping[str, Any]) -> list[float]:
     count, scale, low, high = told["count"], told.get("scale", "log"), told["from"], told["to"]
     if not isinstance(count, int) or not 2 <= count <= _MOST:
-        raise UsageError(f"{name} = {shown}: count must be an integer from 2 to {_MOST}")
+        raise UsageError(f"{name} = {shown}: count must be an integer from 2 to {_MOST}", code="bad-value")
     if scale not in ("log", "linear"):
-        raise UsageError(f"{name} = {shown}: scale is 'log' or 'linear'")
+        raise UsageError(f"{name} = {shown}: scale is 'log' or 'linear'", code="bad-value")
     if scale == "log" and low <= 0:
-        raise UsageError(f"{name} = {shown}: a log scale needs a from above 0")
+        raise UsageError(f"{name} = {shown}: a log scale needs a from above 0", code="bad-value")
     shares = [at / (count - 1) for at in range(count)]
     return [low * (high / low) ** share if scale == "log" else low + (high - low) * share for share in shares]

@@ -55,10 +55,11 @@ class ChatTemplate:
         metadata = {} if file is None else read_metadata(file)
         named = _of_folder(path) if file is None else _of_metadata(metadata)
         if not named:
-            raise ModelError(f"{path} has no chat template; leave --chat out")
+            raise ModelError(f"{path} has no chat template; leave --chat out", code="template-failed")
         if "default" not in named:
             raise ModelError(
-                f"{path} has {len(named)} chat templates and none is called default: {', '.join(sorted(named))}"
+                f"{path} has {len(named)} chat templates and none is called default: {', '.join(sorted(named))}",
+                code="template-failed",
             )
         special = SpecialTokens.read(path, {}) if file is None else SpecialTokens.of_metadata(metadata)
         return cls(path, named["default"], special.texts)
@@ -96,7 +97,7 @@ class ChatTemplate:
         known = set(self._ask(None)["names"]) - _OWN - {"raise_exception", "strftime_now", "namespace", "dict", "range"}
         for name in arguments:
             if name in _OWN:
-                raise UsageError(f"template argument {name!r} is set by decodebench itself")
+                raise UsageError(f"template argument {name!r} is set by decodebench itself", code="template-failed")
             if name not in known:
                 raise unknown_name(f"argument of the chat template of {self.path}", name, known - set(ROLES))
 
@@ -114,10 +115,12 @@ class ChatTemplate:
             ended, self._process = process.wait(), None
             is_late = ended == -signal.SIGALRM
             why = f"it takes longer than {_SECONDS} s" if is_late else f"its process ended with status {ended}"
-            raise ModelError(f"{self.path}: its chat template cannot be rendered: {why}")
+            raise ModelError(f"{self.path}: its chat template cannot be rendered: {why}", code="template-failed")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ModelError(f"{self.path}: its chat template cannot be rendered: {answer['error']}")
+            raise ModelError(
+                f"{self.path}: its chat template cannot be rendered: {answer['error']}", code="template-failed"
+            )
         return answer
 
     def _started(self) -> subprocess.Popen[str]:
@@ -167,4 +170,4 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file}: cannot be read as text ({error})") from error
+        raise ModelError(f"{file}: cannot be read as text ({error})", code="template-failed") from error

@@ -23,17 +23,17 @@ def find_gguf(path: Path) -> Path | None:
     """
     if path.is_file():
         if path.suffix != ".gguf":
-            raise ModelError(f"{path}: neither a folder nor a .gguf file")
+            raise ModelError(f"{path}: neither a folder nor a .gguf file", code="model-damaged")
         return parts_of(path)[0]
     if not path.is_dir():
-        raise ModelError(f"{path}: does not exist")
+        raise ModelError(f"{path}: does not exist", code="model-damaged")
     files = sorted(path.glob("*.gguf"))
     if not files or any(path.glob("*.safetensors")):
         return None
     models = {_model(file): file for file in reversed(files)}
     if len(models) > 1:
         names = ", ".join(sorted(file.name for file in models.values()))
-        raise ModelError(f"{path}: holds {len(models)} .gguf files; name one: {names}")
+        raise ModelError(f"{path}: holds {len(models)} .gguf files; name one: {names}", code="model-damaged")
     return parts_of(files[0])[0]
 
 
@@ -55,7 +55,9 @@ def parts_of(file: Path) -> tuple[Path, ...]:
     parts = tuple(file.with_name(f"{found['stem']}-{n:05d}-of-{count:05d}.gguf") for n in range(1, count + 1))
     for part in parts:
         if not part.is_file():
-            raise ModelError(f"{file.parent}: {part.name} is missing, one of {count} parts of a GGUF model")
+            raise ModelError(
+                f"{file.parent}: {part.name} is missing, one of {count} parts of a GGUF model", code="model-damaged"
+            )
     return parts
 
 
@@ -78,9 +80,13 @@ def _check_numbers(parts: Sequence[Path], headers: Sequence[Header]) -> None:
         if stated != (number, len(parts)):
             raise ModelError(
                 f"{part}: says that it is part {stated[0] + 1} of {stated[1]}, its name that it is "
-                f"part {number + 1} of {len(parts)}: keep the names under which it was published"
+                f"part {number + 1} of {len(parts)}: keep the names under which it was published",
+                code="model-damaged",
             )
     expected = headers[0].metadata.get("split.tensors.count")
     tensors = sum(len(header.tensors) for header in headers)
     if expected is not None and expected != tensors:
-        raise ModelError(f"{parts[0]}: announces {expected} tensors, its parts hold {tensors}: one was replaced or cut")
+        raise ModelError(
+            f"{parts[0]}: announces {expected} tensors, its parts hold {tensors}: one was replaced or cut",
+            code="model-damaged",
+        )

@@ -67,7 +67,7 @@ def count(path: Path, line: int, field: str, text: str, least: int = 0) -> int:
         RawLogError: it is none.
     """
     if not (_WHOLE.fullmatch(text) and int(text) >= least):
-        raise malformed(path, line, field, f"{_shown(text)} is no whole number from {least} on")
+        raise malformed(path, line, field, f"{_shown(text)} must be an integer >= {least}")
     return int(text)
 
 
@@ -240,7 +240,7 @@ class Fields:
 
     def _count(self, name: str, value: object, least: int, most: int) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.fail(name, f"{_shown(value)} is no whole number from {least} to {most}")
+            raise self.fail(name, f"{_shown(value)} must be an integer from {least} to {most}")
         return value
 
 

@@ -37,22 +37,29 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
         folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=files is None))
     except GatedRepoError as error:
         raise ModelError(
-            f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`"
+            f"model {name!r} is gated on the Hub: accept its licence there, then run `hf auth login`",
+            code="model-not-found",
         ) from error
     except RepositoryNotFoundError as error:
-        raise ModelError(f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)") from error
+        raise ModelError(
+            f"model {name!r} is not on the Hub (or it is private: run `hf auth login`)", code="model-not-found"
+        ) from error
     except (LocalEntryNotFoundError, _http_error(), OSError, ValueError) as error:
         if not downloads:
             raise ModelError(
                 f"model {name!r} is no local path and not in the Hub cache, and nothing is downloaded here; what "
-                f"describes it is little: hf download {repository} --include '*.json'"
+                f"describes it is little: hf download {repository} --include '*.json'",
+                code="model-not-found",
             ) from error
         raise ModelError(
             f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
-            "check the name and the network, or give the path of a downloaded folder"
+            "check the name and the network, or give the path of a downloaded folder",
+            code="model-not-found",
         ) from error
     if file and not (folder / file).is_file():
-        raise ModelError(f"model {name!r}: the repository has no {file}, or it is not in the Hub cache")
+        raise ModelError(
+            f"model {name!r}: the repository has no {file}, or it is not in the Hub cache", code="model-not-found"
+        )
     return folder / file if file else folder
 
 
@@ -94,6 +101,7 @@ def wanted(repository: str, files: Sequence[str]) -> list[str]:
     if len(models) > 1:
         raise ModelError(
             f"{repository} holds {len(models)} GGUF models; name one: "
-            + ", ".join(f"{repository}/{name}" for name in models)
+            + ", ".join(f"{repository}/{name}" for name in models),
+            code="model-not-found",
         )
     return [*DESCRIPTIONS, "*.gguf"] if models else [*DESCRIPTIONS, "pytorch_model*.bin"]

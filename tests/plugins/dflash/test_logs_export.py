@@ -308,7 +308,7 @@ def test_what_the_backend_decodes_comes_back(cli, tmp_path):
     assert ended.code == 0, ended.err
     assert cli("export", tmp_path / "own", "--format", "dflash", "--to", tmp_path / "files").code == 0
     assert cli("collate", tmp_path / "back", "--import", tmp_path / "files").code == 0
-    own, back = (cli("query", DECODED, tmp_path / folder, "--json").json["rows"] for folder in ("own", "back"))
+    own, back = (cli("query", DECODED, tmp_path / folder, "--json").rows for folder in ("own", "back"))
     assert len(own) == 4 and own == back
 
 

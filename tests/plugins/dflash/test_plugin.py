@@ -228,7 +228,7 @@ def test_every_mode_gives_the_tokens_of_transformers(measured):
 
 def query(measured, sql):
     cli, out, _ = measured
-    return cli("query", sql, out, "--json").json["rows"]
+    return cli("query", sql, out, "--json").rows
 
 
 def test_cycles_are_recorded_with_times_and_traces(measured):

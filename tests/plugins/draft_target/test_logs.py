@@ -70,7 +70,7 @@ def test_the_summary_recomputes_from_the_rows(imported):
         "WHERE status = 'ok' ORDER BY draft DESC",
         folder,
         "--json",
-    ).json["rows"]
+    ).rows
     assert [round(row[1], 2) for row in rows] == [8.63, 15.93]  # tokens / summed time, not the stored mean of rates
     assert [row[2] for row in rows] == [1.0, 1.0]
     assert rows[1][3] == pytest.approx(1740 / 350, abs=0.2)

@@ -149,8 +149,7 @@ def test_a_killed_server_is_a_failed_sample_of_the_run(cli, serve, tmp_path):
     assert running.returncode == 1
     assert "samples failed: target server" in rest
     assert "Traceback" not in rest
-    found = cli("query", "SELECT status, count(*) AS n FROM samples GROUP BY status", tmp_path, "--json").json
-    counts = dict(found["rows"])
+    counts = dict(cli("query", "SELECT status, count(*) FROM samples GROUP BY status", tmp_path, "--json").rows)
     assert counts["ok"] >= 3
     assert counts["failed"] >= 1
     assert counts["ok"] + counts["failed"] == 41  # warm-up included

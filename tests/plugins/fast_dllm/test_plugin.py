@@ -247,7 +247,7 @@ def test_a_run_is_recorded_with_what_each_forward_did(cli, tmp_path):
         "GROUP BY s.run_id, s.index, s.output_tokens, s.output_ids",
         tmp_path,
         "--json",
-    ).json["rows"]
+    ).rows
     assert len(found) == 3
     for tokens, ids, committed, forwards, kinds, engine, positions, finish in found:
         engine = json.loads(engine) if isinstance(engine, str) else engine

@@ -240,7 +240,7 @@ def test_a_damaged_file_is_made_again_and_answers_alike(cli, tmp_path):
         result = cli(*ask, "-o", tmp_path / folder, env=environment)
         assert result.code == 0, result.err
         query = "select text from samples order by sample_id"
-        return result.err, cli("query", query, tmp_path / folder, "--json").json["rows"]
+        return result.err, cli("query", query, tmp_path / folder, "--json").rows
 
     _, whole = answers("whole")
     (file,) = (tmp_path / "own").glob("*q8_0*/model.gguf")

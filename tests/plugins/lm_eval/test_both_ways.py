@@ -85,7 +85,7 @@ def test_results_of_the_wrapper_are_imported_as_runs_of_the_backend(there, cli, 
     folder, results = there
     assert cli("collate", tmp_path, "--import", *folder.rglob("results_*.json")).code == 0
     sql = "select backend, model, quantisation, device, task, accuracy, options from run_metrics order by task"
-    rows = cli("query", sql, tmp_path, "--json").json["rows"]
+    rows = cli("query", sql, tmp_path, "--json").rows
     assert [row[:6] for row in rows] == [
         ["llama-cpp", "tiny:target", "f32", "cpu", task, results[task][metric]]
         for task, metric in (("tiny_choices", "acc,none"), ("tiny_numbers", "exact_match,flexible-extract"))

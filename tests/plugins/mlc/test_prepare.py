@@ -8,12 +8,13 @@ from importlib.metadata import version
 
 import pytest
 
-from decodebench import BackendError, ModelError, UsageError
+from decodebench import BackendError, ModelError
 from decodebench.core.api.experiment import planned
 from decodebench.plugins.mlc import stock
 from decodebench.plugins.mlc.backend import MlcBackend
 from decodebench.plugins.mlc.stock import link_for_mlc
 
+from ...refusals import refused
 from ..models import LINEAR, LLAMA3, TINY, resolve, save_checkpoint
 
 
@@ -105,7 +106,7 @@ def test_mlc_llm_itself_scores_nothing_and_says_so_beforehand(cells_of_engine):
     for engine, lacks in (("mlc_llm", {"score", "score-top-k", "depth"}), ("tvm", set())):
         (cell,) = cells_of_engine(engine)
         assert cell.lacks == lacks and cell.supports == MlcBackend.supports - lacks
-    with pytest.raises(UsageError, match="task 'tiny-choice' compares the log-probabilities of choices"):
+    with refused("not-supported", "'tiny-choice'"):
         cells_of_engine("mlc_llm", task="tiny-choice")
 
 

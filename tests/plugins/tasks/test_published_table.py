@@ -106,10 +106,8 @@ def test_gsm8k_with_its_interval(cli, scripted, tmp_path):
     rows = cli(
         "query", "SELECT text, extracted, finish FROM samples WHERE extracted = '45'", tmp_path / "out", "--json"
     )
-    assert rows.json["rows"] == [[" It loses 45 litres\n", "45", "stop-string"]]
-    record = cli("query", "SELECT task, task_version, max_new_tokens FROM runs", tmp_path / "out", "--json").json[
-        "rows"
-    ]
+    assert rows.rows == [[" It loses 45 litres\n", "45", "stop-string"]]
+    record = cli("query", "SELECT task, task_version, max_new_tokens FROM runs", tmp_path / "out", "--json").rows
     assert record == [["gsm8k", found["task"].split()[1], 512]]
 
 
@@ -132,7 +130,7 @@ def test_humaneval_with_pass_at_k(cli, scripted, holds, tmp_path):
     assert {k: e["value"] for k, e in found["pass_at_k"].items()} == pytest.approx(by_hand)
     assert all(0 <= e["low"] < e["value"] < e["high"] <= 1 and e["n"] == 4 for e in found["pass_at_k"].values())
     assert found["value"] == pytest.approx(found["pass_at_k"]["1"])
-    reasons = cli("query", "SELECT DISTINCT extracted FROM samples", tmp_path / "out", "--json").json["rows"]
+    reasons = cli("query", "SELECT DISTINCT extracted FROM samples", tmp_path / "out", "--json").rows
     told = " ".join(reason for (reason,) in reasons)
     for word in (
         "passed",
@@ -164,7 +162,7 @@ def test_ctrl_c_while_programs_run_ends_them_and_keeps_what_was_finished(cli, sc
     assert process.returncode == 130 and "Traceback" not in err and time.monotonic() - begin < 20
     sql = "SELECT status, reason FROM runs"
     assert cli("collate", tmp_path / "out").code == 0
-    assert cli("query", sql, tmp_path / "out", "--json").json["rows"] == [
+    assert cli("query", sql, tmp_path / "out", "--json").rows == [
         ["interrupted", "interrupted by the user while answers were scored"]
     ]
 

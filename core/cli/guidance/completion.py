@@ -1,0 +1,128 @@
+"""Completion on the Tab key: names of backends, models, tasks, formats and options, in bash, zsh and fish."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
+
+from ...errors import DecodebenchError
+from ..output import CONTEXT
+
+if TYPE_CHECKING:
+    from ...contract.backend import Backend
+    from ...host.registry import Registry
+
+Names = Literal["backends", "models", "tasks", "quantisations", "options", "devices", "figures", "formats", "metrics"]
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
+Shell = Literal["bash", "zsh", "fish"]
+
+_DEVICES = ("cpu", "cuda:0", "metal")
+
+
+def complete(what: Names) -> Completer:
+    """Return what click asks for the completions of a parameter; plugins are loaded then, not before."""
+
+    def completer(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        from ...api.plugins import installed_plugins
+
+        try:
+            found = list(_items(what, installed_plugins(), _chosen(ctx)))
+        except DecodebenchError:
+            return []  # the command itself says what is wrong
+        return [item for item in found if item.value.startswith(incomplete)]
+
+    return completer
+
+
+def _items(what: Names, registry: Registry, chosen: Iterable[str]) -> Iterator[CompletionItem[str]]:
+    """Yield every name of a kind; formats and options are those of the chosen backends."""
+    backends = [registry.backends[name] for name in chosen if name in registry.backends]
+    match what:
+        case "backends" | "models" | "tasks":
+            summaries = {name: found.summary for name, found in getattr(registry, what).items()}
+            yield from (CompletionItem(name, help=summary) for name, summary in summaries.items())
+        case "quantisations":
+            offered = {each.name: each.summary for one in backends or _all(registry) for each in one.quantisations()}
+            yield from (CompletionItem(name, help=summary) for name, summary in offered.items())
+        case "options":
+            yield from _options(backends or _all(registry))
+        case "devices":
+            yield from map(CompletionItem, _DEVICES)
+        case "figures":
+            yield from (CompletionItem(name, help=figure.title) for name, figure in registry.figures.items())
+        case "formats":
+            yield from (CompletionItem(name, help=found.summary) for name, found in registry.exporters.items())
+        case "metrics":
+            from ...records.metrics import METRICS
+
+            yield from (CompletionItem(name, help=metric.label) for name, metric in METRICS.items())
+
+
+def _options(backends: Iterable[type[Backend]]) -> Iterator[CompletionItem[str]]:
+    found = {f"{name}=": field.description for one in backends for name, field in one.Options.model_fields.items()}
+    yield from (CompletionItem(name, help=description) for name, description in found.items())
+
+
+def _all(registry: Registry) -> list[type[Backend]]:
+    return list(registry.backends.values())
+
+
+def _chosen(ctx: click.Context) -> list[str]:
+    """Return the backends that the line has so far."""
+    found = ctx.params.get("backends") or ctx.params.get("backend") or ()
+    return [found] if isinstance(found, str) else list(found)
+
+
+class _Bash(BashComplete):
+    """Bash splits words at ``:`` and ``=`` and completes what is behind them; tiny:target has such a sign."""
+
+    source_template = """\
+%(complete_func)s() {
+    local IFS=$'\\n'
+    COMPREPLY=($(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" \\
+        %(complete_var)s=bash_complete "$1"))
+    [[ ${#COMPREPLY[@]} -eq 1 && $COMPREPLY == *= ]] && compopt -o nospace
+    return 0
+}
+complete -o nosort -o bashdefault -o default -F %(complete_func)s %(prog_name)s
+"""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ["COMP_LINE"]
+        try:
+            words = shlex.split(line)
+        except ValueError:  # within quotes
+            words = line.split()
+        incomplete = "" if line[-1:].isspace() else words.pop()
+        return words[1:], incomplete
+
+    def complete(self) -> str:
+        args, incomplete = self.get_completion_args()
+        breaks = [sign for sign in ":=" if sign in os.environ.get("COMP_BREAKS", "")]
+        start = max((incomplete.rfind(sign) + 1 for sign in breaks), default=0)
+        found = self.get_completions(args, incomplete)
+        return "\n".join(item.value[start:] for item in found if item.type == "plain")
+
+
+add_completion_class(_Bash)
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("shell", type=click.Choice(get_args(Shell)))
+def completion(shell: Shell) -> None:
+    """Print what a shell needs to complete names on the Tab key.
+
+    \b
+    bash: echo 'eval "$(decodebench completion bash)"' >> ~/.bashrc
+    zsh:  echo 'eval "$(decodebench completion zsh)"' >> ~/.zshrc
+    fish: decodebench completion fish > ~/.config/fish/completions/decodebench.fish
+    """
+    root = click.get_current_context().find_root().command
+    made = get_completion_class(shell)
+    if made is not None:
+        click.echo(made(root, {}, "decodebench", "_DECODEBENCH_COMPLETE").source())

@@ -1,0 +1,24 @@
+"""``help``: the help of a command, for those who type it first."""
+
+from __future__ import annotations
+
+import click
+
+from ...errors import unknown_name
+from ..output import CONTEXT, echo
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("names", metavar="[COMMAND]...", nargs=-1)
+@click.pass_context
+def help(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Show the help of a command, such as `decodebench help plugins new`."""
+    at = ctx.find_root()
+    for name in names:
+        group = at.command
+        known = group.list_commands(at) if isinstance(group, click.Group) else []
+        command = group.get_command(at, name) if isinstance(group, click.Group) else None
+        if command is None:
+            raise unknown_name("command", name, known)
+        at = click.Context(command, info_name=name, parent=at, **command.context_settings)
+    echo(at.get_help())
