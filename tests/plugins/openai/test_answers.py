@@ -27,7 +27,7 @@ def test_vllm_gives_ids_several_in_one_event(connect, size):
     *steps, last = connected.steps(stop_token_ids=(2,))
     assert [list(step.token_ids) for step in steps] == [[325], [457, 25, 220]]
     assert (last.finish, last.token_ids) == ("length", ())
-    assert last.figures == {"server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 0}
+    assert last.counters.figures() == {"server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 0}
     assert connected.facts.context_length == 512 and connected.facts.settings["token_ids"] == "server"
     body = connected.stub.bodies[0]
     assert (body["prompt"], body["stop_token_ids"], body["ignore_eos"]) == ([5, 6, 7], [2], True)
@@ -77,7 +77,7 @@ def test_llama_server_gives_ids_and_its_own_times(connect):
     connected = connect(lambda n, body: sse(*events, done=False), owner="llamacpp", pages={"/props": {}})
     *steps, last = connected.steps(limit=2)
     assert [list(step.token_ids) for step in steps] == [[4], [5]] and last.finish == "length"
-    assert last.figures == {
+    assert last.counters.figures() == {
         "server_prompt_tokens": 3, "server_output_tokens": 2, "server_cached_tokens": 2, "draft_tokens": 6,
         "accepted_draft_tokens": 3, "server_prefill_s": 0.0125, "server_decode_s": 0.04,
     }  # fmt: skip
@@ -88,8 +88,8 @@ def test_a_recorded_answer_of_llama_server_is_read(connect):
     connected = connect(replayed("llama_server.sse"), owner="llamacpp", pages={"/props": {"build_info": "b1-abc"}})
     *steps, last = connected.steps()
     assert [list(step.token_ids) for step in steps] == [[25], [220], [17], [9]] and last.finish == "length"
-    assert (last.figures["server_prompt_tokens"], last.figures["server_cached_tokens"]) == (3, 0)
-    assert 0 < last.figures["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
+    assert (last.counters.own["server_prompt_tokens"], last.counters.own["server_cached_tokens"]) == (3, 0)
+    assert 0 < last.counters.own["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
 
 
 def test_ids_of_a_character_that_came_whole_are_found_in_its_text(connect):
@@ -117,7 +117,7 @@ def test_sglang_gives_all_ids_or_the_new_ones(connect, cumulative):
     ]
     *steps, last = connect(lambda n, body: sse(*events), owner="sglang").steps()
     assert [list(step.token_ids) for step in steps] == [[8, 9], [10]] and last.finish == "stop"
-    assert last.figures["speculation_rounds"] == 2 and last.figures["server_cached_tokens"] == 1
+    assert last.counters.speculation_rounds == 2 and last.counters.own["server_cached_tokens"] == 1
 
 
 def test_ollama_gives_lines_of_text_and_nanoseconds(connect):
@@ -129,7 +129,7 @@ def test_ollama_gives_lines_of_text_and_nanoseconds(connect):
     ]
     *steps, last = connect(lambda n, body: lines, owner="library").steps()
     assert [(step.text, step.text_tokens) for step in steps] == [("Hel", 1), ("lo", 1)]  # and an end token
-    assert last.figures["server_prefill_s"] == 0.002 and last.figures["server_output_tokens"] == 3
+    assert last.counters.own["server_prefill_s"] == 0.002 and last.counters.own["server_output_tokens"] == 3
 
 
 def test_an_answer_ends_at_its_stop_token_whatever_the_server_does(connect):
