@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...core.contract.finding import Doubt, Place
+from ...core.contract.log_parser import DRAFT_LENGTH_OPTIONS
 from ...core.records.engine_counters import EngineCounters
 from ..comparison.observations import Cell, Row
 from .subject import Subject, grouped, rounds_of
@@ -16,14 +17,6 @@ from .subject import Subject, grouped, rounds_of
 _ROUNDED = 1e-3  # how far a share may be from another that it is
 _CLEAR = 1.01  # how much faster than its bound a speed-up must be
 _LENGTH = re.compile(r"published_\w*accept\w*_len(?:gth)?")
-_DRAFT_TOKENS = (
-    "num_draft_tokens",
-    "num_speculative_tokens",
-    "draft_tokens",
-    "draft_length",
-    "block_size",
-    "block_tokens",
-)
 _SPEEDS = ("decode_tokens_per_s", "batch_tokens_per_s", "e2e_tokens_per_s")
 _ALIKE = ("model", "task", "quantisation", "device", "batch_size")
 
@@ -102,7 +95,7 @@ def _printed_speed(cell: Cell) -> float:
 
 def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
     """A published acceptance length that falls with more draft tokens, and has no interval: noise, or an error."""
-    for option in _DRAFT_TOKENS:
+    for option in DRAFT_LENGTH_OPTIONS:
         yield from _falls(subject, option)
 
 
