@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -28,6 +31,11 @@ ALLOWED["testing"] = {"conformance"}
 ALLOWED["__main__"] = {"cli"}
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def modules() -> dict[str, Path]:
     """Every module of the package by its dotted name."""
     folders = ("core", "collate", "viz", "plugins")
@@ -42,7 +50,7 @@ MODULES = modules()
 def imported(name: str, file: Path) -> Iterator[str]:
     """Yield the modules of the package that a module imports, wherever in it."""
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -119,7 +127,7 @@ def test_every_room_of_core_can_be_taken_in_at_a_glance():
     for folder in {file.parent for file in core.rglob("*.py")} - {core}:
         found = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
         assert len(found) <= 20, f"{folder.name}: {len(found)} modules"
-        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+        assert ast.get_docstring(parsed(folder / "__init__.py")), folder
 
 
 def test_no_file_and_no_function_is_too_long_to_read():
@@ -132,7 +140,7 @@ def test_no_file_and_no_function_is_too_long_to_read():
         f"{name}.{node.name}"
         for name, file in written.items()
         if not file.is_relative_to(script)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
     ]
     assert not functions
@@ -140,3 +148,91 @@ def test_no_file_and_no_function_is_too_long_to_read():
 
 def lines_in(file: Path) -> int:
     return file.read_text(encoding="utf-8").count("\n")
+
+
+ORDINARY = {"api", "args", "draft", "factor", "verify"}
+"""Names of options that are words of the host's own as well: keys of its JSON, labels, fields of other classes."""
+HOST = [
+    file
+    for file in MODULES.values()
+    if file.is_relative_to(ROOT / "core") or file.is_relative_to(ROOT / "collate") or file.is_relative_to(ROOT / "viz")
+    if not str(file.relative_to(ROOT)).startswith(("core/contract", "collate/parsers", "collate/exporters"))
+]
+"""Modules of the host, but for the contract and those that spell the formats of other programs."""
+
+
+def declared_in(*rooms: str) -> set[str]:
+    """The names of fields, parameters and methods in rooms of core, and what stands alone in a string there."""
+    found = set()
+    for file in (file for room in rooms for file in (ROOT / "core" / room).rglob("*.py")):
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found.add(node.target.id)
+            elif isinstance(node, ast.FunctionDef):
+                found |= {node.name, *(one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg))}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+def options_of_backends() -> set[str]:
+    """The names of all options of built-in backends."""
+    return {
+        field.target.id
+        for file in (ROOT / "plugins").rglob("*.py")
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Options") for base in node.bases)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_"
+    }
+
+
+@cache
+def strings_in(file: Path) -> Sequence[str]:
+    """The strings of a module that are no documentation."""
+    nodes = list(ast.walk(parsed(file)))
+    statements = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in statements]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def names_in(text: str) -> set[str]:
+    """The words of a string that can be names of options: alone, in quotes as in JSON and SQL, or of several parts."""
+    quoted = re.findall(r"""["'](\w+)["']""", text)
+    return {text, *quoted, *(word for word in re.findall(r"\w+", text) if "_" in word)}
+
+
+def test_the_host_knows_no_option_of_one_decoder_by_name():
+    """What it must know of an option a backend declares, such as ``threads_option`` and ``block_size_option``."""
+    options = options_of_backends()
+    assert {"num_draft_tokens", "scheduler", "block_length"} <= options
+    foreign = options - declared_in("contract", "records") - ORDINARY
+    known = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in HOST
+        for text in strings_in(file)
+        for name in names_in(text) & foreign
+    ]
+    assert not known
+
+
+def test_the_host_knows_no_plugin_by_name():
+    """``mlc`` is a way to store a model, ``transformers`` a library that the SDK opens folders with."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    plugins = {name for name, module in points["decodebench"].items() if ".plugins." in module}
+    foreign = plugins - {"mlc", "reference", "tasks", "transformers"}  # words of the host's own
+    assert "dflash" in foreign
+    known = [f"{file.relative_to(ROOT)}: {text}" for file in HOST for text in strings_in(file) if text in foreign]
+    assert not known
+
+
+@pytest.mark.parametrize("column", ["trace", "engine"])
+def test_the_host_reads_nothing_that_decoders_record_under_names_of_their_own(column):
+    """``engine_counters.py`` has the names that the contract has; the rest is for readers of one decoder's records."""
+    wrong = [
+        file.name
+        for folder in ("core", "collate", "viz")
+        for file in (ROOT / folder).rglob("*.py")
+        if file.name != "engine_counters.py" and re.search(rf"\b{column}->", file.read_text(encoding="utf-8"))
+    ]
+    assert not wrong

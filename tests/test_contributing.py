@@ -160,7 +160,7 @@ def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
 
 
 ADDED = {
-    "backend": ("ngram", "decodebench_backends"),
+    "backend": ("backend", "decodebench_backends"),
     "task": ("task", "decodebench_tasks"),
     "log parser": ("parser", "decodebench_log_parsers"),
     "figure": ("figure", "decodebench_figures"),

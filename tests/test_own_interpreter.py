@@ -76,9 +76,16 @@ def engine(version: str) -> str:
 def index(tmp_path_factory):
     """Wheels of what workers need, and of the engine and its plugin."""
     folder = tmp_path_factory.mktemp("index")
-    wheels_of_installed(folder, *MODULES)
+    wheels_of_installed(folder, *MODULES, "nvidia-ml-py")
     wheel(folder, "enginelib", "2.0", group="other", enginelib=engine("2.0"))
-    wheel(folder, "alien-plugin", "2.1", "decodebench", "enginelib==2.0", alien=ALIEN)
+    wheel(folder, "furtherlib", "3", group="other", furtherlib=engine("3"))
+    own = "decodebench[gpu] @ file:///where/plugins-new/found/it"
+    further = (
+        "furtherlib; extra == 'further'",
+        "nothing-there; extra == 'other'",
+        "nothing-there; python_version < '3'",
+    )
+    wheel(folder, "alien-plugin", "2.1", own, "enginelib==2.0", *further, alien=ALIEN)
     return folder
 
 
@@ -92,7 +99,7 @@ def cli(cli_for, tmp_path_factory, index):
     made = cli_for(home)
     made.environment |= {"PYTHONPATH": str(site), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
     made.home = home
-    installed = made("plugins", "install", "--isolated", "alien", "alien-plugin", "--json")
+    installed = made("plugins", "install", "--isolated", "alien", "alien-plugin[further]", "--json")
     assert installed.code == 0, installed.out + installed.err
     made.python = installed.json["python"]
     made.environment["DECODEBENCH_LOAD_PLUGINS"] = "alien-plugin,reference"  # the other engines take their time
@@ -102,8 +109,11 @@ def cli(cli_for, tmp_path_factory, index):
 def test_its_environment_holds_a_worker_and_nothing_of_the_host(cli):
     code = "import importlib.util, sys; print([m for m in sys.argv[1:] if importlib.util.find_spec(m)])"
     heavy = ["duckdb", "matplotlib", "scipy", "numpy", "torch", "pytest", "decodebench"]
-    ended = subprocess.run([cli.python, "-c", code, *heavy], capture_output=True, text=True, check=True, cwd="/")
-    assert ended.stdout.strip() == "[]"
+    asked_for = ["enginelib", "furtherlib", "pynvml"]  # by the plugin, its extra, and decodebench's extra
+    ended = subprocess.run(
+        [cli.python, "-c", code, *heavy, *asked_for], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert ended.stdout.strip() == str(asked_for)
 
 
 def test_two_environments_are_compared(cli, tmp_path):

@@ -60,7 +60,7 @@ def test_a_new_plugin_is_typed(cli, tmp_path, kind):
     assert ended.returncode == 0, ended.stdout
 
 
-WITH_ENGINE = ("ngram", "prompt-lookup", "figure", "finding", "launcher", "server")
+WITH_ENGINE = ("backend", "prompt-lookup", "figure", "finding", "launcher", "server")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_real_one_is_exact_and_published(shell):
 @pytest.mark.parametrize(
     ("section", "kind", "name"),
     [
-        ("A toy: an n-gram decoder", "ngram", "my-decoder"),
+        ("A toy: an n-gram decoder", "backend", "my-decoder"),
         ("A real one: prompt-lookup decoding", "prompt-lookup", "my-lookup"),
     ],
 )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...core.contract.log_parser import THREAD_OPTIONS
 from ...core.errors import differ, plural
 from ...core.records.conditions import setting_of
-from ...core.records.schema import THREADS, Sampling
+from ...core.records.schema import Sampling
 from ...core.records.workload import Workload
 from .observations import Cell, Row
 
 _FIELDS = ("task_version", "seed", "hostname", "cpu_model", "device")
 _CELLS = "\0"  # stands for the cells' names until all that share a difference are known
-_THREADS = (THREADS, "threads", "num_threads")
 _MOST_NAMED = 2
 
 
@@ -64,7 +64,7 @@ def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object,
     pairs.append(("sampling.seed", ours["sampling"].get("seed"), theirs["sampling"].get("seed")))
     named = dict.fromkeys((*ours["conditions"], *theirs["conditions"]))
     pairs += [(key, ours["conditions"].get(key), theirs["conditions"].get(key)) for key in named]
-    if by not in _THREADS:
+    if by not in THREAD_OPTIONS:
         pairs.append(("threads", _threads(ours), _threads(theirs)))
     for key in ("gpu", "gpu_driver", "governor", "cores_used"):
         pairs.append((key, (ours["environment"] or {}).get(key), (theirs["environment"] or {}).get(key)))
@@ -81,7 +81,7 @@ def _differences(ours: Row, theirs: Row, by: str) -> Iterator[tuple[str, object,
 
 def _threads(run: Row) -> object:
     for source in (run["options"], run["settings"] or {}):
-        for name in _THREADS:
+        for name in THREAD_OPTIONS:
             if source.get(name) is not None:
                 return str(source[name])
     return None

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 
+from ...core.contract.log_parser import DRAFT_LENGTH_OPTIONS
 from ..comparison.observations import Row
 
 _NUMBER = re.compile(r"\d{1,6}(?:\.\d{1,20})?")
 _LENGTH = re.compile(r"published_\w*accept\w*_len(?:gth)?")
-DRAFT_OPTIONS = (
-    "num_draft_tokens",
-    "num_speculative_tokens",
-    "draft_tokens",
-    "draft_length",
-    "block_size",
-    "block_tokens",
-)
-"""Options that say how many tokens are drafted for each cycle."""
 
 
 def acceptance_length(run: Row) -> float | None:
@@ -39,7 +31,7 @@ def published(run: Row, name: str) -> float | None:
 
 def draft_tokens(run: Row) -> int:
     """Return how many tokens a run drafted for each cycle; 0 where its options do not say."""
-    return next((count for name in DRAFT_OPTIONS if (count := draft_option(run, name))), 0)
+    return next((count for name in DRAFT_LENGTH_OPTIONS if (count := draft_option(run, name))), 0)
 
 
 def printed_figure(run: Row) -> float | None:

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from ...core.contract.finding import Doubt, Place
+from ...core.contract.log_parser import DRAFT_LENGTH_OPTIONS
 from ...core.records.engine_counters import EngineCounters
 from ..comparison.observations import Cell, Row
-from .printed import DRAFT_OPTIONS, acceptance_length, draft_option, longest_cycle, published
+from .printed import acceptance_length, draft_option, longest_cycle, published
 from .subject import Subject, grouped, rounds_of
 
 _ROUNDED = 1e-3  # how far a share may be from another that it is
@@ -96,7 +97,7 @@ def _printed_speed(cell: Cell) -> float:
 
 def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
     """A published acceptance length that falls with more draft tokens, and has no interval: noise, or an error."""
-    for option in DRAFT_OPTIONS:
+    for option in DRAFT_LENGTH_OPTIONS:
         yield from _falls(subject, option)
 
 

@@ -150,14 +150,14 @@ class Results:
         Raises:
             UsageError: an unknown id, format or look.
         """
-        from ...viz.drawing.style import declared_looks
+        from ...viz.drawing.declarations import declared
         from ...viz.plot import MissingDataError, choose, plot
 
         plugins = installed_plugins()
         chosen = choose(plugins.figures.values(), figures)
         target = self.folder / "figures" if to is None else Path(to)
         try:
-            with declared_looks(plugins.backends):
+            with declared(plugins.backends):
                 return Drawn(plot(self.store, chosen, comparison or self.compare(), target, fmt, look=look))
         except MissingDataError as missing:
             return Drawn(missing.written, str(missing))
@@ -181,13 +181,13 @@ class Results:
             DecodebenchError: the file cannot be written.
         """
         from ...collate.comparison.reproduce import plan_toml
-        from ...viz.drawing.style import declared_looks
+        from ...viz.drawing.declarations import declared
         from ...viz.plot import choose
         from ...viz.report import write_report
 
         plugins = installed_plugins()
         shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
-        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
+        with self._view(shown.steady_state) as store, declared(plugins.backends):
             plan = plan_toml(store, shown.experiment)
             return write_report(store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan)
 
@@ -209,7 +209,7 @@ class Results:
             UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
             DecodebenchError: a file cannot be written.
         """
-        from ...viz.drawing.style import declared_looks
+        from ...viz.drawing.declarations import declared
         from ...viz.slides import TEMPLATE, write_slides
 
         plugins = installed_plugins()
@@ -217,7 +217,7 @@ class Results:
         if path.suffix.lower() != ".pdf":
             raise UsageError(f"--slides writes a PDF: {path} must end in .pdf", code="wrong-suffix")
         sources = path.with_name("slides" if path.name == SLIDES else f"{path.stem}-slides")
-        with self._view(shown.steady_state) as store, declared_looks(plugins.backends):
+        with self._view(shown.steady_state) as store, declared(plugins.backends):
             return write_slides(
                 store,
                 shown,

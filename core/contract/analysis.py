@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
 
 from pydantic import Field
 
@@ -36,17 +37,28 @@ class Section(Record, ABC):
         return ()
 
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    A = TypeVar("A", bound=Record, default=Any)
+    """What an analysis is given; where it is not named, as in the host, any."""
+else:
+    from typing import TypeVar
+
+    A = TypeVar("A", bound=Record)
+
+
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Generic[A]):
     """An analysis that a plugin adds to ``decodebench speculation``.
 
     Attributes:
         name: key of its figures in ``--json``.
         summary: one line on what it shows.
-        analyse: gets the host's own analysis, a ``decodebench.collate.speculation.Speculation`` with the verify cycles
-            of every cell; None where no cell records what it is about.
+        analyse: gets the host's own analysis, with the verify cycles of every cell; None where no cell records what it
+            is about. ``Analysis[decodebench.collate.speculation.Speculation]`` has it typed.
     """
 
     name: str
     summary: str
-    analyse: Callable[[Record], Section | None]
+    analyse: Callable[[A], Section | None]

@@ -49,6 +49,10 @@ class Backend(ABC, Generic[O]):
             there is no such option, the host decides, for all engines of an experiment alike.
         score_options: names of the options that ``score`` depends on, by way of ``load`` too; the others have no effect
             where a task's choices are scored. None: all.
+        block_size_option: name of the option that sets the positions of a verify cycle (``Step.block_size``); figures
+            put it on an axis.
+        block_size_choosers: names of options that, away from their defaults, let the decoder choose the block size
+            from cycle to cycle, so that a cell has none.
         requires: distributions that must be installed; None: none but the plugin's own.
         checks: name of a module with checks of the author's own, made with ``decodebench.testing.check``; the
             conformance kit runs them after its own.
@@ -66,6 +70,8 @@ class Backend(ABC, Generic[O]):
     companion_option: ClassVar[str | None] = None
     threads_option: ClassVar[str | None] = None
     score_options: ClassVar[frozenset[str] | None] = None
+    block_size_option: ClassVar[str | None] = None
+    block_size_choosers: ClassVar[frozenset[str]] = frozenset()
     requires: ClassVar[Requires | None] = None
     checks: ClassVar[str | None] = None
     residence: ClassVar[Residence] = "in-process"

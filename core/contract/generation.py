@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from ..records.engine_counters import EngineCounters
 from ..records.step_figures import StepFigures
 
 
@@ -75,7 +76,7 @@ class Step(StepFigures, StepTokens):
         text_tokens: how many tokens ``text`` is, where the engine counts them.
         finish: the row ends with this step and why; only needed where its ids do not show it.
         failure: the request failed and why. The row ends; its sample is recorded as failed.
-        figures: the engine's own figures of the whole request, units in the names; on its last step.
+        counters: what the engine counted of this request, on its last step; ``Backend.counters`` has that of the batch.
         is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
     """
 
@@ -85,7 +86,7 @@ class Step(StepFigures, StepTokens):
     text_tokens: int | None = None
     finish: Literal["stop", "length"] | None = None
     failure: str | None = None
-    figures: Mapping[str, float] | None = None
+    counters: EngineCounters | None = None
     is_depth: bool = False
 
 

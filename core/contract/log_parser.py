@@ -7,10 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from ..records.schema import RecordedStep, Run, Sample
+from ..records.schema import THREADS, RecordedStep, Run, Sample
 
 HEAD_BYTES = 64 * 1024
 """How much of a file ``matches`` gets to see."""
+
+THREAD_OPTIONS = (THREADS, "threads", "num_threads")
+"""Options by which logs have the CPU threads that an engine computed with; comparisons warn of cells that differ."""
+
+DRAFT_LENGTH_OPTIONS = (
+    "num_draft_tokens",
+    "num_speculative_tokens",
+    "draft_tokens",
+    "draft_length",
+    "block_size",
+    "block_tokens",
+)
+"""Options by which logs have the length of a draft. A parser that gives ``Run.options`` one of these names has findings
+compare runs that differ in it alone."""
 
 
 class LogParser(ABC):

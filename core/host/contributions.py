@@ -36,6 +36,8 @@ _GONE = {
     "why_inexact": "give Preflight.inexact in preflight(cell)",
 }
 """Methods of a backend that earlier versions of the plugin API had: nobody would call them."""
+_NAMING = ("companion_option", "threads_option", "score_options", "block_size_option", "block_size_choosers")
+"""What a backend states of its options by their names: one, several or None."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.+:-]*", re.ASCII)
 
 
@@ -124,8 +126,8 @@ def _check_options(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
     options = backend.Options
     if not (isinstance(options, type) and issubclass(options, BackendOptions)):
         raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions", code="contract-broken")
-    stated = {"companion_option": [backend.companion_option], "threads_option": [backend.threads_option]}
-    for attribute, names in (*stated.items(), ("score_options", backend.score_options or ())):
-        for name in names:
-            if name is not None and name not in options.model_fields:
+    for attribute in _NAMING:
+        stated = getattr(backend, attribute)
+        for name in (stated,) if isinstance(stated, str) else stated or ():
+            if name not in options.model_fields:
                 raise PluginError(f"{backend.__name__}.{attribute} names no option: {name!r}", code="contract-broken")

@@ -112,6 +112,8 @@ _STATED = (
     "companion_option",
     "threads_option",
     "score_options",
+    "block_size_option",
+    "block_size_choosers",
     "residence",
     "colour",
     "marker",

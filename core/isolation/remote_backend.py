@@ -143,7 +143,7 @@ def _time_of(path: str) -> int | None:
 
 def _made(interpreter: Interpreter, description: Description) -> type[RemoteBackend]:
     states = dict(description["states"])
-    for name in ("supports", "score_options"):
+    for name in ("supports", "score_options", "block_size_choosers"):
         states[name] = None if states[name] is None else frozenset(states[name])
     name = states["name"]
     content = {

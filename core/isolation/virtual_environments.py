@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
+from ..contract.hookspecs import PROJECT
 from ..errors import PluginError, UsageError
 from ..host.user_files import data_folder
 from . import assignments as interpreters
-from .installers import Command, Specs, install_command
+from .installers import Command, Specs, install_command, normalised
 from .interpreter import Interpreter
 from .worker_part import placeholder
 
 Run = Callable[[Command], int]
+
+_EXTRAS = re.compile(r"[^\s\[\]]\[([\w ,.-]+)\]")
 
 
 def folder_of(name: str) -> Path:
@@ -31,7 +38,7 @@ def python_in(folder: Path) -> Path:
 
 
 def commands(name: str, specs: Specs, base: str | None) -> list[Command]:
-    """Return what ``create`` runs: the environment, unless it is there, then what goes into it.
+    """Return what ``create`` runs first: the environment, unless it is there, then the plugin without what it requires.
 
     Args:
         name: of the environment.
@@ -40,7 +47,7 @@ def commands(name: str, specs: Specs, base: str | None) -> list[Command]:
     """
     folder = folder_of(name)
     make = [base or sys.executable, "-m", "venv", "--without-pip", str(folder)]
-    install = install_command(specs, str(python_in(folder)))
+    install = install_command(specs, str(python_in(folder)), is_alone=True)
     return [install] if python_in(folder).exists() else [make, install]
 
 
@@ -63,6 +70,9 @@ def backends_of(plugins: Sequence[dict[str, Any]]) -> list[str]:
 def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[str, Any]]:
     """Make an environment and install a plugin and what its workers need.
 
+    The plugin comes first, by itself, then what it requires: it may ask for decodebench by the place of a checkout, and
+    no installer takes the placeholder for that.
+
     Args:
         name: of the environment.
         specs: the plugin.
@@ -79,10 +89,11 @@ def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[s
     is_new = not folder.exists()
     try:
         with tempfile.TemporaryDirectory(prefix="decodebench-") as scratch:
-            wanted = Specs((str(placeholder(Path(scratch))), *specs.plain), specs.editable)
-            for command in commands(name, wanted, base):
-                if run(command) != 0:
-                    raise UsageError(f"{command[0]} failed; no environment for {name!r} was made")
+            wheel = str(placeholder(Path(scratch)))
+            for command in commands(name, Specs((wheel, *specs.plain), specs.editable), base):
+                _check(run(command), command, name)
+            command = install_command(Specs(tuple(_needs(folder, wheel, _extras(specs)))), str(python_in(folder)))
+            _check(run(command), command, name)
         plugins: list[dict[str, Any]] = _ask(python_in(folder))
         if not backends_of(plugins):
             reasons = "; ".join(f"{plugin['name']}: {plugin['reason']}" for plugin in plugins if plugin["reason"])
@@ -93,6 +104,47 @@ def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[s
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return plugins
+
+
+def _check(code: int, command: Command, name: str) -> None:
+    if code != 0:
+        raise UsageError(f"{command[0]} failed; no environment for {name!r} was made")
+
+
+def _extras(specs: Specs) -> set[str]:
+    """Return the extras that are asked for, as in ``name[extra]`` and ``./folder[extra]``."""
+    found = map(_EXTRAS.search, (*specs.plain, *specs.editable))
+    return {extra.strip() for one in found if one for extra in one[1].split(",")}
+
+
+def _needs(folder: Path, wheel: str, extras: Collection[str]) -> Iterator[str]:
+    """Yield what everything in an environment requires; for decodebench the placeholder, with all extras of it.
+
+    Args:
+        folder: of the environment.
+        wheel: the placeholder.
+        extras: of what was asked for.
+    """
+    own: set[str] = set()
+    versions = _versions(folder)
+    for one in distributions(path=[str(path) for path in folder.glob("lib/python*/site-packages")]):
+        wanted = ["", *extras] if one.read_text("REQUESTED") is not None else [""]
+        for needed in map(Requirement, one.requires or ()):
+            if needed.marker and not any(needed.marker.evaluate({**versions, "extra": extra}) for extra in wanted):
+                continue
+            if normalised(needed.name) == PROJECT:
+                own |= needed.extras
+            elif normalised(str(one.metadata["Name"])) != PROJECT:
+                needed.marker = None
+                yield str(needed)
+    yield f"{wheel}[{','.join(sorted(own))}]" if own else wheel
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    """Return the version of an environment's Python, as markers of requirements name it."""
+    lines = (folder / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    (full,) = (line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "version")
+    return {"python_full_version": full, "python_version": ".".join(full.split(".")[:2])}
 
 
 def _ask(python: Path) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
         row: what was answered, by times since the sample's start.
     """
     ids, decode = row.ids, session.codec.decode_behind
-    figures = row.steps[-1][1].figures
+    counters = row.steps[-1][1].counters
     sample = {
         **facts,
         **_prompt_of(request),
@@ -149,7 +149,7 @@ def send_row(session: Session, facts: Mapping[str, Any], request: Request, row: 
         "text": answer_of(request, row, decode),
         "finish": finish_of(request, row),
         "duration_s": row.steps[-1][0] / 1e9,
-        **({"engine": {**facts.get("engine", {}), **figures}} if figures else {}),
+        **({"engine": {**facts.get("engine", {}), **counters.figures()}} if counters else {}),
         **({"extra": {"retokenised": True}} if row.is_retokenised else {}),
     }
     session.wire.write("sample", sample)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..contract.generation import Request, Step
+from ..records.engine_counters import EngineCounters
 from ..sdk.tokenizer import Codec, pieces
 
 Decode = Callable[[Sequence[int]], str]
@@ -115,7 +116,7 @@ def absorb_end(row: Row) -> None:
     if last.finish is None or last.token_ids or last.text or last.positions is not None:
         return
     row.steps.pop()
-    before.finish, before.figures = last.finish, {**(before.figures or {}), **(last.figures or {})} or None
+    before.finish, before.counters = last.finish, last.counters or before.counters
 
 
 def answer_of(request: Request, row: Row, decode: Decode) -> str:
@@ -213,6 +214,8 @@ def step_faults(row: Row) -> str | None:
 
 
 def _step_fault(step: Step) -> str | None:
+    if step.counters is not None and not isinstance(step.counters, EngineCounters):
+        return f"a step's counters are {type(step.counters).__name__}, not EngineCounters"
     if step.drafted is not None and step.accepted is not None and step.accepted > step.drafted:
         return f"{step.accepted} tokens accepted of {step.drafted} drafted"
     if step.forwards is not None and step.forwards < 0:

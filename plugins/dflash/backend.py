@@ -42,6 +42,8 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"
     score_options: ClassVar[frozenset[str] | None] = frozenset({"dtype", "compile", "n_threads"})
+    block_size_option: ClassVar[str | None] = "block_size"
+    block_size_choosers: ClassVar[frozenset[str]] = frozenset({"scheduler", "round_block_sizes"})
     requires: ClassVar[Requires | None] = torch_requires(_NAME)
     colour: ClassVar[str | None] = "#7A5C10"
     marker: ClassVar[str | None] = "v"

@@ -44,6 +44,8 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     score_options: ClassVar[frozenset[str] | None] = frozenset(
         {"target_backend", "dtype", "compile", "n_threads", "server"}
     )
+    block_size_option: ClassVar[str | None] = "num_draft_tokens"
+    block_size_choosers: ClassVar[frozenset[str]] = frozenset({"adaptive"})
     requires: ClassVar[Requires | None] = torch_requires(
         "draft-target",
         *("transformers", "grpcio", "grpcio-health-checking"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...core.contract.backend import Backend
 from ...core.contract.exporter import Exporter
+from ...core.contract.figure import Figure
 from ...core.contract.finding import FindingCheck
 from ...core.contract.hookspecs import hookimpl
 from ...core.contract.log_parser import LogParser
@@ -42,6 +43,14 @@ def decodebench_findings() -> Sequence[FindingCheck]:
 def decodebench_exporters() -> Sequence[Exporter]:
     """Return the writers of the published summary and of sweep tables."""
     return [SUMMARY_EXPORTER, SWEEP_EXPORTER]
+
+
+@hookimpl
+def decodebench_figures() -> Sequence[Figure]:
+    """Return the figures of its sweeps."""
+    from .figures import BLOCKS, STEPS
+
+    return [BLOCKS, STEPS]
 
 
 @hookimpl

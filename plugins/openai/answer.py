@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ... import SampleError
 from ...core.contract.generation import Request, Step
+from ...core.records.engine_counters import EngineCounters
 from .dialects.dialect import Dialect, Event, Finish, Part
 
 Encode = Callable[[str], Sequence[int]]
@@ -47,7 +48,7 @@ class Answer:
         part = self._dialect.part(event, self._ids)
         if part.error is not None:
             raise SampleError(f"the server reports: {part.error}")
-        self._figures.update(part.figures)
+        self._figures |= part.counters.figures()
         self._finish = part.finish or self._finish
         if not self._dialect.has_ids:
             return self._step_of_text(part)
@@ -119,9 +120,14 @@ class Answer:
             self._count_pieces(counted)
         elif counted is not None and counted != self._ids and not self._is_stopped:
             raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}")
-        figures = {**self._figures, **({"failed_attempts": float(failed_attempts)} if failed_attempts else {})}
+        if failed_attempts:
+            self._figures["failed_attempts"] = float(failed_attempts)
+        try:
+            counters = EngineCounters.of(self._figures)
+        except ValueError as error:
+            raise SampleError(f"the server reports {error}") from error
         finish = "stop" if self._is_stopped or self._finish is None else self._finish
-        return Step((), row=self._request.row, finish=finish, figures=figures)
+        return Step((), row=self._request.row, finish=finish, counters=counters)
 
     def _count_pieces(self, counted: float | None) -> None:
         """Count a token for each piece of text, where the server's count of all says that they are that.

@@ -80,6 +80,7 @@ def test_rows_of_a_batch_are_told_apart():
         ([Step([5])], "it ended after 1 of 3 tokens without a stop token"),
         ([Step([5], row=2)], "row 2 in a batch of 1"),
         ([Step([5, 6, 9], drafted=1, accepted=2)], "2 tokens accepted of 1 drafted"),
+        ([Step([5, 6, 9], counters={"draft_tokens": 1})], "a step's counters are dict, not EngineCounters"),
         ([Step([5, 6, 9], positions=[0])], "1 positions for 3 tokens"),
         ([Step([-1, 6, 9])], "negative token id"),
     ],

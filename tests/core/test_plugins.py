@@ -71,6 +71,10 @@ BAD = [
         decoder("bad").replace("    def load", "    threads_option = 'n'\n\n    def load"),
         "threads_option names no option",
     ),
+    (
+        decoder("bad").replace("    def load", "    block_size_choosers = frozenset({'adapts'})\n\n    def load"),
+        "block_size_choosers names no option: 'adapts'",
+    ),
     (decoder("bad two"), "backend name 'bad two'"),
     (decoder("bad").replace('"autoregressive"', "None"), "Decoder does not state 'kind'"),
     (decoder("bad").replace("[Decoder]", "[Decoder, Decoder]"), "already provided by plugin 'bad"),

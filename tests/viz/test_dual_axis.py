@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from decodebench.plugins.fast_dllm.figures import BLOCKS, STEPS
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.dual_axis import ACCURACY, THROUGHPUT
-from decodebench.viz.figures import block_sweep, step_sweep
 from decodebench.viz.plot import draw
 
 from ..refusals import refused
@@ -32,7 +32,7 @@ def drawn(figure, data):
         return draw(figure, data)
 
 
-@pytest.mark.parametrize("figure", [block_sweep.FIGURE, step_sweep.FIGURE])
+@pytest.mark.parametrize("figure", [BLOCKS, STEPS])
 def test_both_figures_have_the_same_colours_and_a_log2_axis(figure):
     canvas = drawn(figure, rows([0.9, 0.8, 0.5], [100, 300, 900]))
     left, right = canvas.axes
@@ -44,15 +44,15 @@ def test_both_figures_have_the_same_colours_and_a_log2_axis(figure):
 
 
 def test_values_stand_beside_points_where_the_lines_come_close():
-    apart = drawn(block_sweep.FIGURE, rows([0.9, 0.9, 0.9], [100, 200, 300]))
+    apart = drawn(BLOCKS, rows([0.9, 0.9, 0.9], [100, 200, 300]))
     assert [text.get_text() for text in apart.axes[0].texts] == ["(90 %, 303)"]
-    near = drawn(block_sweep.FIGURE, rows([0.8, 0.85], [290, 300]))
+    near = drawn(BLOCKS, rows([0.8, 0.85], [290, 300]))
     assert [text.get_text() for text in near.axes[0].texts] == ["(80 %, 293)", "(85 %, 303)"]
 
 
 def test_what_is_no_sweep_is_refused():
     with refused("data-missing", "block_length"):
-        drawn(block_sweep.FIGURE, rows([0.9], [100]))
+        drawn(BLOCKS, rows([0.9], [100]))
     twice = rows([0.9, 0.8], [100, 200]) + [{**rows([0.9], [100])[0], "cell_id": "other"}]
     with refused("data-missing"):
-        drawn(block_sweep.FIGURE, twice)
+        drawn(BLOCKS, twice)

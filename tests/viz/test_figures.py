@@ -20,6 +20,7 @@ from decodebench.core.records.schema import Run, Sample, Totals
 from decodebench.core.records.store import Store
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.viz.drawing import style
+from decodebench.viz.drawing.declarations import declared
 from decodebench.viz.drawing.series import cells, looks
 from decodebench.viz.figures import (
     backend_comparison,
@@ -162,7 +163,7 @@ def test_a_backend_is_drawn_as_it_declares_and_others_by_name():
         name, colour, marker = "engine", "#3366CC", "X"
 
     by_name, other = style.look_of("engine"), style.look_of("other")
-    with style.declared_looks({"engine": Declared}):
+    with declared({"engine": Declared}):
         assert style.look_of("engine") == ("#3366CC", "X") != by_name
         assert style.look_of("other") == other
     assert style.look_of("engine") == by_name

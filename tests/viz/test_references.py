@@ -12,12 +12,13 @@ from matplotlib.image import imread
 
 from decodebench.collate.comparison.compare import compare
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.plugins import dflash
+from decodebench.plugins import dflash, fast_dllm
 from decodebench.viz.drawing import style
+from decodebench.viz.drawing.declarations import declared
 from decodebench.viz.figures import backend_comparison, decodebench_figures
 from decodebench.viz.plot import image, read
 
-FIGURES = [*decodebench_figures(), *dflash.decodebench_figures()]
+FIGURES = [*decodebench_figures(), *dflash.decodebench_figures(), *fast_dllm.decodebench_figures()]
 REFERENCES = Path(__file__).parent / "references"
 LOOK = replace(style.STYLES["page"], dpi=50)
 TOLERANCE = 0.04  # root mean square over all pixels, of 1; another matplotlib moves text by a pixel
@@ -43,7 +44,7 @@ def distance(ours: bytes, theirs: bytes) -> float:
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.id)
 def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestconfig):
     rows = read(reference_store, figure, comparisons[experiment_of(figure)])
-    with style.declared_looks(all_plugins().backends):
+    with declared(all_plugins().backends):
         drawn = image(figure, rows, "png", look=LOOK)
     stored = REFERENCES / f"{figure.id}.png"
     if pytestconfig.getoption("--write-references"):
@@ -62,5 +63,5 @@ def test_another_figure_would_be_noticed(reference_store, comparisons):
     stored = (REFERENCES / f"{figure.id}.png").read_bytes()
     slower = [row | {"decode_tokens_per_s": row["decode_tokens_per_s"] * 0.7} if row["backend"] == "tinygrad" else row
               for row in rows]  # fmt: skip
-    with style.declared_looks(all_plugins().backends):
+    with declared(all_plugins().backends):
         assert distance(image(figure, slower, "png", look=LOOK), stored) > TOLERANCE

@@ -10,8 +10,10 @@ from decodebench.collate.comparison.result import Comparison
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
 from decodebench.plugins.dflash.analysis import candidate_counts
+from decodebench.plugins.draft_target.backend import DraftTargetBackend
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.cycles import NEEDS, TOPIC, block_colour, modes
+from decodebench.viz.drawing.declarations import declared
 from decodebench.viz.figures import (
     block_size_tau,
     cycle_tau_cdf,
@@ -39,7 +41,7 @@ def store(tmp_path):
     opened = []
 
     def make(*cells, rounds=2, timed=True):
-        unset = dict.fromkeys(name for cell in cells for name in cell if name not in ("candidates", "taus"))
+        unset = dict.fromkeys(name for cell in cells for name in cell if name not in ("candidates", "taus", "backend"))
         with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
             for (index, cell), number in itertools.product(enumerate(cells), range(rounds)):
                 add(writer, index, dict(cell), number, timed, unset)
@@ -53,15 +55,15 @@ def store(tmp_path):
 
 def add(writer, index, cell, number, timed, unset):
     """One round: a cycle of b positions drafts b ms, verifies 2 b ms and takes 4 b ms (1 ms more in later rounds)."""
-    candidates, taus = cell.pop("candidates", None), cell.pop("taus", TAUS)
+    candidates, taus, backend = cell.pop("candidates", None), cell.pop("taus", TAUS), cell.pop("backend", "spec")
     run_id = f"{index}-{number}"
     run = Run(
-        run_id=run_id, experiment="e", cell_id=f"c{index}", cell_index=index, round=number, backend="spec", model="m",
+        run_id=run_id, experiment="e", cell_id=f"c{index}", cell_index=index, round=number, backend=backend, model="m",
         kind="speculative", started_at=f"2026-01-01T00:00:0{number}+00:00", quantisation="none", device="cpu",
         options=unset | cell, changed_options=tuple(cell), samples=len(taus), warmup=0, max_new_tokens=64,
         import_s=0.1, load_s=0.4,
     )  # fmt: skip
-    block, samples, steps = cell.get("block_size", 4), [], []
+    block, samples, steps = cell.get("block_size", 1 + cell.get("num_draft_tokens", 3)), [], []
     for sample, cycles in enumerate(taus):
         cycle_s = (4 * block + number) / 1e3
         times = [0.1 + cycle_s * at for at in range(len(cycles) + 1)]
@@ -137,6 +139,20 @@ def test_tau_against_the_block_size_is_the_rounds_figure(store):
 def test_one_block_size_is_no_curve(store):
     with refused("data-missing"):
         drawn(block_size_tau.FIGURE, rows_of(store(BLOCKS[0]), block_size_tau.FIGURE))
+
+
+def test_the_axis_is_the_option_that_a_backend_declares(store):
+    """Cells that differ in it alone are one line; one that chooses the size from cycle to cycle has no point."""
+    cells = [{"backend": "draft-target", "num_draft_tokens": n, "adaptive": False} for n in (1, 3, 7)]
+    adaptive = {"backend": "draft-target", "num_draft_tokens": 5, "adaptive": True}
+    rows = rows_of(store(*cells, adaptive), block_size_tau.FIGURE)
+    with declared({"draft-target": DraftTargetBackend}):
+        canvas = drawn(block_size_tau.FIGURE, rows)
+        colours = [mode.colour for mode in modes(rows[:-2], "tau")]
+    lines = [line for line in canvas.axes[0].lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in lines] == [[2, 4, 8]]
+    assert "1 whose block size changes" in style.caption(canvas)
+    assert colours == [block_colour(number) for number in (1, 3, 7)]
 
 
 def test_cycles_come_in_order_with_their_time(store):

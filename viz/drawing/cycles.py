@@ -10,6 +10,7 @@ from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
 from ...core.records.cell_names import CellTraits, name_cells
 from . import style
+from .declarations import block_size_option
 from .series import CELL_COLUMNS
 
 Colour = str
@@ -104,12 +105,14 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
     parts: dict[str, list[Row]] = {}
     for row in known:
         parts.setdefault(names[row["cell_id"]], []).append(row)
-    return [Mode(name, _colour(name, at), tuple(part)) for at, (name, part) in enumerate(parts.items())]
+    return [
+        Mode(name, _colour(name, part[0]["backend"], at), tuple(part)) for at, (name, part) in enumerate(parts.items())
+    ]
 
 
-def _colour(name: str, at: int) -> Colour:
+def _colour(name: str, backend: str, at: int) -> Colour:
     """Return a block size's own colour where nothing else tells the mode apart, else the next of the palette."""
-    size = name.removeprefix("block_size=")
+    size = name.removeprefix(f"{block_size_option(backend)}=")
     return block_colour(int(size)) if size.isdigit() else style.PALETTE[at % len(style.PALETTE)]
 
 

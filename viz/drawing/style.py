@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,13 +14,12 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from ...core.contract.look import MARKERS
+from .declarations import declaration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
-
-    from ...core.contract.backend import Backend
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 """Okabe and Ito's colours, told apart with any colour vision; black is the ink and yellow is too pale on white."""
@@ -88,23 +87,11 @@ _LEGEND_LINES = 6  # more of them are smaller
 _CAPTION_WIDTH = 140  # characters of a line below them
 _current: ContextVar[Style] = ContextVar("style", default=STYLES["page"])
 _NOT_IN_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # matplotlib writes names into an SVG as they are
-_NONE: Mapping[str, type[Backend]] = {}
-_backends: ContextVar[Mapping[str, type[Backend]]] = ContextVar("backends", default=_NONE)
 
 
 def current() -> Style:
     """Return the style within ``applied``."""
     return _current.get()
-
-
-@contextmanager
-def declared_looks(backends: Mapping[str, type[Backend]]) -> Iterator[None]:
-    """Let figures use the colours and markers that backends declare; without it, and for others, names decide."""
-    token = _backends.set(backends)
-    try:
-        yield
-    finally:
-        _backends.reset(token)
 
 
 def look_of(backend: str) -> tuple[str, str]:
@@ -113,7 +100,7 @@ def look_of(backend: str) -> tuple[str, str]:
     Two backends may meet in one colour; see ``series.looks`` for what distinguishes them.
     """
     digest = hashlib.sha256(backend.encode()).digest()
-    known = _backends.get().get(backend)
+    known = declaration(backend)
     colour = (known and known.colour) or BY_HASH[digest[0] % len(BY_HASH)]
     return colour, (known and known.marker) or MARKERS[digest[1] % len(MARKERS)]
 

@@ -13,7 +13,6 @@ backend_comparison speedup_comparison summary_stats latency_distribution quantiz
 parity_heatmap roofline memory_throughput param_throughput
 block_size_tau block_size_decode_cost throughput_tpot_bars cycle_tau_trace rolling_tau sample_tau_box
 cycle_tau_histogram cycle_tau_cdf wall_time_tau decode_breakdown startup_overhead
-block_sweep step_sweep
 load_throughput load_latency
 """
 

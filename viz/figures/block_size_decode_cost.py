@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...core.contract.figure import Figure, Panels, Row
 from ..drawing import style
-from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, shown
+from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC
 from .block_size_tau import curves, line, means_of
 
 PANELS = (("s", 1e3, "per verify cycle (ms)"), ("sample_s", 1.0, "per sample (s)"))
@@ -14,7 +14,7 @@ PANELS = (("s", 1e3, "per verify cycle (ms)"), ("sample_s", 1.0, "per sample (s)
 
 def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw verification as a full line and drafting as a dashed one, for each mode."""
-    found, left_out = shown(curves(rows, "verify_s"))
+    found, left_out = curves(rows, "verify_s")
     for ax, (column, scale, label) in zip(style.panels(axes), PANELS, strict=True):
         for mode in found:
             line(ax, mode, f"verify_{column}", scale, f"{mode.name}: verify")
@@ -24,7 +24,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"The engine's own clock. Point: {means_of(rows)}.{left_out}",
+        f"The engine's own clock. Point: {means_of(found)}.{left_out}",
         label="block size (positions, anchor included)",
     )
 

@@ -10,15 +10,15 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
+from ..drawing.declarations import block_size_option, has_block_size
 from ..drawing.series import means_note
 
-SCHEDULED = ("scheduler", "candidate_block_sizes")
 PANELS = (("tau", "tokens per verify cycle (tau)"), ("decode_tokens_per_s", "decode speed (tokens/s)"))
 
 
 def draw(axes: Panels, rows: Sequence[Row]) -> None:
     """Draw a line per mode, a point with its interval per block size."""
-    found, left_out = shown(curves(rows, "block_size"))
+    found, left_out = curves(rows, "block_size")
     for ax, (column, label) in zip(style.panels(axes), PANELS, strict=True):
         for mode in found:
             line(ax, mode, column, 1.0, mode.name)
@@ -27,30 +27,32 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     style.legend_above(style.panels(axes)[0])
     style.note(
         style.panels(axes)[-1],
-        f"Point: {means_of(rows)}. Block 1 is decoding token by token.{left_out}",
+        f"Point: {means_of(found)}. Block 1 is decoding token by token.{left_out}",
         label="block size (positions, anchor included)",
     )
 
 
-def curves(rows: Sequence[Row], column: str) -> list[Mode]:
-    """Split rows into modes that differ in more than the block size.
+def curves(rows: Sequence[Row], column: str) -> tuple[Sequence[Mode], str]:
+    """Split rows into modes that differ in more than the block size, and say in a sentence what is left out.
 
     Raises:
         UsageError: there is one block size only.
     """
-    fixed = [row for row in rows if '"scheduler":"fixed"' in str(row.get("options")).replace(" ", "")
-             or '"scheduler"' not in str(row.get("options"))]  # fmt: skip
+    fixed = [row for row in rows if has_block_size(row)]
     if len({row["block_size"] for row in fixed}) < 2:
         raise UsageError(
-            "the experiment has one block size only; `decodebench sweep block-size` measures several",
+            "the experiment has one block size only: sweep the option that sets it, as in --set NAME=4,8,16",
             code="data-missing",
         )
-    return modes(fixed, column, without=("block_size", *SCHEDULED))
+    on_axis = {block_size_option(row["backend"]) for row in fixed}
+    found, left_out = shown(modes(fixed, column, without=on_axis))
+    changing = len({row["cell_id"] for row in rows}) - len({row["cell_id"] for row in fixed})
+    return found, left_out + (f" Without {changing} whose block size changes between cycles." if changing else "")
 
 
-def means_of(rows: Sequence[Row]) -> str:
+def means_of(found: Sequence[Mode]) -> str:
     """Say what the points are, and of how many rounds each."""
-    return means_note(Counter(row["cell_id"] for row in rows).values())
+    return means_note(Counter(row["cell_id"] for mode in found for row in mode.rows).values())
 
 
 def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str = "-") -> None:

@@ -87,6 +87,8 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
     if dry_run:
         lines = commands(name, wanted, base)
         print_json({"commands": lines}) if as_json else echo("\n".join(map(shlex.join, lines)))
+        if not as_json:
+            echo("then what these require, with an empty decodebench in place of decodebench")
         return exit_codes.DONE
     found = create(name, wanted, base, partial(run, environment=bare_environment()))
     interpreter = python_in(folder_of(name))

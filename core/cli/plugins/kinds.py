@@ -34,7 +34,7 @@ class Kind:
 _BACKEND = ("decodebench_backends", "type[Backend]", "{}", "run -b {} -b transformers -m tiny:target --task tiny-gsm")
 
 KINDS: Mapping[str, Kind] = {
-    "ngram": Kind(
+    "backend": Kind(
         "n-gram decoder: repeats what followed the same tokens before",
         *_BACKEND,
         part="backend",

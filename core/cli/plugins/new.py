@@ -23,7 +23,7 @@ _TEMPLATES = Path(__file__).parent / "template"
 
 @click.command(context_settings={**CONTEXT, "show_default": True})
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="ngram", help="What to start from.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="backend", help="What to start from.")
 @json_option
 def new(name: str, kind: str, as_json: bool) -> None:
     """Write a plugin to start from: a package that is complete, tested and measured.

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ....core.contract.analysis import Analysis, Section
-from ....core.records.schema import Record
+
+if TYPE_CHECKING:
+    from ....collate.speculation import Speculation
 
 
-def _analysis(name: str, summary: str) -> Analysis:
-    def analyse(speculation: Record) -> Section | None:
+def _analysis(name: str, summary: str) -> Analysis[Speculation]:
+    def analyse(speculation: Speculation) -> Section | None:
         found: Section | None = import_module(f".{name}", __package__).analyse(speculation)
         return found
 
     return Analysis(name, summary, analyse)
 
 
-ANALYSES: Sequence[Analysis] = (
+ANALYSES: Sequence[Analysis[Speculation]] = (
     _analysis("candidates", "candidate blocks: how many were verified, which won, what that gained"),
     _analysis("rounds", "multi-round sampling: which round found each token"),
     _analysis("seeding", "rejected tokens as hints in the next block"),

@@ -77,9 +77,8 @@ def _row(use: CandidateUse) -> Sequence[str]:
     )
 
 
-def analyse(analysis: Record) -> CandidateSection | None:
+def analyse(analysis: Speculation) -> CandidateSection | None:
     """Return what candidates did; None where no cell verified any."""
-    assert isinstance(analysis, Speculation)
     cells = {cell.name: use for cell in analysis.observed if (use := candidates_of(cell))}
     return CandidateSection(cells=cells, designs=tuple(find_designs(analysis.observed))) if cells else None
 

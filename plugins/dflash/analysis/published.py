@@ -75,9 +75,8 @@ def _row(found: Published) -> Sequence[str]:
     )
 
 
-def analyse(analysis: Record) -> PublishedSection | None:
+def analyse(analysis: Speculation) -> PublishedSection | None:
     """Return the published figures of every cell; None where none has any."""
-    assert isinstance(analysis, Speculation)
     observed = {cell.name: cell for cell in analysis.observed}
     speedups = {pair.cell: _speedup(observed[pair.cell], observed[pair.baseline]) for pair in analysis.pairs}
     cells = {}

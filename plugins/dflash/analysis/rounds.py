@@ -35,9 +35,8 @@ class RoundSection(Section):
         )
 
 
-def analyse(analysis: Record) -> RoundSection | None:
+def analyse(analysis: Speculation) -> RoundSection | None:
     """Return which rounds found tokens; None where none is told."""
-    assert isinstance(analysis, Speculation)
     cells = {cell.name: use for cell in analysis.observed if (use := rounds_of(cell))}
     return RoundSection(cells=cells) if cells else None
 

@@ -48,9 +48,8 @@ class SeedSection(Section):
         yield AnalysisTable(columns=columns, rows=tuple(rows))
 
 
-def analyse(analysis: Record) -> SeedSection | None:
+def analyse(analysis: Speculation) -> SeedSection | None:
     """Return what seeding did; None where no cycle tells of seeds."""
-    assert isinstance(analysis, Speculation)
     cells = {cell.name: use for cell in analysis.observed if (use := seeding_of(cell))}
     return SeedSection(cells=cells) if cells else None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from ....core.contract.generation import Request
+from ....core.records.engine_counters import EngineCounters
 
 Event = Mapping[str, Any]
 Finish = Literal["stop", "length"]
@@ -24,7 +25,7 @@ class Part:
         text: text that is new.
         tokens: tokens that the server has generated for this answer so far, as it counts them.
         finish: why the answer ended; None where it goes on, or where this event does not say.
-        figures: the server's own figures of the request, by the names that are recorded.
+        counters: what the server counts of the request so far.
         error: what went wrong, where the event says that.
     """
 
@@ -32,7 +33,7 @@ class Part:
     text: str = ""
     tokens: int | None = None
     finish: Finish | None = None
-    figures: Mapping[str, float] = field(default_factory=dict)
+    counters: EngineCounters = EngineCounters()
     error: str | None = None
 
 

@@ -27,7 +27,7 @@ def test_vllm_gives_ids_several_in_one_event(connect, size):
     *steps, last = connected.steps(stop_token_ids=(2,))
     assert [list(step.token_ids) for step in steps] == [[325], [457, 25, 220]]
     assert (last.finish, last.token_ids) == ("length", ())
-    assert last.figures == {"server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 0}
+    assert last.counters.figures() == {"server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 0}
     assert connected.facts.context_length == 512 and connected.facts.settings["token_ids"] == "server"
     body = connected.stub.bodies[0]
     assert (body["prompt"], body["stop_token_ids"], body["ignore_eos"]) == ([5, 6, 7], [2], True)
@@ -79,7 +79,7 @@ def test_llama_server_gives_ids_and_its_own_times(connect):
     connected = connect(lambda n, body: sse(*events, done=False), owner="llamacpp", pages={"/props": {}})
     *steps, last = connected.steps(limit=2)
     assert [list(step.token_ids) for step in steps] == [[4], [5]] and last.finish == "length"
-    assert last.figures == {
+    assert last.counters.figures() == {
         "server_prompt_tokens": 3, "server_output_tokens": 2, "server_cached_tokens": 2, "draft_tokens": 6,
         "accepted_draft_tokens": 3, "server_prefill_s": 0.0125, "server_decode_s": 0.04,
     }  # fmt: skip
@@ -90,8 +90,8 @@ def test_a_recorded_answer_of_llama_server_is_read(connect):
     connected = connect(replayed("llama_server.sse"), owner="llamacpp", pages={"/props": {"build_info": "b1-abc"}})
     *steps, last = connected.steps()
     assert [list(step.token_ids) for step in steps] == [[25], [220], [17], [9]] and last.finish == "length"
-    assert (last.figures["server_prompt_tokens"], last.figures["server_cached_tokens"]) == (3, 0)
-    assert 0 < last.figures["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
+    assert (last.counters.own["server_prompt_tokens"], last.counters.own["server_cached_tokens"]) == (3, 0)
+    assert 0 < last.counters.own["server_decode_s"] < 1 and connected.backend.server.version == "b1-abc"
 
 
 def test_ids_of_a_character_that_came_whole_are_found_in_its_text(connect):
@@ -113,7 +113,7 @@ def test_a_documented_answer_of_sglang_is_read(connect):
     connected = connect(replayed("sglang.sse"), owner="sglang", pages={"/get_server_info": {"version": "0.5"}})
     *steps, last = connected.steps()
     assert [list(step.token_ids) for step in steps] == [[325], [457, 25, 220]] and last.finish == "length"
-    assert last.figures == {
+    assert last.counters.own == {
         "server_prompt_tokens": 3, "server_output_tokens": 4, "server_cached_tokens": 1, "server_latency_s": 0.25,
         "speculation_rounds": 2, "draft_tokens": 4, "accepted_draft_tokens": 2,
     }  # fmt: skip
@@ -131,7 +131,8 @@ def test_sglang_gives_all_ids_or_the_new_ones(connect, cumulative):
     ]
     *steps, last = connect(lambda n, body: sse(*events), owner="sglang").steps()
     assert [list(step.token_ids) for step in steps] == [[8, 9], [10]] and last.finish == "stop"
-    assert last.figures["speculation_rounds"] == 2 and last.figures["draft_tokens"] == 5
+    assert (last.counters.speculation_rounds, last.counters.draft_tokens) == (2, 5)
+    assert last.counters.own["server_cached_tokens"] == 1
 
 
 @pytest.mark.parametrize(("reason", "finish"), [("length", "length"), ("stop", "stop")])
@@ -141,8 +142,11 @@ def test_ollama_gives_lines_of_text_and_nanoseconds(connect, reason, finish):
     connected = connect(lambda n, body: [content[:200], content[200:]], owner="library")
     *steps, last = connected.steps(prompt=(402, 309), limit=7)
     assert [(step.text, step.text_tokens) for step in steps] == [(text, 1) for text in (" That", *"3+3=4")]
-    assert last.finish == finish and last.figures["server_prefill_s"] == pytest.approx(0.130079)
-    assert (last.figures["server_prompt_tokens"], last.figures["server_decode_s"]) == (2, pytest.approx(4.23271))
+    assert last.finish == finish and last.counters.own["server_prefill_s"] == pytest.approx(0.130079)
+    assert (last.counters.own["server_prompt_tokens"], last.counters.own["server_decode_s"]) == (
+        2,
+        pytest.approx(4.23271),
+    )
     body = connected.stub.bodies[0]
     assert (body["raw"], body["prompt"], body["options"]["num_predict"]) == (True, " To start", 7)
 

@@ -136,7 +136,7 @@ def test_a_server_at_random_answers_each_request_once(connect):
 def test_refusals_for_now_are_tried_again_where_that_is_wanted(connect):
     refusal = (429, "later", {"Retry-After": "0"})
     connected = connect(lambda n, body: [refusal] if n < 2 else WHOLE, retries=2)
-    assert connected.steps()[-1].figures == {"failed_attempts": 2}
+    assert connected.steps()[-1].counters.own == {"failed_attempts": 2}
     assert len(connected.stub.bodies) == 3
     connected = connect(lambda n, body: [(429, "later", {"Retry-After": "86400"})], retries=2)
     assert "HTTP 429" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for

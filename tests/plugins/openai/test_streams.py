@@ -33,7 +33,7 @@ def test_a_closed_loop_keeps_its_concurrency_and_records_failures_beside_answers
         assert one.due <= one.sent <= one.end
         if one not in failed:
             assert one.row.ids == [4, 5, 6, 7] and len(one.row.steps) == 4
-            assert one.row.steps[-1][1].figures["server_output_tokens"] == 4  # which came behind the last token
+            assert one.row.steps[-1][1].counters.own["server_output_tokens"] == 4  # which came behind the last token
 
 
 def test_a_stop_string_ends_a_row_of_text_and_breaks_the_request_off(connect):
