@@ -104,7 +104,12 @@ def _conditions(benchmark: Fields) -> dict[str, JsonValue]:
 
 def _either(fields: Fields, *places: Sequence[str]) -> Fields:
     """Return the first of these objects that there is; versions have it in different places."""
-    return next((found for place in places if (found := fields.at(*place)).content), fields.at(*places[-1]))
+    found = fields
+    for place in places:
+        found = fields.at(*place)
+        if found.content:
+            break
+    return found
 
 
 def _wall_s(benchmark: Fields) -> float | None:

@@ -195,7 +195,7 @@ def _about(config: Fields | None) -> dict[str, Any]:
         "model": backend.text("model"),
         "quantisation": _format(backend),
         "device": backend.optional(backend.text, "device") or UNKNOWN,
-        "options": {name: value for name, value in backend.beyond(*_NO_OPTIONS).items() if value != {}},
+        "options": {n: v for n, v in backend.content.items() if n not in _NO_OPTIONS and v not in (None, {})},
         "seed": backend.optional(backend.count, "seed"),
         "warmup": scenario.optional(scenario.count, "warmup_runs"),
         "environment": _environment(config),

@@ -124,7 +124,7 @@ class PageFormat(LogParser, Generic[P]):
         text = page_of(path)
         found = self.pieces(text.split("\n"))
         if not found:
-            raise malformed(path, 1, self.words[0], "no block has it")
+            raise malformed(path, 1, self.words[0], "nothing of this format on the page is whole")
         base = f"{self.name}-{digest_of(text)}"
         for at, piece in enumerate(found):
             yield from self.records(f"{base}-{at}", piece, place_of(piece.above, at, len(found)))

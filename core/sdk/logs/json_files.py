@@ -118,7 +118,7 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
     parts = list(parts_of(page))
     if len(parts) == 1 and parts[0].content is not None:
         yield row_of(path, parts[0]), digest_of(text)
-    elif len(parts) < 2:
+    elif len(parts) < 2 or parts[0].content is None:
         yield parse_object(path, 1, page), digest_of(text)  # says what is wrong
     else:
         found = read_rows(path)

@@ -155,7 +155,7 @@ def _scheduler(fields: Fields) -> dict[str, JsonValue]:
     if not fields.has("scheduler"):
         return {"scheduler": "threshold"}
     scheduler = fields.inner("scheduler")
-    kind = scheduler.optional(scheduler.text, "type") or "threshold"
+    kind = scheduler.text("type") if scheduler.has("type") else "threshold"
     told = {name: scheduler.scalar(name) for name in scheduler.content if name not in ("type", "candidate_block_sizes")}
     return {**told, "scheduler": _SCHEDULERS.get(kind, kind)}
 

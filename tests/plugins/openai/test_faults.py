@@ -93,7 +93,7 @@ def test_a_stream_in_another_manner_is_the_same_answer(connect, script):
     *steps, last = connect(lambda number, body: list(script)).steps()
     assert [list(step.token_ids) for step in steps] == [[4], [5], [6], [7]]
     assert (last.finish, last.failure) == ("length", None)
-    assert last.figures in ({}, {"server_output_tokens": 4})
+    assert last.counters.own in ({}, {"server_output_tokens": 4})
 
 
 def test_a_character_may_come_in_halves(connect):
