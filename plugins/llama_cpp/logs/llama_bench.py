@@ -24,7 +24,7 @@ from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.structure import text_of, torn_page_of
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
-from .bench_rows import find_form, read_tests, split_errors
+from .bench_rows import find_form, has_crashed, read_tests, split_errors
 from .bench_test import Row, Tests
 from .console_settings import gpus_of
 
@@ -76,6 +76,8 @@ class LlamaBench(LogParser):
             yield from samples
         if tests.odd and tests.form != "md":
             tests.cut = "; ".join(notes)
+        if read and not tests.cut and has_crashed(lines):
+            tests.cut = "llama-bench died before its next test ended"
         if is_torn and read and not tests.cut:
             tests.cut = "the file ends in what is no text: it was cut"
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
@@ -100,6 +102,8 @@ def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iter
 
 
 def _is_dead(path: Path, lines: Sequence[str]) -> bool:
+    if has_crashed(lines):
+        return True
     printed, errors = split_errors(lines)
     found = [HEADER_LINE.fullmatch(line) for line in printed if line.strip()]
     is_llama = path.name.startswith("llamacpp_") or any("llama" in line for line in errors)
