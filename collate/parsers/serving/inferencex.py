@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
-from ....core.sdk.logs.figures import Figure, form, gather
+from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.runs import digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
 
+_BEGINNING = 20_000  # characters, in which a file has its first value but for odd ones
 _MODE = re.compile(r" {1,8}(thinking_\w{1,20}):$")
 _VALUE = re.compile(r" {2,16}(\d{1,4}): (\d{1,4}(?:\.\d{1,9})?)$")
 _MODEL = re.compile(r"([^\s:#_][^\s:]{0,200}):$")
@@ -68,7 +69,8 @@ class InferencexGolden(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a mode and what the comments call the values."""
         text = text_of(path)
-        return "thinking_" in text and "num_speculative_tokens" in text and bool(_series(text.split("\n")))
+        is_named = "thinking_" in text and "num_speculative_tokens" in text
+        return is_named and (bool(_series(text[:_BEGINNING].split("\n"))) or bool(_series(text.split("\n"))))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
@@ -90,11 +92,11 @@ class InferencexGolden(LogParser):
         for series in found:
             shared = gather(_FIGURES, {**told, **series.about})
             for line, drafted, length in series.values:
-                gathered = replace(
-                    shared,
-                    run=dict(shared.run),
+                gathered = Gathered(
+                    dict(shared.run),
                     option={**shared.option, "num_draft_tokens": int(drafted)},
                     published={"acceptance_length": length},
+                    extra=shared.extra,
                 )
                 yield gathered.as_run(
                     f"{base}-{number}",

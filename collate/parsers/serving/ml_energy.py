@@ -8,7 +8,7 @@ Each configuration is a run without samples. Files of image and video models hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -62,7 +62,7 @@ class MlEnergy(LogParser):
                 yield _run(f"sha256-{digest}-{at:04d}", row, of_model)
 
 
-def _run(run_id: str, row: Fields, of_model: dict[str, object]) -> Run:
+def _run(run_id: str, row: Fields, of_model: Mapping[str, object]) -> Run:
     found = flat({name: value for name, value in row.content.items() if name not in _NOT_KEPT})
     found |= flat({"parallelization": row.at("parallelization").content})
     gpu = row.text("gpu_model") if row.has("gpu_model") else None

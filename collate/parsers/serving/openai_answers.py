@@ -130,7 +130,7 @@ def _sample(run_id: str, index: int, rows: Sequence[Fields], times: Mapping[int,
         prompt_tokens=usage.optional(usage.tokens, "prompt_tokens"),
         output_tokens=usage.count("completion_tokens", most=MOST_TOKENS),
         text=_text(rows),
-        finish=next((_ENDS[end] for end in ends if end in _ENDS), None),
+        finish=next((_ENDS[end] for end in ends if isinstance(end, str) and end in _ENDS), None),
         duration_s=times.get(rows[-1].line),
         engine={"cached_prompt_tokens": cached} if cached is not None else {},
     )

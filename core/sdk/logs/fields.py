@@ -36,7 +36,9 @@ def with_point(text: str) -> str:
 
     It stays as it is where a comma may be either.
     """
-    if "," in text and (grouped := _GROUPED.fullmatch(text)):
+    if "," not in text:
+        return text
+    if grouped := _GROUPED.fullmatch(text):
         return f"{re.sub('[^0-9]', '', grouped[1])}.{grouped[2]}"
     return text.replace(",", ".") if _COMMA.fullmatch(text) and not _GROUPS.fullmatch(text) else text
 

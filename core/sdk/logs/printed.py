@@ -54,9 +54,10 @@ def is_kept_as_json(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Return a text with the characters that a web page or Markdown writes in another way."""
-    for plain, others in _OTHERS_OF.items() if not text.isascii() else ():
-        for other in others:
-            text = text.replace(other, plain)
+    if not text.isascii():
+        for plain, others in _OTHERS_OF.items():
+            for other in others:
+                text = text.replace(other, plain)
     if "&" in text:
         text = _ENTITY.sub(lambda found: unescape(found[0]).replace("\u00a0", " "), text)
     if "<br" in text or "<BR" in text:

@@ -74,7 +74,7 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
     """
     if found := first_object(path):
         return set(names) <= set(_keys(found, _DEEPEST))
-    text = json_in(head_text(head)).lstrip()
+    text = _json_in_head(head)
     return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 
@@ -82,6 +82,11 @@ def forget() -> None:
     """Drop the file that was read last."""
     _page.cache_clear()
     _first_object.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _json_in_head(head: bytes) -> str:
+    return json_in(head_text(head)).lstrip()
 
 
 @lru_cache(maxsize=1)

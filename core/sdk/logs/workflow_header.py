@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,8 +36,9 @@ class Facts:
     def __init__(self, told: Mapping[str, str], path: Path) -> None:
         named = _FILE_NAME.fullmatch(path.name)
         found = named.groupdict() if named else {}
-        self._told = {key: value for key, value in told.items() if value}
-        self._named = {key: value for key, value in found.items() if key not in self._told}
+        known = {key: value for key, value in told.items() if value}
+        self._named = {key: value for key, value in found.items() if key not in known}
+        self._known = {**self._named, **known}
 
     @classmethod
     def read(cls, path: Path, lines: Iterable[str]) -> Self:
@@ -61,7 +63,7 @@ class Facts:
 
     def get(self, key: str) -> str | None:
         """Return the value of one of ``HEADER``; None where neither tells it."""
-        return self._told.get(key) or self._named.get(key)
+        return self._known.get(key)
 
     def device(self) -> str | None:
         """Return the device by the names that backends here use; None where it is unknown or a constant."""
@@ -75,6 +77,10 @@ class Facts:
 
     def environment(self) -> Environment | None:
         """Return host and system; None where nothing of them is known."""
+        return self._environment
+
+    @cached_property
+    def _environment(self) -> Environment | None:
         names = ("hostname", "username", "platform", "release")
         known = {name: value for name in names if (value := self.get(name)) is not None}
         return Environment(**known) if known else None

@@ -67,12 +67,11 @@ class BatchedBench(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the columns that both tables have, or for a row of JSON."""
         text = text_of(path)
-        return (
-            "S_TG t/s" in text
-            and any(_tables(text.split("\n")))
-            or '"speed_tg"' in text
-            and bool(_rows(text.split("\n")))
-        )
+        if (at := text.find("S_TG t/s")) >= 0:
+            first = text[max(0, at - 1000) : at + 20_000]  # enough for a first table, but for odd ones
+            if any(_tables(first.split("\n"))) or any(_tables(text.split("\n"))):
+                return True
+        return '"speed_tg"' in text and bool(_rows(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its samples for each row."""

@@ -21,6 +21,8 @@ from .bench_table import header_of, read_tables
 from .bench_test import Row, Tests
 
 _STDERR = "STDERR:"
+_FRAME = re.compile(r"\bllama-bench(?:\.exe)?\(\S{0,200}\) ?\[0x")
+_THROWN = re.compile(r"what\(\): {1,4}(\S.{0,200})")
 _CSV = re.compile(r"\"?build_commit\"?[,;\t].*\bavg_ns\b.*")
 _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VALUES \('?(.*)")
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
@@ -54,6 +56,11 @@ def split_errors(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return lines[:at], lines[at + 1 :]
 
 
+def has_crashed(lines: Sequence[str]) -> bool:
+    """Say whether the lines hold a trace of the tool's end in a crash."""
+    return any("llama-bench" in line and _FRAME.search(line) is not None for line in lines)
+
+
 def read_tests(path: Path, lines: Sequence[str]) -> Tests:
     """Read the tests of a file.
 
@@ -66,6 +73,7 @@ def read_tests(path: Path, lines: Sequence[str]) -> Tests:
     """
     printed, errors = split_errors(lines)
     told = [line.strip() for line in errors if line.strip()]
+    told = told or [hit[1].strip() for line in lines if "what():" in line and (hit := _THROWN.search(line))]
     tests = Tests(find_form(printed), errors=told[-1][:200] if told else None)
     match tests.form:
         case "json" | "jsonl":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -87,36 +87,38 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
         tests: gets the rows, and those that are left out.
     """
     header: Header | None = None
-    waiting = 0  # rows of tables whose `build:` line has not come yet
+    waiting: list[dict[str, str]] = []  # values of rows whose `build:` line has not come yet
     last = ""
     for at, line in enumerate(lines):
         if found := header_of(line):
             header = found
         elif "build: " in line and (build := _BUILD.search(line)):
-            told = {"build_commit": build[1], "build_number": build[2]}
-            for index in range(len(tests.rows) - waiting, len(tests.rows)):
-                tests.rows[index] = replace(tests.rows[index], values={**tests.rows[index].values, **told})
-            waiting = 0
+            for values in waiting:
+                values |= {"build_commit": build[1], "build_number": build[2]}
+            waiting = []
         elif header and (cells := _cells(line, header)):
-            if all(set(cell) <= {"-", ":"} for cell in cells):
+            if not "".join(cells).strip("-:"):
                 if not header_of(last):  # the line before was the head of a table of something else
                     header = None
                     _drop(tests, at)
             elif at == len(lines) - 1 and header.is_closed and not line.rstrip().endswith("|"):
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
-                waiting += _take(path, at + 1, header, cells, tests)
+                _take(path, at + 1, header, cells, tests, waiting)
         last = line if line.strip() else last
 
 
-def _take(path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests) -> bool:
-    """Take a line as a test, or as left out; say whether it is a test."""
+def _take(
+    path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests, waiting: list[dict[str, str]]
+) -> None:
+    """Take a line as a test, whose values wait for their build, or as left out."""
     try:
-        tests.rows.append(_row(path, line, header, cells))
+        values = _row(path, line, header, cells)
     except RawLogError as error:
         tests.odd.append(error)
-        return False
-    return True
+        return
+    waiting.append(values)
+    tests.rows.append(Row(path, line, values))
 
 
 def _drop(tests: Tests, line: int) -> None:
@@ -140,10 +142,11 @@ def _cells(line: str, header: Header) -> list[str]:
         pieces.pop()
     wanted = len(header.names)
     pieces = pieces[header.before :] if len(pieces) - header.before >= wanted else pieces[-wanted:]
-    return [piece.strip(_EMPHASIS).replace(_ESCAPED, "|") for piece in pieces]
+    cells = [piece.strip(_EMPHASIS) for piece in pieces]
+    return [cell.replace(_ESCAPED, "|") for cell in cells] if "\\|" in line else cells
 
 
-def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
+def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> dict[str, str]:
     surplus = len(cells) - len(header.names)
     if not surplus:
         return _table_row(path, line, dict(zip(header.names, cells, strict=True)))
@@ -157,7 +160,7 @@ def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> Row:
     raise malformed(path, line, "row", f"{len(cells)} cells for {len(header.names)} columns")
 
 
-def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
+def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str]:
     """Turn the words for people into the fields that the other forms have."""
     test = _test_of(cells["test"])
     if not test:
@@ -166,9 +169,11 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
     mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
     if not all(_PLAIN.fullmatch(text) for text in (mean, deviation or "0")):
         raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")
-    values = {name: cell for name, cell in cells.items() if name not in _READ}
+    values = {name: cell for name, cell in cells.items() if cell and name not in _READ}
     values |= test
-    values |= {"avg_ts": mean, "stddev_ts": deviation}
+    values["avg_ts"] = mean
+    if deviation:
+        values["stddev_ts"] = deviation
     for name, (ours, _) in _AMOUNTS.items():
         if not (cell := cells.get(name)):
             continue
@@ -176,7 +181,7 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
         if amount is None:
             raise malformed(path, line, name, f"{cell[:40]!r} is no amount such as 3.56 GiB or 6.74 B")
         values[ours] = amount
-    return Row(path, line, {name: value for name, value in values.items() if value})
+    return values
 
 
 @lru_cache(maxsize=256)  # of a table, most rows have the tests and sizes of others

@@ -24,7 +24,7 @@ from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.structure import text_of, torn_page_of
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
-from .bench_rows import find_form, read_tests, split_errors
+from .bench_rows import find_form, has_crashed, read_tests, split_errors
 from .bench_test import Row, Tests
 from .console_settings import gpus_of
 
@@ -32,6 +32,7 @@ _NOT_OPTIONS = frozenset(
     {"build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "model_size"}
     | {"model_n_params", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "devices"}
 )
+_MEASURED = frozenset({"test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts"})
 _NOT_DEVICES = frozenset({"CPU", "BLAS", "RPC", "ZenDNN"})
 _OLD_BACKENDS = ("cuda", "metal", "vulkan", "kompute", "sycl", "opencl", "clblast")  # flags until late 2024
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
@@ -75,6 +76,8 @@ class LlamaBench(LogParser):
             yield from samples
         if tests.odd and tests.form != "md":
             tests.cut = "; ".join(notes)
+        if read and not tests.cut and has_crashed(lines):
+            tests.cut = "llama-bench died before its next test ended"
         if is_torn and read and not tests.cut:
             tests.cut = "the file ends in what is no text: it was cut"
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
@@ -83,12 +86,15 @@ class LlamaBench(LogParser):
 
 def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iterator[tuple[Run, list[Sample]]]:
     """Yield the run and the samples of each test; one whose figures contradict each other is left out."""
+    alike: dict[frozenset[tuple[str, str]], dict[str, Any]] = {}  # what tests that were asked for alike share
     for at, row in enumerate(tests.rows):
         run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
         try:
             samples = [] if row.is_cut else list(_samples(run_id, row))
-            machine = _environment(row, facts, gpus)
-            run = _run(run_id, row, samples, tests, facts, cell_index=at, environment=machine)
+            asked = frozenset((name, value) for name, value in row.values.items() if name not in _MEASURED)
+            if asked not in alike:
+                alike[asked] = {**_asked_for(row, facts), "environment": _environment(row, facts, gpus)}
+            run = _run(run_id, row, samples, tests, facts, cell_index=at, **alike[asked])
         except RawLogError as error:
             tests.odd.append(error)
             continue
@@ -96,6 +102,8 @@ def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iter
 
 
 def _is_dead(path: Path, lines: Sequence[str]) -> bool:
+    if has_crashed(lines):
+        return True
     printed, errors = split_errors(lines)
     found = [HEADER_LINE.fullmatch(line) for line in printed if line.strip()]
     is_llama = path.name.startswith("llamacpp_") or any("llama" in line for line in errors)
@@ -133,39 +141,46 @@ def _run(
     facts: Facts,
     **known: Any,  # noqa: ANN401 - fields of Run
 ) -> Run:
-    values = row.values
-    type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
-    size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
     return bare_run(
         run_id,
         "llama-cpp",
-        started_at=values.get("test_time", ""),
-        backend_version=_version(values.get("build_number"), values.get("build_commit")),
+        started_at=row.values.get("test_time", ""),
         kind="autoregressive",
-        model=model_of(type_name, file_name) or "unknown",
-        size=size_of(type_name) or facts.get("size"),
-        quantisation=format_of(type_name, file_name) or "unknown",
-        bits_per_weight=8 * size / parameters if size and parameters else None,
-        device=_device(row),
-        options=_options(row),
         samples=len(samples) if row.samples_ns else None,
-        max_new_tokens=_tokens(row, "n_gen") or None,
-        depth=_tokens(row, "n_depth") if "n_depth" in values else None,
         ignore_eos=True,
         source_line=row.line,
         cut=tests.cut if row.is_cut else None,
-        parameters=parameters,
-        weight_bytes=size,
         settings=_settings(row, facts),
         notes=tuple(_notes(row, tests, facts)),
         **known,
     )
 
 
+def _asked_for(row: Row, facts: Facts) -> dict[str, Any]:
+    """Return the fields of a run that say what was measured, and how."""
+    values = row.values
+    type_name, file_name = values.get("model_type", ""), values.get("model_filename", "")
+    size, parameters = _count(row, "model_size"), _count(row, "model_n_params")
+    return {
+        "backend_version": _version(values.get("build_number"), values.get("build_commit")),
+        "model": model_of(type_name, file_name) or "unknown",
+        "size": size_of(type_name) or facts.get("size"),
+        "quantisation": format_of(type_name, file_name) or "unknown",
+        "bits_per_weight": 8 * size / parameters if size and parameters else None,
+        "device": _device(row),
+        "options": _options(row),
+        "max_new_tokens": _tokens(row, "n_gen") or None,
+        "depth": _tokens(row, "n_depth") if "n_depth" in values else None,
+        "parameters": parameters,
+        "weight_bytes": size,
+    }
+
+
 def _samples(run_id: str, row: Row) -> Iterator[Sample]:
     prompt, generated = _tokens(row, "n_prompt"), _tokens(row, "n_gen")
     if not prompt + generated:
         raise row.fail("n_gen", "a test of no token")
+    variation = _variation(row)
     for index, seconds in enumerate(_seconds(row, prompt + generated)):
         told: dict[str, Any] = {"duration_s": seconds}
         if generated and not prompt:
@@ -177,7 +192,7 @@ def _samples(run_id: str, row: Row) -> Iterator[Sample]:
             index=index,
             source_line=row.line,
             sample_id=f"repetition-{index + 1}" if row.samples_ns else "mean",
-            variation=_variation(row),
+            variation=variation,
             prompt_tokens=prompt,
             output_tokens=generated,
             finish="length" if generated else None,
@@ -210,10 +225,10 @@ def _mean_ns(row: Row, tokens: int) -> float:
 
 def _variation(row: Row) -> float | None:
     """Return the printed deviation of the repetitions by their mean, where only the two are told."""
-    for mean, deviation in (("avg_ns", "stddev_ns"), ("avg_ts", "stddev_ts")):
-        texts = [row.values.get(name, "") for name in (mean, deviation)]
-        if row.samples_ns is None and all(map(_DECIMAL.fullmatch, texts)) and float(texts[0]):
-            return float(texts[1]) / float(texts[0])
+    for names in (("avg_ns", "stddev_ns"), ("avg_ts", "stddev_ts")) if row.samples_ns is None else ():
+        mean, deviation = (row.values.get(name, "") for name in names)
+        if _DECIMAL.fullmatch(mean) and _DECIMAL.fullmatch(deviation) and float(mean):
+            return float(deviation) / float(mean)
     return None
 
 

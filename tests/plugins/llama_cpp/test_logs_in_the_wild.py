@@ -109,6 +109,17 @@ def test_a_table_is_read_in_every_encoding(tmp_path, page):
     assert figures(path) == [("ok", None, 131.42)]
 
 
+def test_a_tool_that_crashed_is_a_failed_run_and_behind_tests_a_lost_one(tmp_path):
+    (run,) = runs_of(OURS / "crashed.log")
+    assert run.status == "failed" and "ErrorDeviceLost" in run.reason
+    path = tmp_path / "t.md"
+    path.write_text(HEAD + ROW.format(test="tg128", rate="1.0 ± 0.1") + (OURS / "crashed.log").read_text())
+    assert [(run.status, "died" in (run.reason or "")) for run in runs_of(path)] == [
+        ("ok", False),
+        ("incomplete", True),
+    ]
+
+
 @pytest.mark.parametrize("rate", ["1.131,42 ± 0,59", "1,131.42 ± 0.59", "1131,42 ± 1.000,59"])
 def test_thousands_beside_decimals_are_read(tmp_path, rate):
     path = tmp_path / "t.md"
