@@ -1,6 +1,7 @@
 """What four choices cost beside one prefill of their prompt, and what scoring a long text needs in memory.
 
-The model is untrained and has the vocabulary of a real one. Each backend runs in a process of its own.
+Without ``--model`` the model is untrained and has the vocabulary of a real one. Each backend runs in a process of its
+own. Beside the clock's ratio stands that of the user CPU time of all threads, which other processes hardly change.
 """
 
 from __future__ import annotations
@@ -18,59 +19,65 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from decodebench import ModelCache, Request
+from decodebench import Backend, ModelCache, Request
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.sdk.models import resolve
+from decodebench.core.measure.models.containers import Models
+from decodebench.core.measure.models.formats import default_format
 from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
-_CHOICES = (1, 2, 3, 4)  # tokens of each
-_MOST_RATIO = 1.3
 _SHAPE = dict(hidden_size=512, num_hidden_layers=8, intermediate_size=1536, num_attention_heads=8)
 _SHAPE |= dict(num_key_value_heads=4, head_dim=64, max_position_embeddings=4096, tie_word_embeddings=True)
 
 
 @click.command()
 @click.option("-b", "--backend", "backends", multiple=True, help="NAME or NAME:QUANTISATION; default: all that score.")
-@click.option("--vocabulary", default=151_936, show_default=True, help="Ids of the model.")
-@click.option("--prompt", default=768, show_default=True, help="Tokens of the prompt.")
+@click.option("-m", "--model", help="Folder or file of a model; default: an untrained one.")
+@click.option("--vocabulary", default=151_936, show_default=True, help="Ids of the untrained one.")
+@click.option("--prompt", default=512, show_default=True, help="Tokens of the prompt.")
+@click.option("--choices", default="1,4,8,12", show_default=True, help="Tokens of each choice.")
 @click.option("--text", default=2048, show_default=True, help="Tokens of the text whose memory is watched.")
 @click.option("--repetitions", default=5, show_default=True, help="Of prefill and choices, in turn.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Option of those backends that have it.")
 @click.option("--one", hidden=True, help="Measure this backend on the folder, in this process.")
-@click.option("--folder", type=click.Path(path_type=Path), hidden=True)
 def main(
     backends: tuple[str, ...],
+    model: str | None,
     vocabulary: int,
     prompt: int,
+    choices: str,
     text: int,
     repetitions: int,
+    settings: tuple[str, ...],
     one: str | None,
-    folder: Path | None,
 ) -> None:
     """Print a row for each backend."""
-    if one is not None and folder is not None:
-        print(json.dumps(measured(one, folder, (prompt, text), repetitions)))
+    if one is not None and model is not None:
+        lengths = [int(length) for length in choices.split(",")]
+        backend, vocabulary = loaded(one, model, dict(setting.split("=", 1) for setting in settings))
+        found = measured(backend, (prompt, text, *lengths), repetitions)
+        print(json.dumps(found | {"vocabulary": vocabulary}))
         return
     registry = all_plugins()
     able = [name for name, kind in registry.backends.items() if "score" in kind.supports and kind.probe().available]
-    click.echo(
-        "| backend | prefill ms | four choices ms | ratio | at most 1.3 | text MB above loaded | logits of it MB |"
-    )
+    click.echo("| backend | prefill ms | choices ms | ratio | by CPU time | text MB above loaded | logits of it MB |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     with TemporaryDirectory() as place:
-        save(Path(place), vocabulary)
+        if model is None:
+            save(Path(place), vocabulary)
         for name in backends or able:
-            command = [sys.executable, __file__, "--one", name, "--folder", place, "--prompt", str(prompt)]
-            command += ["--text", str(text), "--repetitions", str(repetitions)]
+            command = [sys.executable, __file__, "--one", name, "--model", model or place, "--prompt", str(prompt)]
+            command += ["--text", str(text), "--choices", choices, "--repetitions", str(repetitions)]
+            command += [word for setting in settings for word in ("--set", setting)]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode:
                 click.echo(f"| {name} | {ended.stderr.strip().splitlines()[-1][:100]} |")
                 continue
             found = json.loads(ended.stdout.splitlines()[-1])
-            ratio = found["choices_s"] / found["prefill_s"]
+            ratios = [found[f"choices_{clock}_s"] / found[f"prefill_{clock}_s"] for clock in ("wall", "cpu")]
             click.echo(
-                f"| {name} | {found['prefill_s'] * 1e3:.0f} | {found['choices_s'] * 1e3:.0f} | {ratio:.2f} | "
-                f"{'yes' if ratio <= _MOST_RATIO else 'no'} | {found['text_bytes'] / 1e6:.0f} | "
-                f"{text * vocabulary * 4 / 1e6:.0f} |"
+                f"| {name} | {found['prefill_wall_s'] * 1e3:.0f} | {found['choices_wall_s'] * 1e3:.0f} | "
+                f"{ratios[0]:.2f} | {ratios[1]:.2f} | {found['text_bytes'] / 1e6:.0f} | "
+                f"{text * found['vocabulary'] * 4 / 1e6:.0f} |"
             )
 
 
@@ -88,31 +95,49 @@ def save(folder: Path, vocabulary: int) -> None:
         shutil.copyfile(WEIGHTS_FOLDER / "target" / file, folder / file)
 
 
-def measured(name: str, folder: Path, sizes: tuple[int, int], repetitions: int) -> dict[str, float]:
-    """Time prefill and choices in turn, the first of each left out; then score a text and look at the peak."""
-    registry, cache = all_plugins(), ModelCache()
-    name, _, quantisation = name.partition(":")
-    kind = registry.backends[name]
-    options = kind.Options()
-    model = resolve(str(folder), registry.models, cache)
-    prepared = kind.prepare(model, quantisation or kind.quantisations()[0].name, "cpu", options, cache)
-    backend = kind()
-    backend.load(prepared, "cpu", options)
+def measured(backend: Backend, sizes: tuple[int, ...], repetitions: int) -> dict[str, float]:
+    """Time prefill and choices in turn, the first of each left out; then score a text and look at the peak.
+
+    Args:
+        backend: with its model.
+        sizes: tokens of the prompt, of the text and of each choice.
+        repetitions: how often.
+    """
     chooser = random.Random(1)
-    prompt, text = ([chooser.randrange(1000) for _ in range(size)] for size in sizes)
-    choices = [[chooser.randrange(1000) for _ in range(size)] for size in _CHOICES]
-    times: dict[str, list[float]] = {"prefill_s": [], "choices_s": []}
+    prompt, text, *choices = ([chooser.randrange(1000) for _ in range(size)] for size in sizes)
+    request = Request(tuple(prompt), 1, ignore_eos=True)
+    times: dict[str, list[float]] = {}
     for _ in range(repetitions + 1):
-        start = time.perf_counter()
-        list(backend.generate([Request(tuple(prompt), 1, ignore_eos=True)]))
-        middle = time.perf_counter()
-        backend.score_continuations(prompt, choices)
-        times["prefill_s"].append(middle - start)
-        times["choices_s"].append(time.perf_counter() - middle)
+        for phase, call in (
+            ("prefill", lambda: list(backend.generate([request]))),
+            ("choices", lambda: backend.score_continuations(prompt, choices)),
+        ):
+            wall, cpu = time.perf_counter(), os.times().user
+            call()
+            times.setdefault(f"{phase}_wall_s", []).append(time.perf_counter() - wall)
+            times.setdefault(f"{phase}_cpu_s", []).append(os.times().user - cpu)
     before = peak_bytes()
     backend.score(text)
     found = {phase: statistics.median(values[1:]) for phase, values in times.items()}
     return found | {"text_bytes": peak_bytes() - before}
+
+
+def loaded(name: str, place: str, settings: dict[str, str]) -> tuple[Backend, int]:
+    """Load a model as ``run`` does, and return the number of its ids beside it."""
+    registry, cache = all_plugins(), ModelCache()
+    name, _, quantisation = name.partition(":")
+    kind = registry.backends[name]
+    models = Models(registry.models, cache)
+    model = models.find(place)
+    formats = {each.name: each for each in kind.quantisations()}
+    chosen = formats[quantisation] if quantisation else default_format(kind, model)
+    options = kind.Options(**{key: value for key, value in settings.items() if key in kind.Options.model_fields})
+    prepared = kind.prepare(models.readable(model, kind, chosen), chosen.name, "cpu", options, cache)
+    backend = kind()
+    facts = backend.load(prepared, "cpu", options)
+    backend.warmup()
+    assert facts.vocabulary_size is not None
+    return backend, facts.vocabulary_size
 
 
 def peak_bytes() -> float:

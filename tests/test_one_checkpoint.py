@@ -131,7 +131,9 @@ def test_a_snapshot_of_the_hub_is_found_offline(tmp_path, monkeypatch, cache):
 
 def test_of_a_repository_one_model_is_fetched():
     describing = ["*.json", "*.jinja", "*.model", "*.txt"]
-    assert wanted("a/b", ["model.safetensors", "pytorch_model.bin", "x.gguf"]) == [*describing, "*.safetensors"]
+    both = ["model-00001-of-00002.safetensors", "consolidated.safetensors"]
+    assert wanted("a/b", both) == [*describing, "model*.safetensors"]
+    assert wanted("a/b", ["weights.safetensors", "pytorch_model.bin", "x.gguf"]) == [*describing, "*.safetensors"]
     assert wanted("a/b", ["config.json", "pytorch_model.bin"]) == [*describing, "pytorch_model*.bin"]
     assert wanted("a/b", [f"m-0000{n}-of-00002.gguf" for n in (1, 2)]) == [*describing, "*.gguf"]
     with pytest.raises(ModelError, match="holds 2 GGUF models; name one: a/b/q4.gguf, a/b/q8.gguf"):

@@ -102,7 +102,7 @@ def _unlike_samples(cell: Cell, baseline: Cell, base: str) -> list[str]:
     if unlike:
         a, b = unlike[0]
         found.append(f"prompt_hash differs for {plural(len(unlike), 'prompt')}: first {a} {where.format(b)}")
-    for field in ("prompt_tokens", "output_tokens"):
+    for field in ("prompt_tokens", "depth_tokens", "output_tokens"):
         a, b = (sum(side[key][field] or 0 for key in common) for side in (ours, theirs))
         if a != b:
             found.append(f"{field} differ over the common prompts: {a} {where.format(b)}")

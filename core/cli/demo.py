@@ -151,7 +151,7 @@ def _engines(registry: Registry) -> list[type[Backend]]:
 
 def formats_of(backend: type[Backend], *bits: float) -> list[str]:
     """Choose a backend's formats nearest to some bits per weight; at least its default one."""
-    offered = list(backend.quantisations())
+    offered = [each for each in backend.quantisations() if "safetensors" in each.reads]
     chosen = [found.name for wanted in bits if (found := _nearest(offered, wanted)) is not None]
     return list(dict.fromkeys(chosen)) or [offered[0].name]
 

@@ -62,7 +62,7 @@ class Checkpoint:
     @cached_property
     def tensors(self) -> Mapping[str, StoredTensor]:
         """Where each tensor lies, by its name; the headers are read when they are first asked for."""
-        return {t.name: t for path in _weight_files(self.folder) for t in _read_header(path)}
+        return {t.name: t for path in weight_files(self.folder) for t in _read_header(path)}
 
     @property
     def elements(self) -> int:
@@ -103,7 +103,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that make the model: those that an index names, else one, else all there are.
+
+    Raises:
+        ModelError: there is none, or one that the index names is missing.
+    """
     index = folder / "model.safetensors.index.json"
     if index.exists():
         weight_map = read_json(index).get("weight_map")

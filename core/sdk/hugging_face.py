@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.model import ResolvedModel
 from ..errors import ModelError
+from .checkpoint import weight_files
 from .torch_device import plan_no_attention
 
 if TYPE_CHECKING:
@@ -32,15 +33,12 @@ def refuse_unknown(model: ResolvedModel) -> None:
 
 
 def count_weights(folder: Path) -> int:
-    """Return the number of weights in the safetensors files of ``folder``; reads their headers only.
+    """Return the number of weights in the safetensors files that make a model; reads their headers only.
 
     Raises:
         ModelError: there is no safetensors file, or one is cut or damaged; names it.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder} holds no .safetensors weights")
-    return sum(_weights_in(file) for file in files)
+    return sum(_weights_in(file) for file in weight_files(folder))
 
 
 def _weights_in(file: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..contract.generation import Scores
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SCORED_AT_ONCE = 128
 """Positions whose logits an engine makes in one go: at a vocabulary of 150,000 they are 77 MB of float32."""
+
+_POSITIONS_TOGETHER = 8192
+"""Prompt and continuation, over all rows that are evaluated together: how much of a KV cache may be copied."""
 
 _ROWS_AT_ONCE = 16  # of a tensor, of which a copy in float64 is made
 
@@ -43,6 +46,21 @@ class ScoringEngine(Protocol):
         """
 
 
+@runtime_checkable
+class ScoringTogether(ScoringEngine, Protocol):
+    """An engine that evaluates several continuations in one pass over its weights, which costs little more than one."""
+
+    def together(self, rows: Sequence[Sequence[int]]) -> Sequence[Any]:
+        """Evaluate several continuations of the prompt, each behind it alone.
+
+        Args:
+            rows: at least two of at least one id each; padded to the longest at most ``SCORED_AT_ONCE`` ids.
+
+        Returns:
+            Of each row the logits behind its ids, [n, V].
+        """
+
+
 def score_behind(
     engine: ScoringEngine,
     prompt_ids: Sequence[int],
@@ -55,18 +73,42 @@ def score_behind(
     Only the positions of the continuations get logits. One of a single id costs nothing beyond the prompt.
 
     Args:
-        engine: does the evaluating.
+        engine: does the evaluating; several continuations at a time where it can.
         prompt_ids: at least one.
         continuations: each of at least one id.
         top_k: how many of the most likely ids to give per position.
         score: reads the engine's arrays; by default those of numpy.
     """
-    longest = max(map(len, continuations), default=0)
-    first = engine.prefill(prompt_ids, len(prompt_ids) + longest)
-    return [
-        score_given(ids, itertools.chain([first], engine.behind(ids[:-1]) if len(ids) > 1 else ()), top_k, score)
-        for ids in continuations
-    ]
+    rests = [ids[:-1] for ids in continuations]  # behind the last id nothing is asked
+    first = engine.prefill(prompt_ids, len(prompt_ids) + 1 + max(map(len, rests), default=0))
+    found: dict[int, Scores] = {}
+    for group in _groups(rests, len(prompt_ids)) if isinstance(engine, ScoringTogether) else ():
+        for index, rows in zip(group, engine.together([rests[index] for index in group]), strict=True):
+            found[index] = score_given(continuations[index], [first, rows], top_k, score)
+    for index, rest in enumerate(rests):
+        if index not in found:
+            behind = engine.behind(rest) if rest else ()
+            found[index] = score_given(continuations[index], itertools.chain([first], behind), top_k, score)
+    return [found[index] for index in range(len(rests))]
+
+
+def _groups(rests: Sequence[Sequence[int]], prompt: int) -> Iterator[list[int]]:
+    """Yield the places of continuations that are evaluated together, at least two, those of like lengths.
+
+    Args:
+        rests: what of each is evaluated.
+        prompt: ids of the prompt.
+    """
+    group: list[int] = []
+    for index in sorted((index for index, rest in enumerate(rests) if rest), key=lambda index: len(rests[index])):
+        count, longest = len(group) + 1, len(rests[index])
+        if count * longest > SCORED_AT_ONCE or count * (prompt + longest) > _POSITIONS_TOGETHER:
+            if len(group) > 1:
+                yield group
+            group = []
+        group.append(index)
+    if len(group) > 1:
+        yield group
 
 
 def score_whole(engine: ScoringEngine, tokens: Sequence[int], top_k: int = 0, score: ScoreRows | None = None) -> Scores:

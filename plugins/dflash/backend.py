@@ -37,7 +37,7 @@ class DFlashBackend(TorchBackend[DFlashOptions]):
         "DFlash in PyTorch: block-diffusion drafts, verified by the target, and variants of the loop"
     )
     kind: ClassVar[Kind] = "speculative"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "depth"})
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"

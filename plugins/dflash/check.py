@@ -23,7 +23,8 @@ def preflight(cell: PlannedCell[DFlashOptions]) -> Preflight:
     errors = (*_of_sampling(options, temperature), *_of_batch(options, cell.workload.batch_size), *_of_draft(cell))
     # Greedy drafts are kept where the target chooses the same.
     inexact = None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
-    found = Preflight(errors, inert=inert_options(options), inexact=inexact)
+    is_our_loop = options.compat == "none" and not options.round_block_sizes
+    found = Preflight(errors, inert=inert_options(options), inexact=inexact, lacks=() if is_our_loop else ("depth",))
     if errors:
         return found
     target = read_config(cell.model.path)

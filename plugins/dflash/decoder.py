@@ -93,6 +93,10 @@ class Decoder:
         """Continue every request from an empty cache; a step for each prefill, then one per row and cycle."""
         import torch
 
+        if batch[0].depth:
+            self._reserve(batch)
+            self._fill(batch[0])
+            yield Step((), is_depth=True)
         self.times.begin()
         marked: list[Marked] = []
         rows: list[Row] = []
@@ -116,6 +120,17 @@ class Decoder:
             self._pending = None
             self.times.finish()
             note_times(self._clock, marked)
+
+    def _fill(self, request: Request) -> None:
+        """Bring the depth of a request alone into both caches, and wait for the device."""
+        import torch
+
+        with torch.inference_mode():
+            context = torch.tensor([request.prompt_ids[: request.depth]], device=self._target.device)
+            logits, features = self._target.prefill_row(context, 0, self._taps)
+            if self._drafter and features is not None:
+                self._drafter.absorb(features, Span(0, request.depth), 0)
+            float(logits.max())
 
     def _reserve(self, batch: Sequence[Request]) -> None:
         widest = make_scheduler(self._options, self._block_size).largest
@@ -199,7 +214,8 @@ class Decoder:
             return
         for at, row in enumerate(rows):
             if row.prompt_features is not None:
-                drafter.absorb(row.prompt_features, Span(0, len(row.request.prompt_ids)), at)
+                depth = row.request.depth
+                drafter.absorb(row.prompt_features, Span(depth, len(row.request.prompt_ids) - depth), at)
                 row.prompt_features = None
 
     def _verify(

@@ -33,7 +33,8 @@ class Row:
         taus: tokens gained by each cycle, before anything was cut off.
         is_stopped: whether a stop token was committed.
         previous_ratio: tau / block size of the last cycle.
-        prompt_features: what the drafter has to absorb before it drafts for the first time.
+        prompt_features: of the prompt behind the request's depth, what the drafter has to absorb before it drafts for
+            the first time.
     """
 
     index: int
@@ -54,12 +55,15 @@ class Row:
     def begin(
         cls, target: Target, index: int, request: Request, taps: Sequence[int], options: DFlashOptions, block_size: int
     ) -> Row:
-        """Prefill a row of the target's cache, which gives the first token; the row's rules are new."""
+        """Prefill a row of the target's cache behind the request's depth, which gives the first token.
+
+        The row's rules are new.
+        """
         import torch
 
-        prompt = torch.tensor([request.prompt_ids], device=target.device)
+        prompt = torch.tensor([request.prompt_ids[request.depth :]], device=target.device)
         sampler = Sampler(request, target.device)
-        logits, features = target.prefill_row(prompt, index, taps)
+        logits, features = target.prefill_row(prompt, index, taps, start=request.depth)
         first = int(sampler.choose(logits[0]))
         return cls(
             index=index,

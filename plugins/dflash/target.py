@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from ...core.sdk.scoring import SCORED_AT_ONCE
 from ...core.sdk.torch_layers.causal_lm import CausalLM
 from ...core.sdk.torch_layers.place import Place, Span
+from ...core.sdk.torch_layers.token_tree import build_tree
+from ...core.sdk.torch_layers.tree_place import Tree
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +33,11 @@ class Target(CausalLM):
         """Evaluate every token [R, n] in the first R rows of the cache; logits and features as ``forward`` gives."""
         return self.forward(ids, place, self.cache.rows(len(ids)), taps)
 
-    def prefill_row(self, ids: Tensor, row: int, taps: Sequence[int] = ()) -> tuple[Tensor, Tensor | None]:
-        """Evaluate a prompt [1, P] in an empty row of the cache; logits and features as ``prefill`` gives."""
-        return self.prefill(ids, self.cache.rows(1, row), taps)
+    def prefill_row(
+        self, ids: Tensor, row: int, taps: Sequence[int] = (), *, start: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Evaluate a prompt [1, P] in a row of the cache that holds ``start`` positions; returns as ``prefill``."""
+        return self.prefill(ids, self.cache.rows(1, row), taps, start)
 
 
 class TargetScoring:
@@ -47,9 +51,9 @@ class TargetScoring:
         """Evaluate a prompt; return the logits behind its last id, [1, V]."""
         import torch
 
-        self._length = len(prompt_ids)
+        self._length, self._last = len(prompt_ids), prompt_ids[-1]
         with torch.inference_mode():
-            self._target.reserve(1, positions)
+            self._target.reserve(1, positions + SCORED_AT_ONCE)
             logits, _ = self._target.prefill_row(self._tensor(prompt_ids), 0)
         return logits[0]
 
@@ -62,6 +66,16 @@ class TargetScoring:
             with torch.inference_mode():
                 logits, _ = self._target.evaluate(self._tensor(part), Span(self._length + start, len(part)))
             yield logits[0]
+
+    def together(self, rows: Sequence[Sequence[int]]) -> Sequence[Tensor]:
+        """Evaluate rows as branches of a tree whose root is the prompt's last id."""
+        import torch
+
+        tree = build_tree(self._last, rows)
+        place = Tree(self._length - 1, tree.depths, torch.from_numpy(tree.ancestors))
+        with torch.inference_mode():
+            logits, _ = self._target.evaluate(self._tensor(tree.tokens), place)
+        return [logits[0, path[1:]] for path in tree.paths]
 
     def _tensor(self, ids: Sequence[int]) -> Tensor:
         import torch

@@ -37,7 +37,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
     name: ClassVar[str] = NAME
     summary: ClassVar[str] = "draft/target speculative decoding, the target in this process or behind serve-target"
     kind: ClassVar[Kind] = "speculative"
-    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous"})
+    supports: ClassVar[frozenset[Capability]] = frozenset({"score", "score-top-k", "sampling", "continuous", "depth"})
     max_batch_size: ClassVar[int] = 64
     first_step_is_prefill: ClassVar[bool] = True
     companion_option: ClassVar[str | None] = "draft"

@@ -41,6 +41,7 @@ def preflight(cell: PlannedCell[DraftTargetOptions]) -> Preflight:
         notes=tuple(_mixed_candidates(options, temperature)),
         inert=_inert_options(options),
         inexact=_why_inexact(options),
+        lacks=() if options.server == "embedded" else ("depth",),  # a server evaluates when it is asked for a verdict
     )
 
 

@@ -64,6 +64,11 @@ class Decoder:
         try:
             if self._drafter is not None:
                 self._drafter.begin(request)
+            if request.depth:
+                self._verifier.fill(request.depth)
+                if self._drafter is not None:
+                    self._drafter.fill(request.prompt_ids[: request.depth])
+                yield Step((), is_depth=True)
             yield from self._rounds(request)
         finally:
             self._verifier.end()

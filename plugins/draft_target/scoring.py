@@ -21,7 +21,7 @@ class TargetScoring:
 
     def prefill(self, prompt_ids: Sequence[int], positions: int) -> Tensor:
         """Evaluate a prompt; return the logits behind its last id, [1, V]."""
-        self._length = len(prompt_ids)
+        self._length, self._last = len(prompt_ids), prompt_ids[-1]
         return self._feed(prompt_ids, logits=1)
 
     def behind(self, ids: Sequence[int]) -> Iterator[Tensor]:
@@ -29,6 +29,17 @@ class TargetScoring:
         self._sequence.crop(self._length)
         for start in range(0, len(ids), SCORED_AT_ONCE):
             yield self._feed(ids[start : start + SCORED_AT_ONCE])
+
+    def together(self, rows: Sequence[Sequence[int]]) -> Sequence[Tensor]:
+        """Evaluate rows behind the prompt as candidates, whose anchor is its last id; shorter ones are padded."""
+        import torch
+
+        longest = max(map(len, rows))
+        self._sequence.crop(self._length - 1)
+        with torch.inference_mode():
+            logits = self._sequence.feed_candidates(self._last, [[*row, *[0] * (longest - len(row))] for row in rows])
+            self._sequence.keep(0, 0)
+        return [found[1 : 1 + len(row)] for row, found in zip(rows, logits, strict=True)]
 
     def _feed(self, ids: Sequence[int], logits: int | None = None) -> Tensor:
         import torch

@@ -38,6 +38,13 @@ class TargetSession:
         self.tokens += ids
         self._sequence.crop(max(0, len(self.tokens) - 1))  # the anchor is fed anew: its logits are needed
 
+    def fill(self, count: int) -> None:
+        """Bring the first ``count`` committed tokens, not all of them, into the cache and wait for the device."""
+        import torch
+
+        with torch.inference_mode():
+            float(self._sequence.feed(self.tokens[self._sequence.length : count], logits=1).max())
+
     def verify(self, proposal: Proposal, rule: Rule, sampling: Request, *, with_logprob: bool = False) -> Judgement:
         """Score every drafted position in one forward, let the rule decide, and commit what it says."""
         import torch

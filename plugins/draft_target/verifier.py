@@ -25,6 +25,14 @@ class Verifier(ABC):
     def begin(self, request: Request) -> None:
         """Start a generation; its prompt counts as committed."""
 
+    def fill(self, count: int) -> None:
+        """Evaluate the first ``count`` ids of the prompt and wait for the device.
+
+        Raises:
+            NotImplementedError: this verifier cannot before it is asked for a verdict.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def submit(self, proposal: Proposal) -> Answer:
         """Ask for a verdict on what follows the committed tokens.
@@ -68,6 +76,12 @@ class EmbeddedVerifier(Verifier):
         with self._turn():
             self._session = TargetSession(self._model, len(request.prompt_ids) + request.max_new_tokens)
         self._session.extend(0, request.prompt_ids)
+
+    def fill(self, count: int) -> None:
+        """Evaluate them in this thread: nothing is drafted meanwhile."""
+        assert self._session is not None, "begin comes first"
+        with self._turn():
+            self._session.fill(count)
 
     def submit(self, proposal: Proposal) -> Answer:
         """Verify when the answer is asked for, or at once in the other thread."""

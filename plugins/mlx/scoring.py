@@ -39,6 +39,25 @@ class Scoring:
         for start in range(0, len(ids), SCORED_AT_ONCE):
             yield rows_of(self._model(_ids(ids[start : start + SCORED_AT_ONCE]), cache=cache))
 
+    def together(self, rows: Sequence[Sequence[int]]) -> Sequence[np.ndarray]:
+        """Evaluate rows behind the prompt in one forward, over a copy of its cache for each.
+
+        Shorter ones are padded behind their end, where causal attention hides the padding from them.
+        """
+        import mlx.core as mx
+        import numpy as np
+        from mlx_lm.models.cache import KVCache, RotatingKVCache
+
+        if any(type(layer) not in (KVCache, RotatingKVCache) for layer in self._cache):
+            return [np.concatenate(list(self.behind(row))) for row in rows]
+        cache = copy.deepcopy(self._cache)
+        for layer in cache:
+            layer.keys, layer.values = (mx.repeat(part, len(rows), axis=0) for part in (layer.keys, layer.values))
+        longest = max(map(len, rows))
+        logits = self._model(mx.array([[*row, *[0] * (longest - len(row))] for row in rows]), cache=cache)  # [R, n, V]
+        mx.eval(logits)
+        return [rows_of(logits[place : place + 1, : len(row)]) for place, row in enumerate(rows)]
+
 
 def fill(model: Any, ids: Sequence[int], cache: list[Any], chunk: int) -> None:  # noqa: ANN401 - as above
     """Evaluate ids behind what is in a cache, so many at once; of their logits none is computed."""

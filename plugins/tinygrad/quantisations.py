@@ -37,7 +37,7 @@ OWN: tuple[Quantisation, ...] = (
 """Made at load from a Hugging Face folder; activations and KV cache are float32."""
 
 GGUF: tuple[Quantisation, ...] = tuple(
-    replace(q, common={}) for q in GGUF_QUANTISATIONS if not q.name.startswith(_UNREADABLE)
+    replace(q, common={}) for q in GGUF_QUANTISATIONS if "safetensors" in q.reads and not q.name.startswith(_UNREADABLE)
 )
 """GGUF files that llama.cpp's converter makes and tinygrad reads: the same bytes in both engines."""
 

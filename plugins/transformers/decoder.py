@@ -79,14 +79,32 @@ class Decoder:
         for start in range(0, len(ids), SCORED_AT_ONCE):
             yield self._scored(ids[start : start + SCORED_AT_ONCE], cache, 0)
 
+    def together(self, rows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
+        """Evaluate rows behind the prompt in one forward, over a copy of its cache for each.
+
+        Shorter ones are padded behind their end, where causal attention hides the padding from them.
+        """
+        import torch
+
+        longest = max(map(len, rows))
+        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self._device)  # [R, n]
+        cache = copy.deepcopy(self._prompt_cache)
+        cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=self._device))  # every kind has it
+        logits = self._forward(padded, cache, 0)
+        return [found[: len(row)].float() for row, found in zip(rows, logits, strict=True)]
+
     def _scored(self, ids: Sequence[int], cache: Cache, logits: int) -> torch.Tensor:
         """Return the logits behind the last ``logits`` ids, 0 for all: [n, V] in float32."""
         import torch
 
+        return self._forward(torch.tensor([list(ids)], device=self._device), cache, logits)[0].float()
+
+    def _forward(self, tokens: torch.Tensor, cache: Cache, logits: int) -> torch.Tensor:
+        import torch
+
         with torch.inference_mode():
-            tokens = torch.tensor([list(ids)], device=self._device)  # [1, T]
             output = self._model.forward(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=logits)
-            found: torch.Tensor = output.logits[0].float()
+            found: torch.Tensor = output.logits
         return found
 
     def _empty_cache(self, length: int) -> Cache:

@@ -141,11 +141,12 @@ def test_unlike_conditions_are_named_with_both_values(logs, make_sample, make_st
     logs.write("a")
     logs.write("b", device="gpu", batch_size=4, warmup=2, sampling={"temperature": 0.7}, options={"n_threads": 8})
     logs.write("c", content=[make_sample(i, make_steps(n=7), prompt_hash="0" * 16) for i in range(2)])
+    logs.write("d", content=[make_sample(i, make_steps(), depth_tokens=2) for i in range(2)])
     warnings = comparison(logs).warnings
     for text in (
         "device differs: gpu in 'b f16 gpu', cpu in 'a f16 cpu'", "batch_size differs: 4", "warmup differs: 2",
         "sampling.temperature differs: 0.7", "threads (8)", "prompt_hash differs for 1 prompts",
-        "output_tokens differ over the common prompts: 14",
+        "output_tokens differ over the common prompts: 14", "depth_tokens differ over the common prompts: ",
     ):  # fmt: skip
         assert any(text in warning for warning in warnings), (text, warnings)
 

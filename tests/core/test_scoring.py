@@ -36,6 +36,18 @@ class Counting:
         return rows
 
 
+class Together(Counting):
+    """One that evaluates several continuations at a time, and says how many of which length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[int]] = []
+
+    def together(self, rows):
+        self.calls.append([len(row) for row in rows])
+        return [self._logits(row) for row in rows]
+
+
 def test_only_the_positions_of_continuations_get_logits():
     engine = Counting()
     scores = score_behind(engine, [7, 8, 9], [[10], [10, 11, 12], [3]], top_k=1)
@@ -45,6 +57,20 @@ def test_only_the_positions_of_continuations_get_logits():
     assert scores[1].logprobs == pytest.approx([likely] * 3, abs=1e-9)
     assert scores[2].logprobs == pytest.approx([likely - 10], abs=1e-9)
     assert [list(ids) for ids in scores[1].top_ids] == [[10], [11], [12]]
+
+
+def test_continuations_are_evaluated_together_up_to_a_chunk():
+    longest = [5] * (SCORED_AT_ONCE // 2)
+    continuations = [[10, 11, 12], [3], longest, [10, 9], [7, 8, 9, 10], [*longest, 5, 5, 5]]
+    engine = Together()
+    scores = score_behind(engine, [7, 8, 9], continuations, top_k=1)
+    assert engine.calls == [
+        [1, 2, 3]
+    ]  # the longer ones would fill a chunk with their padding, the one id asks for none
+    assert scores == score_behind(Counting(), [7, 8, 9], continuations, top_k=1)
+    several = Together()
+    score_behind(several, [1] * 4000, [[1, 2, 3]] * 5)
+    assert several.calls == [[2, 2], [2, 2]]  # no more copies of so long a prompt's cache; the fifth goes alone
 
 
 def test_a_long_text_needs_memory_for_one_chunk_of_logits():

@@ -11,6 +11,7 @@ from .formats import FILE_TYPES, name_of
 from .parts import read_parts
 
 _SUPER_BLOCK = 256
+_SMALL_BLOCKS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4_moe")  # of 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def inspect_gguf(path: Path) -> GgufFacts:
 def _commonest(matrices: tuple[tuple[int, str], ...]) -> str:
     """Name a file that does not say its type by the type of most of its matrices."""
     counts = Counter(kind for _, kind in matrices)
-    return counts.most_common(1)[0][0] if counts else "f32"
+    kind = counts.most_common(1)[0][0] if counts else "f32"
+    return next((name for name in (kind, f"{kind}_m", f"{kind}_moe") if name in FILE_TYPES), kind)
 
 
 def fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ def fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
     """
     if facts.quantisation in ("f32", "f16", "bf16"):
         return ()
-    block = _SUPER_BLOCK if "_k" in facts.quantisation or facts.quantisation == "iq4_xs" else 32
+    block = 32 if facts.quantisation in _SMALL_BLOCKS else _SUPER_BLOCK
     fallen = [(row, kind) for row, kind in facts.matrices if row % block]
     if not fallen:
         return ()

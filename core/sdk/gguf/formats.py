@@ -1,4 +1,4 @@
-"""The weight formats of llama.cpp that can be asked for."""
+"""The weight formats of llama.cpp: those that can be made, and those in which files are run as they are."""
 
 from __future__ import annotations
 
@@ -30,17 +30,38 @@ _FORMATS: tuple[tuple[str, int, float, str], ...] = (
     ("q2_k", 10, 3.16, "2-bit super-blocks of 256, sensitive matrices in 3 bits and more"),
 )
 
+_AS_STORED: tuple[tuple[str, int, float, str], ...] = (
+    ("q2_k_s", 21, 2.97, "2-bit super-blocks of 256"),
+    ("iq3_m", 27, 3.76, "3-bit super-blocks of 256 with a codebook, sensitive matrices in 4 bits"),
+    ("iq3_s", 26, 3.66, "3-bit super-blocks of 256 with a codebook"),
+    ("iq3_xs", 22, 3.50, "3-bit super-blocks of 256 with a codebook"),
+    ("iq3_xxs", 23, 3.25, "3-bit super-blocks of 256 with a codebook"),
+    ("iq2_m", 29, 2.93, "2-bit super-blocks of 256 with a codebook, sensitive matrices in 3 bits"),
+    ("iq2_s", 28, 2.74, "2-bit super-blocks of 256 with a codebook"),
+    ("iq2_xs", 20, 2.59, "2-bit super-blocks of 256 with a codebook"),
+    ("iq2_xxs", 19, 2.38, "2-bit super-blocks of 256 with a codebook"),
+    ("iq1_m", 31, 2.15, "1-bit super-blocks of 256 with a codebook"),
+    ("iq1_s", 24, 2.00, "1-bit super-blocks of 256 with a codebook"),
+    ("tq2_0", 37, 2.06, "ternary super-blocks of 256, four weights a byte"),
+    ("tq1_0", 36, 1.69, "ternary super-blocks of 256, five weights a byte"),
+    ("mxfp4_moe", 38, 4.25, "experts in 4-bit floats, blocks of 32 with an 8-bit scale"),
+)
+"""Made by others, mostly with an importance matrix, without which they lose too much."""
+
 _COMMON: dict[str, dict[CommonFormat, dict[str, JsonValue]]] = {
     "f32": {"fp32": {}},
     "q8_0": {"8bit": {}},
     "q4_k_m": {"4bit": {}},
 }
 
-QUANTISATIONS: tuple[Quantisation, ...] = tuple(
-    Quantisation(name, bits, summary, reads=("safetensors", "gguf"), common=_COMMON.get(name, {}))
-    for name, _, bits, summary in _FORMATS
+QUANTISATIONS: tuple[Quantisation, ...] = (
+    *(
+        Quantisation(name, bits, summary, reads=("safetensors", "gguf"), common=_COMMON.get(name, {}))
+        for name, _, bits, summary in _FORMATS
+    ),
+    *(Quantisation(name, bits, summary, reads=("gguf",)) for name, _, bits, summary in _AS_STORED),
 )
-FILE_TYPES: dict[str, int] = {name: file_type for name, file_type, _, _ in _FORMATS}
+FILE_TYPES: dict[str, int] = {name: file_type for name, file_type, _, _ in (*_FORMATS, *_AS_STORED)}
 """Name to ``general.file_type`` of the GGUF specification."""
 
 UNQUANTISED = ("f32", "f16", "bf16")

@@ -95,8 +95,9 @@ def wanted(repository: str, files: Sequence[str]) -> list[str]:
     Raises:
         ModelError: it holds several GGUF models and nothing else; names them.
     """
-    if fnmatch.filter(files, "*.safetensors"):
-        return [*DESCRIPTIONS, "*.safetensors"]
+    for pattern in ("model*.safetensors", "*.safetensors"):  # some hold the same weights in their authors' form besides
+        if fnmatch.filter(files, pattern):
+            return [*DESCRIPTIONS, pattern]
     models = sorted({_PART.sub(r"-00001-of-\1.gguf", name) for name in fnmatch.filter(files, "*.gguf")})
     if len(models) > 1:
         raise ModelError(

@@ -14,6 +14,8 @@ from ..checkpoint import ITEM_SIZES
 if TYPE_CHECKING:
     import numpy as np
 
+_ITEM_SIZES = {**ITEM_SIZES, "BOOL": 1, "U8": 1, "I32": 4, "I64": 8}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -43,7 +45,7 @@ def write_safetensors(file: Path, entries: Sequence[Entry], *, is_outline: bool 
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for entry in entries:
-        end = at + ITEM_SIZES[entry.dtype] * math.prod(entry.shape)
+        end = at + _ITEM_SIZES[entry.dtype] * math.prod(entry.shape)
         header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [at, end]}
         at = end
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DTYPES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
+_DTYPES |= {"torch.bool": "BOOL", "torch.uint8": "U8", "torch.int32": "I32", "torch.int64": "I64"}  # of older masks
 
 
 def main(folder: Path, file: Path) -> None:
@@ -41,7 +42,7 @@ def _entries(pickled: Path) -> Iterator[Entry]:
         if not isinstance(tensor, torch.Tensor):
             raise SystemExit(f"{pickled.name} is pickled: its entry {name!r} is no tensor")
         if str(tensor.dtype) not in _DTYPES:
-            raise SystemExit(f"{pickled.name} is pickled: its tensor {name!r} is {tensor.dtype}, not a float format")
+            raise SystemExit(f"{pickled.name} is pickled: its tensor {name!r} has the number format {tensor.dtype}")
         yield Entry(name, _DTYPES[str(tensor.dtype)], tuple(tensor.shape), _Content(tensor))
 
 

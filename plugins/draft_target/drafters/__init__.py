@@ -19,6 +19,9 @@ class Drafter(ABC):
     def begin(self, request: Request) -> None:
         """Start a generation."""
 
+    def fill(self, context: Sequence[int]) -> None:  # noqa: B027 - nothing to evaluate is a valid answer
+        """Evaluate what the prompt begins with, before anything is timed."""
+
     @abstractmethod
     def draft(self, context: Sequence[int], count: int) -> Proposal:
         """Propose up to ``count`` tokens behind ``context``.

@@ -53,6 +53,14 @@ class SmallModel(Drafter):
         drawn = replace(request, temperature=self._temperature, top_p=self._top_p)
         self._sampling = drawn if self._candidates > 1 else request
 
+    def fill(self, context: Sequence[int]) -> None:
+        """Evaluate it and wait for the device, where the draft has room and an embedding for it."""
+        import torch
+
+        if len(context) < self._model.context and max(context) < self._model.vocabulary:
+            with torch.inference_mode():
+                float(self._feed(context).max())
+
     def draft(self, context: Sequence[int], count: int) -> Proposal:
         """Draft each candidate behind the common context."""
         import torch

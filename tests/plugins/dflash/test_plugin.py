@@ -138,6 +138,11 @@ def test_options_that_another_one_silences_are_named(target_folder, draft_folder
     assert preflight(model, DFlashOptions(**options)).inert[name] == reason
 
 
+@pytest.mark.parametrize(("compat", "lacks"), [("none", ()), ("published", ("depth",))])
+def test_the_published_loops_have_a_depth_in_the_timed_prompt(target_folder, draft_folder, compat, lacks):
+    assert preflight(paired(target_folder, draft_folder), DFlashOptions(compat=compat)).lacks == lacks
+
+
 def test_options_in_use_are_not_called_inert(target_folder, draft_folder):
     model = paired(target_folder, draft_folder)
     scheduled = preflight(model, DFlashOptions(scheduler="adl_ewma")).inert

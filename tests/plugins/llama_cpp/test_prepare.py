@@ -56,7 +56,9 @@ def test_more_bits_are_closer_to_the_original(load, checkpoints, qwen3):
 
 def test_every_listed_quantisation_can_be_made(checkpoints, cache):
     bits = {
-        q.name: prepare(checkpoints["qwen3"], q.name, cache).bits_per_weight for q in LlamaCppBackend.quantisations()
+        q.name: prepare(checkpoints["qwen3"], q.name, cache).bits_per_weight
+        for q in LlamaCppBackend.quantisations()
+        if "safetensors" in q.reads
     }
     assert bits["f32"] == 32
     assert all(a < 10 for name, a in bits.items() if "f" not in name)
