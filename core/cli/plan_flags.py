@@ -20,7 +20,7 @@ from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
 _VALUE = re.compile(r"(?:\[[^]]*\]|\{[^}]*\}|[^,])+")  # between commas; those within brackets are of a list or range
-_FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
+_FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit", "placement_timeout_s": "placement_timeout"}
 
 model_option = click.option("-m", "--model", metavar="MODEL", help="Named model, path or Hub id.")
 device_option = click.option("-d", "--device", "devices", multiple=True, metavar="NAME", help="Device; repeatable.")
@@ -46,6 +46,13 @@ run_options = options(
         "--timeout", type=click.FloatRange(0, min_open=True), default=defaults.TIMEOUT_S, help="Seconds a round."
     ),
     click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
+    click.option("--address", metavar="HOST:PORT", help="Cluster of the launcher.  [default: its own settings]"),
+    click.option(
+        "--placement-timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=defaults.PLACEMENT_TIMEOUT_S,
+        help="Seconds until a worker fails that no machine can take.",
+    ),
     click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
     click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
     click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."),
@@ -89,6 +96,11 @@ measure_options = options(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
         help="What takes turns.  [default: samples where all cells fit into memory together]",
+    ),
+    click.option(
+        "--across-hosts",
+        is_flag=True,
+        help="Let cells of one round run on different hosts, with `shard` or a launcher; ratios are between machines.",
     ),
     click.option("--memory-limit", type=Size(), metavar="SIZE", help="Memory limit of each worker, e.g. 2GiB."),
     click.option("--show-log", is_flag=True, help="Print each sample's log in the format of the engine's own tools."),

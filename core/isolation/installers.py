@@ -31,12 +31,13 @@ class Specs:
     editable: tuple[str, ...] = ()
 
 
-def install_command(specs: Specs, python: str | None = None) -> Command:
+def install_command(specs: Specs, python: str | None = None, *, is_alone: bool = False) -> Command:
     """Return the command that installs into the environment of an interpreter.
 
     Args:
         specs: what to install.
         python: the interpreter; None: the one that decodebench runs in.
+        is_alone: leave out what it depends on.
 
     Raises:
         UsageError: nothing may, or nothing can; says what to do.
@@ -47,7 +48,7 @@ def install_command(specs: Specs, python: str | None = None) -> Command:
         editable = [[*inject, "--editable", *specs.editable]] if specs.editable else []
         added = [*_each("--with", specs.plain), *_each("--with-editable", specs.editable)]
         _check_ownership([*plain, *editable], added)
-    flags = _each("--editable", specs.editable)
+    flags = [*(["--no-deps"] if is_alone else []), *_each("--editable", specs.editable)]
     # What follows "--" is no option of the installer, whatever it begins with.
     return [*_start("install", python or sys.executable), *flags, *(["--", *specs.plain] if specs.plain else [])]
 

@@ -71,7 +71,7 @@ class Prompts:
     def jobs_of(self, cell: Cell) -> tuple[PromptJob, ...]:
         """Return the prompts as a cell's worker gets them."""
         jobs = self.chats.get(cell.id, self.jobs)
-        if cell.axes:
+        if cell.workload.is_random:
             jobs = tuple(random_prompts(cell.workload, self.seed))
         if cell.workload.depth and not cell.has_depth_apart:
             jobs = tuple(job.model_copy(update={"depth": 0}) for job in jobs)
