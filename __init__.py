@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .core.contract.finding import Doubt, FindingCheck
     from .core.contract.generation import Generated, Request, Scores, Step
     from .core.contract.hookspecs import API_VERSION, hookimpl
-    from .core.contract.launcher import Launch, Launcher, Outcome
+    from .core.contract.launcher import Launch, Launcher, Outcome, Place
     from .core.contract.log_parser import LogParser
     from .core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
     from .core.contract.model_source import ModelSource
@@ -76,7 +76,7 @@ _HOME = {
     "contract.figure": "Figure",
     "contract.finding": "Doubt FindingCheck",
     "contract.hookspecs": "API_VERSION hookimpl",
-    "contract.launcher": "Launch Launcher Outcome",
+    "contract.launcher": "Launch Launcher Outcome Place",
     "contract.log_parser": "LogParser",
     "contract.model_source": "ModelSource",
     "contract.options": "BackendOptions",
@@ -119,6 +119,7 @@ __all__ = [
     "OpenBackend",
     "OutOfMemoryError",
     "Outcome",
+    "Place",
     "PlannedCell",
     "PluginError",
     "Preflight",

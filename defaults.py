@@ -13,6 +13,7 @@ MAX_NEW_TOKENS = 128
 BATCH_SIZE = 1
 WAIT_IDLE_S = 600.0  # for other work to end, where that is asked for; a build or a test run takes as long
 LAUNCHER = "local"  # the one that is always there
+PLACEMENT_TIMEOUT_S = 60.0  # without a machine that can take a worker; nodes that are started late come in that time
 TIMEOUT_S = 1800.0  # per round; a hang costs one round, not the night
 WORKER_LINE_BYTES = 2**28  # that a worker may send at once: whole distributions over a long text
 LOG_LINE_BYTES = 2**24  # of a raw log: the text of a prompt of some million tokens

@@ -32,7 +32,7 @@ TESTED = {
     ("conformance.md", "python", 2),  # below; the second is that of the twins
     ("contributing.md", "python", 1),  # tests/test_contributing.py adds a setting in the same words
     ("draft_target.md", "python", 1),  # tests/plugins/draft_target/test_server.py asks a server in the same words
-    ("plans.md", "toml", 1),  # below
+    ("plans.md", "toml", 2),  # below
     ("plugins.md", "python", 3),  # below
     ("plugins.md", "toml", 2),  # below
     ("python.md", "python", 5),  # tests/api/test_examples.py
@@ -79,13 +79,14 @@ def test_the_plan_of_the_page_about_models_is_valid(cli, tmp_path):
     assert len(ended.json["cells"]) == 4
 
 
-def test_the_plan_of_the_plans_page_has_as_many_cells_as_it_says(cli, tmp_path):
+def test_the_plans_of_the_plans_page_have_as_many_cells_as_it_says(cli, tmp_path):
     page = ROOT / "docs" / "plans.md"
-    (plan,) = blocks(page, "toml")
-    (tmp_path / "plan.toml").write_text(plan)
-    ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
-    assert ended.code == 0, ended.err
-    assert f"This plan has {len(ended.json['cells'])}." in page.read_text()
+    counts = re.findall(r"This plan has (\d+)", page.read_text(encoding="utf-8"))
+    for plan, count in zip(blocks(page, "toml"), counts, strict=True):
+        (tmp_path / "plan.toml").write_text(plan)
+        ended = cli("run", tmp_path / "plan.toml", "--dry-run", "--no-probe", "--json")
+        assert ended.code == 0, ended.err
+        assert len(ended.json["cells"]) == int(count)
 
 
 def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):

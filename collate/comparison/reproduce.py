@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from ... import defaults
@@ -12,6 +12,9 @@ from ...core.records.cell_names import TEMPLATE
 from ...core.records.conditions import setting_of
 from ...core.records.store import Store
 from ...core.records.workload import Workload
+
+_AXES = tuple(name for name, setting in Workload.settings().items() if setting.is_axis or setting.is_swept)
+_LOADS = Workload.swept()
 
 
 def plan_toml(store: Store, experiment: str) -> str:
@@ -35,23 +38,16 @@ def plan_toml(store: Store, experiment: str) -> str:
     if first["launcher"] not in (None, defaults.LAUNCHER):
         lines.append(f"launcher = {_value(first['launcher'])}")
     lines += ["", "[workload]"]
-    swept = {
-        name: list(dict.fromkeys(_options(run).get(name) for run in reversed(runs)))
-        for name, setting in Workload.settings().items()
-        if setting.is_swept
-    }
-    axes = {
-        name: values
-        for name, setting in Workload.settings().items()
-        if setting.is_axis and any(values := list(dict.fromkeys(_options(run).get(name) for run in reversed(runs))))
-    }
-    settings = _workload(store, first) | swept | axes | {"template_args": _template_args(cells.values())}
-    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], [None], {})]
-    for run in sorted(cells.values(), key=lambda run: run["cell_index"] or 0):
+    ordered = sorted(cells.values(), key=lambda run: run["cell_index"] or 0)
+    common, own = _axes(ordered)
+    settings = _workload(store, first) | dict.fromkeys((*_LOADS, "template_args")) | common
+    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], {})]
+    for run, axes in zip(ordered, own, strict=True):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
-        own = _options(run)
-        options = {key: own[key] for key in own if not key.startswith(TEMPLATE) and key not in swept | axes}
+        if axes:
+            lines.append(f"workload = {_value(axes)}")
+        options = {key: value for key, value in _options(run).items() if not _is_axis(key)}
         if options:
             lines.append(f"options = {_value(options)}")
     return "\n".join(lines) + "\n"
@@ -61,14 +57,20 @@ def _options(run: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in json.loads(run["options"]).items() if value is not None}
 
 
-def _template_args(runs: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return the values of each argument of the chat template, over which every cell was swept."""
-    found: dict[str, list[Any]] = {}
-    for run in runs:
-        for key, value in _options(run).items():
-            if key.startswith(TEMPLATE) and value not in found.setdefault(key.removeprefix(TEMPLATE), []):
-                found[key.removeprefix(TEMPLATE)].append(value)
-    return found
+def _axes(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what the plan's workload has of its axes, and what each run has besides, where runs differ in it."""
+    of_runs = [{key: value for key, value in _options(run).items() if _is_axis(key)} for run in runs]
+    names = dict.fromkeys(name for axes in of_runs for name in axes)
+    everywhere = [name for name in names if all(name in axes for axes in of_runs)]
+    same = {name for name in everywhere if all(axes[name] == of_runs[0][name] for axes in of_runs)}
+    common = {name: of_runs[0][name] for name in everywhere}
+    arguments = {name.removeprefix(TEMPLATE): common.pop(name) for name in everywhere if name.startswith(TEMPLATE)}
+    own = [{name: value for name, value in axes.items() if name not in same} for axes in of_runs]
+    return common | {"template_args": arguments}, own
+
+
+def _is_axis(name: str) -> bool:
+    return name in _AXES or name.startswith(TEMPLATE)
 
 
 def _workload(store: Store, run: dict[str, Any]) -> dict[str, Any]:

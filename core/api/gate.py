@@ -1,4 +1,4 @@
-"""Two versions of a backend's plugin or engine, measured in turn on this machine: whether the new one is slower."""
+"""Two versions of a backend's plugin, engine or decodebench, measured in turn here: whether the new one is slower."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from typing import Any
 
 from ...collate.comparison.gates import Gates
 from ...viz.drawing.numbers import by_unit
+from ..contract.hookspecs import PROJECT
 from ..errors import UsageError, unknown_name
 from ..host.registry import Registry
 from ..isolation.installers import Command, Specs
 from ..isolation.plugins import backend_of
-from ..isolation.virtual_environments import backends_of, folder_of, make, python_in
+from ..isolation.virtual_environments import backends_of, folder_of, make, make_of_host, python_in
 from ..measure.machine.waiting import WhenBusy
 from ..measure.plan import build
 from ..records.metrics import METRICS
@@ -36,10 +38,12 @@ class Side:
     Attributes:
         text: what the user called it.
         spec: what is installed for it, as pip takes it.
+        is_host: whether that is decodebench itself, which then shares the other packages of this environment.
     """
 
     text: str
     spec: str
+    is_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +85,40 @@ def side_of(text: str, repository: Path) -> Side:
         text: a branch, tag or commit of ``repository``; else a requirement, an address or a folder.
         repository: a folder of a git checkout, whose plugin is installed from the revision; it need not be one.
     """
-    command = ["git", "-C", str(repository), "rev-parse", "--show-toplevel", "--verify", "--end-of-options"]
+    found = _git(repository, "rev-parse", "--show-toplevel", "--verify", "--end-of-options", f"{text}^{{commit}}")
+    top, _, commit = (found or "").rstrip("\n").rpartition("\n")
+    if not top or not re.fullmatch("[0-9a-f]{40,64}", commit):
+        return Side(text, text, is_host=_is_host(text))
+    project = _git(repository, "show", f"{commit}:pyproject.toml") or ""
+    spec = f"git+{Path(top).as_uri()}@{commit}"
+    return Side(f"{text} ({commit[:10]})", spec, is_host=_name_in(project) == PROJECT)
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(repository), *arguments]
     try:
-        ended = subprocess.run(
-            [*command, f"{text}^{{commit}}"], capture_output=True, text=True, timeout=20, check=False
-        )
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):
-        return Side(text, text)
-    found = ended.stdout.split("\n")
-    if ended.returncode != 0 or len(found) < 2 or not re.fullmatch("[0-9a-f]{40,64}", found[-2]):
-        return Side(text, text)
-    return Side(f"{text} ({found[-2][:10]})", f"git+{Path(found[0]).as_uri()}@{found[-2]}")
+        return None
+    return ended.stdout if ended.returncode == 0 else None
+
+
+def _is_host(spec: str) -> bool:
+    """Say whether a requirement, or a folder, is decodebench itself."""
+    try:
+        project = Path(spec, "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return re.match(rf"(?:.*/)?{PROJECT}(?:$|[\[=<>!~@; ]|-[^/]*\.whl$)", spec) is not None
+    return _name_in(project) == PROJECT
+
+
+def _name_in(project: str) -> str | None:
+    """Return the name that a pyproject.toml gives; None where it gives none."""
+    try:
+        name = tomllib.loads(project).get("project", {}).get("name")
+    except (tomllib.TOMLDecodeError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def gate(
@@ -118,11 +145,8 @@ def gate(
         UsageError: one cannot be installed or does not have the backend, or a setting is wrong.
     """
     backend = asked.backend
-    with _environment(BASE, asked.base, output, run) as old, _environment(NEW, asked.new, output, run) as new:
-        for made, side in ((old, asked.base), (new, asked.new)):
-            if backend not in made.backends:
-                raise unknown_name(f"backend of {side.text}", backend, made.backends)
-        sources = [backend_of(each.python, backend, f"{name}:{backend}") for each, name in ((old, BASE), (new, NEW))]
+    with _environment(BASE, asked, output, run) as old, _environment(NEW, asked, output, run) as new:
+        sources = [backend_of(python, backend, f"{name}:{backend}") for python, name in ((old, BASE), (new, NEW))]
         own = {name: settings[name] for name in ("options", "quantisation", "device") if name in settings}
         content: dict[str, Any] = {"cells": [{"backend": f"{name}:{backend}", **own} for name in (BASE, NEW)]}
         rest = {name: value for name, value in settings.items() if name not in own}
@@ -141,21 +165,24 @@ def gate(
     return Verdict(experiment, tripped, _markdown(asked, experiment.comparison, tripped))
 
 
-@dataclass(frozen=True, slots=True)
-class _Environment:
-    python: Path
-    backends: list[str]
-
-
 @contextmanager
-def _environment(name: str, side: Side, output: Path, run: Callable[[Command], int]) -> Iterator[_Environment]:
-    """Give an environment of its own with what a side asks for, for one output folder; a killed gate's is replaced."""
+def _environment(name: str, asked: Gate, output: Path, run: Callable[[Command], int]) -> Iterator[Path]:
+    """Give the interpreter of an environment with what a side asks for, for one output folder.
+
+    That of a gate that was killed is replaced.
+    """
+    side = asked.base if name == BASE else asked.new
     key = hashlib.sha256(f"{side.spec}\0{output.resolve()}".encode()).hexdigest()[:8]
     folder = folder_of(f"gate-{name}-{key}")
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        plugins = make(folder.name, Specs((side.spec,)), None, run)
-        yield _Environment(python_in(folder), backends_of(plugins))
+        if side.is_host:
+            make_of_host(folder.name, side.spec, run)
+        else:
+            found = backends_of(make(folder.name, Specs((side.spec,)), None, run))
+            if asked.backend not in found:
+                raise unknown_name(f"backend of {side.text}", asked.backend, found)
+        yield python_in(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

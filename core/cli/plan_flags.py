@@ -22,7 +22,7 @@ from .settings import is_given, is_set
 from .workload_flags import flag_of, is_mapping, workload_options
 
 _VALUE = re.compile(r"(?:\[[^]]*\]|\{[^}]*\}|[^,])+")  # between commas; those within brackets are of a list or range
-_FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit"}
+_FLAG_OF = {"timeout_s": "timeout", "memory_limit_bytes": "memory_limit", "placement_timeout_s": "placement_timeout"}
 
 MATRIX, ROUNDS, MACHINE, OUTPUT = "What is measured", "Rounds", "Machine", "Output"
 """Headings of the help, beside those of ``Setting.section``."""
@@ -93,6 +93,13 @@ run_options = options(
     section(
         MACHINE,
         click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
+        click.option("--address", metavar="HOST:PORT", help="Cluster of the launcher.  [default: its own settings]"),
+        click.option(
+            "--placement-timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=defaults.PLACEMENT_TIMEOUT_S,
+            help="Seconds until a worker fails that no machine can take.",
+        ),
         click.option(
             "--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."
         ),
@@ -148,6 +155,11 @@ _round_options = section(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
         help="What cells alternate by.  [default: samples if all cells fit into memory together]",
+    ),
+    click.option(
+        "--across-hosts",
+        is_flag=True,
+        help="Let cells of one round run on different hosts, with `shard` or a launcher; ratios are between machines.",
     ),
 )
 _output_options = section(

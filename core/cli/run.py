@@ -72,12 +72,8 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
 @click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
 @click.argument("part", metavar="I/N")
 @_run_options
-@section(
-    "Rounds",
-    click.option("--across-hosts", is_flag=True, help="Divide the cells of a round too, and compare across machines."),
-)
 @click.pass_context
-def shard(ctx: click.Context, /, part: str, across_hosts: bool, **flags: Any) -> int:  # noqa: ANN401 - those of `run`
+def shard(ctx: click.Context, /, part: str, **flags: Any) -> int:  # noqa: ANN401 - those of `run`
     """Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own.
 
     Every machine gets the same plan. `decodebench collate DIR --from SHARD ...` puts their folders together.
@@ -86,7 +82,7 @@ def shard(ctx: click.Context, /, part: str, across_hosts: bool, **flags: Any) ->
 
     check_config(ctx)
     found = _planned(ctx)
-    experiment = measure(found, flags, shard_of(part, found.plan, across_hosts=across_hosts))
+    experiment = measure(found, flags, shard_of(part, found.plan))
     return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
 
 

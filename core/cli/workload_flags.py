@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -33,18 +34,27 @@ def workload_options(*only: str) -> Decorator:
 _COMPLETED: dict[str, Names] = {"task": "tasks"}
 
 
-class Counts(click.ParamType[int | list[int]]):
-    """A number, or several with commas between them; limits are the field's own."""
+class Numbers(click.ParamType[Any]):
+    """A number, several with commas between them, or a range; limits are the field's own."""
 
     name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:  # noqa: ANN401
-        """Return the number or the numbers that the text has."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the number, the numbers or the range that the text has."""
+        text = str(value).strip()
         try:
-            found = [int(part) for part in str(value).split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is no number; write e.g. 512, or 64,512,2048", param, ctx)
+            if text.startswith("{"):
+                return tomllib.loads(f"range = {text}")["range"]
+            found = [self._number(part) for part in text.split(",")]
+        except ValueError:  # as errors of TOML are
+            self.fail(
+                f"{value!r} is no number; write e.g. 512, 64,512,2048 or {{from=64,to=2048,factor=2}}", param, ctx
+            )
         return found if len(found) > 1 else found[0]
+
+    @staticmethod
+    def _number(text: str) -> int | float:
+        return int(text) if text.strip().isdecimal() else float(text)
 
 
 def is_mapping(name: str) -> bool:
@@ -64,8 +74,10 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     about = text[0].upper() + text[1:]
     given: dict[str, Any] = {}
     if setting.is_axis:
-        given = {"type": Counts(), "metavar": setting.metavar, "default": field.default}
+        given = {"type": Numbers(), "metavar": setting.metavar, "default": field.default}
         about += "; several values make cells of each"
+    elif setting.is_swept:
+        given = {"type": Numbers(), "metavar": setting.metavar}
     elif setting.is_text:
         given = {"metavar": setting.metavar or "TEXT"}
     elif kind is bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...defaults import PLACEMENT_TIMEOUT_S
 from ..records.schema import Environment, Status
 from .requirements import Availability
 
@@ -32,6 +33,28 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one worker runs at a time: a device of a machine.
+
+    Attributes:
+        id: of the machine within its launcher.
+        host: its name or address, for people; places of one host share what was measured of it.
+        device: ``cpu``, ``cuda:0``, ...; the first of a kind may be without its number.
+        backends: names of the engines that are installed there.
+    """
+
+    id: str
+    host: str
+    device: str
+    backends: frozenset[str]
+
+    def takes(self, need: Need) -> bool:
+        """Say whether a worker with a need can run there."""
+        same_device = need.device.removesuffix(":0") == self.device.removesuffix(":0")
+        return same_device and need.backend in self.backends
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One worker that is to run: a fresh process, which does one job and ends.
 
@@ -42,6 +65,7 @@ class Launch:
         threads: CPUs that it uses; None: those of the machine.
         timeout_s: after so many seconds it is killed.
         engine_text: file that takes what the engine prints; None drops it.
+        place: where it is to run, one of ``Launcher.places``; None: where the launcher chooses.
     """
 
     job: str
@@ -50,6 +74,7 @@ class Launch:
     threads: int | None
     timeout_s: float
     engine_text: Path | None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +97,9 @@ class Outcome:
 class Launcher(ABC):
     """Where workers run. The host makes one instance for an experiment and runs one worker at a time.
 
+    One that can use several machines at once says so by ``places``: of an experiment across hosts every place runs one
+    worker at a time, and ``run`` is then called from several threads, each with its place.
+
     A launcher that reaches another machine calls ``decodebench.run_here`` there, with ``engine_text`` replaced by a
     file of that machine, and sends the lines back. Model files and the cache must be at the same paths on both.
 
@@ -80,11 +108,16 @@ class Launcher(ABC):
         summary: one line for listings.
         is_here: whether workers run on this machine, so that what the host measures of it while they run is theirs.
             Where they do not, load, devices, memory and engine versions of this machine are left out of the records.
+        address: of the cluster, as the user gave it; None: the launcher's own settings say it. Set by the host, as is
+            the next.
+        placement_timeout_s: for how long there may be no machine that can take a worker, in seconds.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     is_here: ClassVar[bool] = False
+    address: str | None = None
+    placement_timeout_s: float = PLACEMENT_TIMEOUT_S
 
     @classmethod
     def probe(cls) -> Availability:
@@ -101,6 +134,28 @@ class Launcher(ABC):
     def environment(self) -> Environment:
         """Return what is known of the machine that workers run on; asked once, and only where ``is_here`` is false."""
         return Environment()
+
+    def places(self, needs: Collection[Need]) -> Sequence[Place]:
+        """Return where workers with these needs can run now, busy or not; asked every second.
+
+        Empty: there is none, or the launcher cannot spread an experiment.
+        """
+        return ()
+
+    def environment_of(self, place: Place) -> Environment:
+        """Return what is known of the machine of a place; asked once for each host, in a thread of its own.
+
+        Raises:
+            UsageError: it does not answer.
+        """
+        return self.environment()
+
+    def describe(self, need: Need) -> str:
+        """Name what a worker needs of a machine, where none has it."""
+        return f"device {need.device} and backend {need.backend}"
+
+    def stop(self) -> None:  # noqa: B027 - where workers run one at a time, run sees the interruption itself
+        """End all workers that run in other threads; their ``run`` returns."""
 
     @abstractmethod
     def run(self, launch: Launch, on_line: OnLine) -> Outcome:

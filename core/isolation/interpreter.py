@@ -71,7 +71,7 @@ class Interpreter:
     def _start(self) -> Channel:
         atexit.register(self.close)
         try:
-            return Channel([str(self.python), "-m", _MODULE], worker_part.environment(), subprocess.DEVNULL)
+            return Channel([str(self.python), "-m", _MODULE], worker_part.environment(self.python), subprocess.DEVNULL)
         except OSError as error:
             raise PluginError(f"{self.python}: no process can be started: {error.strerror}") from error
 
@@ -93,7 +93,7 @@ class Interpreter:
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), *arguments]
-        environment = worker_part.environment()
+        environment = worker_part.environment(self.python)
         return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment, check=False)
 
 

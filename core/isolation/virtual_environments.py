@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..host.user_files import data_folder
 from . import assignments as interpreters
 from .installers import Command, Specs, install_command, normalised
 from .interpreter import Interpreter
-from .worker_part import placeholder
+from .worker_part import placeholder, use_own_code
 
 Run = Callable[[Command], int]
 
@@ -145,6 +145,53 @@ def _versions(folder: Path) -> dict[str, str]:
     lines = (folder / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
     (full,) = (line.partition("=")[2].strip() for line in lines if line.partition("=")[0].strip() == "version")
     return {"python_full_version": full, "python_version": ".".join(full.split(".")[:2])}
+
+
+def make_of_host(name: str, spec: str, run: Run) -> None:
+    """Make an environment with decodebench itself in another version, which shares the host's other packages.
+
+    Its workers run the code that is installed there.
+
+    Args:
+        name: of the environment.
+        spec: decodebench, as pip takes it.
+        run: runs a command and returns its exit code.
+
+    Raises:
+        UsageError: a command failed, or that version needs other packages than the host has; what was made is removed.
+    """
+    folder = folder_of(name)
+    python = python_in(folder)
+    try:
+        for command in (
+            [sys.executable, "-m", "venv", "--without-pip", str(folder)],
+            install_command(Specs((spec,)), str(python), is_alone=True),
+        ):
+            if run(command) != 0:
+                raise UsageError(f"{command[0]} failed; no environment for {spec} was made")
+        (own,) = folder.glob("lib/python*/site-packages")
+        shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        (own / "host.pth").write_text("".join(f"{path}\n" for path in shared), encoding="utf-8")
+        _check_needs(own, spec)
+        use_own_code(python)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _check_needs(site: Path, spec: str) -> None:
+    """Refuse a version that needs packages which the host does not have."""
+    (made,) = distributions(name=PROJECT, path=[str(site)])
+    for text in made.requires or ():
+        need = Requirement(text)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            has = version(need.name)
+        except PackageNotFoundError:
+            has = None
+        if has is None or not need.specifier.contains(has, prereleases=True):
+            raise UsageError(f"{spec} needs {text}, and here is {has or 'none'}: install that, or compare otherwise")
 
 
 def _ask(python: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 The code comes from the host itself, so that both ends of the pipe are of one version: a folder that holds nothing but
 a link to the package, and its metadata, stands on the worker's search path. The packages that this code imports must
 be in the other environment; there are few of them.
+
+Only where two versions of decodebench itself are compared has an environment its own code, which is marked.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ MODULES = ("filelock", "jinja2", "packaging", "platformdirs", "pluggy", "pydanti
 _OF_THE_HOST = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 _OF_THE_USER = ("DECODEBENCH_DISABLE_PLUGINS", "DECODEBENCH_LOAD_PLUGINS", "DECODEBENCH_PLUGIN")
 _PACKAGE = Path(__file__).parents[2]
+_OWN_CODE = ".own-decodebench"
 
 
 def requirements() -> tuple[str, ...]:
@@ -32,9 +35,19 @@ def requirements() -> tuple[str, ...]:
     return tuple(text for text in distribution(PROJECT).requires or () if _name(text) in MODULES)
 
 
-def environment() -> Mapping[str, str]:
-    """Return the variables of a process in another environment: nothing of the host's but the link to its package."""
-    return {**bare_environment(), "PYTHONPATH": str(search_path())}
+def environment(python: Path) -> Mapping[str, str]:
+    """Return the variables of a process of another interpreter: nothing of the host's but the link to its package."""
+    bare = bare_environment()
+    return bare if _mark(python).exists() else {**bare, "PYTHONPATH": str(search_path())}
+
+
+def use_own_code(python: Path) -> None:
+    """Mark the environment of an interpreter: workers there run the decodebench that is installed in it."""
+    _mark(python).touch()
+
+
+def _mark(python: Path) -> Path:
+    return python.parent.parent / _OWN_CODE
 
 
 def bare_environment() -> Mapping[str, str]:

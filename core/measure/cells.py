@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from pydantic import JsonValue
@@ -28,6 +27,7 @@ from .models.containers import Models
 from .models.formats import choose_formats, default_format
 from .plan import CellSpec, Plan, scores_choices
 from .sweeps.axes import OWN, Axes
+from .sweeps.workloads import WorkloadAxes
 from .workload_checks import check_batch, check_load, idle_in_scoring
 
 
@@ -171,22 +171,20 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
         ModelError: a model cannot be found.
     """
     is_scoring = scores_choices(plan, registry)
-    each_length = itertools.chain.from_iterable(map(_workloads, plan.workloads()))
-    workloads = [(each, _workload_identity(each, plan, registry)) for each in each_length]
-    models = Models(registry.models, cache)
+    models, workloads = Models(registry.models, cache), WorkloadAxes(plan.workload, plan.axes)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
-        check_batch(backend, plan.workload)
-        if not is_scoring:
-            check_load(backend, plan.workload)
         plugin = registry.provider("decodebench_backends", backend.name).name
         names = spec.model or plan.workload.model
         if not names:
             raise UsageError("no model: give -m MODEL, or `model` in the plan's [workload]", code="no-model")
-        for cell in _cells_of(_axes(spec, backend, names, models), workloads, models, plugin):
+        for cell in _cells_of(_axes(spec, backend, names, models, workloads), plan, registry, models, plugin):
             cells.setdefault(cell.id, cell)
-    checked = [_checked(replace(cell, axes=tuple(plan.axes)), is_scoring) for cell in cells.values()]
+    _check_workloads(cells.values(), is_scoring)
+    lengths = _varying_lengths(cells.values())
+    whole = [replace(cell, axes=lengths) if lengths else cell for cell in cells.values()]
+    checked = [_checked(cell, is_scoring) for cell in whole]
     if is_scoring:
         _check_scoring((cell for cell, _ in checked), plan.workload)
     _refuse_idle_sweeps(checked)
@@ -194,15 +192,19 @@ def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
     return Matrix([cell for cell, _ in checked], [*notes, *_notes(checked)])
 
 
-def _workloads(workload: Workload) -> Iterator[Workload]:
-    """Yield the workload for every combination of its loads and of the listed values of its template's arguments."""
-    swept = workload.template_args
-    for name, value in swept.items():
-        if value == []:
-            raise UsageError(f"template argument {name}: an empty list sweeps nothing", code="bad-value")
-    values = [value if isinstance(value, list) else [value] for value in swept.values()]
-    for combination in itertools.product(*values):
-        yield from workload.model_copy(update={"template_args": dict(zip(swept, combination, strict=True))}).cells()
+def _check_workloads(cells: Iterable[Cell], is_scoring: bool) -> None:
+    """Refuse what a workload asks of a backend that cannot do it; raises ``UsageError``."""
+    for cell in {(cell.backend, id(cell.workload)): cell for cell in cells}.values():
+        check_batch(cell.backend, cell.workload)
+        if not is_scoring:
+            check_load(cell.backend, cell.workload)
+
+
+def _varying_lengths(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Return the settings of the workload that several values of make cells, where they have several here."""
+    workloads = list({id(cell.workload): cell.workload for cell in cells}.values())
+    axes = (name for name, setting in Workload.settings().items() if setting.is_axis)
+    return tuple(name for name in axes if len({getattr(workload, name) for workload in workloads}) > 1)
 
 
 def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
@@ -225,7 +227,7 @@ _ONLY_SCORED = "where choices are scored: nothing is generated, and scoring does
 
 def _checked(cell: Cell, is_scoring: bool) -> tuple[Cell, Preflight]:
     found = preflight(cell, is_scoring)
-    return replace(cell, lacks=frozenset(found.lacks)), found
+    return replace(cell, lacks=frozenset(found.lacks)) if found.lacks else cell, found
 
 
 def preflight(cell: Cell, is_scoring: bool) -> Preflight:
@@ -244,8 +246,10 @@ def preflight(cell: Cell, is_scoring: bool) -> Preflight:
     return replace(found, inert=dict.fromkeys(idle, _ONLY_SCORED))
 
 
-def _refuse_idle_sweeps(checked: Iterable[tuple[Cell, Preflight]]) -> None:
+def _refuse_idle_sweeps(checked: Sequence[tuple[Cell, Preflight]]) -> None:
     """Refuse two cells that differ in nothing but options that have no effect in either."""
+    if not any(found.inert for _, found in checked):
+        return
     seen: dict[str, Cell] = {}
     for cell, found in checked:
         inert = found.inert
@@ -284,42 +288,47 @@ def _inert_notes(cell: Cell, inert: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} = {getattr(cell.options, name)!r} has no effect {why}"
 
 
-def _axes(spec: CellSpec, backend: type[Backend], names: Sequence[str], models: Models) -> Axes:
+def _axes(
+    spec: CellSpec, backend: type[Backend], names: Sequence[str], models: Models, workloads: WorkloadAxes
+) -> Axes:
     is_elsewhere = backend.residence == "remote" and "device" not in spec.model_fields_set
     own: dict[str, Sequence[str | None]] = {
         "model": names,
         "quantisation": spec.quantisation or [None],
         "device": [UNKNOWN] if is_elsewhere else spec.device,
     }
-    return Axes(spec, backend, own, lambda name: default_format(backend, models.find(name)).name)
+    return Axes(spec, backend, own, lambda name: default_format(backend, models.find(name)).name, workloads)
 
 
-def _cells_of(
-    axes: Axes, workloads: Sequence[tuple[Workload, Mapping[str, JsonValue]]], models: Models, plugin: str
-) -> Iterator[Cell]:
-    backend, known = axes.backend, dict[str, BackendOptions]()
+def _cells_of(axes: Axes, plan: Plan, registry: Registry, models: Models, plugin: str) -> Iterator[Cell]:
+    backend, known, is_of_workload = axes.backend, dict[str, BackendOptions](), cache(axes.is_of_workload)
+    identities: dict[int, Mapping[str, JsonValue]] = {}
     for point in axes.points():
         model, asked, device = models.find(str(point["model"])), point["quantisation"], str(point["device"])
         chosen = choose_formats(backend, model, None if asked is None else [str(asked)])[0]
-        given = {name: value for name, value in point.items() if name not in OWN}
+        given = {name: value for name, value in point.items() if name not in OWN and not is_of_workload(name)}
         whole = chosen.with_options(backend, given)
-        key = json.dumps(whole, sort_keys=True)
+        key = repr(whole)
         options = known[key] = known[key] if key in known else validate_options(backend, whole)
         paired = models.readable(models.with_companion(backend, model, options), backend, chosen.quantisation)
         quantisation = chosen.quantisation.name
-        for workload, identity_of_workload in workloads:
-            identity = {
-                "model": model.content_hash,
-                "companions": {name: other.content_hash for name, other in paired.companions.items()},
-                "backend": backend.name,
-                "options": _identity_of(options),
-                "quantisation": quantisation,
-                "device": device,
-                "workload": identity_of_workload,
-            }
-            yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
+        workload = axes.workloads.at({name: value for name, value in point.items() if is_of_workload(name)})
+        if id(workload) not in identities:
+            identities[id(workload)] = _workload_identity(workload, plan, registry)
+        identity = {
+            "model": model.content_hash,
+            "companions": {name: other.content_hash for name, other in paired.companions.items()},
+            "backend": backend.name,
+            "options": _identity_of(options),
+            "quantisation": quantisation,
+            "device": device,
+            "workload": identities[id(workload)],
+        }
+        yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
+
+
+_as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 def _digest(identity: Mapping[str, Any]) -> str:
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_as_json(identity).encode()).hexdigest()[:16]

@@ -36,10 +36,10 @@ def render_chats(workload: Workload, jobs: Sequence[PromptJob], cells: Iterable[
         model = cell.model.content_hash
         if model not in templates:
             templates[model] = ChatTemplate.read(cell.model.path)
-            templates[model].check_arguments(workload.template_args)
         arguments = cell.workload.template_args
         key = json.dumps([model, arguments], sort_keys=True)
         if key not in rendered:
+            templates[model].check_arguments(arguments)
             rendered[key] = _rendered(templates[model], workload.system, jobs, arguments)
         found[cell.id] = rendered[key]
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..contract.launcher import Launch, Launcher, Line, Need, OnLine, Outcome
+from ..contract.launcher import Launch, Launcher, Line, Need, OnLine, Outcome, Place
 from ..errors import BackendError, UsageError
 from ..host.availability import availability
 from ..host.registry import Registry
@@ -29,7 +29,7 @@ LAUNCHES = 3
 """How often a worker is launched at most whose machine is lost each time."""
 
 
-def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> Launch:
+def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None, place: Place | None = None) -> Launch:
     """Return what a launcher is given to run a job; see ``Launch``."""
     return Launch(
         job=job.model_dump_json(),
@@ -38,6 +38,7 @@ def launch_of(job: Job, timeout_s: float, engine_text: Path | None = None) -> La
         threads=job.n_threads or job.default_threads,
         timeout_s=timeout_s,
         engine_text=engine_text,
+        place=place,
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ from ..host.registry import Registry
 from ..host.validation import refusal
 from ..records.workload import OneOrMore, PlanModel, Workload
 from .streams.trace_file import digest_of_trace
+from .sweeps.ranges import is_range, values_of_range
+from .sweeps.workloads import NAMES
 
 Interleave = Literal["samples", "rounds"]
 
@@ -55,6 +56,11 @@ class CellSpec(PlanModel):
     options: dict[str, JsonValue] = Field(
         {}, description="backend options; a list is swept, and so is a range such as { from = 4, to = 256, factor = 2 }"
     )
+    workload: dict[str, JsonValue] = Field(
+        {},
+        description="axes of the workload whose values in this part are others than the plan's, such as depth, "
+        "concurrency or template.enable_thinking",
+    )
     zip: list[list[str]] = Field([], description="groups of axes that advance together instead of being crossed")
     when: list[Case] = Field([], description="values of some points alone: overrides and conditional axes")
     exclude: list[dict[str, JsonValue]] = Field([], description="conditions of points that are left out")
@@ -83,6 +89,15 @@ class Plan(PlanModel):
         None, description="what takes turns: samples or rounds; None: samples where all cells fit into memory together"
     )
     launcher: str = Field(defaults.LAUNCHER, description="what runs the workers, and where")
+    address: str | None = Field(
+        None, description="of the cluster that the launcher uses; None: its own settings say it"
+    )
+    across_hosts: bool = Field(
+        False, description="let cells of one round run on different hosts; their ratios are then between machines"
+    )
+    placement_timeout_s: float = Field(
+        defaults.PLACEMENT_TIMEOUT_S, gt=0, description="a worker fails once no machine can take it for so long"
+    )
     restart_server: bool = Field(
         False,
         description="restart servers for each round; otherwise one server answers consecutive rounds and "
@@ -94,17 +109,6 @@ class Plan(PlanModel):
         {}, description="settings of the workload that have several values, each of which makes cells"
     )
     cells: list[CellSpec] = Field(min_length=1, description="the matrix")
-
-    @model_validator(mode="after")
-    def _check_axes(self) -> Plan:
-        for workload in self.workloads():
-            Workload.model_validate(workload.model_dump(exclude_unset=True))
-        return self
-
-    def workloads(self) -> Iterator[Workload]:
-        """Yield the workload with every combination of the values of its axes."""
-        for chosen in itertools.product(*self.axes.values()):
-            yield self.workload.model_copy(update=dict(zip(self.axes, chosen, strict=True)))
 
     @property
     def looks(self) -> bool:
@@ -122,6 +126,14 @@ class Plan(PlanModel):
             raise ValueError("until and until_ci are two questions: give one of them")
         if self.looks and "rounds" in self.model_fields_set:
             raise ValueError("rounds fixes their number, until and until_ci add them: give max_rounds instead")
+        if self.address is not None and self.launcher == defaults.LAUNCHER:
+            raise ValueError("address is that of a cluster: give the launcher that reaches it, too")
+        if self.across_hosts and self.interleave == "samples":
+            raise ValueError("cells on different hosts cannot take turns by sample: interleave by rounds")
+        if self.across_hosts and self.looks:
+            raise ValueError(
+                "across_hosts measures many rounds at once, until and until_ci look after each: give rounds"
+            )
         if not self.looks and self.max_rounds != defaults.MAX_ROUNDS:
             raise ValueError("max_rounds belongs to until or until_ci: give one of them, or rounds")
         return self
@@ -172,10 +184,15 @@ def with_trace_hash(plan: Plan) -> Plan:
 
 
 def _with_axes(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Move lists of lengths out of the workload, which has the first of each; a list of one is that one."""
+    """Write ranges out, and move lists of lengths out of the workload, which has the first of each.
+
+    A list of one is that one.
+    """
     workload = content.get("workload")
     if not isinstance(workload, Mapping):
         return content
+    ranges = {name: values_of_range(name, value) for name in NAMES if is_range(value := workload.get(name))}
+    workload = {**workload, **ranges}
     lists = {
         name: list(values)
         for name, setting in Workload.settings().items()

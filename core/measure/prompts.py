@@ -82,7 +82,7 @@ class Prompts:
             occasion: experiment and round, see ``occasion_of``; prompts with unique prefixes differ by it.
         """
         jobs = self.chats.get(cell.id, self.jobs)
-        if cell.axes:
+        if cell.workload.is_random:
             jobs = tuple(random_prompts(cell.workload, self.seed))
         if cell.workload.depth and not cell.has_depth_apart:
             jobs = tuple(job.model_copy(update={"depth": 0}) for job in jobs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,6 @@ from ..records.server_session import ServerSession
 from .cells import Cell
 from .machine.environment import as_it_is_now
 from .plan import Plan
-from .progress import Progress
 from .prompts import Prompts
 
 _OF_WORKER = ("load", "sample", "step")
@@ -157,6 +156,11 @@ class RoundLog(RawLogWriter):
 class Listener:
     """Takes the worker's lines: appends them to the raw log and remembers what scoring and progress need.
 
+    Args:
+        log: of the round.
+        on_sample: given the tokens of each sample that is finished, and its seconds.
+        on_text: given what the backend says of a sample in the format of its own tools.
+
     Attributes:
         answers: sample index, sample id and text of each answer.
         likelihoods: the same for choices.
@@ -164,8 +168,8 @@ class Listener:
         sessions: the servers that answered.
     """
 
-    def __init__(self, log: RoundLog, progress: Progress) -> None:
-        self._log, self._progress = log, progress
+    def __init__(self, log: RoundLog, on_sample: Callable[[int, float], None], on_text: Callable[[str], None]) -> None:
+        self._log, self._on_sample, self._on_text = log, on_sample, on_text
         self.answers: list[tuple[int, str, str]] = []
         self.likelihoods: list[tuple[int, str, list[Likelihood]]] = []
         self.device_peak_bytes: int | None = None
@@ -196,7 +200,7 @@ class Listener:
     def _keep_text(self, text: str) -> None:
         with beside(self._log.path, ".txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
-        self._progress.classic_log(text)
+        self._on_text(text)
 
     def _keep_sample(self, sample: Sample) -> None:
         if sample.choices:
@@ -215,7 +219,7 @@ class Listener:
             raise LineError(f"{error} in sample {sample.index}") from error
         if peak is not None:
             self.device_peak_bytes = max(peak, self.device_peak_bytes or 0)
-        self._progress.sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
+        self._on_sample(sample.output_tokens or sample.scored_tokens or 0, sample.duration_s or 0.0)
 
 
 def beside(log: Path, suffix: str) -> Path:

@@ -6,23 +6,21 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..cache import ModelCache
-from ..contract.launcher import Launcher, Need, OnLine, Outcome
+from ..contract.launcher import Launcher, Need, OnLine, Outcome, Place
 from ..errors import BackendError, UsageError
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
 from ..records.schema import Environment
-from .cells import Cell, Matrix, job_fields, takes_default_threads
+from .cells import Cell, Matrix, job_fields
 from .job import Job, MeasureJob
 from .launcher import LAUNCHES, launch_of, launcher_of
 from .local_launcher import LocalLauncher
-from .machine.condition import look
-from .machine.environment import anonymised, capture
-from .machine.threads import threads_beside
-from .machine.waiting import WhenBusy, settle
+from .machine.waiting import WhenBusy
 from .machine.watched import Watched
 from .output import folder
 from .output.round_index import RoundIndex
@@ -33,9 +31,11 @@ from .prompts import Prompts, occasion_of
 from .round_log import Round, RoundLog, head
 from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
+from .rounds.machines import Machines
 from .rounds.preparation import Preparation, PreparedCell
 from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
+from .rounds.spread import Steps, spread
 from .servers.sessions import ServerSessions
 
 
@@ -64,12 +64,12 @@ class Runner:
         self.cache, self.output, self.progress = cache, output, progress
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
+        self.launcher.address, self.launcher.placement_timeout_s = plan.address, plan.placement_timeout_s
         self._why_alone = self._reason_to_be_alone()
         if plan.interleave == "samples" and self._why_alone is not None:
             raise UsageError(f"--interleave samples cannot be: {self._why_alone}", code="not-supported")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
-        self._environment: Environment | None = None
-        self._threads: int | None = None  # of engines that are not told a number
+        self._machines = Machines(plan, matrix, self.launcher, progress)
         self._ends_at: float | None = None  # on the clock of time.monotonic
         self.began: float | None = None
         self._arrangement = Arrangement(matrix.cells, plan.seed)
@@ -101,6 +101,9 @@ class Runner:
                 another number of rounds at most.
             BusyError: other work disturbs the machine, and that is to be refused.
         """
+        if self.plan.across_hosts and shard is None and self.launcher.is_here:
+            where = f"launcher {self.plan.launcher!r} runs all workers on this machine"
+            raise UsageError(f"--across-hosts: {where}; take one that has several, or `decodebench shard`")
         folder.writable(self.output)
         with folder.locked(self.output):
             folder.finish_parts(self.output)
@@ -120,7 +123,7 @@ class Runner:
             with self.progress:
                 try:
                     if report.kept < len(wanted):
-                        self._settle(experiment, when_busy or WhenBusy())
+                        self._machines.settle(index, experiment, when_busy or WhenBusy())
                         # those of other cells and shards count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
                         self._rounds(report, complete | (others - wanted), budget or Budget(), look)
@@ -133,27 +136,6 @@ class Runner:
                 finally:
                     self._servers.close()
             return report
-
-    def _settle(self, experiment: str, when_busy: WhenBusy) -> None:
-        """Look at the machine before anything is measured, and decide how many threads engines get."""
-        if not self.launcher.is_here:
-            self.launcher.choose({Need(cell.device, cell.backend.name) for cell in self.matrix.cells})
-            found = self.launcher.environment()
-            found = anonymised(found) if self.plan.anonymise else found
-            stored = folder.stored_threads(self._index, experiment, found.hostname)
-            self._threads = stored or found.cores_used
-            self._environment = found.model_copy(update={"default_threads": self._threads})
-            return
-        devices = [cell.device for cell in self.matrix.cells]
-        condition = settle(lambda: look(devices), when_busy, self.progress.say)
-        machine = capture(anonymise=self.plan.anonymise, is_quiet=not condition.passing)
-        stored = folder.stored_threads(self._index, experiment, machine.hostname)
-        self._threads = stored or threads_beside(condition)
-        self._environment = machine.model_copy(update={"default_threads": self._threads})
-        if self._threads != condition.cores and any(takes_default_threads(cell) for cell in self.matrix.cells):
-            why = "as in the rounds that are there already" if stored else "this leaves room for what else runs"
-            counts = f"threads of each engine: {self._threads}, cores: {condition.cores}"
-            self.progress.say(f"{counts}; {why}, in every round of {experiment!r}")
 
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
         rounds = range(self.plan.most_rounds)
@@ -171,6 +153,8 @@ class Runner:
         start, longest, among = time.monotonic(), 0.0, None
         self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
+        if self._machines.are_many:
+            return self._spread(report, complete, budget)
         for index in rounds:
             began = time.monotonic()
             spent = began - start
@@ -184,6 +168,18 @@ class Runner:
                 self._together(report, cells, index)
             longest = max(longest, time.monotonic() - began)
 
+    def _spread(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget) -> None:
+        """Measure what is missing on all places that the launcher has."""
+        rounds = range(self.plan.most_rounds)
+        todo = [(one, index) for index in rounds for (one,) in self._arrangement.of_round(index, complete)]
+        ends = [self._ends_at, None if budget.seconds is None else time.monotonic() + budget.seconds]
+        spread(
+            self.launcher,
+            [(Need(cell.device, cell.backend.name), (cell, index)) for cell, index in todo],
+            Steps(partial(self._begin, report.experiment), self._alone, partial(self._conclude, report)),
+            min((end for end in ends if end is not None), default=None),
+        )
+
     def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
         """Count the rounds of each cell, by its label, that are not there among the first ``rounds``."""
         return {
@@ -193,10 +189,8 @@ class Runner:
 
     def _arrange(self, experiment: str) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
-        cells, weights = (
-            self.matrix.cells,
-            {cell.id: self._preparation.weight_bytes(cell) for cell in self.matrix.cells},
-        )
+        cells = self.matrix.cells
+        weights = {cell.id: self._preparation.weight_bytes(cell) for cell in cells}
         kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
         is_apart = self._shard is not None and self._shard.across_hosts
         kind = "rounds" if is_apart or self._why_alone is not None else kind
@@ -220,7 +214,10 @@ class Runner:
         """Measure one round of each; return whether that is to be done again, with nothing left of this attempt."""
         block = str(uuid.uuid4()) if len(cells) > 1 else None
         with ExitStack() as stack:
-            rounds = [self._begin(report.experiment, cell, index, block, stack) for cell in cells]
+            rounds: list[RoundRun] = []
+            for cell in cells:
+                rounds.append(self._begin(report.experiment, (cell, index), block=block))
+                stack.enter_context(rounds[-1].log)
             going = [one for one in rounds if one.outcome is None]
             with Watched({cell.device for cell in cells}, is_here=self.launcher.is_here) as watched:
                 try:
@@ -230,8 +227,7 @@ class Runner:
                         one.outcome = one.outcome or INTERRUPTED
             if not is_last and any(one.outcome is not None and one.outcome.is_lost for one in going):
                 for one in rounds:
-                    self.progress.say(f"{one.label} begins again: {one.outcome.reason if one.outcome else ''}")
-                    one.discard()
+                    one.begin_again()
                 return True
             for one in rounds:
                 if self._is_dropped(one):
@@ -261,16 +257,25 @@ class Runner:
         elif outcome.status != "interrupted":
             report.failed.append((one.label, one.now.index, outcome.status, outcome.reason or ""))
 
-    def _begin(self, experiment: str, cell: Cell, index: int, block: str | None, stack: ExitStack) -> RoundRun:
-        """Open the log of a round; one that cannot be started has its outcome already."""
+    def _begin(
+        self, experiment: str, what: tuple[Cell, int], environment: Environment | None = None, block: str | None = None
+    ) -> RoundRun:
+        """Open the log of a round, on the machine that all rounds run on or another one.
+
+        One that cannot be started has its outcome already.
+        """
+        (cell, index), machine = what, self._machines.described(environment)
         prepared, place = self.prepared(cell), self.matrix.cells.index(cell)
-        assert self._environment is not None
         order, launcher = self._arrangement.place(cell, index), type(self.launcher)
         now = Round(str(uuid.uuid4()), experiment, cell, index, order, place, block, prepared.seconds, launcher)
-        log = RoundLog(now.path(self.output, self._environment, self.plan.seed))
-        stack.enter_context(log)
-        log.add("run", head(now, self.plan, self.prompts, self.registry, self._environment))
-        begun = RoundRun(now, self.matrix.labels[cell.id], log, self.progress)
+        log = RoundLog(now.path(self.output, machine, self.plan.seed))
+        try:
+            log.add("run", head(now, self.plan, self.prompts, self.registry, machine))
+        except BaseException:
+            log.abandon()
+            raise
+        label = self.matrix.labels[cell.id]
+        begun = RoundRun(now, label, log, self.progress, is_beside_others=self._machines.are_many)
         if prepared.reason is not None:
             begun.outcome = Outcome("failed", prepared.reason)
         elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
@@ -297,11 +302,15 @@ class Runner:
         if len(rounds) > 1:
             measure_block(rounds, self.plan.timeout_s, seed, self._ends_at)
         for one in rounds if len(rounds) == 1 else ():
-            assert one.job is not None
             one.begins(self.plan.timeout_s)
-            start = time.monotonic()
-            one.outcome = self.run_job(one.job, one.listener.take, one.engine_text)
-            one.wall_s = time.monotonic() - start
+            self._alone(one)
+
+    def _alone(self, one: RoundRun, place: Place | None = None) -> None:
+        """Run the worker of one round, at a place of the launcher's where there are several."""
+        assert one.job is not None
+        start = time.monotonic()
+        one.outcome = self.run_job(one.job, one.listener.take, one.engine_text, place)
+        one.wall_s = time.monotonic() - start
 
     def set_up(self) -> None:
         """Prepare every cell before anything is measured."""
@@ -314,12 +323,14 @@ class Runner:
         """Convert or quantise the cell's model in a throw-away process, once; a failure is kept as its reason."""
         return self._preparation.of(cell)
 
-    def run_job(self, job: Job, on_line: OnLine, engine_text: Path | None = None) -> Outcome:
+    def run_job(
+        self, job: Job, on_line: OnLine, engine_text: Path | None = None, place: Place | None = None
+    ) -> Outcome:
         """Run a job in a worker of its own, see ``Launcher.run``."""
         timeout_s = self.plan.timeout_s
         if self._ends_at is not None:
             timeout_s = max(0.0, min(timeout_s, self._ends_at - time.monotonic()))
-        return self.launcher.run(launch_of(job, timeout_s, engine_text), on_line)
+        return self.launcher.run(launch_of(job, timeout_s, engine_text, place), on_line)
 
     def measure_job(self, cell: Cell, occasion: str) -> MeasureJob:
         """Return the job of a round of a cell whose model is prepared; see ``Prompts.jobs_of``."""
@@ -334,5 +345,5 @@ class Runner:
         return {**self._job_fields(cell), **about}
 
     def _job_fields(self, cell: Cell) -> dict[str, Any]:
-        where = {"cache_root": self.cache.root, "default_threads": self._threads}
+        where = {"cache_root": self.cache.root, "default_threads": self._machines.threads}
         return {**job_fields(cell, self.registry), **where}

@@ -7,8 +7,6 @@ comparisons and the plan that measures an experiment again all come from here.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -188,6 +186,12 @@ class Workload(PlanModel):
         return _settings_of(cls)
 
     @classmethod
+    @cache
+    def swept(cls) -> tuple[str, ...]:
+        """Return the names of the settings whose values are those of several cells."""
+        return tuple(name for name, setting in cls.settings().items() if setting.is_swept)
+
+    @classmethod
     def defaults(cls) -> dict[str, JsonValue]:
         """Return the default of every setting as JSON has it."""
         content: dict[str, JsonValue] = cls().model_dump(mode="json")
@@ -241,17 +245,9 @@ class Workload(PlanModel):
         """Requests per second, of a cell's workload; None where they come as others end, or as recorded."""
         return self.request_rate[0] if self.request_rate else None
 
-    def cells(self) -> Iterator[Workload]:
-        """Yield the workload with one value of each setting that is swept, for every combination of them."""
-        swept = [name for name, setting in self.settings().items() if setting.is_swept]
-        values: list[list[tuple[Any, ...]]] = [[(value,) for value in getattr(self, name)] or [()] for name in swept]
-        for chosen in itertools.product(*values):
-            yield self.model_copy(update=dict(zip(swept, chosen, strict=True)))
-
     def loads(self) -> dict[str, JsonValue]:
         """Return the one value of each swept setting of a cell's workload that has one."""
-        swept = (name for name, setting in self.settings().items() if setting.is_swept)
-        return {name: values[0] for name in swept if (values := getattr(self, name))}
+        return {name: values[0] for name in self.swept() if (values := getattr(self, name))}
 
     @property
     def measured(self) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from threading import Lock
 from typing import Any, ClassVar
 
-from ... import Availability, Launch, Launcher, Outcome, Requires, UsageError
+from ... import Availability, Launch, Launcher, Outcome, Place, Requires, UsageError
 from ...core.contract.launcher import Need, OnLine
 from ...core.records.log_content import LineError
 from ...core.records.schema import Environment
-from .needs import best_host, missing, needed, on_host
-from .node import Batch, NodeWorker, Place
+from .needs import best_host, missing, needed, on_host, places_of
+from .node import ActorNode, Batch, NodeWorker
 from .settings import read_settings
 
 _LOOK_S = 1.0  # between two looks at the cluster while a worker waits for a node
@@ -24,7 +25,7 @@ _END_S = 10.0  # until an actor that was killed is known to be gone
 
 
 class RayLauncher(Launcher):
-    """Runs workers on one host of a Ray cluster."""
+    """Runs workers on one host of a Ray cluster, or on all of it."""
 
     name: ClassVar[str] = "ray"
     summary: ClassVar[str] = "a node of a Ray cluster that has the device and the engine (docs/scaling.md)"
@@ -34,6 +35,8 @@ class RayLauncher(Launcher):
         self._host: str | None = self._settings.host
         self._preparations: dict[str, Launch] = {}  # that went well, by job
         self._ready: dict[str, set[str]] = {}  # jobs of those, by node
+        self._changing = Lock()  # of what is prepared where, and of the actors
+        self._actors: list[Any] = []  # that run
 
     @classmethod
     def probe(cls) -> Availability:
@@ -47,7 +50,7 @@ class RayLauncher(Launcher):
             UsageError: the cluster cannot be reached, or no host can run anything.
         """
         ray = self._connected()
-        deadline = time.monotonic() + self._settings.placement_timeout_s
+        deadline = time.monotonic() + self.placement_timeout_s
         while self._host is None:
             self._host = best_host(needs, ray.nodes())
             if self._host is None and time.monotonic() > deadline:
@@ -59,30 +62,56 @@ class RayLauncher(Launcher):
             if self._host is None:
                 time.sleep(_LOOK_S)
 
+    def places(self, needs: Collection[Need]) -> Sequence[Place]:
+        """Return the devices of all nodes."""
+        return [place for node in self._connected().nodes() for place in places_of(needs, node, self._settings.host)]
+
+    def describe(self, need: Need) -> str:
+        """Name the resources."""
+        return " and ".join(needed(need))
+
     def environment(self) -> Environment:
-        """Ask the chosen host; nothing is known where none of its nodes answers."""
+        """Ask the chosen host."""
+        assert self._host is not None
+        return self._environment(self._actor(on_host({}, self._host)), self._host)
+
+    def environment_of(self, place: Place) -> Environment:
+        """Ask the node of a place."""
+        return self._environment(self._actor({}, place.id), place.host)
+
+    def _environment(self, actor: Any, host: str) -> Environment:  # noqa: ANN401 - a handle of Ray's own making
         ray = self._connected()
-        actor = self._actor({f"node:{self._host}": 0.001})
         try:
-            found: Environment = ray.get(actor.environment.remote(), timeout=self._settings.placement_timeout_s)
+            found: Environment = ray.get(actor.environment.remote(), timeout=self.placement_timeout_s)
         except ray.exceptions.RayError as error:
-            raise UsageError(f"host {self._host} of the Ray cluster does not answer: {_first_line(error)}") from error
+            raise UsageError(f"host {host} of the Ray cluster does not answer: {_first_line(error)}") from error
         finally:
             self._end(actor)
         return found
 
+    def stop(self) -> None:
+        """Kill the actors; their workers end with them."""
+        import ray
+
+        with self._changing:
+            for actor in self._actors:
+                ray.kill(actor)
+
     def run(self, launch: Launch, on_line: OnLine) -> Outcome:
-        """Run one worker on a node of the chosen host; see ``Launcher.run``."""
+        """Run one worker at its place, or on a node of the chosen host; see ``Launcher.run``."""
         ray = self._connected()
-        assert self._host is not None
-        resources = on_host(needed(launch.need), self._host)
-        actor = self._actor(resources)
+        resources = needed(launch.need)
+        if launch.place is None and self._host is not None:
+            resources = on_host(resources, self._host)
+        actor = self._actor(resources, None if launch.place is None else launch.place.id)
         try:
             place = self._placed(actor, resources)
             if isinstance(place, Outcome):
                 return place
             failed = self._prepared(actor, place.node, launch)
             return failed or self._measured(actor, place.node, launch, on_line)
+        except ray.exceptions.ActorUnschedulableError as error:
+            return Outcome("crashed", f"its node was lost before it began: {_first_line(error)}", is_lost=True)
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
                 return Outcome("failed", f"no worker can be started on its node: {_last_line(error)}")
@@ -96,7 +125,7 @@ class RayLauncher(Launcher):
         import ray
 
         if not ray.is_initialized():
-            address = self._settings.address
+            address = read_settings(self.address).address
             address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
             try:
                 _answers(address)
@@ -105,25 +134,32 @@ class RayLauncher(Launcher):
                 raise UsageError(f"no Ray cluster at {address!r}: {_first_line(error)}") from error
         return ray
 
-    def _actor(self, resources: Mapping[str, float]) -> Any:  # noqa: ANN401 - a handle of Ray's own making
+    def _actor(self, resources: Mapping[str, float], node: str | None = None) -> Any:  # noqa: ANN401
+        """Start an actor that takes resources, on one node where that is given."""
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        return ray.remote(NodeWorker).options(num_cpus=0, max_restarts=0, resources=dict(resources)).remote()
+        where = "DEFAULT" if node is None else NodeAffinitySchedulingStrategy(node, soft=False)
+        chosen = {"num_cpus": 0, "max_restarts": 0, "resources": dict(resources), "scheduling_strategy": where}
+        actor = ray.remote(NodeWorker).options(**chosen).remote()
+        with self._changing:
+            self._actors.append(actor)
+        return actor
 
-    def _placed(self, actor: Any, resources: Mapping[str, float]) -> Place | Outcome:  # noqa: ANN401
+    def _placed(self, actor: Any, resources: Mapping[str, float]) -> ActorNode | Outcome:  # noqa: ANN401
         """Wait until the actor runs: as long as it takes where nodes are busy, not so long where none is fit."""
         import ray
 
-        asked, limit_s = actor.place.remote(), self._settings.placement_timeout_s
+        asked, limit_s = actor.place.remote(), self.placement_timeout_s
         deadline = time.monotonic() + limit_s
         while not ray.wait([asked], timeout=_LOOK_S)[0]:
             lacking = missing(resources, ray.nodes())
             if not lacking:
                 deadline = time.monotonic() + limit_s
             elif time.monotonic() > deadline:
-                what = " and ".join(lacking)
-                return Outcome("failed", f"no node of host {self._host} has {what}, and none came within {limit_s:g} s")
-        place: Place = ray.get(asked)
+                what, where = " and ".join(lacking), f" of host {self._host}" if self._host else ""
+                return Outcome("failed", f"no node{where} has {what}, and none came within {limit_s:g} s")
+        place: ActorNode = ray.get(asked)
         if place.version != version("decodebench"):
             other = f"its node has decodebench {place.version}, and this is {version('decodebench')}"
             return Outcome("failed", f"{other}: install the same on both")
@@ -133,7 +169,8 @@ class RayLauncher(Launcher):
         """Make the models ready that rounds of this need rely on, once per node; return what went wrong."""
         import ray
 
-        ready = self._ready.setdefault(node, set())
+        with self._changing:
+            ready = self._ready.setdefault(node, set())
         for job, preparation in self._preparations.items():
             if preparation.need == launch.need and job not in ready and not launch.is_preparation:
                 outcome: Outcome = ray.get(actor.prepare.remote(preparation))
@@ -158,14 +195,17 @@ class RayLauncher(Launcher):
         if launch.engine_text is not None and batch.engine_text:
             launch.engine_text.write_bytes(batch.engine_text)
         if launch.is_preparation and batch.outcome.status == "ok":
-            self._preparations[launch.job] = launch
-            self._ready.setdefault(node, set()).add(launch.job)
+            with self._changing:
+                self._preparations[launch.job] = launch
+                self._ready.setdefault(node, set()).add(launch.job)
         return batch.outcome
 
     def _end(self, actor: Any) -> None:  # noqa: ANN401
         """End an actor with its worker, and wait until its node says that it is gone."""
         import ray
 
+        with self._changing:
+            self._actors.remove(actor)
         ray.kill(actor)
         with suppress(ray.exceptions.RayError):
             ray.get(actor.place.remote(), timeout=_END_S)

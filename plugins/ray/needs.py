@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ...core.contract.launcher import Need
+from ...core.contract.launcher import Need, Place
 
 Resources = Mapping[str, float]
 
@@ -29,6 +29,23 @@ def needed(need: Need) -> dict[str, float]:
 def on_host(resources: Resources, address: str) -> dict[str, float]:
     """Add that they must be those of one host: Ray gives each node a resource with its address."""
     return {**resources, f"node:{address}": _SHARE}
+
+
+def places_of(needs: Collection[Need], node: Mapping[str, Any], host: str | None = None) -> list[Place]:
+    """Return the places of a node that is alive: those devices of it that workers need.
+
+    Args:
+        needs: of the workers.
+        node: as ``ray.nodes()`` returns it.
+        host: address of the only host that may be used; None: any.
+    """
+    address = node["NodeManagerAddress"]
+    if not node["Alive"] or host not in (None, address):
+        return []
+    has = {name for name, amount in node["Resources"].items() if amount > 0}
+    devices = {need.device.removesuffix(":0") for need in needs if device_resource(need.device) in has}
+    backends = frozenset(need.backend for need in needs if PREFIX + need.backend in has)
+    return [Place(node["NodeID"], address, device, backends) for device in sorted(devices)]
 
 
 def missing(resources: Resources, nodes: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -16,7 +16,7 @@ from ...core.records.schema import Environment
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ActorNode:
     """Where an actor runs.
 
     Attributes:
@@ -54,11 +54,11 @@ class NodeWorker:
         self._lines: list[Line] = []
         self._thread: Thread | None = None
 
-    def place(self) -> Place:
+    def place(self) -> ActorNode:
         """Say where it is."""
         import ray
 
-        return Place(ray.get_runtime_context().get_node_id(), version("decodebench"))
+        return ActorNode(ray.get_runtime_context().get_node_id(), version("decodebench"))
 
     def environment(self) -> Environment:
         """Describe the machine."""

@@ -18,20 +18,24 @@ class RaySettings(BaseModel):
         description="of the head, HOST:PORT; auto: RAY_ADDRESS, or a head on this machine",
     )
     host: str | None = Field(None, description="address of the host that all workers run on; None: one is chosen")
-    placement_timeout_s: float = Field(60.0, gt=0, description="a worker fails once no node can take it for so long")
 
 
-def read_settings() -> RaySettings:
+def read_settings(address: str | None = None) -> RaySettings:
     """Read them.
+
+    Args:
+        address: that the command was given; None: that of the table.
 
     Raises:
         UsageError: one is unknown or out of range.
     """
     table = user_table("ray")
     try:
-        return RaySettings.model_validate(table)
+        return RaySettings.model_validate(table if address is None else {**table, "address": address})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the table"
         known = ", ".join(RaySettings.model_fields)
+        if field == "address" and address is not None:
+            raise UsageError(f"--address {address!r}: write HOST:PORT, or auto") from error
         raise UsageError(f"[ray] of the config file: {field}: {first['msg']}; it may have {known}") from error

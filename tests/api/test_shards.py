@@ -44,9 +44,10 @@ OUTPUTS = (
 
 @pytest.mark.parametrize("across_hosts", [False, True])
 def test_shards_divide_all_rounds_and_keep_theirs_when_the_plan_grows(across_hosts):
-    plan = build({"rounds": 7, "workload": {"model": "m"}, "cells": [{"backend": "b"}]}, "test")
+    content = {"rounds": 7, "across_hosts": across_hosts, "workload": {"model": "m"}, "cells": [{"backend": "b"}]}
+    plan = build(content, "test")
     cells = [f"cell {at}" for at in range(9)]
-    parts = [shard_of(f"{at}/3", plan, across_hosts=across_hosts) for at in (1, 2, 3)]
+    parts = [shard_of(f"{at}/3", plan) for at in (1, 2, 3)]
     found = [part.rounds(cells, 7) for part in parts]
     assert set.union(*found) == {(cell, index) for cell in cells for index in range(7)}
     assert sum(map(len, found)) == 9 * 7
@@ -57,20 +58,21 @@ def test_shards_divide_all_rounds_and_keep_theirs_when_the_plan_grows(across_hos
 
 
 @pytest.mark.parametrize(
-    ("text", "settings", "across_hosts", "words"),
+    ("text", "settings", "words"),
     [
-        ("0/2", {}, False, "I/N"),
-        ("3/2", {}, False, "I/N"),
-        ("half", {}, False, "I/N"),
-        ("1/4", {}, False, "--across-hosts"),
-        ("1/2", {"until": "verdict"}, False, "until"),
-        ("1/2", {"rounds": 3, "interleave": "samples"}, True, "by sample"),
+        ("0/2", {}, "I/N"),
+        ("3/2", {}, "I/N"),
+        ("half", {}, "I/N"),
+        ("1/4", {}, "--across-hosts"),
+        ("1/2", {"until": "verdict"}, "until"),
+        ("1/2", {"rounds": 3, "across_hosts": True, "interleave": "samples"}, "by sample"),
+        ("1/2", {"until": "verdict", "across_hosts": True}, "give rounds"),
     ],
 )
-def test_what_is_no_shard_is_refused(text, settings, across_hosts, words):
-    plan = build({**(settings or {"rounds": 3}), "workload": {"model": "m"}, "cells": [{"backend": "b"}]}, "test")
+def test_what_is_no_shard_is_refused(text, settings, words):
+    content = {**(settings or {"rounds": 3}), "workload": {"model": "m"}, "cells": [{"backend": "b"}]}
     with pytest.raises(UsageError, match=words):
-        shard_of(text, plan, across_hosts=across_hosts)
+        shard_of(text, build(content, "test"))
 
 
 @pytest.mark.nightly

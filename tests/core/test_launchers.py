@@ -10,7 +10,7 @@ import pytest
 from decodebench.core.records.store import Store
 
 PLUGIN = """
-from decodebench import Availability, Launcher, Outcome, hookimpl, run_here
+from decodebench import Availability, Launcher, Outcome, Place, hookimpl, run_here
 from decodebench.core.records.schema import Environment
 
 
@@ -46,6 +46,27 @@ class Hopeless(Lossy):
     left = {"cells": 1, "rounds": 9}
 
 
+class Cluster(Far):
+    name = "cluster"
+    lost = []
+
+    def choose(self, needs):
+        raise AssertionError("an experiment across hosts has no one host")
+
+    def places(self, needs):
+        return [Place(host, host, "cpu", frozenset({"faulty"})) for host in ("one", "two") if host not in self.lost]
+
+    def environment_of(self, place):
+        return Environment(hostname=place.host, cores_used=1)
+
+    def run(self, launch, on_line):
+        outcome = run_here(launch, on_line)
+        if launch.place is None or launch.place.host == "one" or self.lost:
+            return outcome
+        self.lost.append("two")
+        return Outcome("crashed", "lost for good", is_lost=True)
+
+
 class Broken(Launcher):
     name = "broken"
     summary = "never there"
@@ -60,7 +81,7 @@ class Broken(Launcher):
 
 @hookimpl
 def decodebench_launchers():
-    return [Far, Lossy, Hopeless, Broken]
+    return [Far, Lossy, Hopeless, Cluster, Broken]
 """
 SMALL = ["-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 1, "--rounds", 1, "--max-new-tokens", 4]
 
@@ -101,3 +122,16 @@ def test_a_round_whose_machine_is_lost_begins_again_and_leaves_one_log(cli, plug
         (log,) = tmp_path.glob(f"{folder}/raw/*/*.jsonl*")
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert lines[-1]["status"] == status and sum(line["type"] == "run" for line in lines) == 1
+
+
+def test_cells_of_a_round_are_measured_on_several_hosts_where_that_is_asked_for(cli, plugin, tmp_path):
+    two = [*SMALL, "-b", "llama-cpp", "--set", "faulty.step_s=0.0,0.001", "--placement-timeout", 1, "--rounds", 2]
+    result = cli(*plugin, "run", *two, "--across-hosts", "--launcher", "cluster", "-o", tmp_path / "out", "--json")
+    assert result.code == 1 and "lost for good" in result.err
+    with Store.open(tmp_path / "out") as store:
+        sql = "SELECT backend, status, environment->>'hostname', count(*), any_value(reason) FROM runs GROUP BY ALL"
+        found = {row[:4]: row[4] for row in store.query(sql)[1]}
+    assert set(found) == {("faulty", "ok", "one", 4), ("llama-cpp", "failed", "one", 2)}
+    assert "device cpu and backend llama-cpp" in found["llama-cpp", "failed", "one", 2]
+    here = cli("run", *SMALL, "--across-hosts", "-o", tmp_path / "here")
+    assert here.code == 2 and "--across-hosts" in here.err

@@ -11,10 +11,13 @@ from decodebench.core.cli.plan_flags import parse_options
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.plan import build
+from decodebench.core.measure.prompts import Prompts
 from decodebench.core.measure.sweeps.ranges import values_of_range
 
 from ..refusals import refused
 
+TASK = {"task": "tiny-gsm"}
+RANDOM = {"prompt_tokens": [16, 64], "output_tokens": [2, 4], "depth": 0}
 THREADS = {"options": {"n_threads": [1, 2]}}
 
 
@@ -22,9 +25,9 @@ THREADS = {"options": {"n_threads": [1, 2]}}
 def cells_of(cache):
     registry = all_plugins()
 
-    def make(**spec):
+    def make(workload=TASK, /, **spec):
         content = {"backend": "llama-cpp", "quantisation": "f32", **spec}
-        plan = build({"workload": {"model": "tiny:draft", "task": "tiny-gsm"}, "cells": [content]}, "test")
+        plan = build({"workload": {"model": "tiny:draft", **workload}, "cells": [content]}, "test")
         return expand(plan, registry, ModelCache(cache)).cells
 
     return make
@@ -43,6 +46,10 @@ def test_zipped_axes_advance_together_and_cross_with_the_others(cells_of):
 
 
 def test_a_condition_overrides_a_value_and_sweeps_another(cells_of):
+    own = {"if": {"n_threads": 1}, "set": {"n_threads": 3}}
+    assert told(cells_of(**THREADS, when=[own])) == [("f32", "n_threads=3"), ("f32", "n_threads=2")]
+    ranges = {"options": {"n_threads": {"from": 1, "to": 8}}, "exclude": [{"n_threads": {"from": 2, "to": 7}}]}
+    assert told(cells_of(**ranges)) == [("f32", "n_threads=1"), ("f32", "n_threads=8")]
     case = {"if": {"quantisation": "q8_0", "mmap": True}, "set": {"n_threads": 2, "n_ctx": [512, 1024]}}
     assert told(cells_of(quantisation=["f32", "q8_0"], when=[case])) == [
         ("f32", ""), ("q8_0", "n_threads=2 n_ctx=512"), ("q8_0", "n_threads=2 n_ctx=1024"),
@@ -71,6 +78,72 @@ def test_a_cell_is_the_same_however_a_plan_comes_to_it(cells_of):
     assert crossed == {cell.id for cell in cells_of(options={"n_threads": 1}, include=[{"n_threads": 2}])}
 
 
+def lengths(cells):
+    return [(cell.workload.prompt_tokens, cell.workload.output_tokens, cell.workload.depth) for cell in cells]
+
+
+def test_axes_of_the_workload_are_zipped_conditional_left_out_and_added_like_options(cells_of):
+    zipped = cells_of(RANDOM, zip=[["prompt_tokens", "output_tokens"]])
+    assert lengths(zipped) == [(16, 2, 0), (64, 4, 0)]
+    assert [cell.expanded_options["prompt_tokens"] for cell in zipped] == [16, 64]
+    alone = [cells_of({"prompt_tokens": p, "output_tokens": o})[0].id for p, o in ((16, 2), (64, 4))]
+    assert [cell.id for cell in zipped] == alone
+    found = cells_of(
+        RANDOM,
+        **THREADS,
+        zip=[["prompt_tokens", "output_tokens"]],
+        when=[{"if": {"prompt_tokens": 64}, "set": {"depth": {"from": 32, "to": 128, "factor": 4}}}],
+        exclude=[{"n_threads": 2, "depth": [32, 128]}],
+        include=[{"n_threads": 2, "prompt_tokens": 8}],
+    )
+    assert [(cell.options.n_threads, *one) for cell, one in zip(found, lengths(found), strict=True)] == [
+        (1, 16, 2, 0), (1, 64, 4, 32), (1, 64, 4, 128), (2, 16, 2, 0), (2, 8, 2, 0),
+    ]  # fmt: skip
+
+
+def test_a_part_has_values_of_its_own_and_its_prompts_are_as_long_as_they_say(cells_of):
+    ranges = {"prompt_tokens": {"from": 16, "to": 64, "factor": 2}, "output_tokens": 2}
+    assert [one[0] for one in lengths(cells_of(ranges))] == [16, 32, 64]
+    (cell,) = cells_of(ranges, workload={"prompt_tokens": 128, "depth": 8})
+    assert lengths([cell]) == [(128, 2, 8)] and cell.axes == ()
+    assert {job.random_tokens for job in Prompts(()).jobs_of(cell)} == {136}
+
+
+def test_loads_and_chat_arguments_are_axes(cells_of):
+    load = {**RANDOM, "concurrency": {"from": 1, "to": 4, "factor": 2}}
+    zipped = {"zip": [["prompt_tokens", "output_tokens"]], "exclude": [{"prompt_tokens": 64, "concurrency": [2, 4]}]}
+    assert [(cell.workload.prompt_tokens, cell.workload.in_flight) for cell in cells_of(load, **zipped)] == [
+        (16, 1), (16, 2), (16, 4), (64, 1),
+    ]  # fmt: skip
+    chat = {**TASK, "chat": True, "template_args": {"enable_thinking": [True, False]}}
+    when = {"if": {"template.enable_thinking": True}, "set": {"template.budget": [1, 2]}}
+    assert [cell.workload.template_args for cell in cells_of(chat, when=[when])] == [
+        {"enable_thinking": True, "budget": 1}, {"enable_thinking": True, "budget": 2}, {"enable_thinking": False},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("workload", "spec", "words"),
+    [
+        (RANDOM, {"zip": [["prompt_tokens", "depth"]]}, "depth has no values to advance through"),
+        ({**RANDOM, "output_tokens": [1, 2, 3]}, {"zip": [["prompt_tokens", "output_tokens"]]}, "output_tokens has 3"),
+        (RANDOM, {"exclude": [{"prompt_token": 16}]}, "did you mean 'prompt_tokens'"),
+        (RANDOM, {"exclude": [{"prompt_tokens": 17}]}, "prompt_tokens = 17"),
+        (RANDOM, {"workload": {"samples": 3}}, "unknown axis in workload .* 'samples'"),
+        (RANDOM, {"include": [{"depth": -1}]}, "depth = -1"),
+        (TASK, {"workload": {"depth": 4}}, "give prompt_tokens too"),
+        (RANDOM, {"workload": {"concurrency": 9999}}, "takes at most"),
+        ({"prompt_tokens": {"from": 0, "to": 64, "factor": 2}}, {}, "needs a from above 0"),
+        ({"prompt_tokens": {"from": 64, "to": 16, "factor": 2}}, {}, "from must not be above to"),
+        ({"prompt_tokens": []}, {}, "prompt_tokens"),
+        (RANDOM, {"workload": {"depth": []}}, "an empty list sweeps nothing"),
+    ],
+)
+def test_a_plan_whose_workload_says_nothing_is_refused(cells_of, workload, spec, words):
+    with pytest.raises(UsageError, match=words):
+        cells_of(workload, **spec)
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -79,6 +152,14 @@ def test_a_cell_is_the_same_however_a_plan_comes_to_it(cells_of):
         ({**THREADS, "exclude": [{"mmap": True}]}, "leaves nothing to measure"),
         ({**THREADS, "when": [{"if": {"n_threads": 9}, "set": {"mmap": False}}]}, r"when\[0\]: no cell"),
         ({**THREADS, "when": [{"iff": {}, "set": {}}]}, r"when\[0\].iff'; did you mean 'if'"),
+        ({**THREADS, "zip": [["n_threads"]]}, r"zip\[0\]: name two axes"),
+        ({**THREADS, "zip": [[]]}, r"zip\[0\]: name two axes"),
+        ({**THREADS, "device": ["cpu", "cpu"], "zip": [["n_threads", "device"]] * 2}, "n_threads is in another group"),
+        ({**THREADS, "when": [{"if": {}, "set": {"device": []}}]}, "device: an empty list"),
+        (
+            {"options": {"n_ctx": {"from": 1, "to": 9999}, "n_batch": {"from": 1, "to": 9999}}},
+            "99,980,001 combinations",
+        ),
         ({**THREADS, "zip": [["n_threads", "n_ctx"]]}, "n_ctx has no values to advance through"),
         ({"options": {"n_threads": [1, 2], "n_ctx": [512]}, "zip": [["n_threads", "n_ctx"]]}, "n_ctx has 1"),
         ({**THREADS, "include": [{"threads": 3}]}, "did you mean 'n_threads'"),
@@ -115,7 +196,9 @@ def test_a_range_holds_both_ends_where_they_are_in_it(told, values):
     [
         {"from": 0, "to": 4, "factor": 2}, {"from": 1, "to": 4, "step": 0}, {"from": 1, "to": 2, "count": 1},
         {"from": 0, "to": 2, "count": 3}, {"from": 1, "to": "4"}, {"from": 1, "to": 4, "step": 1, "factor": 2},
-        {"from": 0, "to": 10**9}, {"from": 1, "to": 2, "count": 3, "scale": "square"},
+        {"from": 0, "to": 10**9}, {"from": 1, "to": 2, "count": 3, "scale": "square"}, {"from": 1, "to": 4, "step": -1},
+        {"from": 1, "to": math.inf}, {"from": 1, "to": math.nan}, {"from": 1, "to": 2, "factor": math.inf},
+        {"from": 1, "to": 10**400}, {"from": 1, "to": 4, "scale": "log"},
     ],
 )  # fmt: skip
 def test_a_range_of_nothing_or_without_end_is_refused(told):

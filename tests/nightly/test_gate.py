@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from decodebench.core.records.store import Store
 from ..plugin_folder import decoder, wheel, wheels_of_installed
 
 pytestmark = pytest.mark.nightly
+ROOT = Path(__file__).parents[2]
 SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 4, "--max-new-tokens", 40, "--rounds", 4]
 STEP = "                yield Step("
 WAIT = "                time.sleep({seconds})\n"
@@ -69,6 +71,32 @@ def test_a_revision_is_told_from_a_requirement(tmp_path):
         subprocess.run([*git, *command], check=True)
     side = side_of("v1", tmp_path)
     assert side.spec.startswith(f"git+file://{tmp_path}@") and side.text.startswith("v1 (")
+    assert not side.is_host
     for text in ("engine==1.2", "--version", "nothing-here"):
-        assert side_of(text, tmp_path).spec == text
+        assert side_of(text, tmp_path).spec == text and not side_of(text, tmp_path).is_host
+    for text in ("decodebench==0.1", "decodebench[dflash]", "dist/decodebench-0.1.0-py3-none-any.whl", str(ROOT)):
+        assert side_of(text, tmp_path).is_host
+    assert not side_of("decodebench-ngram==1", tmp_path).is_host
     assert json.dumps(side_of("v1", tmp_path / "nowhere").spec) == '"v1"'
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
+def test_two_revisions_of_decodebench_itself_run_their_own_code(cli_for, tmp_path):
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed")
+    checkout = tmp_path / "checkout"
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "clone", "-q", "--shared", str(ROOT), str(checkout)], check=True)
+    code = checkout / "plugins" / "llama_cpp" / "backend.py"
+    slow = code.read_text().replace("        check_prompts(batch)\n", "        __import__('time').sleep(0.2)\n", 1)
+    assert slow != code.read_text()
+    code.write_text(slow)
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "slower"], check=True)
+    cli = cli_for(tmp_path)
+    gate = ["gate", "HEAD~1", "HEAD", "-b", "llama-cpp", "-q", "f32", *SMALL, "-o", tmp_path / "o", "--json"]
+    ended = cli(*gate, "--summary", tmp_path / "summary.md", "--fail-if-outputs-differ", cwd=checkout)
+    assert ended.code == 3, ended.out + ended.err
+    base, new = ended.json["comparison"]["rows"]
+    assert new["verdict"] == "slower" and new["parity"]["verdict"] == "identical"
+    assert "HEAD~1 (" in (tmp_path / "summary.md").read_text()
+    ended = cli("gate", "HEAD", "HEAD", "-b", "lama-cpp", *SMALL, "-o", tmp_path / "o", cwd=checkout)
+    assert ended.code == 2 and "did you mean 'llama-cpp'" in ended.err

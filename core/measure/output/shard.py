@@ -45,13 +45,12 @@ class Shard(Record):
         return f"{self.index}/{self.count}"
 
 
-def shard_of(text: str, plan: Plan, *, across_hosts: bool = False) -> Shard:
+def shard_of(text: str, plan: Plan) -> Shard:
     """Read ``I/N`` as a shard of a plan.
 
     Args:
         text: which of how many, the first is ``1/N``.
-        plan: whose rounds are divided.
-        across_hosts: divide the cells of a round, too; they are then compared across machines.
+        plan: whose rounds are divided, and the cells of a round too where they may be on different hosts.
 
     Raises:
         UsageError: it is none, or the plan cannot be divided so.
@@ -65,15 +64,10 @@ def shard_of(text: str, plan: Plan, *, across_hosts: bool = False) -> Shard:
             "until and until_ci look at all rounds after each one, which a shard does not have: give rounds",
             code="conflicting-flags",
         )
-    if across_hosts and plan.interleave == "samples":
-        raise UsageError(
-            "cells on different hosts cannot take turns by sample: interleave by rounds, or keep cells together",
-            code="conflicting-flags",
-        )
-    if not across_hosts and count > plan.rounds:
+    if not plan.across_hosts and count > plan.rounds:
         raise UsageError(
             f"shard {text!r}: the plan has {plan.rounds} rounds, and the cells of a round stay on one machine, so that "
             f"they can be compared; give at most {plan.rounds} shards, more rounds, or --across-hosts",
             code="bad-value",
         )
-    return Shard(index=int(found[1]), count=count, seed=plan.seed, across_hosts=across_hosts)
+    return Shard(index=int(found[1]), count=count, seed=plan.seed, across_hosts=plan.across_hosts)

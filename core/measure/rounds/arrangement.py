@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..cells import Cell
 from ..plan import Interleave
@@ -24,6 +24,7 @@ class Arrangement:
     cells: Sequence[Cell]
     seed: int
     groups: Sequence[Sequence[Cell]] | None = None
+    _places: dict[int, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -59,7 +60,10 @@ class Arrangement:
 
     def place(self, cell: Cell, index: int) -> int:
         """Return the position of a round in the schedule of all rounds."""
-        return index * len(self.cells) + schedule(self.cells, index, self.seed).index(cell)
+        if index not in self._places:
+            order = schedule(self.cells, index, self.seed)
+            self._places[index] = {cell.id: at for at, cell in enumerate(order)}
+        return index * len(self.cells) + self._places[index][cell.id]
 
     def of_round(
         self, index: int, complete: Collection[tuple[str, int]], among: Collection[str] | None = None

@@ -202,5 +202,5 @@ def _environment(job: Job) -> Mapping[str, str]:
     default = job.default_threads or cores()
     fixed = dict.fromkeys(_THREAD_VARIABLES, str(job.n_threads or default))
     fixed[THREADS_VARIABLE] = str(default)
-    own = worker_part.environment() if job.python else os.environ
+    own = worker_part.environment(Path(job.python)) if job.python else os.environ
     return {**own, **fixed, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}

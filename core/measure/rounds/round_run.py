@@ -24,6 +24,8 @@ class RoundRun:
         label: what its cell is called.
         log: open, its first line written.
         progress: told what happens.
+        is_beside_others: whether others are measured elsewhere at the same time: progress is then told all of it at the
+            end, by the one thread that tells it anything.
 
     Attributes:
         engine_text: file that takes what the engine prints.
@@ -35,20 +37,31 @@ class RoundRun:
         figures: of the round besides, as fields of ``Run``.
     """
 
-    def __init__(self, now: Round, label: str, log: RoundLog, progress: Progress) -> None:
+    def __init__(
+        self, now: Round, label: str, log: RoundLog, progress: Progress, *, is_beside_others: bool = False
+    ) -> None:
         self.now, self.label, self.log, self._progress = now, label, log, progress
         self.engine_text = beside(log.path, ".engine.txt")
-        self.listener = Listener(log, progress)
+        self._unsaid: list[tuple[int, float]] = []
+        self.listener = Listener(log, self._keep if is_beside_others else progress.sample, progress.classic_log)
         self.job: MeasureJob | None = None
         self.outcome: Outcome | None = None
         self.wall_s = 0.0
         self.cut: str | None = None
         self.figures: dict[str, Any] = {}
 
+    def _keep(self, tokens: int, seconds: float) -> None:
+        self._unsaid.append((tokens, seconds))
+
     def begins(self, timeout_s: float) -> None:
         """Show that it begins, or goes on."""
         samples = 0 if self.job is None else len(self.job.prompts)
         self._progress.round_begins(self.label, self.now.index, samples, timeout_s)
+
+    def begin_again(self) -> None:
+        """Leave nothing of an attempt whose machine was lost, and say that it begins again."""
+        self._progress.say(f"{self.label} begins again: {self.outcome.reason if self.outcome else ''}")
+        self.discard()
 
     def discard(self) -> None:
         """Leave nothing of a round that has no sample."""
@@ -64,6 +77,8 @@ class RoundRun:
         """
         assert self.outcome is not None
         self.begins(timeout_s)
+        for tokens, seconds in self._unsaid:
+            self._progress.sample(tokens, seconds)
         outcome, samples = self.outcome, self.log.content.samples
         if outcome.status == "ok" and self.job is not None and samples != len(self.job.prompts):
             outcome = Outcome("failed", f"{samples} samples came of the {len(self.job.prompts)} asked for")

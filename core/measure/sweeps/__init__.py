@@ -1,1 +1,1 @@
-"""The points of a plan's matrix. Imports the plan's models, contract and errors; imported by ``cells`` alone."""
+"""The axes of a plan: ranges, those of its workload (imported by ``plan``), and the points of all (by ``cells``)."""

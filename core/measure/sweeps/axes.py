@@ -11,16 +11,18 @@
     exclude = [{ n_batch = 64, n_ubatch = 256 }]
     include = [{ n_batch = 32, n_ubatch = 32 }]
 
-An axis is ``model``, ``quantisation``, ``device`` or an option. First all combinations are made, then ``when`` changes
-or sweeps values where its condition holds, then what ``exclude`` names is left out, then ``include`` adds points, whose
-axes that it does not name are at their first value. A condition holds where each axis has the value, or one of the
-values, that it names; an option that nobody set has its default.
+An axis is ``model``, ``quantisation``, ``device``, an option, or one of the workload (``workloads.py``), which has the
+plan's values where the part has none of its own (``workload = { depth = [0, 4096] }``). First all combinations are
+made, then ``when`` changes or sweeps values where its condition holds, then what ``exclude`` names is left out, then
+``include`` adds points, whose axes that it does not name are at their first value. A condition holds where each axis
+has the value, or one of the values, that it names; an option that nobody set has its default.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_origin
 
@@ -28,11 +30,16 @@ from pydantic import JsonValue
 
 from ...contract.backend import Backend
 from ...errors import UsageError, unknown_name
+from ...records.cell_names import TEMPLATE
 from ..plan import CellSpec
 from .ranges import is_range, values_of_range
+from .workloads import NAMES, WorkloadAxes, is_workload_axis, values_of
 
 OWN = ("model", "quantisation", "device")
-"""Axes that are no options."""
+"""Axes that are neither options nor of the workload."""
+
+_OF_WORKLOAD = (*NAMES, f"{TEMPLATE}NAME")
+_MOST_POINTS = 1_000_000  # of one part; more would fill the memory before anything could be said of them
 
 Point = Mapping[str, JsonValue]
 """A value of each axis, by its name."""
@@ -47,24 +54,26 @@ class Axes:
         backend: its backend.
         own: values of ``model``, ``quantisation`` and ``device``; a quantisation of None is the default one.
         default_format: returns the default quantisation of a model, by its name.
+        workloads: the workload of the plan over its axes.
     """
 
     spec: CellSpec
     backend: type[Backend]
     own: Mapping[str, Sequence[str | None]]
     default_format: Callable[[str], str]
+    workloads: WorkloadAxes
 
     def points(self) -> Iterator[Point]:
-        """Yield every point, in the order of the plan: the model varies slowest, the device fastest.
+        """Yield every point, in the order of the plan: the model varies slowest, the workload fastest.
 
         Raises:
             UsageError: an unknown axis, zipped axes of different lengths, a condition that holds nowhere, or no point.
         """
-        axes = self._axes(self.spec.options)
+        axes = self._axes()
         found = [dict(point) for point in self._combined(axes)]
         for at, case in enumerate(self.spec.when):
-            found = [new for point in found for new in self._changed(point, case.condition, case.set)]
             self._check_use(f"when[{at}]", case.condition, found)
+            found = [new for point in found for new in self._changed(point, case.condition, case.set)]
         for at, condition in enumerate(self.spec.exclude):
             self._check_use(f"exclude[{at}]", condition, found)
             found = [point for point in found if not self._holds(condition, point)]
@@ -79,31 +88,55 @@ class Axes:
             )
         yield from found
 
-    def _axes(self, options: Mapping[str, JsonValue]) -> dict[str, list[JsonValue]]:
-        """Return the values of each axis; of a plan's own ones where ``options`` does not have them."""
+    def is_of_workload(self, name: str) -> bool:
+        """Say whether an axis is one of the workload; an option of that name comes first."""
+        return name not in self.backend.Options.model_fields and is_workload_axis(name)
+
+    def _axes(self) -> dict[str, list[JsonValue]]:
+        """Return the values of each axis: the part's, and of the workload the plan's where the part has none."""
+        known = self.backend.Options.model_fields
+        for name in self.spec.options:
+            if name not in known:
+                raise unknown_name(f"option of backend {self.backend.name!r}", name, known)
+        for name in self.spec.workload:
+            if not is_workload_axis(name):
+                raise unknown_name(f"axis in workload of backend {self.backend.name!r}", name, _OF_WORKLOAD)
         own: dict[str, list[JsonValue]] = {name: list(values) for name, values in self.own.items()}
-        told = {name: self._values(name, value) for name, value in options.items()}
-        before = {"model": told.pop("model", own["model"])}
-        after = {name: told.pop(name, own[name]) for name in ("quantisation", "device")}
-        return {**before, **told, **after}
+        options = {name: self._values(name, value) for name, value in self.spec.options.items()}
+        workload = dict(self.workloads.axes())
+        workload |= {name: values_of(name, value) for name, value in self.spec.workload.items()}
+        both = options.keys() & workload.keys()
+        if both:
+            raise UsageError(
+                f"{min(both)} is an axis of the workload and an option of backend {self.backend.name!r}: "
+                "one plan cannot set both"
+            )
+        return {"model": own.pop("model"), **options, **own, **workload}
 
     def _combined(self, axes: Mapping[str, list[JsonValue]]) -> Iterator[Point]:
         """Yield all combinations; axes that are zipped take the place of the first of them."""
         groups: list[list[str]] = [[name] for name in axes]
-        for together in self.spec.zip:
+        for at, together in enumerate(self.spec.zip):
             self._check_names(together, "zip")
+            if len(set(together)) < max(2, len(together)):
+                raise UsageError(f"zip[{at}]: name two axes or more, each once")
+            if twice := [name for name in together if any(name in other for other in self.spec.zip[:at])]:
+                raise UsageError(f"zip[{at}]: {twice[0]} is in another group already")
             missing = [name for name in together if name not in axes]
             if missing:
-                raise UsageError(
-                    f"zip: {missing[0]} has no values to advance through; list them in options", code="bad-value"
-                )
+                raise UsageError(f"zip: {missing[0]} has no values to advance through; list them", code="bad-value")
             lengths = {name: len(axes[name]) for name in together}
             if len(set(lengths.values())) > 1:
                 shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
                 raise UsageError(f"zip: axes that advance together need as many values each: {shown}", code="bad-value")
-            at = min(groups.index([name]) for name in together)
+            first = min(groups.index([name]) for name in together)
             groups = [group for group in groups if group[0] not in together]
-            groups.insert(at, list(together))
+            groups.insert(first, list(together))
+        count = math.prod(len(axes[group[0]]) for group in groups)
+        if count > _MOST_POINTS:
+            raise UsageError(
+                f"cells of backend {self.backend.name!r}: {count:,} combinations; at most {_MOST_POINTS:,}"
+            )
         columns = [list(zip(*(axes[name] for name in group), strict=True)) for group in groups]
         for combination in itertools.product(*columns):
             values: dict[str, JsonValue] = {}
@@ -122,13 +155,15 @@ class Axes:
             yield {**point, **combination}
 
     def _holds(self, condition: Point, point: Point) -> bool:
-        return all(self._at(name, point) in _listed(wanted) for name, wanted in condition.items())
+        return all(self._at(name, point) in _wanted(name, wanted) for name, wanted in condition.items())
 
     def _at(self, name: str, point: Point) -> Any:  # noqa: ANN401 - a JSON value or an option's default
         if name == "quantisation" and point[name] is None:
             return self.default_format(str(point["model"]))
         if name in point:
             return point[name]
+        if name not in self.backend.Options.model_fields:
+            return self.workloads.default(name)
         return self.backend.Options.model_fields[name].get_default(call_default_factory=True)
 
     def _check_use(self, where: str, condition: Point, points: Sequence[Point]) -> None:
@@ -138,19 +173,21 @@ class Axes:
             shown = ", ".join(f"{name} = {value!r}" for name, value in condition.items())
             raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}", code="bad-value")
 
-    def _check_names(self, names: Mapping[str, JsonValue] | Sequence[str], where: str) -> None:
-        known = {*OWN, *self.backend.Options.model_fields}
+    def _check_names(self, names: Iterable[str], where: str) -> None:
+        known = [*OWN, *self.backend.Options.model_fields, *_OF_WORKLOAD]
         for name in names:
-            if name not in known:
+            if name not in known and not is_workload_axis(name):
                 raise unknown_name(f"axis in {where} of backend {self.backend.name!r}", name, known)
 
     def _values(self, name: str, value: JsonValue) -> list[JsonValue]:
         """Return the values that an axis is given: of a list each, of a range those in it, else the one."""
         if name in OWN:
+            if value == []:
+                raise UsageError(f"{name}: an empty list sweeps nothing")
             return _listed(value)
         known = self.backend.Options.model_fields
         if name not in known:
-            raise unknown_name(f"option of backend {self.backend.name!r}", name, known)
+            return values_of(name, value)
         kind = get_origin(known[name].annotation)
         if kind is not dict and is_range(value):
             return values_of_range(f"{self.backend.name}.{name}", value)
@@ -164,6 +201,11 @@ class Axes:
 def _product(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[Point]:
     for combination in itertools.product(*axes.values()):
         yield dict(zip(axes, combination, strict=True))
+
+
+def _wanted(name: str, value: JsonValue) -> list[JsonValue]:
+    """Return the values that a condition names."""
+    return values_of_range(name, value) if is_range(value) else _listed(value)
 
 
 def _listed(value: JsonValue) -> list[JsonValue]:

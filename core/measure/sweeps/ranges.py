@@ -11,10 +11,11 @@ from ...errors import UsageError
 
 _KEYS = frozenset({"from", "to", "step", "factor", "count", "scale"})
 _MOST = 100_000
+_LARGEST = 2**53  # up to which floats hold every integer
 _SLACK = 1e-9  # of the last value, which a sum of steps may miss by rounding
 
 
-def is_range(value: JsonValue) -> TypeGuard[dict[str, JsonValue]]:
+def is_range(value: object) -> TypeGuard[dict[str, JsonValue]]:
     """Say whether a value of a plan is a range."""
     return isinstance(value, dict) and {"from", "to"} <= value.keys()
 
@@ -42,6 +43,10 @@ def values_of_range(name: str, told: Mapping[str, Any]) -> list[JsonValue]:
     numbers = {key: value for key, value in told.items() if key != "scale"}
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers.values()):
         raise UsageError(f"{name} = {shown}: from, to, step, factor and count are numbers", code="bad-value")
+    if not all(-_LARGEST <= value <= _LARGEST for value in numbers.values()):  # which holds for no NaN either
+        raise UsageError(f"{name} = {shown}: numbers must be finite, and at most 2^53", code="bad-value")
+    if "scale" in told and ways != ["count"]:
+        raise UsageError(f"{name} = {shown}: scale goes with count", code="bad-value")
     if not told["from"] <= told["to"]:
         raise UsageError(f"{name} = {shown}: from must not be above to", code="bad-value")
     found = _evenly(name, shown, told) if ways == ["count"] else _stepped(name, shown, told)
