@@ -10,6 +10,7 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
+from ..drawing.intervals import interval
 from ..drawing.series import means_note
 
 SCHEDULED = ("scheduler", "candidate_block_sizes")
@@ -63,8 +64,7 @@ def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str
         sizes, [point.value or 0.0 for point in points], style, marker="o", markersize=4, color=mode.colour, label=label
     )
     for size, point in zip(sizes, points, strict=True):
-        if point.low is not None and point.high is not None:
-            ax.plot([size, size], [point.low, point.high], color=mode.colour, linewidth=1.2)
+        interval(ax, size, (point.low, point.high), along="y", colour=mode.colour)
 
 
 FIGURE = Figure(
