@@ -1,4 +1,4 @@
-"""Text from outside (logs, models, clients), made safe for where it goes: a path, a terminal, a spreadsheet.
+"""Text from outside (logs, models, clients), made safe for where it goes: a path, a terminal, a spreadsheet, a reader.
 
 HTML is escaped by its template, Typst and SQL get such text as data, never as source.
 """
@@ -17,6 +17,7 @@ _UNPRINTABLE = re.compile(
 )
 # What begins a formula, in either width, whatever a spreadsheet skips before it; and what moves on to another cell.
 _RUN_BY_SPREADSHEETS = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]")
+_HOME = re.compile(r"(?:/home|/Users)/[^/\s\"':]+|/root(?=[/\s\"':]|$)|[A-Za-z]:\\Users\\[^\\\s\"':]+")
 
 
 def path_part(text: str) -> str:
@@ -48,3 +49,8 @@ def csv_cell(value: object) -> object:
     if not isinstance(value, str) or value[:1].isalnum():
         return value
     return f"'{value}" if _RUN_BY_SPREADSHEETS.match(value) else value
+
+
+def without_home_folders(text: str) -> str:
+    """Return text with ``~`` for the home folder of any user: its name is that user's."""
+    return _HOME.sub("~", text)

@@ -168,6 +168,7 @@ class Results:
         *,
         to: str | Path | None = None,
         figures: Sequence[str] | None = None,
+        anonymise: bool = True,
     ) -> Path:
         """Write a self-contained HTML page about a comparison and return its path.
 
@@ -175,6 +176,7 @@ class Results:
             comparison: by default that of the latest experiment.
             to: the file; by default ``report.html`` in the output folder.
             figures: ids of those on the page; None: all.
+            anonymise: leave out names of hosts and users, and home folders.
 
         Raises:
             UsageError: an unknown figure.
@@ -183,13 +185,16 @@ class Results:
         from ...collate.comparison.reproduce import plan_toml
         from ...viz.drawing.declarations import declared
         from ...viz.plot import choose
+        from ...viz.privacy import Names
         from ...viz.report import write_report
 
         plugins = installed_plugins()
         shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
         with self._view(shown.steady_state) as store, declared(plugins.backends):
             plan = plan_toml(store, shown.experiment)
-            return write_report(store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan)
+            names = Names.of(store, shown.experiment) if anonymise else None
+            path = Path(to or self.folder / PAGE)
+            return write_report(store, shown, path, figures=chosen, reproduce=plan, names=names)
 
     def slides(
         self,
@@ -197,6 +202,8 @@ class Results:
         *,
         to: str | Path | None = None,
         template: str | Path | None = None,
+        anonymise: bool = True,
+        all_figures: bool = False,
     ) -> Path:
         """Write slides about a comparison as PDF and return its path; their sources are in a folder beside it.
 
@@ -204,28 +211,26 @@ class Results:
             comparison: by default that of the latest experiment.
             to: the PDF; by default ``report.pdf`` in the output folder.
             template: a Typst file instead of the built-in one.
+            anonymise: leave out names of hosts and users, and home folders.
+            all_figures: a slide for every figure that the logs support, not for five of them.
 
         Raises:
             UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
             DecodebenchError: a file cannot be written.
         """
         from ...viz.drawing.declarations import declared
-        from ...viz.slides import TEMPLATE, write_slides
+        from ...viz.privacy import Names
+        from ...viz.slides import MOST_FIGURES, TEMPLATE, draw_pictures, write_slides
 
         plugins = installed_plugins()
         shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
         if path.suffix.lower() != ".pdf":
             raise UsageError(f"--slides writes a PDF: {path} must end in .pdf", code="wrong-suffix")
-        sources = path.with_name("slides" if path.name == SLIDES else f"{path.stem}-slides")
         with self._view(shown.steady_state) as store, declared(plugins.backends):
-            return write_slides(
-                store,
-                shown,
-                path,
-                sources,
-                figures=list(plugins.figures.values()),
-                template=Path(template or TEMPLATE),
-            )
+            names = Names.of(store, shown.experiment) if anonymise else None
+            most = None if all_figures else MOST_FIGURES
+            pictures = draw_pictures(store, shown, list(plugins.figures.values()), names=names, most=most)
+            return write_slides(store, shown, path, pictures, template=Path(template or TEMPLATE), names=names)
 
     def log_entry(self, comparison: Comparison | None = None) -> str:
         """Return an experiment as Markdown for a log: one entry per cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,28 @@ def _file_option(flag: str, name: str, what: str) -> Decorator:
     metavar="FILE",
     help="Typst file for the slides, instead of the built-in.",
 )
+@click.option(
+    "--anonymise/--with-host",
+    default=True,
+    show_default=True,
+    help="Leave names of hosts and users, and home folders, out of page and slides, or keep them.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open what was written in the browser.")
+@click.option("--all-figures", is_flag=True, help="A slide for every figure, not for five of them.")
 @click.option("--log-entry", is_flag=True, help="Print the experiment as Markdown for a log instead.")
 @json_option
 def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the other flags
     """Write a self-contained HTML page about an experiment, or slides, or both."""
     html, slides, template, log_entry = (flags.pop(name) for name in ("html", "slides", "template", "log_entry"))
-    if log_entry and (html is not None or slides is not None or as_json):
+    anonymise, is_opened, all_figures = (flags.pop(name) for name in ("anonymise", "is_opened", "all_figures"))
+    if log_entry and (html is not None or slides is not None or as_json or is_opened):
         raise UsageError(
-            "--log-entry prints Markdown: it goes with none of --html, --slides and --json", code="conflicting-flags"
+            "--log-entry prints Markdown: it goes with none of --html, --slides, --open and --json",
+            code="conflicting-flags",
         )
-    if template is not None and slides is None:
-        raise UsageError("--template is for the slides; give --slides too", code="missing-flag")
+    if (template is not None or all_figures) and slides is None:
+        flag = "--all-figures" if all_figures else "--template"
+        raise UsageError(f"{flag} is for the slides; give --slides too", code="missing-flag")
     page = _target(folder, "--html", html or "", _PAGE)
     deck = _target(folder, "--slides", slides or "", _SLIDES)
     written: dict[str, str] = {}
@@ -51,15 +63,19 @@ def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 -
             echo(results.log_entry(comparison), nl=False)
             return
         if html is not None or slides is None:
-            written["report"] = str(results.report(comparison, to=page))
+            written["report"] = str(results.report(comparison, to=page, anonymise=anonymise))
         if slides is not None:
             for path in written.values():  # the page is there even where the slides fail
                 echo(path, err=as_json)
-            written["slides"] = str(results.slides(comparison, to=deck, template=template))
+            chosen = {"template": template, "anonymise": anonymise, "all_figures": all_figures}
+            written["slides"] = str(results.slides(comparison, to=deck, **chosen))
     if as_json:
         print_json(written)
-        return
-    echo(list(written.values())[-1])
+    else:
+        echo(list(written.values())[-1])
+    for path in written.values() if is_opened else ():
+        if not webbrowser.open(Path(path).absolute().as_uri()):
+            echo(f"no browser found here; open {path} in one", err=True)
 
 
 def _target(folder: Path, flag: str, given: str, name: str) -> Path:

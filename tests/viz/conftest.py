@@ -1,7 +1,6 @@
 """Rows and comparisons as the store and ``compare`` give them, made by hand."""
 
 import json
-import math
 
 import pytest
 
@@ -15,8 +14,9 @@ from decodebench.collate.comparison.result import (
     Parity,
 )
 from decodebench.core.contract.finding import Finding
-from decodebench.core.records.schema import Environment, RecordedStep, Run, Sample
-from decodebench.core.records.store import Store
+
+from .browser import open_browser
+from .figure_data import MATRIX, add_diffusion, add_load, add_matrix, add_speculation, opened
 
 CELLS = (
     # backend, quantisation, bits, tokens/s, right answers of 16
@@ -155,145 +155,24 @@ def comparison():
     )
 
 
-LADDER = {"1000000": 30e9, "16000000": 12e9, "256000000": 9e9}
-MATRIX = (
-    # backend, quantisation, bits, tokens/s, right answers of 20, bytes a token reads, bytes the engine counts
-    ("transformers", "none", 32.0, 300.0, 16, 8_000_000, None),
-    ("transformers", "int8", 9.4, 190.0, 15, 2_600_000, None),
-    ("llama-cpp", "f16", 16.0, 700.0, 16, 4_200_000, None),
-    ("llama-cpp", "q8_0", 8.5, 900.0, 16, 2_300_000, None),
-    ("llama-cpp", "q4_k_m", 4.9, 950.0, 11, 1_500_000, None),
-    ("tinygrad", "q8_0", 8.5, 420.0, 16, None, 2_400_000),
-    ("mine", "w4", 4.5, 640.0, 12, None, None),
-)
-PROBLEMS, TOKENS = 20, 24
-
-
-def wobble(*place: int) -> float:
-    """Return noise of a few per cent that is the same each time and on each machine."""
-    return 1 + 0.03 * math.sin(sum(7.3 * (i + 1) * number for i, number in enumerate(place)))
-
-
-def base_run(experiment, backend, quantisation, number, **more):
-    values = {
-        "run_id": f"{experiment}-{backend}-{quantisation}-{more.get('cell_id', '')}-{number}",
-        "experiment": experiment, "cell_id": f"{experiment}-{backend}-{quantisation}", "round": number,
-        "backend": backend, "model": "tiny:target", "model_hash": "m", "quantisation": quantisation, "device": "cpu",
-        "started_at": f"2026-01-0{1 + number}T00:00:00+00:00", "task": "tiny-gsm", "task_version": "1",
-        "samples": PROBLEMS, "warmup": 0, "max_new_tokens": 64, "batch_size": 1, "parameters": 2_000_000,
-        "kv_bytes_per_token": 0, "sampling": {"temperature": 0.0},
-        "first_step_is_prefill": True, "import_s": 0.8, "load_s": 0.3,
-    }  # fmt: skip
-    return Run(**{**values, **more})
-
-
-def machine(hostname, **more):
-    return Environment(
-        hostname=hostname, platform="Linux", cpu_model="A CPU", cores_used=2, python="3.12", packages={"torch": "2.0"},
-        memory_bandwidth=LADDER, memory_bandwidth_1_thread={"1000000": 14e9}, matrix_flops_per_s=2e10, **more,
-    )  # fmt: skip
-
-
-def add_matrix(writer, experiment="matrix", hosts=("box",), rounds=3, cells=MATRIX):
-    """Autoregressive cells with all their steps, scored."""
-    for at, (backend, quantisation, bits, speed, right, computed, counted) in enumerate(cells):
-        for place, host in enumerate(hosts):
-            for number in range(rounds):
-                run = base_run(
-                    experiment, backend, quantisation, number, bits_per_weight=bits, cell_index=at, order=at,
-                    run_id=f"{experiment}-{at}-{host}-{number}", environment=machine(host), read_weight_bytes=computed,
-                    weight_bytes=None if backend == "mine" else computed or counted,
-                )  # fmt: skip
-                pace = 1 / (speed * wobble(at, number) * (1 - 0.3 * place))
-                samples, steps = [], []
-                for index in range(PROBLEMS):
-                    now = 0.0
-                    for step in range(TOKENS):
-                        took = pace * wobble(index, step) * (12 if step == 0 else 1)
-                        now += took
-                        one = {"run_id": run.run_id, "sample": index, "index": step, "t_s": now, "step_s": took}
-                        steps.append(RecordedStep(**one, tokens=1, forwards=1, bytes_read=counted))
-                    samples.append(
-                        Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", prompt_tokens=40,
-                               score=index < right, prompt_hash=f"h{index}", output_tokens=TOKENS, duration_s=now,
-                               finish="length",
-                               output_ids=tuple(range(TOKENS - (index < at))) + (0,) * (index < at))
-                    )  # fmt: skip
-                writer.add(run, samples, steps)
-
-
-def add_speculation(writer):
-    """Draft-verify cycles of four block sizes, one of them with candidates."""
-    for at, (block, candidates) in enumerate(((2, None), (4, None), (8, None), (16, None))):
-        for number in range(3):
-            run = base_run(
-                "speculation", "dflash", "none", number, kind="speculative", cell_index=at, cell_id=f"block-{block}",
-                options={"block_size": block, "candidates": 4}, changed_options=("block_size",),
-                run_id=f"speculation-{block}-{number}",
-            )  # fmt: skip
-            samples, steps = [], []
-            for index in range(PROBLEMS):
-                now, tokens = 0.05, 1
-                steps.append(RecordedStep(run_id=run.run_id, sample=index, index=0, t_s=now, step_s=now, tokens=1))
-                for cycle in range(1, 9):
-                    tau = 1 + int((block - 1) * abs(math.sin(index * 1.7 + cycle * 2.3 + at)))
-                    took = (3 + 0.4 * block) * wobble(index, cycle, number) / 1e3
-                    now, tokens = now + took, tokens + tau
-                    steps.append(
-                        RecordedStep(run_id=run.run_id, sample=index, index=cycle, t_s=now, step_s=took, tokens=tau,
-                             block_size=block, drafted=block - 1, accepted=tau - 1, draft_s=took * 0.3,
-                             verify_s=took * 0.6, candidates=candidates or 1 + cycle % 4)
-                    )  # fmt: skip
-                samples.append(Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", output_tokens=tokens,
-                                      duration_s=now, finish="stop"))  # fmt: skip
-            writer.add(run, samples, steps)
-
-
-def add_diffusion(writer, option, values):
-    """A sweep over an option of a diffusion model, scored, one figure per sample."""
-    for at, value in enumerate(values):
-        for number in range(3):
-            run = base_run(
-                option, "fast-dllm", "none", number, kind="diffusion", cell_index=at, cell_id=f"{option}-{value}",
-                options={option: value}, run_id=f"{option}-{value}-{number}",
-            )  # fmt: skip
-            samples = [
-                Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", output_tokens=64,
-                       score=index < 18 - 3 * at, duration_s=0.8 / (1 + at) * wobble(index, number))
-                for index in range(PROBLEMS)
-            ]  # fmt: skip
-            writer.add(run, samples, [])
-
-
-def add_load(writer):
-    """Two engines at four loads; the second one is slower alone and overtakes the first."""
-    for at, (backend, alone, gain) in enumerate((("transformers", 100, 0.3), ("llama-cpp", 70, 0.8))):
-        for place, load in enumerate((1, 2, 4, 8)):
-            for number in range(3):
-                run = base_run(
-                    "load", backend, "none", number, cell_index=4 * at + place, order=0, cell_id=f"{backend}-{load}",
-                    options={"concurrency": load}, changed_options=("concurrency",), workload={"concurrency": [load]},
-                    run_id=f"load-{at}-{load}-{number}",
-                )  # fmt: skip
-                took = load ** (1 - gain) * wobble(at, place, number) * 10 / alone
-                samples = [
-                    Sample(run_id=run.run_id, index=index, sample_id=f"p{index}", output_tokens=10, duration_s=took,
-                           first_token_s=took / 10, due_s=0.0, start_s=0.0, batch=0, batch_s=took * PROBLEMS / load)
-                    for index in range(PROBLEMS)
-                ]  # fmt: skip
-                writer.add(run, samples, [])
-
-
 @pytest.fixture(scope="session")
 def reference_store(tmp_path_factory):
     """A store with what every figure needs: experiments matrix, hosts, speculation, block_length, steps and load."""
-    folder = tmp_path_factory.mktemp("references")
-    with Store.open(folder, read_only=False) as writer, writer.transaction():
-        add_matrix(writer)
-        add_matrix(writer, "hosts", ("box", "laptop"), rounds=2, cells=MATRIX[:3])
-        add_speculation(writer)
-        add_diffusion(writer, "block_length", (4, 8, 16, 32))
-        add_diffusion(writer, "steps", (32, 64, 128))
-        add_load(writer)
-    with Store.open(folder) as store:
+    store = opened(
+        tmp_path_factory.mktemp("references"),
+        add_matrix,
+        lambda writer: add_matrix(writer, "hosts", ("box", "laptop"), rounds=2, cells=MATRIX[:3]),
+        add_speculation,
+        lambda writer: add_diffusion(writer, "block_length", (4, 8, 16, 32)),
+        lambda writer: add_diffusion(writer, "steps", (32, 64, 128)),
+        add_load,
+    )
+    with store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """One browser, which all tests of the page share."""
+    with open_browser(tmp_path_factory.mktemp("profile")) as opened_page:
+        yield opened_page

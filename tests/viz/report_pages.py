@@ -69,7 +69,7 @@ def large_content(comparison: Comparison, problems: int, words: int) -> Content:
             {
                 "base": 0,
                 "comparable": True,
-                "parts": {i: [3, None, None] for i in numbers[::3]} if place else {},
+                "diverges": {i: [3, None, None] for i in numbers[::3]} if place else {},
                 "problem": numbers,
                 "prompt": [0] * problems,
                 "text": [first + i for i in numbers],
@@ -95,6 +95,7 @@ def plain_charts(comparison: Comparison) -> dict[str, Any]:
             "label": row.cell.label,
             "dimensions": {"backend": row.cell.backend},
             "colour": "#0072B2",
+            "onDark": "#0072B2",
             "marker": "circle",
             "verdict": row.verdict,
             "ratio": [row.ratio.value, row.ratio.low, row.ratio.high, 3],

@@ -16,7 +16,9 @@ from decodebench.plugins import dflash, fast_dllm
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.declarations import declared
 from decodebench.viz.figures import backend_comparison, decodebench_figures
-from decodebench.viz.plot import image, read
+from decodebench.viz.plot import draw, image, read
+
+from .figure_linter import faults_of
 
 FIGURES = [*decodebench_figures(), *dflash.decodebench_figures(), *fast_dllm.decodebench_figures()]
 REFERENCES = Path(__file__).parent / "references"
@@ -44,8 +46,11 @@ def distance(ours: bytes, theirs: bytes) -> float:
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.id)
 def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestconfig):
     rows = read(reference_store, figure, comparisons[experiment_of(figure)])
-    with declared(all_plugins().backends):
-        drawn = image(figure, rows, "png", look=LOOK)
+    with declared(all_plugins().backends), style.applied(figure.id, LOOK):
+        canvas = draw(figure, rows)
+        drawn = style.to_bytes(canvas, "png")
+        colours = {row["backend"]: style.look_of(row["backend"])[0] for row in rows if "backend" in row}
+        assert faults_of(canvas, colours) == []
     stored = REFERENCES / f"{figure.id}.png"
     if pytestconfig.getoption("--write-references"):
         stored.parent.mkdir(exist_ok=True)

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.result import Estimate
 from decodebench.core.api.results import open as open_results
 from decodebench.core.contract.finding import Finding, Place
 from decodebench.viz import report
 from decodebench.viz.report import Content, render, write_report
+from decodebench.viz.report.bars import bar_chart
 from decodebench.viz.report.charts import chart_data
 from decodebench.viz.report.samples import sample_data
 
@@ -50,7 +52,7 @@ class Parser(HTMLParser):
 def page(comparison, **changes) -> str:
     content = {
         "charts": plain_charts(comparison),
-        "samples": {"texts": [], "problems": [], "cells": [{"base": 0, "parts": {}} for _ in comparison.rows]},
+        "samples": {"texts": [], "problems": [], "cells": [{"base": 0, "diverges": {}} for _ in comparison.rows]},
         "figures": {"Speed": "<svg><g></g></svg>"},
         "missing": ["figure 'x': no rounds"],
         "machines": [("", {"cpu model": "Test CPU"})],
@@ -88,23 +90,69 @@ def test_every_row_and_note_is_there(comparison):
         assert html.escape(str(word)).replace("&#x27;", "&#39;") in text
 
 
-def test_many_notes_are_folded_and_none_is_lost(comparison):
+def test_notes_are_folded_into_one_line_the_gravest_first(comparison):
     found = [Finding(check="x", severity="note", text=f"doubt {i} of many", advice="look") for i in range(20)]
     found.append(Finding(check="y", severity="error", text="all is wrong", rows=(Place(run_id="r1", sample=4),)))
     text = page(comparison.model_copy(update={"findings": tuple(found)}), rounds={"r1": "mlc q4, round 2"})
-    assert all(f"{each.text}; look" in text for each in found[:20])
-    before = text[: text.index("<summary>14 more</summary>")]  # an error, a warning and 20 notes, eight of them open
-    assert "doubt 5 of many" in before and "doubt 6 of many" not in before
-    (worst,) = re.findall(r"<li class=.error.>(.*?)</li>", before)
+    (folded,) = re.findall(r'<details id="notes" class="error">(.*?)</details>', text, re.DOTALL)
+    assert "<b>1 error, 1 warning, 20 notes</b>" in folded.partition("</summary>")[0]
+    assert all(f"{each.text}; look" in folded for each in found[:20])
+    (worst,) = re.findall(r"<li class=.error.>(.*?)</li>", folded)
     assert worst == "<b>error</b> all is wrong <small>(mlc q4, round 2, sample 4)</small>"
-    assert before.index("all is wrong") < before.index(comparison.warnings[0]) < before.index("doubt 0")
+    assert folded.index("all is wrong") < folded.index(comparison.warnings[0]) < folded.index("doubt 0")
 
 
-def test_the_headline_says_what_is_best_and_how_sure_that_is(comparison):
-    (headline,) = re.findall(r"<h1>(.*?)</h1>", page(comparison), re.DOTALL)
-    assert "llama-cpp q8_0 has the best decode speed: 1.84 times transformers f32" in headline
-    assert "95 % interval 1.73 to 1.95 for all 3 comparisons together, 3 rounds" in headline
-    assert "16 of 16 outputs are the same" in headline and "81 %" in headline
+def test_the_first_screen_has_headline_bars_and_three_cards(comparison):
+    text = page(comparison)
+    (headline,) = re.findall(r"<h1>(.*?)</h1>", text, re.DOTALL)
+    assert headline == "llama-cpp q8_0 has 1.84× the decode speed of transformers f32"
+    cards = re.findall(r'<li><h2>(.*?)</h2><p class="big">(.*?)</p><p>(.*?)</p>', text)
+    assert cards == [
+        ("Fastest", "1.84×", "[1.73, 1.95] llama-cpp q8_0"),
+        ("Same text", "16 of 16", "outputs of llama-cpp q8_0"),
+        ("Accuracy", "81 %", "[57, 93] llama-cpp q8_0 on tiny-gsm 1, 16 problems"),
+    ]
+    names = re.findall(r'<span class="name">(.*?)</span>', text)
+    assert names == ["llama-cpp q8_0", "llama-cpp q4_k_m", "transformers f32", "reference f32"], "the fastest first"
+    assert text.index('id="notes"') < text.index('class="name"') < text.index('class="big"') < text.index("<table")
+
+
+def with_speeds(comparison, *speeds):
+    """Give the rows other speeds: value, low, high."""
+    rows = [
+        row.model_copy(update={"metrics": {comparison.metric: Estimate(value=value, low=low, high=high, n=2)}})
+        for row, (value, low, high) in zip(comparison.rows, speeds, strict=True)
+    ]
+    return comparison.model_copy(update={"rows": tuple(rows)})
+
+
+def test_bars_are_shares_of_the_axis_and_what_goes_on_is_marked(comparison):
+    noisy = with_speeds(comparison, (100.0, 90.0, 110.0), (200.0, 1.0, 9000.0), (50.0, None, None), (20.1, 20.0, 21.0))
+    chart = bar_chart(noisy, plain_charts(noisy)["cells"])
+    best, second, third, last = chart.bars
+    assert best.is_clipped and best.high == 100.0 and not second.is_clipped and third.low is None
+    assert second.end == pytest.approx(best.end / 2, abs=0.01) and last.end == pytest.approx(
+        best.end * 0.1005, abs=0.01
+    )
+    assert chart.ticks[0] == (0.0, "0") and not chart.is_logarithmic
+    assert all(0 <= bar.low <= bar.end <= bar.high <= 100 for bar in chart.bars if bar.low is not None)
+
+
+def test_bars_over_more_than_a_decade_are_points_on_a_logarithmic_axis(comparison):
+    wide = with_speeds(comparison, (1.5, 1.4, 1.6), (12345.0, 1e4, 2e4), (150.0, None, None), (15.0, 1.0, 30.0))
+    chart = bar_chart(wide, plain_charts(wide)["cells"])
+    assert chart.is_logarithmic and chart.bars[0].value == "12,300"
+    ends = [bar.end for bar in chart.bars]
+    assert ends[1] - ends[2] == pytest.approx(ends[2] - ends[3], abs=0.05), "ten times is the same distance everywhere"
+    assert "10,000" in [words for _, words in chart.ticks] and 'class="bars all log"' in page(wide)
+
+
+def test_a_cell_without_the_metric_is_named_and_no_bar(comparison):
+    rows = (*comparison.rows[:3], comparison.rows[3].model_copy(update={"metrics": {}}))
+    few = comparison.model_copy(update={"rows": rows})
+    chart = bar_chart(few, plain_charts(few)["cells"])
+    assert len(chart.bars) == 3 and chart.missing == [(3, "reference f32")]
+    assert re.search(r"Not measured: <span[^>]*>reference f32", page(few))
 
 
 def test_the_same_comparison_gives_the_same_page(comparison):
@@ -163,18 +211,18 @@ def test_charts_hold_every_cell_round_and_supported_percentile(store):
     assert llama[0]["marker"] == llama[1]["marker"] != first["marker"]
 
 
-def test_samples_hold_every_text_once_and_where_outputs_part(store):
+def test_samples_hold_every_text_once_and_where_outputs_diverge(store):
     data = sample_data(store, compare(store))
     assert len(data["problems"]) == PROBLEMS and data["problems"][1] == ["p1", "2"]
     assert len(data["texts"]) == len(set(data["texts"])) == PROBLEMS + 2, "prompts and the two outputs"
     first, _, q8, _ = data["cells"]
-    assert q8["parts"] == {i: [4, None, None] for i in range(0, PROBLEMS, 3)} and first["parts"] == {}
+    assert q8["diverges"] == {i: [4, None, None] for i in range(0, PROBLEMS, 3)} and first["diverges"] == {}
     assert {cell["base"] for cell in data["cells"]} == {0}
     assert data["texts"][q8["text"][0]].startswith("word0 word1 word2 word3 </script>")
     assert q8["score"][:4] == [0.0, 1.0, 1.0, 0.0] and set(q8["outputs"]) == {1}
 
 
-def test_each_group_is_held_against_its_own_baseline(store):
+def test_each_group_is_compared_with_its_own_baseline(store):
     comparison = compare(store, by="backend", baseline="transformers")
     bases = [cell["base"] for cell in sample_data(store, comparison)["cells"]]
     verdicts = [row.verdict for row in comparison.rows]

@@ -2,84 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from decodebench.collate.comparison.compare import compare
 from decodebench.viz.report import render
 
+from .browser import LAPTOP, NEEDS_BROWSER, PHONE
 from .report_pages import HOSTILE, PROBLEMS, large_content, write_logs, write_page
 
-LAPTOP, PHONE = (1280, 800), (390, 844)
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no chromium and chromedriver here: `make chromium` (apt-get install chromium chromium-driver)",
-)
-
-
-class Page:
-    """One page in one browser, which all tests of this file share."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def open(self, path, size=LAPTOP, scheme="light"):
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.scheme(scheme)
-        self.driver.get(path.as_uri())
-        self.until("document.querySelectorAll('#problems details').length > 0")
-        return self
-
-    def scheme(self, name):
-        features = {"features": [{"name": "prefers-color-scheme", "value": name}]}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
-
-    def js(self, expression):
-        return self.driver.execute_script(f"return {expression}")
-
-    def until(self, expression, timeout=20):
-        self.driver.set_script_timeout(2 * timeout)
-        value = self.driver.execute_async_script(
-            f"const look = () => {expression};"
-            """
-            const [timeout_ms, done] = arguments, end = performance.now() + timeout_ms;
-            const again = () => look() || performance.now() > end ? done(look()) : setTimeout(again, 20);
-            again();
-            """,
-            1000 * timeout,
-        )
-        assert value, f"never true: {expression}"
-        return value
-
-    def find(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def click(self, selector):
-        self.js(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
-        self.find(selector).click()
-
-    def open_problem(self, nth=1):
-        problem = f"#problems details:nth-child({nth})"
-        self.click(f"{problem} summary")
-        self.until(f"document.querySelector('{problem} .answers')")  # a browser tells of `toggle` when it has time
-
-    def rows(self, table="#comparison"):
-        return self.js(
-            f"[...document.querySelectorAll('{table} tbody tr:not([hidden]) th')].map((each) => each.textContent)"
-        )
-
-    def chart(self, name, expression, ask=None):
-        ask = ask or self.js
-        return ask(f"((chart) => {expression})(Chart.getChart(document.querySelector('[data-chart={name}] canvas')))")
-
-    def console(self):
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +18,6 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     write_logs(folder)
     return write_page(folder, compare)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield Page(driver)
-    driver.quit()
 
 
 @pytest.fixture
@@ -203,9 +119,9 @@ def test_a_line_of_the_time_course_can_be_hidden(page):
     assert page.chart("rounds", "chart.isDatasetVisible(0)")
 
 
-def test_a_sample_opens_with_outputs_side_by_side_and_the_parting_marked(page):
+def test_a_sample_opens_with_outputs_side_by_side_and_the_divergence_marked(page):
     assert page.find("#found").text == f"{PROBLEMS} of {PROBLEMS} problems"
-    page.js("(document.querySelector('[name=which]').value = 'parts',"
+    page.js("(document.querySelector('[name=which]').value = 'diverges',"
             "document.querySelector('#samples form').dispatchEvent(new Event('input')))")  # fmt: skip
     assert page.find("#found").text == f"{PROBLEMS // 3} of {PROBLEMS} problems"
     page.open_problem(2)
@@ -217,7 +133,7 @@ def test_a_sample_opens_with_outputs_side_by_side_and_the_parting_marked(page):
     assert marks == [[], [], ["</script><img"], []]
     output = answers[2].find_element("css selector", ".output").text
     assert output.startswith("word0 word1 word2 word3 </script><img src=x")
-    assert "parts at output token 4" in answers[2].text and "wrong" in answers[2].text
+    assert "diverges at output token 4" in answers[2].text and "wrong" in answers[2].text
     assert "same as the baseline" in answers[1].text and "right answer: 4" in page.find("#problems").text
     page.find("#samples [name=text]").send_keys("what is 3 +")
     assert page.find("#found").text == f"1 of {PROBLEMS} problems"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import re
 from pathlib import Path
 
 import pytest
 
-from ..collate.conftest import Logs
+from ..collate.conftest import ENVIRONMENT, Logs
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def folder(tmp_path_factory):
 def test_without_a_path_the_page_stands_beside_the_store(cli, folder, arguments):
     ended = cli("report", folder, *arguments)
     assert (ended.code, ended.out) == (0, f"{folder / 'report.html'}\n")
-    assert "b f16 has the best decode speed" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "b f16 has 2.00× the decode speed of a f16" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("form", ["--html={}", "--html {}"])
@@ -57,11 +60,57 @@ def test_slides_may_be_named_and_are_written_alone(cli, folder, tmp_path):
     assert pdf.is_file() and (tmp_path / "talk-slides" / "deck.json").is_file()
 
 
+@pytest.fixture
+def named(tmp_path):
+    """Two cells on two hosts, whose logs name a user, home folders and a server."""
+    logs = Logs(tmp_path / "named")
+    for cell, host in (("a", "alices-box"), ("b", "bobs-box")):
+        environment = ENVIRONMENT | {"hostname": host, "username": "alice"}
+        address = {"url": "http://serves.example.org:8000/v1"}
+        for number in range(2):
+            logs.write(cell, number, environment=environment, model="/home/alice/tiny.gguf", options=address,
+                       notes=[f"read on {host}"], order=None)  # fmt: skip
+    return logs.folder
+
+
+NAMES = ("alice", "bobs-box", "example.org")
+
+
+def everything_in(folder, cli, *flags):
+    """Return what page and slides hold, samples unpacked."""
+    assert cli("report", folder, "--html", "--slides", *flags).code == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    packed = re.search(r'id="sample-data">(.*?)</script>', page)[1]
+    samples = gzip.decompress(base64.b64decode(packed)).decode()
+    return page + samples + (folder / "slides" / "deck.json").read_text(encoding="utf-8")
+
+
+def test_names_of_hosts_users_and_home_folders_are_left_out(cli, named):
+    held = everything_in(named, cli)
+    assert [name for name in NAMES if name in held] == []
+    assert "a f16 on host-1" in held and "b f16 on host-2" in held and "~/tiny.gguf" in held
+
+
+def test_names_are_kept_where_one_asks_for_them(cli, named):
+    held = everything_in(named, cli, "--with-host")
+    assert [name for name in NAMES if name not in held] == [] and "host-1" not in held
+
+
+def test_what_was_written_is_opened_in_the_browser(cli, folder, tmp_path):
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
+    browser.chmod(0o755)
+    ended = cli("report", folder, "--open", env={"BROWSER": f"{browser} %s"})
+    assert ended.code == 0 and seen.read_text().strip() == (folder / "report.html").as_uri()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--slides=talk.odp"], "must end in .pdf"),
         (["--template", "my.typ"], "give --slides too"),
+        (["--all-figures"], "give --slides too"),
+        (["--log-entry", "--open"], "--log-entry prints Markdown"),
         (["--slides", "--log-entry"], "--log-entry prints Markdown"),
         (["--slides", "--template", "/nowhere.typ"], "cannot read the template /nowhere.typ"),
     ],

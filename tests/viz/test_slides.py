@@ -17,8 +17,9 @@ from decodebench.collate.comparison.compare import compare
 from decodebench.core.records.schema import Environment, Run, Sample, Totals
 from decodebench.core.records.store import Store
 from decodebench.viz.figures import backend_comparison, device_comparison, speedup_comparison
-from decodebench.viz.slides import TEMPLATE, write_slides
+from decodebench.viz.slides import TEMPLATE, draw_pictures, write_slides
 from decodebench.viz.slides.deck import Deck, make_deck
+from decodebench.viz.slides.pictures import Pictures
 from decodebench.viz.slides.write import compiled
 
 from ..refusals import refused
@@ -28,10 +29,10 @@ DOCS = Path(__file__).parents[2] / "docs" / "slides.md"
 HOSTILE = '#panic("x") $x$ *b* _i_ <l> @r `c` "q" \\u{41} // [c] ~ == = - + / {y} ]] \' é 漢 😀'
 
 
-def written(store, folder, experiment="matrix", **more):
+def written(store, folder, experiment="matrix", figures=FIGURES, **more):
     comparison = compare(store, experiment=experiment)
-    more = {"figures": FIGURES, **more}
-    pdf = write_slides(store, comparison, folder / "report.pdf", folder / "slides", **more)
+    pictures = draw_pictures(store, comparison, figures)
+    pdf = write_slides(store, comparison, folder / "report.pdf", pictures, **more)
     return comparison, PdfReader(pdf)
 
 
@@ -121,7 +122,7 @@ def test_whatever_a_name_holds_is_shown_and_not_run(hostile_store, tmp_path):
 def test_any_text_compiles(reference_store, slides, name, note):
     folder = slides[0] / "slides"
     comparison = compare_once(reference_store)
-    deck = make_deck(reference_store, comparison, [], [note], note)
+    deck = make_deck(reference_store, comparison, Pictures({}, missing=[note]), note)
     content = json.loads(deck.model_dump_json())
     content["rows"][0]["label"] = content["experiment"] = content["headline"] = name
     content["notes"] = [{"kind": "note", "text": note, "advice": name}]

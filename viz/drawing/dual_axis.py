@@ -9,6 +9,8 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from . import style
+from .intervals import interval
+from .scales import scale_values, write_plainly
 from .series import means_note
 
 ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
@@ -72,7 +74,8 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     _line(right, speed, THROUGHPUT, "s", "throughput (right)")
     axes.set_ylim(0, 104)
     axes.set_ylabel("accuracy (%)", color=ACCURACY)
-    right.set_ylim(0, 1.15 * max(point.high or point.value or 0.0 for point in speed.values()))
+    write_plainly(right.yaxis)
+    scale_values(right, "y", [point.value or 0.0 for point in speed.values()], room=1.25)
     right.set_ylabel("throughput (tokens/s, prefill included)", color=THROUGHPUT)
     right.spines["right"].set_visible(True)
     right.grid(False)  # one grid: two with other steps would be read as one
@@ -87,15 +90,15 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
 def _line(ax: Axes, points: dict[int, Interval], colour: str, marker: str, label: str) -> None:
     ax.plot(list(points), [point.value or 0.0 for point in points.values()], color=colour, marker=marker, label=label)
     for x, point in points.items():
-        if point.low is not None and point.high is not None:
-            ax.plot([x, x], [point.low, point.high], color=colour, linewidth=1.2)
+        interval(ax, x, (point.low, point.high), along="y", colour=colour)
 
 
 def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[int, Interval]) -> None:
     """Write both values beside each point where the lines come close."""
     for x in share:
         values = share[x].value or 0.0, speed[x].value or 0.0
-        heights = [value / ax.get_ylim()[1] for ax, value in zip((left, right), values, strict=True)]
+        heights = [float(ax.transLimits.transform(ax.transScale.transform((x, value)))[1])
+                   for ax, value in zip((left, right), values, strict=True)]  # fmt: skip
         if abs(heights[0] - heights[1]) < NEAR:
             text = f"({values[0]:.0f} %, {values[1]:,.0f})"
             left.annotate(text, (x, values[0]), (8, 5), textcoords="offset points", fontsize=style.SMALLEST)

@@ -8,7 +8,7 @@ from ...collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """Return a number with so many significant digits, never in exponent form: ``0.00123``, ``12.3``, ``1230``."""
+    """Return a number with so many significant digits, never in exponent form: ``0.00123``, ``12.3``, ``1,230``."""
     if value == 0:
         return "0"
     shown = float(f"{value:.{significant - 1}e}")
@@ -16,11 +16,14 @@ def digits(value: float, significant: int = 3) -> str:
     decimals = max(significant - whole, 0)
     if whole == 0:
         decimals = significant - 1 - int(f"{shown:e}".rpartition("e")[2])
-    return f"{shown:.{decimals}f}"
+    return f"{shown:,.{decimals}f}"
 
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"))
+
+
+_LARGEST_RATIO = 1000
 
 
 def seconds(value: float) -> str:
@@ -43,6 +46,17 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
     return next((step for step in steps if abs(value) >= step[0]), steps[-1])
 
 
+def unit_scale(value: float, unit: str) -> float:
+    """Return what a value is divided by to stand in the unit that suits its size."""
+    return _scale(value, unit)[0]
+
+
+def tick(value: float, unit: str = "") -> str:
+    """Return a round number beside an axis, without zeros at its end: ``2,500``, ``0.5``, ``20 ms``."""
+    factor, sign = _scale(value, unit)
+    return f"{float(f'{value / factor:.6g}'):,.12g} {sign}".rstrip()
+
+
 def percent(value: float) -> str:
     """Return a share as a percentage without decimals, or with one where it would read 0 or 100 wrongly."""
     scaled = value * 100
@@ -53,6 +67,17 @@ def by_unit(value: float, unit: str) -> str:
     """Return a value with its unit; seconds and bytes take the unit that suits their size."""
     factor, sign = _scale(value, unit)
     return f"{digits(value / factor)} {sign}".rstrip()
+
+
+def with_unit(value: float, unit: str) -> str:
+    """Return a value with its unit, for where no heading has it: ``1,230 tokens/s``, ``12.3 ms``, ``2.05``."""
+    text = by_unit(value, unit)
+    return text if unit in ("s", "bytes", "1") else f"{text} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something: ``1 cell``, ``1,204 cells``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def with_interval(estimate: Estimate, unit: str = "") -> tuple[str, str]:
@@ -84,7 +109,12 @@ def share(estimate: Estimate) -> tuple[str, str]:
 
 
 def ratio_text(value: float) -> str:
-    """Show two decimals; two digits where a ratio is so small that they would be lost, three of 10 and more."""
+    """Show two decimals, fewer from ten on; two digits where a ratio is so small that they would be lost.
+
+    Beyond three powers of ten, where the interval of two noisy rounds may reach, it says no more than that.
+    """
+    if value > _LARGEST_RATIO or 0 < value < 1 / _LARGEST_RATIO:
+        return f">{_LARGEST_RATIO:,}" if value > 1 else f"<{1 / _LARGEST_RATIO:g}"
     if abs(value) >= 10:
         return digits(value)
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -31,7 +31,7 @@ _NOTES = {
     "decode_tokens_per_s": "First step left out.",
     "e2e_tokens_per_s": "Prefill included: no log tells the time of decoding alone.",
 }
-_PALEST = 0.75  # share of the way to white that variants of one backend may go
+_FARTHEST = 0.6  # share of the way to black that variants of one backend may go
 _HATCHES = ("", "..", "xx")
 GAP = 0.7  # between quantisations, in widths of a bar
 
@@ -41,14 +41,16 @@ class Look:
     """How a series is drawn.
 
     Attributes:
-        colour: as ``#rrggbb``.
+        colour: as ``#rrggbb``, on white.
         marker: in matplotlib's words.
         hatch: of its bars, likewise; empty for none.
+        on_dark: the colour on the dark ground of a page.
     """
 
     colour: str
     marker: str
     hatch: str = ""
+    on_dark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
 
 
 def looks(found: Iterable[Cell]) -> dict[str, Look]:
-    """Return the look of each series: the backend's colour and marker, variants of one backend in lighter shades.
+    """Return the look of each series: the backend's colour and marker, variants of one backend in further shades.
 
     A backend looks the same in every figure of every experiment; of two that share a colour the later one by name has
     its bars hatched.
@@ -112,9 +114,10 @@ def looks(found: Iterable[Cell]) -> dict[str, Look]:
         hatch = _HATCHES[min(seen.count(colour), len(_HATCHES) - 1)]
         seen.append(colour)
         variants = sorted(by_backend[backend])
-        step = min(0.2, _PALEST / max(1, len(variants) - 1))
+        step = min(0.2, _FARTHEST / max(1, len(variants) - 1))
         for at, series in enumerate(variants):
-            made[series] = Look(style.shade(colour, at * step), marker, hatch)
+            on_dark = style.visible(style.shade(colour, at * step, style.DARK), style.DARK)
+            made[series] = Look(style.shade(colour, at * step), marker, hatch, on_dark)
     return made
 
 

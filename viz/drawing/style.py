@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from ...core.contract.look import MARKERS
+from ...core.contract.look import LEAST_CONTRAST, MARKERS, contrast
 from .declarations import declaration
+from .scales import write_plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -34,6 +34,12 @@ INK = "#1b1f24"
 MUTED = "#5a6470"
 GRID = "#d5dae0"
 PAPER = "#ffffff"
+BLACK = "#000000"
+DARK = "#14171b"
+"""The ground of the HTML page in a dark theme."""
+
+GROUND, ROUNDS = "ground", "rounds"
+"""``gid`` of what lies behind the marks or fills a field, and of the rounds behind a mean: no values by themselves."""
 
 SMALLEST, SMALL, MEDIUM = "x-small", "small", "medium"
 """Sizes of text, relative to the style's font: 6, 7.5 and 9 points of the usual one."""
@@ -105,8 +111,24 @@ def look_of(backend: str) -> tuple[str, str]:
     return colour, (known and known.marker) or MARKERS[digest[1] % len(MARKERS)]
 
 
-def shade(colour: str, share: float) -> str:
-    """Lighten a ``#rrggbb`` colour by a share of its way to white; tells variants of one backend apart."""
+def shade(colour: str, share: float, ground: str = PAPER) -> str:
+    """Move a ``#rrggbb`` colour away from its ground by a share of the way; tells variants of one backend apart.
+
+    Away, since a backend's own colour has about the least contrast that can be seen: a paler one would have less.
+    """
+    end = 0 if contrast(ground, BLACK) > contrast(ground, PAPER) else 255
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(c + (end - c) * share):02X}" for c in channels)
+
+
+def visible(colour: str, ground: str = PAPER) -> str:
+    """Return a colour, moved away from its ground as far as it takes to be seen on it."""
+    shades = (shade(colour, step / 20, ground) for step in range(21))
+    return next(one for one in shades if contrast(one, ground) >= LEAST_CONTRAST)
+
+
+def tint(colour: str, share: float) -> str:
+    """Mix a ``#rrggbb`` colour with paper, to fill what has an edge of the colour itself."""
     channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(c + (255 - c) * share):02X}" for c in channels)
 
@@ -170,6 +192,9 @@ def canvas(title: str, panels: int = 1) -> tuple[Canvas, list[Axes]]:
     figure = Canvas(figsize=size, dpi=style.dpi, layout="constrained")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(*grid, i + 1) for i in range(panels)]
+    for one in axes:
+        write_plainly(one.xaxis)
+        write_plainly(one.yaxis)
     if style.has_title:
         wrapped = fill(title, style.columns(88))
         figure.suptitle(wrapped, x=0.01, ha="left", fontsize=style.font_pt * 4 / 3, fontweight="bold")
@@ -284,17 +309,6 @@ def note(axes: Axes, text: str, label: str = "") -> None:
     if style.has_caption:
         wrapped = "\n".join(fill(line, style.columns(_CAPTION_WIDTH)) for line in text.splitlines())
         figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=SMALL, color=MUTED, linespacing=1.4)
-
-
-def number_plainly(
-    axis: Axis, *, base: float = 10.0, steps: Sequence[float] = (1.0, 2.0, 5.0), unit: float = 1.0
-) -> None:
-    """Number a logarithmic axis as people write numbers, in multiples of ``unit`` at ``steps`` of each power."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(base=base, subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def caption(figure: Canvas) -> str:

@@ -11,6 +11,7 @@ from ...core.errors import UsageError
 from ..drawing import style
 from ..drawing.cycles import NEEDS, ROUNDS_SQL, TOPIC, Mode, modes, shown
 from ..drawing.declarations import block_size_option, has_block_size
+from ..drawing.intervals import interval
 from ..drawing.series import means_note
 
 PANELS = (("tau", "tokens per verify cycle (tau)"), ("decode_tokens_per_s", "decode speed (tokens/s)"))
@@ -68,8 +69,7 @@ def line(ax: Axes, mode: Mode, column: str, scale: float, label: str, style: str
         sizes, [point.value or 0.0 for point in points], style, marker="o", markersize=4, color=mode.colour, label=label
     )
     for size, point in zip(sizes, points, strict=True):
-        if point.low is not None and point.high is not None:
-            ax.plot([size, size], [point.low, point.high], color=mode.colour, linewidth=1.2)
+        interval(ax, size, (point.low, point.high), along="y", colour=mode.colour)
 
 
 FIGURE = Figure(

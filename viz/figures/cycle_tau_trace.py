@@ -20,7 +20,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         ax.plot(*zip(*points, strict=True), "o", markersize=3.5, color=block_colour(size), label=f"block {size}")
     for at in range(1, len(first)):
         if first[at]["sample"] != first[at - 1]["sample"]:
-            ax.axvline(at - 0.5, color=style.GRID, linewidth=0.8)
+            ax.axvline(at - 0.5, color=style.GRID, linewidth=0.8, gid=style.GROUND)
     ax.set_ylabel("tokens per verify cycle (tau)")
     ax.set_ylim(bottom=0)
     style.legend_above(ax, columns=6)

@@ -23,7 +23,8 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
             ax.barh(place, seconds, left=left, height=0.6, color=colour, label=part)
             left += seconds
         totals = sorted(mode.column("decode_s"))
-        ax.plot([totals[len(totals) // 4], totals[-1 - len(totals) // 4]], [place, place], color=style.INK, linewidth=1)
+        ax.plot([totals[len(totals) // 4], totals[-1 - len(totals) // 4]], [place, place], color=style.INK, linewidth=1,
+                gid=style.ROUNDS)  # fmt: skip
         ax.annotate(f"n={len(totals)}", (max(left, totals[-1 - len(totals) // 4]), place), (5, 0),
                     textcoords="offset points", va="center", fontsize=style.SMALL)  # fmt: skip
     ax.margins(x=0.1)

@@ -8,7 +8,9 @@ from ...collate.statistics.intervals import scale_mean
 from ...core.contract.figure import Figure, Panels, Row
 from ...core.errors import UsageError
 from ..drawing import style
+from ..drawing.intervals import interval
 from ..drawing.numbers import digits
+from ..drawing.scales import scale_values, spans_a_decade
 from ..drawing.series import CELL_COLUMNS, SPEED_COLUMNS, cells, looks, means_note, speed_label, speed_note, speed_of
 
 SQL = f"""
@@ -40,20 +42,25 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         known, key=lambda pair: (pair[0].backend, found.index(pair[0]), places.index(pair[1]["place"]))
     ):
         rounds.setdefault((cell.cell_id, row["place"]), []).append(row[speed.name])
+    everything = [value for speeds in rounds.values() for value in speeds]
+    is_logarithmic = spans_a_decade(everything)
     by_id = {cell.cell_id: cell for cell in found}
     look = looks(found)
     names = [f"{by_id[cell_id].name}: {place}" for cell_id, place in rounds]
     for ((cell_id, _), speeds), y in zip(rounds.items(), style.name_rows(ax, names), strict=True):
         own, mean = look[by_id[cell_id].series], scale_mean(speeds)
-        ax.barh(y, mean.value or 0.0, height=0.7, color=own.colour, hatch=own.hatch or None, linewidth=0)
-        if mean.low is not None and mean.high is not None:
-            ax.plot([mean.low, mean.high], [y, y], color=style.INK, linewidth=1.2)
-        ax.annotate(f"{digits(mean.value or 0.0)}, n={mean.n}", (max(mean.value or 0.0, mean.high or 0.0), y), (4, 0),
-                    textcoords="offset points", va="center", fontsize=style.SMALL)  # fmt: skip
-    ax.margins(x=0.12)
+        if is_logarithmic:
+            ax.plot([mean.value or 0.0], [y], own.marker, color=own.colour)
+        else:
+            ax.barh(y, mean.value or 0.0, height=0.7, color=own.colour, hatch=own.hatch or None, linewidth=0)
+        interval(ax, y, (mean.low, mean.high), along="x", colour=own.colour if is_logarithmic else style.INK)
+        end = min(max(mean.value or 0.0, mean.high or 0.0), 1.1 * max(everything))
+        ax.annotate(f"{digits(mean.value or 0.0)}, n={mean.n}", (end, y), (4, 0), textcoords="offset points",
+                    va="center", fontsize=style.SMALL)  # fmt: skip
+    scale_values(ax, "x", everything)
     style.note(
         ax,
-        f"Bar: {means_note(map(len, rounds.values()))}. {speed_note(speed)}",
+        f"{'Point' if is_logarithmic else 'Bar'}: {means_note(map(len, rounds.values()))}. {speed_note(speed)}",
         label=speed_label(speed),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...collate.statistics.noise import supports_percentile
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
+from ..drawing.scales import number_plainly
 from ..drawing.series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
 
 _FEW = 12  # values that are drawn one by one; quartiles of so few have no interval
@@ -63,26 +64,25 @@ def _panel(ax: Axes, everything: Sequence[Cell], shown: Sequence[Row]) -> None:
     for cell in everything:
         for row in cell.rows:
             if row in shown:
-                _mark(ax, places[cell.cell_id], row, look[cell.series].colour)
-                # an empty bar for the legend: boxes carry no label
-                ax.bar(places[cell.cell_id], 0, color=look[cell.series].colour, label=cell.series)
+                _mark(ax, places[cell.cell_id], row, look[cell.series].colour, cell.series)
     if not shown:
-        ax.text(0.5, 0.5, "no log tells it", transform=ax.transAxes, ha="center", color=style.MUTED)
+        ax.text(0.5, 0.5, "no log has it", transform=ax.transAxes, ha="center", color=style.MUTED)
     _axis(ax, shown)
     group_ticks(ax, everything, list(places.values()))
 
 
-def _mark(ax: Axes, x: float, row: Row, colour: str) -> None:
+def _mark(ax: Axes, x: float, row: Row, colour: str, label: str) -> None:
     """Draw a box where there are values enough for quartiles, else every value."""
     if supports_percentile(row["n"], 0.25):
-        ax.bxp([_box(row)], positions=[x], widths=0.62, showfliers=False, patch_artist=True,
+        drawn = ax.bxp([_box(row)], positions=[x], widths=0.62, showfliers=False, patch_artist=True,
                boxprops={"facecolor": colour, "edgecolor": style.INK, "linewidth": 0.8},
                medianprops={"color": style.INK, "linewidth": 1.6}, manage_ticks=False)  # fmt: skip
+        drawn["boxes"][0].set_label(label)
         ax.plot([x], [row["largest"] * 1e3], "x", color=style.MUTED, markersize=4)
     else:
         values = [seconds * 1e3 for seconds in row["few"] or ()]
         ax.plot([x] * len(values), values, "o", color=colour, markersize=5, markeredgecolor=style.INK,
-                markeredgewidth=0.5)  # fmt: skip
+                markeredgewidth=0.5, label=label)  # fmt: skip
         if supports_percentile(row["n"], 0.5):
             ax.plot([x - 0.3, x + 0.3], [row["p50"] * 1e3] * 2, color=style.INK, linewidth=1.6)
     ax.annotate(_count(row), (x, row["largest"] * 1e3), (0, 4), textcoords="offset points", ha="center",
@@ -94,8 +94,8 @@ def _axis(ax: Axes, rows: Sequence[Row]) -> None:
     highest = max((row["largest"] for row in rows), default=0.0) * 1e3
     if lowest > 0 and highest / lowest > LOG_FROM:
         ax.set_yscale("log")
-        style.number_plainly(ax.yaxis)
         ax.set_ylim(lowest / 1.5, highest * (highest / lowest) ** 0.16)
+        number_plainly(ax.yaxis)
     elif highest > 0:
         ax.set_ylim(0, highest * 1.24)
 
@@ -125,9 +125,9 @@ def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) 
         parts.append("Dots: every value, where n is too small for quartiles.")
     parts.append(f"n: {'steps' if has_steps else 'samples'} over all rounds, warm-up left out.")
     if not has_steps:
-        parts.append("No log tells single steps.")
+        parts.append("No log has single steps.")
     missing = name_few(cell.name for cell in everything if not any(row in shown for row in cell.rows))
-    return " ".join(parts) + (f"\nNot drawn ({missing}): the log tells no steps." if missing else "")
+    return " ".join(parts) + (f"\nNot drawn ({missing}): the log has no steps." if missing else "")
 
 
 FIGURE = Figure(

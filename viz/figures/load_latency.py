@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ...collate.load.curves import THROUGHPUT
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
+from ..drawing.intervals import interval
 from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, curves
+from ..drawing.scales import scale_values
 from ..drawing.series import means_note
 
 
@@ -18,8 +20,8 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     for curve in found:
         _line(ax, curve)
     ax.set_ylabel("latency of a request (ms)")
-    ax.set_ylim(bottom=0)
-    ax.set_xlim(left=0)
+    scale_values(ax, "y", [1e3 * row["e2e_s"] for row in _rows(found) if row["e2e_s"]])
+    scale_values(ax, "x", [row[THROUGHPUT] for row in _rows(found)])
     style.legend_above(ax)
     counts = [len(each) for curve in found for each in curve.points.values()]
     style.note(
@@ -30,6 +32,10 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     )
 
 
+def _rows(found: Sequence[Curve]) -> list[Row]:
+    return [row for curve in found for rows in curve.points.values() for row in rows]
+
+
 def _line(ax: Axes, curve: Curve) -> None:
     speeds, latencies = curve.figure(THROUGHPUT), curve.figure("e2e_s", 1e3)
     loads = [load for load in speeds if load in latencies]
@@ -37,13 +43,10 @@ def _line(ax: Axes, curve: Curve) -> None:
     ax.plot(xs, ys, color=curve.look.colour, marker=curve.look.marker, label=curve.name)
     for load, x, y in zip(loads, xs, ys, strict=True):
         ax.annotate(f"{load:g}", (x, y), (5, 5), textcoords="offset points", fontsize=style.SMALL)
-        across, along = speeds[load], latencies[load]
-        if across.low is not None and across.high is not None:
-            ax.plot([across.low, across.high], [y, y], color=curve.look.colour, linewidth=1.0)
-        if along.low is not None and along.high is not None:
-            ax.plot([x, x], [along.low, along.high], color=curve.look.colour, linewidth=1.0)
+        interval(ax, y, (speeds[load].low, speeds[load].high), along="x", colour=curve.look.colour, width=1.0)
+        interval(ax, x, (latencies[load].low, latencies[load].high), along="y", colour=curve.look.colour, width=1.0)
         if load == curve.knee:
-            ax.plot([x], [y], "o", markersize=13, fillstyle="none", color=style.INK)
+            ax.plot([x], [y], "o", markersize=13, fillstyle="none", color=style.INK, gid=style.GROUND)
 
 
 FIGURE = Figure(

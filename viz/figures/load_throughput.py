@@ -9,7 +9,9 @@ from ...collate.load.break_even import Crossing
 from ...collate.load.curves import THROUGHPUT
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
+from ..drawing.intervals import interval
 from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, break_evens, curves
+from ..drawing.scales import scale_values
 from ..drawing.series import means_note
 
 PANELS = ((THROUGHPUT, 1.0, "throughput of all requests (tokens/s)"), ("tpot_mean_s", 1e3, "time per token (ms)"))
@@ -22,7 +24,10 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         for curve in found:
             _line(ax, curve, column, scale)
         ax.set_ylabel(label)
-        ax.set_ylim(bottom=0)
+        values = [
+            row[column] * scale for curve in found for each in curve.points.values() for row in each if row[column]
+        ]
+        scale_values(ax, "y", values)
         loads = sorted({load for curve in found for load in curve.points})
         ax.set_xscale("log", base=2)
         ax.set_xticks(loads, [f"{load:g}" for load in loads])
@@ -48,9 +53,12 @@ def _mark(ax: Axes, curve: Curve, one: Crossing) -> None:
     left, right = ax.get_xlim()
     ax.axvline(one.at, color=curve.look.colour, linestyle="--", linewidth=1.2)
     if one.n > 1:
-        ax.axvspan(one.low or left, one.high or right, color=curve.look.colour, alpha=0.12, linewidth=0)
+        ax.axvspan(
+            one.low or left, one.high or right, color=curve.look.colour, alpha=0.12, linewidth=0, gid=style.GROUND
+        )
         ax.set_xlim(left, right)
-    ax.annotate(f"{one.at:.3g}", (one.at, 0), (4, 4), textcoords="offset points", fontsize=style.SMALL)
+    ax.annotate(f"{one.at:.3g}", (one.at, 0), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
+                fontsize=style.SMALL)  # fmt: skip
 
 
 def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:
@@ -59,8 +67,7 @@ def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:
     colour, marker = curve.look.colour, curve.look.marker
     ax.plot(list(points), values, color=colour, marker=marker, label=curve.name)
     for load, point in points.items():
-        if point.low is not None and point.high is not None:
-            ax.plot([load, load], [point.low, point.high], color=colour, linewidth=1.2)
+        interval(ax, load, (point.low, point.high), along="y", colour=colour)
     if curve.knee in points:
         ax.plot(
             [curve.knee],
@@ -69,6 +76,7 @@ def _line(ax: Axes, curve: Curve, column: str, scale: float) -> None:
             markersize=13,
             fillstyle="none",
             color=style.INK,
+            gid=style.GROUND,
         )
 
 

@@ -51,7 +51,8 @@ def _peaks(ax: Axes, found: Sequence[Cell]) -> str:
         peaks = cell.column("peak_bytes_per_s")
         if peaks and cell.column("bytes_per_s"):
             peak = fmean(peaks) / 1e9
-            ax.plot([x - 0.5, x + 0.5], [peak, peak], color=style.INK, linewidth=1.6, label="peak of the device")
+            ax.plot([x - 0.5, x + 0.5], [peak, peak], color=style.INK, linewidth=1.6, label="peak of the device",
+                    gid=style.GROUND)  # fmt: skip
             highest = max(highest, peak)
     if not highest:
         return "No line for the device's peak: the logs do not tell its bandwidth."

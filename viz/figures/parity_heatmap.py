@@ -12,7 +12,7 @@ from ..drawing import style
 from ..drawing.numbers import divergence_text, percent
 from ..drawing.series import CELL_COLUMNS, Cell, cells
 
-# The reference is that of the last `decodebench parity`, else the plan's first cell. Outputs are held against its own
+# The reference is that of the last `decodebench parity`, else the plan's first cell. Outputs are compared with its own
 # where both decoded greedily with the same model and prompt.
 SQL = f"""
 WITH firsts AS (
@@ -86,8 +86,8 @@ def _on_scale(divergence: float | None) -> float | None:
     """Return the place of a divergence on the logarithmic colour scale, 0 to 1."""
     if divergence is None:
         return None
-    held = min(max(divergence, LEAST), MOST)
-    return math.log(held / LEAST) / math.log(MOST / LEAST)
+    bounded = min(max(divergence, LEAST), MOST)
+    return math.log(bounded / LEAST) / math.log(MOST / LEAST)
 
 
 def _field(ax: Axes, x: int, y: int, colour: str, depth: float | None, text: str) -> None:
@@ -97,7 +97,7 @@ def _field(ax: Axes, x: int, y: int, colour: str, depth: float | None, text: str
 
     shades = LinearSegmentedColormap.from_list("", [style.PAPER, colour])
     red, green, blue, _ = fill = to_rgba(style.GRID) if depth is None else shades(depth)
-    ax.add_patch(Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, edgecolor=style.GRID, facecolor=fill))
+    ax.add_patch(Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, edgecolor=style.GRID, facecolor=fill, gid=style.GROUND))
     is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.45
     ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=style.PAPER if is_dark else style.INK)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
-from ..drawing.bars import ROOM
+from ..drawing.intervals import interval
+from ..drawing.scales import scale_values
 from ..drawing.series import Cell, Look, cells, looks, means_note, name_few, speed_label, speed_note, speed_of
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from .backend_comparison import SQL
@@ -33,10 +34,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         places = [at[cell.cell_id] for cell in own]
         _line(upper, places, [scale_mean(cell.column(speed.name)) for cell in own], series, look[series])
         _line(lower, places, [accuracy_of(cell.rows[0]) for cell in own], series, look[series])
-    upper.margins(y=0.1)
-    # the interval of two or three noisy rounds may reach far off: the axis stays with the data
-    highest = max(value for cell in found for value in cell.column(speed.name))
-    upper.set_ylim(0, min(upper.get_ylim()[1], highest * ROOM))
+    scale_values(upper, "y", [value for cell in found for value in cell.column(speed.name)])
     upper.set_ylabel(speed_label(speed))
     lower.set_ylabel("accuracy (%)")
     lower.set_ylim(-4, 104)
@@ -86,10 +84,10 @@ def _line(ax: Axes, places: Sequence[float], points: Sequence[Interval], series:
     known = [(x, point, point.value) for x, point in zip(places, points, strict=True) if point.value is not None]
     if not known:
         return
-    below = [value - (value if point.low is None else point.low) for _, point, value in known]
-    above = [(value if point.high is None else point.high) - value for _, point, value in known]
-    ax.errorbar([x for x, _, _ in known], [value for _, _, value in known], [below, above], fmt=look.marker + "-",
-                color=look.colour, capsize=3, linewidth=1.4, label=series)  # fmt: skip
+    ax.plot([x for x, _, _ in known], [value for _, _, value in known], look.marker + "-", color=look.colour,
+            linewidth=1.4, label=series)  # fmt: skip
+    for x, point, _ in known:
+        interval(ax, x, (point.low, point.high), along="y", colour=look.colour)
 
 
 def _ticks(ax: Axes, found: Sequence[Cell]) -> None:

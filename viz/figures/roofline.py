@@ -13,7 +13,9 @@ from ...core.errors import UsageError
 from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
+from ..drawing.intervals import interval
 from ..drawing.numbers import percent
+from ..drawing.scales import number_plainly
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, means_note
 
 SQL = f"""
@@ -57,8 +59,8 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         _point(ax, cell, look[cell.series], level=list(look).index(cell.series) % len(_LEVELS))
     ax.set_xlim(*span)
     ax.set_ylim(*_height(known))
-    style.number_plainly(ax.xaxis, unit=1e6)
-    style.number_plainly(ax.yaxis)
+    number_plainly(ax.xaxis, unit=1e6)
+    number_plainly(ax.yaxis)
     ax.grid(True, axis="both")
     ax.set_ylabel("decode throughput (tokens/s)")
     style.note(ax, _caption(known, missing), label="MB read per token, weights and KV cache (logarithmic)")
@@ -102,8 +104,7 @@ def _point(ax: Axes, cell: Cell, look: Look, level: int) -> None:
     x = fmean(cell.column("bytes_per_token"))
     speed = scale_mean(cell.column("decode_tokens_per_s"))
     mean = speed.value or 0.0
-    if speed.low is not None and speed.high is not None:
-        ax.plot([x, x], [speed.low, speed.high], color=look.colour, linewidth=1.6)
+    interval(ax, x, (speed.low, speed.high), along="y", colour=look.colour, width=1.6)
     ax.plot([x], [mean], look.marker, color=look.colour, label=cell.series)
     shares = cell.column("bandwidth_utilisation")
     text = f"{cell.group} {percent(fmean(shares))}" if shares else cell.group

@@ -17,7 +17,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     for mode, place in zip(found, name_rows(ax, found), strict=True):
         values = mode.column("tau")
         if supports_percentile(len(values), 0.25):
-            box = {"facecolor": style.shade(mode.colour, 0.4), "edgecolor": mode.colour}
+            box = {"facecolor": style.tint(mode.colour, 0.4), "edgecolor": mode.colour}
             ax.boxplot([values], positions=[place], orientation="horizontal", widths=0.55, showfliers=False,
                        patch_artist=True, boxprops=box, medianprops={"color": style.INK},
                        manage_ticks=False)  # fmt: skip

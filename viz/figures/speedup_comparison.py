@@ -9,10 +9,14 @@ from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
 from ...core.records.metrics import METRICS
 from ..drawing import style
+from ..drawing.intervals import interval
 from ..drawing.numbers import ratio_text
+from ..drawing.scales import number_ratios
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, name_few, rounds_note
 
 SQL = f"SELECT DISTINCT {CELL_COLUMNS} FROM runs r WHERE r.experiment = $experiment AND r.status = 'ok' ORDER BY ALL"
+_LINEAR = 4.0  # largest ratio over smallest that a linear axis shows
+_BEYOND = 2.0  # times the largest ratio that a logarithmic one shows of intervals
 SAME_BITS = 0.1  # q8_0 (8.5) and int8 (8.0) stand beside each other; f16 and q8_0 do not
 
 
@@ -37,7 +41,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     for cell, y in zip(shown, style.name_rows(ax, [cell.name for cell in shown]), strict=True):
         _point(ax, cell, baselines[0] if len(baselines) == 1 else None, y, look[cell.series])
     ax.axvline(1.0, color=style.INK, linewidth=1)
-    _scale(ax)
+    _scale(ax, [cell.rows[0]["ratio"] for cell in shown])
     metric = METRICS[str(found[0].rows[0]["compared_metric"])]
     style.note(
         ax, _caption(shown, baselines, missing), label=f"{metric.label.lower()} against the baseline (right is better)"
@@ -49,9 +53,7 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
     row = cell.rows[0]
     bits, base_bits = cell.bits, baseline.bits if baseline else None
     is_alike = bits is None or base_bits is None or abs(bits / base_bits - 1) <= SAME_BITS
-    if row["ratio_low"] is not None and row["ratio_high"] is not None:
-        ends = [row["ratio_low"], row["ratio_high"]]
-        ax.plot(ends, [y, y], color=look.colour, linewidth=2, solid_capstyle="butt")
+    interval(ax, y, (row["ratio_low"], row["ratio_high"]), along="x", colour=look.colour, width=2)
     ax.plot([row["ratio"]], [y], look.marker, color=look.colour, markerfacecolor=None if is_alike else style.PAPER)
     ax.annotate(f"{ratio_text(row['ratio'])}×", (row["ratio"], y), (0, 6), textcoords="offset points", ha="center",
                 fontsize=style.SMALL)  # fmt: skip
@@ -71,13 +73,20 @@ def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> 
     return text + (f"\nNot drawn ({missing}): nothing in common with the baseline." if missing else "")
 
 
-def _scale(ax: Axes) -> None:
-    """Use a logarithmic axis where ratios span more than a factor of four: half and double then look alike."""
-    low, high = ax.dataLim.intervalx
-    if low > 0 and high / low > 4:
+def _scale(ax: Axes, ratios: Sequence[float]) -> None:
+    """Use a logarithmic axis where ratios span more than a factor of four: half and double then look alike.
+
+    It stays with the ratios: the interval of two noisy rounds may reach anywhere.
+    """
+    low, high = min(*ratios, 1.0), max(*ratios, 1.0)
+    ends = ax.dataLim.intervalx
+    if low > 0 and high / low > _LINEAR:
         ax.set_xscale("log", base=2)
-        style.number_plainly(ax.xaxis, base=2, steps=(1.0,))
-    ax.margins(x=0.08)
+        ax.set_xlim(max(ends[0], low / _BEYOND) / 1.15, min(ends[1], high * _BEYOND) * 1.15)
+    else:
+        span = max(high - low, 0.1 * high)
+        ax.set_xlim(max(ends[0], low - span) - 0.1 * span, min(ends[1], high + span) + 0.1 * span)
+    number_ratios(ax.xaxis)
 
 
 FIGURE = Figure(id="speedup_comparison", title="Speed-up over the baseline", sql=SQL, draw=draw)

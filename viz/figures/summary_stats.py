@@ -8,8 +8,9 @@ from statistics import fmean
 from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
-from ..drawing.bars import ROOM
+from ..drawing.intervals import interval
 from ..drawing.numbers import digits
+from ..drawing.scales import scale_values
 from ..drawing.series import Cell, Look, cells, looks, rounds_note, speed_label, speed_note, speed_of
 from .backend_comparison import SQL
 
@@ -26,9 +27,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     series.sort(key=lambda name: -(over_formats(own[name], speed.name).value or 0.0))
     for name, y in zip(series, style.name_rows(ax, series), strict=True):
         _row(ax, own[name], speed.name, y, look[name])
-    ax.margins(x=0.12)
-    # the interval of two or three noisy rounds may reach far off: the axis stays with the data
-    ax.set_xlim(0, min(ax.get_xlim()[1], ROOM * max(value for cell in found for value in cell.column(speed.name))))
+    scale_values(ax, "x", [value for cell in found for value in cell.column(speed.name)])
     rounds = rounds_note(len(cell.column(speed.name)) for cell in found)
     has_interval = any(over_formats(own[name], speed.name).low is not None for name in series)
     interval = (
@@ -57,9 +56,9 @@ def over_formats(formats: Sequence[Cell], column: str) -> Interval:
 def _row(ax: Axes, formats: Sequence[Cell], column: str, y: float, look: Look) -> None:
     means = sorted(((scale_mean(cell.column(column)).value or 0.0, cell.group) for cell in formats), key=lambda m: m[0])
     mean = over_formats(formats, column)
-    ax.plot([means[0][0], means[-1][0]], [y, y], "|-", color=look.colour, linewidth=1.2, markersize=9)
-    if mean.low is not None and mean.high is not None:
-        ax.plot([mean.low, mean.high], [y, y], color=look.colour, linewidth=4, alpha=0.5, solid_capstyle="butt")
+    ax.plot([means[0][0], means[-1][0]], [y, y], "|-", color=look.colour, linewidth=1.2, markersize=9,
+            gid=style.ROUNDS)  # fmt: skip
+    interval(ax, y, (mean.low, mean.high), along="x", colour=look.colour, width=4)
     ax.plot([mean.value or 0.0], [y], look.marker, color=look.colour, markeredgecolor=style.INK, markeredgewidth=0.6)
     ax.annotate(_words(means, mean), (means[0][0], y), (0, 9), textcoords="offset points", fontsize=style.SMALL)
 

@@ -1,6 +1,6 @@
 // The charts: one horizontal mark per cell with its interval, the time course, and accuracy beside speed.
 const NARROW = 560; // px; below it labels wrap early
-const [NEAR, FAR] = [5, 30]; // an axis is logarithmic where largest and smallest differ by more; FAR for one from zero
+const DECADE = 10; // an axis is logarithmic where largest and smallest differ by more
 const DASHES = [[], [6, 3], [2, 3], [10, 3, 2, 3], [4, 6]];
 const SIZED = new Set(["s", "bytes"]); // units that change with the size of the number
 const MOST_NAMES = 16; // names beside points, entries of a legend
@@ -32,8 +32,8 @@ const intervals = {
         ctx.strokeStyle = set.borderColor;
         ctx.lineWidth = 2;
         ctx.beginPath();
-        if (point.low != null) whisker(ctx, x.getPixelForValue(point.low), mark.y, x.getPixelForValue(point.high), mark.y);
-        if (point.lowY != null) whisker(ctx, mark.x, y.getPixelForValue(point.lowY), mark.x, y.getPixelForValue(point.highY));
+        if (point.low != null) whisker(ctx, area, x.getPixelForValue(point.low), mark.y, x.getPixelForValue(point.high), mark.y);
+        if (point.lowY != null) whisker(ctx, area, mark.x, y.getPixelForValue(point.lowY), mark.x, y.getPixelForValue(point.highY));
         ctx.stroke();
       });
     });
@@ -65,20 +65,26 @@ function writeNames(chart, height = 14) {
   ctx.restore();
 }
 
-function whisker(ctx, x1, y1, x2, y2) {
-  const [dx, dy] = x1 === x2 ? [4, 0] : [0, 4];
-  ctx.moveTo(x1, y1);
-  ctx.lineTo(x2, y2);
-  for (const [x, y] of [[x1, y1], [x2, y2]]) {
-    ctx.moveTo(x - dx, y - dy);
-    ctx.lineTo(x + dx, y + dy);
+// A line with a bar at each end; with an arrow where it goes on beyond the axes.
+function whisker(ctx, area, x1, y1, x2, y2) {
+  const inside = ([x, y]) => [Math.min(Math.max(x, area.left), area.right), Math.min(Math.max(y, area.top), area.bottom)];
+  const isUpright = x1 === x2;
+  const ends = [[x1, y1], [x2, y2]].map((end) => [inside(end), inside(end).some((place, i) => Math.abs(place - end[i]) > 1)]);
+  ctx.moveTo(...ends[0][0]);
+  ctx.lineTo(...ends[1][0]);
+  for (const [[[x, y], isCut], to] of [[ends[0], isUpright ? 1 : -1], [ends[1], isUpright ? -1 : 1]]) {
+    const back = isCut ? -6 * to : 0;
+    for (const side of [-4, 4]) {
+      ctx.moveTo(x, y);
+      ctx.lineTo(...(isUpright ? [x + side, y + back] : [x + back, y + side]));
+    }
   }
 }
 
 // Chart.js has no triangle that points down: it is one turned round.
 const look = (cell) => ({
-  borderColor: seen(cell.colour),
-  backgroundColor: seen(cell.colour),
+  borderColor: seen(cell),
+  backgroundColor: seen(cell),
   pointStyle: cell.marker === "triangleDown" ? "triangle" : cell.marker,
   rotation: cell.marker === "triangleDown" ? 180 : 0,
   pointRadius: 6,
@@ -102,11 +108,11 @@ const titled = ({ label, unit }) => (SIZED.has(unit) || unit === "1" ? label : `
 
 // The axis of values: it stays with the data, since the interval of two rounds may reach anywhere. Its ends are those
 // of the data, so only round numbers are written beside it.
-function scale(points, unit, { fromZero = true, logarithmic = false, title } = {}) {
+function scale(points, unit, { fromZero = true, title } = {}) {
   const values = points.map((point) => point[0]).filter((value) => value !== null && value > 0);
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const reach = Math.min(Math.max(...points.map((point) => point[2] ?? point[0])), most * 1.5);
-  const isLogarithmic = most / least > (fromZero && !logarithmic ? FAR : NEAR);
+  const isLogarithmic = most / least > DECADE;
   const low = Math.max(Math.min(...points.map((point) => point[1] ?? point[0])), least / 1.5);
   return {
     type: isLogarithmic ? "logarithmic" : "linear",
@@ -115,6 +121,17 @@ function scale(points, unit, { fromZero = true, logarithmic = false, title } = {
     grid: { color: colour("--line") },
     ticks: { color: colour("--soft"), maxRotation: 0, autoSkipPadding: 20, callback: (value) => (Math.abs(value.toPrecision(2) - value) > 1e-9 * Math.abs(value) ? null : tick(value, unit)) },
     title: { display: Boolean(title), text: isLogarithmic ? `${title}, logarithmic` : title, color: colour("--soft") },
+  };
+}
+
+// Half and double lie equally far from the baseline: 1/4×, 1/2×, 1×, 2× on a logarithmic axis.
+function inRatios(axis) {
+  if (axis.type !== "logarithmic") return { ...axis, ticks: { ...axis.ticks, callback: (value) => `${tick(value, "1")}×` } };
+  const powers = Array.from({ length: 41 }, (_, i) => 2 ** (i - 20)).filter((value) => value >= axis.min && value <= axis.max);
+  return {
+    ...axis,
+    afterBuildTicks: (made) => (made.ticks = powers.map((value) => ({ value }))),
+    ticks: { ...axis.ticks, callback: (value) => (value < 1 ? `1/${Math.round(1 / value)}×` : `${tick(value, "1")}×`) },
   };
 }
 
@@ -167,12 +184,12 @@ function figuresChart(width) {
   if (!cells.length) return null;
   const sets = (cell) => {
     const figure = cell.metrics[metric];
-    const lines = [format(figure[0], unit), around(figure, unit), metric === "accuracy" ? `${figure[3]} problems` : `${figure[3]} rounds`];
+    const lines = [format(figure[0], unit), around(figure, unit), metric === "accuracy" ? counted(figure[3], "problem") : counted(figure[3], "round")];
     const rounds = cell.rounds.filter((round) => round.metrics[metric] !== undefined);
     const faint = rounds.map((round) => ({ x: round.metrics[metric], title: cell.label, lines: [`round ${round.round + 1}: ${format(round.metrics[metric], unit)}`, round.at] }));
     return [
       { ...look(cell), data: [{ x: figure[0], low: figure[1], high: figure[2], title: cell.label, lines }] },
-      { ...look(cell), pointStyle: "circle", pointRadius: 3, pointBorderWidth: 0, backgroundColor: `${seen(cell.colour)}80`, data: faint },
+      { ...look(cell), pointStyle: "circle", pointRadius: 3, pointBorderWidth: 0, backgroundColor: `${seen(cell)}80`, data: faint },
     ];
   };
   const x = scale(cells.map((cell) => cell.metrics[metric]), unit, { title: titled(data.metrics[metric]) });
@@ -183,10 +200,10 @@ function ratiosChart(width) {
   const cells = shownCells().filter((cell) => cell.verdict !== "baseline" && cell.ratio[0] !== null);
   if (!cells.length) return null;
   const sets = (cell) => {
-    const lines = [`${format(cell.ratio[0], "1")} times`, around(cell.ratio, "1"), `${cell.ratio[3]} rounds`, cell.verdict];
+    const lines = [`${format(cell.ratio[0], "1")}×`, around(cell.ratio, "1"), counted(cell.ratio[3], "round"), cell.verdict];
     return [{ ...look(cell), data: [{ x: cell.ratio[0], low: cell.ratio[1], high: cell.ratio[2], title: cell.label, lines }] }];
   };
-  const x = scale([...cells.map((cell) => cell.ratio), [1, null, null]], "1", { fromZero: false, title: "times the baseline" });
+  const x = inRatios(scale([...cells.map((cell) => cell.ratio), [1, null, null]], "1", { fromZero: false, title: "times the baseline" }));
   return rows(cells, sets, x, width, { intervals: { line: 1, band: data.minEffect } });
 }
 
@@ -197,7 +214,7 @@ function latenciesChart(width) {
   const sets = (cell) => {
     const { n, tokens, quantiles } = cell.latencies[kind];
     const told = quantiles.flatMap((value, i) => (value === null ? [] : [{ value, name: data.percentiles[i] === 0.5 ? "median" : `${+(100 * data.percentiles[i]).toFixed(1)} %` }]));
-    const of = kind === "step_s" ? `${n} steps${tokens > 1.005 ? `, ${format(tokens, "1")} tokens each` : ""}` : `${n} samples`;
+    const of = kind === "step_s" ? `${counted(n, "step")}${tokens > 1.005 ? `, ${format(tokens, "1")} tokens each` : ""}` : counted(n, "sample");
     const lines = [...told.map((each) => `${each.name}: ${format(each.value, "s")}`), of];
     const points = told.map((each) => ({ x: each.value, title: cell.label, lines }));
     points[0] = { ...points[0], low: points[0].x, high: points.at(-1).x };
@@ -228,7 +245,7 @@ function roundsChart(width) {
     })),
   }));
   const everything = datasets.flatMap((set) => set.data.map((point) => [point.y, null, null]));
-  const y = scale(everything, unit, { logarithmic: true, title: titled(data.metrics[metric]) });
+  const y = scale(everything, unit, { title: titled(data.metrics[metric]) });
   const x = { type: "linear", offset: true, grid: { display: false }, ticks: { stepSize: 1, precision: 0, autoSkip: true, color: colour("--soft") }, title: { display: true, text: "round", color: colour("--soft") } };
   const dashed = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({ ...item, lineDash: chart.data.datasets[item.datasetIndex].borderDash }));
   const legend = { display: cells.length <= MOST_NAMES, position: "bottom", align: "start", labels: { generateLabels: dashed, color: colour("--ink"), usePointStyle: true, pointStyle: "line", pointStyleWidth: 30 } };
@@ -241,12 +258,12 @@ function accuracyChart(width) {
   if (!cells.length) return null;
   const datasets = cells.map((cell) => {
     const [speed, right] = [cell.metrics[data.metric], cell.accuracy];
-    const lines = [`${label}: ${format(speed[0], unit)} (${around(speed, unit)})`, `accuracy: ${format(100 * right[0], "%")} (95 %: ${format(100 * (right[1] ?? right[0]), "%")} to ${format(100 * (right[2] ?? right[0]), "%")}, ${right[3]} problems)`];
+    const lines = [`${label}: ${format(speed[0], unit)} (${around(speed, unit)})`, `accuracy: ${format(100 * right[0], "%")} (95 %: ${format(100 * (right[1] ?? right[0]), "%")} to ${format(100 * (right[2] ?? right[0]), "%")}, ${counted(right[3], "problem")})`];
     const point = { x: speed[0], low: speed[1], high: speed[2], y: 100 * right[0], title: cell.label, name: cell.label, lines };
     if (right[1] !== null) Object.assign(point, { lowY: 100 * right[1], highY: 100 * right[2] });
     return { ...look(cell), data: [point] };
   });
-  const x = scale(cells.map((cell) => cell.metrics[data.metric]), unit, { logarithmic: true, title: titled(data.metrics[data.metric]) });
+  const x = scale(cells.map((cell) => cell.metrics[data.metric]), unit, { title: titled(data.metrics[data.metric]) });
   const least = Math.min(...cells.map((cell) => 100 * (cell.accuracy[1] ?? cell.accuracy[0])));
   const y = { min: Math.floor(least / 10) * 10, max: 100, grid: { color: colour("--line") }, ticks: { color: colour("--soft"), callback: (value) => `${value} %` }, title: { display: true, text: "accuracy", color: colour("--soft") } };
   return { datasets, height: 360, options: { scales: { x, y }, plugins: { intervals: { names: cells.length <= MOST_NAMES && width >= NARROW } } } };
@@ -268,4 +285,4 @@ for (const [name, offered] of [["figures", data.metrics], ["latencies", data.lat
 }
 Chart.defaults.font.family = "system-ui, sans-serif";
 whenFiltered.push(drawCharts);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => whenFiltered.forEach((follow) => follow()));
+darkness.addEventListener("change", () => whenFiltered.forEach((follow) => follow()));

@@ -72,6 +72,7 @@ def _cell(row: ComparisonRow, look: Look) -> dict[str, Any]:
         "label": row.cell.label,
         "dimensions": dimensions(row),
         "colour": look.colour,
+        "onDark": look.on_dark,
         "marker": _SHAPES[look.marker],
         "verdict": row.verdict,
         "ratio": _figure(row.ratio_simultaneous),

@@ -1,6 +1,6 @@
 // What all parts of the page share: the data, how numbers read, sorting, and which cells are shown.
 "use strict";
-const LEAST_CONTRAST = 2.2;
+const [BARS_LAPTOP, BARS_PHONE] = [9, 6];
 const MOST_DRAWN = 100; // cells in the charts: a canvas has a largest height, and drawing takes time
 const data = JSON.parse(document.getElementById("chart-data").textContent);
 
@@ -12,28 +12,20 @@ function element(name, attributes = {}, ...content) {
   return made;
 }
 
-// Three significant digits with the unit that suits their size, as in the tables.
+// Three significant digits, thousands apart, with the unit that suits their size, as in the tables.
 function format(value, unit) {
   if (value === null || value === undefined) return "n/a";
-  const digits = (x) => (Math.abs(x) >= 100 ? Math.round(Number(x.toPrecision(3))).toString() : x.toPrecision(3));
+  const digits = (x) => (Math.abs(x) >= 100 ? Math.round(Number(x.toPrecision(3))).toLocaleString("en") : x.toPrecision(3));
   const size = Math.abs(value);
   if (unit === "s") return size >= 1 || !size ? `${digits(value)} s` : size >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
   if (unit === "bytes") return size >= 2 ** 30 ? `${digits(value / 2 ** 30)} GiB` : `${digits(value / 2 ** 20)} MiB`;
   return unit === "1" ? digits(value) : `${digits(value)} ${unit}`;
 }
 
+const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// A backend's colour, mixed with the ink only as far as it takes to be seen on the page, be it white or black.
-function seen(hex) {
-  const channels = (text) => (text.length === 4 ? [...text.slice(1)].map((x) => parseInt(x + x, 16)) : [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)));
-  const luminance = (rgb) => rgb.map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4)).reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const [page, ink] = [luminance(channels(colour("--page"))), channels(colour("--ink"))];
-  let rgb = channels(hex);
-  const contrast = () => (Math.max(luminance(rgb), page) + 0.05) / (Math.min(luminance(rgb), page) + 0.05);
-  while (contrast() < LEAST_CONTRAST) rgb = rgb.map((c, i) => Math.round(c + (ink[i] - c) * 0.1));
-  return `#${rgb.map((c) => c.toString(16).padStart(2, "0")).join("")}`;
-}
+const darkness = matchMedia("screen and (prefers-color-scheme: dark)");
+const seen = (cell) => (darkness.matches ? cell.onDark : cell.colour);
 
 for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("thead th").forEach((heading, column) => {
@@ -61,7 +53,7 @@ const whenFiltered = [];
 function sayShown() {
   const all = data.cells.length;
   const drawn = visible.length > MOST_DRAWN ? `, the first ${MOST_DRAWN} of them in the charts` : "";
-  document.getElementById("shown").textContent = (visible.length === all ? `${all} cells` : `${visible.length} of ${all} cells`) + drawn;
+  document.getElementById("shown").textContent = (visible.length === all ? "" : `${visible.length.toLocaleString("en")} of `) + counted(all, "cell") + drawn;
 }
 
 function applyFilters() {
@@ -82,10 +74,45 @@ if (filters) {
   for (const box of filters.querySelectorAll("[data-dimension=backend] input")) {
     const cell = data.cells.find((each) => each.dimensions.backend === box.value);
     box.nextElementSibling.textContent = GLYPHS[cell.marker];
-    whenFiltered.push(() => (box.nextElementSibling.style.color = seen(cell.colour)));
+    whenFiltered.push(() => (box.nextElementSibling.style.color = seen(cell)));
   }
   filters.addEventListener("input", applyFilters);
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.addEventListener("reset", () => setTimeout(applyFilters));
-  filters.parentElement.open = innerWidth >= 640;
 }
+
+// The bars of the first screen: as many as fit it beside the cards, and the baseline; the others on demand.
+const bars = document.getElementById("bars");
+const allBars = document.getElementById("all-bars");
+const narrow = matchMedia("(max-width: 40rem)");
+
+function foldBars() {
+  const most = narrow.matches ? BARS_PHONE : BARS_LAPTOP;
+  const shown = [...bars.children].filter((bar) => !bar.hidden);
+  const isFolded = shown.length > most;
+  shown.forEach((bar, i) => bar.classList.toggle("later", isFolded && i >= most - 1 && !("baseline" in bar.dataset)));
+  const later = shown.filter((bar) => bar.classList.contains("later")).length;
+  allBars.hidden = !later;
+  bars.classList.toggle("all", allBars.getAttribute("aria-expanded") === "true");
+  allBars.textContent = bars.classList.contains("all") ? "show fewer" : `show ${counted(later, "more cell")}`;
+}
+
+if (bars) {
+  allBars.addEventListener("click", () => {
+    allBars.setAttribute("aria-expanded", String(!bars.classList.contains("all")));
+    foldBars();
+  });
+  narrow.addEventListener("change", foldBars);
+  whenFiltered.push(foldBars);
+}
+
+// On paper everything that is folded for a screen is there, but for static figures and samples, which are many.
+const folded = [...document.querySelectorAll("#notes, #notes details, #methods details")];
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = folded.filter((part) => !part.open);
+  for (const part of opened) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of opened) part.open = false;
+});

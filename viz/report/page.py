@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
+from ...collate.comparison.result import Comparison, Estimate
 from ...collate.statistics.noise import supports_percentile
 from ...core.contract.figure import Figure
-from ...core.contract.finding import SEVERITIES, Place
 from ...core.errors import UsageError
 from ...core.files import write_whole
 from ...core.records.metrics import METRICS
 from ...core.records.store import Store
-from ..drawing.numbers import by_unit, interval, percent, with_interval
+from ..drawing.numbers import by_unit, counted, interval, percent, with_interval
 from ..plot import image, read
+from ..privacy import Names
 from ..terminal.load import load_lines
+from .answer import cards, headline
+from .bars import bar_chart
 from .charts import PERCENTILES, chart_data, dimensions
+from .machines import in_words, machines
+from .notes import notes_of, summary
 from .samples import packed, sample_data
 
 _HERE = Path(__file__).parent
@@ -30,8 +34,6 @@ _DETAILS = (
     "ttft_s", "tpot_s", "prefill_tokens_per_s", "e2e_tokens_per_s", "load_s", "peak_rss_bytes", "peak_device_bytes",
     "energy_j",
 )  # fmt: skip
-_MOST_NOTES = 8
-_MOST_PLACES = 6
 _MOST_CHOICES = 24  # of a dimension; more are found by text
 
 
@@ -61,7 +63,13 @@ class Content:
 
 
 def write_report(
-    store: Store, comparison: Comparison, path: Path, *, figures: Sequence[Figure], reproduce: str
+    store: Store,
+    comparison: Comparison,
+    path: Path,
+    *,
+    figures: Sequence[Figure],
+    reproduce: str,
+    names: Names | None = None,
 ) -> Path:
     """Write the page about ``comparison`` and return its path.
 
@@ -71,24 +79,39 @@ def write_report(
         path: the file; written whole or not at all.
         figures: drawn from the store and embedded; one without data is named with what it needs.
         reproduce: the plan that measures the experiment again, as TOML; empty where there is none.
+        names: of hosts and users, which the page then has not; what models were asked and wrote stays as it is.
 
     Raises:
         DecodebenchError: the file cannot be written.
     """
     if comparison.steady_state:
         store.leave_out_first_samples()
-    drawn, missing = _figures(store, comparison, figures)
+    drawn, missing = _figures(store, comparison, figures, names)
     content = Content(
         charts=chart_data(store, comparison),
         samples=sample_data(store, comparison),
         figures=drawn,
         missing=missing,
-        machines=_machines(store, comparison),
+        machines=machines(store, comparison),
         cells=_cells(store, comparison.experiment),
         rounds=_rounds(store, comparison),
         reproduce=reproduce,
     )
+    if names is not None:
+        comparison, content = names.hide_record(comparison), _without(content, names)
     return write_whole(path, render(comparison, content))
+
+
+def _without(content: Content, names: Names) -> Content:
+    tables = [
+        {key: names.hide(value) if key == "reason" else value for key, value in table.items()}
+        for table in content.samples["cells"]
+    ]
+    hidden = {
+        name: names.hide(getattr(content, name))
+        for name in ("charts", "missing", "machines", "cells", "rounds", "reproduce")
+    }
+    return replace(content, samples={**content.samples, "cells": tables}, **hidden)
 
 
 def render(comparison: Comparison, content: Content) -> str:
@@ -96,15 +119,21 @@ def render(comparison: Comparison, content: Content) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    templates = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    templates.filters |= {"percent": percent, "interval": interval, "with_interval": with_interval, "unit": by_unit}
-    notes = _notes(comparison, content.rounds)
+    templates = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters |= {
+        "percent": percent, "interval": interval, "with_interval": with_interval, "unit": by_unit, "counted": counted,
+    }  # fmt: skip
+    notes = notes_of(comparison, content.rounds)
     return templates.get_template("page.html.j2").render(
         comparison=comparison,
         content=content,
         headline=headline(comparison),
-        notes=notes[:_MOST_NOTES],
-        more_notes=notes[_MOST_NOTES:],
+        cards=cards(comparison),
+        chart=bar_chart(comparison, content.charts["cells"]),
+        notes=notes,
+        notes_summary=summary(notes),
         metric=METRICS[comparison.metric],
         details=_details(comparison),
         loads=_loads(comparison),
@@ -137,62 +166,6 @@ def _json(content: object) -> str:
     return text.replace("<", "\\u003c")
 
 
-def headline(comparison: Comparison) -> str:
-    """Say in a sentence or two what came out."""
-    faster = [row for row in comparison.rows if row.verdict == "faster"]
-    label = METRICS[comparison.metric].label.lower()
-    if not faster:
-        return f"No cell is shown to be better than {comparison.baseline} in {label}."
-    best = max(faster, key=lambda row: row.ratio.value or 0.0)
-    value, around = interval(best.ratio_simultaneous)
-    span = around.strip("[]").replace(", ", " to ")
-    return (
-        f"{best.cell.label} has the best {label}: {value} times {comparison.baseline} "
-        f"(95 % interval {span}{_together(comparison)}, {best.rounds} rounds). {_tokens(best)}{_right(best)}"
-    )
-
-
-def _together(comparison: Comparison) -> str:
-    return f" for all {comparison.comparisons} comparisons together" if comparison.comparisons > 1 else ""
-
-
-def _tokens(row: ComparisonRow) -> str:
-    parity = row.parity
-    if parity.verdict in ("identical", "ties only", "differs"):
-        return f"{parity.identical} of {parity.compared} outputs are the same, token for token. "
-    return "Its outputs cannot be compared token for token. "
-
-
-def _right(row: ComparisonRow) -> str:
-    accuracy = row.accuracy
-    if accuracy is None or accuracy.value.value is None:
-        return ""
-    low, high = accuracy.value.low, accuracy.value.high
-    around = f" ({percent(low)} to {percent(high)})" if low is not None and high is not None else ""
-    return f"It answers {percent(accuracy.value.value)}{around} of {accuracy.task} right."
-
-
-def _notes(comparison: Comparison, rounds: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return what must be known before the figures, the worst first: ``kind``, ``text``, ``advice`` and ``rows``."""
-    notes: list[dict[str, Any]] = [
-        {"kind": "warning", "text": text, "advice": "", "details": (), "rows": ""} for text in comparison.warnings
-    ]
-    for found in comparison.findings:
-        rows = _places(found.rows, rounds)
-        told = {"text": found.text, "advice": found.advice, "details": found.details[1:]}
-        notes.append({"kind": found.severity, **told, "rows": rows})
-    return sorted(notes, key=lambda line: SEVERITIES.index(line["kind"]))
-
-
-def _places(rows: Sequence[Place], rounds: Mapping[str, str]) -> str:
-    """Name the rows behind a finding."""
-    named = dict.fromkeys(
-        rounds.get(row.run_id, row.run_id) + ("" if row.sample is None else f", sample {row.sample}") for row in rows
-    )
-    shown = list(named)[:_MOST_PLACES]
-    return "; ".join(shown) + (f"; {len(named) - len(shown)} more" if len(named) > len(shown) else "")
-
-
 def _details(comparison: Comparison) -> list[tuple[str, str, list[Estimate | None]]]:
     """Return label, unit and a value per row of every further metric that some row has."""
     found = []
@@ -218,13 +191,15 @@ def _choices(comparison: Comparison) -> dict[str, list[str]]:
     return {name: found for name, found in values.items() if 1 < len(found) <= _MOST_CHOICES}
 
 
-def _figures(store: Store, comparison: Comparison, figures: Sequence[Figure]) -> tuple[dict[str, str], list[str]]:
+def _figures(
+    store: Store, comparison: Comparison, figures: Sequence[Figure], names: Names | None
+) -> tuple[dict[str, str], list[str]]:
     drawn: dict[str, str] = {}
     missing = []
     for figure in figures:
         try:
             rows = read(store, figure, comparison)
-            svg = image(figure, rows, "svg").decode()
+            svg = image(figure, rows if names is None else names.hide(rows), "svg").decode()
         except UsageError as error:
             missing.append(str(error))
             continue
@@ -238,31 +213,6 @@ def _inline(svg: str, prefix: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\b(id|xlink:href|href)="(#?)([^"]+)"', rf'\1="\2{prefix}-\3"', body)
     return re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
-
-
-def _machines(store: Store, comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
-    """Return every environment that the rounds ran in, with the labels of its cells where there are several."""
-    sql = """
-        SELECT cell_id, environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at
-    """
-    labels = {row.cell.cell_id: row.cell.label for row in comparison.rows}
-    found: dict[str, tuple[dict[str, str], dict[str, None]]] = {}
-    for cell_id, text in store.query(sql, [comparison.experiment])[1]:
-        facts = _facts(json.loads(text))
-        _, names = found.setdefault(json.dumps(facts), (facts, {}))
-        names[labels.get(cell_id) or str(cell_id)] = None
-    everywhere = len(found) == 1
-    return [("" if everywhere else ", ".join(names), facts) for facts, names in found.values()]
-
-
-def _facts(environment: dict[str, Any]) -> dict[str, str]:
-    shown = {name: value for name, value in environment.items() if value not in (None, [], {}, "")}
-    return {
-        name.replace("_", " "): _words(value)
-        for name, value in shown.items()
-        if not name.startswith("memory_bandwidth")
-        and name not in ("load_average", "cpu_temperature_c")  # which are others every round
-    }
 
 
 def _rounds(store: Store, comparison: Comparison) -> dict[str, str]:
@@ -290,11 +240,5 @@ def _described(row: dict[str, Any]) -> dict[str, str]:
     sources = sorted(source for source in row.pop("sources") if source) if imported else []
     notes = "; ".join(sorted(row.pop("notes") or []))
     words = {name: str(value) for name, value in row.items() if value not in (None, "")}
-    further = {"options": _words(options), "notes": notes, "imported from": _words(sources)}
+    further = {"options": in_words(options), "notes": notes, "imported from": in_words(sources)}
     return words | {name: text for name, text in further.items() if text}
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -16,7 +16,7 @@ function byProblem({ problems, cells, texts }) {
     (table.problem ?? []).forEach((problem, i) => {
       const column = (name) => table[name][i];
       answers[problem][cell] = {
-        prompt: texts[column("prompt")], text: texts[column("text")], part: table.parts[problem],
+        prompt: texts[column("prompt")], text: texts[column("text")], at: table.diverges[problem],
         tokens: column("output_tokens"), ttft_s: column("ttft_s"), decode_tokens_per_s: column("decode_tokens_per_s"),
         duration_s: column("duration_s"), score: column("score"), extracted: column("extracted"),
         finish: column("finish"), reason: column("reason"), outputs: column("outputs"),
@@ -27,16 +27,16 @@ function byProblem({ problems, cells, texts }) {
 }
 
 const baseOf = (problem, cell) => samples.answers[problem][samples.cells[cell].base];
-function parts(problem, cell) {
+function diverges(problem, cell) {
   const [own, base] = [samples.answers[problem][cell], baseOf(problem, cell)];
-  return Boolean(own && base && own !== base && (own.part || own.text !== base.text));
+  return Boolean(own && base && own !== base && (own.at || own.text !== base.text));
 }
 const isFailed = (answer) => answer.finish === "error" || Boolean(answer.reason);
 const shownAnswers = (problem) => visible.flatMap((cell) => (samples.answers[problem][cell] ? [samples.answers[problem][cell]] : []));
 
 const WHICH = {
   all: () => true,
-  parts: (problem) => visible.some((cell) => parts(problem, cell)),
+  diverges: (problem) => visible.some((cell) => diverges(problem, cell)),
   wrong: (problem) => shownAnswers(problem).some((answer) => answer.score !== null && answer.score < 1),
   split: (problem) => new Set(shownAnswers(problem).map((answer) => answer.score).filter((score) => score !== null)).size > 1,
   failed: (problem) => shownAnswers(problem).some(isFailed),
@@ -44,7 +44,7 @@ const WHICH = {
 
 // Least first; problems that lack the figure come last.
 function orderKey(problem, by) {
-  const values = shownAnswers(problem).map((answer) => (by === "parts" ? answer.part?.[0] : by === "tokens" ? answer.tokens : answer[by]));
+  const values = shownAnswers(problem).map((answer) => (by === "diverges" ? answer.at?.[0] : by === "tokens" ? answer.tokens : answer[by]));
   const known = values.filter((value) => value !== null && value !== undefined);
   if (!known.length) return Infinity;
   return by === "tokens" || by === "ttft_s" ? -Math.max(...known) : Math.min(...known);
@@ -70,7 +70,7 @@ function listProblems() {
     const keys = new Map(rest.map((problem) => [problem, orderKey(problem, by)]));
     rest.sort((a, b) => keys.get(a) - keys.get(b) || a - b);
   }
-  document.getElementById("found").textContent = `${rest.length} of ${samples.problems.length} problems`;
+  document.getElementById("found").textContent = `${rest.length.toLocaleString("en")} of ${counted(samples.problems.length, "problem")}`;
   list.replaceChildren();
   listMore();
 }
@@ -78,16 +78,16 @@ function listProblems() {
 function listMore() {
   list.append(...rest.splice(0, PAGE).map(entry));
   more.hidden = !rest.length;
-  more.textContent = `show ${Math.min(PAGE, rest.length)} more of ${rest.length}`;
+  more.textContent = `show ${Math.min(PAGE, rest.length)} more of ${rest.length.toLocaleString("en")}`;
 }
 
 function entry(problem) {
   const [name] = samples.problems[problem];
   const answers = shownAnswers(problem);
   const scored = answers.filter((answer) => answer.score !== null);
-  const apart = visible.filter((cell) => parts(problem, cell)).length;
+  const different = visible.filter((cell) => diverges(problem, cell)).length;
   const facts = [
-    apart ? `${apart} of ${answers.length} part` : "",
+    different ? `${different} of ${answers.length} diverge` : "",
     scored.length ? `${scored.filter((answer) => answer.score === 1).length} of ${scored.length} right` : "",
   ].filter(Boolean).join(" · ");
   const words = [...answers[0].prompt.replace(/\s+/g, " ").trim()]; // the end: examples and templates stand before it
@@ -117,7 +117,7 @@ function answerOf(problem, cell) {
   const answer = samples.answers[problem][cell];
   const base = baseOf(problem, cell);
   const output = element("p", { class: "output" });
-  if (parts(problem, cell) && answer.text !== base.text) output.append(...marked(answer.text, base.text));
+  if (diverges(problem, cell) && answer.text !== base.text) output.append(...marked(answer.text, base.text));
   else output.append(answer.text || "no output");
   return element("div", { class: "answer" }, element("h3", {}, data.cells[cell].label), output, element("p", { class: "note" }, told(problem, cell).join(" · ")));
 }
@@ -136,12 +136,12 @@ function told(problem, cell) {
   const answer = samples.answers[problem][cell];
   const facts = [];
   if (answer === baseOf(problem, cell)) facts.push("baseline");
-  else if (answer.part) facts.push(`parts at output token ${answer.part[0]}${answer.part[1] === null ? "" : `, log-probability gap ${format(answer.part[1], "1")}`}`);
-  else if (parts(problem, cell)) facts.push("another text");
+  else if (answer.at) facts.push(`diverges at output token ${answer.at[0].toLocaleString("en")}${answer.at[1] === null ? "" : `, baseline logprob gap ${format(answer.at[1], "1")}`}`);
+  else if (diverges(problem, cell)) facts.push("different text");
   else if (baseOf(problem, cell)) facts.push(samples.cells[cell].comparable ? "same as the baseline" : "same text as the baseline");
   if (answer.score !== null) facts.push(answer.score === 1 ? "right" : answer.score === 0 ? "wrong" : `score ${format(answer.score, "1")}`);
   if (answer.extracted !== null) facts.push(`answer read: ${answer.extracted}`);
-  facts.push(`${answer.tokens} tokens`);
+  facts.push(counted(answer.tokens, "token"));
   if (answer.ttft_s !== null) facts.push(`TTFT ${format(answer.ttft_s, "s")}`);
   if (answer.decode_tokens_per_s !== null) facts.push(format(answer.decode_tokens_per_s, "tokens/s"));
   if (answer.duration_s !== null) facts.push(format(answer.duration_s, "s"));
@@ -162,7 +162,7 @@ else whenFiltered.forEach((follow) => follow());
 unpack("sample-data").then(
   (unpacked) => {
     samples = { ...unpacked, answers: byProblem(unpacked) };
-    document.getElementById("samples").hidden = !samples.problems.length;
+    document.getElementById("samples").hidden = document.getElementById("to-samples").hidden = !samples.problems.length;
     listProblems();
   },
   () => {

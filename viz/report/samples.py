@@ -39,7 +39,7 @@ def sample_data(store: Store, comparison: Comparison) -> dict[str, Any]:
 
     Keys: ``texts`` (prompts and outputs, each once), ``problems`` (``[name, reference]``) and ``cells``, in the order
     of the comparison's rows: a table by column whose ``problem``, ``prompt`` and ``text`` are indices into the former
-    two, ``base`` the row that it is held against, and ``parts`` where its outputs leave that row's, by problem.
+    two, ``base`` the row that it is compared with, and ``diverges`` where its outputs leave that row's, by problem.
     """
     texts, problems = _Numbered(), _Numbered()
     references: dict[int, str | None] = {}
@@ -55,8 +55,12 @@ def sample_data(store: Store, comparison: Comparison) -> dict[str, Any]:
             line["outputs"] = outputs.get((row.cell.cell_id, sample["sample_id"] or sample["prompt_hash"]), 1)
             for key, value in line.items():
                 table.setdefault(key, []).append(value)
-        held = {"base": _base(comparison, place), "comparable": _is_comparable(row), "parts": _parts(row, problems)}
-        cells.append(held | table)
+        compared = {
+            "base": _base(comparison, place),
+            "comparable": _is_comparable(row),
+            "diverges": _divergences(row, problems),
+        }
+        cells.append(compared | table)
     named = [[name, references.get(number)] for name, number in problems.items()]
     return {"texts": list(texts), "problems": named, "cells": cells}
 
@@ -100,7 +104,7 @@ def _spelled(name: str, again: int) -> str:
 
 
 def _base(comparison: Comparison, place: int) -> int:
-    """Return the row that a row is held against: with groups, each baseline stands before the others of its group."""
+    """Return the row that a row is compared with: with groups, each baseline stands before the others of its group."""
     return max(i for i, row in enumerate(comparison.rows[: place + 1]) if row.verdict == "baseline" or i == 0)
 
 
@@ -108,7 +112,7 @@ def _is_comparable(row: ComparisonRow) -> bool:
     return row.parity.verdict in ("identical", "ties only", "differs")
 
 
-def _parts(row: ComparisonRow, problems: _Numbered) -> dict[int, list[float | None]]:
+def _divergences(row: ComparisonRow, problems: _Numbered) -> dict[int, list[float | None]]:
     """Return, by problem, the output token at which a cell leaves its baseline, and the log-probability gap there."""
     return {
         problems[at.sample_id]: [at.position, at.logprob_gap, at.top2_margin]

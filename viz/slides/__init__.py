@@ -1,5 +1,6 @@
 """The slides: a Typst presentation about one experiment, and its PDF."""
 
+from .pictures import MOST_FIGURES, draw_pictures
 from .write import TEMPLATE, write_slides
 
-__all__ = ["TEMPLATE", "write_slides"]
+__all__ = ["MOST_FIGURES", "TEMPLATE", "draw_pictures", "write_slides"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,8 +12,10 @@ from ...core.contract.finding import SEVERITIES
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
-from ..drawing.numbers import by_unit, digits, interval, percent, with_interval
-from ..report.page import headline
+from ..drawing.numbers import interval, percent, with_interval
+from ..report.answer import Card, cards, headline
+from ..report.machines import facts_of
+from .pictures import Picture, Pictures
 
 _SPEAKS_OF = {"rounds": "these prompts", "prompts": "other prompts of their kind too"}
 _MEASURED = (
@@ -38,7 +39,7 @@ class Row(Record):
     """One cell, in words as a table shows them."""
 
     label: str = Field(description="what the cell is called")
-    is_baseline: bool = Field(description="whether the others are held against it")
+    is_baseline: bool = Field(description="whether the others are compared with it")
     value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
     margin: str = Field(description="its 95 % interval; may be empty")
     ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a where it cannot be told")
@@ -64,15 +65,6 @@ class Note(Record):
     advice: str = Field(default="", description="what to do about it; may be empty")
 
 
-class Picture(Record):
-    """One drawn figure."""
-
-    id: str = Field(description="the figure's id, as `decodebench plot` takes it")
-    title: str = Field(description="headline")
-    file: str = Field(description="SVG beside deck.json")
-    caption: str = Field(description="what the marks stand for, with n")
-
-
 class Fact(Record):
     """A name and a value."""
 
@@ -96,13 +88,15 @@ class Deck(Record):
     devices: tuple[str, ...] = Field(description="device and host of every place that rounds ran on")
     engines: tuple[str, ...] = Field(description="backends with their versions")
     models: tuple[str, ...] = Field(description="models as the user named them")
-    headline: str = Field(description="what came out, in a sentence or two")
+    headline: str = Field(description="what came out, in a sentence")
+    cards: tuple[Card, ...] = Field(description="who is fastest, whether its text is the same, how often it is right")
     metric: Fact = Field(description="label and unit of the metric of the ratios")
     baseline: str = Field(description="label of the baseline")
     min_effect: str = Field(description="difference below which cells count as equivalent")
-    rows: tuple[Row, ...] = Field(description="one per cell, the baseline first")
+    rows: tuple[Row, ...] = Field(description="one per cell: the baseline, then the best first")
     notes: tuple[Note, ...] = Field(description="warnings and findings, the gravest first")
-    figures: tuple[Picture, ...] = Field(description="figures that the logs support")
+    figures: tuple[Picture, ...] = Field(description="figures with a slide of their own")
+    further: tuple[str, ...] = Field(description="ids of other figures that the logs support")
     missing: tuple[str, ...] = Field(description="a sentence per reason why other figures are not drawn")
     methods: tuple[str, ...] = Field(description="how the numbers came about")
     environment: tuple[Fact, ...] = Field(description="machine and software of the first round that tells them")
@@ -112,16 +106,13 @@ class Deck(Record):
     comparison: Comparison = Field(description="the comparison itself, as `compare --json` has it")
 
 
-def make_deck(
-    store: Store, comparison: Comparison, pictures: Sequence[Picture], missing: Sequence[str], reproduce: str
-) -> Deck:
+def make_deck(store: Store, comparison: Comparison, pictures: Pictures, reproduce: str) -> Deck:
     """Collect what the slides say.
 
     Args:
         store: where dates, devices and environments come from.
         comparison: what the slides are about.
-        pictures: the figures that were drawn.
-        missing: why others were not.
+        pictures: the figures that were drawn, and why others were not.
         reproduce: the plan that measures the experiment again, as TOML, or nothing.
     """
     from importlib.metadata import version
@@ -139,13 +130,15 @@ def make_deck(
         ),
         models=_texts(store, "SELECT DISTINCT model FROM runs WHERE experiment = ? ORDER BY 1", name),
         headline=headline(comparison),
+        cards=cards(comparison),
         metric=Fact(name=metric.label, value=metric.unit),
         baseline=comparison.baseline,
         min_effect=percent(comparison.min_effect),
-        rows=tuple(_row(row, comparison.metric) for row in comparison.rows),
+        rows=tuple(_row(row, comparison.metric) for row in _best_first(comparison)),
         notes=_notes(comparison),
-        figures=tuple(pictures),
-        missing=tuple(missing),
+        figures=tuple(pictures.drawn),
+        further=tuple(pictures.further),
+        missing=tuple(pictures.missing),
         methods=_methods(comparison, is_measured=any(source.format == "decodebench" for source in sources)),
         environment=_environment(store, name),
         sources=sources,
@@ -172,6 +165,13 @@ def _texts(store: Store, sql: str, experiment: str) -> tuple[str, ...]:
 
 def _one(store: Store, sql: str, experiment: str) -> str | None:
     return next(iter(_texts(store, sql, experiment)), None)
+
+
+def _best_first(comparison: Comparison) -> list[ComparisonRow]:
+    """Return the rows in the order of their ratios; as they are where each of several groups has a baseline."""
+    if sum(row.verdict == "baseline" for row in comparison.rows) != 1:
+        return list(comparison.rows)
+    return sorted(comparison.rows, key=lambda row: (row.verdict != "baseline", -(row.ratio.value or 0.0)))
 
 
 def _row(row: ComparisonRow, metric: str) -> Row:
@@ -220,23 +220,7 @@ def _notes(comparison: Comparison) -> tuple[Note, ...]:
 def _environment(store: Store, experiment: str) -> tuple[Fact, ...]:
     sql = "SELECT environment FROM runs WHERE experiment = ? AND environment IS NOT NULL ORDER BY started_at LIMIT 1"
     text = _one(store, sql, experiment)
-    content: dict[str, Any] = json.loads(text) if text else {}
-    left_out = ("memory_bandwidth", "memory_bandwidth_1_thread", "load_average", "cpu_temperature_c", "username")
-    return tuple(
-        Fact(name=name.replace("_", " "), value=_words(name, value))
-        for name, value in content.items()
-        if value not in (None, [], {}, "") and name not in left_out
-    )
-
-
-def _words(name: str, value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if name.endswith("_flops_per_s") and isinstance(value, float):
-        return f"{digits(value / 1e9)} GFLOP/s"
-    return by_unit(float(value), "bytes") if name.endswith("_bytes") and isinstance(value, int) else str(value)
+    return tuple(Fact(name=name, value=value) for name, value in facts_of(json.loads(text) if text else {}).items())
 
 
 def _sources(store: Store, experiment: str) -> tuple[Source, ...]:

@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ...collate.comparison.reproduce import plan_toml
 from ...collate.comparison.result import Comparison
-from ...core.contract.figure import Figure
 from ...core.errors import DecodebenchError, UsageError
 from ...core.files import write_whole
 from ...core.records.store import Store
-from ..drawing import style
-from ..plot import draw, read
-from .deck import Deck, Picture, make_deck
+from ..privacy import Names
+from .deck import Deck, make_deck
+from .pictures import Pictures
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
-# The slide has the title and the caption; typst has no font of matplotlib's, so text is drawn as shapes.
-_LOOK = replace(
-    style.STYLES["talk"],
-    width_in=12.5,
-    panel_in=4.8,
-    has_title=False,
-    has_caption=False,
-    is_wide=True,
-    has_outlines=True,
-)
+PDF = "report.pdf"
+"""The usual name, whose sources are in ``slides``; those of ``talk.pdf`` are in ``talk-slides``."""
 
 
 def write_slides(
     store: Store,
     comparison: Comparison,
     pdf: Path,
-    sources: Path,
+    pictures: Pictures,
     *,
-    figures: Sequence[Figure],
     template: Path = TEMPLATE,
+    names: Names | None = None,
 ) -> Path:
-    """Write ``slides.typ``, ``deck.json`` and the figures into ``sources``, compile them to ``pdf`` and return it.
+    """Write ``slides.typ``, ``deck.json`` and the figures into a folder beside ``pdf``, compile them and return it.
 
     Equal stores give equal bytes: the PDF's date is that of the experiment.
 
     Args:
-        store: where figures, dates and the environment come from.
+        store: where dates and the environment come from.
         comparison: what the slides are about.
         pdf: the presentation.
-        sources: folder of what it is made from; made where it is missing.
-        figures: one slide each, where the logs support it.
+        pictures: one slide each.
         template: a Typst file that reads ``deck.json`` beside itself.
+        names: of hosts and users, which the slides then have not.
 
     Raises:
         UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
@@ -62,9 +51,11 @@ def write_slides(
         raise UsageError(
             f"cannot read the template {template}: {error.strerror or error}", code="file-unreadable"
         ) from error
-    drawn, missing = _figures(store, comparison, figures)
-    deck = make_deck(store, comparison, list(drawn), missing, plan_toml(store, comparison.experiment))
-    for picture, content in drawn.items():
+    deck = make_deck(store, comparison, pictures, plan_toml(store, comparison.experiment))
+    if names is not None:
+        deck = names.hide_record(deck)
+    sources = pdf.with_name("slides" if pdf.name == PDF else f"{pdf.stem}-slides")
+    for picture, content in pictures.drawn.items():
         write_whole(sources / picture.file, content)
     write_whole(sources / "deck.json", as_json(deck))
     source = write_whole(sources / "slides.typ", text)
@@ -83,24 +74,6 @@ def _steady(content: object) -> object:
     if isinstance(content, dict):
         return {name: _steady(value) for name, value in content.items()}
     return [_steady(value) for value in content] if isinstance(content, list) else content
-
-
-def _figures(store: Store, comparison: Comparison, figures: Sequence[Figure]) -> tuple[dict[Picture, bytes], list[str]]:
-    """Return each figure that the logs support with its SVG, and a sentence for every reason why others are not."""
-    drawn: dict[Picture, bytes] = {}
-    missing: dict[str, list[str]] = {}
-    for figure in figures:
-        try:
-            rows = read(store, figure, comparison)
-            with style.applied(figure.id, _LOOK):
-                canvas = draw(figure, rows)
-                content = style.to_bytes(canvas, "svg")
-        except UsageError as error:
-            missing.setdefault(str(error), []).append(figure.id)
-            continue
-        file = f"figures/{figure.id}.svg"
-        drawn[Picture(id=figure.id, title=figure.title, file=file, caption=style.caption(canvas))] = content
-    return drawn, [f"{', '.join(ids)}: {reason}" for reason, ids in missing.items()]
 
 
 def compiled(source: Path, deck: Deck) -> bytes:

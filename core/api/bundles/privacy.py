@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ...foreign_text import without_home_folders
 from ...measure.machine.environment import hide
 
 SECRET = "SECRET-REMOVED"
@@ -22,7 +23,6 @@ _ASSIGNED = re.compile(rf"(?P<before>\b{_KEY}\"?\s*[=:]\s*\"?)(?!{SECRET})[^\s\"
 _VARIABLE = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)")
 _SHORTEST = 8  # characters of a variable that is taken for a secret: shorter ones occur by chance
 _HIDDEN = re.compile("[0-9a-f]{8}")
-_HOME = re.compile(r"(?:/home|/Users)/[^/\s\"':]+|/root(?=[/\s\"':]|$)|[A-Za-z]:\\Users\\[^\\\s\"':]+")
 
 
 class Cleaner:
@@ -91,7 +91,7 @@ class Cleaner:
             return text
         if key in self._names:
             return hidden(text)
-        text, host = _HOME.sub("~", text), self._names.get("hostname")
+        text, host = without_home_folders(text), self._names.get("hostname")
         return re.sub(rf"\b{re.escape(host)}\b", hidden(host), text) if host else text
 
 
