@@ -17,7 +17,7 @@ from ....core.records.schema import Environment, Run, Totals
 from ....core.sdk.logs.fields import Fields, flat
 from ....core.sdk.logs.formats import JsonFormat
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.structure import first_object
+from ....core.sdk.logs.structure import first_object, holds
 
 _RENAMED = {"bd_size": "block_length"}
 _NOT_OPTIONS = (
@@ -48,7 +48,8 @@ class Summary(JsonFormat):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the keys of one of the shapes."""
-        return super().matches(path, head) or first_object(path).keys() == _TOTALS
+        is_totals = holds(path, head, *_TOTALS) and first_object(path).keys() <= _TOTALS
+        return is_totals or super().matches(path, head)
 
     def records(self, run_id: str, content: Fields) -> Iterator[Run]:
         """Yield the run.
