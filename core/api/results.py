@@ -193,8 +193,9 @@ class Results:
         with self._view(shown.steady_state) as store, declared(plugins.backends):
             plan = plan_toml(store, shown.experiment)
             names = Names.of(store, shown.experiment) if anonymise else None
-            path = Path(to or self.folder / PAGE)
-            return write_report(store, shown, path, figures=chosen, reproduce=plan, names=names)
+            return write_report(
+                store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan, names=names
+            )
 
     def slides(
         self,

@@ -35,7 +35,7 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
     assert len(commands) >= 17
     for name, promise in commands:
         own = " ".join(cli.cold(name, "--help").out.split())
-        assert promise.removesuffix("...")[:40] in own, name
+        assert promise.rstrip(".")[:40] in own, name
 
 
 @pytest.mark.parametrize(
