@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -28,6 +28,22 @@ from decodebench.core.measure.machine.environment import capture
 
 _ROUNDS = 2
 _PIECE = "a piece of text, "
+_PLUGIN = f"--plugin {Path(__file__).with_name('slowed.py')} --plugin {Path(__file__).with_name('first_launch.py')}"
+_RUN = f"{_PLUGIN} run {{folder}}/plan.toml -o {{folder}} --quiet"
+_PLAN = """
+name = "made"
+rounds = 1
+launcher = "first-launch"
+[workload]
+model = "tiny:draft"
+prompt_tokens = 8
+output_tokens = 2
+samples = 1
+warmup = 0
+[[cells]]
+backend = "slowed"
+options = {{ products = {{ from = 1, to = {cells} }} }}
+"""
 
 
 @dataclass(frozen=True)
@@ -46,13 +62,13 @@ class Case:
     Attributes:
         name: what grows, and its unit.
         write: writes logs of a size into an output folder.
-        commands: what is run on them, the folder left out.
+        commands: what is run on them, by what the table calls it; ``{folder}`` stands for the folder.
         sizes: by default.
     """
 
     name: str
     write: Callable[[Path, int], None]
-    commands: Sequence[Sequence[str]]
+    commands: Mapping[str, str]
     sizes: Sequence[int]
 
 
@@ -82,11 +98,34 @@ def write_megabytes(folder: Path, megabytes: int) -> None:
     _write_log(path, 0, 0, samples=samples, steps=1000, separators=(" , ", " : "))
 
 
+def write_plan(folder: Path, cells: int) -> None:
+    """Write a plan of so many cells of one round each, all but ten of which are there."""
+    plan = folder / "plan.toml"
+    plan.write_text(_PLAN.format(cells=cells), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "decodebench",
+        *_PLUGIN.split(),
+        "run",
+        str(plan),
+        "--dry-run",
+        "--no-probe",
+        "--json",
+    ]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    ids = [cell["cell_id"] for cell in json.loads(listed.stdout)["cells"]]
+    for at, cell_id in enumerate(ids[:-10]):
+        path = folder / "raw" / "slowed" / f"{at}.jsonl"
+        _write_log(path, at, 0, samples=1, steps=2, cell_id=cell_id)
+
+
 def _write_log(
     path: Path,
     cell: int,
     index: int,
     *,
+    cell_id: str | None = None,
     samples: int,
     steps: int,
     attempts: int = 1,
@@ -95,6 +134,7 @@ def _write_log(
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for line in _lines(cell, index, samples, steps, attempts):
+            line |= {"cell_id": cell_id} if cell_id and line["type"] == "run" else {}
             file.write(json.dumps(line, separators=separators) + "\n")
 
 
@@ -128,10 +168,36 @@ def _lines(cell: int, index: int, samples: int, steps: int, attempts: int) -> It
 
 
 CASES = (
-    Case("cells", write_cells, (("collate",), ("compare",), ("findings",), ("report",)), (250, 500, 1000, 2000)),
-    Case("samples", write_samples, (("collate",), ("compare",)), (25_000, 50_000, 100_000)),
-    Case("samples, four a problem", write_attempts, (("collate",), ("compare",)), (25_000, 50_000, 100_000)),
-    Case("megabytes of one log", write_megabytes, (("collate",),), (125, 250, 500, 1000)),
+    Case(
+        "cells",
+        write_cells,
+        {name: f"{name} {{folder}}" for name in ("collate", "compare", "findings", "report")},
+        (250, 500, 1000, 2000),
+    ),
+    Case(
+        "samples",
+        write_samples,
+        {name: f"{name} {{folder}}" for name in ("collate", "compare")},
+        (25_000, 50_000, 100_000),
+    ),
+    Case(
+        "samples, four a problem",
+        write_attempts,
+        {name: f"{name} {{folder}}" for name in ("collate", "compare")},
+        (25_000, 50_000, 100_000),
+    ),
+    Case("megabytes of one log", write_megabytes, {"collate": "collate {folder}"}, (125, 250, 500, 1000)),
+    Case(
+        "cells of a plan, all but ten done",
+        write_plan,
+        {
+            "status, logs not yet seen": "status {folder}",
+            "status": "status {folder}",
+            "run to its first worker, logs not yet read": _RUN,
+            "run to its first worker": _RUN,
+        },
+        (2500, 5000, 10_000),
+    ),
 )
 
 
@@ -148,13 +214,14 @@ def cost_of(command: Sequence[str], size: int) -> Cost:
 
 def measure(case: Case, sizes: Sequence[int], scratch: Path | None) -> dict[str, list[Cost]]:
     """Return the cost of every command at every size, by the command's name."""
-    found: dict[str, list[Cost]] = {command[0]: [] for command in case.commands}
+    found: dict[str, list[Cost]] = {name: [] for name in case.commands}
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=scratch) as name:
             folder = Path(name)
             case.write(folder, size)
-            for command in case.commands:
-                found[command[0]].append(cost_of([sys.executable, "-m", "decodebench", *command, name], size))
+            for label, words in case.commands.items():
+                command = [word.format(folder=name) for word in words.split()]
+                found[label].append(cost_of([sys.executable, "-m", "decodebench", *command], size))
     return found
 
 

@@ -88,11 +88,13 @@ SECRETS = [
 
 def test_what_looks_like_a_secret_is_replaced_and_counted(monkeypatch):
     monkeypatch.setenv("MY_SERVICE_TOKEN", "correct-horse-battery")
+    monkeypatch.setenv("service_key_2", "correct-horse-staple")
     cleaner = Cleaner(anonymise=False)
-    line = {"type": "run", "options": {"api_key": "hunter2", "n": 2, "urls": SECRETS}, "x": "a correct-horse-battery"}
+    line = {"type": "run", "options": {"api_key": "hunter2", "hf_token": "hunter2", "n": 2, "urls": SECRETS}}
+    line["x"] = "a correct-horse-battery and a correct-horse-staple"
     cleaned = cleaner.line(json.dumps(line).encode()).decode()
     assert "hunter2" not in cleaned and "horse" not in cleaned
-    assert cleaned.count(SECRET) == cleaner.secrets >= len(SECRETS) + 2
+    assert cleaned.count(SECRET) == cleaner.secrets >= len(SECRETS) + 4
     prose = json.dumps({"type": "sample", "text": "the bearer of the secret: a password, max_new_tokens = 3"}).encode()
     assert cleaner.line(prose) == prose
 

@@ -17,10 +17,13 @@ _SHAPES = re.compile(
     r"[^\s\"'\\&@,;]+|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|AKIA|glpat-)[A-Za-z0-9_-]{16,}",
     re.IGNORECASE,
 )
-_KEY = r"(?:[\w.-]*[_.-])?(?:api[_-]?key|secret|passwd|password|authorization|(?:access|auth)[_-]?token)"
+_KEY = (
+    r"(?:[\w.-]*[_.-])?(?:(?:api|access|private|secret|account)[_-]?key|secret|passwd|password|passphrase|credentials?"
+    r"|authorization|(?:access|api|auth|bearer|hf|hub|refresh|session)[_-]?token)"
+)
 _NAMED = re.compile(_KEY, re.IGNORECASE)
 _ASSIGNED = re.compile(rf"(?P<before>\b{_KEY}\"?\s*[=:]\s*\"?)(?!{SECRET})[^\s\"'\\,;}}]+", re.IGNORECASE)
-_VARIABLE = re.compile(r".*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)")
+_VARIABLE = re.compile("KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST = 8  # characters of a variable that is taken for a secret: shorter ones occur by chance
 _HIDDEN = re.compile("[0-9a-f]{8}")
 
@@ -41,7 +44,7 @@ class Cleaner:
         self.hosts: set[str] = set()
         self._anonymise = anonymise
         self._names: dict[str, str] = {}  # of host and user, as the log at hand has them, by its field
-        own = {value for name, value in os.environ.items() if _VARIABLE.fullmatch(name) and len(value) >= _SHORTEST}
+        own = {value for name, value in os.environ.items() if _VARIABLE.search(name) and len(value) >= _SHORTEST}
         self._own = re.compile("|".join(map(re.escape, sorted(own, key=len, reverse=True)))) if own else None
 
     def line(self, raw: bytes) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....collate.comparison.reproduction import Reproduction, reproduction
+from ....defaults import LAUNCHER
 from ...errors import UsageError
 from ...measure.machine.waiting import WhenBusy
 from ..experiment import Experiment, Measurement, Reporter, planned
@@ -56,7 +57,9 @@ def rerun(
     folder = Path(output)
     manifest = _unpacked(Path(bundle), folder)
     name = f"{manifest.experiment}.{_AGAIN}"
-    found = planned(folder / PLAN, {"name": name, "allow_code_execution": allow_code_execution})
+    # The launcher is that of this machine, whatever cluster the bundle is from.
+    own = {"name": name, "allow_code_execution": allow_code_execution, "launcher": LAUNCHER}
+    found = planned(folder / PLAN, own)
     _check_cells(found, manifest)
     experiment = found.run(folder, when_busy=when_busy, progress=progress)
     if experiment.comparison is None:
