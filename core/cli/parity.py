@@ -59,7 +59,7 @@ def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click 
     if flags["as_json"]:
         print_json(matrix.model_dump(mode="json"))
     else:
-        from ...viz.terminal.tables import parity_view
+        from ...viz.terminal.parity import parity_view
 
         console().print(parity_view(matrix))
     echo_failures(report)
