@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from decodebench.collate.parity.matrix import ParityMatrix, Tally, kl_divergence
-from decodebench.viz.terminal.tables import parity_view
+from decodebench.viz.terminal.parity import parity_view
 
 SMALL = ["--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 8]
 EXACT = ["--set", "llama-cpp.kv_cache_type=f32", "--set", "llama-cpp.flash_attention=off"]

@@ -159,7 +159,7 @@ class Subject:
         _ = self.facts
         self._answer_from([question, *GENERATING])
         if question not in self._answers.lines:
-            raise BackendError(self._answers.faults.get(question) or self._answers.death)
+            raise BackendError(self._answers.faults.get(question) or self._answers.death or "")
         return self._answers.lines[question]
 
     def _answer_from(self, questions: Sequence[Generating]) -> None:
