@@ -1,9 +1,10 @@
 """What measuring through decodebench costs: each plugin against the engine's own way, interleaved, in one run.
 
 ``llama-cpp`` stands against llama-bench: N evaluations of one token from an empty cache (``-p 0 -n N``); ours gets a
-prompt of one token and commits N, which is the same N evaluations, sampling included. ``transformers`` stands against
-``model.generate``: float32, greedy, the rate of the N - 1 tokens after the first. Every figure comes from a process of
-its own; the ratio's 95 % t interval is over rounds.
+prompt of one token and commits N, which is the same N evaluations, sampling included. A GGUF file runs in its own
+format, and its prefill of 512 tokens is compared as well. ``transformers`` stands against ``model.generate``: float32,
+greedy, the rate of the N - 1 tokens after the first. Every figure comes from a process of its own; the ratio's 95 % t
+interval is over rounds.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import platform
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import click
@@ -38,7 +40,8 @@ from decodebench.core.sdk.models import resolve
 
 _TIMEOUT_S = 900.0
 _PROMPT_TOKENS = 16
-_GOALS = {("llama-cpp", "random:qwen3-30m"): 0.97, ("llama-cpp", "tiny:target"): 0.90}
+_PREFILL_TOKENS = 512  # llama-bench's own default
+_LLAMA_CPP_GOAL, _TINY_GOAL = 0.97, 0.90
 
 Measure = Callable[[], float]
 
@@ -52,6 +55,7 @@ class Pair:
     model: str
     ours: Measure
     theirs: Measure
+    goal: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,10 @@ class Outcome:
 
 
 def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation: str, **load: int) -> float:
-    """Return the plugin's tokens/s in one worker process; with a one-token prompt all N tokens count."""
+    """Return the plugin's tokens/s in one worker process.
+
+    With a one-token prompt all N tokens count; of a generation of one token it is the prompt's rate.
+    """
     steps: list[dict] = []
     prompts = [
         PromptJob(sample_id=str(i), is_warmup=i == 0, random_tokens=load["prompt"], random_seed=str(i))
@@ -91,6 +98,8 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
     if outcome.status != "ok":
         raise UsageError(f"{backend}: {outcome.reason}")
     measured = [line for line in steps if line["type"] == "step" and line["sample"] > 0]
+    if load["tokens"] == 1:
+        return load["prompt"] * len(measured) / sum(line["step_s"] for line in measured)
     if load["prompt"] > 1:
         measured = [line for line in measured if line["index"] > 0]
     return len(measured) / sum(line["step_s"] for line in measured)
@@ -121,33 +130,48 @@ def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: 
 
 def pairs(names: Sequence[str], tokens: int, repetitions: int, threads: int) -> list[Pair]:
     """Build the comparisons of both engines on every model."""
-    made = []
-    load = {"tokens": tokens, "repetitions": repetitions}
+    made: list[Pair] = []
     for name in names:
         model = resolve(name, all_plugins().models, ModelCache())
-        gguf = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
-        weights = prepared("llama-cpp", model, gguf, "f16").path
-        made.append(
-            Pair(
-                "llama-cpp",
-                "llama-bench",
-                name,
-                lambda m=model, o=gguf: plugin_rate("llama-cpp", m, o, "f16", prompt=1, **load),
-                lambda w=weights: llama_bench.tokens_per_s(w, threads=threads, **load),
-            )
-        )
-        made.append(
-            Pair(
-                "transformers",
-                "model.generate",
-                name,
-                lambda m=model: plugin_rate(
-                    "transformers", m, {"n_threads": threads}, "none", prompt=_PROMPT_TOKENS, **load
-                ),
-                lambda m=model: generate_rate(m, tokens, repetitions, threads),
-            )
-        )
+        made += llama_cpp_pairs(model, tokens, repetitions, threads)
+        if model.container != "gguf":
+            made.append(transformers_pair(model, tokens, repetitions, threads))
     return made
+
+
+def llama_cpp_pairs(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Iterator[Pair]:
+    """Yield decoding, and of a GGUF model prefill, against llama-bench; contexts are as large as it makes them."""
+    quantisation = model.stored_format or "f16"
+    common = {"n_threads": threads, "flash_attention": "off"}
+    weights = prepared("llama-cpp", model, common, quantisation).path
+    goal = _TINY_GOAL if model.name == "tiny:target" else _LLAMA_CPP_GOAL
+    loads = {"llama-bench": (1, tokens)} | (
+        {"llama-bench, prefill": (_PREFILL_TOKENS, 1)} if model.stored_format else {}
+    )
+    for other, (prompt, count) in loads.items():
+        options = {**common, "n_ctx": max(prompt, count)}
+        load = {"prompt": prompt, "tokens": count, "repetitions": repetitions}
+        test = {"prompt": 0 if prompt == 1 else prompt, "tokens": 0 if count == 1 else count}
+        yield Pair(
+            "llama-cpp",
+            other,
+            Path(model.name).name,
+            partial(plugin_rate, "llama-cpp", model, options, quantisation, **load),
+            partial(llama_bench.tokens_per_s, weights, threads=threads, repetitions=repetitions, **test),
+            goal,
+        )
+
+
+def transformers_pair(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Pair:
+    """Return decoding against ``model.generate``."""
+    load = {"prompt": _PROMPT_TOKENS, "tokens": tokens, "repetitions": repetitions}
+    return Pair(
+        "transformers",
+        "model.generate",
+        model.name,
+        partial(plugin_rate, "transformers", model, {"n_threads": threads}, "none", **load),
+        partial(generate_rate, model, tokens, repetitions, threads),
+    )
 
 
 def compare(made: Sequence[Pair], rounds: int) -> list[Outcome]:
@@ -167,7 +191,7 @@ def compare(made: Sequence[Pair], rounds: int) -> list[Outcome]:
             (pair.backend, pair.other, pair.model),
             rates[at, "ours"],
             rates[at, "theirs"],
-            _GOALS.get((pair.backend, pair.model), 1.0),
+            pair.goal,
         )
         for at, pair in enumerate(made)
     ]
@@ -218,7 +242,7 @@ def main(models: tuple[str, ...], rounds: int, tokens: int, repetitions: int, th
         raise click.ClickException(str(error)) from error
     if file is not None:
         file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
-    chosen = " ".join(f"--model {name}" for name in models)
+    chosen = " ".join(f"--model {Path(name).name}" for name in models)
     sizes = f"--rounds {rounds} --tokens {tokens} --repetitions {repetitions} --threads {threads}"
     click.echo(markdown(outcomes, f"python benchmarks/overhead.py {chosen} {sizes}"))
 
