@@ -59,14 +59,16 @@ def _call(command: list[str]) -> None:
         raise UsageError(f"`{' '.join(command[:4])} ...` failed:\n{(ended.stderr or ended.stdout)[-1500:]}")
 
 
-def tokens_per_s(model: Path, *, tokens: int, repetitions: int, threads: int) -> float:
-    """Return the generation rate that llama-bench measures: ``tokens`` evaluations of one token from an empty cache.
+def tokens_per_s(model: Path, *, prompt: int = 0, tokens: int, repetitions: int, threads: int) -> float:
+    """Return the rate that llama-bench measures.
 
-    It runs with the shared libraries of the installed llama-cpp-python, so that the engine is the very same code.
+    Of a generation: ``tokens`` evaluations of one token from an empty cache. Of a ``prompt``, with ``tokens`` = 0, its
+    evaluation. It runs with the shared libraries of the installed llama-cpp-python, so that the engine is the very same
+    code.
     """
     folder = binary()
-    command = [str(folder / "llama-bench"), "-m", str(model), "-p", "0", "-n", str(tokens), "-r", str(repetitions)]
-    command += ["-t", str(threads), "-fa", "0", "-ngl", "0", "-o", "json"]
+    command = [str(folder / "llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(tokens)]
+    command += ["-r", str(repetitions), "-t", str(threads), "-fa", "0", "-ngl", "0", "-o", "json"]
     package = find_spec("llama_cpp")
     assert package is not None and package.origin is not None
     libraries = f"{Path(package.origin).parent / 'lib'}:{folder}"
@@ -76,4 +78,4 @@ def tokens_per_s(model: Path, *, tokens: int, repetitions: int, threads: int) ->
         raise UsageError(f"llama-bench failed: {ended.stderr[-500:]}")
     (row,) = json.loads(ended.stdout)
     nanoseconds = row["samples_ns"]
-    return float(tokens * len(nanoseconds) / (sum(nanoseconds) / 1e9))
+    return float((prompt or tokens) * len(nanoseconds) / (sum(nanoseconds) / 1e9))

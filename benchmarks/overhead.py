@@ -1,10 +1,11 @@
 """What measuring through decodebench costs: each plugin against the engine's own way, interleaved, in one run.
 
 ``llama-cpp`` stands against llama-bench: N evaluations of one token from an empty cache (``-p 0 -n N``); ours gets a
-prompt of one token and commits N, which is the same N evaluations, sampling included. ``transformers`` stands against
-``model.generate``: float32, greedy, the rate of the N - 1 tokens after the first. With ``--against FOLDER`` each plugin
-stands against another revision's as well, measured by that revision's code in its own environment. Every figure comes
-from a process of its own; the ratio's 95 % t interval is over rounds.
+prompt of one token and commits N, which is the same N evaluations, sampling included. A GGUF file runs in its own
+format, and its prefill of 512 tokens is compared as well. ``transformers`` stands against ``model.generate``: float32,
+greedy, the rate of the N - 1 tokens after the first. With ``--against FOLDER`` each plugin stands against another
+revision's as well, measured by that revision's code in its own environment. Every figure comes from a process of its
+own; the ratio's 95 % t interval is over rounds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import platform
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -42,7 +43,8 @@ from decodebench.core.sdk.models import resolve
 
 _TIMEOUT_S = 900.0
 _PROMPT_TOKENS = 16
-_GOALS = {("llama-bench", "random:qwen3-30m"): 0.97, ("llama-bench", "tiny:target"): 0.90}
+_PREFILL_TOKENS = 512  # llama-bench's own default
+_GOALS = {("llama-bench", "tiny:target"): 0.90, "llama-bench": 0.97, "llama-bench, prefill": 0.97}
 
 Measure = Callable[[], float]
 Side = tuple[str, Measure, dict[str, object]]
@@ -78,9 +80,10 @@ class Outcome:
 
 
 def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation: str, **load: int) -> float:
-    """Return the plugin's tokens/s in one worker process; with a one-token prompt all N tokens count.
+    """Return the plugin's tokens/s in one worker process.
 
-    Another revision's function of this name is called with the same arguments: see ``other_revision.py``.
+    With a one-token prompt all N tokens count; of a generation of one token it is the prompt's rate. Another revision's
+    function of this name is called with the same arguments: see ``other_revision.py``.
     """
     steps: list[dict] = []
     prompts = [
@@ -99,6 +102,8 @@ def plugin_rate(backend: str, model: ResolvedModel, options: dict, quantisation:
     if outcome.status != "ok":
         raise UsageError(f"{backend}: {outcome.reason}")
     measured = [line for line in steps if line["type"] == "step" and line["sample"] > 0]
+    if load["tokens"] == 1:
+        return load["prompt"] * len(measured) / sum(line["step_s"] for line in measured)
     if load["prompt"] > 1:
         measured = [line for line in measured if line["index"] > 0]
     return len(measured) / sum(line["step_s"] for line in measured)
@@ -131,37 +136,46 @@ def subjects(
     backends: Sequence[str], models: Sequence[str], sizes: dict[str, int], revision: Revision | None
 ) -> list[Subject]:
     """Build the comparisons of every backend on every model; ``sizes`` are tokens, repetitions and threads."""
-    load = {"tokens": sizes["tokens"], "repetitions": sizes["repetitions"]}
     made = []
     for backend, name in itertools.product(backends, models):
         model = resolve(name, all_plugins().models, ModelCache())
-        other, theirs, call = SIDES[backend](model, **sizes)
-        others = {other: theirs}
-        if revision is not None:
-            others[revision.name] = functools.partial(revision.plugin_rate, name, backend=backend, **call, **load)
-        ours = functools.partial(plugin_rate, backend, model, **call, **load)
-        made.append(Subject(backend, name, ours, others))
+        for other, theirs, call in SIDES[backend](model, **sizes):
+            others = {other: theirs}
+            if revision is not None:
+                others[revision.name] = functools.partial(revision.plugin_rate, name, backend=backend, **call)
+            made.append(Subject(backend, name, functools.partial(plugin_rate, backend, model, **call), others))
     return made
 
 
-def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Side:
-    """Return llama-bench as the other side of ``llama-cpp``."""
-    options = {"n_threads": threads, "flash_attention": "off", "n_ctx": tokens}  # as llama-bench sizes its cache
+def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Iterator[Side]:
+    """Yield llama-bench as the other side of ``llama-cpp``: decoding, and of a GGUF file prefill."""
     llama_bench.binary()  # built now, not in the first round
-    weights = prepared("llama-cpp", model, options, "f16").path
-    theirs = functools.partial(
-        llama_bench.tokens_per_s, weights, tokens=tokens, repetitions=repetitions, threads=threads
-    )
-    return "llama-bench", theirs, {"options": options, "quantisation": "f16", "prompt": 1}
+    quantisation = model.stored_format or "f16"
+    common = {"n_threads": threads, "flash_attention": "off"}
+    weights = prepared("llama-cpp", model, common, quantisation).path
+    loads = {"llama-bench": (1, tokens)}
+    if model.stored_format:
+        loads["llama-bench, prefill"] = (_PREFILL_TOKENS, 1)
+    for other, (prompt, count) in loads.items():
+        call = {
+            "options": {**common, "n_ctx": max(prompt, count)},
+            "quantisation": quantisation,
+        }  # as it sizes its cache
+        test = {"prompt": 0 if prompt == 1 else prompt, "tokens": 0 if count == 1 else count}
+        theirs = functools.partial(llama_bench.tokens_per_s, weights, threads=threads, repetitions=repetitions, **test)
+        yield other, theirs, {**call, "prompt": prompt, "tokens": count, "repetitions": repetitions}
 
 
-def beside_generate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Side:
-    """Return ``model.generate`` as the other side of ``transformers``."""
-    call = {"options": {"n_threads": threads}, "quantisation": "none", "prompt": _PROMPT_TOKENS}
-    return "model.generate", functools.partial(generate_rate, model, tokens, repetitions, threads), call
+def beside_generate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Iterator[Side]:
+    """Yield ``model.generate`` as the other side of ``transformers``; a GGUF file has none."""
+    if model.container == "gguf":
+        return
+    load = {"prompt": _PROMPT_TOKENS, "tokens": tokens, "repetitions": repetitions}
+    call = {"options": {"n_threads": threads}, "quantisation": "none", **load}
+    yield "model.generate", functools.partial(generate_rate, model, tokens, repetitions, threads), call
 
 
-SIDES: dict[str, Callable[..., Side]] = {"llama-cpp": beside_llama_bench, "transformers": beside_generate}
+SIDES: dict[str, Callable[..., Iterator[Side]]] = {"llama-cpp": beside_llama_bench, "transformers": beside_generate}
 
 
 def compare(made: Sequence[Subject], rounds: int) -> list[Outcome]:
@@ -178,10 +192,10 @@ def compare(made: Sequence[Subject], rounds: int) -> list[Outcome]:
             print(f"round {index + 1}: {said}", file=sys.stderr)
     return [
         outcome(
-            (subject.backend, name, subject.model),
+            (subject.backend, name, Path(subject.model).name),
             rates[at, "plugin"],
             rates[at, name],
-            _GOALS.get((name, subject.model), 1.0),
+            _GOALS.get((name, subject.model)) or _GOALS.get(name, 1.0),
         )
         for at, subject in enumerate(made)
         for name in subject.others
@@ -244,7 +258,7 @@ def main(
         raise click.ClickException(str(error)) from error
     if file is not None:
         file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
-    chosen = [f"--backend {name}" for name in backends] + [f"--model {name}" for name in models]
+    chosen = [f"--backend {name}" for name in backends] + [f"--model {Path(name).name}" for name in models]
     chosen += [f"--rounds {rounds}", *(f"--{name} {value}" for name, value in sizes.items())]
     chosen += [] if revision is None else [f"--against {revision.name}"]
     click.echo(markdown(outcomes, f"python benchmarks/overhead.py {' '.join(chosen)}"))

@@ -82,9 +82,10 @@ def score_behind(
     rests = [ids[:-1] for ids in continuations]  # behind the last id nothing is asked
     first = engine.prefill(prompt_ids, len(prompt_ids) + 1 + max(map(len, rests), default=0))
     found: dict[int, Scores] = {}
-    for group in _groups(rests, len(prompt_ids)) if isinstance(engine, ScoringTogether) else ():
-        for index, rows in zip(group, engine.together([rests[index] for index in group]), strict=True):
-            found[index] = score_given(continuations[index], [first, rows], top_k, score)
+    if isinstance(engine, ScoringTogether):
+        for group in _groups(rests, len(prompt_ids)):
+            for index, rows in zip(group, engine.together([rests[index] for index in group]), strict=True):
+                found[index] = score_given(continuations[index], [first, rows], top_k, score)
     for index, rest in enumerate(rests):
         if index not in found:
             behind = engine.behind(rest) if rest else ()

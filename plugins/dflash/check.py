@@ -20,6 +20,7 @@ def preflight(cell: PlannedCell[DFlashOptions]) -> Preflight:
         ModelError: target or draft cannot be used, or do not belong together; names file, key and value.
     """
     options, temperature = cell.options, cell.workload.temperature
+    target = read_config(cell.model.path)
     errors = (*_of_sampling(options, temperature), *_of_batch(options, cell.workload.batch_size), *_of_draft(cell))
     # Greedy drafts are kept where the target chooses the same.
     inexact = None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"
@@ -27,7 +28,6 @@ def preflight(cell: PlannedCell[DFlashOptions]) -> Preflight:
     found = Preflight(errors, inert=inert_options(options), inexact=inexact, lacks=() if is_our_loop else ("depth",))
     if errors:
         return found
-    target = read_config(cell.model.path)
     if options.block_size == 1:
         return found
     draft = DraftConfig.read(cell.model.companions["dflash"].path)

@@ -8,6 +8,8 @@ from pathlib import Path
 from ... import ModelError, UsageError
 from ...core.contract.model import ResolvedModel
 from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.sdk.checkpoint import read_json
+from ...core.sdk.decoder_config import ARCHITECTURES
 from ...core.sdk.hugging_face import refuse_unknown
 from ...core.sdk.tokenizer import vocabulary_hash
 from .address import is_loopback
@@ -31,11 +33,14 @@ def preflight(cell: PlannedCell[DraftTargetOptions]) -> Preflight:
     """
     model, options, temperature = cell.model, cell.options, cell.workload.temperature
     _check_folder(model)
+    if options.server == "embedded":
+        _refuse_windows(model, options.target_backend)
     if options.server == "embedded" or options.rule is not None:
         rule_for(options.rule, temperature)
     errors = (*_of_files(options), *_of_token(options), *_of_draft(cell), *_of_rows(cell))
     if not errors and needs_draft(options):
         _check_draft(model, model.companions[NAME])
+        _refuse_windows(model.companions[NAME], options.draft_backend)
     return Preflight(
         errors=errors,
         notes=tuple(_mixed_candidates(options, temperature)),
@@ -72,6 +77,20 @@ def _check_draft(model: ResolvedModel, draft: ResolvedModel) -> None:
         raise ModelError(
             f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
             "another token"
+        )
+
+
+def _refuse_windows(model: ResolvedModel, engine: str) -> None:
+    """Raise ``ModelError`` for layers of which transformers keeps a window alone: it cannot be cut back to a draft."""
+    if engine != "transformers" and model.architecture in ARCHITECTURES:
+        return  # our own layers keep every position
+    config = read_json(model.path / "config.json")
+    text = {**config, **(config.get("text_config") or {})}
+    window = text.get("sliding_window") and text.get("use_sliding_window", True)
+    if "sliding_attention" in (text.get("layer_types") or (["sliding_attention"] if window else [])):
+        raise ModelError(
+            f"{model.path / 'config.json'}: sliding_window = {text.get('sliding_window')}: speculative decoding needs "
+            "full attention in every layer"
         )
 
 
