@@ -157,13 +157,11 @@ def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, thre
     if model.stored_format:
         loads["llama-bench, prefill"] = (_PREFILL_TOKENS, 1)
     for other, (prompt, count) in loads.items():
-        call = {
-            "options": {**common, "n_ctx": max(prompt, count)},
-            "quantisation": quantisation,
-        }  # as it sizes its cache
+        options = {**common, "n_ctx": max(prompt, count)}  # as llama-bench sizes its cache
         test = {"prompt": 0 if prompt == 1 else prompt, "tokens": 0 if count == 1 else count}
         theirs = functools.partial(llama_bench.tokens_per_s, weights, threads=threads, repetitions=repetitions, **test)
-        yield other, theirs, {**call, "prompt": prompt, "tokens": count, "repetitions": repetitions}
+        load = {"prompt": prompt, "tokens": count, "repetitions": repetitions}
+        yield other, theirs, {"options": options, "quantisation": quantisation, **load}
 
 
 def beside_generate(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Iterator[Side]:

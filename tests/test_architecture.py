@@ -217,7 +217,7 @@ def test_the_host_knows_no_option_of_one_decoder_by_name():
 
 
 def test_the_host_knows_no_plugin_by_name():
-    """``mlc`` is a way to store a model, ``transformers`` a library of the SDK, ``servers`` a table of the config file."""
+    """But words of its own: a way to store a model, a library of the SDK, a table of the config file."""
     points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     plugins = {name for name, module in points["decodebench"].items() if ".plugins." in module}
     foreign = plugins - {"mlc", "reference", "servers", "tasks", "transformers"}  # words of the host's own

@@ -12,6 +12,7 @@ from ..core.files import write_whole
 from ..core.foreign_text import own_path_part
 from .drawing import style
 from .drawing.intervals import mark_ends
+from .drawing.labels import hide_overlapping
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -113,6 +114,7 @@ def draw(figure: Figure, rows: Sequence[Row], subtitle: str = "") -> Canvas:
     with plugin_code(f"figure {figure.id!r}"):
         figure.draw(axes[0] if figure.panels == 1 else axes, rows)
     mark_ends(canvas)
+    hide_overlapping(canvas)
     return canvas
 
 

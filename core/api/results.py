@@ -191,11 +191,9 @@ class Results:
         plugins = installed_plugins()
         shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
         with self._view(shown.steady_state) as store, declared(plugins.backends):
-            plan = plan_toml(store, shown.experiment)
             names = Names.of(store, shown.experiment) if anonymise else None
-            return write_report(
-                store, shown, Path(to or self.folder / PAGE), figures=chosen, reproduce=plan, names=names
-            )
+            path, plan = Path(to or self.folder / PAGE), plan_toml(store, shown.experiment)
+            return write_report(store, shown, path, figures=chosen, reproduce=plan, names=names)
 
     def slides(
         self,

@@ -286,17 +286,18 @@ def means_of(figure: Figure) -> Iterator[Mean]:
                 along = "y" if bars.orientation == "vertical" else "x"
                 yield from (_bar(ax, bar, along, intervals) for bar in bars if _starts_at_the_axis(bar, along))
         marks = [line for line in ax.lines if line.get_gid() is None and line.get_marker() not in (None, "", "None")]
-        for line in marks:
-            for along, at, low, high, colour in intervals:
-                others, values = (
-                    (line.get_xdata(), line.get_ydata()) if along == "y" else (line.get_ydata(), line.get_xdata())
-                )
-                if colour == _hex(line.get_color()):
-                    yield from (
-                        Mean(ax, along, at, float(value), colour, (low, high))
-                        for place, value in zip(others, values, strict=True)
-                        if math.isclose(float(place), at, rel_tol=1e-9, abs_tol=1e-12)
-                    )
+        for along, at, low, high, colour in intervals:
+            values = [value for line in marks if _hex(line.get_color()) == colour for value in _values(line, along, at)]
+            if values:  # of several marks of one colour at one place the nearest one is meant
+                value = min(values, key=lambda each: abs(each - (low + high) / 2))
+                yield Mean(ax, along, at, value, colour, (low, high))
+
+
+def _values(line: Line2D, along: str, at: float) -> list[float]:
+    """Return the values of a line's marks at a place on the other axis."""
+    xs, ys = (list(map(float, data)) for data in line.get_data())
+    places, values = (xs, ys) if along == "y" else (ys, xs)
+    return [v for p, v in zip(places, values, strict=True) if math.isclose(p, at, rel_tol=1e-9, abs_tol=1e-12)]
 
 
 def _interval(line: Line2D) -> tuple[str, float, float, float, str]:

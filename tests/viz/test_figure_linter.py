@@ -35,7 +35,7 @@ def turned_but_apart(axes):
 
 
 def cut(axes):
-    axes.text(3.9, 5, "a word that leaves the picture, since it is long")
+    axes.text(3.9, 5, "a word that leaves the picture").set_in_layout(False)
 
 
 def clipped(axes):

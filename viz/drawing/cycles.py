@@ -105,6 +105,7 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
     parts: dict[str, list[Row]] = {}
     for row in known:
         parts.setdefault(names[row["cell_id"]], []).append(row)
+<<<<<<< HEAD
     return [
         Mode(name, _colour(name, part[0]["backend"], at), tuple(part)) for at, (name, part) in enumerate(parts.items())
     ]
@@ -113,6 +114,16 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
 def _colour(name: str, backend: str, at: int) -> Colour:
     """Return a block size's own colour where nothing else tells the mode apart, else the next of the palette."""
     size = name.removeprefix(f"{block_size_option(backend)}=")
+=======
+    return [Mode(name, _colour(name, at, part[0]), tuple(part)) for at, (name, part) in enumerate(parts.items())]
+
+
+def _colour(name: str, at: int, row: Row) -> Colour:
+    """Return the colour of what alone distinguishes a mode, its backend or block size, else the next of the palette."""
+    if name == row["backend"]:
+        return style.look_of(name)[0]
+    size = name.removeprefix("block_size=")
+>>>>>>> page
     return block_colour(int(size)) if size.isdigit() else style.PALETTE[at % len(style.PALETTE)]
 
 
@@ -124,11 +135,11 @@ def _names(rows: Sequence[Row], without: Collection[str]) -> dict[str, str]:
 
 
 def block_colour(size: float) -> Colour:
-    """Return the colour of a block size: one scale for all figures, dark for 1, bright from 32 on."""
+    """Return the colour of a block size: one scale for all figures, from dark for 1 on, as bright as can be seen."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return to_hex(colormaps["viridis"](0.92 * min(1.0, log2(max(1.0, size)) / 5)))
+    return style.visible(to_hex(colormaps["viridis"](0.6 * min(1.0, log2(max(1.0, size)) / 5))))
 
 
 def name_rows(ax: Axes, found: Sequence[Mode]) -> list[int]:

@@ -10,6 +10,7 @@ from ...core.errors import UsageError
 from ..terminal.accuracy import accuracy_note, accuracy_of
 from . import style
 from .intervals import interval
+from .labels import LABEL
 from .scales import scale_values, write_plainly
 from .series import means_note
 
@@ -101,7 +102,7 @@ def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[i
                    for ax, value in zip((left, right), values, strict=True)]  # fmt: skip
         if abs(heights[0] - heights[1]) < NEAR:
             text = f"({values[0]:.0f} %, {values[1]:,.0f})"
-            left.annotate(text, (x, values[0]), (8, 5), textcoords="offset points", fontsize=style.SMALLEST)
+            left.annotate(text, (x, values[0]), (8, 5), textcoords="offset points", fontsize=style.SMALLEST, gid=LABEL)
 
 
 def _legend(left: Axes, right: Axes) -> None:

@@ -8,6 +8,7 @@ from ...collate.load.curves import THROUGHPUT
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.intervals import interval
+from ..drawing.labels import LABEL
 from ..drawing.loads import AXIS_LABELS, LOADS_SQL, NEEDS, Curve, curves
 from ..drawing.scales import scale_values
 from ..drawing.series import means_note
@@ -26,7 +27,8 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     counts = [len(each) for curve in found for each in curve.points.values()]
     style.note(
         ax,
-        f"Point: {means_note(counts)}. Number: {AXIS_LABELS[axis]}. Latency counts from when a request was due until "
+        f"Point: {means_note(counts)}. Number: {AXIS_LABELS[axis]}, where there is room. Latency counts from "
+        "when a request was due until "
         "its last token. Ring: the knee, the last load at which throughput still rises by 10 % per doubling.",
         label="throughput of all requests (tokens/s)",
     )
@@ -42,7 +44,7 @@ def _line(ax: Axes, curve: Curve) -> None:
     xs, ys = ([figure[load].value or 0.0 for load in loads] for figure in (speeds, latencies))
     ax.plot(xs, ys, color=curve.look.colour, marker=curve.look.marker, label=curve.name)
     for load, x, y in zip(loads, xs, ys, strict=True):
-        ax.annotate(f"{load:g}", (x, y), (5, 5), textcoords="offset points", fontsize=style.SMALL)
+        ax.annotate(f"{load:g}", (x, y), (5, 5), textcoords="offset points", fontsize=style.SMALL, gid=LABEL)
         interval(ax, y, (speeds[load].low, speeds[load].high), along="x", colour=curve.look.colour, width=1.0)
         interval(ax, x, (latencies[load].low, latencies[load].high), along="y", colour=curve.look.colour, width=1.0)
         if load == curve.knee:

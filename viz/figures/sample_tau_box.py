@@ -22,7 +22,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
                        patch_artist=True, boxprops=box, medianprops={"color": style.INK},
                        manage_ticks=False)  # fmt: skip
         spread = [place + 0.22 * ((at * 0.618) % 1 - 0.5) for at in range(len(values))]
-        ax.plot(values, spread, "o", markersize=2.5, color=mode.colour, alpha=0.7)
+        ax.plot(values, spread, "o", markersize=2.5, color=mode.colour)
         ax.annotate(
             f"n={len(values)}",
             (max(values), place),

@@ -14,7 +14,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     (ax,) = style.panels(axes)
     found, left_out = shown(modes(rows, "wall_s"))
     for mode in found:
-        ax.plot(mode.column("tau"), mode.column("wall_s"), "o", markersize=4, alpha=0.75, color=mode.colour,
+        ax.plot(mode.column("tau"), mode.column("wall_s"), "o", markersize=4, color=mode.colour,
                 label=f"{mode.name} (n={len(mode.rows)})")  # fmt: skip
     ax.set_ylabel("wall time of a sample (s)")
     ax.set_ylim(bottom=0)
