@@ -105,16 +105,6 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
     parts: dict[str, list[Row]] = {}
     for row in known:
         parts.setdefault(names[row["cell_id"]], []).append(row)
-<<<<<<< HEAD
-    return [
-        Mode(name, _colour(name, part[0]["backend"], at), tuple(part)) for at, (name, part) in enumerate(parts.items())
-    ]
-
-
-def _colour(name: str, backend: str, at: int) -> Colour:
-    """Return a block size's own colour where nothing else tells the mode apart, else the next of the palette."""
-    size = name.removeprefix(f"{block_size_option(backend)}=")
-=======
     return [Mode(name, _colour(name, at, part[0]), tuple(part)) for at, (name, part) in enumerate(parts.items())]
 
 
@@ -122,8 +112,7 @@ def _colour(name: str, at: int, row: Row) -> Colour:
     """Return the colour of what alone distinguishes a mode, its backend or block size, else the next of the palette."""
     if name == row["backend"]:
         return style.look_of(name)[0]
-    size = name.removeprefix("block_size=")
->>>>>>> page
+    size = name.removeprefix(f"{block_size_option(row['backend'])}=")
     return block_colour(int(size)) if size.isdigit() else style.PALETTE[at % len(style.PALETTE)]
 
 

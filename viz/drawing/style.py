@@ -21,15 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-<<<<<<< HEAD
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-"""Okabe and Ito's colours, told apart with any colour vision; black is the ink and yellow is too pale on white."""
-=======
-    from ...core.contract.backend import Backend
-
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#C48700", "#4999C6", "#7F7F7F")
 """Okabe and Ito's colours, distinct with any colour vision; orange and sky blue darker, to be seen on white."""
->>>>>>> page
 
 BY_HASH = ("#993D77", "#4F6638", "#909954", "#6130F2", "#C666FF")
 """Colours of backends that declare none, or whose plugin is not installed, by their name's hash.
