@@ -54,7 +54,7 @@ def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, scr
 
 
 def test_an_answer_without_usage_is_whole_and_has_no_figures(connect):
-    assert connect(lambda number, body: WHOLE).steps()[-1].figures == {}
+    assert connect(lambda number, body: WHOLE).steps()[-1].counters.figures() == {}
 
 
 def test_a_server_that_falls_silent_fails_one_request_of_a_batch(connect):
