@@ -65,9 +65,9 @@ def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
             if stated and length and stated > _CLEAR * length:
                 text = f"{subject.name(cell)}: a speed-up of {stated:.2f} at {length:.2f} tokens per cycle"
                 doubts.append((stated / length, text, cell, cell))
-            for baseline in plain if cell.run["kind"] == "speculative" and length else ():
+            for baseline in plain if cell.run["kind"] == "speculative" else ():
                 ratio = _speed_up(cell, baseline)
-                if ratio is not None and ratio > _CLEAR * length:
+                if ratio is not None and length and ratio > _CLEAR * length:
                     text = f"{subject.name(cell)} is {ratio:.2f} times as fast as {subject.name(baseline)} at "
                     doubts.append((ratio / length, f"{text}{length:.2f} tokens per cycle", cell, baseline))
     for _, text, cell, baseline in sorted(doubts, key=lambda doubt: -doubt[0]):

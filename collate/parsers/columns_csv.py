@@ -146,10 +146,10 @@ def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
     constants = {target: column.removeprefix(CONSTANT) for target, column in columns.items() if target not in places}
     pointed = iter(with_points([cell for _, row in found for cell in row], delimiter))
     for line, _ in found:
-        cells = {target: cell for target in places if (cell := next(pointed))} | constants
-        if "status" in cells:
-            cells["status"] = _STATUS.get(cells["status"].lower(), cells["status"])
-        yield _Row(line, cells)
+        known = {target: cell for target in places if (cell := next(pointed))} | constants
+        if "status" in known:
+            known["status"] = _STATUS.get(known["status"].lower(), known["status"])
+        yield _Row(line, known)
 
 
 def _place(path: Path, line: int, header: list[str], column: str) -> int:

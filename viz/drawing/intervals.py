@@ -54,7 +54,7 @@ def _cut(axes: Axes, line: Line2D) -> Iterator[tuple[float, float, int]]:
     """Yield place and marker of each arrow that a line needs."""
     from matplotlib.markers import CARETDOWN, CARETLEFT, CARETRIGHT, CARETUP
 
-    (x1, x2), (y1, y2) = line.get_data()
+    (x1, y1), (x2, y2) = line.get_xydata().tolist()
     left, right = sorted(axes.get_xlim())
     bottom, top = sorted(axes.get_ylim())
     is_turned = axes.xaxis_inverted()

@@ -106,7 +106,7 @@ def bar_chart(comparison: Comparison, cells: Sequence[Mapping[str, Any]]) -> Bar
         return BarChart((), missing, (), is_logarithmic=False)
     metric = METRICS[comparison.metric]
     axis = _axis([comparison.rows[at].metrics[metric.name] for at in values])
-    order = sorted(values, key=lambda at: values[at], reverse=metric.higher_is_better)
+    order = sorted(values, key=lambda at: values[at], reverse=bool(metric.higher_is_better))
     bars = [_bar(at, comparison, axis, cells[at]) for at in order]
     return BarChart(bars, missing, _ticks(axis, metric.unit), axis.is_logarithmic)
 

@@ -116,7 +116,7 @@ def _blocks(text: str) -> list[Block]:
     return blocks(text.split("\n"), _LABELS, "eval duration")
 
 
-def run_of(run_id: str, model: str, samples: int, **known: object) -> Run:
+def run_of(run_id: str, model: str, samples: int, **known: Any) -> Run:  # noqa: ANN401 - fields of Run
     """Return the run of some answers of one model."""
     return bare_run(
         run_id,

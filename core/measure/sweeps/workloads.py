@@ -34,7 +34,7 @@ def values_of(name: str, value: JsonValue) -> list[JsonValue]:
     """
     if is_range(value):
         return values_of_range(name, value)
-    values = value if isinstance(value, list) else [value]
+    values: list[JsonValue] = value if isinstance(value, list) else [value]
     if not values:
         raise UsageError(f"{name}: an empty list sweeps nothing")
     return values

@@ -109,7 +109,7 @@ def test_a_character_may_come_in_halves(connect):
 
 
 def test_an_answer_without_usage_is_whole_and_has_no_figures(connect):
-    assert connect(lambda number, body: WHOLE).steps()[-1].counters.own == {}
+    assert connect(lambda number, body: WHOLE).steps()[-1].counters.figures() == {}
 
 
 def test_a_server_that_falls_silent_fails_one_request_of_a_batch(connect):
