@@ -19,7 +19,7 @@ _STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
 
 def parity_view(matrix: ParityMatrix) -> RenderableType:
     """Return the cells of ``decodebench parity`` as a table with what one must know to read it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
     table.add_column("cell", overflow="fold", min_width=12)
     for column in ("bits", "same\noutputs", "same\ntokens", "KL\nnats", "max |Δ\nlog p|", "perp-\nlexity"):
         table.add_column(column, justify="right", no_wrap=True)

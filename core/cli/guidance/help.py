@@ -12,7 +12,10 @@ from ..output import CONTEXT, echo
 @click.argument("names", metavar="[COMMAND]...", nargs=-1)
 @click.pass_context
 def help(ctx: click.Context, names: tuple[str, ...]) -> None:
-    """Show the help of a command, such as `decodebench help plugins new`."""
+    """Show the help of a command.
+
+    `decodebench help plugins new` is `decodebench plugins new --help`.
+    """
     at = ctx.find_root()
     for name in names:
         group = at.command
