@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ...core.contract.figure import Axes
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def _cut(axes: Axes, line: Line2D) -> Iterator[tuple[float, float, int]]:
     """Yield place and marker of each arrow that a line needs."""
     from matplotlib.markers import CARETDOWN, CARETLEFT, CARETRIGHT, CARETUP
 
-    (x1, y1), (x2, y2) = line.get_xydata().tolist()
+    (x1, y1), (x2, y2) = np.asarray(line.get_xydata()).tolist()
     left, right = sorted(axes.get_xlim())
     bottom, top = sorted(axes.get_ylim())
     is_turned = axes.xaxis_inverted()
