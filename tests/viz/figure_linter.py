@@ -333,6 +333,45 @@ def a_mean_lies_in_its_interval(drawn: Drawn) -> Iterator[str]:
 
 
 @check
+def marks_stand_within_their_axes(drawn: Drawn) -> Iterator[str]:
+    """No bar and no line leaves its axes, and together they take a fair part of them."""
+    for ax in drawn.figure.axes:
+        for along, values in _extents(ax).items():
+            axis = ax.xaxis if along == "x" else ax.yaxis
+            low, high = sorted(axis.get_view_interval())
+            beyond = [value for value in values if not low - 1e-6 * high <= value <= high * (1 + 1e-6)]
+            if beyond:
+                yield f"{along} = {beyond[0]:g} lies outside of {low:g} to {high:g}"
+            elif (
+                values
+                and axis.get_scale() == "linear"
+                and max(*values, *_grounds(ax, along)) - low < 0.2 * (high - low)
+            ):
+                yield f"{along} ends at {high:g}, the marks at {max(values):g}"
+
+
+def _grounds(ax: Any, along: str) -> list[float]:
+    """Return where the lines behind the marks pass, which an axis has room for too."""
+    lines = [np.asarray(line.get_xydata(), dtype=float) for line in ax.lines if line.get_gid() == style.GROUND]
+    return [float(value) for line in lines for value in line[:, 0 if along == "x" else 1]] or [-math.inf]
+
+
+def _extents(ax: Any) -> dict[str, list[float]]:
+    """Return where bars end and lines pass, by axis, of what stands by the data of both axes."""
+    found: dict[str, list[float]] = {"x": [], "y": []}
+    bars = [bar for bars in ax.containers if isinstance(bars, BarContainer) for bar in bars]
+    points = [(bar.get_x() + bar.get_width(), bar.get_y() + bar.get_height()) for bar in bars]
+    for line in ax.lines:
+        if line.get_transform() == ax.transData and line.get_gid() not in (INTERVAL, ARROW, style.GROUND, style.ROUNDS):
+            points += np.asarray(line.get_xydata(), dtype=float).tolist()
+    for x, y in points:
+        if math.isfinite(x) and math.isfinite(y):
+            found["x"].append(x)
+            found["y"].append(y)
+    return found
+
+
+@check
 def what_is_cut_has_an_arrow(drawn: Drawn) -> Iterator[str]:
     """An interval that reaches beyond the axes ends in an arrow there."""
     for ax in drawn.figure.axes:

@@ -123,6 +123,15 @@ def with_arrow(axes):
     mark_ends(axes.get_figure())
 
 
+def bar_beyond(axes):
+    axes.bar([1], [12], color=BLUE)
+    axes.set_ylim(0, 10)
+
+
+def lost_at_the_bottom(axes):
+    axes.barh([1, 2], [0.1, 0.2], color=BLUE)
+
+
 def linear_decades(axes):
     axes.bar([1, 2], [0.5, 9], color=BLUE)
 
@@ -150,6 +159,7 @@ FAULTY = [
     (dark_on_dark, "everything_can_be_seen"), (another_colour, "a_backend_has_its_colour"),
     (another_colour_of_a_row, "a_backend_has_its_colour"), (mean_outside, "a_mean_lies_in_its_interval"),
     (bar_outside, "a_mean_lies_in_its_interval"), (without_arrow, "what_is_cut_has_an_arrow"),
+    (bar_beyond, "marks_stand_within_their_axes"), (lost_at_the_bottom, "marks_stand_within_their_axes"),
     (linear_decades, "a_decade_is_logarithmic"), (bar_of_nothing, "the_unknown_is_not_zero"),
     (point_at_nothing, "the_unknown_is_not_zero"),
 ]  # fmt: skip

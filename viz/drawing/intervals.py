@@ -45,7 +45,11 @@ def mark_ends(canvas: Canvas) -> None:
     """Put an arrow at each end of an interval that lies beyond its axes; call it when their limits are final."""
     for axes in canvas.axes:
         lines = [line for line in axes.lines if line.get_gid() == INTERVAL]
-        axes.autoscale(False)  # an arrow at the edge must not move it
+        if not lines:
+            continue
+        limits = axes.get_xlim(), axes.get_ylim()  # only now does matplotlib reckon them
+        axes.set_xlim(limits[0])  # an arrow at the edge must not move it
+        axes.set_ylim(limits[1])
         for line in lines:
             for x, y, marker in _cut(axes, line):
                 axes.plot([x], [y], marker=marker, color=line.get_color(), markersize=6, clip_on=False, gid=ARROW,

@@ -82,7 +82,7 @@ def _bandwidth_roofs(ax: Axes, known: Sequence[Cell], span: tuple[float, float])
         label = f"read bandwidth, {'one thread' if is_one_thread else 'all threads'}"
         label += f", {host}" if len(hosts) > 1 else ""
         sizes, roof = [size for size, _ in rungs], [rate / size for size, rate in rungs]
-        ax.plot(sizes, roof, line, color=style.INK, linewidth=1.3, label=label)
+        ax.plot(sizes, roof, line, color=style.INK, linewidth=1.3, label=label, gid=style.GROUND)
 
 
 def _compute_roof(ax: Axes, known: Sequence[Cell]) -> None:
