@@ -51,7 +51,7 @@ def test_a_condition_overrides_a_value_and_sweeps_another(cells_of):
 
 def test_what_is_left_out_need_not_be_valid_and_further_points_are_added(cells_of):
     batches = {"n_batch": [64, 256], "n_ubatch": [64, 256]}
-    with refused("not-supported", "n_ubatch=256", "n_batch=64"):
+    with refused("bad-value", "n_ubatch=256", "n_batch=64"):
         cells_of(options=batches)
     cells = cells_of(
         options=batches,
