@@ -105,7 +105,7 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
     assert plain["cell_id"] == before["cells"][0]["cell_id"] != changed["cell_id"]
 
     compared = json.loads(copy.run("compare", out, "--experiment", "both", "--json"))
-    assert any(text.startswith("beams differs: 3 in") for text in compared["warnings"])
+    assert any(text.startswith("beams differ: 3 in") for text in compared["warnings"])
     assert [row["cell"]["label"] for row in compared["rows"]] == ["checking none beams=1", "checking none beams=3"]
     script = (
         "import sys; from pathlib import Path\n"

@@ -332,7 +332,7 @@ class Store:
                 )
             except UsageError as error:
                 text = str(error).replace(str(path), table)
-                raise UsageError(text.split("Try setting")[0].strip()) from error
+                raise UsageError(text.split("Try setting")[0].strip(), code="bad-value") from error
 
     def remove(self, run_id: str) -> None:
         """Remove a run with everything below it."""

@@ -145,7 +145,7 @@ def test_unlike_conditions_are_named_with_both_values(logs, make_sample, make_st
     warnings = comparison(logs).warnings
     for text in (
         "device differs: gpu in 'b f16 gpu', cpu in 'a f16 cpu'", "batch_size differs: 4", "warmup differs: 2",
-        "sampling.temperature differs: 0.7", "threads (8)", "prompt_hash differs for 1 prompts",
+        "sampling.temperature differs: 0.7", "threads (8)", "prompt_hash differs for 1 prompt:",
         "output_tokens differ over the common prompts: 14", "depth_tokens differ over the common prompts: ",
     ):  # fmt: skip
         assert any(text in warning for warning in warnings), (text, warnings)

@@ -79,7 +79,7 @@ def test_the_same_step_twice_is_refused_and_nothing_stays(tmp_path):
 
 
 def test_a_value_out_of_range_is_a_clear_error(tmp_path):
-    with refused("query-failed"):
+    with refused("bad-value"):
         write(tmp_path, run=RUN.model_copy(update={"seed": 2**70}))
 
 
