@@ -77,7 +77,7 @@ def test_accuracy_stands_beside_speed(comparison):
         assert accuracy["task"].startswith("tiny-gsm"), name
         assert accuracy["value"]["low"] <= accuracy["value"]["value"] <= accuracy["value"]["high"]
         assert accuracy["value"]["n"] == 64
-    assert rows(comparison)["transformers float32"]["accuracy"]["value"]["value"] >= 0.75
+    assert rows(comparison)["transformers none"]["accuracy"]["value"]["value"] >= 0.75
 
 
 def test_gates_end_with_exit_code_3(comparison, folder, cli_for):

@@ -140,7 +140,7 @@ def test_fewer_bits_are_further_away(matrix):
     assert found["llama-cpp q2_k"]["perplexity"] > found["llama-cpp f32"]["perplexity"] > 1
     assert {row["perplexity_text"] for row in found.values()} == {"reference outputs"}
     assert list(found) == [
-        *("transformers float32", "llama-cpp f32", "llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"),
+        *("transformers none", "llama-cpp f32", "llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"),
     ]
 
 

@@ -109,6 +109,6 @@ def test_bad_plugins_are_listed_with_their_reason_and_break_nothing(environment,
         assert "decodebench-broken:tiny-gsm" in environment.names("tasks")
         backends = environment.decodebench("backends")
         assert backends.returncode == 0
-        assert "plugin 'broken' is failed" in backends.stderr
+        assert "plugin 'broken' failed to load" in backends.stderr
     finally:
         environment.pip("uninstall", "--yes", "--quiet", "decodebench-broken")

@@ -24,11 +24,13 @@ Refusal = click.ClickException | DecodebenchError | RecursionError | OSError
 def report(error: Refusal) -> int:
     """Print an error on the error output, and as JSON on the output where that was asked for; return the exit code."""
     code, text, exit_code = _described(error)
+    first, *further = text.split("\n")  # what follows may be a command to copy
+    shown = "\n".join([f"{first} [{code}]", *further])
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
-        click.UsageError(f"{text} [{code}]", context).show()
+        click.UsageError(shown, context).show()
     else:
-        echo(f"decodebench: {text} [{code}]", err=True)
+        echo(f"decodebench: {shown}", err=True)
     if "--json" in sys.argv[1:]:
         fields: dict[str, JsonValue] = error.fields if isinstance(error, DecodebenchError) else {}
         print_json({"error": {"code": code, "message": text, "exit_code": exit_code, **fields}})

@@ -90,7 +90,7 @@ def test_an_endpoint_that_does_not_stream_has_no_first_token(tmp_path):
         ({"ttfts": [0.5]}, "'ttfts': 1 entries, but 4 in 'output_lens'"),
         ({"itls": [[0.25], [0.5], [], [-0.25]]}, "'itls[3]': -0.25 s is no time"),
         ({"latencies": [0.25, 1, 1, 1]}, "'ttfts': 0.5 s to the first token, 0.25 s to the last"),
-        ({"output_lens": [3, 4.5, 0, 3]}, "'output_lens': 4.5 is no whole number"),
+        ({"output_lens": [3, 4.5, 0, 3]}, "'output_lens': 4.5 must be an integer"),
         ({"duration": "long"}, "'duration': 'long' is no finite number"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import statistics
@@ -15,19 +16,27 @@ from decodebench.core.measure.prefixes import with_unique_prefixes
 from decodebench.core.measure.streams.arrivals import with_due_times
 from decodebench.core.measure.streams.random_requests import random_prompts
 from decodebench.core.measure.streams.trace_file import digest_of_trace, read_trace
+from decodebench.core.measure.sweeps.workloads import WorkloadAxes
 from decodebench.core.records.lengths import Lengths
 from decodebench.core.records.workload import Workload
 
 from ..refusals import refused
 
 
+def cells_of(workload):
+    """Return the workload of every combination of its axes."""
+    axes = WorkloadAxes(workload, {})
+    named = dict(axes.axes())
+    return [axes.at(dict(zip(named, values, strict=True))) for values in itertools.product(*named.values())]
+
+
 def test_loads_are_swept_and_each_cell_has_one():
     workload = Workload(prompt_tokens=4, concurrency="1,4", request_rate=[0.5, 2])
-    cells = list(workload.cells())
+    cells = cells_of(workload)
     assert [(cell.in_flight, cell.rate_per_s) for cell in cells] == [(1, 0.5), (1, 2.0), (4, 0.5), (4, 2.0)]
     assert cells[3].loads() == {"concurrency": 4, "request_rate": 2.0}
     plain = Workload(prompt_tokens=4)
-    assert list(plain.cells()) == [plain] and not plain.is_stream and plain.loads() == {}
+    assert cells_of(plain) == [plain] and not plain.is_stream and plain.loads() == {}
     assert plain.identity() == Workload(prompt_tokens=4, slo={}).identity()
 
 
@@ -81,7 +90,7 @@ def test_a_conversation_has_a_prefix_that_grows_and_waits_for_its_turn_before():
     workload = Workload(
         prompt_tokens=10, output_lengths="uniform:3:5", turns=3, concurrency=2, samples=7, warmup=1, request_rate=4
     )
-    (cell,) = workload.cells()
+    (cell,) = cells_of(workload)
     jobs = with_due_times(list(random_prompts(workload, 5)), cell, 5)
     measured = [job for job in jobs if not job.is_warmup]
     assert [job.after for job in measured] == [None, 0, 1, None, 3, 4, None]
@@ -133,7 +142,7 @@ def test_traces_give_times_and_lengths(tmp_path, name):
     assert [(one.prompt_tokens, one.output_tokens) for one in found] == [(9, 2), (7, 3)]
     assert found[1].at_s - found[0].at_s == pytest.approx(1.0)
     workload = Workload(trace=str(path), samples=5, warmup=0)
-    (cell,) = Workload(trace=str(path), samples=5, warmup=0, request_rate=0.25).cells()
+    (cell,) = cells_of(Workload(trace=str(path), samples=5, warmup=0, request_rate=0.25))
     jobs = with_due_times(list(random_prompts(workload, 1)), cell, 1)
     assert [(job.random_tokens, job.max_new_tokens, job.due_s) for job in jobs] == [(9, 2, 0.0), (7, 3, 4.0)]
     before = digest_of_trace(path)

@@ -314,7 +314,7 @@ def test_latency_of_logs_without_steps_is_the_samples(logs):
     assert "mean time per token of a sample" in canvas.axes[0].get_ylabel()
     dots = [line.get_ydata() for line in canvas.axes[0].lines if line.get_marker() == "o"]
     assert len(dots) == 3 and all(list(values) == pytest.approx([10.0] * 3) for values in dots)
-    assert "no log tells it" in {text.get_text() for text in canvas.axes[1].texts}
+    assert "no log has it" in {text.get_text() for text in canvas.axes[1].texts}
 
 
 @pytest.mark.parametrize(("n", "boxes", "whiskers"), [(1, 0, False), (12, 0, False), (13, 1, False), (72, 1, True)])

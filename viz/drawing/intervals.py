@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from ...core.contract.figure import Axes
 
 if TYPE_CHECKING:
@@ -58,6 +56,7 @@ def mark_ends(canvas: Canvas) -> None:
 
 def _cut(axes: Axes, line: Line2D) -> Iterator[tuple[float, float, int]]:
     """Yield place and marker of each arrow that a line needs."""
+    import numpy as np
     from matplotlib.markers import CARETDOWN, CARETLEFT, CARETRIGHT, CARETUP
 
     (x1, y1), (x2, y2) = np.asarray(line.get_xydata()).tolist()

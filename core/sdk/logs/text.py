@@ -24,6 +24,7 @@ _PREFIX = re.compile(
 )
 """What containers, routers and the journal write before each line, here before an object."""
 _COLOUR = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+_BEGINNING = 1000  # characters within which what is no space begins
 _HALF = "unexpected end of data"  # what Python says of a character that the text ends in
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
@@ -137,8 +138,9 @@ def _checked(path: Path, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text without colours, of which JSON has none, and without what a log driver put before objects."""
-    return _unprefixed(_lines(_COLOUR.sub("", text) if "\x1b[" in text else text))
+    """Return a text without what a log driver put before objects; JSON without the colours that it was printed in."""
+    is_json = "\x1b[" in text and _COLOUR.sub("", text[:_BEGINNING]).lstrip()[:1] in ("{", "[")
+    return _unprefixed(_lines(_COLOUR.sub("", text) if is_json else text))
 
 
 def _unprefixed(text: str) -> str:

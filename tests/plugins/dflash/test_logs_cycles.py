@@ -115,9 +115,9 @@ def test_a_cut_trace_keeps_what_stands_before_the_cut(tmp_path):
         (1, {"tau": 5}, "tau': 5 tokens from a block of 4"),
         (1, {"tau": 0}, "tau': 0 "),
         (1, {"draft_s": "fast"}, "draft_s': 'fast' is no finite number"),
-        (1, {"candidate_taus": [1, "2"]}, "candidate_taus': '2' is no whole number"),
+        (1, {"candidate_taus": [1, "2"]}, "candidate_taus': '2' must be an integer"),
         (1, {"mode": 3}, "mode': 3 is no text"),
-        (1, {"effective_block_size": 10**20}, "effective_block_size': a huge number is no whole number"),
+        (1, {"effective_block_size": 10**20}, "effective_block_size': a huge number must be an integer"),
     ],
 )
 def test_a_bad_row_is_named_with_file_line_and_field(written, at, change, words):

@@ -184,7 +184,7 @@ def cut(folder):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda folder: (folder / "model.safetensors").unlink(), "no .safetensors weights"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no *.safetensors"),
         (cut, "model.safetensors: damaged or cut off"),
         (change_config(model_type="no-such"), "no-such"),
         (change_config(num_hidden_layers=3), "parameters"),
