@@ -139,7 +139,7 @@ def test_it_is_listed_as_it_is_there(cli):
     assert listed["alien"]["devices"] == ["engine:2.0", "cpu"]
     assert listed["alien-plugin:alien"]["devices"] == ["engine:1.0", "cpu"]
     assert listed["alien"]["options"] == listed["alien-plugin:alien"]["options"]
-    assert str(cli.python) in cli("plugins", "show", "alien").out
+    assert str(cli.python) in cli("plugins", "show", "alien", env={"COLUMNS": "250"}).out
 
 
 def test_listing_it_again_starts_no_process_there(cli, tmp_path):

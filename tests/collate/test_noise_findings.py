@@ -32,7 +32,9 @@ def store(tmp_path_factory, make_logs):
 def experiment(store, speeds):
     """The subject of an experiment with these speeds, [cells, rounds]."""
     (like,) = store.dicts("SELECT * FROM run_metrics")
-    like |= {name: {} for name in ("options", "sampling", "settings", "environment", "conditions", "extra")} | {"totals": None}
+    like |= {name: {} for name in ("options", "sampling", "settings", "environment", "conditions", "extra")} | {
+        "totals": None
+    }
     cells = []
     for name, values in enumerate(speeds):
         runs = [

@@ -254,7 +254,9 @@ def test_growth_is_not_moved_by_one_outlier():
 @pytest.fixture
 def check(cli):
     def run(*arguments):
-        return cli("plugins", "check", *arguments, "-m", "tiny:draft", env={"PYTHONPATH": str(PLUGIN)})
+        return cli(
+            "plugins", "check", *arguments, "-m", "tiny:draft", env={"PYTHONPATH": str(PLUGIN), "COLUMNS": "250"}
+        )
 
     return run
 

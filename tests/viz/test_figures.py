@@ -21,6 +21,7 @@ from decodebench.core.records.store import Store
 from decodebench.plugins.fast_dllm.backend import FastDllmBackend
 from decodebench.viz.drawing import style
 from decodebench.viz.drawing.declarations import declared
+from decodebench.viz.drawing.numbers import digits
 from decodebench.viz.drawing.series import cells, looks
 from decodebench.viz.figures import (
     backend_comparison,
@@ -331,7 +332,7 @@ def test_a_summary_has_mean_slowest_and_fastest(round_rows):
     (axes,) = drawn(summary_stats.FIGURE, round_rows).axes
     (words,) = [text.get_text() for text in axes.texts if "f16" in text.get_text()]
     mean = (1210 + 1475 + 1502) / 3
-    assert words.startswith(f"mean {mean:.0f}") or words.startswith(f"mean {mean * 1.003:.0f}")
+    assert words.startswith(f"mean {digits(mean)}") or words.startswith(f"mean {digits(mean * 1.003)}")
     assert "(f16) to" in words and words.endswith("(q4_k_m)")
 
 

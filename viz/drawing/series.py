@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...core.contract.figure import Axes, Row
 from ...core.errors import UsageError
-from ...core.records.cell_names import FURTHER, CellTraits, name_cells
+from ...core.records.cell_names import FURTHER, CellTraits, name_cells, weight_format
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
 
@@ -81,14 +81,15 @@ def cells(rows: Sequence[Row]) -> list[Cell]:
     parts: dict[str, list[Row]] = {}
     for row in rows:
         parts.setdefault(str(row.get("cell_id") or f"{row['backend']}/{row['quantisation']}"), []).append(row)
-    names = name_cells([CellTraits.of(part[0] | {"cell_id": cell_id}) for cell_id, part in parts.items()])
+    traits = {cell_id: CellTraits.of(part[0] | {"cell_id": cell_id}) for cell_id, part in parts.items()}
+    names = name_cells(list(traits.values()))
     found = [
         Cell(
             cell_id,
             names[cell_id].label,
             part[0]["backend"],
             names[cell_id].series,
-            part[0]["quantisation"],
+            weight_format(part[0]["quantisation"], traits[cell_id].options),
             part[0].get("bits_per_weight"),
             tuple(part),
         )
