@@ -62,7 +62,7 @@ class Names:
                 if name != "username"
             }
         if isinstance(value, list | tuple):
-            return type(value)(self._hidden(one) for one in value)
+            return type(value)(self._hidden(one) for one in value if not _is_user(one))
         return value
 
     def _text(self, text: str) -> str:
@@ -70,6 +70,11 @@ class Names:
             return self.hosts[text]
         text = without_home_folders(text)
         return self._pattern.sub(lambda found: self.hosts[found[0]], text) if self._pattern else text
+
+
+def _is_user(value: object) -> bool:
+    """Whether a value is a fact of an environment that names a user."""
+    return isinstance(value, Mapping) and value.get("name") == "username"
 
 
 def _servers(options: Mapping[str, Any]) -> Iterable[str]:

@@ -91,7 +91,7 @@ def test_equal_stores_give_equal_files(slides, reference_store, tmp_path):
 def test_imported_totals_have_slides_without_a_plan(hostile_store, tmp_path):
     _, reader = written(hostile_store, tmp_path, HOSTILE)
     said = words(reader)
-    assert "Read it again" in said and "read from logs of other tools" in said and "not told" in said
+    assert "Read it again" in said and "read from logs of other tools" in said and "unknown" in said
 
 
 @pytest.fixture

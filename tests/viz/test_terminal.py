@@ -92,7 +92,7 @@ def test_a_row_has_speed_ratio_text_and_accuracy(comparison):
     rows = table_of(shown(comparison_view(comparison, has_unicode=False), 120))
     assert re.split(r"  +", rows[0]) == [
         "llama-cpp q8_0",
-        "1210",
+        "1,210",
         "#" * 24,
         "1.84 [1.73, 1.95]",
         "16/16",
@@ -104,7 +104,7 @@ def test_a_row_has_speed_ratio_text_and_accuracy(comparison):
 
 def test_bars_are_as_long_as_their_values(comparison):
     rows = table_of(shown(comparison_view(comparison, has_unicode=False), 120))[:4]
-    speeds = [float(re.split(r"  +", row)[1]) for row in rows]
+    speeds = [float(re.split(r"  +", row)[1].replace(",", "")) for row in rows]
     assert [row.count("#") for row in rows] == [round(24 * speed / max(speeds)) for speed in speeds]
     assert "█" in shown(comparison_view(comparison, has_unicode=True))
 
