@@ -73,7 +73,7 @@ def shell(tmp_path_factory, cache):
 def test_a_new_plugin_is_green_listed_and_compared(shell):
     printed = shell.follow("A toy: an n-gram decoder")
     assert re.search(r"\d+ passed", printed) and "failed" not in printed
-    assert re.search(r"^ my-decoder +autoregressive", printed, re.MULTILINE)
+    assert re.search(r"^ *my-decoder +autoregressive", printed, re.MULTILINE)
     assert re.search(r"^my-decoder none ", printed, re.MULTILINE) and "transformers float32" in printed
 
 

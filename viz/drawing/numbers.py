@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ...collate.comparison.result import Estimate
+if TYPE_CHECKING:
+    from ...collate.comparison.result import Estimate
 
 
 def digits(value: float, significant: int = 3) -> str:
