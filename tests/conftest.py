@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import hypothesis
 import pytest
 
+from .at_night import choose_night
 from .waiting import Gate
 from .warm_process import WarmProcess
 
@@ -62,7 +63,9 @@ def pytest_configure(config):
     make both many times slower. Random examples are drawn anew at night only, so that a change is judged by itself.
     """
     hypothesis.settings.register_profile("always-the-same", derandomize=True)
-    if "not nightly" in config.option.markexpr:
+    is_night = "not nightly" not in config.option.markexpr
+    choose_night(is_night=is_night)
+    if not is_night:
         hypothesis.settings.load_profile("always-the-same")
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is not None and CORES:

@@ -37,6 +37,7 @@ def gguf(folder, cache, tmp_path_factory):
     return shutil.copy(made.path, folder.parent / "model.gguf")
 
 
+@pytest.mark.nightly
 def test_an_argument_of_the_template_is_swept_like_an_option(cli, folder, tmp_path):
     run = ["run", "-b", "llama-cpp", "-q", "f16", "-m", folder, *SHORT, *TASK, "--chat", "-o", tmp_path]
     ended = cli(*run, "--template-arg", "enable_thinking=true,false")
@@ -97,6 +98,7 @@ def test_a_template_that_leaves_the_system_message_out_is_refused(cli, folder, t
     assert ended.code == 2 and "leaves the system message out" in ended.err
 
 
+@pytest.mark.nightly
 def test_outputs_are_clipped_only_where_that_is_allowed(cli, folder, tmp_path):
     run = ["run", "-b", "llama-cpp", "-q", "f16", "-m", folder, *SHORT, *TASK, "--set", "n_ctx=64", "-o", tmp_path]
     run += ["--max-new-tokens", 60, "--ignore-eos"]

@@ -125,6 +125,7 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
     assert ended.stdout.startswith("5\n") and re.search(r"^beams = [13]$", ended.stdout, re.MULTILINE), ended.stderr
 
 
+@pytest.mark.nightly
 def test_a_step_figure_and_a_metric_are_a_row_each(copy, tmp_path):
     copy.add(
         "core/records/step_figures.py",

@@ -251,6 +251,7 @@ def test_every_page_is_on_the_site():
     assert sorted(listed) == sorted(pages | {"CHANGELOG.md", "examples/tiny_models/README.md"})
 
 
+@pytest.mark.nightly
 def test_what_was_written_from_the_hooks_page_works(cli, tmp_path):
     (tmp_path / "log.tsv").write_text("my-engine\t4\nhello\t8\t0.8\nyou\t3\t0.4\n")
     with_plugin = ["--plugin", ROOT / "tests" / "one_off_plugin" / "from_the_page.py"]

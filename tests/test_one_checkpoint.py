@@ -163,6 +163,7 @@ def test_an_unknown_architecture_is_refused_before_anything_is_made(cli, tmp_pat
     assert ended.code == 2 and "has no model class 'NewForCausalLM'" in ended.err
 
 
+@pytest.mark.nightly
 def test_a_run_from_gguf_is_marked(cli, tmp_path):
     run = ("run", "-m", SPLIT, "--prompt-tokens", 8, "--output-tokens", 4, "--samples", 1, "--warmup", 0, "--rounds", 1)
     ended = cli(

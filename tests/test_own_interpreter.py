@@ -106,6 +106,7 @@ def cli(cli_for, tmp_path_factory, index):
     return made
 
 
+@pytest.mark.nightly
 def test_its_environment_holds_a_worker_and_nothing_of_the_host(cli):
     code = "import importlib.util, sys; print([m for m in sys.argv[1:] if importlib.util.find_spec(m)])"
     heavy = ["duckdb", "matplotlib", "scipy", "numpy", "torch", "pytest", "decodebench"]
@@ -116,6 +117,7 @@ def test_its_environment_holds_a_worker_and_nothing_of_the_host(cli):
     assert ended.stdout.strip() == str(asked_for)
 
 
+@pytest.mark.nightly
 def test_two_environments_are_compared(cli, tmp_path):
     both = ["run", "-b", "alien", "-b", "alien-plugin:alien", *SMALL, "-o", tmp_path / "o", "--json"]
     ended = cli(*both)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import pytest
 
+from .at_night import examples
+
 TIE = 1e-4
-PLAN = """
+SAMPLES = examples(64)
+PLAN = f"""
 name = "parity"
 rounds = 1
 [workload]
 model = "tiny:target"
 task = "tiny-gsm"
-samples = 64
+samples = {SAMPLES}
 [[cells]]
 backend = "transformers"
 quantisation = "none"
-options = { dtype = "float32" }
+options = {{ dtype = "float32" }}
 [[cells]]
 backend = "llama-cpp"
 quantisation = "f32"
-options = { kv_cache_type = "f32", flash_attention = "off", n_threads = 1 }
+options = {{ kv_cache_type = "f32", flash_attention = "off", n_threads = 1 }}
 [[cells]]
 backend = "llama-cpp"
 quantisation = ["f16", "q4_0", "q2_k"]
-options = { n_threads = 1 }
+options = {{ n_threads = 1 }}
 """
 
 
@@ -47,23 +50,24 @@ def rows(comparison) -> dict[str, dict]:
 def test_float32_commits_identical_tokens_in_both_engines(comparison):
     assert comparison["rows"][0]["cell"]["backend"] == "transformers"
     parity = rows(comparison)["llama-cpp f32"]["parity"]
-    assert parity["compared"] == 64
+    assert parity["compared"] == SAMPLES
     assert parity["verdict"] in ("identical", "ties only")
     assert all(divergence["top2_margin"] < TIE for divergence in parity["divergences"])
 
 
 def test_every_divergence_is_reported_with_its_log_probability_gap(comparison):
     found = rows(comparison)
-    assert found["llama-cpp q2_k"]["parity"]["identical"] < 64, "two bits must show in the outputs"
+    assert found["llama-cpp q2_k"]["parity"]["identical"] < SAMPLES, "two bits must show in the outputs"
     for name in ("llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"):
         parity = found[name]["parity"]
-        assert parity["identical"] + len(parity["divergences"]) == parity["compared"] == 64
+        assert parity["identical"] + len(parity["divergences"]) == parity["compared"] == SAMPLES
         for divergence in parity["divergences"]:
             assert divergence["logprob_gap"] is not None
             assert divergence["top2_margin"] >= 0
             assert divergence["logprob_gap"] >= divergence["top2_margin"] - 1e-4, "the baseline chose the likeliest"
 
 
+@pytest.mark.nightly
 def test_the_divergences_survive_a_rebuild_of_the_store(comparison, folder, cli_for):
     cli = cli_for(folder)
     assert cli("collate", folder, "--rebuild").code == 0
@@ -76,7 +80,7 @@ def test_accuracy_stands_beside_speed(comparison):
         accuracy = row["accuracy"]
         assert accuracy["task"].startswith("tiny-gsm"), name
         assert accuracy["value"]["low"] <= accuracy["value"]["value"] <= accuracy["value"]["high"]
-        assert accuracy["value"]["n"] == 64
+        assert accuracy["value"]["n"] == SAMPLES
     assert rows(comparison)["transformers none"]["accuracy"]["value"]["value"] >= 0.75
 
 

@@ -257,6 +257,7 @@ def test_scores_that_fail_are_said_and_tried_again(cli, tmp_path, forged):
     assert again.code == 1 and "0 to run" in again.err and "no logits today" in again.out
 
 
+@pytest.mark.nightly
 def test_perplexity_is_on_the_answers_of_a_task_that_has_texts(cli, tmp_path, forged):
     arguments = ["parity", "-m", "tiny:draft", "-b", "transformers", "--task", "proverbs", "--samples", 2]
     ended = cli(*arguments, "--max-new-tokens", 4, "-o", tmp_path / "o", "--json", env=forged)
@@ -267,6 +268,7 @@ def test_perplexity_is_on_the_answers_of_a_task_that_has_texts(cli, tmp_path, fo
     assert row["perplexity"] > 2, "nobody would have guessed these answers"
 
 
+@pytest.mark.nightly
 def test_a_cell_that_fails_is_shown_with_its_reason(cli, tmp_path):
     arguments = ["parity", "-m", "tiny:draft", "-b", "faulty", "-b", "llama-cpp", "-q", "f32", "--reference"]
     arguments += ["llama-cpp:f32", "--set", "fault=raise-load", *SMALL, "-o", tmp_path / "o"]
@@ -291,6 +293,7 @@ def test_without_its_reference_no_cell_is_comparable(cli, tmp_path):
     assert "tensor 'x' has no shape" in found[0][2]
 
 
+@pytest.mark.nightly
 def test_ctrl_c_keeps_the_finished_cells(cli, gate, tmp_path):
     folder = tmp_path / "o"
     arguments = ["parity", "-m", "tiny:draft", "-b", "faulty", "--reference", "faulty", "--set", "step_s=0.0,0.001"]
@@ -305,6 +308,7 @@ def test_ctrl_c_keeps_the_finished_cells(cli, gate, tmp_path):
     assert [row["identical"] for row in resumed.json["rows"]] == [2, 2]
 
 
+@pytest.mark.nightly
 def test_a_reference_without_scores_leaves_distances_out(cli, tmp_path):
     arguments = ["parity", "-m", "tiny:draft", "-b", "llama-cpp", "-q", "q8_0", "--reference", "faulty", *SMALL]
     ended = cli(*arguments, "-o", tmp_path / "o", "--json")

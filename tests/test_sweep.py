@@ -60,6 +60,7 @@ def test_a_wrong_name_is_told_with_the_nearest(cli, arguments, words):
     assert words in ended.err
 
 
+@pytest.mark.nightly
 def test_a_sweep_ends_with_its_figures_and_its_table(cli, tmp_path):
     ended = cli(
         "sweep",

@@ -40,7 +40,7 @@ class Shell:
             program.write_text(_PROGRAM.format(python=environment / "bin" / "python", name=name))
             program.chmod(0o755)
         self.environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "COLUMNS"},
             "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "DECODEBENCH_CACHE": str(cache),
             "DECODEBENCH_CONFIG": str(folder / "none"),
@@ -70,6 +70,7 @@ def shell(tmp_path_factory, cache):
     return Shell(tmp_path_factory.mktemp("tutorial"), cache)
 
 
+@pytest.mark.nightly
 def test_a_new_plugin_is_green_listed_and_compared(shell):
     printed = shell.follow("A toy: an n-gram decoder")
     assert re.search(r"\d+ passed", printed) and "failed" not in printed

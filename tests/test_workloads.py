@@ -93,6 +93,7 @@ def test_an_empty_task_is_refused(cli, tmp_path):
     assert "task 'no-problems' has no problems" in ended.err
 
 
+@pytest.mark.nightly
 def test_names_can_be_hidden(cli, tmp_path):
     assert cli(*RUN, *TASK, "--anonymise", "-o", tmp_path).code == 0
     (log,) = tmp_path.glob("raw/*/*.jsonl")
@@ -119,7 +120,10 @@ def test_csv_columns_are_the_contract(plain):
     "flags",
     [
         [*TASK, "--temperature", 0.5, "--stop", "#", "--seed", 7],
-        ["--prompt-tokens", 5, "--output-tokens", 4, "--depth", 3, "--ignore-eos", "--samples", 1],
+        pytest.param(
+            ["--prompt-tokens", 5, "--output-tokens", 4, "--depth", 3, "--ignore-eos", "--samples", 1],
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_the_plan_on_the_page_measures_the_same_cells(cli, tmp_path, flags):

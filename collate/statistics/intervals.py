@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -181,9 +182,7 @@ def t_quantile(p: float, freedom: float) -> float:
 
 def normal_quantile(p: float) -> float:
     """Quantile of the standard normal distribution."""
-    from scipy import special
-
-    return float(special.ndtri(p))
+    return NormalDist().inv_cdf(p)
 
 
 def t_p_value(mean: float, error: float, freedom: float) -> float:

@@ -19,11 +19,14 @@ from .settings import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 Decorator = Callable[[Any], Any]
 
 _SHOWN_EVERY_S = 0.2
 _WIDTH_OF_PIPES = 160
+_WORD_KEPT = 32  # characters of a word that is not folded: paths may be
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
 
@@ -106,20 +109,50 @@ def print_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print a table, or the sentence ``empty`` where there is no row."""
+    """Print a table, or the sentence ``empty`` where there is no row; row by row where its words need more columns."""
     if not rows:
         echo(empty)
         return
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
+    names = [printable(column) for column in columns]
+    cells = [[Text("" if value is None else printable(str(value))) for value in row] for row in rows]
+    shown = console()
+    longest = [max(map(_longest_word, column)) for column in zip(map(Text, names), *cells, strict=True)]
+    if sum(longest) + 2 * len(names) <= shown.width:
+        shown.print(_side_by_side(names, cells, longest))
+    else:
+        for row in cells:
+            shown.print(_below_each_other(names, row))
+
+
+def _side_by_side(names: Sequence[str], cells: Sequence[Sequence[Text]], longest: Sequence[int]) -> Table:
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(printable(column), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row))
-    console().print(table)
+    for name, width in zip(names, longest, strict=True):
+        table.add_column(name, overflow="fold", min_width=width)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _below_each_other(names: Sequence[str], row: Sequence[Text]) -> Table:
+    """Return a row of a table for which the terminal is too narrow: its first value above, the others below it."""
+    from rich.table import Table
+
+    lines = Table(title=row[0], title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=True)
+    for overflow in ("ellipsis", "fold"):
+        lines.add_column(overflow=overflow)
+    for name, value in zip(names[1:], row[1:], strict=True):
+        if value:
+            lines.add_row(name, value)
+    return lines
+
+
+def _longest_word(text: Text) -> int:
+    return min(max(map(len, text.plain.split()), default=0), _WORD_KEPT)
 
 
 def print_listing(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:

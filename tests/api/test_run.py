@@ -51,6 +51,7 @@ backend = "faulty"
 """
 
 
+@pytest.mark.nightly
 def test_a_plan_may_be_a_file_its_content_or_a_plan_and_settings_beat_it(plugins, tmp_path):
     import tomllib
 
@@ -63,6 +64,7 @@ def test_a_plan_may_be_a_file_its_content_or_a_plan_and_settings_beat_it(plugins
     assert content == tomllib.loads(PLAN), "the caller's plan is not changed"
 
 
+@pytest.mark.nightly
 def test_a_failed_round_is_in_the_report_and_others_go_on(plugins, tmp_path):
     options = {"fault": ["none", "segfault"]}
     experiment = decodebench.run(**MATRIX, **SMALL | {"rounds": 1}, options=options, output=tmp_path / "o")

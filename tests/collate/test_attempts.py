@@ -105,6 +105,7 @@ def test_a_comparison_gives_pass_at_k_as_computed_by_hand(attempted):
     assert not [f for f in found.findings if "run before" in f.text or "asked for" in f.text]
 
 
+@pytest.mark.nightly
 def test_the_command_line_shows_pass_at_k(attempted, cli):
     shown = cli("compare", attempted)
     assert shown.code == 0, shown.err

@@ -12,6 +12,8 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.facts import FACTS_SQL
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
+
 TABLES = ("runs", "samples", "steps", "sample_facts", "sources", "parity_scores", "parity_cells")
 
 
@@ -153,7 +155,7 @@ def test_parity_files_are_read_once_and_replaced(logs):
     assert content(logs.folder)["parity_scores"] == []
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5), max_size=3))
 def test_any_order_of_arrival_gives_the_same_store(tmp_path_factory, make_logs, order, cuts):
     source = make_logs(tmp_path_factory.mktemp("source"))

@@ -20,6 +20,7 @@ from decodebench.core.records.raw_log import RawLogError
 from decodebench.core.records.schema import Run, Sample
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
 from ..refusals import refused
 
 TABLE = Path(__file__).parents[1] / "data" / "csv" / "results.csv"
@@ -207,7 +208,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 tables = st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(texts, min_size=n, max_size=n), min_size=1, max_size=4))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables, st.lists(st.sampled_from(TARGETS), min_size=1, max_size=4, unique=True))
 def test_any_table_is_read_or_refused(tmp_path, table, targets):
     columns = dict(zip(targets, table[0], strict=False))

@@ -23,6 +23,7 @@ from decodebench.core.records.conditions import conditions_of
 from decodebench.core.records.schema import Environment, RecordedSampling, Run
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
 from ..refusals import refused
 
 DATA = Path(__file__).parents[1] / "data"
@@ -111,7 +112,7 @@ def placed(folder, runs):
     return [log.run for log in read(path, "records.jsonl", Records)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(
         st.dictionaries(st.sampled_from(sorted(VALUES)), st.integers(0, 6), max_size=3), min_size=2, max_size=12
@@ -390,6 +391,7 @@ def everything(tmp_path_factory):
     return folder
 
 
+@pytest.mark.nightly
 def test_nothing_that_reads_results_needs_what_a_log_does_not_have(everything):
     with decodebench.open(everything) as results:
         comparison = results.compare()

@@ -18,6 +18,7 @@ from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
 from ..refusals import refused
 
 DATA = Path(__file__).parents[1] / "data" / "tinygrad"
@@ -164,7 +165,7 @@ def log_of(uuid, total_ms=40.0, quantisation="int8"):
     return f"{head}enqueue in   1.00 ms\ntotal  {total_ms:.2f} ms, {rates}\nHello\n"
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(7)), cuts=st.sets(st.integers(1, 6), max_size=3))
 def test_any_order_of_import_gives_the_same_store(tmp_path_factory, order, cuts):
     source = tmp_path_factory.mktemp("logs")

@@ -15,6 +15,7 @@ from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.records.raw_log import RawLogError
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 
+from ..at_night import examples
 from ..damage import mutated, mutations
 
 DATA = Path(__file__).parents[1] / "data"
@@ -86,7 +87,7 @@ def test_an_example_is_read_whole(name, path):
     check(list(PARSERS[name]().read(path)))
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(example=st.sampled_from(SHORTEST), mutations=st.lists(MUTATION, min_size=1, max_size=3))
 def test_a_damaged_file_is_read_consistently_or_refused_in_one_line(tmp_path, example, mutations):
     name, path = example

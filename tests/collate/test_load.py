@@ -107,6 +107,7 @@ def test_the_break_even_is_where_the_ratio_crosses_one():
     assert crossing({1: first[1]}, first) is None and crossing({1: {9: 1.0}, 2: {9: 1.0}}, first) is None
 
 
+@pytest.mark.nightly
 def test_the_interval_of_the_break_even_covers_it_as_often_as_it_says():
     generator = np.random.default_rng(7)
     covered, trials = 0, 400

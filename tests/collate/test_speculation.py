@@ -12,6 +12,7 @@ from decodebench.collate.speculation import pair
 from decodebench.core.records.store import Store
 from decodebench.viz.terminal.speculation import bars, cell_names
 
+from ..at_night import examples
 from ..refusals import refused
 from .verify_cycles import analysis, baseline_cycles, shown, steps, three_ways, writer
 
@@ -339,7 +340,7 @@ CYCLES = st.lists(  # blocks of two at least: a cell whose cycles draft nothing 
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(samples=CYCLES, other=CYCLES, finish=st.sampled_from(["stop", "length"]))
 def test_identities(samples, other, finish, tmp_path_factory, make_logs, make_sample):
     logs = make_logs(tmp_path_factory.mktemp("identities"))
@@ -366,7 +367,7 @@ def test_identities(samples, other, finish, tmp_path_factory, make_logs, make_sa
     assert taken.is_exact == (abs(taken.rest - 1) < 1e-9)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(samples=st.lists(CYCLES.map(lambda content: content[0]), min_size=2, max_size=2))
 def test_the_decomposition_is_exact_where_cycles_make_all_tokens(samples, tmp_path_factory, make_logs, make_sample):
     """With the first token left to the first cycle, the sum of taus is the number of tokens."""

@@ -118,6 +118,7 @@ def test_readers_take_no_write_lock_while_nothing_changes(logs, monkeypatch):
         assert store.query("SELECT count(*) FROM runs")[1] == [(2,)]
 
 
+@pytest.mark.nightly
 def test_several_commands_at_once_all_succeed(logs):
     for cell in "abc":
         logs.speeds(cell, [0.1, 0.2])

@@ -34,7 +34,7 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
     commands = re.findall(r"^  (\w+)  +(.+)$", overview.split("Commands:")[1], re.MULTILINE)
     assert len(commands) >= 17
     for name, promise in commands:
-        own = " ".join(cli.cold(name, "--help").out.split())
+        own = " ".join(cli(name, "--help").out.split())
         assert promise.rstrip(".")[:40] in own, name
 
 
@@ -199,6 +199,16 @@ def test_listings_speak_json_and_people(cli, listing):
     assert shown.code == 0
     assert len(shown.out.splitlines()) > 3
     assert "\x1b[" not in shown.out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 160])
+def test_no_word_of_a_listing_is_broken_where_it_is_narrow(cli, columns):
+    expected = {
+        word for plugin in cli("plugins", "list", "--json").json for word in (plugin["name"], plugin["version"])
+    }
+    shown = cli("plugins", "list", env={"COLUMNS": str(columns)}).out
+    assert expected <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= columns
 
 
 def test_the_schema_describes_every_field(cli):

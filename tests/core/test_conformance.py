@@ -19,6 +19,8 @@ from decodebench.core.conformance.subject import Setup, Subject
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.testing import BackendConformance
 
+from ..at_night import at_night
+
 PLUGIN = Path(__file__).parents[1] / "conformance_plugin"
 CHECKED = {check.name: check for check in CHECKS}
 
@@ -144,6 +146,7 @@ def test_what_a_backend_does_not_declare_is_skipped_with_the_declaration(registr
     assert {result.verdict for result in results.values()} == {"passed", "skipped"}
 
 
+@pytest.mark.nightly
 def test_checks_of_the_author_run_after_those_of_the_contract(registry, cache):
     own = checks_of(registry.backend("twin"))[len(CHECKS) :]
     assert [check.name for check in own] == ["drafts_keep_their_length"]
@@ -168,16 +171,10 @@ def test_every_check_has_a_twin_that_breaks_its_rule():
     assert {check for check, _ in BROKEN.values()} == set(CHECKED)
 
 
-def _first_of_each_check() -> list:
-    """The twins as parameters; of several that break one rule the later ones wait for the night."""
-    first = {check: twin for twin, (check, _) in reversed(BROKEN.items())}
-    return [
-        pytest.param(twin, marks=() if first[check] == twin else pytest.mark.nightly)
-        for twin, (check, _) in BROKEN.items()
-    ]
+FIRST_OF_EACH_CHECK = {check: twin for twin, (check, _) in reversed(BROKEN.items())}
 
 
-@pytest.mark.parametrize("twin", _first_of_each_check())
+@pytest.mark.parametrize("twin", at_night(BROKEN, but=list(FIRST_OF_EACH_CHECK.values())[::4]))
 def test_a_broken_rule_is_caught_by_the_check_meant_for_it(registry, twin):
     name, seen = BROKEN[twin]
     result = CHECKED[name].run(subject_of(registry, twin))
@@ -204,6 +201,7 @@ def test_a_backend_that_dies_in_one_check_is_still_judged_by_the_others(registry
         assert CHECKED[name].run(subject).verdict == "passed"
 
 
+@pytest.mark.nightly
 def test_a_backend_that_hangs_fails_its_check_after_the_time_out(registry):
     subject = subject_of(registry, "twin-hangs-when-closed", timeout_s=6)
     assert CHECKED["max_new_tokens_is_respected"].run(subject).verdict == "passed"
@@ -330,6 +328,7 @@ def suite(tmp_path, cli):
 CHEAP = "importing or probe_is_cheap or options_refuse or sampling or reference"
 
 
+@pytest.mark.nightly
 def test_an_author_sees_every_check_as_a_test_of_its_own(suite):
     ended = suite("Twin", "--collect-only", "-q")
     assert re.findall(r"<Function test_(\w+)>", ended.stdout) == [*CHECKED, "drafts_keep_their_length"]

@@ -16,6 +16,7 @@ def test_a_matrix_takes_the_rounds_of_its_cells_and_no_longer_than_their_time_ou
     assert unknown == "c: no estimate: no weights"
 
 
+@pytest.mark.nightly
 @pytest.mark.engine
 def test_a_dry_run_tries_each_cell_and_records_nothing(cli, tmp_path):
     run = ["run", "-b", "llama-cpp", "-m", "tiny:target", "--task", "tiny-gsm", "--samples", 5000, "--rounds", 2]

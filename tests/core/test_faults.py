@@ -65,6 +65,7 @@ def test_a_hang_costs_one_round(cli, tmp_path):
     assert ends(tmp_path / "o") == {"hang": ("timeout", "stopped after the time-out of 4 s"), "none": ("ok", None)}
 
 
+@pytest.mark.nightly
 def test_samples_finished_before_a_time_out_count(cli, tmp_path):
     folder = tmp_path / "o"
     ended = cli(*BASE, "--warmup", 0, "--rounds", 1, "-o", folder, "--set", "fault=none,hang", "--timeout", 4)
@@ -85,6 +86,7 @@ def test_a_device_that_is_not_there_is_refused_once(cli, tmp_path):
     assert sorted(devices) == ["cpu", "cpu", "cpu", "cuda:0"]
 
 
+@pytest.mark.nightly
 def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=allocate,none", "--memory-limit", "600M")
     assert ended.code == 1
@@ -94,6 +96,7 @@ def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
     assert found["allocate"][1].startswith("out of memory")
 
 
+@pytest.mark.nightly
 def test_too_little_memory_is_noticed_before_the_round_starts(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1MiB")
     assert ended.code == 1
@@ -157,6 +160,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, gate, tmp_p
     assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
 
 
+@pytest.mark.nightly
 def test_a_run_in_the_background_goes_on_at_ctrl_c(cli, gate, tmp_path):
     folder = tmp_path / "o"
     process = cli.start(*BASE, "--rounds", 1, "-o", folder, env=gate.environment, interruptible=False)
@@ -168,6 +172,7 @@ def test_a_run_in_the_background_goes_on_at_ctrl_c(cli, gate, tmp_path):
     assert len(raw_logs(folder)) == 1
 
 
+@pytest.mark.nightly
 def test_two_runs_into_one_folder_do_not_disturb_each_other(cli, gate, tmp_path):
     folder = tmp_path / "o"
     first = cli.start(*BASE, "--rounds", 1, "-o", folder, env=gate.environment)
@@ -181,6 +186,7 @@ def test_two_runs_into_one_folder_do_not_disturb_each_other(cli, gate, tmp_path)
     assert len(raw_logs(folder)) == 1
 
 
+@pytest.mark.nightly
 def test_a_killed_parent_leaves_no_worker_and_a_readable_part(cli, gate, tmp_path):
     folder = tmp_path / "o"
     process = cli.start(*BASE, "--rounds", 1, "--warmup", 0, "-o", folder, env=gate.environment)

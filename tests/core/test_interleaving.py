@@ -102,6 +102,7 @@ def test_one_measures_while_the_others_are_stopped_and_ctrl_c_keeps_what_is_done
     ]
 
 
+@pytest.mark.nightly
 def test_a_round_that_failed_joins_a_new_block_with_the_baseline(cli, tmp_path):
     """The baseline of its block went on, and is measured once more for it."""
     folder, both = tmp_path / "o", ("--set", "fault=none,too-many")

@@ -113,6 +113,7 @@ def test_a_launcher_that_cannot_be_used_is_refused_before_anything_runs(cli, plu
     assert result.code == 2 and said in result.err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.nightly
 def test_a_round_whose_machine_is_lost_begins_again_and_leaves_one_log(cli, plugin, tmp_path):
     again = cli(*plugin, "run", *SMALL, "--launcher", "lossy", "-o", tmp_path / "again")
     assert again.code == 0 and "lost for good" in again.err
@@ -124,6 +125,7 @@ def test_a_round_whose_machine_is_lost_begins_again_and_leaves_one_log(cli, plug
         assert lines[-1]["status"] == status and sum(line["type"] == "run" for line in lines) == 1
 
 
+@pytest.mark.nightly
 def test_cells_of_a_round_are_measured_on_several_hosts_where_that_is_asked_for(cli, plugin, tmp_path):
     two = [*SMALL, "-b", "llama-cpp", "--set", "faulty.step_s=0.0,0.001", "--placement-timeout", 1, "--rounds", 2]
     result = cli(*plugin, "run", *two, "--across-hosts", "--launcher", "cluster", "-o", tmp_path / "out", "--json")

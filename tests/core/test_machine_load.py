@@ -169,6 +169,7 @@ def runs(folder: Path) -> list[Run]:
     return sorted((raw_log.read(log).run for log in logs), key=lambda run: run.started_at)
 
 
+@pytest.mark.nightly
 def test_threads_are_stored_with_the_rounds_and_the_same_when_an_experiment_goes_on(cli, tmp_path):
     command = ("run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-gsm", "--samples", "1", "-o", tmp_path)
     assert cli(*command, "--rounds", "1").code == 0
@@ -185,6 +186,7 @@ def test_threads_are_stored_with_the_rounds_and_the_same_when_an_experiment_goes
     assert after.other_cpus is None or after.other_cpus >= 0
 
 
+@pytest.mark.nightly
 def test_waiting_can_be_interrupted_and_leaves_nothing_behind(cli, tmp_path):
     other = subprocess.Popen([sys.executable, "-c", SPIN.format(120)])
     try:

@@ -10,6 +10,8 @@ from decodebench.core.records.metrics import METRICS
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
+
 ROOT = Path(__file__).parents[2]
 
 RUN = dict(
@@ -198,7 +200,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("metrics")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(step_lists, st.sampled_from(["stop", "length", None]))
 def test_sql_equals_brute_force(scratch, steps, finish):
     now = 0.0

@@ -41,9 +41,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(
     "backend",
-    at_night(
-        ["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"], but=["transformers", "llama-cpp"]
-    ),
+    at_night(["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"], but=["transformers"]),
 )
 def test_no_backend_opens_them(cli, tmp_path, folder, backend):
     witness = tmp_path / "ran"

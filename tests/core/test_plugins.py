@@ -137,6 +137,7 @@ def test_a_probe_that_raises_is_a_reason(cli, tmp_path):
     assert (odd["available"], odd["reason"]) == (False, f"its probe failed: OSError: no driver ({place})")
 
 
+@pytest.mark.nightly
 def test_one_name_of_two_distributions_is_told_apart(cli, tmp_path):
     distribution(tmp_path, "alpha", "1", twin__alpha_twin=decoder("twin", "1.0"))
     distribution(tmp_path, "beta", "2", twin__beta_twin=decoder("twin", "2.0"))
@@ -184,6 +185,7 @@ def test_a_local_file_is_a_plugin_for_once(cli, tmp_path):
     assert "unknown backend 'mine'" in cli(*run, cwd=tmp_path).err
 
 
+@pytest.mark.nightly
 def test_files_of_the_config_are_always_loaded(cli, tmp_path):
     (tmp_path / "mine.py").write_text(decoder("mine"))
     (tmp_path / "bad.py").write_text("\n\nraise ValueError('bad weather')\n")
@@ -226,6 +228,7 @@ def decodebench_findings():
 """
 
 
+@pytest.mark.nightly
 def test_what_an_authors_code_raises_names_its_line(cli, tmp_path):
     file = tmp_path / "at_fault.py"
     file.write_text(decoder("quick") + AT_FAULT)

@@ -90,6 +90,7 @@ def test_a_fresh_server_answers_each_round_where_that_is_asked_for(measured):
     assert not any(row.is_one_server for row in comparison.rows)
 
 
+@pytest.mark.nightly
 def test_of_a_remote_server_nothing_is_said_that_only_its_host_knows(measured):
     import twin_server
 

@@ -106,6 +106,7 @@ def test_a_crash_is_noticed_although_a_child_holds_the_pipe():
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.nightly
 def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(tmp_path):
     with Started("import os, time; os.close(1); time.sleep(600)", str(tmp_path)) as channel:
         assert lines(channel) == [] and channel.exit_code() is None

@@ -110,6 +110,7 @@ def measured(cli_for, tmp_path_factory):
     return folder / "o"
 
 
+@pytest.mark.nightly
 def test_a_finished_part_is_renamed_and_nothing_is_measured_again(cli, measured, tmp_path):
     folder = tmp_path / "o"
     shutil.copytree(measured, folder)

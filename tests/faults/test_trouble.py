@@ -80,6 +80,7 @@ def test_an_input_output_error_is_no_verdict(cli, folder):
     assert rows(folder) == whole(folder)
 
 
+@pytest.mark.nightly
 def test_what_is_known_of_a_file_stays_while_it_cannot_be_read(folder):
     assert len(collate(folder, all_plugins()).added) == 2
     with unreadable(sorted(folder.glob("raw/faulty/*.jsonl"))[0]):

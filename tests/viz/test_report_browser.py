@@ -29,6 +29,7 @@ def page(browser, file):
     assert browser.console() == [], "the console stays empty, whatever a test does"
 
 
+@pytest.mark.nightly
 def test_it_loads_nothing_else_and_runs_nothing_that_a_model_wrote(page):
     loaded = page.js("performance.getEntriesByType('resource').map((each) => each.name)")
     assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []

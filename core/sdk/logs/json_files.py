@@ -14,7 +14,7 @@ from .fields import Fields, check_plain
 from .json_values import Part, is_remnant, json_in, load_json, parts_of
 from .printed import left_out
 from .runs import digest_of
-from .text import head_text, malformed, read_text, read_torn_text, tail_text
+from .text import head_text, malformed, read_text, read_torn_text, tail_text, uncoloured
 
 _EVENT = ("data:", "event:", "id:", "retry:", ":")
 _IS_BODY = re.compile(r"^[ \t]*(?:\{|\[|data:|event:)", re.MULTILINE)
@@ -47,11 +47,20 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
         RawLogError: there is no object, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text, is_torn = read_torn_text(path)
+    text, is_torn = _torn_json(path)
     rows, cut = _rows_in(path, list(parts_of(json_in(text))), may_be_none=may_be_none)
     if is_torn and not cut:
         cut = _TORN
     return Rows(rows, cut, digest_of(text))
+
+
+def _json_text(path: Path) -> str:
+    return uncoloured(read_text(path))
+
+
+def _torn_json(path: Path) -> tuple[str, bool]:
+    text, is_torn = read_torn_text(path)
+    return uncoloured(text), is_torn
 
 
 def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) -> tuple[list[Fields], str | None]:
@@ -113,7 +122,7 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
         RawLogError: what is in it is cut, or no JSON object, or holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = read_text(path)
+    text = _json_text(path)
     page = json_in(text)
     parts = list(parts_of(page))
     if len(parts) == 1 and parts[0].content is not None:
@@ -135,7 +144,7 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
         RawLogError: it is cut, or no such array, or holds what JSON cannot; names the field.
         OSError: it cannot be read.
     """
-    text = read_text(path)
+    text = _json_text(path)
     try:
         content = load_json(json_in(text))
     except (ValueError, RecursionError) as error:
@@ -147,8 +156,8 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
 
 def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
     """Say whether a file is of answers as ``read_answers`` takes them, with these figures at its beginning or end."""
-    text = head_text(head)
-    return begins_as_answers(text) and any(figures.search(part) for part in (text, tail_text(path)))
+    text = uncoloured(head_text(head))
+    return begins_as_answers(text) and any(figures.search(part) for part in (text, uncoloured(tail_text(path))))
 
 
 def begins_as_answers(text: str) -> bool:
@@ -168,7 +177,7 @@ def read_answers(path: Path) -> Rows:
         RawLogError: there is no whole object in it, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text, is_torn = read_torn_text(path)
+    text, is_torn = _torn_json(path)
     lines = bodies_of(text).split("\n")
     rows, cut = _events(path, lines)
     rest = "\n".join("" if line.startswith(_EVENT) else line for line in lines) if rows or cut else "\n".join(lines)
@@ -197,7 +206,7 @@ def _events(path: Path, lines: Sequence[str]) -> tuple[list[Fields], str | None]
 
 def is_array_with(head: bytes, *names: str) -> bool:
     """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
-    text = head_text(head).lstrip()
+    text = uncoloured(head_text(head)).lstrip()
     return bool(re.match(r"\[\s*\{", text)) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 

@@ -24,7 +24,6 @@ _PREFIX = re.compile(
 )
 """What containers, routers and the journal write before each line, here before an object."""
 _COLOUR = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
-_BEGINNING = 1000  # characters within which what is no space begins
 _HALF = "unexpected end of data"  # what Python says of a character that the text ends in
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
 
@@ -138,16 +137,21 @@ def _checked(path: Path, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what a log driver put before objects; JSON without the colours that it was printed in."""
-    is_json = "\x1b[" in text and _COLOUR.sub("", text[:_BEGINNING]).lstrip()[:1] in ("{", "[")
-    return _unprefixed(_lines(_COLOUR.sub("", text) if is_json else text))
+    """Return a text without what a log driver put before objects."""
+    return _unprefixed(_lines(text))
+
+
+def uncoloured(text: str) -> str:
+    """Return a text without a terminal's colours, of which JSON has none; what an engine generated may have some."""
+    return _COLOUR.sub("", text) if "\x1b[" in text else text
 
 
 def _unprefixed(text: str) -> str:
-    """Return objects a line without what a log driver wrote before each of them."""
-    if not _PREFIX.match(text.lstrip()[:400]):
+    """Return objects a line without what a log driver wrote, maybe in colours, before each of them."""
+    if not _PREFIX.match(uncoloured(text.lstrip()[:400])):
         return text
-    return "\n".join(line[found.end() :] if (found := _PREFIX.match(line)) else line for line in text.split("\n"))
+    lines = uncoloured(text).split("\n")
+    return "\n".join(line[found.end() :] if (found := _PREFIX.match(line)) else line for line in lines)
 
 
 def _lines(text: str) -> str:

@@ -57,6 +57,7 @@ def test_draft_is_neither_useless_nor_a_copy_of_its_target(answers):
     assert measured.tau > 3
 
 
+@pytest.mark.nightly
 def test_replayed_acceptance_of_the_target_by_itself_is_total(target, answers):
     measured = acceptance(target, RECIPES["target"].shape, answers[:10], 4)
     tokens = sum(len(answer.output) for answer in answers[:10])

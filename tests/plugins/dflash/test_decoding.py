@@ -18,6 +18,7 @@ from decodebench.plugins.dflash.loops import make_loop
 from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.target import Target
 
+from ...at_night import a_few, examples
 from .checkpoints import save_target
 
 VOCABULARY = 64
@@ -85,7 +86,7 @@ def _is_refused(pair) -> bool:
     return a == "seed_mode" and b == "candidate_mode" and "none" not in (x, y)
 
 
-@pytest.mark.parametrize("modes", combinations(), ids=lambda m: "-".join(str(v) for v in m.values()))
+@pytest.mark.parametrize("modes", a_few(8, combinations()), ids=lambda m: "-".join(str(v) for v in m.values()))
 def test_every_pair_of_modes_commits_the_targets_tokens(lab, modes):
     sizes = {"candidate_block_sizes": (2, 5, 9)} if modes["scheduler"] != "fixed" else {"block_size": 7}
     for seed in (1, 2):
@@ -96,7 +97,7 @@ def test_every_pair_of_modes_commits_the_targets_tokens(lab, modes):
             assert lab.outputs([request], drafter, **sizes, **modes) == [truth]
 
 
-@pytest.mark.parametrize("block_size", range(1, 25))
+@pytest.mark.parametrize("block_size", a_few(8, range(1, 25)))
 def test_every_block_size_commits_the_targets_tokens(lab, block_size):
     for seed in range(3):
         request = request_for(seed, limit=40)
@@ -119,7 +120,7 @@ def test_a_draft_that_is_always_right_fills_every_block_and_one_that_is_always_w
     assert [step.block_size for step in wrong[-4:]] == [4, 3, 2, 1]  # the last blocks shrink to what remains
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 10**6),
     st.integers(1, 24),

@@ -18,6 +18,7 @@ from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.sampler import Sampler
 from decodebench.plugins.dflash.target import Target
 
+from ...at_night import at_night
 from .checkpoints import save_random_draft, save_target
 
 DRAWS = 200_000
@@ -77,6 +78,7 @@ def test_both_rules_draw_from_the_targets_distribution(rule, exact_acceptance, d
     assert acceptance == pytest.approx(float(expected), abs=4 * (0.25 / draws) ** 0.5)
 
 
+@pytest.mark.nightly
 def test_the_test_finds_a_rule_that_is_not_exact():
     class Careless(Rejection):
         """Draws from the target again where it rejected, instead of from the residual."""
@@ -107,7 +109,7 @@ def test_rejection_keeps_to_the_requests_own_filters(top_k):
 
 
 @pytest.mark.parametrize("draws", [DRAWS // 16, pytest.param(DRAWS, marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("compat", ["none", "published"])
+@pytest.mark.parametrize("compat", at_night(["none", "published"], but=["none"]))
 def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, compat, draws):
     """The token behind the first one of a real target and draft, whose answers are computed once."""
     small = {"vocab_size": 6, "pad_token_id": None, "eos_token_id": None}

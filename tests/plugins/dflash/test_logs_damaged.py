@@ -12,6 +12,7 @@ from decodebench.core.records.raw_log import RawLogError
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.plugins.dflash.logs import LOG_PARSERS
 
+from ...at_night import examples
 from ...damage import PLACE, mutated, mutations
 
 DATA = Path(__file__).parents[2] / "data" / "dflash"
@@ -49,7 +50,7 @@ def check(records):
         assert (run.samples or 0) < 10**9
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(600), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(FILES), mutations=st.lists(MUTATION, min_size=1, max_size=3))
 def test_a_damaged_file_is_read_consistently_or_refused_in_one_line(tmp_path, path, mutations):
     data = path.read_bytes()
@@ -67,7 +68,7 @@ def test_a_damaged_file_is_read_consistently_or_refused_in_one_line(tmp_path, pa
     check(records)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(FILES), place=PLACE)
 def test_a_file_cut_at_any_byte_is_whole_up_to_there_and_said_to_be_cut(tmp_path, path, place):
     data = path.read_bytes()[: int(place * path.stat().st_size)]

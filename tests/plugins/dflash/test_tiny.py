@@ -81,6 +81,7 @@ def test_tau_at_block_8_is_at_least_3(tiny):
     assert sum(len(step.token_ids) for step in cycles) / len(cycles) >= 3
 
 
+@pytest.mark.nightly
 def test_every_block_size_gives_the_targets_text(tiny):
     for block_size, prompt in itertools.product(range(2, 25), tiny.prompts[:2]):
         tiny.assert_same(prompt, tiny.output(prompt, block_size=block_size))
@@ -105,6 +106,7 @@ def test_a_batch_gives_each_prompts_text(tiny, block_size):
         tiny.assert_same(prompt, output)
 
 
+@pytest.mark.nightly
 def test_candidates_gain_tokens_and_change_no_text(tiny):
     rule = {"candidate_mode": "uncertainty_sparse_rank", "fixed_prefix_len": 2, "branch_top_k": 4}
     cycles = {}

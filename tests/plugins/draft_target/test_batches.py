@@ -35,6 +35,7 @@ def requests_of(tiny, count=16):
     ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_sixteen_rows_are_what_each_is_alone(tiny, way):
     backend = tiny.backend(**way)

@@ -140,7 +140,7 @@ def expectations(target, sampling):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("draws", [DRAWS // 4, pytest.param(DRAWS, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("draws", [DRAWS // 16, pytest.param(DRAWS, marks=pytest.mark.nightly)])
 def test_rejection_sampling_keeps_the_targets_distribution(models, draws):
     p, rate = p_value(models, draws)
     assert p > 1e-3
@@ -158,8 +158,8 @@ def test_the_prototypes_rule_does_not(models):
     "way",
     [
         {"candidates": 3},
-        {"drafter": "prompt-lookup"},
-        {"optimistic": True},
+        pytest.param({"drafter": "prompt-lookup"}, marks=pytest.mark.nightly),
+        pytest.param({"optimistic": True}, marks=pytest.mark.nightly),
         pytest.param({"top_k": 4, "top_p": 0.9}, marks=pytest.mark.nightly),
         pytest.param({"candidates": 2, "top_k": 5}, marks=pytest.mark.nightly),
     ],

@@ -101,6 +101,7 @@ def service_answer(service, _known={}):  # noqa: B006 - computed once
     return _known["id"]
 
 
+@pytest.mark.nightly
 @settings(max_examples=BYTE_CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(METHODS), st.binary(max_size=400))
 def test_random_bytes(running, method, content):

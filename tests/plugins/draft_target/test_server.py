@@ -21,6 +21,7 @@ from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
 from decodebench.plugins.reference.family import END_ID
 
+from ...at_night import a_few
 from .serving import Cuttable
 
 Code = grpc.StatusCode
@@ -62,7 +63,7 @@ def code_of(call, request, **how):
     return caught.value.code()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=named)
+@pytest.mark.parametrize("way", a_few(2, WAYS), ids=named)
 def test_the_output_is_the_targets_greedy_one(tiny, server, way):
     backend = tiny.backend(server=server.address, **way)
     for prompt in tiny.prompts[:4]:
@@ -72,7 +73,7 @@ def test_the_output_is_the_targets_greedy_one(tiny, server, way):
     backend.close()
 
 
-@pytest.mark.parametrize("way", SAMPLED, ids=named)
+@pytest.mark.parametrize("way", a_few(1, SAMPLED), ids=named)
 def test_draws_are_the_same_on_either_side_of_the_wire(tiny, server, way):
     near, far = tiny.backend(**way), tiny.backend(server=server.address, **way)
     for sampling in ({"temperature": 0.9}, {"temperature": 1.2, "top_k": 20, "top_p": 0.9}):
@@ -81,7 +82,9 @@ def test_draws_are_the_same_on_either_side_of_the_wire(tiny, server, way):
     far.close()
 
 
-@pytest.mark.parametrize("way", [{}, {"optimistic": True, "adaptive": True}, {"num_candidates": 2}], ids=named)
+@pytest.mark.parametrize(
+    "way", a_few(1, [{"optimistic": True, "adaptive": True}, {}, {"num_candidates": 2}]), ids=named
+)
 def test_a_connection_that_is_cut_at_random_costs_time_and_no_token(tiny, server, way):
     relay = Cuttable(server.address)
     backend = tiny.backend(server=relay.address, reconnects=8, **way)
@@ -107,6 +110,7 @@ def test_a_connection_that_is_cut_at_random_costs_time_and_no_token(tiny, server
     assert reconnects > 0
 
 
+@pytest.mark.nightly
 def test_a_forgotten_session_is_sent_again(tiny, serve):
     forgetful = serve("-m", "tiny:target", "--threads", 1, "--idle-timeout", 0.2)
     backend = tiny.backend(server=forgetful.address)
@@ -122,6 +126,7 @@ def test_a_forgotten_session_is_sent_again(tiny, serve):
     backend.close()
 
 
+@pytest.mark.nightly
 def test_kill_9_gives_one_clear_error_and_a_restarted_server_serves_again(tiny, serve):
     mortal = serve("-m", "tiny:target", "--threads", 1)
     backend = tiny.backend(server=mortal.address, reconnects=2)
@@ -310,6 +315,7 @@ def test_a_stream_answers_each_request_and_a_refusal_ends_it(stub):
     assert stub.VerifyDraft(asked("streamed", (11,), start=4)).next_token_id >= 0
 
 
+@pytest.mark.nightly
 def test_streams_have_a_limit_and_idle_ones_are_ended(serve):
     small = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 2, "--idle-timeout", 2)
     end = threading.Event()
@@ -362,6 +368,7 @@ def test_a_signal_lets_open_sessions_end_and_opens_none(serve):
     assert ending.events("stopped")[0]["cut_sessions"] == 0
 
 
+@pytest.mark.nightly
 def test_a_generation_on_the_server_takes_a_place(serve):
     narrow = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 1)
     long = pb.GenerateRequest(prompt="How many", max_new_tokens=1500, ignore_eos=True)
@@ -375,6 +382,7 @@ def test_a_generation_on_the_server_takes_a_place(serve):
         stream.cancel()
 
 
+@pytest.mark.nightly
 def test_a_second_signal_does_not_wait(serve):
     busy = serve("-m", "tiny:target", "--threads", 1, "--drain-timeout", 120)
     with grpc.insecure_channel(busy.address) as channel:
@@ -465,17 +473,20 @@ def test_a_prompt_beyond_the_context_is_refused_before_it_is_tokenised(stub, ser
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [
-        (["--address", "0.0.0.0:0"], "--insecure"),
-        (["--address", "[::]:0"], "--insecure"),
-        (["--address", "nonsense"], "is no HOST:PORT"),
-        (["--tls-cert", "x.pem"], "go together"),
-        (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "--tls-key y.pem"),
-        (["--auth-token-file", "missing"], "auth token file missing"),
-        (["--device", "cuda:9"], "device"),
-        (["-m", "tiny:targett"], "tiny:target"),
-        (["--threads", "0"], "--threads"),
-    ],
+    a_few(
+        4,
+        [
+            (["--address", "0.0.0.0:0"], "--insecure"),
+            (["--address", "[::]:0"], "--insecure"),
+            (["--address", "nonsense"], "is no HOST:PORT"),
+            (["--tls-cert", "x.pem"], "go together"),
+            (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "--tls-key y.pem"),
+            (["--auth-token-file", "missing"], "auth token file missing"),
+            (["--device", "cuda:9"], "device"),
+            (["-m", "tiny:targett"], "tiny:target"),
+            (["--threads", "0"], "--threads"),
+        ],
+    ),
 )
 def test_bad_flags_are_refused_in_a_line_or_two(cli, flags, words):
     ended = cli("serve-target", "-m", "tiny:target", *flags)

@@ -14,6 +14,7 @@ from decodebench.plugins.fast_dllm.forwards import Forward
 from decodebench.plugins.fast_dllm.layer_reuse import LayerMemory
 from decodebench.plugins.fast_dllm.likelihood import published_log_likelihood
 
+from ...at_night import a_few
 from ..models import assert_shares_a_prompt
 from .checkpoints import MASK, STOP, VOCAB, save
 from .naive import Naive, block_causal, llada_sampler, proposal, v2_sampler
@@ -23,6 +24,7 @@ few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck
 PROMPTS = st.lists(st.integers(3, MASK - 1), min_size=1, max_size=19)
 
 
+@pytest.mark.nightly
 @given(prompt=PROMPTS, steps=st.sampled_from([1, 3, 8, 16]))
 @few
 def test_one_block_with_quotas_is_the_sampler_of_llada(backends, folders, prompt, steps):
@@ -32,6 +34,7 @@ def test_one_block_with_quotas_is_the_sampler_of_llada(backends, folders, prompt
     assert backend.counters().own["forwards_full"] == evaluations
 
 
+@pytest.mark.nightly
 @given(prompt=PROMPTS, threshold=st.sampled_from([0.05, 0.2, 0.6, 1.0]), sub=st.sampled_from([2, 3, 8]))
 @few
 def test_v2_is_what_evaluating_everything_anew_gives(backends, folders, prompt, threshold, sub):
@@ -123,6 +126,7 @@ def test_a_row_of_a_batch_is_what_it_is_alone(backends, prompts, data):
     assert outputs(backend, prompts, 20, **sampling) == alone
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 3, 6])
 def test_rows_of_very_unlike_lengths_share_forwards_within_the_tables(backends, seed):
     """A long row that is ahead of a short one is filled up to the short one's width behind its own end."""
@@ -148,7 +152,7 @@ def test_evaluations_are_counted_by_kind(backends):
     assert found == {"prefill": 1, "block": 14, "commit": 1}
 
 
-@pytest.mark.parametrize("family", ["v2", "llada", "dream"])
+@pytest.mark.parametrize("family", a_few(1, ["v2", "llada", "dream"]))
 def test_only_the_visible_text_is_committed(folders, backends, family):
     """Generation ends with the first stop token as soon as all before it is fixed, in whatever order it came."""
     backend = backends(family, threshold=0.05)
@@ -227,6 +231,7 @@ def test_the_mask_is_never_proposed(tmp_path, backends):
     assert MASK not in ids
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("remasking", ["random", "entropy", "topk_margin"])
 def test_other_rankings_fill_the_canvas_and_repeat(backends, remasking):
     backend = backends("llada", remasking=remasking, steps=8, block_length=8)

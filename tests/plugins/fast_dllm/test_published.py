@@ -15,6 +15,7 @@ from decodebench.plugins.fast_dllm.layer_reuse import subset_layers
 from decodebench.plugins.fast_dllm.options import FastDllmOptions
 from decodebench.plugins.fast_dllm.proposals import Proposer
 
+from ...at_night import a_few
 from .checkpoints import LAYERS, MASK, STOP, VOCAB, save
 from .naive import Naive
 from .published import dream_cached, dream_whole, llada, v2_reuse
@@ -92,17 +93,20 @@ def test_alg_temp_draws_positions_by_the_softmax_of_their_confidence(spread):
 
 @pytest.mark.parametrize(
     ("options", "rules"),
-    [
-        ({}, {}),
-        ({"cfg_scale": 1.5}, {"cfg_scale": 1.5}),
-        ({"logits_eos_inf": True}, {"never": [STOP]}),
-        ({"confidence_eos_eot_inf": True}, {"last": [STOP, 5]}),
-        ({"cfg_scale": 0.5, "logits_eos_inf": True}, {"cfg_scale": 0.5, "never": [STOP]}),
-        (
-            {"cfg_scale": 4.0, "logits_eos_inf": True, "confidence_eos_eot_inf": True},
-            {"cfg_scale": 4.0, "never": [STOP], "last": [STOP, 5]},
-        ),
-    ],
+    a_few(
+        2,
+        [
+            ({}, {}),
+            ({"cfg_scale": 1.5}, {"cfg_scale": 1.5}),
+            ({"logits_eos_inf": True}, {"never": [STOP]}),
+            ({"confidence_eos_eot_inf": True}, {"last": [STOP, 5]}),
+            ({"cfg_scale": 0.5, "logits_eos_inf": True}, {"cfg_scale": 0.5, "never": [STOP]}),
+            (
+                {"cfg_scale": 4.0, "logits_eos_inf": True, "confidence_eos_eot_inf": True},
+                {"cfg_scale": 4.0, "never": [STOP], "last": [STOP, 5]},
+            ),
+        ],
+    ),
 )
 def test_llada_is_guided_and_kept_from_its_end_as_published(tmp_path, backends, options, rules):
     from safetensors.torch import load_file, save_file
@@ -121,6 +125,7 @@ def test_llada_is_guided_and_kept_from_its_end_as_published(tmp_path, backends, 
             assert STOP not in expected
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cache", ["none", "prefix", "dual"])
 def test_a_guided_row_of_a_batch_is_what_it_is_alone(backends, cache):
     backend = backends("llada", cache=cache, cfg_scale=1.0, threshold=0.3, block_length=8)
@@ -139,7 +144,7 @@ def reuse_cases():
     return cases
 
 
-@pytest.mark.parametrize(("threshold", "sub", "k", "subset", "file"), nightly_but(14, *reuse_cases()))
+@pytest.mark.parametrize(("threshold", "sub", "k", "subset", "file"), nightly_but(5, *reuse_cases()))
 def test_reuse_counts_within_a_block_as_the_published_files_do(backends, folders, threshold, sub, k, subset, file):
     common = {"threshold": threshold, "small_block_size": sub, "reuse_k": k, "cache": "sub-block"}
     own = {"reuse": "published-january"} if file == "january" else {"reuse": "published", "layer_subset": subset}

@@ -100,6 +100,7 @@ def test_reuse_costs_accuracy_and_saves_forwards(tiny):
         assert [row.ids for row in skipping] == [row.ids for row in kept]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", CACHES)
 def test_a_batch_gives_what_its_rows_give_alone(name, tiny, llada):
     """In float64: other shapes are added up in another order, and a confidence near the threshold may tip over."""
@@ -132,6 +133,7 @@ def test_full_matrix_of_modes_runs_to_the_end(name, cache, rule, batch, tiny, ll
         ]
 
 
+@pytest.mark.nightly
 def test_matrix_products_are_where_the_time_goes(cache):
     """No step computes or allocates much beside them."""
     from torch.profiler import ProfilerActivity, profile

@@ -256,6 +256,7 @@ def test_a_damaged_file_is_made_again_and_answers_alike(cli, tmp_path):
     assert answers("after")[0].count("is made again") == 0
 
 
+@pytest.mark.nightly
 def test_equal_content_under_two_names_is_stored_once(cli, tmp_path):
     environment = {"DECODEBENCH_CACHE": str(tmp_path / "own")}
     paths = []

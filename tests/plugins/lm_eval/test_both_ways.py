@@ -67,6 +67,7 @@ def test_answers_in_words_have_the_same_number_both_ways(here, there):
     assert ours["value"]["n"] == 12 and ours["task"].startswith("lm-eval:tiny_numbers,include_path=. 0.4.")
 
 
+@pytest.mark.nightly
 def test_choices_have_the_same_number_both_ways_length_normalised_too(here, there):
     _, results = there
     ours = here["tiny_choices"]

@@ -63,6 +63,7 @@ def test_two_threads_compute_what_one_does(cli, all_cores):
     assert [row["parity"]["verdict"] for row in rows] == ["baseline", "identical"]
 
 
+@pytest.mark.nightly
 def test_draws_follow_the_seed_and_the_distribution(tiny, prompts):
     ask = {"temperature": 1.0, "top_k": 3}
     again = [tiny.tokens(prompts[4], 8, seed=5, **ask) for _ in range(2)]

@@ -130,6 +130,7 @@ def test_facts_count_tied_weights_once(load, tmp_path):
     assert (tied.context_length, tied.vocabulary_size) == (256, 160)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_halves_the_weights(load, checkpoints, dtype):
     loaded = load(checkpoints["Qwen3"], dtype=dtype)

@@ -14,6 +14,7 @@ import pytest
 from decodebench import UsageError
 from decodebench.plugins.tasks import sandbox
 
+from ...at_night import a_few
 from ...waiting import until
 
 TESTS = Path(__file__).parents[2]
@@ -113,7 +114,10 @@ def test_gsm8k_with_its_interval(cli, scripted, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "script", "share", "more"),
-    [("aime25", AIME, 2 / 4, []), ("math500", MATH, 5 / 7, []), ("mbpp", MBPP, 2 / 3, ["--allow-code-execution"])],
+    a_few(
+        1,
+        [("aime25", AIME, 2 / 4, []), ("math500", MATH, 5 / 7, []), ("mbpp", MBPP, 2 / 3, ["--allow-code-execution"])],
+    ),
 )
 def test_other_tasks(cli, scripted, holds, name, script, share, more):
     found = accuracy(cli, scripted(script, "--task", name, "--samples", len(script), *more))
@@ -149,6 +153,7 @@ def test_code_is_refused_unless_it_is_allowed(cli, scripted, tmp_path):
     assert ended.code == 2 and "--allow-code-execution" in ended.err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.nightly
 def test_ctrl_c_while_programs_run_ends_them_and_keeps_what_was_finished(cli, scripted, holds, tmp_path):
     script = [(f"def {name}(", "    while True: pass\n") for name in HUMANEVAL]
     command = scripted(script, "--task", "humaneval", "--samples", 4, "--allow-code-execution")
@@ -167,6 +172,7 @@ def test_ctrl_c_while_programs_run_ends_them_and_keeps_what_was_finished(cli, sc
     ]
 
 
+@pytest.mark.nightly
 def test_speed_alone_has_no_accuracy(cli, scripted):
     script = [("walk by the sea", "Sand."), ("train goes", "80 km/h"), ("first in", "A queue.")]
     ended = cli(*scripted(script, "--task", "mt-bench", "--samples", 3))

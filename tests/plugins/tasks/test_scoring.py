@@ -144,6 +144,7 @@ def _answers(task, wrap, count):
         yield index, sample.id, "Let us see. " * 40 + wrap[index % len(wrap)].format(n=said, x=said)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "wrap"),
     [

@@ -12,6 +12,7 @@ from decodebench import BackendError, Generated, Request
 from decodebench.core.records.schema import RecordedStep
 from decodebench.plugins.tinygrad.text_log import TinygradTextLog
 
+from ...at_night import at_night
 from ..models import TINY
 
 CHUNK = 32
@@ -27,7 +28,9 @@ def expected(tiny, prompt, limit):
     return ids[len(prompt) :]
 
 
-@pytest.mark.parametrize("length", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK - 1])
+@pytest.mark.parametrize(
+    "length", at_night([1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 3 * CHUNK - 1], but=[1, CHUNK])
+)
 def test_chunk_boundaries_leave_no_trace(tiny, prompts, length):
     prompt = (prompts[0] + prompts[1] + prompts[2])[:length]
     assert len(prompt) == length
@@ -134,6 +137,7 @@ def logged(load, prompts, tmp_path_factory):
     return loaded, steps, "".join(map(loaded.backend.classic_log, batches))
 
 
+@pytest.mark.nightly
 def test_another_chunk_size_gives_the_same_tokens(logged, tiny, prompts):
     _, steps, _ = logged
     for at, ours in zip((0, 3), steps, strict=True):
@@ -171,6 +175,7 @@ def test_the_log_can_be_read_back(logged, tmp_path):
     np.testing.assert_allclose([r.step_s for r in read], [s.engine_s for sample in steps for s in sample], atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_without_a_tokenizer_the_log_holds_ids(load, checkpoints):
     loaded = load(checkpoints["qwen3"], n_ctx=50)
     steps = loaded.steps(range(10, 20), 3)

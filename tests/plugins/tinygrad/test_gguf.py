@@ -38,6 +38,7 @@ def bare(q8_0, load):
     return load(q8_0.prepared.path, "gguf")
 
 
+@pytest.mark.nightly
 def test_q8_0_answers_mostly_as_float32_does(q8_0, tiny, prompts):
     pairs = [
         pair for prompt in prompts[:6] for pair in zip(q8_0.tokens(prompt, 12), tiny.tokens(prompt, 12), strict=True)
@@ -177,6 +178,7 @@ def test_without_the_converter_the_command_that_installs_it_is_told(load, monkey
     assert "'q4_0' is made by llama.cpp" in text and 'pip install "decodebench[llama-cpp]"' in text
 
 
+@pytest.mark.nightly
 def test_a_model_without_any_tokenizer_is_told(tmp_path, load):
     loaded = load(save_checkpoint(tmp_path / "m", "Qwen3", head_dim=32, num_hidden_layers=1))
     with pytest.raises(BackendError, match="has no tokenizer.json, and only GGUF files hold a tokenizer"):

@@ -53,9 +53,7 @@ def test_greedy_answers_equal_those_of_transformers(tiny, reference, prompts):
             assert token == row.argmax() or row.max() - row[token] < 1e-4
 
 
-@pytest.mark.parametrize(
-    "name", at_night(["qwen3", "qwen2", "qwen2-linear", "llama3", "llama-biased"], but=["qwen3", "llama3"])
-)
+@pytest.mark.parametrize("name", at_night(["qwen3", "qwen2", "qwen2-linear", "llama3", "llama-biased"], but=["qwen3"]))
 def test_logits_of_every_family_agree(load, checkpoints, name):
     theirs = torch_logits(torch_model(checkpoints[name]), PROMPT)
     assert theirs.std() > 0.5
@@ -77,7 +75,7 @@ def test_packed_weights_are_what_the_format_says(load, prompts, name):
     np.testing.assert_allclose(load(TINY, name).logits(ids), theirs, atol=2e-3 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("name", at_night(PACKED, but=["int8"]))
 def test_bytes_and_bits_are_those_of_the_format(load, name):
     _, bits = PACKED[name]
     loaded = load(TINY, name)

@@ -75,6 +75,7 @@ def test_a_compiled_step_gives_the_same_tokens(tmp_path, load, checkpoints):
     assert load(checkpoints["Qwen3"], cache="static", compile=True).tokens(PROMPT, 12, ignore_eos=True) == plain
 
 
+@pytest.mark.nightly
 def test_a_compiled_step_is_compiled_once(load, checkpoints):
     torch._dynamo.utils.counters.clear()
     loaded = load(checkpoints["Qwen3"], cache="static", compile=True)
