@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -95,6 +96,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.engine)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish():
+    """Set aside what was imported: garbage is collected often, before timed parts and by engines that close."""
+    gc.collect()
+    gc.freeze()
 
 
 def needs_engine(path: Path) -> bool:

@@ -61,6 +61,7 @@ def test_an_argument_of_the_template_is_swept_like_an_option(cli, folder, tmp_pa
     assert again.json["kept"] == 1 and again.json["done"] == 0
 
 
+@pytest.mark.nightly
 def test_a_model_is_asked_and_stopped_alike_in_both_containers(cli, folder, gguf, tmp_path):
     both = ["run", "-b", "llama-cpp", "-q", "f16", "-m", folder, "-m", gguf]
     ended = cli(*both, *SHORT, *TASK, "--chat", "--system", "Be brief.", "-o", tmp_path)

@@ -89,6 +89,7 @@ def test_the_plans_of_the_plans_page_have_as_many_cells_as_it_says(cli, tmp_path
         assert len(ended.json["cells"]) == int(count)
 
 
+@pytest.mark.nightly
 def test_the_figure_of_the_plugin_page_draws(cli, tmp_path):
     _, code, _ = blocks(ROOT / "docs" / "plugins.md", "python")
     environment = install(tmp_path, "my_figure", code)

@@ -222,6 +222,7 @@ def test_an_interpreter_that_cannot_be_used_is_a_reason(cli_for, tmp_path, table
     assert words in ended.err and "Traceback" not in ended.err
 
 
+@pytest.mark.nightly
 def test_what_has_no_backend_leaves_no_environment(cli, index, tmp_path):
     file = wheel(tmp_path, "empty-plugin", "1", "decodebench", empty="x = 1")
     ended = cli("plugins", "install", "--isolated", "empty", file)

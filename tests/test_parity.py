@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .at_night import examples
-
+pytestmark = pytest.mark.nightly  # `test_parity_command.py` has the same engines and formats by day
 TIE = 1e-4
-SAMPLES = examples(64)
+SAMPLES = 64
 PLAN = f"""
 name = "parity"
 rounds = 1
@@ -67,7 +66,6 @@ def test_every_divergence_is_reported_with_its_log_probability_gap(comparison):
             assert divergence["logprob_gap"] >= divergence["top2_margin"] - 1e-4, "the baseline chose the likeliest"
 
 
-@pytest.mark.nightly
 def test_the_divergences_survive_a_rebuild_of_the_store(comparison, folder, cli_for):
     cli = cli_for(folder)
     assert cli("collate", folder, "--rebuild").code == 0

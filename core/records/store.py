@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DecodebenchError, UsageError
 from .facts import FACTS_SQL
@@ -71,6 +71,8 @@ class _Places:
 class Store:
     """An open store; a context manager. ``Store.open`` is the way to get one."""
 
+    _empty: ClassVar[bytes] = b""  # the file of an empty store, once this process has made one
+
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
@@ -113,14 +115,21 @@ class Store:
 
     @classmethod
     def _create(cls, path: Path) -> None:
-        """Make an empty store under another name first: half of one could be neither opened nor gone on with."""
+        """Make an empty store under another name first: half of one could be neither opened nor gone on with.
+
+        DuckDB takes a tenth of a second and more to plan all views: a process that makes several copies its first.
+        """
         import duckdb
 
         scratch = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
         try:
-            with closing(connect(scratch, read_only=False)) as connection:
-                connection.execute(ddl())
-                connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
+            if cls._empty:
+                scratch.write_bytes(cls._empty)
+            else:
+                with closing(connect(scratch, read_only=False)) as connection:
+                    connection.execute(ddl())
+                    connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
+                cls._empty = scratch.read_bytes()
             if not path.exists():  # nobody was quicker
                 scratch.rename(path)
         except (duckdb.Error, UsageError, OSError) as error:

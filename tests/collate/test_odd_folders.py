@@ -14,6 +14,8 @@ import pytest
 import decodebench
 from benchmarks.scale import cost_of, write_megabytes
 
+from ..at_night import a_few
+
 LINKS = {
     "to itself": lambda path: path.symlink_to(path.name),
     "to nowhere": lambda path: path.symlink_to("/nowhere"),
@@ -83,7 +85,7 @@ def test_files_that_nest_too_deep_are_named(cli, tmp_path, name):
     assert result.code == 2 and "Traceback" not in result.err and "config.toml" in result.err
 
 
-@pytest.mark.parametrize("depth", [300, 900, DEEP])
+@pytest.mark.parametrize("depth", a_few(1, [900, 300, DEEP]))
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_models_and_values_that_nest_too_deep_are_refused(cli, tmp_path, depth, file):
     deep = "[" * depth + "]" * depth
@@ -97,7 +99,7 @@ def test_models_and_values_that_nest_too_deep_are_refused(cli, tmp_path, depth, 
     assert result.code in (1, 2) and "Traceback" not in result.err
 
 
-@pytest.mark.parametrize("depth", [200, 300, 900, DEEP])
+@pytest.mark.parametrize("depth", a_few(1, [900, 200, 300, DEEP]))
 def test_logs_that_nest_too_deep_are_problems_of_their_file(cli, logs, depth):
     logs.speeds("a", [0.1, 0.11])
     path = logs.folder / "raw" / "a" / "a_1.jsonl"

@@ -89,6 +89,7 @@ def test_what_is_known_of_a_file_stays_while_it_cannot_be_read(folder):
     assert collate(folder, all_plugins()).problems == ()
 
 
+@pytest.mark.nightly
 def test_a_run_does_not_measure_again_what_it_cannot_read_now(cli, folder):
     with unreadable(sorted(folder.glob("raw/faulty/*.jsonl"))[0]):
         ended = cli(*RUN, "--rounds", 2, "-o", folder)

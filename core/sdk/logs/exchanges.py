@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .printed import unpainted
+from .text import uncoloured
 
 _HINTS = ("HTTP/", "% Total", "curl", "Connection #", "```", "http ")
 _PROMPT = r"[^\s{\"$#%>]{0,80}(?: [^\s{\"$#%>]{1,80})? ?[$#%>]{1,2} ?"  # of shells: me@host:~$, [me@host ~]$, PS C:\x>
@@ -67,7 +67,7 @@ def why_unmeasured(text: str) -> str:
 def _bodies(lines: list[str]) -> Iterator[str]:
     is_head = is_quoted = is_continued = False
     for raw in lines:
-        line = raw if raw.startswith(_JSON) else unpainted(_METER.sub("", raw))
+        line = raw if raw.startswith(_JSON) else uncoloured(_METER.sub("", raw))
         line = line.strip("\r")
         is_quoted = is_quoted and not _BODY.match(line)
         if is_quoted or is_continued or _COMMAND.match(line):

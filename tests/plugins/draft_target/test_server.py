@@ -420,6 +420,7 @@ def made_certificate(folder):
     return key, certificate
 
 
+@pytest.mark.nightly
 def test_tokens_and_tls(tiny, serve, tmp_path):
     key, certificate = made_certificate(tmp_path)
     token = tmp_path / "token"

@@ -14,13 +14,13 @@ from decodebench.plugins.fast_dllm.forwards import Forward
 from decodebench.plugins.fast_dllm.layer_reuse import LayerMemory
 from decodebench.plugins.fast_dllm.likelihood import published_log_likelihood
 
-from ...at_night import a_few
+from ...at_night import a_few, examples
 from ..models import assert_shares_a_prompt
 from .checkpoints import MASK, STOP, VOCAB, save
 from .naive import Naive, block_causal, llada_sampler, proposal, v2_sampler
 from .runs import kinds, outputs, requests
 
-few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = st.lists(st.integers(3, MASK - 1), min_size=1, max_size=19)
 
 

@@ -75,6 +75,7 @@ def test_choices_have_the_same_number_both_ways_length_normalised_too(here, ther
     assert ours["further"]["acc_norm"]["value"] == results["tiny_choices"]["acc_norm,none"] > 0.25
 
 
+@pytest.mark.nightly
 def test_perplexity_is_the_harness_s_alone(there):
     _, results = there
     assert 1 < results["tiny_text"]["bits_per_byte,none"] < 8
@@ -82,6 +83,7 @@ def test_perplexity_is_the_harness_s_alone(there):
         all_plugins().task("lm-eval:tiny_text,include_path=.")
 
 
+@pytest.mark.nightly
 def test_results_of_the_wrapper_are_imported_as_runs_of_the_backend(there, cli, tmp_path):
     folder, results = there
     assert cli("collate", tmp_path, "--import", *folder.rglob("results_*.json")).code == 0
@@ -122,6 +124,7 @@ def test_a_text_in_windows_is_scored_like_the_sum_of_its_parts(model):
     assert whole != pytest.approx(start + end, abs=1e-9)  # "Anna has" alone is not given the begin token
 
 
+@pytest.mark.nightly
 def test_an_interrupted_run_goes_on_from_the_request_cache_and_a_dead_engine_is_an_error(there, cache, tmp_path):
     from lm_eval.api.model import CachingLM
 
@@ -176,6 +179,7 @@ def test_wrong_tasks_are_named(task, message):
         all_plugins().task(task)
 
 
+@pytest.mark.nightly
 def test_examples_and_their_number_are_the_harness_s(there):
     folder, _ = there
     (file,) = folder.rglob("samples_tiny_choices_*.jsonl")

@@ -22,6 +22,7 @@ def prepare(path, cache, quantisation="q0f32", device="cpu"):
     return MlcBackend.prepare(resolve(path), quantisation, device, MlcBackend.Options(n_threads=1), cache)
 
 
+@pytest.mark.nightly
 def test_models_of_one_shape_share_a_library(load, checkpoints, tmp_path, model_cache):
     load(checkpoints["qwen3"])
     libraries = set(model_cache.root.glob("mlc-lib-*"))

@@ -144,6 +144,7 @@ def test_another_chunk_size_gives_the_same_tokens(logged, tiny, prompts):
         assert [step.token_ids[0] for step in ours] == tiny.tokens(prompts[at], 6)
 
 
+@pytest.mark.nightly
 def test_the_log_is_the_engines_own(logged):
     loaded, steps, text = logged
     assert re.match(r"seed = 42\nloaded weights in +[\d.]+ ms, 0\.01 GB loaded at \d+\.\d\d GB/s\nenqueue in ", text)

@@ -61,6 +61,7 @@ def test_the_kernel_cache_is_cold_once(load, checkpoints, tmp_path):
     assert runs[0]["tokens"] == runs[1]["tokens"] == load(path).tokens(range(20, 60), 5)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("options", "name", "value"),
     a_few(1, [({"n_threads": 2}, "n_threads", "2"), ({"renderer": "x86", "n_threads": 1}, "renderer", "X86")]),
