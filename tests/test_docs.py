@@ -58,6 +58,7 @@ def install(folder: Path, name: str, code: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.nightly
 def test_the_shortest_backend_runs(cli, tmp_path):
     page = ROOT / "docs" / "plugins.md"
     code, *_ = blocks(page, "python")

@@ -60,13 +60,13 @@ def test_a_new_plugin_is_typed(cli, tmp_path, kind):
     assert ended.returncode == 0, ended.stdout
 
 
-WITH_ENGINE = ("backend", "prompt-lookup", "figure", "finding", "launcher", "server")
+AT_NIGHT = ("backend", "prompt-lookup", "figure", "finding", "launcher", "server", "parser")
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks=[pytest.mark.nightly, pytest.mark.timeout(1500)]) if kind in WITH_ENGINE else kind
+        pytest.param(kind, marks=[pytest.mark.nightly, pytest.mark.timeout(1500)]) if kind in AT_NIGHT else kind
         for kind in KINDS
     ],
 )

@@ -64,7 +64,8 @@ def test_a_stop_string_ends_the_text_before_it(cli, plain, tmp_path):
     assert any(row[2] == "stop-string" for row in found)
 
 
-@pytest.mark.parametrize("backend", ["llama-cpp", pytest.param("transformers", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("backend", ["llama-cpp", "transformers"])
 def test_sampling_depends_on_the_seed_alone(cli, tmp_path, backend):
     texts = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):

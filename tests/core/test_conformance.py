@@ -129,6 +129,7 @@ def test_an_engine_in_a_server_passes_every_check_that_can_look_at_it(registry, 
         assert results["residence_is_as_declared"].verdict == "passed" and subject.facts.weight_bytes is None
 
 
+@pytest.mark.nightly
 def test_what_a_backend_does_not_declare_is_skipped_with_the_declaration(registry):
     subject = subject_of(registry, "twin-reference", reference="twin")
     results = {check.name: check.run(subject) for check in CHECKS}

@@ -79,6 +79,7 @@ def test_samples_finished_before_a_time_out_count(cli, tmp_path):
     assert "cut-rounds" in found and found["cut-rounds"]["severity"] == "warning"
 
 
+@pytest.mark.nightly
 def test_a_device_that_is_not_there_is_refused_once(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 3, "-d", "cpu", "-d", "cuda:0", "-o", tmp_path / "o")
     assert ended.code == 1 and ended.err.count("device 'cuda:0' is not there; faulty sees cpu") == 1

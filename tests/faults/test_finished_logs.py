@@ -171,6 +171,7 @@ def damage_and_resume(cli, measured, folder, kind, rng):
     assert counted(cli, folder) == ONCE
 
 
+@pytest.mark.nightly
 def test_a_damaged_log_is_measured_again(cli, measured, tmp_path):
     damage_and_resume(cli, measured, tmp_path / "o", "key", random.Random(SEED))
 

@@ -91,6 +91,7 @@ def test_names_of_hosts_users_and_home_folders_are_left_out(cli, named):
     assert "a f16 on host-1" in held and "b f16 on host-2" in held and "~/tiny.gguf" in held
 
 
+@pytest.mark.nightly
 def test_names_are_kept_where_one_asks_for_them(cli, named):
     held = everything_in(named, cli, "--with-host")
     assert [name for name in NAMES if name not in held] == [] and "host-1" not in held

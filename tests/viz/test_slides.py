@@ -139,6 +139,7 @@ def compare_once(store, _kept=[]):  # noqa: B006 - the comparison is the same fo
     return _kept[0]
 
 
+@pytest.mark.nightly
 def test_many_long_rows_stay_on_their_slides(tmp_path):
     with Store.open(tmp_path, read_only=False) as writer, writer.transaction():
         for number in range(40):

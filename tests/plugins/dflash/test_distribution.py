@@ -18,7 +18,7 @@ from decodebench.plugins.dflash.options import DFlashOptions
 from decodebench.plugins.dflash.sampler import Sampler
 from decodebench.plugins.dflash.target import Target
 
-from ...at_night import a_few, at_night
+from ...at_night import a_few
 from .checkpoints import save_random_draft, save_target
 
 DRAWS = 200_000
@@ -108,8 +108,9 @@ def test_rejection_keeps_to_the_requests_own_filters(top_k):
     assert len(seen) == len(allowed)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("draws", [DRAWS // 16, pytest.param(DRAWS, marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("compat", at_night(["none", "published"], but=["none"]))
+@pytest.mark.parametrize("compat", ["none", "published"])
 def test_multi_round_sampling_draws_from_the_targets_distribution(tmp_path, compat, draws):
     """The token behind the first one of a real target and draft, whose answers are computed once."""
     small = {"vocab_size": 6, "pad_token_id": None, "eos_token_id": None}

@@ -224,7 +224,6 @@ options = {{ n_threads = 1 }}
     return cli, folder / "out", ended.json
 
 
-@pytest.mark.nightly
 def test_every_mode_gives_the_tokens_of_transformers(measured):
     _, _, report = measured
     rows = report["comparison"]["rows"]

@@ -157,7 +157,7 @@ def test_the_prototypes_rule_does_not(models):
 @pytest.mark.parametrize(
     "way",
     [
-        {"candidates": 3},
+        pytest.param({"candidates": 3}, marks=pytest.mark.nightly),
         pytest.param({"drafter": "prompt-lookup"}, marks=pytest.mark.nightly),
         pytest.param({"optimistic": True}, marks=pytest.mark.nightly),
         pytest.param({"top_k": 4, "top_p": 0.9}, marks=pytest.mark.nightly),

@@ -44,6 +44,7 @@ def test_greedy_answers_equal_those_of_transformers(tiny, reference, prompts):
             assert token == row.argmax() or row.max() - row[token] < 1e-4
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name",
     at_night(["qwen3", "qwen2", "llama3", "phi3", "granite", "olmo2", "smollm3", "odd-vocabulary"], but=["olmo2"]),

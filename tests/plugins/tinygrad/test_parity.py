@@ -60,9 +60,8 @@ def test_logits_of_every_family_agree(load, checkpoints, name):
     np.testing.assert_allclose(load(checkpoints[name]).logits(PROMPT), theirs, atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "int8" else pytest.param(name, marks=pytest.mark.nightly) for name in PACKED]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", PACKED)
 def test_packed_weights_are_what_the_format_says(load, prompts, name):
     unpack, _ = PACKED[name]
     model = torch_model(TINY)
