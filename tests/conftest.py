@@ -98,6 +98,10 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+def pytest_sessionfinish():
+    gc.unfreeze()  # libraries count what is left at the end
+
+
 def pytest_collection_finish():
     """Set aside what was imported: garbage is collected often, before timed parts and by engines that close."""
     gc.collect()

@@ -282,6 +282,7 @@ def test_a_cell_that_fails_is_shown_with_its_reason(cli, tmp_path):
     assert "the engine does not like this model" in cli(*arguments).out
 
 
+@pytest.mark.nightly
 def test_without_its_reference_no_cell_is_comparable(cli, tmp_path):
     arguments = ["parity", "-m", "tiny:draft", "-b", "llama-cpp", "-q", "q8_0", "--reference", "faulty", *SMALL]
     ended = cli(*arguments, "--set", "faulty.fault=prepare", "-o", tmp_path / "o", "--json")
@@ -324,6 +325,7 @@ def test_a_reference_without_scores_leaves_distances_out(cli, tmp_path):
     assert drawn.code == 0, drawn.err
 
 
+@pytest.mark.nightly
 def test_sets_apply_to_the_reference_with_their_first_value(cli, tmp_path):
     arguments = ["parity", "-m", "tiny:draft", "-b", "faulty", "--reference", "faulty:f32", *SMALL, "-o", tmp_path]
     ended = cli(*arguments, "--set", "step_s=0.0,0.001", "--json")

@@ -117,14 +117,12 @@ def test_csv_columns_are_the_contract(plain):
     assert file.endswith("llama-cpp.csv")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "flags",
     [
         [*TASK, "--temperature", 0.5, "--stop", "#", "--seed", 7],
-        pytest.param(
-            ["--prompt-tokens", 5, "--output-tokens", 4, "--depth", 3, "--ignore-eos", "--samples", 1],
-            marks=pytest.mark.nightly,
-        ),
+        ["--prompt-tokens", 5, "--output-tokens", 4, "--depth", 3, "--ignore-eos", "--samples", 1],
     ],
 )
 def test_the_plan_on_the_page_measures_the_same_cells(cli, tmp_path, flags):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -116,11 +117,19 @@ def known_sources(folder: Path) -> dict[str, int] | None:
             return None
 
 
+def _cores() -> int:
+    """Return the cores that this process may run on; DuckDB counts all of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Open the file; waits ``defaults.STORE_WAIT_S`` for another process to let go of it."""
     import duckdb
 
-    config: dict[str, str | bool | int | float | list[str]] = {"enable_external_access": not read_only}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": not read_only,
+        "threads": _cores(),
+    }
     if not read_only:
         config["memory_limit"] = defaults.STORE_MEMORY
     deadline = time.monotonic() + defaults.STORE_WAIT_S

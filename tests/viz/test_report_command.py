@@ -121,6 +121,7 @@ def test_what_cannot_be_is_said(cli, folder, arguments, said):
     assert ended.code == 2 and said in ended.err
 
 
+@pytest.mark.nightly
 def test_logs_of_other_tools_make_a_page_and_slides(cli, tmp_path):
     """Samples without a prompt's identity, cells without a figure, and one that crashed."""
     data = Path(__file__).parents[1] / "data"

@@ -87,6 +87,7 @@ def test_every_block_size_gives_the_targets_text(tiny):
         tiny.assert_same(prompt, tiny.output(prompt, block_size=block_size))
 
 
+@pytest.mark.nightly
 def test_token_by_token_gives_the_text_of_transformers(tiny):
     model = torch_model(TINY)
     for prompt in tiny.prompts[:4]:

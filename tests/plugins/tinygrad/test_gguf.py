@@ -46,7 +46,8 @@ def test_q8_0_answers_mostly_as_float32_does(q8_0, tiny, prompts):
     assert sum(ours == plain for ours, plain in pairs) > 0.8 * len(pairs)
 
 
-@pytest.mark.parametrize("name", ["q8_0", pytest.param("q4_k_m", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["q8_0", "q4_k_m"])
 def test_logits_are_those_of_the_unpacked_file(load, prompts, name):
     import torch
     from gguf import GGUFReader

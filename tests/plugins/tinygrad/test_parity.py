@@ -74,7 +74,8 @@ def test_packed_weights_are_what_the_format_says(load, prompts, name):
     np.testing.assert_allclose(load(TINY, name).logits(ids), theirs, atol=2e-3 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("name", at_night(PACKED, but=["int8"]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", PACKED)
 def test_bytes_and_bits_are_those_of_the_format(load, name):
     _, bits = PACKED[name]
     loaded = load(TINY, name)
