@@ -39,13 +39,32 @@ LONG = {  # of the rooms, what starts many processes or a browser, reads hundred
         "test_import_damaged.py",
     )
     + ("test_import_packed.py", "test_noise_findings.py", "test_odd_folders.py", "test_speculation.py")
-    + ("test_store_life.py", "test_verdicts_as_printed.py", "test_bulk.py"),
-    "core": ("test_bandwidth.py", "test_choices.py", "test_cli.py", "test_conformance.py", "test_contract.py")
+    + (
+        "test_store_life.py",
+        "test_totals.py",
+        "test_load_generators.py",
+        "test_verdicts_as_printed.py",
+        "test_bulk.py",
+    ),
+    "core": (
+        "test_bandwidth.py",
+        "test_chat.py",
+        "test_choices.py",
+        "test_cli.py",
+        "test_conformance.py",
+        "test_contract.py",
+    )
     + ("test_cache.py", "test_depth.py", "test_experiment_commands.py")
     + ("test_estimate.py", "test_faults.py", "test_interleaving.py", "test_launchers.py", "test_machine_load.py")
-    + ("test_metrics.py", "test_pickled_weights.py", "test_plugins.py", "test_server_sessions.py")
-    + ("test_task_settings.py", "test_tokenizer.py", "test_until.py"),
-    "viz": ("test_figures.py", "test_references.py", "test_report_browser.py", "test_report_command.py")
+    + ("test_measure.py", "test_metrics.py", "test_pickled_weights.py", "test_plugins.py", "test_server_sessions.py")
+    + ("test_streams.py", "test_task_settings.py", "test_tokenizer.py", "test_until.py", "test_utilisation.py"),
+    "viz": (
+        "test_figure_linter.py",
+        "test_figures.py",
+        "test_references.py",
+        "test_report_browser.py",
+        "test_report_command.py",
+    )
     + ("test_roofline.py", "test_slides.py", "test_sparkline.py", "test_speculation_figures.py"),
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
