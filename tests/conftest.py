@@ -23,49 +23,20 @@ TESTS = Path(__file__).parent
 LONGEST = ("test_demo.py", "test_every_engine.py")
 SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
 LONG = {  # of the rooms, what starts many processes or a browser, reads hundreds of files, or measures this machine
-    "collate": (
-        "test_collate.py",
-        "test_columns_csv.py",
-        "test_compare.py",
-        "test_conditions.py",
-        "test_experiments.py",
-    )
-    + (
-        "test_export_formats.py",
-        "test_findings_merged.py",
-        "test_json_in_the_wild.py",
-        "test_hostile_names.py",
-        "test_import.py",
-        "test_import_damaged.py",
-    )
-    + ("test_import_packed.py", "test_noise_findings.py", "test_odd_folders.py", "test_speculation.py")
-    + (
-        "test_store_life.py",
-        "test_totals.py",
-        "test_load_generators.py",
-        "test_verdicts_as_printed.py",
-        "test_bulk.py",
-    ),
-    "core": (
-        "test_bandwidth.py",
-        "test_chat.py",
-        "test_choices.py",
-        "test_cli.py",
-        "test_conformance.py",
-        "test_contract.py",
-    )
-    + ("test_cache.py", "test_depth.py", "test_experiment_commands.py")
-    + ("test_estimate.py", "test_faults.py", "test_interleaving.py", "test_launchers.py", "test_machine_load.py")
-    + ("test_measure.py", "test_metrics.py", "test_pickled_weights.py", "test_plugins.py", "test_server_sessions.py")
-    + ("test_streams.py", "test_task_settings.py", "test_tokenizer.py", "test_until.py", "test_utilisation.py"),
-    "viz": (
-        "test_figure_linter.py",
-        "test_figures.py",
-        "test_references.py",
-        "test_report_browser.py",
-        "test_report_command.py",
-    )
-    + ("test_roofline.py", "test_slides.py", "test_sparkline.py", "test_speculation_figures.py"),
+    "collate": """
+        bulk collate columns_csv compare conditions experiments export_formats findings_merged hostile_names
+        import import_damaged import_packed json_in_the_wild load_generators noise_findings odd_folders
+        speculation store_life totals verdicts_as_printed
+    """,
+    "core": """
+        bandwidth cache chat choices cli conformance contract depth estimate experiment_commands faults
+        interleaving launchers machine_load measure metrics pickled_weights plugins server_sessions streams
+        task_settings tokenizer until utilisation
+    """,
+    "viz": """
+        figure_linter figures references report_browser report_command roofline slides sparkline
+        speculation_figures
+    """,
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -130,7 +101,9 @@ def pytest_collection_finish():
 def needs_engine(path: Path) -> bool:
     """Whether a file of tests loads engines, or takes as long: all but those of the rooms, and of these a few."""
     room = path.parts[0]
-    return room != "test_architecture.py" and (room not in LONG or path.name in LONG[room])
+    return room != "test_architecture.py" and (
+        room not in LONG or path.stem.removeprefix("test_") in LONG[room].split()
+    )
 
 
 @pytest.fixture
