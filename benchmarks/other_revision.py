@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from decodebench import UsageError
+from decodebench import ModelCache, UsageError
 
 # Runs in the other checkout's Python and folder `benchmarks`, whose overhead.py is the one imported here.
 _MEASURE = """
@@ -56,7 +57,7 @@ class Revision:
         """Return the tokens/s that the other revision's ``plugin_rate`` measures, in a process of its own.
 
         Args:
-            model: a model's name, which that revision resolves and prepares itself.
+            model: a model's name, which that revision resolves and prepares itself, in a cache of its own.
             call: every other argument of ``plugin_rate``.
 
         Raises:
@@ -66,6 +67,7 @@ class Revision:
         ended = subprocess.run(
             [str(self.folder / ".venv" / "bin" / "python"), "-c", _MEASURE, arguments],
             cwd=self.folder / "benchmarks",
+            env=os.environ | {"DECODEBENCH_CACHE": str(ModelCache().root / "revisions" / self.name)},
             capture_output=True,
             text=True,
             check=False,

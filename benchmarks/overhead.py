@@ -133,14 +133,19 @@ def generate_rate(model: ResolvedModel, tokens: int, repetitions: int, threads: 
 
 
 def subjects(
-    backends: Sequence[str], models: Sequence[str], sizes: dict[str, int], revision: Revision | None
+    backends: Sequence[str],
+    models: Sequence[str],
+    sizes: dict[str, int],
+    revision: Revision | None,
+    *,
+    without_engines: bool = False,
 ) -> list[Subject]:
     """Build the comparisons of every backend on every model; ``sizes`` are tokens, repetitions and threads."""
     made = []
     for backend, name in itertools.product(backends, models):
         model = resolve(name, all_plugins().models, ModelCache())
         for other, theirs, call in SIDES[backend](model, **sizes):
-            others = {other: theirs}
+            others = {} if without_engines else {other: theirs}
             if revision is not None:
                 others[revision.name] = functools.partial(revision.plugin_rate, name, backend=backend, **call)
             made.append(Subject(backend, name, functools.partial(plugin_rate, backend, model, **call), others))
@@ -149,7 +154,6 @@ def subjects(
 
 def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, threads: int) -> Iterator[Side]:
     """Yield llama-bench as the other side of ``llama-cpp``: decoding, and of a GGUF file prefill."""
-    llama_bench.binary()  # built now, not in the first round
     quantisation = model.stored_format or "f16"
     common = {"n_threads": threads, "flash_attention": "off"}
     weights = prepared("llama-cpp", model, common, quantisation).path
@@ -157,7 +161,7 @@ def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, thre
     if model.stored_format:
         loads["llama-bench, prefill"] = (_PREFILL_TOKENS, 1)
     for other, (prompt, count) in loads.items():
-        options = {**common, "n_ctx": max(prompt, count)}  # as llama-bench sizes its cache
+        options = {**common, "n_ctx": max(prompt, count + 1)}  # llama.cpp rounds it up, as of llama-bench
         test = {"prompt": 0 if prompt == 1 else prompt, "tokens": 0 if count == 1 else count}
         theirs = functools.partial(llama_bench.tokens_per_s, weights, threads=threads, repetitions=repetitions, **test)
         load = {"prompt": prompt, "tokens": count, "repetitions": repetitions}
@@ -239,25 +243,31 @@ def markdown(outcomes: Sequence[Outcome], command: str) -> str:
 @click.option("--repetitions", type=click.IntRange(1), default=5, show_default=True, help="Generations per process.")
 @click.option("--threads", type=click.IntRange(1), default=cores(), show_default=True)
 @click.option("--against", type=click.Path(path_type=Path), help="A checkout of another revision, with its .venv.")
+@click.option("--without-engines", is_flag=True, help="Only --against: neither llama-bench nor model.generate.")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write every rate there, too.")
 def main(
     backends: tuple[str, ...],
     models: tuple[str, ...],
     rounds: int,
     against: Path | None,
+    without_engines: bool,
     file: Path | None,
     **sizes: int,
 ) -> None:
     """Compare each plugin with its engine's own way of measuring, and with another revision's plugin."""
     try:
         revision = None if against is None else Revision.at(against)
-        outcomes = compare(subjects(backends, models, sizes, revision), rounds)
+        if "llama-cpp" in backends and not without_engines:
+            llama_bench.binary()  # built now, not in the first round
+        made = subjects(backends, models, sizes, revision, without_engines=without_engines)
+        outcomes = compare(made, rounds)
     except DecodebenchError as error:
         raise click.ClickException(str(error)) from error
     if file is not None:
         file.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=2) + "\n")
     chosen = [f"--backend {name}" for name in backends] + [f"--model {Path(name).name}" for name in models]
     chosen += [f"--rounds {rounds}", *(f"--{name} {value}" for name, value in sizes.items())]
+    chosen += ["--without-engines"] if without_engines else []
     chosen += [] if revision is None else [f"--against {revision.name}"]
     click.echo(markdown(outcomes, f"python benchmarks/overhead.py {' '.join(chosen)}"))
 
