@@ -7,6 +7,8 @@ PIP_ARGS ?=
 WORKERS ?= 2
 # Every round is a process of its own: without byte code on the disk each compiles the whole package again.
 unexport PYTHONDONTWRITEBYTECODE
+# Packages of the system are installed while pip works, and lint runs beside mypy.
+MAKEFLAGS += -j2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
@@ -41,7 +43,8 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices included.
-nightly: lint types docs-site clang chromium bubblewrap
+nightly: lint types clang chromium bubblewrap
+	$(MAKE) docs-site
 	$(BIN)/python -m pytest
 
 # Published models out of packages of the index, through every engine: docs/real_models.md. At most 45 minutes on two
@@ -96,13 +99,13 @@ clang:
 		echo "clang is not installed: tinygrad will not be measured (apt-get install clang)"
 
 # The tests open the HTML page in a real browser. Installed where that needs no password; without it they are skipped.
-chromium:
+chromium: | clang
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium chromium-driver >/dev/null; } || \
 		echo "chromium is not installed: the page is not tested in a browser (apt-get install chromium chromium-driver)"
 
 # Programs that models write are run in it, and in nothing else. Installed where that needs no password.
-bubblewrap:
+bubblewrap: | chromium
 	@[ "$$(uname)" != Linux ] || command -v bwrap >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes bubblewrap >/dev/null; } || \
 		echo "bubblewrap is not installed: code of models is not run (apt-get install bubblewrap)"

@@ -52,6 +52,7 @@ def test_the_chat_template_is_applied_on_request(cli, tmp_path):
         assert tokens > 10
 
 
+@pytest.mark.nightly
 def test_a_stop_string_ends_the_text_before_it(cli, plain, tmp_path):
     assert cli(*RUN, *TASK, "--stop", "####", "-o", tmp_path).code == 0
     whole = samples(*plain, "text, output_tokens")

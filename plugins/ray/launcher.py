@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from threading import Lock
@@ -129,7 +130,7 @@ class RayLauncher(Launcher):
             address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
             try:
                 _answers(address)
-                ray.init(address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             except (OSError, RuntimeError, ValueError) as error:
                 raise UsageError(f"no Ray cluster at {address!r}: {_first_line(error)}") from error
         return ray
@@ -150,10 +151,11 @@ class RayLauncher(Launcher):
         """Wait until the actor runs: as long as it takes where nodes are busy, not so long where none is fit."""
         import ray
 
+        nodes: Callable[[], Sequence[Mapping[str, Any]]] = ray.nodes
         asked, limit_s = actor.place.remote(), self.placement_timeout_s
         deadline = time.monotonic() + limit_s
         while not ray.wait([asked], timeout=_LOOK_S)[0]:
-            lacking = missing(resources, ray.nodes())
+            lacking = missing(resources, nodes())
             if not lacking:
                 deadline = time.monotonic() + limit_s
             elif time.monotonic() > deadline:

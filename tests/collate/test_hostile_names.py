@@ -25,6 +25,7 @@ from decodebench.collate.parsers.foreign import Intake
 from decodebench.core.api.results import collate
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 
+from ..at_night import a_few
 from ..refusals import refused
 
 PAYLOAD = (
@@ -111,7 +112,7 @@ READING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize("command", a_few(4, READING))
 def test_what_commands_print_acts_on_no_terminal(cli, folder, command):
     result = checked(cli(*shlex.split(command), folder))
     if "--json" in command:

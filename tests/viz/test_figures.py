@@ -282,6 +282,7 @@ def samples_with(**times):
 TOOLS = [("one", "q8_0"), ("one", "q4_0"), ("two", "q8_0")]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("module", CLASSIC, ids=lambda module: module.FIGURE.id)
 @pytest.mark.parametrize("add", [totals, samples_with(duration_s=0.5)], ids=["totals", "durations"])
 def test_logs_without_decode_times_are_drawn_end_to_end_and_say_so(logs, module, add):

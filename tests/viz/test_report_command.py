@@ -28,6 +28,7 @@ def test_without_a_path_the_page_stands_beside_the_store(cli, folder, arguments)
     assert "b f16 has 2.00× the decode speed of a f16" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("form", ["--html={}", "--html {}"])
 def test_a_path_may_be_given(cli, folder, tmp_path, form):
     page = tmp_path / "new" / "page.html"
