@@ -11,7 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += -j2
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
+# Compilers that pip starts take as many cores as there are, whatever make runs beside them.
+INSTALL := env -u MAKEFLAGS $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
 
 .PHONY: demo llama-cpp test fast lint types bench nightly real docs docs-site picture references proto clean clang chromium bubblewrap
 
