@@ -6,26 +6,25 @@ import pytest
 
 pytestmark = pytest.mark.nightly  # `test_parity_command.py` has the same engines and formats by day
 TIE = 1e-4
-SAMPLES = 64
-PLAN = f"""
+PLAN = """
 name = "parity"
 rounds = 1
 [workload]
 model = "tiny:target"
 task = "tiny-gsm"
-samples = {SAMPLES}
+samples = 64
 [[cells]]
 backend = "transformers"
 quantisation = "none"
-options = {{ dtype = "float32" }}
+options = { dtype = "float32" }
 [[cells]]
 backend = "llama-cpp"
 quantisation = "f32"
-options = {{ kv_cache_type = "f32", flash_attention = "off", n_threads = 1 }}
+options = { kv_cache_type = "f32", flash_attention = "off", n_threads = 1 }
 [[cells]]
 backend = "llama-cpp"
 quantisation = ["f16", "q4_0", "q2_k"]
-options = {{ n_threads = 1 }}
+options = { n_threads = 1 }
 """
 
 
@@ -49,17 +48,17 @@ def rows(comparison) -> dict[str, dict]:
 def test_float32_commits_identical_tokens_in_both_engines(comparison):
     assert comparison["rows"][0]["cell"]["backend"] == "transformers"
     parity = rows(comparison)["llama-cpp f32"]["parity"]
-    assert parity["compared"] == SAMPLES
+    assert parity["compared"] == 64
     assert parity["verdict"] in ("identical", "ties only")
     assert all(divergence["top2_margin"] < TIE for divergence in parity["divergences"])
 
 
 def test_every_divergence_is_reported_with_its_log_probability_gap(comparison):
     found = rows(comparison)
-    assert found["llama-cpp q2_k"]["parity"]["identical"] < SAMPLES, "two bits must show in the outputs"
+    assert found["llama-cpp q2_k"]["parity"]["identical"] < 64, "two bits must show in the outputs"
     for name in ("llama-cpp f16", "llama-cpp q4_0", "llama-cpp q2_k"):
         parity = found[name]["parity"]
-        assert parity["identical"] + len(parity["divergences"]) == parity["compared"] == SAMPLES
+        assert parity["identical"] + len(parity["divergences"]) == parity["compared"] == 64
         for divergence in parity["divergences"]:
             assert divergence["logprob_gap"] is not None
             assert divergence["top2_margin"] >= 0
@@ -78,7 +77,7 @@ def test_accuracy_stands_beside_speed(comparison):
         accuracy = row["accuracy"]
         assert accuracy["task"].startswith("tiny-gsm"), name
         assert accuracy["value"]["low"] <= accuracy["value"]["value"] <= accuracy["value"]["high"]
-        assert accuracy["value"]["n"] == SAMPLES
+        assert accuracy["value"]["n"] == 64
     assert rows(comparison)["transformers none"]["accuracy"]["value"]["value"] >= 0.75
 
 

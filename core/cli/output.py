@@ -26,6 +26,7 @@ Decorator = Callable[[Any], Any]
 
 _SHOWN_EVERY_S = 0.2
 _WIDTH_OF_PIPES = 160
+_UNLIMITED = 100_000
 _WORD_KEPT = 32  # characters of a word that is not folded: paths may be
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
@@ -113,26 +114,28 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         echo(empty)
         return
+    from rich.measure import Measurement
     from rich.text import Text
 
     names = [printable(column) for column in columns]
     cells = [[Text("" if value is None else printable(str(value))) for value in row] for row in rows]
     shown = console()
-    longest = [max(map(_longest_word, column)) for column in zip(map(Text, names), *cells, strict=True)]
-    if sum(longest) + 2 * len(names) <= shown.width:
-        shown.print(_side_by_side(names, cells, longest))
+    table = _side_by_side(names, cells)
+    if Measurement.get(shown, shown.options.update(width=_UNLIMITED), table).minimum <= shown.width:
+        shown.print(table)
     else:
         for row in cells:
             shown.print(_below_each_other(names, row))
 
 
-def _side_by_side(names: Sequence[str], cells: Sequence[Sequence[Text]], longest: Sequence[int]) -> Table:
+def _side_by_side(names: Sequence[str], cells: Sequence[Sequence[Text]]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, width in zip(names, longest, strict=True):
-        table.add_column(name, overflow="fold", min_width=width)
+    for at, name in enumerate(names):
+        words = (word for value in (name, *(row[at].plain for row in cells)) for word in value.split())
+        table.add_column(name, overflow="fold", min_width=min(max(map(len, words), default=0), _WORD_KEPT))
     for row in cells:
         table.add_row(*row)
     return table
@@ -149,10 +152,6 @@ def _below_each_other(names: Sequence[str], row: Sequence[Text]) -> Table:
         if value:
             lines.add_row(name, value)
     return lines
-
-
-def _longest_word(text: Text) -> int:
-    return min(max(map(len, text.plain.split()), default=0), _WORD_KEPT)
 
 
 def print_listing(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:

@@ -96,7 +96,8 @@ def packages() -> dict[str, str]:
     """Return the versions of the installed distributions that matter to a measurement."""
     found = (_HEADERS.findall(_head(each)) for each in distributions())
     named = ({name: value.strip() for name, value in headers} for headers in found)
-    known = {one["Name"]: one["Version"] for one in named if one.keys() >= {"Name", "Version"}}
+    # Of two of one name the one that is found first is imported.
+    known = {one["Name"]: one["Version"] for one in reversed([*named]) if one.keys() >= {"Name", "Version"}}
     return dict(sorted((n, v) for n, v in known.items() if _PACKAGES_THAT_MATTER.search(n.lower())))
 
 

@@ -71,7 +71,7 @@ class _Places:
 class Store:
     """An open store; a context manager. ``Store.open`` is the way to get one."""
 
-    _empty: ClassVar[bytes] = b""  # the file of an empty store, once this process has made one
+    _empty: ClassVar[dict[str, bytes]] = {}  # the file of an empty store by its layout, once this process has made one
 
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
         self.path = path
@@ -123,13 +123,13 @@ class Store:
 
         scratch = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
         try:
-            if cls._empty:
-                scratch.write_bytes(cls._empty)
+            if layout() in cls._empty:
+                scratch.write_bytes(cls._empty[layout()])
             else:
                 with closing(connect(scratch, read_only=False)) as connection:
                     connection.execute(ddl())
                     connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
-                cls._empty = scratch.read_bytes()
+                cls._empty[layout()] = scratch.read_bytes()
             if not path.exists():  # nobody was quicker
                 scratch.rename(path)
         except (duckdb.Error, UsageError, OSError) as error:

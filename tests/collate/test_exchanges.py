@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,12 @@ def test_half_an_answer_at_the_end_is_said(tmp_path):
     file.write_text((DATA / "exchanges" / "curl_v_stream.txt").read_text() + 'data: {"index":0,"content":":","tok')
     _, (run, *samples) = read(file)
     assert len(samples) == 1 and run["status"] == "incomplete" and "cut" in run["reason"]
+
+
+@pytest.mark.parametrize("body", sorted({body for _, _, body in PRINTED}))
+def test_a_body_in_the_colours_of_jq_is_the_body(tmp_path, body):
+    painted = re.sub(
+        r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|true|false|null', "\x1b[0;32m\\g<0>\x1b[0m", (DATA / body).read_text()
+    )
+    (tmp_path / Path(body).name).write_text(painted)
+    assert read(tmp_path / Path(body).name) == read(DATA / body)

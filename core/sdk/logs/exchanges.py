@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .text import uncoloured
+from .printed import unpainted
 
 _HINTS = ("HTTP/", "% Total", "curl", "Connection #", "```", "http ")
 _PROMPT = r"[^\s{\"$#%>]{0,80}(?: [^\s{\"$#%>]{1,80})? ?[$#%>]{1,2} ?"  # of shells: me@host:~$, [me@host ~]$, PS C:\x>
@@ -39,6 +39,7 @@ _METER = re.compile(
     r"\r? {0,3}\d{1,3}(?: {1,10}[\d.]{1,9}[kMG]?){7} {1,10}(?:[-\d]{1,3}:[-\d]{2}:[-\d]{2} {1,10}){3}[\d.]{1,9}[kMG]?"
 )
 _BEHIND = re.compile(r"(?<=[}\]])\s{0,3}(?:\* (?:Connection #|Closing connection)|HTTP/\d(?:\.\d)? \d{3}).{0,300}$")
+_PAINT = re.compile(r"[\x1b\x9b␛\r]|\^\[|\[[0-9;]{1,16}m")
 _STATUS = re.compile(r"^(?:< )?HTTP/\d(?:\.\d)? (\d{3})", re.MULTILINE)
 _COMPLETION = re.compile(r'"object"\s*:\s*"(?:text_completion|chat\.completion(?:\.chunk)?)"')
 _UNANSWERED = re.compile(r"^curl: \(\d", re.MULTILINE)
@@ -67,8 +68,8 @@ def why_unmeasured(text: str) -> str:
 def _bodies(lines: list[str]) -> Iterator[str]:
     is_head = is_quoted = is_continued = False
     for raw in lines:
-        line = raw if raw.startswith(_JSON) else uncoloured(_METER.sub("", raw))
-        line = line.strip("\r")
+        line = raw if raw.startswith(_JSON) else _METER.sub("", raw)
+        line = (unpainted(line) if _PAINT.search(line) else line).strip("\r")
         is_quoted = is_quoted and not _BODY.match(line)
         if is_quoted or is_continued or _COMMAND.match(line):
             is_quoted ^= line.count("'") % 2 == 1
