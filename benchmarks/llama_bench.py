@@ -14,27 +14,25 @@ from pathlib import Path
 
 from decodebench import ModelCache, UsageError
 
+_TOOLS = ("llama-bench", "llama-server")
 _SWITCHES_OFF = ("LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES", "LLAMA_BUILD_UI", "LLAMA_CURL", "LLAMA_OPENSSL")
 
 
-def binary(tool: str = "llama-bench") -> Path:
-    """Return the folder of a program for the installed llama-cpp-python, built now unless it is in the cache.
-
-    Args:
-        tool: ``llama-bench`` or ``llama-server``.
+def binaries() -> Path:
+    """Return the folder of both programs for the installed llama-cpp-python, built now unless it is in the cache.
 
     Raises:
         UsageError: a build tool is missing, or the build fails; the text ends with the tool's own words.
     """
     for program in ("cmake", "c++"):
         if shutil.which(program) is None:
-            raise UsageError(f"building {tool} needs {program}: install it with the system's package manager")
+            raise UsageError(f"building llama-bench needs {program}: install it with the system's package manager")
     installed = version("llama-cpp-python")
-    return ModelCache().entry(tool, installed, "1", build=lambda folder: _build(folder, installed, tool)) / "bin"
+    return ModelCache().entry("llama-tools", installed, "1", build=lambda folder: _build(folder, installed)) / "bin"
 
 
-def _build(folder: Path, installed: str, tool: str) -> None:
-    print(f"building {tool} of llama-cpp-python {installed}, about five minutes, once", file=sys.stderr)
+def _build(folder: Path, installed: str) -> None:
+    print(f"building {', '.join(_TOOLS)} of llama-cpp-python {installed}, some ten minutes, once", file=sys.stderr)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-python"]
     _call([*pip, f"llama-cpp-python=={installed}", "--dest", str(folder)])
     (archive,) = folder.glob("*.tar.gz")
@@ -43,11 +41,10 @@ def _build(folder: Path, installed: str, tool: str) -> None:
     archive.unlink()
     (source,) = folder.glob("*/vendor/llama.cpp")
     build = folder / "build"
-    switches = [f"-D{name}=OFF" for name in _SWITCHES_OFF]
-    switches += [f"-DLLAMA_BUILD_SERVER={'ON' if tool == 'llama-server' else 'OFF'}"]
-    _call(["cmake", "-S", str(source), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", *switches])
-    _call(["cmake", "--build", str(build), "--target", tool, "-j", str(os.cpu_count() or 1)])
-    # Only what runs is kept: the tool with the libraries that it was linked to.
+    switches = [f"-D{name}=OFF" for name in _SWITCHES_OFF] + ["-DLLAMA_BUILD_SERVER=ON", "-DGGML_NATIVE=ON"]
+    _call(["cmake", "-S", str(source), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", *switches])
+    _call(["cmake", "--build", str(build), "--target", *_TOOLS, "-j", str(os.cpu_count() or 1)])
+    # Only what runs is kept: the tools with the libraries that they were linked to.
     shutil.copytree(build / "bin", folder / "bin", symlinks=True)
     shutil.rmtree(build)
     shutil.rmtree(source.parent.parent)
@@ -66,7 +63,7 @@ def tokens_per_s(model: Path, *, prompt: int = 0, tokens: int, repetitions: int,
     evaluation. It runs with the shared libraries of the installed llama-cpp-python, so that the engine is the very same
     code.
     """
-    folder = binary()
+    folder = binaries()
     command = [str(folder / "llama-bench"), "-m", str(model), "-p", str(prompt), "-n", str(tokens)]
     command += ["-r", str(repetitions), "-t", str(threads), "-fa", "0", "-ngl", "0", "-o", "json"]
     package = find_spec("llama_cpp")

@@ -258,7 +258,7 @@ def main(
     try:
         revision = None if against is None else Revision.at(against)
         if "llama-cpp" in backends and not without_engines:
-            llama_bench.binary()  # built now, not in the first round
+            llama_bench.binaries()  # built now, not in the first round
         made = subjects(backends, models, sizes, revision, without_engines=without_engines)
         outcomes = compare(made, rounds)
     except DecodebenchError as error:

@@ -53,7 +53,7 @@ def same(ids):
 
 def test_llama_server_gives_the_tokens_of_llama_cpp(cli, tmp_path):
     try:
-        folder = llama_bench.binary("llama-server")
+        folder = llama_bench.binaries()
     except UsageError as error:
         pytest.skip(str(error))
     command = (

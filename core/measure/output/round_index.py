@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,11 @@ class RoundIndex:
             write_whole(self._output / FILE_NAME, "".join(map(_as_line, self._entries.values())))
 
 
+_FIELDS = tuple(field.name for field in fields(Entry))
+
+
 def _as_line(entry: Entry) -> str:
-    return json.dumps(astuple(entry)) + "\n"
+    return json.dumps([getattr(entry, name) for name in _FIELDS]) + "\n"
 
 
 def _kept(file: Path) -> Iterator[Entry]:
@@ -135,7 +138,7 @@ def _kept(file: Path) -> Iterator[Entry]:
     for line in text.splitlines():
         with suppress(ValueError):
             values = json.loads(line)
-            if isinstance(values, list) and len(values) == len(fields(Entry)) and isinstance(values[0], str):
+            if isinstance(values, list) and len(values) == len(_FIELDS) and isinstance(values[0], str):
                 yield Entry(*values)
 
 
