@@ -138,7 +138,7 @@ def test_node_and_command_are_lost_and_the_experiment_is_that_of_a_local_run(rea
     cli, _ = reach
     local, far = tmp_path / "local", tmp_path / "far"
     matrix = [*MATRIX, "--rounds", rounds]
-    assert cli("run", *matrix, "-o", local).code == 0
+    assert cli("run", *matrix, "-o", local, timeout=900).code == 0
     on_ray = ["run", *matrix, "--launcher", "ray", "-o", far]
 
     running = cli.start(*on_ray)
@@ -155,7 +155,7 @@ def test_node_and_command_are_lost_and_the_experiment_is_that_of_a_local_run(rea
 
     assert rounds <= len(kept) < 2 * rounds
     before = {log: log.read_bytes() for log in kept}
-    completed = cli(*on_ray)
+    completed = cli(*on_ray, timeout=900)
     assert completed.code == 0, completed.err
     assert {log: log.read_bytes() for log in kept} == before
     assert len(finished(far)) == 2 * rounds and answers(far) == answers(local)
@@ -169,7 +169,7 @@ def test_rounds_are_measured_on_all_nodes_at_once_where_that_is_asked_for(reach,
     cli, _ = reach
     local, far = tmp_path / "local", tmp_path / "far"
     matrix = [*MATRIX, "--rounds", 6]
-    assert cli("run", *matrix, "-o", local).code == 0
+    assert cli("run", *matrix, "-o", local, timeout=900).code == 0
     running = cli.start("run", *matrix, "--launcher", "ray", "--across-hosts", "-o", far)
     until(lambda: len(busy(nodes)) > 1, running, 120)
     busy(nodes)[0].lose()
