@@ -201,8 +201,8 @@ def floor_scores(subject: Subject) -> Iterator[Doubt]:
         scores = [sample["score"] for sample in _answers(cell) if sample["score"] is not None]
         if len(scores) >= _FLOOR_SAMPLES and max(scores) < 1 and sum(scores) > 0:
             yield Doubt(
-                f"{subject.name(cell)}: accuracy {sum(scores) / len(scores):.1%}, but none of {len(scores)} samples is "
-                "right: the score is of partial points",
+                f"{subject.name(cell)}: accuracy {100 * sum(scores) / len(scores):.1f} %, but none of {len(scores)} "
+                "samples is right: the score is of partial points",
                 "do not read it as an accuracy",
                 rounds_of(cell),
             )
