@@ -61,7 +61,9 @@ def check(file: Path) -> Report:
         try:
             findings += _findings(content, claim)
         except ValueError as error:
-            raise UsageError(f"{file}: claim {claim.name!r} on table {claim.table!r}: {error}") from error
+            raise UsageError(
+                f"{file}: claim {claim.name!r} on table {claim.table!r}: {error}", code="file-unreadable"
+            ) from error
     counts = Counter(finding.verdict for finding in findings)
     totals: dict[Verdict, int] = {"exact": counts["exact"], "rounding": counts["rounding"], "no": counts["no"]}
     return Report(file=str(file), findings=findings, totals=totals)

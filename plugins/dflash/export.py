@@ -58,7 +58,9 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         csv.writer(table, lineterminator="\n").writerows([SUMMARY_COLUMNS, *(map(csv_cell, row) for row in summary)])
         written.append(write_whole(folder / "summary.csv", table.getvalue()))
     if not written:
-        raise UsageError("no run of backend 'dflash' has times, cycles or a fixed block size to write")
+        raise UsageError(
+            "no run of backend 'dflash' has times, cycles or a fixed block size to write", code="no-results"
+        )
     return written
 
 

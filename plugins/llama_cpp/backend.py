@@ -129,7 +129,10 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         if asked is None:
             return min(_FIRST_N_CTX, int(self._trained_ctx))
         if asked > self._trained_ctx:
-            raise UsageError(f"option n_ctx={asked} exceeds the model's context length of {self._trained_ctx}")
+            raise UsageError(
+                f"option n_ctx={asked} exceeds the model's context length of {self._trained_ctx}",
+                code="context-exceeded",
+            )
         return asked
 
     def _bind(self) -> None:
@@ -165,7 +168,10 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         if n_positions > self._n_ctx:
             limit = self._options.n_ctx or self._trained_ctx
             if n_positions > limit:
-                raise BackendError(f"prompt and new tokens need {n_positions} positions; the context has {limit}")
+                raise BackendError(
+                    f"prompt and new tokens need {n_positions} positions; the context has {limit}",
+                    code="context-exceeded",
+                )
             self._make_context(min(limit, 1 << (n_positions - 1).bit_length()))
         llama_cpp.llama_memory_clear(self._memory, False)
 
@@ -345,6 +351,6 @@ def _why_inexact(quantisation: str, options: LlamaCppOptions) -> str | None:
 def _check(status: int) -> None:
     """Raise for a status of ``llama_decode``."""
     if status == 1:
-        raise BackendError("llama.cpp found no room in its KV cache")
+        raise BackendError("llama.cpp found no room in its KV cache", code="context-exceeded")
     if status:
         raise BackendError(f"llama.cpp could not evaluate the tokens (llama_decode returned {status})")
