@@ -77,7 +77,7 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
 
 
 def _is_clipped(sample: Row, run: Row) -> bool:
-    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked.
+    """Whether the host limited the generation for lack of room, or it ended at a limit below the one that was asked.
 
     A limit of its own that leaves room in the context is one that the workload gave it, such as a drawn length.
     """

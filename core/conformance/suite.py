@@ -26,7 +26,7 @@ class BackendConformance:
         quantisation: weight format; None: the backend's first.
         device: device name.
         options: values that differ from the defaults.
-        reference: backend that a claim of exactness is held against; None: the one that declares itself the reference.
+        reference: backend that a claim of exactness is compared with; None: the one that declares itself the reference.
         timeout_s: a process of a check is killed after so many seconds.
     """
 

@@ -1,4 +1,4 @@
-"""Printed tables held against themselves: does each ratio follow from the figures printed beside it?
+"""Printed tables checked against themselves: does each ratio follow from the figures printed beside it?
 
 A figure that was printed with few digits stands for an interval. A claim is ``exact`` when the printed inputs, taken
 as they stand, round to every printed digit of the result; ``rounding`` when only some inputs that round to the printed

@@ -2,7 +2,7 @@
 
 For every run of the backend: ``*_samples.jsonl`` (result rows), ``*_cycles.jsonl`` (the cycle trace, where cycles have
 times or seeds) and a row of ``summary.csv`` (fixed block sizes). The fields are the published ones (AtharvRN/dflash),
-and three more: ``output_ids`` of a result, which published rows lack, so that outputs can be held against one another;
+and three more: ``output_ids`` of a result, which published rows lack, so that outputs can be compared with one another;
 ``used_block_sizes`` of every result, which only the dynamic script's have; ``committed_tokens`` of a cycle, since a
 published trace does not say what a stop token or the limit cut off.
 """
