@@ -302,16 +302,12 @@ class Store:
                 self._wait("samples", sample.model_dump_json())
             for step in steps:
                 if step.sample not in places:
-                    raise UsageError(
-                        f"run {run.run_id}: a step belongs to a sample that is not in the log", code="log-unreadable"
-                    )
+                    raise UsageError(f"run {run.run_id}: a step of a sample that is not there", code="log-unreadable")
                 if not places[step.sample].take(step.index):
                     raise twice
                 self._wait("steps", step.model_dump_json())
         except ValueError as error:  # half a surrogate pair, or a number that JSON has not
-            raise UsageError(
-                f"run {run.run_id!a}: a value that cannot be stored: {error}", code="log-unreadable"
-            ) from error
+            raise UsageError(f"run {run.run_id!a} cannot be stored: {error}", code="log-unreadable") from error
         self._fresh.append(run.run_id)
 
     def _wait(self, table: str, line: str) -> None:
