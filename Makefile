@@ -14,7 +14,10 @@ BIN := $(VENV)/bin
 # Compilers that pip starts take as many cores as there are, whatever make runs beside them.
 INSTALL := env -u MAKEFLAGS $(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: demo llama-cpp test fast lint types bench nightly real docs docs-site picture references proto clean clang chromium bubblewrap
+AXE_VERSION := 4.14.1
+AXE := build/axe-$(AXE_VERSION).min.js
+
+.PHONY: demo llama-cpp test fast lint types bench nightly real docs axe docs-site picture references proto clean clang chromium bubblewrap
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -22,7 +25,7 @@ demo: $(VENV)/.demo-ready clang
 # llama.cpp for the demo and for measuring.
 llama-cpp: $(VENV)/.llama-cpp-ready
 
-test: lint types clang chromium bubblewrap
+test: lint types clang chromium bubblewrap axe
 	$(BIN)/python -m pytest -m "not nightly" -n $(WORKERS) --no-loadscope-reorder
 
 # While one works: what needs no engine, in a minute and a half.
@@ -44,7 +47,7 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices included.
-nightly: lint types clang chromium bubblewrap
+nightly: lint types clang chromium bubblewrap axe
 	$(MAKE) docs-site
 	$(BIN)/python -m pytest
 
@@ -104,6 +107,14 @@ chromium: | clang
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium chromium-driver >/dev/null; } || \
 		echo "chromium is not installed: the page is not tested in a browser (apt-get install chromium chromium-driver)"
+
+# axe-core checks in that browser whether everybody can use the page. It comes from npm; without npm it is skipped.
+axe: $(AXE)
+$(AXE):
+	@mkdir -p build && npm pack --silent --pack-destination build axe-core@$(AXE_VERSION) >/dev/null 2>&1 && \
+		tar -xzf build/axe-core-$(AXE_VERSION).tgz -C build package/axe.min.js && mv build/package/axe.min.js $@ && \
+		rm -r build/package build/axe-core-$(AXE_VERSION).tgz || \
+		echo "axe-core is not here: the page is not checked for accessibility (npm pack axe-core)"
 
 # Programs that models write are run in it, and in nothing else. Installed where that needs no password.
 bubblewrap: | chromium

@@ -28,6 +28,7 @@ CODES = {
     "write-failed": "a file or folder cannot be written",
     "file-trouble": "the system refuses a file: no room, no permission",
     "package-missing": "a Python package or program is not installed; the text says how to get it",
+    "install-failed": "packages cannot be installed or removed here; the text says what to do instead",
     # what is to be measured
     "nothing-to-measure": "neither a plan nor backends were given",
     "no-model": "no model was given",
@@ -36,6 +37,8 @@ CODES = {
     "not-supported": "the backend, task or format does not have what is asked for",
     "same-cells": "cells that differ in nothing that has an effect",
     "one-cell-needed": "one cell is needed and the matrix has another number",
+    "dataset-missing": "a task's data set is neither here nor to be had",
+    "no-sandbox": "programs that models write cannot be confined here, so they are not run",
     "code-execution": "the task runs code of a model, which was not allowed",
     "machine-busy": "other work disturbs the machine, and --strict refuses that",
     "folder-in-use": "another run measures into the folder",

@@ -7,8 +7,10 @@ from datetime import datetime
 
 import pytest
 
+from decodebench.core.api.results import open as open_results
 from decodebench.core.cli.demo import demo_plan
 from decodebench.core.isolation.plugins import all_plugins
+from decodebench.viz.drawing.numbers import by_unit
 
 pytestmark = pytest.mark.timeout(900)
 ENGINES = ("transformers", "llama-cpp", "tinygrad", "mlc", "mlx", "dflash", "fast-dllm", "draft-target")
@@ -56,8 +58,13 @@ def test_it_measures_within_its_time_two_engines_first(demo):
 
 def test_it_shows_a_table_early_and_one_at_the_end_and_says_what_is_next(demo):
     folder, ended, (first, _), engines = demo
-    tables = ended.out.count(", ratio to ")
-    assert tables >= 2, ended.out
+    with open_results(folder) as results:
+        comparison = results.compare()
+    assert comparison.metric == "decode_tokens_per_s"
+    (base,) = [row for row in comparison.rows if row.verdict == "baseline"]
+    shown = [line for line in ended.out.splitlines() if line.startswith(base.cell.label) and " baseline" in line]
+    assert len(shown) >= 2, ended.out
+    assert f" {by_unit(base.metrics[comparison.metric].value, 'tokens/s')} " in shown[-1]
     announced, *_ = ended.out.splitlines()
     assert f"for {first} s" in announced and "up to 3 rounds" in announced
     assert "[1/9] " in ended.err  # 3 cells, 3 rounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
@@ -193,6 +194,21 @@ def test_codes_of_errors_are_in_the_table_and_none_in_it_is_without_use():
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     used = set(re.findall(r'\bcode(?:: str)? ?= ?"([a-z-]+)"', text)) | set(re.findall(r'return "([a-z-]+)", ', text))
     assert used >= set(CODES) and set(re.findall(r'code="([a-z-]+)"', text)) <= set(CODES)
+
+
+def test_what_is_refused_has_a_code_of_its_own():
+    """The class of a ``UsageError`` says no more than that something is wrong."""
+    without = {
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for room in ("core", "collate", "viz", "plugins")
+        for file in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "UsageError"
+        and not {word.arg for word in node.keywords} & {"code", None}
+    }
+    assert without == set()
 
 
 def test_the_hooks_page_is_what_the_hookspecs_say():

@@ -1,4 +1,4 @@
-"""What is doubtful in the measurements: one file per kind of doubt, every check with the rows behind it."""
+"""What is flagged in the measurements: one file per kind of finding, every check with the rows behind it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def found_of(subject: Subject, further: Further) -> tuple[Finding, ...]:
 
 
 def _of_plugin(check: FindingCheck, facts: Sequence[CellFacts]) -> Sequence[Doubt]:
-    """Return what a plugin's check doubts; one that fails must not cost the others."""
+    """Return what a plugin's check flags; one that fails must not cost the others."""
     try:
         return list(check.check(facts))
     except Exception as error:  # noqa: BLE001 - the plugin boundary

@@ -36,7 +36,9 @@ def busy_machine(subject: Subject) -> Iterator[Doubt]:
         and spread > NOTABLE
     ]
     if spreads:
-        text += f"; {subject.metric} scatters by {max(spreads):.0%} (CV) at most, by more than {NOTABLE:.0%} in "
+        text += (
+            f"; {subject.metric} has a CV of {100 * max(spreads):.0f} % at most, of more than {100 * NOTABLE:.0f} % in "
+        )
         text += "1 cell" if len(spreads) == 1 else f"{len(spreads)} cells"
     places = [Place(run_id=run["run_id"]) for run in busy]
     yield Doubt(text, "measure again on a quiet machine, such as with --wait-idle", places)

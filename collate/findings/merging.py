@@ -1,4 +1,4 @@
-"""One line for each check: what it doubts of several cells is told once, with the cells behind it."""
+"""One line for each check: what it flags in several cells is reported once, with the cells behind it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST_NAMED = 2
 
 
 def merged(check: str, doubts: Iterable[Doubt], names: Mapping[str, str]) -> Finding | None:
-    """Return the finding of a check; None where it doubts nothing.
+    """Return the finding of a check; None where it flags nothing.
 
     Args:
         check: its name.

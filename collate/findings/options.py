@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...core.contract.finding import Doubt
+from ...core.records.cell_names import weight_format
 from ..comparison.labels import option_values
 from ..comparison.observations import Cell, Row
 from ..load.curves import AXES
@@ -31,13 +32,17 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
         is_told = apart is not None
         speed = f"no difference in {subject.metric} shown" if is_told else _untold(cells, subject.metric)
         yield Doubt(
-            f"option {name!r} changed nothing {over} for {first.run['backend']} {first.run['quantisation']}: "
+            f"option {name!r} changed nothing {over} for {_name(first)}: "
             f"same {_kind(first)}, {'same steps, ' if _has_steps(first, work) else ''}{speed}",
             "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
             "reaches an option of the decoding loop",
             rounds_of(*cells),
             "warning" if is_told or not any(cell.values(subject.metric) for cell in cells) else "note",
         )
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.run['backend']} {weight_format(cell.run['quantisation'], option_values(cell))}"
 
 
 def _swept(cells: list[Cell]) -> Iterator[tuple[str, list[Cell]]]:

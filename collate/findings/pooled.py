@@ -46,8 +46,9 @@ def pooled_runs(subject: Subject) -> Iterator[Doubt]:
     far = [spread for spread in found if spread.between > max(_LEAST, _TIMES * spread.within)]
     for one in sorted(far, key=lambda spread: -spread.between):
         yield Doubt(
-            f"{len(one.cell.rounds)} runs of {subject.name(one.cell)} differ by {one.between:.1%} in {one.metric}, "
-            f"what each of them repeated by {one.within:.1%}: something was varied that the logs do not have",
+            f"{len(one.cell.rounds)} runs of {subject.name(one.cell)} differ by {100 * one.between:.1f} % in "
+            f"{one.metric}, what each of them repeated by {100 * one.within:.1f} %: something was varied that the logs "
+            "do not have",
             "import them again with it as a label, such as --label stack=rocm6 or --label stack={folder}",
             rounds_of(one.cell),
             "error",

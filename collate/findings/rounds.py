@@ -87,7 +87,7 @@ def variable_rounds(subject: Subject) -> Iterator[Doubt]:
             tests.append((p_value, cell, spread, len(values)))
     for _, cell, spread, count in _rejected(tests):
         yield Doubt(
-            f"{subject.name(cell)} is noisy (CV {spread:.0%}): {subject.metric} of {count} rounds",
+            f"{subject.name(cell)} is noisy (CV {100 * spread:.0f} %): {subject.metric} of {count} rounds",
             "check what else runs on the machine; intervals include this noise",
             rounds_of(cell),
         )

@@ -77,7 +77,7 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
 
 
 def _is_clipped(sample: Row, run: Row) -> bool:
-    """Whether the host limited the generation for want of room, or it ended at a limit below the one that was asked.
+    """Whether the host limited the generation for lack of room, or it ended at a limit below the one that was asked.
 
     A limit of its own that leaves room in the context is one that the workload gave it, such as a drawn length.
     """
@@ -201,8 +201,8 @@ def floor_scores(subject: Subject) -> Iterator[Doubt]:
         scores = [sample["score"] for sample in _answers(cell) if sample["score"] is not None]
         if len(scores) >= _FLOOR_SAMPLES and max(scores) < 1 and sum(scores) > 0:
             yield Doubt(
-                f"{subject.name(cell)}: accuracy {sum(scores) / len(scores):.1%}, but none of {len(scores)} samples is "
-                "right: the score is of partial points",
+                f"{subject.name(cell)}: accuracy {100 * sum(scores) / len(scores):.1f} %, but none of {len(scores)} "
+                "samples is right: the score is of partial points",
                 "do not read it as an accuracy",
                 rounds_of(cell),
             )

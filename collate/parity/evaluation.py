@@ -32,7 +32,7 @@ class Scorer:
     Args:
         runner: the run that gave the outputs.
         reference: what the reference answered.
-        scratch: folder for the reference's distributions, which a cell's are held against one sequence at a time.
+        scratch: folder for the reference's distributions, which a cell's are compared with one sequence at a time.
     """
 
     def __init__(self, runner: Runner, reference: Observed, scratch: Path) -> None:

@@ -71,7 +71,7 @@ class ParityFigures(Record):
 
 
 class ParityCell(ParityFigures):
-    """A cell held against the reference."""
+    """A cell compared with the reference."""
 
     type: Literal["parity-cell"] = "parity-cell"
     schema_version: Literal[1] = Field(default=1, alias="schema", description="version of this line")

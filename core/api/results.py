@@ -102,7 +102,7 @@ class Results:
             return Comparison.of(compare_cells(store, **chosen, further=installed_plugins().findings.values))
 
     def findings(self, experiment: str | None = None) -> tuple[Finding, ...]:
-        """Return what is wrong or doubtful in the measurements of an experiment, the gravest first."""
+        """Return what is flagged in the measurements of an experiment, the gravest first."""
         return findings(self.store, self.choose(experiment), further=installed_plugins().findings.values)
 
     def history(self, metric: str | None = None) -> History:
@@ -295,7 +295,7 @@ def open(
     Args:
         folder: an output folder.
         progress: called before each log that is read with how many are done, how many there are, and its name.
-        announce: told a line where something takes its time, such as an older store that is built anew.
+        announce: gets a line where something takes its time, such as an older store that is rebuilt.
 
     Raises:
         UsageError: there is neither a raw log nor a store.

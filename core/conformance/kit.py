@@ -70,11 +70,13 @@ def _own_checks(backend: type[Backend], module: str) -> Sequence[Check]:
     try:
         found = [value for value in vars(import_module(module)).values() if isinstance(value, Check)]
     except Exception as error:  # the plugin boundary
-        raise UsageError(f"{what} cannot be imported: {described(error)}") from error
+        raise UsageError(f"{what} cannot be imported: {described(error)}", code="plugin-failed") from error
     if not found:
-        raise UsageError(f"{what}: there are none; make them with decodebench.testing.check")
+        raise UsageError(f"{what}: there are none; make them with decodebench.testing.check", code="contract-broken")
     for name in {check.name for check in found} & {check.name for check in CHECKS}:
-        raise UsageError(f"{what}: {name!r} is the name of a check of the contract; choose another")
+        raise UsageError(
+            f"{what}: {name!r} is the name of a check of the contract; choose another", code="contract-broken"
+        )
     return found
 
 

@@ -26,7 +26,7 @@ class BackendConformance:
         quantisation: weight format; None: the backend's first.
         device: device name.
         options: values that differ from the defaults.
-        reference: backend that a claim of exactness is held against; None: the one that declares itself the reference.
+        reference: backend that a claim of exactness is compared with; None: the one that declares itself the reference.
         timeout_s: a process of a check is killed after so many seconds.
     """
 
@@ -66,14 +66,17 @@ def _registered(suite: type[BackendConformance]) -> str:
     """Return the backend's name after making sure that this very backend is found by it."""
     named = getattr(suite, "backend", None)
     if named is None:
-        raise UsageError(f"{suite.__name__} names no backend: set `backend` to the class or its name")
+        raise UsageError(
+            f"{suite.__name__} names no backend: set `backend` to the class or its name", code="contract-broken"
+        )
     if isinstance(named, str):
         return named
     found = all_plugins().backend(named.name)
     if (found.__module__, found.__qualname__) != (named.__module__, named.__qualname__):
         raise UsageError(
             f"backend {named.name!r} is {found.__module__}.{found.__qualname__} where it is installed, not "
-            f"{named.__module__}.{named.__qualname__}: install the plugin that holds the class"
+            f"{named.__module__}.{named.__qualname__}: install the plugin that holds the class",
+            code="contract-broken",
         )
     return str(named.name)
 

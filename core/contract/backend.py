@@ -42,7 +42,7 @@ class Backend(ABC, Generic[O]):
         max_batch_size: most requests that ``generate`` takes at once, and ``stream`` where it is declared.
         first_step_is_prefill: whether the first step of a row holds the prefill and one token and nothing more (allows
             prefill rates).
-        is_reference: whether other backends with the same weights are held against this one where nothing else is said.
+        is_reference: whether other backends with the same weights are compared with this one by default.
         companion_option: name of the option that names a second model, such as a draft; the host resolves it into
             ``companions``.
         threads_option: name of the option that says with how many CPU threads the engine computes; where it is None or

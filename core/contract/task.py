@@ -185,6 +185,7 @@ def index_of_choice(sample: TaskSample) -> int:
         last = len(sample.choices) - 1
         raise UsageError(
             f"problem {sample.id!r}: its reference {sample.reference!r} names none of {last + 1} choices: "
-            f"write 0 to {last}, or A to {chr(ord('A') + last)}"
+            f"write 0 to {last}, or A to {chr(ord('A') + last)}",
+            code="bad-value",
         )
     return index

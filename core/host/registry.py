@@ -242,7 +242,7 @@ class Registry:
                 self._manager.unregister(name=registered)
             reason = " ".join(str(error).split()) if isinstance(error, PluginError) else described(error)
             if source.is_asked_for:
-                raise UsageError(f"--plugin {source.file}: {reason}") from error
+                raise UsageError(f"--plugin {source.file}: {reason}", code="plugin-failed") from error
             return _Plugin(about.model_copy(update={"status": "failed", "reason": reason}))
         notices = tuple(str(warning.message) for warning in said)
         return _Plugin(about.model_copy(update={"api": api, "notices": notices}), items)
@@ -251,7 +251,9 @@ class Registry:
         """Call every hook that ``plugin`` implements once and keep what it provides."""
         callers = self._manager.get_hookcallers(plugin) or []
         if not callers:
-            raise PluginError("implements no decodebench hook (is @decodebench.hookimpl missing?)")
+            raise PluginError(
+                "implements no decodebench hook (is @decodebench.hookimpl missing?)", code="contract-broken"
+            )
         items: dict[str, list[Any]] = {}
         for caller in callers:
             if not caller.has_spec():
@@ -327,7 +329,9 @@ def _check_api(wanted: object) -> str | None:
     try:
         accepted = SpecifierSet(cast("str", wanted))
     except (InvalidSpecifier, AttributeError, TypeError) as error:
-        raise PluginError(f"decodebench_api = {wanted!r} is no version specifier") from error
+        raise PluginError(f"decodebench_api = {wanted!r} is no version specifier", code="contract-broken") from error
     if not accepted.contains(hookspecs.API_VERSION):
-        raise PluginError(f"asks for plugin API {wanted}, this decodebench offers {hookspecs.API_VERSION}")
+        raise PluginError(
+            f"asks for plugin API {wanted}, this decodebench offers {hookspecs.API_VERSION}", code="contract-broken"
+        )
     return str(wanted)

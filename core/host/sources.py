@@ -208,13 +208,13 @@ def module_name(file: Path) -> str:
 
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise PluginError(f"{file}: no such file")
+        raise PluginError(f"{file}: no such file", code="file-unreadable")
     name = module_name(file)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise PluginError(f"{file}: not a Python file")
+        raise PluginError(f"{file}: not a Python file", code="file-unreadable")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # annotations of its classes are looked up there
     try:

@@ -62,7 +62,7 @@ def _installed() -> dict[str, Path]:
         return {}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         advice = "delete it and run `decodebench plugins install --isolated` again"
-        raise UsageError(f"{_file()}: {error}; {advice}") from error
+        raise UsageError(f"{_file()}: {error}; {advice}", code="file-unreadable") from error
 
 
 def _write(content: Mapping[str, Path]) -> None:

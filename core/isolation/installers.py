@@ -87,18 +87,22 @@ def _check_ownership(pipx: Sequence[Command], added: Sequence[str]) -> None:
     prefix = Path(sys.prefix)
     if (prefix / "pipx_metadata.json").is_file():
         commands = " && ".join(map(shlex.join, pipx))
-        raise UsageError(f"pipx made the environment {prefix} and keeps a record of it; run\n{commands}")
+        raise UsageError(
+            f"pipx made the environment {prefix} and keeps a record of it; run\n{commands}", code="install-failed"
+        )
     if (prefix / "uv-receipt.toml").is_file():
         command = shlex.join(["uv", "tool", "install", PROJECT, *added])
         raise UsageError(
             f"`uv tool` made the environment {prefix} and makes it from scratch; run, with the extras and plugins to "
-            f"keep that `uv tool list --show-extras --show-with` lists,\n{command}"
+            f"keep that `uv tool list --show-extras --show-with` lists,\n{command}",
+            code="install-failed",
         )
     is_bare = sys.prefix == sys.base_prefix
     if is_bare and (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").is_file():
         raise UsageError(
             f"{sys.executable} belongs to the system's package manager, which allows no installs into it: install "
-            "decodebench with pipx, with `uv tool install` or into a virtual environment, or use --isolated"
+            "decodebench with pipx, with `uv tool install` or into a virtual environment, or use --isolated",
+            code="install-failed",
         )
 
 

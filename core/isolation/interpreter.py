@@ -55,7 +55,7 @@ class Interpreter:
                 return _answer(parse(raw))
         except DeadlineError as error:
             self.close()
-            raise PluginError(f"{self.python} gave no answer within {_TIMEOUT_S:.0f} s") from error
+            raise PluginError(f"{self.python} gave no answer within {_TIMEOUT_S:.0f} s", code="no-answer") from error
         except LineError as error:
             self.close()
             raise PluginError(f"{self.python} answered with {error}") from error

@@ -98,7 +98,7 @@ def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[s
         if not backends_of(plugins):
             reasons = "; ".join(f"{plugin['name']}: {plugin['reason']}" for plugin in plugins if plugin["reason"])
             because = f" ({reasons})" if reasons else ""
-            raise UsageError(f"what was installed for {name!r} provides no backend{because}")
+            raise UsageError(f"what was installed for {name!r} provides no backend{because}", code="install-failed")
     except BaseException:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +108,7 @@ def make(name: str, specs: Specs, base: str | None, run: Run) -> Sequence[dict[s
 
 def _check(code: int, command: Command, name: str) -> None:
     if code != 0:
-        raise UsageError(f"{command[0]} failed; no environment for {name!r} was made")
+        raise UsageError(f"{command[0]} failed; no environment for {name!r} was made", code="install-failed")
 
 
 def _extras(specs: Specs) -> set[str]:
@@ -168,7 +168,7 @@ def make_of_host(name: str, spec: str, run: Run) -> None:
             install_command(Specs((spec,)), str(python), is_alone=True),
         ):
             if run(command) != 0:
-                raise UsageError(f"{command[0]} failed; no environment for {spec} was made")
+                raise UsageError(f"{command[0]} failed; no environment for {spec} was made", code="install-failed")
         (own,) = folder.glob("lib/python*/site-packages")
         shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         (own / "host.pth").write_text("".join(f"{path}\n" for path in shared), encoding="utf-8")
@@ -191,7 +191,10 @@ def _check_needs(site: Path, spec: str) -> None:
         except PackageNotFoundError:
             has = None
         if has is None or not need.specifier.contains(has, prereleases=True):
-            raise UsageError(f"{spec} needs {text}, and here is {has or 'none'}: install that, or compare otherwise")
+            raise UsageError(
+                f"{spec} needs {text}, and here is {has or 'none'}: install that, or compare otherwise",
+                code="package-missing",
+            )
 
 
 def _ask(python: Path) -> list[dict[str, Any]]:
@@ -200,7 +203,7 @@ def _ask(python: Path) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = interpreter.ask("plugins")
         return found
     except PluginError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error), code=error.code) from error
     finally:
         interpreter.close()
 
@@ -224,9 +227,9 @@ def check_base(base: str) -> str:
     """
     found = shutil.which(base)
     if found is None:
-        raise UsageError(f"--python {base}: no such program")
+        raise UsageError(f"--python {base}: no such program", code="bad-value")
     code = "import sys, venv; sys.exit(sys.version_info < (3, 11))"
     ended = subprocess.run([found, "-c", code], capture_output=True, check=False)
     if ended.returncode != 0:
-        raise UsageError(f"--python {base}: must be Python 3.11 or later with the module venv")
+        raise UsageError(f"--python {base}: must be Python 3.11 or later with the module venv", code="bad-value")
     return found

@@ -83,7 +83,7 @@ def request(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_here) -
     """
     answers = request_all(job, kind, timeout_s, run)
     if not answers:
-        raise BackendError(f"backend {job.backend!r} gave no answer to {job.action!r}")
+        raise BackendError(f"backend {job.backend!r} gave no answer to {job.action!r}", code="no-answer")
     return answers[0]
 
 

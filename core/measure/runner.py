@@ -103,7 +103,7 @@ class Runner:
         """
         if self.plan.across_hosts and shard is None and self.launcher.is_here:
             where = f"launcher {self.plan.launcher!r} runs all workers on this machine"
-            raise UsageError(f"--across-hosts: {where}; take one that has several, or `decodebench shard`")
+            raise UsageError(f"--across-hosts: {where}; take one that has several, or `shard`", code="not-supported")
         folder.writable(self.output)
         with folder.locked(self.output):
             folder.finish_parts(self.output)

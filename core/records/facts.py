@@ -14,7 +14,7 @@ CASE WHEN r.device LIKE 'cpu%' AND len(json_keys(r.environment->'memory_bandwidt
     THEN r.environment->'memory_bandwidth_1_thread' ELSE r.environment->'memory_bandwidth' END
 END
 """
-"""The bandwidth ladder that a run ``r`` is held against: the host's, with the threads that the run may use.
+"""The bandwidth ladder that a run ``r`` is compared with: the host's, with the threads that the run may use.
 
 Logs of decodebench 0.1 have no ladder of one thread and, under the other name, one that was measured in another way.
 Those of plugin API 2 may have the threads among the options alone, under that name.

@@ -292,7 +292,7 @@ class Store:
         environment = run.environment
         flat = {name: getattr(environment, name) if environment else None for name in FLATTENED}
         places: dict[int, _Places] = {}
-        twice = UsageError(f"run {run.run_id}: a sample or step is in the log twice")
+        twice = UsageError(f"run {run.run_id}: a sample or step is in the log twice", code="log-unreadable")
         try:
             self._wait("runs", json.dumps({**run.model_dump(mode="json"), **flat}, allow_nan=False))
             for sample in samples:
@@ -302,12 +302,12 @@ class Store:
                 self._wait("samples", sample.model_dump_json())
             for step in steps:
                 if step.sample not in places:
-                    raise UsageError(f"run {run.run_id}: a step belongs to a sample that is not in the log")
+                    raise UsageError(f"run {run.run_id}: a step of a sample that is not there", code="log-unreadable")
                 if not places[step.sample].take(step.index):
                     raise twice
                 self._wait("steps", step.model_dump_json())
         except ValueError as error:  # half a surrogate pair, or a number that JSON has not
-            raise UsageError(f"run {run.run_id!a}: a value that cannot be stored: {error}") from error
+            raise UsageError(f"run {run.run_id!a} cannot be stored: {error}", code="log-unreadable") from error
         self._fresh.append(run.run_id)
 
     def _wait(self, table: str, line: str) -> None:

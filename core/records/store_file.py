@@ -139,7 +139,7 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         except duckdb.Error as error:
             first = str(error).splitlines()[0]
             if "set lock on file" not in first and "different configuration" not in first:
-                raise UsageError(f"{path} cannot be opened: {first}\n{REBUILD}") from error
+                raise UsageError(f"{path} cannot be opened: {first}\n{REBUILD}", code="store-trouble") from error
             if "different configuration" in first or time.monotonic() > deadline:
                 raise StoreInUseError(
                     f"{path} is in use by another process or connection; wait for it to end\n{first}"

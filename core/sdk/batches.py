@@ -22,7 +22,7 @@ def only_request(backend: str, batch: Sequence[Request]) -> Request:
         BackendError: there are several, or its prompt is empty.
     """
     if len(batch) != 1:
-        raise BackendError(f"{backend} takes one request at a time, not {len(batch)}")
+        raise BackendError(f"{backend} takes one request at a time, not {len(batch)}", code="not-supported")
     check_prompts(batch)
     return batch[0]
 

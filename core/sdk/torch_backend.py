@@ -56,7 +56,9 @@ class TorchBackend(Backend[O]):
         torch.set_num_threads(threads)
         known = self.devices()
         if device not in known:
-            raise BackendError(f"device {device!r} is not there; PyTorch sees {', '.join(known)}")
+            raise BackendError(
+                f"device {device!r} is not there; PyTorch sees {', '.join(known)}", code="device-missing"
+            )
         self._device = device
         return threads
 

@@ -1,4 +1,4 @@
-"""Printed tables held against themselves: does each ratio follow from the figures printed beside it?
+"""Printed tables checked against themselves: does each ratio follow from the figures printed beside it?
 
 A figure that was printed with few digits stands for an interval. A claim is ``exact`` when the printed inputs, taken
 as they stand, round to every printed digit of the result; ``rounding`` when only some inputs that round to the printed
@@ -61,7 +61,9 @@ def check(file: Path) -> Report:
         try:
             findings += _findings(content, claim)
         except ValueError as error:
-            raise UsageError(f"{file}: claim {claim.name!r} on table {claim.table!r}: {error}") from error
+            raise UsageError(
+                f"{file}: claim {claim.name!r} on table {claim.table!r}: {error}", code="file-unreadable"
+            ) from error
     counts = Counter(finding.verdict for finding in findings)
     totals: dict[Verdict, int] = {"exact": counts["exact"], "rounding": counts["rounding"], "no": counts["no"]}
     return Report(file=str(file), findings=findings, totals=totals)

@@ -31,7 +31,7 @@ def consistency(table: str | None, only_list: bool, show_all: bool, as_json: boo
         _list(as_json)
         return 0
     if table is None:
-        raise UsageError("name a file or a table that ships with decodebench; --list shows those")
+        raise UsageError("name a file or a table that ships with decodebench; --list shows those", code="missing-flag")
     report = check(find(table))
     if as_json:
         content = json.loads(report.model_dump_json())  # where an infinite spread is null

@@ -25,5 +25,8 @@ def find(name: str) -> Path:
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
     if name not in known:
-        raise UsageError(f"no file and no table {name!r}; --list shows those that ship: {', '.join(sorted(known))}")
+        raise UsageError(
+            f"no file and no table {name!r}; --list shows those that ship: {', '.join(sorted(known))}",
+            code="unknown-name",
+        )
     return known[name]

@@ -87,12 +87,14 @@ def read(file: Path) -> TableFile:
         content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
         return TableFile.model_validate(content)
     except OSError as error:
-        raise UsageError(f"cannot read {file}: {error.strerror}") from error
+        raise UsageError(f"cannot read {file}: {error.strerror}", code="file-unreadable") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{file}: {error}") from error
+        raise UsageError(f"{file}: {error}", code="file-unreadable") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{file}: {place}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(
+            f"{file}: {place}: {first['msg'].removeprefix('Value error, ')}", code="file-unreadable"
+        ) from error

@@ -49,14 +49,19 @@ def check_published_sample(
 def _check_whole(gained: int, taus: Sequence[int], committed: int, limit: int) -> None:
     if committed != limit or sum(taus) != gained:
         figures = _figures(taus, committed, limit)
-        raise PluginError(f"dflash: without a stop token N = limit and sum of tau = {gained} must hold: {figures}")
+        raise PluginError(
+            f"dflash: without a stop token N = limit and sum of tau = {gained} must hold: {figures}",
+            code="contract-broken",
+        )
 
 
 def _check_stopped(least: int, taus: Sequence[int], committed: int, limit: int) -> None:
     most = min(1 + sum(taus), limit)
     if not least < committed <= most:
         figures = _figures(taus, committed, limit)
-        raise PluginError(f"dflash: with a stop token {least} < N <= {most} must hold: {figures}")
+        raise PluginError(
+            f"dflash: with a stop token {least} < N <= {most} must hold: {figures}", code="contract-broken"
+        )
 
 
 def _figures(taus: Sequence[int], committed: int, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Whether a cell can work: target, draft, options and sampling held against one another, from configuration files."""
+"""Whether a cell can work: target, draft, options and sampling compared with one another, from configuration files."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def check_fields(config: Mapping[str, Any], file: Path) -> None:
             if not is_known and not (name == "v_head_dim" and value == config.get("head_dim")):
                 raise ModelError(
                     f"{file}: {place}{name} = {value!r} is not supported: nothing here reads it, and it may change "
-                    "what the draft computes; take it out of the file if it does not"
+                    "what the draft computes; take it out of the file if it does not",
+                    code="model-unsupported",
                 )
 
 
@@ -100,5 +101,6 @@ def _check_kind(config: Mapping[str, Any], file: Path) -> None:
             if kind in value.lower():
                 raise ModelError(
                     f"{file}: {field} = {value!r}: a {kind} draft has {what}, which are not implemented; a draft of "
-                    f"DFlash itself is a {ARCHITECTURE} without a projector_type"
+                    f"DFlash itself is a {ARCHITECTURE} without a projector_type",
+                    code="model-unsupported",
                 )

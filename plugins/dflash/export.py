@@ -2,7 +2,7 @@
 
 For every run of the backend: ``*_samples.jsonl`` (result rows), ``*_cycles.jsonl`` (the cycle trace, where cycles have
 times or seeds) and a row of ``summary.csv`` (fixed block sizes). The fields are the published ones (AtharvRN/dflash),
-and three more: ``output_ids`` of a result, which published rows lack, so that outputs can be held against one another;
+and three more: ``output_ids`` of a result, which published rows lack, so that outputs can be compared with one another;
 ``used_block_sizes`` of every result, which only the dynamic script's have; ``committed_tokens`` of a cycle, since a
 published trace does not say what a stop token or the limit cut off.
 """
@@ -58,7 +58,9 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
         csv.writer(table, lineterminator="\n").writerows([SUMMARY_COLUMNS, *(map(csv_cell, row) for row in summary)])
         written.append(write_whole(folder / "summary.csv", table.getvalue()))
     if not written:
-        raise UsageError("no run of backend 'dflash' has times, cycles or a fixed block size to write")
+        raise UsageError(
+            "no run of backend 'dflash' has times, cycles or a fixed block size to write", code="no-results"
+        )
     return written
 
 

@@ -165,7 +165,9 @@ def load_runs(store: Store, experiment: str | None) -> list[Run]:
         [experiment],
     )
     if not rows:
-        raise UsageError("no finished run of backend 'dflash' in the store; measure one with `decodebench run`")
+        raise UsageError(
+            "no finished run of backend 'dflash' in the store; measure one with `decodebench run`", code="no-results"
+        )
     return [_load_run(store, row) for row in rows]
 
 

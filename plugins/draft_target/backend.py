@@ -215,7 +215,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
 
         target, draft = self._target, self._draft
         if target is None or self._options.optimistic:
-            raise BackendError(ONE_AT_A_TIME)
+            raise BackendError(ONE_AT_A_TIME, code="not-supported")
 
         def loop(lockstep: Lockstep) -> Callable[[Request], Iterator[Step]]:
             drafter = self._drafter(None if draft is None else lockstep.join(draft, 0))
@@ -248,7 +248,7 @@ class DraftTargetBackend(TorchBackend[DraftTargetOptions]):
 
     def _own_target(self) -> CausalModel:
         if self._target is None:
-            raise BackendError("a remote target does not score: use server = 'embedded'")
+            raise BackendError("a remote target does not score: use server = 'embedded'", code="not-supported")
         return self._target
 
     def close(self) -> None:

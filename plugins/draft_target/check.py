@@ -90,7 +90,8 @@ def _refuse_windows(model: ResolvedModel, engine: str) -> None:
     if "sliding_attention" in (text.get("layer_types") or (["sliding_attention"] if window else [])):
         raise ModelError(
             f"{model.path / 'config.json'}: sliding_window = {text.get('sliding_window')}: speculative decoding needs "
-            "full attention in every layer"
+            "full attention in every layer",
+            code="model-unsupported",
         )
 
 
@@ -110,7 +111,7 @@ def check_token_is_safe(options: DraftTargetOptions) -> None:
         UsageError: the server is another machine, and there is no TLS.
     """
     for error in _of_token(options):
-        raise UsageError(f"{NAME}: {error}")
+        raise UsageError(f"{NAME}: {error}", code="bad-value")
 
 
 def _of_token(options: DraftTargetOptions) -> Iterator[str]:
@@ -156,5 +157,7 @@ def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterat
 
 def _check_folder(model: ResolvedModel) -> None:
     if not model.path.is_dir() or model.architecture is None:
-        raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+        raise ModelError(
+            f"{model.path} is no Hugging Face folder (no config.json with 'architectures')", code="model-unsupported"
+        )
     refuse_unknown(model)

@@ -37,7 +37,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """
     runs = store.dicts(_RUNS, {"experiment": experiment})
     if not runs:
-        raise UsageError("no finished round of backend 'draft-target' to write")
+        raise UsageError("no finished round of backend 'draft-target' to write", code="no-results")
     written: list[Path] = []
     for run in runs:
         run = {**run, **{name: json.loads(run[name] or "{}") for name in ("options", "settings", "sampling", "extra")}}

@@ -69,7 +69,10 @@ class RemoteVerifier(Verifier):
         self._check(target)
         self.rule: RuleName | None = options.rule or rule_name(self.info.rule)
         if options.num_candidates > 1 and self.rule is not None and not rule_called(self.rule).takes_candidates:
-            raise UsageError(f"num_candidates = {options.num_candidates}: rule {self.rule!r} takes one draft a round")
+            raise UsageError(
+                f"num_candidates = {options.num_candidates}: rule {self.rule!r} takes one draft a round",
+                code="conflicting-flags",
+            )
         self._tokens: list[int] = []
         self._session = ""
         self._deadline = Deadline(options.deadline_s)
@@ -106,7 +109,9 @@ class RemoteVerifier(Verifier):
                 )
             elif error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 hint = "give its token with --set draft-target.auth_token_file=FILE"
-            raise BackendError(f"no verification server answers at {where} ({_words(error)}); {hint}") from error
+            raise BackendError(
+                f"no verification server answers at {where} ({_words(error)}); {hint}", code="no-answer"
+            ) from error
         info: pb.InfoResponse = answer
         if info.protocol_version != PROTOCOL_VERSION:
             raise BackendError(

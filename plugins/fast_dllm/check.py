@@ -1,4 +1,4 @@
-"""Whether a cell can work: checkpoint, options and workload held against one another, from small files alone."""
+"""Whether a cell can work: checkpoint, options and workload compared with one another, from small files alone."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ class Decoder:
         if self._options.gen_length is not None and end > context:
             raise BackendError(
                 f"a prompt of {canvas.prompt_length} tokens and gen_length = {whole.length} exceed the context of "
-                f"{context} tokens"
+                f"{context} tokens",
+                code="context-exceeded",
             )
         return fill(canvas, whole), end
 

@@ -45,7 +45,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """
     rows = store.dicts(_SQL, {"experiment": experiment})
     if not rows:
-        raise UsageError("no finished round of backend 'fast-dllm' to write")
+        raise UsageError("no finished round of backend 'fast-dllm' to write", code="no-results")
     used: dict[str, int] = {}
     written = []
     for row in rows:

@@ -35,7 +35,7 @@ def write(store: Store, experiment: str | None, folder: Path) -> list[Path]:
     """
     rows = store.dicts(_SQL, {"experiment": experiment})
     if not rows:
-        raise UsageError("no finished round of backend 'fast-dllm' to write")
+        raise UsageError("no finished round of backend 'fast-dllm' to write", code="no-results")
     tables: dict[str, list[list[object]]] = {}
     for row in rows:
         block = row["block_length"]

@@ -45,13 +45,18 @@ class FullAttentionPlan:
         blocks = -(-(options.gen_length or max_new_tokens) // block_length)
         length = options.gen_length or blocks * block_length
         if length % block_length:
-            raise BackendError(f"gen_length = {length} is no multiple of block_length = {block_length}")
+            raise BackendError(
+                f"gen_length = {length} is no multiple of block_length = {block_length}", code="conflicting-flags"
+            )
         if length < max_new_tokens:
-            raise BackendError(f"gen_length = {length} is below max_new_tokens = {max_new_tokens}")
+            raise BackendError(
+                f"gen_length = {length} is below max_new_tokens = {max_new_tokens}", code="conflicting-flags"
+            )
         plan = cls(options, length, block_length, is_shifted)
         if plan.has_table and options.steps is not None and options.steps % blocks:
             raise BackendError(
-                f"steps = {options.steps} is no multiple of the {blocks} blocks of {block_length} in {length} masks"
+                f"steps = {options.steps} is no multiple of the {blocks} blocks of {block_length} in {length} masks",
+                code="conflicting-flags",
             )
         return plan
 

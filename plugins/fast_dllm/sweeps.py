@@ -44,7 +44,10 @@ def steps(model: ResolvedModel) -> SweepCells:
     """
     variant = Variant.read(model.path)
     if variant.name == "v2":
-        raise UsageError(f"sweep 'steps': {model.name} is a v2 model, which has no number of steps; vary threshold")
+        raise UsageError(
+            f"sweep 'steps': {model.name} is a v2 model, which has no number of steps; vary threshold",
+            code="not-supported",
+        )
     canvas, notes = _canvas(model, variant, "steps from one per block of 32 to {canvas} in a canvas of {canvas} masks")
     counts = _doubling(canvas // _STEP_BLOCK, canvas)
     return SweepCells([_cell(block_length=_STEP_BLOCK, gen_length=canvas, steps=count) for count in counts], notes)

@@ -69,13 +69,16 @@ class Variant:
             ModelError: another architecture, or a feature that is not implemented; names file, field and value.
         """
         if not folder.is_dir():
-            raise ModelError(f"{folder} is no Hugging Face folder (config.json and safetensors)")
+            raise ModelError(
+                f"{folder} is no Hugging Face folder (config.json and safetensors)", code="model-unsupported"
+            )
         file = folder / "config.json"
         architecture = (read_json(file).get("architectures") or [None])[0]
         name = ARCHITECTURES.get(str(architecture))
         if name is None:
             raise ModelError(
-                f"{file}: architecture {architecture!r} is no diffusion model known here: {', '.join(ARCHITECTURES)}"
+                f"{file}: architecture {architecture!r} is no diffusion model known here: {', '.join(ARCHITECTURES)}",
+                code="model-unsupported",
             )
         checkpoint = Checkpoint(folder)
         config = (
@@ -106,7 +109,9 @@ class Variant:
         if found is None:
             raise ModelError(f"{folder}: neither config.json nor the tokenizer names a mask token; give mask_id=ID")
         if found >= self.config.vocab:
-            raise ModelError(f"mask_id = {found} is outside the vocabulary of {self.config.vocab} ids in {folder}")
+            raise ModelError(
+                f"mask_id = {found} is outside the vocabulary of {self.config.vocab} ids in {folder}", code="bad-value"
+            )
         return found
 
     def end_id(self, folder: Path) -> int:
@@ -130,7 +135,7 @@ def _llada(checkpoint: Checkpoint) -> DecoderConfig:
     for name, only in _LLADA_FIXED.items():
         value = checkpoint.config.get(name, only)
         if value != only and not (value is None and only is False):
-            raise ModelError(f"{file}: {name} = {value!r} is not supported; only {only!r} is")
+            raise ModelError(f"{file}: {name} = {value!r} is not supported; only {only!r} is", code="model-unsupported")
     heads, width = field("n_heads", int), field("d_model", int)
     kv_heads = 1 if checkpoint.config.get("multi_query_attention") else field("n_kv_heads", int, heads)
     return DecoderConfig(

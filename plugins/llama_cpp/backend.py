@@ -129,20 +129,19 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         if asked is None:
             return min(_FIRST_N_CTX, int(self._trained_ctx))
         if asked > self._trained_ctx:
-            raise UsageError(f"option n_ctx={asked} exceeds the model's context length of {self._trained_ctx}")
+            words = f"option n_ctx={asked} exceeds the model's context length of {self._trained_ctx}"
+            raise UsageError(words, code="context-exceeded")
         return asked
 
     def _bind(self) -> None:
         """Look up once what is called for every token; pointers travel as plain integers."""
         import llama_cpp.llama_cpp as api
 
-        pointer = ctypes.c_void_p
+        pointer, number = ctypes.c_void_p, ctypes.c_int32
         library = api._lib
-        self._decode = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, api.llama_batch)(("llama_decode", library))
-        self._logits = ctypes.CFUNCTYPE(pointer, pointer, ctypes.c_int32)(("llama_get_logits_ith", library))
-        self._sample = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, ctypes.c_int32)(
-            ("llama_sampler_sample", library)
-        )
+        self._decode = ctypes.CFUNCTYPE(number, pointer, api.llama_batch)(("llama_decode", library))
+        self._logits = ctypes.CFUNCTYPE(pointer, pointer, number)(("llama_get_logits_ith", library))
+        self._sample = ctypes.CFUNCTYPE(number, pointer, pointer, number)(("llama_sampler_sample", library))
 
     def _make_context(self, n_ctx: int) -> None:
         import llama_cpp
@@ -165,7 +164,8 @@ class LlamaCppBackend(Backend[LlamaCppOptions]):
         if n_positions > self._n_ctx:
             limit = self._options.n_ctx or self._trained_ctx
             if n_positions > limit:
-                raise BackendError(f"prompt and new tokens need {n_positions} positions; the context has {limit}")
+                words = f"prompt and new tokens need {n_positions} positions; the context has {limit}"
+                raise BackendError(words, code="context-exceeded")
             self._make_context(min(limit, 1 << (n_positions - 1).bit_length()))
         llama_cpp.llama_memory_clear(self._memory, False)
 
@@ -345,6 +345,6 @@ def _why_inexact(quantisation: str, options: LlamaCppOptions) -> str | None:
 def _check(status: int) -> None:
     """Raise for a status of ``llama_decode``."""
     if status == 1:
-        raise BackendError("llama.cpp found no room in its KV cache")
+        raise BackendError("llama.cpp found no room in its KV cache", code="context-exceeded")
     if status:
         raise BackendError(f"llama.cpp could not evaluate the tokens (llama_decode returned {status})")

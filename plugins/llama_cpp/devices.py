@@ -46,7 +46,9 @@ def check_layers(device: str, n_gpu_layers: int | None) -> None:
         UsageError: ``n_gpu_layers`` is set and the device is the CPU.
     """
     if device == "cpu" and n_gpu_layers:
-        raise UsageError(f"option n_gpu_layers={n_gpu_layers} needs a GPU device; the device is 'cpu'")
+        raise UsageError(
+            f"option n_gpu_layers={n_gpu_layers} needs a GPU device; the device is 'cpu'", code="conflicting-flags"
+        )
 
 
 def _gpus() -> dict[str, int]:

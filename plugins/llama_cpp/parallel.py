@@ -165,7 +165,10 @@ class ParallelSequences:
     def _grow(self, positions: int, sequences: int) -> None:
         """Make a context whose parts hold ``positions`` each; nothing runs meanwhile."""
         if positions > self._most:
-            raise BackendError(f"prompt and new tokens need {positions} positions; the context has {self._most}")
+            raise BackendError(
+                f"prompt and new tokens need {positions} positions; the context has {self._most}",
+                code="context-exceeded",
+            )
         self.close()
         grown = max(_LEAST_PART, 1 << (positions - 1).bit_length())
         self._part = max(self._part, min(grown, self._most))

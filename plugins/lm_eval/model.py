@@ -50,10 +50,12 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
     ) -> None:
         super().__init__()
         if not backend or not model:
-            raise UsageError("--model_args: write backend=NAME,model=NAME, and options of the backend behind them")
+            raise UsageError(
+                "--model_args: write backend=NAME,model=NAME, and options of the backend behind them", code="bad-value"
+            )
         size = 1 if batch_size is None else batch_size
         if not str(size).isdecimal():
-            raise UsageError(f"--batch_size {size}: give a number")
+            raise UsageError(f"--batch_size {size}: give a number", code="bad-value")
         self._batch_size = int(size)
         self._opened = open_backend(
             backend, model, quantisation=quantisation, device=device, batch_size=int(size), options=options
@@ -149,7 +151,8 @@ class DecodebenchLM(LM):  # type: ignore[misc]  # the harness states no types
     def _needs_scores(self) -> None:
         if "score" not in self._opened.backend.supports:
             raise UsageError(
-                f"backend {self._opened.backend.name!r} gives no log-probabilities, which this task compares"
+                f"backend {self._opened.backend.name!r} gives no log-probabilities, which this task compares",
+                code="not-supported",
             )
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ def installed_version() -> str:
     try:
         return version("lm_eval")
     except PackageNotFoundError:
-        raise UsageError(f"lm-evaluation-harness is not installed; {FIX}") from None
+        raise UsageError(f"lm-evaluation-harness is not installed; {FIX}", code="package-missing") from None
 
 
 @cache
@@ -60,7 +60,7 @@ def load(argument: str) -> Problems:
         tasks = manager.load([name])["tasks"]
     except Exception as error:  # the harness and its data sets raise anything
         text = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"task lm-eval:{name} cannot be loaded: {text[:300]}") from error
+        raise UsageError(f"task lm-eval:{name} cannot be loaded: {text[:300]}", code="file-unreadable") from error
     shots = int(settings["num_fewshot"]) if "num_fewshot" in settings else None
     return Problems(release, [Leaf.of(label, task, shots) for label, task in tasks.items()])
 
@@ -70,7 +70,7 @@ def _manager(name: str, folder: str | None) -> TaskManager:
     from lm_eval.tasks import TaskManager
 
     if folder is not None and not Path(folder).is_dir():
-        raise UsageError(f"lm-eval:{name}: include_path = {folder} is no folder")
+        raise UsageError(f"lm-eval:{name}: include_path = {folder} is no folder", code="folder-missing")
     if name.endswith((".yaml", ".yml")):
         return TaskManager(include_defaults=False)
     own = TaskManager(include_path=folder, include_defaults=False)
@@ -80,7 +80,8 @@ def _manager(name: str, folder: str | None) -> TaskManager:
     if name not in every.all_tasks:
         raise UsageError(
             f"lm-eval has no task {name!r}; `decodebench lm-eval ls tasks` lists them, and "
-            f"lm-eval:{name},include_path=FOLDER reads tasks of your own"
+            f"lm-eval:{name},include_path=FOLDER reads tasks of your own",
+            code="unknown-name",
         )
     return every
 
@@ -91,7 +92,8 @@ def _parse(argument: str) -> tuple[str, Mapping[str, str]]:
     wrong = [part for part in parts if part.split("=")[0] not in _SETTINGS or "=" not in part]
     if wrong or not name or not settings.get("num_fewshot", "0").isdecimal():
         raise UsageError(
-            f"lm-eval:{argument}: write lm-eval:TASK, and behind commas num_fewshot=N or include_path=FOLDER"
+            f"lm-eval:{argument}: write lm-eval:TASK, and behind commas num_fewshot=N or include_path=FOLDER",
+            code="bad-value",
         )
     return name, settings
 
@@ -117,14 +119,17 @@ class Leaf:
 
         if task.OUTPUT_TYPE not in _OUTPUT_TYPES:
             raise UsageError(
-                f"task lm-eval:{label} is of kind {task.OUTPUT_TYPE!r}, which has no answers; {_ELSEWHERE}"
+                f"task lm-eval:{label} is of kind {task.OUTPUT_TYPE!r}, which has no answers; {_ELSEWHERE}",
+                code="not-supported",
             )
         if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
             what = "runs code that a model wrote, outside a sandbox" if task.UNSAFE_CODE else "needs images or sound"
-            raise UsageError(f"task lm-eval:{label} {what}; {_ELSEWHERE}")
+            raise UsageError(f"task lm-eval:{label} {what}; {_ELSEWHERE}", code="not-supported")
         settings = task.config.generation_kwargs or {}
         if task.config.repeats != 1 or settings.get("do_sample") and float(settings.get("temperature", 1)) > 0:
-            raise UsageError(f"task lm-eval:{label} samples several answers or at a temperature; {_ELSEWHERE}")
+            raise UsageError(
+                f"task lm-eval:{label} samples several answers or at a temperature; {_ELSEWHERE}", code="not-supported"
+            )
         if num_fewshot is not None and task.config.num_fewshot != 0:
             task.set_config(key="num_fewshot", value=num_fewshot)
         task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
@@ -175,7 +180,8 @@ def _means(label: str, task: ConfigurableTask) -> list[str]:
     if not keys:
         known = ", ".join(task.aggregation())
         raise UsageError(
-            f"task lm-eval:{label} has no metric that is a mean over problems (it has {known}); {_ELSEWHERE}"
+            f"task lm-eval:{label} has no metric that is a mean over problems (it has {known}); {_ELSEWHERE}",
+            code="not-supported",
         )
     first = next((key for key in PREFERRED_METRICS if key in keys), keys[0])
     return [first, *(key for key in keys if key != first)]
@@ -188,7 +194,10 @@ class Problems:
         self._leaves = leaves
         kinds = {leaf.task.OUTPUT_TYPE == "generate_until" for leaf in leaves}
         if len(kinds) > 1:
-            raise UsageError("this group mixes choices with answers that are generated: run its tasks one by one")
+            raise UsageError(
+                "this group mixes choices with answers that are generated: run its tasks one by one",
+                code="not-supported",
+            )
         self._is_generated = kinds.pop()
         self._built: dict[str, tuple[Leaf, TaskSample, list[Instance]]] = {}
         self._source = self._in_turn()
@@ -232,7 +241,9 @@ def _settings(leaves: Sequence[Leaf]) -> Mapping[str, Any]:
 
     found: list[Mapping[str, Any]] = [normalize_gen_kwargs(leaf.task.config.generation_kwargs or {}) for leaf in leaves]
     if any((one["until"], one["max_gen_toks"]) != (found[0]["until"], found[0]["max_gen_toks"]) for one in found):
-        raise UsageError("the tasks of this group end their answers in different ways: run them one by one")
+        raise UsageError(
+            "the tasks of this group end their answers in different ways: run them one by one", code="not-supported"
+        )
     return found[0]
 
 

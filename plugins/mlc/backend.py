@@ -133,7 +133,7 @@ class MlcBackend(Backend[MlcOptions]):
 
     def _scoring(self) -> AbstractContextManager[Scoring]:
         if isinstance(self._engine, stock.StockEngine):
-            raise BackendError("MLC-LLM scores no given sequence; use engine=tvm")
+            raise BackendError("MLC-LLM scores no given sequence; use engine=tvm", code="not-supported")
         return self._engine.scoring()
 
     def close(self) -> None:
@@ -153,7 +153,9 @@ def _describe(model: ResolvedModel, quantisation: str) -> Model:
         check_stored(model.path, quantisation)
         return from_mlc(model.path)[0]
     if not model.path.is_dir() or model.architecture is None:
-        raise ModelError(f"{model.path} is neither a Hugging Face folder nor one in MLC's format")
+        raise ModelError(
+            f"{model.path} is neither a Hugging Face folder nor one in MLC's format", code="model-unsupported"
+        )
     return from_checkpoint(Checkpoint(model.path), quantisation)
 
 
@@ -183,7 +185,7 @@ def _own_engine(folder: Path, options: MlcOptions) -> Engine:
     arrays = {ours.get(name, name): array for name, array in tensor_cache.read(folder)}
     missing = [name for name in ours.values() if name not in arrays and name != TABLE]
     if missing:
-        raise ModelError(f"{folder}: {tensor_cache.TABLE} lacks {missing[0]!r}")
+        raise ModelError(f"{folder}: {tensor_cache.TABLE} lacks {missing[0]!r}", code="model-damaged")
     arrays[TABLE] = described.rotary_table()
     return Engine(described.decoder, library(described.decoder, ModelCache()), arrays, options.prefill_chunk)
 
@@ -248,4 +250,6 @@ def _use_threads(options: MlcOptions) -> int:
 
 def _check_device(device: str) -> None:
     if device != "cpu":
-        raise BackendError(f"device {device!r}: the tvm engine compiles for the CPU alone; see engine=mlc_llm")
+        raise BackendError(
+            f"device {device!r}: the tvm engine compiles for the CPU alone; see engine=mlc_llm", code="device-missing"
+        )

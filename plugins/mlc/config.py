@@ -70,7 +70,9 @@ def check_stored(folder: Path, quantisation: str) -> None:
     """
     stored = read_json(folder / CHAT_CONFIG).get("quantization")
     if stored != quantisation:
-        raise ModelError(f"{folder}: its weights are {stored}, not {quantisation}: ask for {stored}")
+        raise ModelError(
+            f"{folder}: its weights are {stored}, not {quantisation}: ask for {stored}", code="model-unsupported"
+        )
 
 
 def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
@@ -84,7 +86,9 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
     biases = [name for name in checkpoint.tensors if name.startswith("model.layers.0.") and name.endswith(".bias")]
     foreign = [name for name in biases if ".self_attn." not in name or ".o_proj." in name]
     if foreign:
-        raise ModelError(f"{path}: {foreign[0]} is not supported: only q, k and v may have biases")
+        raise ModelError(
+            f"{path}: {foreign[0]} is not supported: only q, k and v may have biases", code="model-unsupported"
+        )
     decoder = Decoder(
         vocabulary=shape.vocab,
         width=shape.width,
@@ -126,13 +130,21 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
     config = chat.get("model_config")
     family, quantisation = chat.get("model_type"), chat.get("quantization")
     if family not in _FUSED:
-        raise ModelError(f"{path}: model_type = {family!r} is not supported; known: {', '.join(_FUSED)}")
+        raise ModelError(
+            f"{path}: model_type = {family!r} is not supported; known: {', '.join(_FUSED)}", code="model-unsupported"
+        )
     if quantisation not in FORMATS:
-        raise ModelError(f"{path}: quantization = {quantisation!r} is not supported; known: {', '.join(FORMATS)}")
+        raise ModelError(
+            f"{path}: quantization = {quantisation!r} is not supported; known: {', '.join(FORMATS)}",
+            code="model-unsupported",
+        )
     if not isinstance(config, dict):
         raise ModelError(f"{path}: model_config = {config!r}; expected an object")
     if config.get("tensor_parallel_shards", 1) != 1:
-        raise ModelError(f"{path}: tensor_parallel_shards = {config['tensor_parallel_shards']}; only 1 is supported")
+        raise ModelError(
+            f"{path}: tensor_parallel_shards = {config['tensor_parallel_shards']}; only 1 is supported",
+            code="model-unsupported",
+        )
 
     def field(name: str, kind: type = int) -> Any:  # noqa: ANN401 - a JSON value of `kind`
         value = config.get(name)
@@ -202,11 +214,20 @@ def _checked(path: Path, model: Model) -> Model:
     decoder = model.decoder
     kind = rope_type(model.scaling)
     if kind not in ("default", "llama3"):
-        raise ModelError(f"{path}: rotary scaling of type {kind!r} is not supported; known: default, llama3")
+        raise ModelError(
+            f"{path}: rotary scaling of type {kind!r} is not supported; known: default, llama3",
+            code="model-unsupported",
+        )
     if decoder.heads.dim % PAGE:
-        raise ModelError(f"{path}: head_dim = {decoder.heads.dim} is not supported: it must be a multiple of {PAGE}")
+        raise ModelError(
+            f"{path}: head_dim = {decoder.heads.dim} is not supported: it must be a multiple of {PAGE}",
+            code="model-unsupported",
+        )
     grain = GROUP if decoder.form.is_grouped else PAGE
     for name, size in (("hidden_size", decoder.width), ("intermediate_size", decoder.hidden)):
         if size % grain:
-            raise ModelError(f"{path}: {name} = {size} is not supported: this format needs a multiple of {grain}")
+            raise ModelError(
+                f"{path}: {name} = {size} is not supported: this format needs a multiple of {grain}",
+                code="model-unsupported",
+            )
     return model

@@ -46,7 +46,9 @@ def is_installed() -> bool:
 def require() -> None:
     """Raise ``BackendError`` where MLC-LLM is not installed."""
     if not is_installed():
-        raise BackendError(f"engine=mlc_llm needs MLC-LLM, which is not on the package index: {_INSTALL}")
+        raise BackendError(
+            f"engine=mlc_llm needs MLC-LLM, which is not on the package index: {_INSTALL}", code="package-missing"
+        )
 
 
 def version() -> str:
@@ -80,7 +82,7 @@ def folder(model: ResolvedModel, quantisation: str, device: str, cache: ModelCac
             took too long; has its last output.
     """
     if quantisation in OWN:
-        raise ModelError(f"quantisation {quantisation!r} is not one of MLC-LLM's; use engine=tvm")
+        raise ModelError(f"quantisation {quantisation!r} is not one of MLC-LLM's; use engine=tvm", code="not-supported")
     if is_mlc_folder(model.path):
         check_stored(model.path, quantisation)
     kind = device.partition(":")[0]
@@ -117,7 +119,10 @@ def link_for_mlc(source: Path, folder: Path) -> Path:
     rope, family = config.get(name) or {}, config.get("model_type")
     kind = rope_type(rope)
     if kind != "default" and family != "llama":
-        raise ModelError(f"{file}: {name} of type {kind!r} is not supported: MLC-LLM's {family} has no rotary scaling")
+        raise ModelError(
+            f"{file}: {name} of type {kind!r} is not supported: MLC-LLM's {family} has no rotary scaling",
+            code="model-unsupported",
+        )
     config["rope_theta"] = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
     config["rope_scaling"] = {**rope, "rope_type": kind} if kind != "default" else None
     for other in source.iterdir():
@@ -133,7 +138,9 @@ def _run(*arguments: str) -> None:
     try:
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_COMMAND_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"mlc_llm {arguments[0]} was stopped after {_COMMAND_TIMEOUT_S:g} s") from error
+        raise ModelError(
+            f"mlc_llm {arguments[0]} was stopped after {_COMMAND_TIMEOUT_S:g} s", code="no-answer"
+        ) from error
     if ended.returncode != 0:
         words = " ".join((ended.stderr or ended.stdout).split())
         hint = f"; {_MATCHING}" if "AttributeError" in words or "ImportError" in words else ""
@@ -160,7 +167,9 @@ class StockEngine:
             from mlc_llm.serve.config import EngineConfig
             from mlc_llm.serve.sync_engine import SyncMLCEngine
         except (ImportError, AttributeError) as error:
-            raise BackendError(f"{version()} cannot be imported: {error}; {_MATCHING}") from error
+            raise BackendError(
+                f"{version()} cannot be imported: {error}; {_MATCHING}", code="package-missing"
+            ) from error
 
         self._arrived: list[int] = []
         self._finish: str | None = None
@@ -190,7 +199,7 @@ class StockEngine:
             BackendError: top-k sampling, which this engine lacks, or the engine ended or stalled before the output did.
         """
         if request.top_k > 0:
-            raise BackendError("MLC-LLM has no top-k sampling; use engine=tvm or top_k=0")
+            raise BackendError("MLC-LLM has no top-k sampling; use engine=tvm or top_k=0", code="not-supported")
         self._count += 1
         name, self._finish = str(self._count), None
         self._engine.add_request(self._request(name, request))

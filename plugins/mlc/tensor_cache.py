@@ -83,23 +83,24 @@ def _table(folder: Path) -> _Table:
     try:
         return _Table.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
+        raise ModelError(f"{path}: {error.strerror}", code="model-damaged") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(f"{path}: field {where!r}: {first['msg']}") from error
+        raise ModelError(f"{path}: field {where!r}: {first['msg']}", code="model-damaged") from error
 
 
 def _verified(path: Path, shard: _Shard) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
+        raise ModelError(f"{path}: {error.strerror}", code="model-damaged") from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != shard.md5sum:
         raise ModelError(
             f"{path}: damaged or cut off: {len(content)} bytes with MD5 {found}; "
-            f"{TABLE} says {shard.nbytes} bytes with {shard.md5sum}"
+            f"{TABLE} says {shard.nbytes} bytes with {shard.md5sum}",
+            code="model-damaged",
         )
     return content
 
@@ -111,7 +112,10 @@ def _decoded(path: Path, content: bytes, tensor: _Tensor) -> np.ndarray:
     dtype = np.dtype("<u2") if is_narrow else np.dtype(tensor.dtype).newbyteorder("<")
     count = int(np.prod(tensor.shape, dtype=np.int64))
     if tensor.nbytes != count * dtype.itemsize or tensor.byteOffset + tensor.nbytes > len(content):
-        raise ModelError(f"{path}: {tensor.name} {tensor.shape} does not fit its {tensor.nbytes} bytes in {TABLE}")
+        raise ModelError(
+            f"{path}: {tensor.name} {tensor.shape} does not fit its {tensor.nbytes} bytes in {TABLE}",
+            code="model-damaged",
+        )
     values = np.frombuffer(content, dtype, count, tensor.byteOffset).reshape(tensor.shape)
     return (values.astype(np.uint32) << 16).view(np.float32) if is_narrow else values
 

@@ -83,7 +83,10 @@ class MlxBackend(Backend[MlxOptions]):
             ModelError: no Hugging Face folder, its weights are damaged, or mlx-lm does not know it.
         """
         if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+            raise ModelError(
+                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
+                code="model-unsupported",
+            )
         count_weights(model.path)
         if quantisation == "none":
             return PreparedModel(model.path, "safetensors", None, None, model, quantisation)
@@ -117,7 +120,9 @@ class MlxBackend(Backend[MlxOptions]):
         import mlx.core as mx
 
         if device not in self.devices():
-            raise BackendError(f"device {device!r} is not there; MLX sees {', '.join(self.devices())}")
+            raise BackendError(
+                f"device {device!r} is not there; MLX sees {', '.join(self.devices())}", code="device-missing"
+            )
         # before mlx_lm is imported, which makes the stream that it generates on
         mx.set_default_device(mx.cpu if device == "cpu" else mx.gpu)
         from mlx_lm.utils import get_total_parameters

@@ -46,7 +46,9 @@ def refuse_unknown(model: ResolvedModel) -> None:
     other = re.search(rf'^    "{re.escape(kind)}": "(\w+)",', (package / "utils.py").read_text(), re.MULTILINE)
     module = other[1] if other else kind
     if not module.isidentifier() or not (package / "models" / f"{module}.py").is_file():
-        raise ModelError(f"{model.path}: mlx-lm {version('mlx-lm')} has no model of type {kind!r}")
+        raise ModelError(
+            f"{model.path}: mlx-lm {version('mlx-lm')} has no model of type {kind!r}", code="model-unsupported"
+        )
 
 
 def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:

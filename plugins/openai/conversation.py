@@ -40,7 +40,8 @@ class Conversation:
         if request.top_k and not self.dialect.has_top_k and "top_k" not in self.extra_body:
             raise SampleError(
                 f"top_k = {request.top_k}: OpenAI's API has no such field; where the server has one, name it in "
-                f'extra_body, as in {{"top_k": {request.top_k}}}'
+                f'extra_body, as in {{"top_k": {request.top_k}}}',
+                code="not-supported",
             )
         text = "" if self.dialect.has_ids else self.texts.text_of(request.prompt_ids)
         asked = Asked(request, text, self.model, self.avoids_cache and self.dialect.can_avoid_cache)

@@ -64,7 +64,8 @@ class ServedBackend(Backend[O]):
         if not dialect.has_ids and not texts:
             raise ModelError(
                 f"{model.source.path} has no tokenizer, and {url} takes text alone (api {facts.api!r}): give a model "
-                "folder with tokenizer.json"
+                "folder with tokenizer.json",
+                code="missing-flag",
             )
         if texts:
             self._check_tokenizer(texts, model)
@@ -141,7 +142,10 @@ class ServedBackend(Backend[O]):
         """
         ids = self._ask_ids(text, adds_special=adds_special)
         if ids is None:
-            raise BackendError(f"{self._connected.transport.url} does not tokenise: give a model with tokenizer.json")
+            raise BackendError(
+                f"{self._connected.transport.url} does not tokenise: give a model with tokenizer.json",
+                code="not-supported",
+            )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -153,7 +157,9 @@ class ServedBackend(Backend[O]):
         client = self._connected
         text = client.wait_for(decode(client.transport, self._facts, ids))
         if text is None:
-            raise BackendError(f"{client.transport.url} does not detokenise: give a model with tokenizer.json")
+            raise BackendError(
+                f"{client.transport.url} does not detokenise: give a model with tokenizer.json", code="not-supported"
+            )
         return text
 
     def close(self) -> None:
@@ -173,5 +179,7 @@ def key_of(variable: str | None) -> str | None:
         return None
     key = os.environ.get(variable)
     if not key:
-        raise BackendError(f"api_key_env = {variable!r}: there is no such environment variable, or it is empty")
+        raise BackendError(
+            f"api_key_env = {variable!r}: there is no such environment variable, or it is empty", code="missing-flag"
+        )
     return key

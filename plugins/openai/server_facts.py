@@ -53,7 +53,8 @@ async def look(transport: Transport, api: str, model: str | None) -> ServerFacts
     status, listed = await transport.get("/v1/models")
     if status in (401, 403):
         raise BackendError(
-            f"{transport.url} denies access (HTTP {status}): name the variable with its key in api_key_env"
+            f"{transport.url} denies access (HTTP {status}): name the variable with its key in api_key_env",
+            code="missing-flag",
         )
     entries = _entries(listed) if status == 200 else []
     owner = str(entries[0].get("owned_by")) if entries else ""
@@ -75,7 +76,9 @@ def _chosen(transport: Transport, entries: Sequence[Mapping[str, Any]], model: s
     if model is not None:  # which need not be among those listed: servers have aliases
         return model
     if len(names) > 1:
-        raise BackendError(f"{transport.url} lists several models: set served_model to one of {', '.join(names)}")
+        raise BackendError(
+            f"{transport.url} lists several models: set served_model to one of {', '.join(names)}", code="missing-flag"
+        )
     return names[0] if names else None
 
 

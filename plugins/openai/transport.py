@@ -70,7 +70,7 @@ class Transport:
         try:
             response = await self._http.request(method, path, json=body)
         except httpx2.HTTPError as error:
-            raise BackendError(f"{self.url}{path}: {self._reason(error)}") from error
+            raise BackendError(f"{self.url}{path}: {self._reason(error)}", code="no-answer") from error
         if response.has_redirect_location:
             raise BackendError(f"{self.url}{path}: {self._redirect(response)}")
         try:

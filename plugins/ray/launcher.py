@@ -58,7 +58,8 @@ class RayLauncher(Launcher):
                 lacking = sorted({name for need in needs for name in missing(needed(need), ray.nodes())})
                 raise UsageError(
                     f"no node of the Ray cluster has {' or '.join(lacking)}; start nodes with "
-                    '`ray start --num-cpus 0 --resources "$(decodebench ray-resources)"`'
+                    '`ray start --num-cpus 0 --resources "$(decodebench ray-resources)"`',
+                    code="device-missing",
                 )
             if self._host is None:
                 time.sleep(_LOOK_S)
@@ -85,7 +86,9 @@ class RayLauncher(Launcher):
         try:
             found: Environment = ray.get(actor.environment.remote(), timeout=self.placement_timeout_s)
         except ray.exceptions.RayError as error:
-            raise UsageError(f"host {host} of the Ray cluster does not answer: {_first_line(error)}") from error
+            raise UsageError(
+                f"host {host} of the Ray cluster does not answer: {_first_line(error)}", code="no-answer"
+            ) from error
         finally:
             self._end(actor)
         return found
@@ -132,7 +135,7 @@ class RayLauncher(Launcher):
                 _answers(address)
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             except (OSError, RuntimeError, ValueError) as error:
-                raise UsageError(f"no Ray cluster at {address!r}: {_first_line(error)}") from error
+                raise UsageError(f"no Ray cluster at {address!r}: {_first_line(error)}", code="no-answer") from error
         return ray
 
     def _actor(self, resources: Mapping[str, float], node: str | None = None) -> Any:  # noqa: ANN401

@@ -37,5 +37,7 @@ def read_settings(address: str | None = None) -> RaySettings:
         field = ".".join(map(str, first["loc"])) or "the table"
         known = ", ".join(RaySettings.model_fields)
         if field == "address" and address is not None:
-            raise UsageError(f"--address {address!r}: write HOST:PORT, or auto") from error
-        raise UsageError(f"[ray] of the config file: {field}: {first['msg']}; it may have {known}") from error
+            raise UsageError(f"--address {address!r}: write HOST:PORT, or auto", code="bad-value") from error
+        raise UsageError(
+            f"[ray] of the config file: {field}: {first['msg']}; it may have {known}", code="bad-value"
+        ) from error

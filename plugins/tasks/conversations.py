@@ -74,7 +74,9 @@ def _parsed(argument: str) -> tuple[Path, int]:
     pairs = dict(parse_qsl(query, keep_blank_values=True))
     turns = pairs.pop("turns", "1")
     if not path or pairs or not turns.isdecimal() or int(turns) < 1:
-        raise UsageError(f"task 'conversations:{argument}': write conversations:PATH or conversations:PATH?turns=3")
+        raise UsageError(
+            f"task 'conversations:{argument}': write conversations:PATH or conversations:PATH?turns=3", code="bad-value"
+        )
     return Path(path).expanduser(), int(turns)
 
 
@@ -84,12 +86,16 @@ def _read(path: Path) -> tuple[Sequence[Sequence[Turn]], str]:
         data = path.read_bytes()
         text = data.decode()
     except OSError as error:
-        raise UsageError(f"task 'conversations': cannot read {path}: {error.strerror}") from error
+        raise UsageError(
+            f"task 'conversations': cannot read {path}: {error.strerror}", code="file-unreadable"
+        ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
     talks = [turns for number, entry in _entries(path, text) if (turns := _turns(path, number, entry))]
     if not talks:
-        raise UsageError(f"{path}: no conversation in it that a user begins and an assistant answers")
+        raise UsageError(
+            f"{path}: no conversation in it that a user begins and an assistant answers", code="file-unreadable"
+        )
     return talks, hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
@@ -99,7 +105,7 @@ def _entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         try:
             entries = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}: not JSON: {error}") from error
+            raise UsageError(f"{path}: not JSON: {error}", code="file-unreadable") from error
         yield from enumerate(entries, 1)
         return
     for number, line in enumerate(text.splitlines(), 1):
@@ -107,7 +113,7 @@ def _entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UsageError(f"{path}:{number}: not JSON: {error}") from error
+                raise UsageError(f"{path}:{number}: not JSON: {error}", code="file-unreadable") from error
 
 
 def _turns(path: Path, number: int, entry: object) -> list[Turn]:
@@ -130,4 +136,4 @@ def _listed(path: Path, number: int, entry: object) -> Sequence[Any]:
         for name in _LISTS:
             if isinstance(found := entry.get(name), list):
                 return found
-    raise UsageError(f"{path}: entry {number} has no list called {' or '.join(_LISTS)}")
+    raise UsageError(f"{path}: entry {number} has no list called {' or '.join(_LISTS)}", code="file-unreadable")

@@ -69,7 +69,9 @@ class FileTask(Task):
         prompt = self._text(line, row, self._prompt)
         reference = "" if self.scorer == "none" else self._text(line, row, self._reference)
         if self.scorer == "integer" and not reference.strip().lstrip("-").isdecimal():
-            raise UsageError(f"{self.path}:{line}: column {self._reference!r} = {reference!r} is no integer")
+            raise UsageError(
+                f"{self.path}:{line}: column {self._reference!r} = {reference!r} is no integer", code="file-unreadable"
+            )
         choices: tuple[str, ...] = ()
         if self.scorer == "choice":
             choices = self._listed(line, row)
@@ -78,17 +80,21 @@ class FileTask(Task):
     def _text(self, line: int, row: Row, column: str) -> str:
         value = row[column]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise UsageError(f"{self.path}:{line}: column {column!r} is no text but {type(value).__name__}")
+            raise UsageError(
+                f"{self.path}:{line}: column {column!r} is no text but {type(value).__name__}", code="file-unreadable"
+            )
         text = str(value)
         if not text.strip():
-            raise UsageError(f"{self.path}:{line}: column {column!r} is empty")
+            raise UsageError(f"{self.path}:{line}: column {column!r} is empty", code="file-unreadable")
         return text
 
     def _listed(self, line: int, row: Row) -> tuple[str, ...]:
         try:
             return tuple(listed(row, self._choices))
         except ValueError as error:
-            raise UsageError(f"{self.path}:{line}: column {self._choices!r} holds no list of texts") from error
+            raise UsageError(
+                f"{self.path}:{line}: column {self._choices!r} holds no list of texts", code="file-unreadable"
+            ) from error
 
     def score(self, sample: TaskSample, text: str) -> Score | None:
         """Compare by the named scorer; None where nothing is scored."""
@@ -104,22 +110,24 @@ def _parsed(argument: str) -> tuple[Path, dict[str, str]]:
     """
     path, _, query = argument.partition("?")
     if not path:
-        raise UsageError("task 'file' needs a path: file:PATH?prompt=COLUMN&reference=COLUMN&scorer=NAME")
+        raise UsageError(
+            "task 'file' needs a path: file:PATH?prompt=COLUMN&reference=COLUMN&scorer=NAME", code="bad-value"
+        )
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise UsageError(
-            f"file:{argument}: write {', '.join(f'{key}=...' for key in _DEFAULTS)} with & between"
+            f"file:{argument}: write {', '.join(f'{key}=...' for key in _DEFAULTS)} with & between", code="bad-value"
         ) from error
     for key, value in pairs:
         if key not in _DEFAULTS:
             raise unknown_name("setting of task 'file'", key, _DEFAULTS)
         if not value:
-            raise UsageError(f"file:{argument}: {key} is empty")
+            raise UsageError(f"file:{argument}: {key} is empty", code="bad-value")
     settings = {**_DEFAULTS, **dict(pairs)}
     if settings["scorer"] not in _ALL:
         raise unknown_name("scorer", settings["scorer"], _ALL)
     found = Path(path).expanduser()
     if not found.is_file():
-        raise UsageError(f"task 'file': no file {found}; it may end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"task 'file': no file {found}; it may end in {', '.join(SUFFIXES)}", code="file-unreadable")
     return found, settings

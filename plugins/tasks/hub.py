@@ -110,7 +110,8 @@ class HubData:
         others = ", ".join(path.suffix for path in files[1:])
         return UsageError(
             f"cannot get {self.dataset} ({split}): {reason}; {advice}\n"
-            f"or place the file by hand: {files[0]} (or {others}) with the columns {', '.join(columns)}"
+            f"or place the file by hand: {files[0]} (or {others}) with the columns {', '.join(columns)}",
+            code="dataset-missing",
         )
 
     def _keep(self, path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -118,7 +119,9 @@ class HubData:
         try:
             write_whole(path, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows))
         except DecodebenchError as error:
-            raise UsageError(f"cannot keep {self.dataset}: {error}; {DATA_VARIABLE} names another folder") from error
+            raise UsageError(
+                f"cannot keep {self.dataset}: {error}; {DATA_VARIABLE} names another folder", code="write-failed"
+            ) from error
 
 
 def _has_token() -> bool:

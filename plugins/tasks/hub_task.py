@@ -50,7 +50,8 @@ class HubTask(Task):
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"task {self.name!r}: row {at + 1} of {self.data.folder}/{self.split} is not what {self.data.dataset} "
-                f"has there ({type(error).__name__}: {error})"
+                f"has there ({type(error).__name__}: {error})",
+                code="file-unreadable",
             ) from error
 
     def identity(self, at: int) -> str:

@@ -32,15 +32,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
     try:
         changed_ns = path.stat().st_mtime_ns
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", code="file-unreadable") from error
     rows = _read(path, changed_ns)
     if not rows:
-        raise UsageError(f"{path}: no row")
+        raise UsageError(f"{path}: no row", code="file-unreadable")
     for line, row in enumerate(rows, start=1):
         for column in columns:
             if row.get(column) is None:
                 known = ", ".join(row) or "none"
-                raise UsageError(f"{path}:{line}: no column {column!r}; this row has: {known}")
+                raise UsageError(f"{path}:{line}: no column {column!r}; this row has: {known}", code="file-unreadable")
     return rows
 
 
@@ -48,26 +48,29 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[Row, ...]:
 def _read(path: Path, changed_ns: int) -> tuple[Row, ...]:
     reader = {".jsonl": _json_lines, ".json": _json_lines, ".parquet": _parquet, ".csv": _csv}.get(path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path}: cannot tell what is in it from its name; it must end in {', '.join(SUFFIXES)}")
+        raise UsageError(
+            f"{path}: cannot tell what is in it from its name; it must end in {', '.join(SUFFIXES)}",
+            code="wrong-suffix",
+        )
     try:
         return tuple(reader(path))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror or error}", code="file-unreadable") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
-                raise UsageError(f"{path}:{number}: an empty line")
+                raise UsageError(f"{path}:{number}: an empty line", code="file-unreadable")
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UsageError(f"{path}:{number}: not JSON ({error})") from error
+                raise UsageError(f"{path}:{number}: not JSON ({error})", code="file-unreadable") from error
             if not isinstance(row, dict):
-                raise UsageError(f"{path}:{number}: not a JSON object")
+                raise UsageError(f"{path}:{number}: not a JSON object", code="file-unreadable")
             yield row
 
 
@@ -77,7 +80,7 @@ def _csv(path: Path) -> Iterator[Row]:
             for row in csv.DictReader(file, strict=True):
                 yield {name: value for name, value in row.items() if name is not None}
         except csv.Error as error:
-            raise UsageError(f"{path}: not a CSV table ({error})") from error
+            raise UsageError(f"{path}: not a CSV table ({error})", code="file-unreadable") from error
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -89,7 +92,9 @@ def _parquet(path: Path) -> Iterator[Row]:
             names = [column[0] for column in found.description or ()]
             yield from (dict(zip(names, values, strict=True)) for values in found.fetchall())
     except duckdb.Error as error:
-        raise UsageError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from error
+        raise UsageError(
+            f"{path}: not a Parquet file ({str(error).splitlines()[0]})", code="file-unreadable"
+        ) from error
 
 
 def digest(rows: Sequence[Row], columns: Sequence[str]) -> str:

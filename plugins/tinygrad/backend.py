@@ -91,7 +91,8 @@ class TinygradBackend(Backend[TinygradOptions]):
         if missing and model.stored_format != quantisation:
             raise ModelError(
                 f"quantisation {quantisation!r} is made by llama.cpp, and {missing[0]} is not installed: "
-                'pip install "decodebench[llama-cpp]"'
+                'pip install "decodebench[llama-cpp]"',
+                code="package-missing",
             )
         from ...core.sdk.gguf.preparation import prepare_gguf
 
@@ -203,7 +204,8 @@ class TinygradBackend(Backend[TinygradOptions]):
     def _check_room(self, positions: int) -> None:
         if positions > self._n_ctx:
             raise BackendError(
-                f"prompt and new tokens need {positions} positions; the cache has {self._n_ctx} (option n_ctx)"
+                f"prompt and new tokens need {positions} positions; the cache has {self._n_ctx} (option n_ctx)",
+                code="context-exceeded",
             )
 
     def encode(self, text: str, *, adds_special: bool = True) -> list[int]:
@@ -261,7 +263,9 @@ def _check_model(model: ResolvedModel, quantisation: str) -> None:
         try:
             Plan.read(model.path)
         except ModelError as error:
-            raise ModelError(f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}") from error
+            raise ModelError(
+                f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}", code="model-unsupported"
+            ) from error
 
 
 def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
@@ -270,7 +274,8 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(
             f"{model.path} is no Hugging Face folder (no config.json with 'architectures'); "
-            f"a .gguf file is run with quantisation {AS_STORED!r}"
+            f"a .gguf file is run with quantisation {AS_STORED!r}",
+            code="model-unsupported",
         )
     plan = Plan.read(model.path)
     weight_bytes = plan.weight_bytes(quantisation)
@@ -287,11 +292,14 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
 def _prepared_file(model: ResolvedModel) -> PreparedModel:
     path = find_gguf(model.path)
     if path is None:
-        raise ModelError(f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none")
+        raise ModelError(
+            f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none", code="model-unsupported"
+        )
     facts, parts = inspect_gguf(path), len(parts_of(path))
     if parts > 1:
         raise ModelError(
-            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them"
+            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them",
+            code="model-unsupported",
         )
     return PreparedModel(
         path=path,
@@ -322,7 +330,9 @@ def _n_ctx(options: TinygradOptions, trained: int) -> int:
     if options.n_ctx is None:
         return min(_N_CTX, trained)
     if options.n_ctx > trained:
-        raise UsageError(f"option n_ctx={options.n_ctx} exceeds the model's context length of {trained}")
+        raise UsageError(
+            f"option n_ctx={options.n_ctx} exceeds the model's context length of {trained}", code="context-exceeded"
+        )
     return options.n_ctx
 
 

@@ -68,10 +68,13 @@ def _paired(checkpoint: Checkpoint, shape: Shape) -> list[tuple[StoredTensor, Ta
         if stored is None and target.optional:
             continue
         if stored is None:
-            raise ModelError(f"{checkpoint.folder}: tensor {name!r} is missing from the safetensors files")
+            raise ModelError(
+                f"{checkpoint.folder}: tensor {name!r} is missing from the safetensors files", code="model-damaged"
+            )
         if stored.shape != target.shape:
             raise ModelError(
-                f"{stored.path}: tensor {name!r} has shape {stored.shape}; config.json asks for {target.shape}"
+                f"{stored.path}: tensor {name!r} has shape {stored.shape}; config.json asks for {target.shape}",
+                code="model-damaged",
             )
         pairs.append((stored, target))
     return pairs
@@ -85,7 +88,10 @@ def _divisors(config: Path, shape: Shape) -> np.ndarray | None:
         return np.full(shape.head_dim // 2, float(shape.rope["factor"]))
     if kind in ("default", "llama3"):
         return rope_divisors(shape.rope, shape.rope_theta, shape.head_dim)
-    raise ModelError(f"{config}: rotary scaling of rope_type = {kind!r} is not supported with tinygrad; use llama-cpp")
+    raise ModelError(
+        f"{config}: rotary scaling of rope_type = {kind!r} is not supported with tinygrad; use llama-cpp",
+        code="model-unsupported",
+    )
 
 
 def build_model(plan: Plan, quantisation: str, n_ctx: int) -> Transformer:

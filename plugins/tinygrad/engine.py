@@ -33,7 +33,8 @@ def start(device: str, options: TinygradOptions) -> int:
 
     if threads != helpers.CPU_COUNT.value:
         raise BackendError(
-            f"n_threads={threads}: tinygrad runs with {helpers.CPU_COUNT.value} threads in this process already"
+            f"n_threads={threads}: tinygrad runs with {helpers.CPU_COUNT.value} threads in this process already",
+            code="conflicting-flags",
         )
     helpers.BEAM.value = options.beam
     helpers.JIT.value = (helpers.JIT.value or 1) if options.jit else 0  # some systems have another kind than 1
@@ -43,7 +44,7 @@ def start(device: str, options: TinygradOptions) -> int:
     fault = _fault(device)
     if fault is not None:
         helpers.DEV.value = before
-        raise BackendError(f"tinygrad cannot use {_described(device, options)}: {fault}")
+        raise BackendError(f"tinygrad cannot use {_described(device, options)}: {fault}", code="device-missing")
     return threads
 
 

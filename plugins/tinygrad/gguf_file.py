@@ -57,7 +57,9 @@ def open_gguf(path: Path, n_ctx: int) -> GgufModel:
         stored = Tensor(path).to(None).realize()
         metadata, tensors = gguf_load(stored)
     except _DAMAGE as error:
-        raise ModelError(f"{path}: tinygrad cannot read it, or it is cut off ({_line(error)})") from error
+        raise ModelError(
+            f"{path}: tinygrad cannot read it, or it is cut off ({_line(error)})", code="model-damaged"
+        ) from error
     divisors = _divisors(path, metadata, tensors)
     try:
         model, _ = Transformer.from_gguf(stored, n_ctx)
@@ -75,7 +77,10 @@ def check_architecture(path: Path, metadata: Mapping[str, Any]) -> str:
     arch = metadata.get("general.architecture")
     if arch not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ModelError(f"{path}: general.architecture = {arch!r} is not supported with tinygrad; known: {known}")
+        raise ModelError(
+            f"{path}: general.architecture = {arch!r} is not supported with tinygrad; known: {known}",
+            code="model-unsupported",
+        )
     return str(arch)
 
 
@@ -85,20 +90,28 @@ def _divisors(path: Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) 
 
     arch = check_architecture(path, metadata)
     if arch == "llama" and "blk.0.attn_q.bias" in tensors:
-        raise ModelError(f"{path}: tensor 'blk.0.attn_q.bias': tinygrad loads no biases of a llama model")
+        raise ModelError(
+            f"{path}: tensor 'blk.0.attn_q.bias': tinygrad loads no biases of a llama model", code="model-unsupported"
+        )
     if _ROPE_FACTORS in tensors:
         return np.asarray(tensors[_ROPE_FACTORS].float().numpy(), dtype=np.float64)
     kind = metadata.get(f"{arch}.rope.scaling.type", "none")
     attention = metadata.get(f"{arch}.rope.scaling.attn_factor", 1.0)
     if attention != 1.0:
-        raise ModelError(f"{path}: {arch}.rope.scaling.attn_factor = {attention:g} is not supported; use llama-cpp")
+        raise ModelError(
+            f"{path}: {arch}.rope.scaling.attn_factor = {attention:g} is not supported; use llama-cpp",
+            code="model-unsupported",
+        )
     if kind == "linear":
         heads = metadata[f"{arch}.attention.head_count"]
         width = metadata.get(f"{arch}.attention.key_length", metadata[f"{arch}.embedding_length"] // heads)
         dimensions = metadata.get(f"{arch}.rope.dimension_count", width)
         return np.full(dimensions // 2, float(metadata[f"{arch}.rope.scaling.factor"]))
     if kind != "none":
-        raise ModelError(f"{path}: {arch}.rope.scaling.type = {kind!r} is not supported with tinygrad; use llama-cpp")
+        raise ModelError(
+            f"{path}: {arch}.rope.scaling.type = {kind!r} is not supported with tinygrad; use llama-cpp",
+            code="model-unsupported",
+        )
     return None
 
 

@@ -74,7 +74,10 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
             ModelError: no Hugging Face folder, or its weights are damaged.
         """
         if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+            raise ModelError(
+                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
+                code="model-unsupported",
+            )
         check_available(quantisation)
         return PreparedModel(
             path=model.path,

@@ -27,7 +27,7 @@ QUANTISATIONS = (
 def check_available(quantisation: str) -> None:
     """Raise ``ModelError`` when the library behind ``quantisation`` is not installed."""
     if quantisation == "int8" and find_spec("torchao") is None:
-        raise ModelError("quantisation 'int8' needs torchao: pip install torchao")
+        raise ModelError("quantisation 'int8' needs torchao: pip install torchao", code="package-missing")
 
 
 def quantise(model: PreTrainedModel, quantisation: str) -> None:

@@ -57,7 +57,9 @@ class VllmOfflineBackend(Backend[VllmOptions]):
             ModelError: vLLM cannot load the folder, or has no such device.
         """
         if device not in self.devices():
-            raise ModelError(f"device {device!r} is not there; vLLM sees {', '.join(self.devices())}")
+            raise ModelError(
+                f"device {device!r} is not there; vLLM sees {', '.join(self.devices())}", code="device-missing"
+            )
         threads = options.n_threads or default_threads()
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # memory and time are this process's
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; its own default is half of the memory

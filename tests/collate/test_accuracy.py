@@ -97,6 +97,16 @@ def test_an_option_over_whose_values_every_log_probability_is_the_same_is_inert(
     assert "same log-probabilities of every choice, no difference in scored_tokens_per_s shown" in text
 
 
+def test_weights_that_stay_as_they_are_are_named_by_the_dtype_that_ran(logs, opened):
+    for cell, value in (("a", 0.5), ("b", 0.9)):
+        for r in range(2):
+            options = {"threshold": value, "dtype": "float32"}
+            logs.write(cell, r, backend="x", quantisation="none", options=options)
+    with opened() as store:
+        (text,) = inert(store)
+    assert "x float32: " in text
+
+
 def test_one_round_of_each_value_tells_that_much(logs, opened):
     swept(logs, [0.5, 0.9], lambda value, i: -1.0 - i, rounds=1)
     with opened() as store:

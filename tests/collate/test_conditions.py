@@ -172,7 +172,7 @@ def test_runs_that_differ_by_far_more_than_each_repeated_are_an_error(stacks, tm
     with Store.open(tmp_path / "o") as store:
         (found,) = [each for each in findings(store, "imported") if each.check == "pooled-runs"]
     assert found.severity == "error" and len(found.rows) == 3
-    assert "10.9%" in found.text and "prefill_tokens_per_s" in found.text and "--label" in found.advice
+    assert "10.9 %" in found.text and "prefill_tokens_per_s" in found.text and "--label" in found.advice
 
 
 def test_the_gpu_above_a_table_keeps_runs_apart(tmp_path):

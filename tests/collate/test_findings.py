@@ -231,7 +231,7 @@ def test_points_for_form_are_no_accuracy(logs, make_sample, make_steps):
     logs.write("a", content=problems, scores=[0.2, 0.1] * 6, task="t", samples=12)
     logs.write("b", content=problems, scores=[1.0, 0.1] * 6, task="t", samples=12)
     finding = checks(logs)["floor-scores"]
-    assert "'a f16': accuracy 15.0%, but none of 12 samples is right" in finding.text
+    assert "'a f16': accuracy 15.0 %, but none of 12 samples is right" in finding.text
 
 
 def test_a_change_of_pace_and_a_cold_first_step(logs, make_sample):

@@ -39,8 +39,9 @@ def in_bash(cli, folder, line):
     return [kept + word for word in done.stdout.split()]
 
 
-def in_zsh(cli, folder, line):
-    """What zsh has on its line after a Tab, on a terminal of its own."""
+def in_zsh(cli, folder, line, wanted):
+    """What zsh has on its line after a Tab, on a terminal of its own; a space follows but behind a ``=``."""
+    end = "" if wanted.endswith("=") else " "
     (folder / ".zshrc").write_text(
         "PS1='> '; autoload -Uz compinit; compinit -u; eval \"$(decodebench completion zsh)\"\nprint ready\n"
     )
@@ -50,7 +51,7 @@ def in_zsh(cli, folder, line):
     try:
         shown = heard(terminal, "ready")
         os.write(terminal, line.encode() + b"\t")
-        shown = heard(terminal, None)
+        shown = heard(terminal, f"{wanted}{end}")
     finally:
         os.close(terminal)
         os.waitpid(process, 0)
@@ -58,14 +59,15 @@ def in_zsh(cli, folder, line):
 
 
 def heard(terminal, word, seconds=20.0):
-    """What comes from a terminal up to a word; without one, until it is silent for two seconds."""
+    """What comes from a terminal up to a word, and in the half second behind it."""
     text, end = "", time.monotonic() + seconds
-    while time.monotonic() < end and (word is None or word not in text):
-        ready, _, _ = select.select([terminal], [], [], 2.0)
-        if not ready and word is None:
-            break
+    while time.monotonic() < end:
+        is_there = word in text
+        ready, _, _ = select.select([terminal], [], [], 0.5)
         if ready:
             text += os.read(terminal, 4096).decode(errors="replace")
+        elif is_there:
+            break
     return text
 
 
@@ -93,7 +95,9 @@ def test_names_are_completed(shell_cli, tmp_path, shell, line):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     if shell == "zsh":
-        assert LINES[line][0] in in_zsh(shell_cli, tmp_path, line)
+        (wanted,) = LINES[line]
+        shown = in_zsh(shell_cli, tmp_path, line, wanted)
+        assert shown.endswith(wanted if wanted.endswith("=") else f"{wanted} ")
     else:
         found = {"bash": in_bash, "fish": in_fish}[shell](shell_cli, tmp_path, line)
         assert sorted(found) == LINES[line]

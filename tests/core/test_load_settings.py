@@ -189,7 +189,7 @@ def test_the_turns_of_a_file_are_prompts_with_the_recorded_answers(tmp_path):
         assert (second.prompt, second.answer_like, second.after) == ("one\n\ntwo\n\nthree\n\n", "four", first.id)
         assert second.messages == (("user", "one"), ("assistant", "two"), ("user", "three"))
     path.write_text("{}\n")
-    with refused("bad-usage", "entry 1", "conversations"):
+    with refused("file-unreadable", "entry 1", "conversations"):
         all_plugins().task(f"conversations:{path}")
     with pytest.raises(UsageError, match=r"turns=3"):
         all_plugins().task(f"conversations:{path}?turns=0")

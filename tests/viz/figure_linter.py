@@ -185,7 +185,7 @@ def ticks_are_readable(drawn: Drawn) -> Iterator[str]:
 
 
 _NUMBER = re.compile(r"[-−]?[\d.,/]*\d×?(?: ?(?:[munµ]?s|[MG]iB|%))?")
-_RATIO = re.compile(r"(?:1/\d+|\d+(?:\.\d+)?)×")
+_RATIO = re.compile(r"(?:1/[\d,]+|[\d,]+(?:\.\d+)?)×")
 
 
 def _is_hard(word: str) -> bool:
@@ -281,6 +281,7 @@ def means_of(figure: Figure) -> Iterator[Mean]:
     """Yield every mean that a figure shows: the ends of bars from zero, and marks that have an interval."""
     for ax in figure.axes:
         intervals = [_interval(line) for line in ax.lines if line.get_gid() == INTERVAL]
+        intervals = [one for one in intervals if one[2] != one[3]]  # a point has no direction
         for bars in ax.containers:
             if isinstance(bars, BarContainer):
                 along = "y" if bars.orientation == "vertical" else "x"
@@ -399,6 +400,8 @@ def a_decade_is_logarithmic(drawn: Drawn) -> Iterator[str]:
         values = [mean.value for mean in means if mean.value > 0]
         ax = means[0].ax
         kind = ax.get_yscale() if along == "y" else ax.get_xscale()
+        if "%" in (ax.get_ylabel() if along == "y" else ax.get_xlabel()):
+            continue  # shares are read from 0 to 100 %
         if values and max(values) > DECADE * min(values) and kind != "log":
             yield f"{min(values):g} to {max(values):g} on a {kind} axis"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from decodebench.collate.comparison.result import Comparison
 from decodebench.core.api.results import open as open_results
+from decodebench.core.contract.figure import Figure
 from decodebench.viz.report import Content, write_report
 
 from ..collate.conftest import Logs, plain_steps, sample
@@ -23,16 +25,31 @@ CELLS = (
 )
 
 
-def write_logs(folder: Path, *, cells: tuple[tuple[str, str, float, float], ...] = CELLS) -> None:
+def cells_of(count: int) -> list[tuple[str, str, float, float]]:
+    """Return so many cells: six engines, one after the other in every format; the second is llama-cpp q8_0."""
+    backends = ("transformers", "llama-cpp", "tinygrad", "mlx", "draft-target", "an-engine-whose-name-is-rather-long")
+    formats = [("q8_0", 8.5), *((f"w{bits}a16", bits / 2) for bits in range(64, 0, -1))]
+    pairs = [(backend, *form) for form in formats for backend in backends][:count]
+    return [(*pair, 0.02 + 0.013 * (at * 7 % 11)) for at, pair in enumerate(pairs)]
+
+
+def write_logs(
+    folder: Path,
+    *,
+    cells: Sequence[tuple[str, str, float, float]] = CELLS,
+    problems: int = PROBLEMS,
+    rounds: int = ROUNDS,
+    noise: float = 0.02,
+) -> None:
     """Write rounds of four cells; llama-cpp q8_0 answers every third problem otherwise from its fifth token on."""
     logs = Logs(folder)
     for place, (backend, quantisation, bits, gap) in enumerate(cells):
-        for round_ in range(ROUNDS):
-            content = [_sample(i, quantisation, gap * (1 + 0.02 * round_)) for i in range(PROBLEMS)]
-            scores = [0.0 if quantisation == "q8_0" and i % 3 == 0 else 1.0 for i in range(PROBLEMS)]
+        for round_ in range(rounds):
+            content = [_sample(i, quantisation, gap * (1 + noise * round_)) for i in range(problems)]
+            scores = [0.0 if quantisation == "q8_0" and i % 3 == 0 else 1.0 for i in range(problems)]
             logs.write(
                 f"{backend}-{quantisation}", round_, content, backend=backend, quantisation=quantisation,
-                bits_per_weight=bits, cell_index=place, samples=PROBLEMS, task="sums", scores=scores,
+                bits_per_weight=bits, cell_index=place, samples=problems, task="sums", scores=scores,
             )  # fmt: skip
 
 
@@ -47,11 +64,12 @@ def _sample(index: int, quantisation: str, gap: float) -> dict[str, Any]:
     return sample(index, steps, text=" ".join(words), prompt=prompt, reference=str(index + 1))
 
 
-def write_page(folder: Path, compare: Any, **chosen: Any) -> Path:
+def write_page(folder: Path, compare: Any, *, figures: Sequence[Figure] = (), **chosen: Any) -> Path:
     """Write the page about the logs in ``folder``."""
     with open_results(folder).store as store:
         comparison = compare(store, **chosen)
-        return write_report(store, comparison, folder / "report.html", figures=[], reproduce=f"name = '{HOSTILE}'")
+        page = folder / "report.html"
+        return write_report(store, comparison, page, figures=figures, reproduce=f"name = '{HOSTILE}'")
 
 
 def large_content(comparison: Comparison, problems: int, words: int) -> Content:

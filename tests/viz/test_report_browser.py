@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from io import BytesIO
+
 import pytest
 
 from decodebench.collate.comparison.compare import compare
@@ -10,7 +13,7 @@ from decodebench.viz.drawing import style
 from decodebench.viz.report import render
 
 from .browser import LAPTOP, NEEDS_BROWSER, PHONE
-from .report_pages import HOSTILE, PROBLEMS, large_content, write_logs, write_page
+from .report_pages import HOSTILE, PROBLEMS, cells_of, large_content, write_logs, write_page
 
 pytestmark = NEEDS_BROWSER
 
@@ -166,6 +169,35 @@ def test_it_fits_the_screen_in_light_and_dark(page, file, size):
         "figures", "chart.data.datasets.find((set) => set.data[0].title === 'draft-target f16').borderColor"
     )
     assert contrast(drawn, style.DARK) >= LEAST_CONTRAST
+
+
+def test_long_names_and_wide_intervals_fit_the_charts(browser, tmp_path):
+    cells = [
+        (name, "q8_0", 8.5, 0.001 * 8**i) for i, name in enumerate(("fast", "an-engine-with-a-long-name-" * 3, "x"))
+    ]
+    write_logs(tmp_path, cells=cells, problems=2, rounds=2, noise=0.6)
+    browser.open(write_page(tmp_path, compare), PHONE)
+    names = browser.chart("figures", "chart.scales.y.ticks.map((tick) => tick.label)")
+    most = max(len(name) for name in names)
+    assert most == 3, "a name takes at most three lines"
+    assert browser.chart("figures", "chart.scales.y.height / chart.scales.y.ticks.length") >= 14 * most
+    assert {"10", "100"} <= set(browser.chart("figures", "chart.scales.x.ticks.map((tick) => tick.label)"))
+    assert {"1/4×", "1×"} <= set(browser.chart("ratios", "chart.scales.x.ticks.map((tick) => tick.label)"))
+    assert browser.chart("rounds", "Math.max(...chart.legend.legendItems.map((item) => item.text.length))") <= 37
+
+
+@pytest.mark.nightly
+def test_on_paper_the_answer_is_first_and_tables_keep_their_heading(browser, tmp_path):
+    from pypdf import PdfReader
+
+    write_logs(tmp_path, cells=cells_of(44), problems=3)
+    browser.open(write_page(tmp_path, compare))
+    printed = browser.driver.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    first, *others = [page.extract_text() for page in PdfReader(BytesIO(b64decode(printed))).pages]
+    assert "Same text" in first and "32 more cells in the table" in first
+    assert "40 of 44 cells are drawn" in " ".join("".join(others).split())
+    rows = [page for page in others if page.count("slower") > 9 and "%" in page]
+    assert rows and all("verdict" in page for page in rows)
 
 
 def test_eight_thousand_samples_are_small_and_quick(browser, comparison, tmp_path):

@@ -81,7 +81,9 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     right.spines["right"].set_visible(True)
     right.grid(False)  # one grid: two with other steps would be read as one
     axes.set_xscale("log", base=2)
-    axes.set_xticks(values, [str(value) for value in values])
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    for name in axes.get_xticklabels():
+        name.set_gid(LABEL)
     axes.minorticks_off()
     _annotate(axes, right, share, speed)
     _legend(axes, right)

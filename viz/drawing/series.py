@@ -10,6 +10,7 @@ from ...core.errors import UsageError
 from ...core.records.cell_names import FURTHER, CellTraits, name_cells, weight_format
 from ...core.records.metrics import METRICS, SPEEDS, Metric
 from . import style
+from .labels import folded
 
 _AS_TEXT = ("options", "conditions", "sampling")
 CELL_COLUMNS = ", ".join(
@@ -180,7 +181,8 @@ def group_ticks(ax: Axes, found: Sequence[Cell], places: Sequence[float]) -> Non
         own = [x for cell, x in zip(found, places, strict=True) if cell.group == group]
         middles.append(sum(own) / len(own))
     needed = sum(max(map(len, label.split("\n"))) + 2 for label in labels.values())
-    ax.set_xticks(middles, list(labels.values()), fontsize=style.MEDIUM if needed < style.room(ax, 90) else style.SMALL)
+    names = folded(labels.values(), style.room(ax, 90))
+    ax.set_xticks(middles, names, fontsize=style.MEDIUM if needed < style.room(ax, 90) else style.SMALL)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(min(places) - 0.8, max(places) + 0.8)
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...collate.statistics.noise import supports_percentile
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
+from ..drawing.labels import LABEL
 from ..drawing.scales import number_plainly
 from ..drawing.series import CELL_COLUMNS, Cell, cells, group_ticks, looks, name_few, positions
 
@@ -86,7 +87,7 @@ def _mark(ax: Axes, x: float, row: Row, colour: str, label: str) -> None:
         if supports_percentile(row["n"], 0.5):
             ax.plot([x - 0.3, x + 0.3], [row["p50"] * 1e3] * 2, color=style.INK, linewidth=1.6)
     ax.annotate(_count(row), (x, row["largest"] * 1e3), (0, 4), textcoords="offset points", ha="center",
-                fontsize=style.SMALL, color=style.MUTED)  # fmt: skip
+                fontsize=style.SMALL, color=style.MUTED, gid=LABEL)  # fmt: skip
 
 
 def _axis(ax: Axes, rows: Sequence[Row]) -> None:

@@ -39,10 +39,10 @@ LEFT JOIN samples own ON own.run_id = r.run_id AND own.sample_id = base.sample_i
       AND own.prompt_hash = base.prompt_hash AND own.status = 'ok' AND NOT own.is_warmup
 ORDER BY r.cell_id, base."index"
 """
-COLUMNS = ("identical outputs", "identical tokens", "KL(reference || cell)")
+COLUMNS = ("identical\noutputs", "identical\ntokens", "KL(reference\n|| cell)")
 SHARE, DIVERGENCE = style.PALETTE[0], style.PALETTE[1]
 LEAST, MOST = 1e-8, 1.0  # nats, the ends of the colour scale: rounding of float32, and another model
-ROW_IN, FRAME_IN = 0.36, 1.7  # a line of fields; title, column heads and caption
+ROW_IN, FRAME_IN = 0.36, 1.85  # a line of fields; title, column heads and caption
 
 
 def draw(axes: Panels, rows: Sequence[Row]) -> None:

@@ -8,6 +8,7 @@ from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ..drawing import style
 from ..drawing.intervals import interval
+from ..drawing.labels import folded
 from ..drawing.scales import scale_values
 from ..drawing.series import Cell, Look, cells, looks, means_note, name_few, speed_label, speed_note, speed_of
 from ..terminal.accuracy import accuracy_note, accuracy_of
@@ -41,7 +42,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     for ax in (upper, lower):
         if unknown:
             groups = _names(found)
-            ax.set_xticks(range(len(groups)), groups)
+            ax.set_xticks(range(len(groups)), folded(groups, style.room(ax, 90)))
             ax.set_xlim(-0.5, len(groups) - 0.5)
         else:
             _ticks(ax, found)

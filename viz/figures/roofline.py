@@ -14,6 +14,7 @@ from ...core.records.facts import LADDER_SQL
 from ..drawing import style
 from ..drawing.bars import without
 from ..drawing.intervals import interval
+from ..drawing.labels import LABEL
 from ..drawing.numbers import percent
 from ..drawing.scales import number_plainly
 from ..drawing.series import CELL_COLUMNS, Cell, Look, cells, looks, means_note
@@ -111,7 +112,14 @@ def _point(ax: Axes, cell: Cell, look: Look, level: int) -> None:
     # on the left the roof is higher than at the point: it does not run through the words; equally fast engines with
     # formats of one size lie on one another, so their words stand at different heights
     ax.annotate(
-        text, (x, mean), (-6, _LEVELS[level]), textcoords="offset points", ha="right", va="center", fontsize=style.SMALL
+        text,
+        (x, mean),
+        (-6, _LEVELS[level]),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=style.SMALL,
+        gid=LABEL,
     )
 
 

@@ -33,6 +33,8 @@ def headline(comparison: Comparison) -> str:
         if metric.higher_is_better:
             return f"{best.cell.label} has {ratio}× the {label} of {comparison.baseline}"
         return f"{best.cell.label} is {ratio}× better in {label} than {comparison.baseline}"
+    if is_baseline_best(comparison):
+        return f"{comparison.baseline} is the best in {label}"
     if len(comparison.rows) > 1:
         return f"No cell is shown to be better than {comparison.baseline} in {label}"
     return f"{comparison.rows[0].cell.label}: {_value(comparison.rows[0], comparison.metric)} {label}"
@@ -42,6 +44,12 @@ def leader(comparison: Comparison) -> ComparisonRow | None:
     """Return the row with the largest ratio among those that are shown to be better; None where none is."""
     shown = (row for row in comparison.rows if row.verdict == "faster")
     return max(shown, key=lambda row: row.ratio.value or 0.0, default=None)
+
+
+def is_baseline_best(comparison: Comparison) -> bool:
+    """Whether there is one baseline, and every other row is shown to be worse than it."""
+    verdicts = Counter(row.verdict for row in comparison.rows)
+    return verdicts["baseline"] == 1 and set(verdicts) == {"baseline", "slower"}
 
 
 def cards(comparison: Comparison) -> tuple[Card, Card, Card]:
@@ -60,6 +68,9 @@ def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
     if not others:
         return _card(title, "one cell", "nothing to compare it with", "Measure a second backend or format.")
     verdicts = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in others).items())
+    if is_baseline_best(comparison):
+        own = next(_value(row, comparison.metric) for row in comparison.rows if row.verdict == "baseline")
+        return _card(title, "baseline", f"{comparison.baseline}: {own}", f"{counted(len(others), 'cell')}: {verdicts}")
     if best is None:
         return _card(title, "not shown", f"{counted(len(others), 'cell')}: {verdicts}")
     value, around = interval(best.ratio_simultaneous)
@@ -77,7 +88,9 @@ def _same_text(comparison: Comparison, best: ComparisonRow | None) -> Card:
     same = sum(row.parity.verdict == "identical" for row in compared)
     overall = f"{same} of {counted(len(compared), 'cell')} identical to {comparison.baseline}"
     if best is None:
-        return _card(title, f"{same} of {len(compared)}", f"cells identical to {comparison.baseline}", _first(compared))
+        noun = "cell" if len(compared) == 1 else "cells"
+        about = f"{noun} identical to {comparison.baseline}"
+        return _card(title, f"{same} of {len(compared)}", about, _first(compared))
     if best not in compared:
         return _card(title, "unknown", f"{best.cell.label}: {best.parity.reason or best.parity.verdict}", overall)
     parity = best.parity

@@ -2,8 +2,14 @@
 const NARROW = 560; // px; below it labels wrap early
 const DECADE = 10; // an axis is logarithmic where largest and smallest differ by more
 const DASHES = [[], [6, 3], [2, 3], [10, 3, 2, 3], [4, 6]];
+const MOST_POWERS = 7; // of two, beside an axis of ratios
+const MARGIN = 0.05; // of an axis, behind the last mark at either end
 const SIZED = new Set(["s", "bytes"]); // units that change with the size of the number
 const MOST_NAMES = 16; // names beside points, entries of a legend
+const PAPER_PIXELS = 3; // for each CSS pixel
+const TALL = 500; // px; a higher chart may fill a page on paper
+const MOST_LINES = 3; // of a cell's name beside its row
+const LONGEST_ENTRY = 36; // letters of a legend's entry
 
 // Draws each point's interval, the line at the baseline, and names beside points.
 const intervals = {
@@ -42,21 +48,26 @@ const intervals = {
   },
 };
 
-// Put each name beside its mark where no other one stands; one without a free place is told by hovering.
+// Put each name beside its mark where neither a name, a mark nor an interval is; hovering shows the others.
 function writeNames(chart, height = 14) {
   const { ctx, chartArea: area, data: { datasets } } = chart;
   const marks = datasets.map((set, i) => {
     const { x, y } = chart.getDatasetMeta(i).data[0];
-    return { x, y, name: set.data[0].name };
+    return { x, y, name: set.data[0].name, point: set.data[0] };
   });
-  const taken = marks.map(({ x, y }) => [x - 7, y - 7, x + 7, y + 7]);
+  const { x: across, y: up } = chart.scales;
+  const taken = marks.flatMap(({ x, y, point }) => [
+    [x - 7, y - 7, x + 7, y + 7],
+    ...(point.low == null ? [] : [[across.getPixelForValue(point.low), y - 4, across.getPixelForValue(point.high), y + 4]]),
+    ...(point.lowY == null ? [] : [[x - 4, up.getPixelForValue(point.highY), x + 4, up.getPixelForValue(point.lowY)]]),
+  ]);
   ctx.save();
   ctx.fillStyle = colour("--ink");
   ctx.font = `12px ${Chart.defaults.font.family}`;
   for (const { x, y, name } of marks) {
     const width = ctx.measureText(name).width;
-    const places = [[x + 10, y + 4], [x - 10 - width, y + 4], [x + 8, y - 9], [x - 8 - width, y - 9], [x + 8, y + 17], [x - 8 - width, y + 17]];
-    const free = places.find(([left, low]) => left >= area.left && left + width <= area.right && low - height >= area.top && low <= area.bottom
+    const places = [[x + 10, y + 4], [x - 10 - width, y + 4], [x + 8, y - 9], [x - 8 - width, y - 9], [x + 8, y + 20], [x - 8 - width, y + 20]];
+    const free = places.find(([left, low]) => left >= area.left && left + width <= area.right && low - height >= area.top - 1 && low <= area.bottom
       && taken.every(([a, b, c, d]) => left + width < a || left > c || low < b || low - height > d));
     if (!free) continue;
     taken.push([free[0], free[1] - height, free[0] + width, free[1]]);
@@ -93,14 +104,20 @@ const look = (cell) => ({
 });
 const around = (figure, unit) => (figure[1] === null ? "no interval" : `95 %: ${format(figure[1], unit)} to ${format(figure[2], unit)}`);
 
+// Lines of at most so many letters; a longer word is broken behind a hyphen, or where it must be.
 function wrapped(text, width) {
+  const pieces = text.split(" ").flatMap((word) =>
+    (word.length <= width ? [word] : word.match(/[^-_]*[-_]?/g).filter(Boolean).flatMap((part) => part.match(new RegExp(`.{1,${width}}`, "gu"))))
+      .map((part, i) => (i ? part : ` ${part}`)));
   const lines = [];
-  for (const word of text.split(" ")) {
-    if (lines.length && lines.at(-1).length + word.length < width) lines[lines.length - 1] += ` ${word}`;
-    else lines.push(word);
+  for (const piece of pieces) {
+    if (lines.length && lines.at(-1).length + piece.length <= width) lines[lines.length - 1] += piece;
+    else lines.push(piece.trimStart());
   }
-  return lines;
+  return lines.length <= MOST_LINES ? lines : [...lines.slice(0, MOST_LINES - 1), `${lines[MOST_LINES - 1]}…`];
 }
+
+const shortened = (text) => (text.length <= LONGEST_ENTRY ? text : `${text.slice(0, LONGEST_ENTRY / 2)}…${text.slice(-LONGEST_ENTRY / 2)}`);
 
 // A number at an axis: its unit stands there once, in the axis' title, unless it changes with the size.
 const tick = (value, unit) => format(value, SIZED.has(unit) ? unit : "1").replace(/\.0+(?=\D|$)|(\.\d*?[1-9])0+(?=\D|$)/, "$1");
@@ -114,24 +131,36 @@ function scale(points, unit, { fromZero = true, title } = {}) {
   const reach = Math.min(Math.max(...points.map((point) => point[2] ?? point[0])), most * 1.5);
   const isLogarithmic = most / least > DECADE;
   const low = Math.max(Math.min(...points.map((point) => point[1] ?? point[0])), least / 1.5);
+  const room = (reach / low) ** MARGIN; // of a logarithmic axis
   return {
     type: isLogarithmic ? "logarithmic" : "linear",
-    min: fromZero && !isLogarithmic ? 0 : isLogarithmic ? low / 1.1 : low - (reach - low) * 0.05,
-    max: isLogarithmic ? reach * 1.1 : reach + (reach - (fromZero ? 0 : low)) * 0.05,
+    min: fromZero && !isLogarithmic ? 0 : isLogarithmic ? low / room : low - (reach - low) * MARGIN,
+    max: isLogarithmic ? reach * room : reach + (reach - (fromZero ? 0 : low)) * MARGIN,
+    ...(isLogarithmic && { afterBuildTicks: (axis) => (axis.ticks = decades(axis).map((value) => ({ value }))) }),
     grid: { color: colour("--line") },
-    ticks: { color: colour("--soft"), maxRotation: 0, autoSkipPadding: 20, callback: (value) => (Math.abs(value.toPrecision(2) - value) > 1e-9 * Math.abs(value) ? null : tick(value, unit)) },
+    ticks: { includeBounds: false, color: colour("--soft"), maxRotation: 0, autoSkipPadding: 20, callback: (value) => (Math.abs(value.toPrecision(2) - value) > 1e-9 * Math.abs(value) ? null : tick(value, unit)) },
     title: { display: Boolean(title), text: isLogarithmic ? `${title}, logarithmic` : title, color: colour("--soft") },
   };
+}
+
+// Round numbers of a logarithmic axis: the more decades it has, the fewer of each.
+function decades({ min, max }) {
+  const from = Math.floor(Math.log10(min));
+  const count = Math.log10(max / min);
+  const steps = count < 1.5 ? [1, 2, 5] : count < 3 ? [1, 3] : [1];
+  const values = Array.from({ length: Math.ceil(count) + 2 }, (_, i) => steps.map((step) => step * 10 ** (from + i))).flat();
+  return values.filter((value) => value >= min && value <= max);
 }
 
 // Half and double lie equally far from the baseline: 1/4×, 1/2×, 1×, 2× on a logarithmic axis.
 function inRatios(axis) {
   if (axis.type !== "logarithmic") return { ...axis, ticks: { ...axis.ticks, callback: (value) => `${tick(value, "1")}×` } };
-  const powers = Array.from({ length: 41 }, (_, i) => 2 ** (i - 20)).filter((value) => value >= axis.min && value <= axis.max);
+  const stride = Math.ceil(Math.log2(axis.max / axis.min) / MOST_POWERS);
+  const powers = Array.from({ length: 41 }, (_, i) => 2 ** (stride * (i - 20))).filter((value) => value >= axis.min && value <= axis.max);
   return {
     ...axis,
     afterBuildTicks: (made) => (made.ticks = powers.map((value) => ({ value }))),
-    ticks: { ...axis.ticks, callback: (value) => (value < 1 ? `1/${Math.round(1 / value)}×` : `${tick(value, "1")}×`) },
+    ticks: { ...axis.ticks, callback: (value) => (value < 1 ? `1/${Math.round(1 / value)}×` : `${value.toLocaleString("en")}×`) },
   };
 }
 
@@ -154,14 +183,15 @@ function show(name, make) {
   Chart.getChart(canvas)?.destroy();
   if (!made) return;
   canvas.parentElement.style.height = `${made.height}px`;
-  const options = { animation: false, maintainAspectRatio: false, interaction: { mode: "nearest", intersect: false }, ...made.options };
+  canvas.parentElement.classList.toggle("tall", made.height > TALL);
+  const options = { animation: false, maintainAspectRatio: false, devicePixelRatio: isPrinted ? PAPER_PIXELS : undefined, interaction: { mode: "nearest", intersect: false }, ...made.options };
   options.plugins = { legend: { display: false }, tooltip: tooltip(), ...made.options.plugins };
   new Chart(canvas, { type: made.type ?? "scatter", data: { datasets: made.datasets }, options, plugins: [intervals] });
 }
 
 // One row per cell: `sets(cell)` gives its datasets without y, `x` is the axis of values.
 function rows(cells, sets, x, width, plugins) {
-  const labels = cells.map((cell) => wrapped(cell.label, width < NARROW ? 14 : 30));
+  const labels = cells.map((cell) => wrapped(cell.label, width < NARROW ? 18 : 30));
   const y = {
     type: "category",
     labels: cells.map((cell) => cell.label),
@@ -170,12 +200,12 @@ function rows(cells, sets, x, width, plugins) {
     ticks: { color: colour("--ink"), autoSkip: false, crossAlign: "far", callback: (_, i) => labels[i] },
   };
   const datasets = cells.flatMap((cell) => sets(cell).map((set) => ({ ...set, data: set.data.map((point) => ({ ...point, y: cell.label })) })));
-  const height = 70 + labels.reduce((sum, lines) => sum + 14 + 14 * lines.length, 0);
+  const height = 70 + labels.length * (14 + 14 * Math.max(...labels.map((lines) => lines.length))); // all rows are alike
   return { datasets, height, options: { scales: { x, y }, plugins } };
 }
 
 const chosen = (name) => document.querySelector(`[data-chart=${name}] select`).value;
-const shownCells = () => visible.slice(0, MOST_DRAWN).map((i) => data.cells[i]);
+const shownCells = () => visible.slice(0, isPrinted ? MOST_PRINTED : MOST_DRAWN).map((i) => data.cells[i]);
 
 function figuresChart(width) {
   const metric = chosen("figures");
@@ -247,9 +277,11 @@ function roundsChart(width) {
   const everything = datasets.flatMap((set) => set.data.map((point) => [point.y, null, null]));
   const y = scale(everything, unit, { title: titled(data.metrics[metric]) });
   const x = { type: "linear", offset: true, grid: { display: false }, ticks: { stepSize: 1, precision: 0, autoSkip: true, color: colour("--soft") }, title: { display: true, text: "round", color: colour("--soft") } };
-  const dashed = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({ ...item, lineDash: chart.data.datasets[item.datasetIndex].borderDash }));
+  const dashed = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({ ...item, text: shortened(item.text), lineDash: chart.data.datasets[item.datasetIndex].borderDash }));
   const legend = { display: cells.length <= MOST_NAMES, position: "bottom", align: "start", labels: { generateLabels: dashed, color: colour("--ink"), usePointStyle: true, pointStyle: "line", pointStyleWidth: 30 } };
-  return { type: "line", datasets, height: width < NARROW ? 420 : 340, options: { scales: { x, y }, plugins: { legend } } };
+  const entries = legend.display ? datasets.map(({ label }) => 50 + 6.5 * shortened(label).length) : [];
+  const legendRows = Math.ceil((1.25 * entries.reduce((sum, each) => sum + each, 0)) / width);
+  return { type: "line", datasets, height: 280 + 20 * legendRows, options: { scales: { x, y }, plugins: { legend } } };
 }
 
 function accuracyChart(width) {
@@ -265,7 +297,9 @@ function accuracyChart(width) {
   });
   const x = scale(cells.map((cell) => cell.metrics[data.metric]), unit, { title: titled(data.metrics[data.metric]) });
   const least = Math.min(...cells.map((cell) => 100 * (cell.accuracy[1] ?? cell.accuracy[0])));
-  const y = { min: Math.floor(least / 10) * 10, max: 100, grid: { color: colour("--line") }, ticks: { color: colour("--soft"), callback: (value) => `${value} %` }, title: { display: true, text: "accuracy", color: colour("--soft") } };
+  const bottom = Math.max(Math.ceil(least / 10) * 10 - 10, 0);
+  const room = MARGIN * (100 - bottom); // for marks at 0 and at 100 %
+  const y = { min: bottom - room, max: 100 + room, grid: { color: colour("--line") }, ticks: { includeBounds: false, color: colour("--soft"), callback: (value) => (value < 0 || value > 100 ? null : `${value} %`) }, title: { display: true, text: "accuracy", color: colour("--soft") } };
   return { datasets, height: 360, options: { scales: { x, y }, plugins: { intervals: { names: cells.length <= MOST_NAMES && width >= NARROW } } } };
 }
 

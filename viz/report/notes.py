@@ -1,4 +1,4 @@
-"""What a reader must know before he believes a number: warnings and findings, the gravest first."""
+"""What readers must know before they believe a number: warnings and findings, the gravest first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 // What all parts of the page share: the data, how numbers read, sorting, and which cells are shown.
 "use strict";
-const [BARS_LAPTOP, BARS_PHONE] = [9, 6];
+const [BARS_LAPTOP, BARS_PHONE, BARS_PAPER] = [9, 6, 12]; // the last one is in the style too
 const MOST_DRAWN = 100; // cells in the charts: a canvas has a largest height, and drawing takes time
+const MOST_PRINTED = 40; // of them on paper, where a chart has one page
 const data = JSON.parse(document.getElementById("chart-data").textContent);
 
 // An element with its content; text stays text, whatever a model wrote.
@@ -93,6 +94,8 @@ function foldBars() {
   shown.forEach((bar, i) => bar.classList.toggle("later", isFolded && i >= most - 1 && !("baseline" in bar.dataset)));
   const later = shown.filter((bar) => bar.classList.contains("later")).length;
   allBars.hidden = !later;
+  const left = [...bars.children].slice(BARS_PAPER).filter((bar) => bar.classList.contains("later") && !bar.hidden).length;
+  allBars.nextElementSibling.textContent = left ? `${counted(left, "more cell")} in the table` : "";
   bars.classList.toggle("all", allBars.getAttribute("aria-expanded") === "true");
   allBars.textContent = bars.classList.contains("all") ? "show fewer" : `show ${counted(later, "more cell")}`;
 }
@@ -106,13 +109,24 @@ if (bars) {
   whenFiltered.push(foldBars);
 }
 
-// On paper everything that is folded for a screen is there, but for static figures and samples, which are many.
+// On paper everything that is folded for a screen is there, but for static figures and samples, which are many. Charts
+// have as many cells as a page holds.
+let isPrinted = false;
 const folded = [...document.querySelectorAll("#notes, #notes details, #methods details")];
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = folded.filter((part) => !part.open);
   for (const part of opened) part.open = true;
+  redrawFor(true);
 });
 addEventListener("afterprint", () => {
   for (const part of opened) part.open = false;
+  redrawFor(false);
 });
+
+function redrawFor(paper) {
+  isPrinted = paper;
+  const note = ` The first ${MOST_PRINTED} of ${counted(visible.length, "cell")} are drawn.`;
+  document.getElementById("drawn").textContent = visible.length > MOST_PRINTED ? note : "";
+  drawCharts();
+}

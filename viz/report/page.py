@@ -236,8 +236,8 @@ def _cells(store: Store, experiment: str) -> dict[str, dict[str, str]]:
 
 def _described(row: dict[str, Any]) -> dict[str, str]:
     options = {name: value for name, value in json.loads(row.pop("options") or "{}").items() if value is not None}
-    imported = row.pop("format") != "decodebench"
-    sources = sorted(source for source in row.pop("sources") if source) if imported else []
+    files = sorted(source for source in row.pop("sources") if source)
+    sources = files if row.pop("format") != "decodebench" else []
     notes = "; ".join(sorted(row.pop("notes") or []))
     words = {name: str(value) for name, value in row.items() if value not in (None, "")}
     further = {"options": in_words(options), "notes": notes, "imported from": in_words(sources)}

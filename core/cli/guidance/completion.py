@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class, get_completion_class
 
 from ...errors import DecodebenchError
 from ..output import CONTEXT
@@ -109,7 +109,24 @@ complete -o nosort -o bashdefault -o default -F %(complete_func)s %(prog_name)s
         return "\n".join(item.value[start:] for item in found if item.type == "plain")
 
 
+class _Zsh(ZshComplete):
+    """Zsh puts a space behind what it completes, but the value of an option follows its ``=`` at once."""
+
+    source_template = (
+        ZshComplete.source_template.replace(
+            "completions_with_descriptions -U\n", 'completions_with_descriptions -U "${end[@]}"\n'
+        )
+        .replace("compadd -U", 'compadd "${end[@]}" -U')
+        .replace("    local -a response\n", "    local -a response\n    local -a end\n")
+        .replace(
+            '    if [ -n "$completions_with_descriptions" ]',
+            "    [[ $key == *= ]] && end=(-S '')\n\n    if [ -n \"$completions_with_descriptions\" ]",
+        )
+    )
+
+
 add_completion_class(_Bash)
+add_completion_class(_Zsh)
 
 
 @click.command(context_settings=CONTEXT)

@@ -106,7 +106,7 @@ def run(command: Command, environment: Mapping[str, str] | None = None) -> int:
     try:
         return subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode
     except OSError as error:
-        raise UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+        raise UsageError(f"cannot run {command[0]}: {error.strerror}", code="install-failed") from error
 
 
 def listed_anew() -> list[dict[str, Any]]:
@@ -114,7 +114,9 @@ def listed_anew() -> list[dict[str, Any]]:
     command = [sys.executable, "-m", PROJECT, "plugins", "list", "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ}, check=False)
     if ended.returncode != 0:
-        raise UsageError(f"{PROJECT} itself does not run any more; `{shlex.join(command)}` says why")
+        raise UsageError(
+            f"{PROJECT} itself does not run any more; `{shlex.join(command)}` says why", code="install-failed"
+        )
     found: list[dict[str, Any]] = json.loads(ended.stdout)
     return found
 

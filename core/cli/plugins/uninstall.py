@@ -50,7 +50,9 @@ def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: 
     folder, names = python.parent.parent, [plugin.name for plugin in found]
     if not is_ours(python):
         advice = f"take its table [backends.NAME] out of {config_file()}"
-        raise UsageError(f"{names[0]!r} lives in {folder}, which decodebench has not made: {advice}")
+        raise UsageError(
+            f"{names[0]!r} lives in {folder}, which decodebench has not made: {advice}", code="install-failed"
+        )
     if not dry_run:
         remove(python)
     if as_json:
@@ -77,8 +79,9 @@ def _of(plugins: tuple[PluginRecord, ...], name: str) -> list[PluginRecord]:
     owner = matches[0].distribution
     if owner == PROJECT:
         raise UsageError(
-            f"{name!r} belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS={matches[0].name} turns it off"
+            f"{name!r} belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS={matches[0].name} turns it off",
+            code="install-failed",
         )
     if owner is None and matches[0].python is None:
-        raise UsageError(f"{name!r} is the file {matches[0].module}: leave --plugin out instead")
+        raise UsageError(f"{name!r} is the file {matches[0].module}: leave --plugin out instead", code="install-failed")
     return [plugin for plugin in plugins if (plugin.distribution, plugin.python) == (owner, matches[0].python)]

@@ -1,4 +1,4 @@
-"""How fast this machine reads memory and multiplies matrices: the roofs that decode speed is held against.
+"""How fast this machine reads memory and multiplies matrices: the roofs that decode speed is compared with.
 
 A decode step reads its weights and its context and writes next to nothing, so bandwidth is measured by reading alone:
 the maximum of an array of int32, over and over. Bytes counted are then bytes moved; a STREAM triad (McCalpin 1995)

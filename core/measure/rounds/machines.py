@@ -79,7 +79,10 @@ class Machines:
         while not (places := self._launcher.places(needs)):
             if time.monotonic() > deadline:
                 lacking = " or ".join(sorted(map(self._launcher.describe, needs)))
-                raise UsageError(f"launcher {self._plan.launcher!r} has no machines to spread over: none has {lacking}")
+                raise UsageError(
+                    f"launcher {self._plan.launcher!r} has no machines to spread over: none has {lacking}",
+                    code="device-missing",
+                )
             time.sleep(_LOOK_S)
         return min(places, key=lambda place: (place.host, place.id))
 

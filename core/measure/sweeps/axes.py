@@ -109,7 +109,8 @@ class Axes:
         if both:
             raise UsageError(
                 f"{min(both)} is an axis of the workload and an option of backend {self.backend.name!r}: "
-                "one plan cannot set both"
+                "one plan cannot set both",
+                code="conflicting-flags",
             )
         return {"model": own.pop("model"), **options, **own, **workload}
 
@@ -119,9 +120,9 @@ class Axes:
         for at, together in enumerate(self.spec.zip):
             self._check_names(together, "zip")
             if len(set(together)) < max(2, len(together)):
-                raise UsageError(f"zip[{at}]: name two axes or more, each once")
+                raise UsageError(f"zip[{at}]: name two axes or more, each once", code="bad-value")
             if twice := [name for name in together if any(name in other for other in self.spec.zip[:at])]:
-                raise UsageError(f"zip[{at}]: {twice[0]} is in another group already")
+                raise UsageError(f"zip[{at}]: {twice[0]} is in another group already", code="bad-value")
             missing = [name for name in together if name not in axes]
             if missing:
                 raise UsageError(f"zip: {missing[0]} has no values to advance through; list them", code="bad-value")
@@ -135,7 +136,8 @@ class Axes:
         count = math.prod(len(axes[group[0]]) for group in groups)
         if count > _MOST_POINTS:
             raise UsageError(
-                f"cells of backend {self.backend.name!r}: {count:,} combinations; at most {_MOST_POINTS:,}"
+                f"cells of backend {self.backend.name!r}: {count:,} combinations; at most {_MOST_POINTS:,}",
+                code="bad-value",
             )
         columns = [list(zip(*(axes[name] for name in group), strict=True)) for group in groups]
         for combination in itertools.product(*columns):
@@ -183,7 +185,7 @@ class Axes:
         """Return the values that an axis is given: of a list each, of a range those in it, else the one."""
         if name in OWN:
             if value == []:
-                raise UsageError(f"{name}: an empty list sweeps nothing")
+                raise UsageError(f"{name}: an empty list sweeps nothing", code="bad-value")
             return _listed(value)
         known = self.backend.Options.model_fields
         if name not in known:

@@ -36,7 +36,7 @@ def values_of(name: str, value: JsonValue) -> list[JsonValue]:
         return values_of_range(name, value)
     values: list[JsonValue] = value if isinstance(value, list) else [value]
     if not values:
-        raise UsageError(f"{name}: an empty list sweeps nothing")
+        raise UsageError(f"{name}: an empty list sweeps nothing", code="bad-value")
     return values
 
 
@@ -99,4 +99,6 @@ class WorkloadAxes:
             return Workload.model_validate(content)
         except ValidationError as error:
             shown = ", ".join(f"{name} = {value!r}" for name, value in named.items())
-            raise UsageError(describe(error, f"workload with {shown}" if shown else "workload", Workload)) from error
+            raise UsageError(
+                describe(error, f"workload with {shown}" if shown else "workload", Workload), code="bad-value"
+            ) from error

@@ -53,7 +53,8 @@ class HuggingFace(CausalModel):
         if odd is not None:
             raise ModelError(
                 f"{folder}: {type(self.model).__name__} keeps a {type(odd).__name__}, which cannot be cut back to an "
-                "earlier position: speculative decoding needs full attention in every layer"
+                "earlier position: speculative decoding needs full attention in every layer",
+                code="model-unsupported",
             )
         return cache
 

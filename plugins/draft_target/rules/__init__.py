@@ -26,7 +26,12 @@ def rule_for(name: RuleName | None, temperature: float) -> Rule:
     """
     rule = rule_called(name or ("deterministic" if temperature == 0 else "probabilistic"))
     if rule.is_greedy and temperature > 0:
-        raise UsageError(f"rule = {rule.name!r} gives the greedy output: temperature = {temperature:g} must be 0")
+        raise UsageError(
+            f"rule = {rule.name!r} gives the greedy output: temperature = {temperature:g} must be 0",
+            code="conflicting-flags",
+        )
     if not rule.is_greedy and temperature == 0:
-        raise UsageError(f"rule = {rule.name!r} draws tokens: temperature = 0 must be above 0")
+        raise UsageError(
+            f"rule = {rule.name!r} draws tokens: temperature = 0 must be above 0", code="conflicting-flags"
+        )
     return rule

@@ -65,11 +65,14 @@ def serve_target(**flags: Any) -> int:  # noqa: ANN401 - click hands every flag 
         import grpc  # noqa: F401
         import torch
     except ImportError as error:
-        raise BackendError(f'{error.name} is not installed: pip install "decodebench[draft-target]"') from error
+        raise BackendError(
+            f'{error.name} is not installed: pip install "decodebench[draft-target]"', code="package-missing"
+        ) from error
     torch.set_num_threads(flags["threads"] or cores())
     if flags["device"] not in DraftTargetBackend.devices():
         raise UsageError(
-            f"device {flags['device']!r} is not there; PyTorch sees {', '.join(DraftTargetBackend.devices())}"
+            f"device {flags['device']!r} is not there; PyTorch sees {', '.join(DraftTargetBackend.devices())}",
+            code="device-missing",
         )
     _serve(flags)
     return 0
@@ -79,13 +82,14 @@ def _check_address(flags: dict[str, Any]) -> None:
     address, has_tls = flags["address"], flags["tls_cert"] is not None
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--address {address!r} is no HOST:PORT")
+        raise UsageError(f"--address {address!r} is no HOST:PORT", code="bad-value")
     if has_tls != (flags["tls_key"] is not None):
-        raise UsageError("--tls-cert and --tls-key go together: give both")
+        raise UsageError("--tls-cert and --tls-key go together: give both", code="missing-flag")
     if not is_loopback(address) and not flags["insecure"] and not (has_tls and flags["auth_token_file"]):
         raise UsageError(
             f"--address {address!r} can be reached from other machines: give --tls-cert, --tls-key and "
-            "--auth-token-file, or accept the risk with --insecure"
+            "--auth-token-file, or accept the risk with --insecure",
+            code="missing-flag",
         )
 
 

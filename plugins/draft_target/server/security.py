@@ -56,9 +56,11 @@ def read_token(file: str | Path) -> str:
     try:
         token = Path(file).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"auth token file {file}: {error}") from error
+        raise UsageError(f"auth token file {file}: {error}", code="file-unreadable") from error
     if not token or not token.isascii() or not token.isprintable():
-        raise UsageError(f"auth token file {file}: it holds no token of printable ASCII characters")
+        raise UsageError(
+            f"auth token file {file}: it holds no token of printable ASCII characters", code="file-unreadable"
+        )
     return token
 
 
@@ -71,7 +73,7 @@ def read_pem(option: str, file: str | Path) -> bytes:
     try:
         content = Path(file).expanduser().read_bytes()
     except OSError as error:
-        raise UsageError(f"{option} {file}: {error.strerror}") from error
+        raise UsageError(f"{option} {file}: {error.strerror}", code="file-unreadable") from error
     if b"-----BEGIN" not in content:
-        raise UsageError(f"{option} {file}: no PEM file")
+        raise UsageError(f"{option} {file}: no PEM file", code="file-unreadable")
     return content

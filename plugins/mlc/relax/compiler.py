@@ -61,7 +61,8 @@ def _target() -> tvm.target.Target:
     if tvm.get_global_func("target.llvm_get_system_cpu", allow_missing=True) is None:
         raise BackendError(
             f"TVM {version('apache-tvm')} was built without LLVM, so it cannot compile for the CPU; "
-            "install the wheel from the index: pip install --force-reinstall apache-tvm"
+            "install the wheel from the index: pip install --force-reinstall apache-tvm",
+            code="package-missing",
         )
     return tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
 

@@ -104,7 +104,10 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
 
             return prepare_gguf(model, quantisation, cache)
         if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(f"{model.path} is no Hugging Face folder (no config.json with 'architectures')")
+            raise ModelError(
+                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
+                code="model-unsupported",
+            )
         return super().prepare(model, quantisation, device, options, cache)
 
     def start_server(self, model: PreparedModel, device: str, options: LaunchedOptions) -> RunningServer:
@@ -113,7 +116,9 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         The device is where the user says that the command computes; nothing of it reaches the command.
         """
         if not _DEVICE.fullmatch(device):
-            raise BackendError(f"device {device!r} is none that a server computes on: cpu, cuda:0, metal, ...")
+            raise BackendError(
+                f"device {device!r} is none that a server computes on: cpu, cuda:0, metal, ...", code="device-missing"
+            )
         port = free_port()
         url = f"http://{HOST}:{port}"
         self._process = process = ServerProcess(_command(options, model, port), url)

@@ -50,7 +50,7 @@ class ServerProcess:
                 self.command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, start_new_session=True
             )
         except OSError as error:
-            raise BackendError(f"cannot start {command[0]}: {error.strerror}") from error
+            raise BackendError(f"cannot start {command[0]}: {error.strerror}", code="package-missing") from error
 
     @property
     def pid(self) -> int:
@@ -67,7 +67,9 @@ class ServerProcess:
         opener = build_opener(ProxyHandler({}))
         while self._process.poll() is None:
             if time.monotonic() > deadline:
-                raise BackendError(f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output()}")
+                raise BackendError(
+                    f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output()}", code="no-answer"
+                )
             with suppress(URLError, OSError, ValueError):
                 with opener.open(self.url + path, timeout=_ANSWER_S) as answer:
                     if answer.status == 200:

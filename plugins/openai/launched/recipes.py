@@ -76,14 +76,19 @@ def recipes() -> Sequence[Recipe]:
 def _configured(name: str, table: object, known: Recipe | None) -> Recipe:
     where = f"[{TABLE}.{name}] of the config file"
     if not _NAME.fullmatch(name) or name in _TAKEN:
-        raise UsageError(f"{where}: {name!r} must be of small letters, digits, - and _, and not {' or '.join(_TAKEN)}")
+        raise UsageError(
+            f"{where}: {name!r} must be of small letters, digits, - and _, and not {' or '.join(_TAKEN)}",
+            code="bad-value",
+        )
     if not isinstance(table, Mapping):
-        raise UsageError(f"{where}: must be a table with a command")
+        raise UsageError(f"{where}: must be a table with a command", code="bad-value")
     changes = dict(_checked(where, table))
     if known is not None:
         return replace(known, **changes)
     if "command" not in changes:
-        raise UsageError(f'{where}: command is missing, such as "my-server --model {{model}} --port {{port}}"')
+        raise UsageError(
+            f'{where}: command is missing, such as "my-server --model {{model}} --port {{port}}"', code="bad-value"
+        )
     return Recipe(name, **changes)
 
 
@@ -92,15 +97,15 @@ def _checked(where: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     choices = {"api": get_args(ApiName), "weights": get_args(WeightFormat)}
     for key, value in table.items():
         if key not in keys:
-            raise UsageError(f"{where}: {unknown_name('key', key, keys)}")
+            raise UsageError(f"{where}: {unknown_name('key', key, keys)}", code="unknown-name")
         if not isinstance(value, str) or not value.strip():
-            raise UsageError(f"{where}: {key} = {value!r}: must be a text")
+            raise UsageError(f"{where}: {key} = {value!r}: must be a text", code="bad-value")
         if value not in choices.get(key, (value,)):
-            raise UsageError(f"{where}: {unknown_name(key, value, choices[key])}")
+            raise UsageError(f"{where}: {unknown_name(key, value, choices[key])}", code="unknown-name")
         if key == "ready" and not value.startswith("/"):
-            raise UsageError(f'{where}: ready = {value!r}: must be a path, such as "/health"')
+            raise UsageError(f'{where}: ready = {value!r}: must be a path, such as "/health"', code="bad-value")
         if key == "command" and (fault := fault_of(value)):
-            raise UsageError(f"{where}: command: {fault}")
+            raise UsageError(f"{where}: command: {fault}", code="bad-value")
         yield key, value
 
 

@@ -61,21 +61,24 @@ def check() -> None:
     """
     why = "code of a model is run in bubblewrap or not at all"
     if sys.platform != "linux":
-        raise UsageError(f"{why}, and that needs Linux; this is {sys.platform}")
+        raise UsageError(f"{why}, and that needs Linux; this is {sys.platform}", code="no-sandbox")
     if not has_filter(platform.machine()):
-        raise UsageError(f"{why}, behind a filter for x86-64 and arm64; this is {platform.machine()}")
+        raise UsageError(
+            f"{why}, behind a filter for x86-64 and arm64; this is {platform.machine()}", code="no-sandbox"
+        )
     if missing := missing_tools():
         tool, package = next(iter(missing.items()))
         install = _INSTALL if tool == "bwrap" else f"apt-get install {package}"
-        raise UsageError(f"{why}, and `{tool}` is not installed: {install}")
+        raise UsageError(f"{why}, and `{tool}` is not installed: {install}", code="no-sandbox")
     try:
         outcome = Sandbox().run(_TRIAL)
     except OSError as error:
-        raise UsageError(f"{why}, and it cannot be started here: {error}; {_INSTALL}") from error
+        raise UsageError(f"{why}, and it cannot be started here: {error}; {_INSTALL}", code="no-sandbox") from error
     if not outcome.is_ok:
         raise UsageError(
             f"{why}, and a trial of it failed here: {outcome.reason}\n"
             "it needs user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces > 0, "
             "kernel.apparmor_restrict_unprivileged_userns=0; in a container the right to make them) and "
-            f"{_INSTALL}"
+            f"{_INSTALL}",
+            code="no-sandbox",
         )

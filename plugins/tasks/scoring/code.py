@@ -57,5 +57,5 @@ def _score(running: Future[Outcome]) -> Score:
     try:
         outcome = running.result()
     except OSError as error:
-        raise DecodebenchError(f"the sandbox cannot be started: {error}") from error
+        raise DecodebenchError(f"the sandbox cannot be started: {error}", code="no-sandbox") from error
     return Score(float(outcome.is_ok), outcome.reason)

@@ -45,7 +45,9 @@ def check() -> None:
         UsageError: names the command that installs it.
     """
     if find_spec("math_verify") is None:
-        raise UsageError("scoring mathematics needs math-verify: pip install 'decodebench[tasks]'")
+        raise UsageError(
+            "scoring mathematics needs math-verify: pip install 'decodebench[tasks]'", code="package-missing"
+        )
 
 
 def final_expression(text: str) -> str | None:
@@ -153,7 +155,9 @@ class Judge:
                 line = self._line(START_S)
             if line != b"ready\n":
                 self.stop()
-                raise DecodebenchError("math-verify cannot be loaded: pip install 'decodebench[tasks]'")
+                raise DecodebenchError(
+                    "math-verify cannot be loaded: pip install 'decodebench[tasks]'", code="package-missing"
+                )
         return self._process
 
     def _line(self, limit_s: float) -> bytes:
