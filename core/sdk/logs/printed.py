@@ -14,6 +14,8 @@ from ...records.raw_log import RawLogError
 _COLOUR = re.compile(
     r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
 )
+_ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
+_UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
 _KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line")
 _LOGFMT = re.compile(r'(?:^|\s)msg=("(?:[^"\\]|\\.){0,20000}")')
 _OTHERS_OF = {" ": "\u00a0\u2007\u202f\u3000", "": "\u200b\u200c\u200d\u2060", "|": "│┃｜"}
@@ -39,8 +41,10 @@ def unpainted(text: str) -> str:
         text = "".join(_printed(line) for line in text.split("\n"))
     elif ' msg="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
-    if "[" in text or "\x1b" in text:
+    if any(sign in text for sign in _ESCAPES):
         text = _COLOUR.sub("", text)
+    elif "[" in text:
+        text = _UNESCAPED.sub("", text)
     if "\r" in text or " \n" in text or "\t\n" in text:
         text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
     return _plain(text)

@@ -169,5 +169,6 @@ def _records(
         sample |= {"decode_tokens": tokens, "decode_forwards": tokens}
     else:
         sample["decode_s"] = None
-    for index in range(rows):
-        yield gathered.as_sample(run_id, index, finish="length", batch=0, batch_s=decode_s, source_line=line)
+    first = gathered.as_sample(run_id, 0, finish="length", batch=0, batch_s=decode_s, source_line=line)
+    yield first
+    yield from (first.model_copy(update={"index": index}) for index in range(1, rows))

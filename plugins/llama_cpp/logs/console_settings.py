@@ -31,6 +31,8 @@ _TOLD = (
     re.compile(r"initializing, n_slots = (?P<n_slots>\d{1,5})"),
 )
 """Conditions, each by its name."""
+_TELLING = re.compile(r"llama_(?:context|new|init)|system_info|, V \(|offloaded|n_slots|seed|generate: |sampl")
+"""What is in every line that any of these patterns finds something in."""
 _GENERATE = re.compile(r"generate: (n_ctx = .*)")
 _SAMPLER = re.compile(r"(?:sampler params|sampling): *(.*)$")
 _SEED = re.compile(r"(?:sampler seed: |main: seed += )(\d{1,20})$")
@@ -45,7 +47,8 @@ _GPUS = (
 
 def gpus_of(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the GPUs that the engine says it found."""
-    return tuple(found[1].strip() for line in lines for pattern in _GPUS if (found := pattern.search(line)))
+    naming = [line for line in lines if "Device " in line or "ggml_" in line]
+    return tuple(found[1].strip() for line in naming for pattern in _GPUS if (found := pattern.search(line)))
 
 
 @dataclass(slots=True)
@@ -95,8 +98,9 @@ def _is_valid(name: str, text: str) -> bool:
 def settings_of(lines: Sequence[str]) -> Settings:
     """Read the settings that some lines print."""
     found = Settings()
-    telling = ((at, line) for at, line in enumerate(lines) if "=" in line or ":" in line or "offloaded" in line)
-    for at, line in telling:
+    for at, line in enumerate(lines):
+        if not _TELLING.search(line):
+            continue
         if context := _CONTEXT.search(line):
             found.conditions[context[1]] = context[2]
         elif told := next(filter(None, (pattern.search(line) for pattern in _TOLD)), None):
