@@ -93,6 +93,8 @@ class _Launch:
 
     def has_ended(self, line: str) -> bool:
         """Whether a line is of the next launch: a model is loaded after timings were printed."""
+        if "build" not in line and "loaded" not in line:
+            return False
         last = self.blocks[-1] if self.blocks else None
         return last is not None and ("eval" in last.ms or last.is_odd) and _BEGINS.search(line) is not None
 
