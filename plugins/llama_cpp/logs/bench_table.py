@@ -105,7 +105,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
                 _take(path, at + 1, header, cells, tests, waiting)
-        last = line if line.strip() else last
+        last = line if "|" in line or "\t" in line else last
 
 
 def _take(

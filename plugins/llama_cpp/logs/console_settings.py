@@ -112,16 +112,23 @@ def settings_of(lines: Sequence[str]) -> Settings:
             found.limits |= {int(text) for text in [pairs.pop("n_predict", "")] if re.fullmatch(r"-?\d{1,9}", text)}
             found.conditions |= pairs
         elif sampler := _SAMPLER.search(line):
-            pairs = dict(_pairs_of([sampler[1], *lines[at + 1 :]]))
+            pairs = dict(_pairs_of([sampler[1], *lines[at + 1 : at + 100]]))
             found.samplers += [pairs] if pairs and pairs not in found.samplers else []
     return found
 
 
 def _pairs_of(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the settings of the lines that belong to a sampler: the first, and those that are indented below it."""
+    """Yield the settings of the lines that belong to a sampler: the first, and those that are indented below it.
+
+    Between them may stand lines that are empty, and one that another thread printed.
+    """
     yield from _PAIR.findall(lines[0])
+    others = 0
     for line in lines[1:]:
         first = _PAIR.search(line)
-        if not first or not line[: first.start()].endswith(("\t", "    ")):
-            return
-        yield from _PAIR.findall(line)
+        if first and line[: first.start()].endswith(("\t", "    ")):
+            yield from _PAIR.findall(line)
+        elif line.strip():
+            others += 1
+            if others > 1:
+                return

@@ -1,0 +1,115 @@
+"""What routers, containers, collectors and mails put before every line of a log, and all of it that agrees.
+
+::
+
+    2026-11-30T12:00:00+0000 box bench[17]: | model | size | ...
+    [pod/bench-0/main] | model | size | ...
+    > > | model | size | ...
+
+Words are taken for a prefix only up to what shows that they are one: a time, a name in brackets, a bar behind a name.
+They must be the same on every line, times and levels apart: of two services in one log each keeps its name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_LEVELS = "TRACE|DEBUG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|FATAL"
+_QUOTED = re.compile(r"(?:[ \t]{0,8}>){1,20}[ \t]?")
+_WORD = re.compile(
+    r"[ \t]{0,40}(\[[^\]\n=\"{}]{1,100}\](?:<\w{1,10}>)?:?|\([^)\n=\"{}]{0,40}pid=[^)\n\"{}]{1,60}\)|"
+    rf"\[\w{{1,40}}@\d{{1,9}} [^\]\n]{{1,200}}\]|(?:{_LEVELS}):[\w.]{{1,60}}:|[^\s=\"{{}}]{{1,100}}(?=[ \t]|$))"
+)
+_CLOCK = re.compile(r"\d\d:\d\d")
+_PLACE = re.compile(r"\[.*\](?:<\w+>)?:?|\(.*\)|.*\[\d{1,8}\]:|[|›]|<?std(?:out|err)>?:?|level:.*")
+_AFTER_TIME = re.compile(r"-|level|.*[A-Za-z].*:")
+_DIGITS = re.compile(r"\d+")
+_LEVEL = re.compile(rf"[\[(<]?(?:{_LEVELS})[\])>]?:?", re.IGNORECASE)
+_NAMED_LEVEL = re.compile(rf"(?:{_LEVELS}):(?=.)")
+_MOST_WORDS = 12
+_FEW = 20
+"""Of so many lines one may be without the prefix, such as a collector's own first line."""
+
+
+def unprefixed(text: str) -> str:
+    """Return a text without what stands before every line; as it is where nothing does."""
+    lines = text.split("\n")
+    told = [line for line in lines if line.strip()]
+    if len(told) > 1 and all(_QUOTED.match(line) for line in told):
+        lines = [_QUOTED.sub("", line, count=1) for line in lines]
+        told = [line for line in lines if line.strip()]
+        text = "\n".join(lines)
+    shared = _shared_by(told) if len(set(told[:10])) > 1 else ()
+    if not shared:
+        return text
+    return "\n".join(line if (end := _end_of(shared, line)) is None else line[end:] for line in lines)
+
+
+def _shared_by(lines: Sequence[str]) -> Sequence[str]:
+    """Return the words before all lines, up to the last that shows that they are a prefix."""
+    shared = _words(lines[0])
+    if not _prefix_of(shared):
+        shared = _words(lines[-1])  # the first line is a collector's own
+    missed: list[str] = []
+    for line in lines:
+        common = _common(shared, _words(line))
+        if _prefix_of(common):
+            shared = common
+        else:
+            missed.append(line)
+            if not shared or len(missed) > 1 + len(lines) // _FEW:
+                return ()
+    shared = _prefix_of(shared)
+    is_told = len(lines) - len(missed) > 1 and (not missed or len(lines) >= _FEW)
+    return shared if is_told and not any(shared[-1] in line for line in missed) else ()
+
+
+def _common(some: Sequence[str], others: Sequence[str]) -> list[str]:
+    found = []
+    for one, other in zip(some, others, strict=False):
+        if one != other:
+            break
+        found.append(one)
+    return found
+
+
+def _prefix_of(words: Sequence[str]) -> Sequence[str]:
+    """Return the words up to the last time, place or name in brackets."""
+    last, is_timed = -1, False
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        is_timed = is_timed or _CLOCK.search(word) is not None
+        is_behind = before == "›" or (before.startswith("std") and word in ("F", "P"))
+        if _CLOCK.search(word) or _PLACE.fullmatch(word) or is_behind or (is_timed and _AFTER_TIME.fullmatch(word)):
+            last = at
+    return () if last == 0 and words[0] in ("|", "›") else words[: last + 1]
+
+
+def _words(line: str) -> list[str]:
+    """Return the first words of a line, those that differ from line to line in one form."""
+    found, at = [], 0
+    while len(found) < _MOST_WORDS and (word := _WORD.match(line, at)):
+        found.append(_form_of(word[1]))
+        at = word.end()
+    return found
+
+
+def _form_of(word: str) -> str:
+    if _LEVEL.fullmatch(word):
+        return "level"
+    if word.endswith(":") and (named := _NAMED_LEVEL.match(word)):
+        return f"level:{word[named.end() :]}"
+    is_time = _CLOCK.search(word) or "." in word or word.isdigit()
+    return _DIGITS.sub("00", word) if is_time and not re.search("[A-SU-Ya-z,;]$|[A-SU-Ya-z]", word) else word
+
+
+def _end_of(shared: Sequence[str], line: str) -> int | None:
+    """Return where a line begins behind the prefix; None where it has another."""
+    at = 0
+    for form in shared:
+        word = _WORD.match(line, at)
+        if word is None or _form_of(word[1]) != form:
+            return None
+        at = word.end()
+    return at + (line[at : at + 1] in (" ", "\t"))
