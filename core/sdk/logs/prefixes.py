@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 _LEVELS = "TRACE|DEBUG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|FATAL"
-_QUOTED = re.compile(r"(?:[ \t]{0,8}>){1,20}[ \t]?")
+_QUOTED = re.compile(r"(?:[ \t]{0,8}>){1,20}")
 _WORD = re.compile(
     r"[ \t]{0,40}(\[[^\]\n=\"{}]{1,100}\](?:<\w{1,10}>)?:?|\([^)\n=\"{}]{0,40}pid=[^)\n\"{}]{1,60}\)|"
     rf"\[\w{{1,40}}@\d{{1,9}} [^\]\n]{{1,200}}\]|(?:{_LEVELS}):[\w.]{{1,60}}:|[^\s=\"{{}}]{{1,100}}(?=[ \t]|$))"
@@ -37,13 +37,18 @@ def unprefixed(text: str) -> str:
     lines = text.split("\n")
     told = [line for line in lines if line.strip()]
     if len(told) > 1 and all(_QUOTED.match(line) for line in told):
-        lines = [_QUOTED.sub("", line, count=1) for line in lines]
-        told = [line for line in lines if line.strip()]
+        lines = _cut(lines, [found.end() if (found := _QUOTED.match(line)) else 0 for line in lines])
         text = "\n".join(lines)
+        told = [line for line in lines if line.strip()]
     shared = _shared_by(told) if len(set(told[:10])) > 1 else ()
-    if not shared:
-        return text
-    return "\n".join(line if (end := _end_of(shared, line)) is None else line[end:] for line in lines)
+    return "\n".join(_cut(lines, [_end_of(shared, line) for line in lines])) if shared else text
+
+
+def _cut(lines: Sequence[str], ends: Sequence[int]) -> list[str]:
+    """Return what is behind the prefixes; a space there is theirs where each has one, and else an indentation."""
+    behind = {line[end] for line, end in zip(lines, ends, strict=True) if end and line[end:].strip()}
+    gap = int(behind in ({" "}, {"\t"}))
+    return [line[end + gap :] if end else line for line, end in zip(lines, ends, strict=True)]
 
 
 def _shared_by(lines: Sequence[str]) -> Sequence[str]:
@@ -104,12 +109,12 @@ def _form_of(word: str) -> str:
     return _DIGITS.sub("00", word) if is_time and not re.search("[A-SU-Ya-z,;]$|[A-SU-Ya-z]", word) else word
 
 
-def _end_of(shared: Sequence[str], line: str) -> int | None:
-    """Return where a line begins behind the prefix; None where it has another."""
+def _end_of(shared: Sequence[str], line: str) -> int:
+    """Return where the prefix of a line ends; 0 where it has another."""
     at = 0
     for form in shared:
         word = _WORD.match(line, at)
         if word is None or _form_of(word[1]) != form:
-            return None
+            return 0
         at = word.end()
-    return at + (line[at : at + 1] in (" ", "\t"))
+    return at

@@ -16,8 +16,9 @@ _COLOUR = re.compile(
 )
 _ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
 _UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
-_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line")
-_LOGFMT = re.compile(r'(?:^|\s)msg=("(?:[^"\\]|\\.){0,20000}")')
+_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line", "textPayload", "body", "@message", "event")
+_LOGFMT = re.compile(r'(?:^|\s)(?:msg|message|log)=("(?:[^"\\]|\\.){0,20000}")')
+_TAG = re.compile(r"</?(?:pre|code|samp|details|summary)(?: [^<>\n]{0,200})?>", re.IGNORECASE)
 _OTHERS_OF = {" ": "\u00a0\u2007\u202f\u3000", "": "\u200b\u200c\u200d\u2060", "|": "│┃｜"}
 """Characters that pages have in place of plain ones."""
 _ENTITY = re.compile(r"&(?:plusmn|#177|gt|lt|amp|nbsp|quot|#39);")
@@ -39,7 +40,7 @@ def unpainted(text: str) -> str:
     """
     if is_kept_as_json(text):
         text = "".join(_printed(line) for line in text.split("\n"))
-    elif ' msg="' in text[:2000] and _LOGFMT.search(text[:2000]):
+    elif '="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
     if any(sign in text for sign in _ESCAPES):
         text = _COLOUR.sub("", text)
@@ -64,8 +65,8 @@ def _plain(text: str) -> str:
                 text = text.replace(other, plain)
     if "&" in text:
         text = _ENTITY.sub(lambda found: unescape(found[0]).replace("\u00a0", " "), text)
-    if "<br" in text or "<BR" in text:
-        text = _BREAK.sub("", text)
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub("", text))
     return _ESCAPED.sub(r"\1", text) if "\\_" in text and ":\\" not in text else text
 
 
@@ -75,8 +76,15 @@ def _entry(line: str) -> str | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    found = [name for name in _KEPT_UNDER if isinstance(entry, dict) and isinstance(entry.get(name), str)]
-    return str(entry[found[0]]) if found else None
+    found = (_text(entry.get(name)) for name in _KEPT_UNDER if isinstance(entry, dict))
+    return next((text for text in found if text is not None), None)
+
+
+def _text(value: object) -> str | None:
+    """Return a text; the journal keeps one with colours as a list of its bytes."""
+    if isinstance(value, list) and value and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):
+        return bytes(value).decode(errors="replace")
+    return value if isinstance(value, str) else None
 
 
 def _printed(line: str) -> str:

@@ -91,7 +91,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     last = ""
     for at, line in enumerate(lines):
         if found := header_of(line):
-            header = found
+            header, last = found, line
         elif "build: " in line and (build := _BUILD.search(line)):
             for values in waiting:
                 values |= {"build_commit": build[1], "build_number": build[2]}
@@ -105,7 +105,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
                 _take(path, at + 1, header, cells, tests, waiting)
-        last = line if "|" in line or "\t" in line else last
+            last = line
 
 
 def _take(

@@ -31,9 +31,9 @@ from ..devices import device_label
 from .console_settings import gpus_of, settings_of
 
 _TIME = re.compile(
-    r"(?<!\w)(?P<what>load|prompt eval|(?:generation )?eval|total|sample|sampling) time {0,40}= {0,40}"
+    r"(?<!\w)(?P<what>load|prompt eval|(?:generation )?eval|total|sample|sampling) time[ \t]{0,40}=[ \t]{0,40}"
     r"(?P<ms>\S{1,40}) ms"
-    r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
+    r"(?:[ \t]{0,40}/[ \t]{0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
 _JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _LOG_IN_JSON = '"print_timings"'
