@@ -12,11 +12,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff\x1e]*")
-_NEXT_LINE = re.compile(r"^[ \t,\[\]\ufeff\x1e]*\{", re.MULTILINE)
+# Words before an object, such as a command, a tag or a service's name, have neither quotes nor commas, so that what is
+# left of a torn object is none.
+WORDS_BEFORE = r"[^\"{},;\n]{0,200}?[ \t=:>(\[]"
+_BEHIND_WORDS = rf"{WORDS_BEFORE}\{{(?=[ \t]*(?:\"|\}}|$))"
+_THIS_LINE = re.compile(_BEHIND_WORDS, re.MULTILINE)
+_NEXT_LINE = re.compile(rf"^(?:[ \t,\[\]\ufeff\x1e]*\{{|{_BEHIND_WORDS})", re.MULTILINE)
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|1\.#(?:QNAN|IND|INF))(?:\([a-z]{0,8}\))?(?![\w.])", re.IGNORECASE)
 # A JSON string ends on its line, so that an odd quote in the text around costs no more than the line it is on.
 _TOKEN = re.compile(rf'"(?:[^"\\\n]|\\.)*"?|(?<![\w.#])(?P<odd>{_NOT_FINITE.pattern})', re.IGNORECASE)
-_BEGIN = re.compile(r"^[ \t]*(?:\{\s*(?:\"|\}|$)|\[\s*(?:\{|$))", re.MULTILINE)
+_BEGIN = re.compile(rf"^(?:[ \t]*|{WORDS_BEFORE})(?=\{{\s*(?:\"|\}}|$)|\[\s*(?:\{{|$))", re.MULTILINE)
+_STARTS = re.compile(r"\s*(?:\{|\[\s*(?:[\[{\]\d\"]|$))")
 _REMNANT = re.compile(r"\"\s*:|\},|\}\}|\]\}")
 _WORDS_BEHIND = re.compile(r"[ \t;]*\n[^\"{}\[\]]*")
 _NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -60,9 +66,9 @@ def json_in(text: str) -> str:
 
     What may be a part of an object, at either end, stays.
     """
-    found = _BEGIN.search(text) if text.lstrip()[:1] not in ("{", "[") else None
-    if found and not is_remnant(text[: found.start()]):
-        text = "\n" * text.count("\n", 0, found.start()) + text[found.start() :]
+    found = None if _STARTS.match(text) else _BEGIN.search(text)
+    if found and not is_remnant(text[: found.end()]):
+        text = "\n" * text.count("\n", 0, found.end()) + text[found.end() :]
     last = max(text.rfind("}"), text.rfind("]")) + 1
     is_followed = last and text[last:].strip() and _WORDS_BEHIND.fullmatch(text, last)
     return text[:last] if is_followed else text
@@ -118,7 +124,8 @@ def parts_of(text: str) -> Iterator[Part]:
 
 
 def _text_between(text: str, at: int, line: int) -> tuple[Part, int]:
-    end = _next_object(text, at)
+    here = _THIS_LINE.match(text, at)
+    end = here.end() - 1 if here else _next_object(text, at)
     return Part(line, text[at:end].rstrip(" \t\n,[\ufeff\x1e")), end
 
 

@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
+from .text import uncoloured
 
 # Also as a log viewer shows them, or as they are left where the escape character was lost on the way.
 _COLOUR = re.compile(
@@ -16,6 +17,7 @@ _COLOUR = re.compile(
 )
 _ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
 _UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
+_INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
 _KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line", "textPayload", "body", "@message", "event")
 _LOGFMT = re.compile(r'(?:^|\s)(?:msg|message|log)=("(?:[^"\\]|\\.){0,20000}")')
 _TAG = re.compile(r"</?(?:pre|code|samp|details|summary)(?: [^<>\n]{0,200})?>", re.IGNORECASE)
@@ -55,6 +57,17 @@ def is_kept_as_json(text: str) -> bool:
     """Say whether each line is an object with what was printed in one of its fields."""
     first = text.lstrip()[:20_000].split("\n", 1)[0]
     return first.startswith("{") and '"print_timings"' not in text and _entry(first) is not None
+
+
+def json_text(text: str) -> str:
+    """Return a text that has JSON in it without what is none: colours, no-break spaces that indent, and the objects in
+    which a collector kept each line."""
+    text = uncoloured(text)
+    if "\n\u00a0" in text:  # within strings there are no line ends
+        text = _INDENT.sub(lambda found: found[0].replace("\u00a0", " "), text)
+    first = text.lstrip()[:200_000].split("\n", 1)[0]
+    is_kept = first.startswith("{") and (_entry(first) or "").lstrip()[:1] in ("{", "[")
+    return "".join(_printed(line) for line in text.split("\n")) if is_kept else text
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ....core.records.raw_log import RawLogError
 from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.json_files import parse_object, row_of
-from ....core.sdk.logs.json_values import parts_of
+from ....core.sdk.logs.json_values import WORDS_BEFORE, parts_of
 from ....core.sdk.logs.text import malformed
 from .bench_table import header_of, read_tables
 from .bench_test import Row, Tests
@@ -26,8 +26,10 @@ _THROWN = re.compile(r"what\(\): {1,4}(\S.{0,200})")
 _CSV = re.compile(r"\"?build_commit\"?[,;\t].*\bavg_ns\b.*")
 _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VALUES \('?(.*)")
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
-_JSON_START = re.compile(r"^[^\S\n]*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
-_LIST_START = re.compile(r"^[^\S\n]*\[\s*\{", re.MULTILINE)
+_JSON_START = re.compile(
+    rf"^(?:[^\S\n]*|{WORDS_BEFORE}(?=\[?\s*\{{[ \t]*(?:\"|$)))(?:\[(?=\s*(?:\{{|\Z))|\{{)", re.MULTILINE
+)
+_LIST_START = re.compile(rf"^(?:[^\S\n]*|{WORDS_BEFORE})\[\s*\{{", re.MULTILINE)
 _LIST_END = re.compile(r"\}[\s,]*\]")
 _NAMES_OF_TESTS = frozenset({"build_commit", "n_prompt", "n_gen"})
 _IS_TEST = re.compile(r'"(?:build_commit|n_prompt|n_gen)"\s*:')
