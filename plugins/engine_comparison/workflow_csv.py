@@ -67,7 +67,7 @@ class WorkflowCsv(LogParser):
             RawLogError: it is an export of decodebench, or a value is damaged; names line and field.
         """
         text = read_text(path)
-        names, table = read_table(path, text)
+        names, table = read_table(path, text, texts=("generated_text",))
         kind = _kind(names)
         if kind is None:
             raise malformed(path, 1, "columns", "not those of the workflow")
