@@ -21,11 +21,15 @@ _WORD = re.compile(
     r"[ \t]{0,40}(\[[^\]\n=\"{}]{1,100}\](?:<\w{1,10}>)?:?|\([^)\n=\"{}]{0,40}pid=[^)\n\"{}]{1,60}\)|"
     rf"\[\w{{1,40}}@\d{{1,9}} [^\]\n]{{1,200}}\]|(?:{_LEVELS}):[\w.]{{1,60}}:|[^\s=\"{{}}]{{1,100}}(?=[ \t]|$))"
 )
-_CLOCK = re.compile(r"\d\d:\d\d")
+_CLOCK = re.compile(
+    r"[\[(<]?(?:00[-/.]00[-/.]00[T_ ])?00:00(?::00)?(?:[.,]00)?(?:Z|[+-]00(?::00)?)?(?: level)?[\])>]?:?"
+)  # with 00 for all digits
 _PLACE = re.compile(r"\[.*\](?:<\w+>)?:?|\(.*\)|.*\[\d{1,8}\]:|[|›]|<?std(?:out|err)>?:?|level:.*")
 _AFTER_TIME = re.compile(r"-|level|.*[A-Za-z].*:")
 _DIGITS = re.compile(r"\d+")
 _LEVEL = re.compile(rf"[\[(<]?(?:{_LEVELS})[\])>]?:?", re.IGNORECASE)
+_LEVEL_WITHIN = re.compile(rf"\b(?:{_LEVELS})\b")
+_OF_NO_TIME = re.compile("[A-SU-Ya-z]|[,;]$")
 _NAMED_LEVEL = re.compile(rf"(?:{_LEVELS}):(?=.)")
 _MOST_WORDS = 12
 _FEW = 20
@@ -40,7 +44,11 @@ def unprefixed(text: str) -> str:
         lines = _cut(lines, [found.end() if (found := _QUOTED.match(line)) else 0 for line in lines])
         text = "\n".join(lines)
         told = [line for line in lines if line.strip()]
-    shared = _shared_by(told) if len(set(told[:10])) > 1 else ()
+    if len(told) == 1:  # nothing shows what is a prefix, but that an object follows
+        shared = _prefix_of(_words(told[0]))
+        shared = shared if told[0][_end_of(shared, told[0]) :].lstrip().startswith(("{", "[{")) else ()
+    else:
+        shared = _shared_by(told) if len(set(told[:10])) > 1 else ()
     return "\n".join(_cut(lines, [_end_of(shared, line) for line in lines])) if shared else text
 
 
@@ -84,10 +92,11 @@ def _prefix_of(words: Sequence[str]) -> Sequence[str]:
     last, is_timed = -1, False
     for at, word in enumerate(words):
         before = words[at - 1] if at else ""
-        is_timed = is_timed or _CLOCK.search(word) is not None
+        is_clock = _CLOCK.fullmatch(word) is not None
         is_behind = before == "›" or (before.startswith("std") and word in ("F", "P"))
-        if _CLOCK.search(word) or _PLACE.fullmatch(word) or is_behind or (is_timed and _AFTER_TIME.fullmatch(word)):
+        if is_clock or _PLACE.fullmatch(word) or is_behind or (is_timed and _AFTER_TIME.fullmatch(word)):
             last = at
+        is_timed = is_timed or is_clock
     return () if last == 0 and words[0] in ("|", "›") else words[: last + 1]
 
 
@@ -105,8 +114,9 @@ def _form_of(word: str) -> str:
         return "level"
     if word.endswith(":") and (named := _NAMED_LEVEL.match(word)):
         return f"level:{word[named.end() :]}"
-    is_time = _CLOCK.search(word) or "." in word or word.isdigit()
-    return _DIGITS.sub("00", word) if is_time and not re.search("[A-SU-Ya-z,;]$|[A-SU-Ya-z]", word) else word
+    form = _DIGITS.sub("00", _LEVEL_WITHIN.sub("level", word))
+    is_other = word[:1] == "[" and word[1:].rstrip("]:").isdigit()  # a port, or a process
+    return word if is_other or _OF_NO_TIME.search(form.replace("level", "")) else form
 
 
 def _end_of(shared: Sequence[str], line: str) -> int:

@@ -17,9 +17,7 @@ _POINT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,30}")
 _COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?:\.[0-9]{3}){1,4}")  # or one decimal number, where nothing says otherwise
 _QUOTED = re.compile('"[^"]*"')
-_NOTHING = frozenset(
-    {"n/a", "#n/a", "#nv", "na", "null", "(null)", "\\n", "-", "--", "---", "–", "—", "..", "?"}
-)
+_NOTHING = frozenset({"n/a", "#n/a", "#nv", "na", "null", "(null)", "\\n", "-", "--", "---", "–", "—", "..", "?"})
 
 
 def table_lines(text: str) -> tuple[list[str], str]:
