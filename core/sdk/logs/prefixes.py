@@ -61,7 +61,7 @@ def _cut(lines: Sequence[str], ends: Sequence[int]) -> list[str]:
 
 def _shared_by(lines: Sequence[str]) -> Sequence[str]:
     """Return the words before all lines, up to the last that shows that they are a prefix."""
-    shared = _words(lines[0])
+    shared: Sequence[str] = _words(lines[0])
     if not _prefix_of(shared):
         shared = _words(lines[-1])  # the first line is a collector's own
     missed: list[str] = []
@@ -102,7 +102,8 @@ def _prefix_of(words: Sequence[str]) -> Sequence[str]:
 
 def _words(line: str) -> list[str]:
     """Return the first words of a line, those that differ from line to line in one form."""
-    found, at = [], 0
+    found: list[str] = []
+    at = 0
     while len(found) < _MOST_WORDS and (word := _WORD.match(line, at)):
         found.append(_form_of(word[1]))
         at = word.end()
