@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice, takewhile
 
 _LEVELS = "TRACE|DEBUG|INFO|INF|NOTICE|WARN|WARNING|WRN|ERROR|ERR|FATAL"
 _QUOTED = re.compile(r"(?:[ \t]{0,8}>){1,20}")
@@ -21,23 +23,31 @@ _WORD = re.compile(
     r"[ \t]{0,40}(\[[^\]\n=\"{}]{1,100}\](?:<\w{1,10}>)?:?|\([^)\n=\"{}]{0,40}pid=[^)\n\"{}]{1,60}\)|"
     rf"\[\w{{1,40}}@\d{{1,9}} [^\]\n]{{1,200}}\]|(?:{_LEVELS}):[\w.]{{1,60}}:|[^\s=\"{{}}]{{1,100}}(?=[ \t]|$))"
 )
+_N, _L = "\x01", "\x02"
+"""In the form of a word, in place of its digits and of a level."""
 _CLOCK = re.compile(
-    r"[\[(<]?(?:00[-/.]00[-/.]00[T_ ])?00:00(?::00)?(?:[.,]00)?(?:Z|[+-]00(?::00)?)?(?: level)?[\])>]?:?"
-)  # with 00 for all digits
-_PLACE = re.compile(r"\[.*\](?:<\w+>)?:?|\(.*\)|.*\[\d{1,8}\]:|[|›]|<?std(?:out|err)>?:?|level:.*")
-_AFTER_TIME = re.compile(r"-|level|.*[A-Za-z].*:")
+    r"[\[(<]?(?:N[-/.]N[-/.]N[T_ ])?N:N(?::N)?(?:[.,]N)?(?:Z|[+-]N(?::N)?)?(?: L)?[\])>]?:?".replace("N", _N).replace(
+        "L", _L
+    )
+)
+_PLACE = re.compile(r"\[.*\](?:<\w+>)?:?|\(.*\)|.*\[\d{1,8}\]:|[|›]|<?std(?:out|err)>?:?|" + f"{_L}:.*")
+_AFTER_TIME = re.compile(rf"-|{_L}|.*[A-Za-z].*:")
 _DIGITS = re.compile(r"\d+")
 _LEVEL = re.compile(rf"[\[(<]?(?:{_LEVELS})[\])>]?:?", re.IGNORECASE)
 _LEVEL_WITHIN = re.compile(rf"\b(?:{_LEVELS})\b")
 _OF_NO_TIME = re.compile("[A-SU-Ya-z]|[,;]$")
 _NAMED_LEVEL = re.compile(rf"(?:{_LEVELS}):(?=.)")
 _MOST_WORDS = 12
+_BEGINNING = 20_000  # characters, in which the first lines are
 _FEW = 20
 """Of so many lines one may be without the prefix, such as a collector's own first line."""
 
 
 def unprefixed(text: str) -> str:
     """Return a text without what stands before every line; as it is where nothing does."""
+    first = list(islice((line for line in text[:_BEGINNING].split("\n") if line.strip()), 3))
+    if not any(_QUOTED.match(line) or _prefix_of(_words(line)) for line in first):
+        return text
     lines = text.split("\n")
     told = [line for line in lines if line.strip()]
     if len(told) > 1 and all(_QUOTED.match(line) for line in told):
@@ -64,30 +74,27 @@ def _shared_by(lines: Sequence[str]) -> Sequence[str]:
     shared: Sequence[str] = _words(lines[0])
     if not _prefix_of(shared):
         shared = _words(lines[-1])  # the first line is a collector's own
+    shared = _prefix_of(shared)
     missed: list[str] = []
     for line in lines:
-        common = _common(shared, _words(line))
-        if _prefix_of(common):
+        if shared and _end_of(shared, line):
+            continue
+        if common := _prefix_of(_common(shared, _words(line))):
             shared = common
         else:
             missed.append(line)
             if not shared or len(missed) > 1 + len(lines) // _FEW:
                 return ()
-    shared = _prefix_of(shared)
     is_told = len(lines) - len(missed) > 1 and (not missed or len(lines) >= _FEW)
     return shared if is_told and not any(shared[-1] in line for line in missed) else ()
 
 
-def _common(some: Sequence[str], others: Sequence[str]) -> list[str]:
-    found = []
-    for one, other in zip(some, others, strict=False):
-        if one != other:
-            break
-        found.append(one)
-    return found
+def _common(some: Sequence[str], others: Sequence[str]) -> Sequence[str]:
+    pairs = zip(some, others, strict=False)
+    return tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _prefix_of(words: Sequence[str]) -> Sequence[str]:
+def _prefix_of(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words up to the last time, place or name in brackets."""
     last, is_timed = -1, False
     for at, word in enumerate(words):
@@ -97,7 +104,7 @@ def _prefix_of(words: Sequence[str]) -> Sequence[str]:
         if is_clock or _PLACE.fullmatch(word) or is_behind or (is_timed and _AFTER_TIME.fullmatch(word)):
             last = at
         is_timed = is_timed or is_clock
-    return () if last == 0 and words[0] in ("|", "›") else words[: last + 1]
+    return () if last == 0 and words[0] in ("|", "›") else tuple(words[: last + 1])
 
 
 def _words(line: str) -> list[str]:
@@ -112,20 +119,22 @@ def _words(line: str) -> list[str]:
 
 def _form_of(word: str) -> str:
     if _LEVEL.fullmatch(word):
-        return "level"
+        return _L
     if word.endswith(":") and (named := _NAMED_LEVEL.match(word)):
-        return f"level:{word[named.end() :]}"
-    form = _DIGITS.sub("00", _LEVEL_WITHIN.sub("level", word))
+        return f"{_L}:{word[named.end() :]}"
+    form = _DIGITS.sub(_N, _LEVEL_WITHIN.sub(_L, word))
     is_other = word[:1] == "[" and word[1:].rstrip("]:").isdigit()  # a port, or a process
-    return word if is_other or _OF_NO_TIME.search(form.replace("level", "")) else form
+    return word if is_other or _OF_NO_TIME.search(form) else form
 
 
 def _end_of(shared: Sequence[str], line: str) -> int:
     """Return where the prefix of a line ends; 0 where it has another."""
-    at = 0
-    for form in shared:
-        word = _WORD.match(line, at)
-        if word is None or _form_of(word[1]) != form:
-            return 0
-        at = word.end()
-    return at
+    found = _pattern_of(tuple(shared)).match(line)
+    return found.end() if found else 0
+
+
+@lru_cache(maxsize=64)
+def _pattern_of(forms: tuple[str, ...]) -> re.Pattern[str]:
+    words = (re.escape(form) + ("" if form[-1] in "]:>)" else r"(?=[ \t]|$)") for form in forms)
+    text = "".join(rf"[ \t]{{0,40}}{word}" for word in words)
+    return re.compile(text.replace(_N, r"\d+").replace(_L, rf"[\[(<]?(?i:{_LEVELS})[\])>]?:?"))
