@@ -39,6 +39,8 @@ _OF_NO_TIME = re.compile("[A-SU-Ya-z]|[,;]$")
 _NAMED_LEVEL = re.compile(rf"(?:{_LEVELS}):(?=.)")
 _MOST_WORDS = 12
 _BEGINNING = 20_000  # characters, in which the first lines are
+_SOME = 40
+"""Lines that are looked at before all are."""
 _FEW = 20
 """Of so many lines one may be without the prefix, such as a collector's own first line."""
 
@@ -75,6 +77,9 @@ def _shared_by(lines: Sequence[str]) -> Sequence[str]:
     if not _prefix_of(shared):
         shared = _words(lines[-1])  # the first line is a collector's own
     shared = _prefix_of(shared)
+    some = lines[:: 1 + len(lines) // _SOME]
+    if sum(not _prefix_of(_common(shared, _words(line))) for line in some) > 1 + len(some) // _FEW:
+        return ()
     missed: list[str] = []
     for line in lines:
         if shared and _end_of(shared, line):
@@ -104,7 +109,7 @@ def _prefix_of(words: Sequence[str]) -> tuple[str, ...]:
         if is_clock or _PLACE.fullmatch(word) or is_behind or (is_timed and _AFTER_TIME.fullmatch(word)):
             last = at
         is_timed = is_timed or is_clock
-    return () if last == 0 and words[0] in ("|", "›") else tuple(words[: last + 1])
+    return () if words[:1] in (["|"], ("|",)) else tuple(words[: last + 1])  # a row of a table
 
 
 def _words(line: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from ...contract.log_parser import HEAD_BYTES
@@ -30,6 +31,7 @@ def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
     return RawLogError(f"{path}:{line}: field {field!r}: {text}")
 
 
+@lru_cache(maxsize=1)  # each format asks for it
 def head_text(head: bytes) -> str:
     """Decode the beginning of a file as ``read_text`` would; what is no text is left out, so this never fails."""
     return _plain(head.decode(_encoding(head), errors="ignore"))
