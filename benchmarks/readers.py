@@ -8,6 +8,7 @@ them, and what they cost is mostly their validation: records per second say so.
 
 from __future__ import annotations
 
+import json
 import platform
 import tempfile
 import time
@@ -60,13 +61,23 @@ def _formats(path: Path, parsers: Parsers) -> list[str]:
 
 
 def repeated(path: Path, size_bytes: int) -> bytes:
-    """Return an example repeated to a size; the first line of a CSV, its column names, stands once."""
+    """Return an example repeated to a size; the column names of a CSV stand once, and rows of an array are in one."""
     text = path.read_bytes().rstrip() + b"\n"
-    head, body = b"", text
     if path.suffix == ".csv":
-        head, _, body = text.partition(b"\n")
-        head += b"\n"
-    return head + body * max(1, size_bytes // len(body))
+        lines = text.splitlines(keepends=True)
+        first = 1 + lines[0].startswith(b"#")
+        head, body = b"".join(lines[:first]), b"".join(lines[first:])
+        return head + body * max(1, size_bytes // len(body))
+    times = max(1, size_bytes // len(text))
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if isinstance(content, list):
+        return json.dumps(content * times).encode()
+    if isinstance(content, dict) and all(isinstance(rows, list) for rows in content.values()):
+        return json.dumps({name: rows * times for name, rows in content.items()}).encode()
+    return text * times
 
 
 def cost_of(name: str, path: Path, size_bytes: int, parsers: Parsers, folder: Path) -> Cost:

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from ...core.errors import UsageError, unknown_name
 
@@ -99,18 +100,21 @@ def check_columns(columns: Columns) -> None:
             )
 
 
+@lru_cache(maxsize=1024)  # asked for every cell
 def in_seconds(target: str) -> str:
     """Return the target in seconds of one in another unit, and any other as it is."""
     name = _UNIT.sub("_s", target)
     return name if name in TARGETS else target
 
 
+@lru_cache(maxsize=1024)
 def seconds_of(target: str) -> Fraction:
     """Return how many seconds a unit of a target is, exactly; 1 where it is in seconds, or no time."""
     found = _UNIT.search(target)
     return _UNITS[found[0]] if found and in_seconds(target) != target else Fraction(1)
 
 
+@lru_cache(maxsize=1024)
 def field_of(target: str) -> str:
     """Return the field of a run or a sample that a target fills."""
     if target.startswith(OPTION) and len(target) > len(OPTION):
@@ -121,6 +125,7 @@ def field_of(target: str) -> str:
     return _SAME.get(name, RATES[name][0] if name in RATES else name)
 
 
+@lru_cache(maxsize=1024)
 def part_of(target: str) -> str:
     """Return what a target is a part of: ``run``, ``machine``, ``totals``, ``option`` or ``sample``."""
     if target.startswith(OPTION):

@@ -220,7 +220,8 @@ def _value(path: Path, row: _Row, target: str, cell: str) -> JsonValue:
     name = in_seconds(target)
     if name == target and name not in RATES and name not in OF_TOTALS:
         return cell
-    value = float(Fraction(repr(_number(path, row, target, cell))) * seconds_of(target))
+    value, unit = _number(path, row, target, cell), seconds_of(target)
+    value = value if unit == 1 else float(Fraction(repr(value)) * unit)
     if name not in RATES:
         return value
     tokens = _tokens(path, row, RATES[name][1])

@@ -67,7 +67,7 @@ class WorkflowCsv(LogParser):
             RawLogError: it is an export of decodebench, or a value is damaged; names line and field.
         """
         text = read_text(path)
-        names, table = read_table(path, text)
+        names, table = read_table(path, text, texts=("generated_text",))
         kind = _kind(names)
         if kind is None:
             raise malformed(path, 1, "columns", "not those of the workflow")
@@ -75,9 +75,10 @@ class WorkflowCsv(LogParser):
             raise RawLogError(f"{path}: an export of decodebench, which has less in it than its logs: import those")
         groups = _groups([_Row(path, line, values) for line, values in table])
         seen: dict[str, int] = {}
+        digest = digest_of(text)
         for at, group in enumerate(groups):
             facts = Facts({name: group[0].values[name] for name in HEADER}, path)
-            base = facts.get("uuid") or f"sha256-{digest_of(text)}-{at}"
+            base = facts.get("uuid") or f"sha256-{digest}-{at}"
             seen[base] = seen.get(base, -1) + 1
             run_id = f"{base}-{seen[base]}" if seen[base] else base
             yield from (_tokens if kind == "tokens" else _repetitions)(run_id, group, facts)

@@ -122,7 +122,12 @@ def test_what_is_no_such_file_at_all_is_refused_in_one_line(tmp_path, name, path
 def test_other_line_ends_and_encodings_change_nothing(tmp_path, name, path):
     expected = [record.model_dump(exclude={"run_id"}) for record in PARSERS[name]().read(path)]
     text = path.read_bytes().decode().replace("\r\n", "\n")
-    for data in (text.replace("\n", "\r\n").encode(), b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")):
+    for data in (
+        text.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + text.encode(),
+        text.encode("utf-16"),
+        text.encode("utf-32"),
+    ):
         other = tmp_path / path.name
         other.write_bytes(data)
         assert PARSERS[name]().matches(other, data[:HEAD_BYTES])

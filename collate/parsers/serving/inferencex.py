@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
-from ....core.sdk.logs.figures import Figure, Gathered, form, gather
+from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.runs import digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
@@ -91,22 +91,22 @@ class InferencexGolden(LogParser):
         number = 0
         for series in found:
             shared = gather(_FIGURES, {**told, **series.about})
+            run = shared.as_run(
+                "",
+                "inferencex",
+                kind="speculative",
+                sampling=sampling[series.about["thinking"]],
+                conditions=measured,
+                notes=("an acceptance length alone, without the counts behind it: it is kept as printed",),
+            )
             for line, drafted, length in series.values:
-                gathered = Gathered(
-                    dict(shared.run),
-                    option={**shared.option, "num_draft_tokens": int(drafted)},
-                    published={"acceptance_length": length},
-                    extra=shared.extra,
-                )
-                yield gathered.as_run(
-                    f"{base}-{number}",
-                    "inferencex",
-                    kind="speculative",
-                    sampling=sampling[series.about["thinking"]],
-                    conditions=measured,
-                    source_line=line,
-                    notes=("an acceptance length alone, without the counts behind it: it is kept as printed",),
-                )
+                own = {
+                    "run_id": f"{base}-{number}",
+                    "source_line": line,
+                    "options": {**run.options, "num_draft_tokens": int(drafted)},
+                    "settings": {"published_acceptance_length": length},
+                }
+                yield run.model_copy(update=own)
                 number += 1
 
 

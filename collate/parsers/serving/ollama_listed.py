@@ -58,8 +58,9 @@ class OllamaListed(LogParser):
         by_model: dict[str, list[Block]] = {}
         for block in found:
             by_model.setdefault(block.found.get("model", UNKNOWN), []).append(block)
+        base = f"{self.name}-{digest_of(text)}"
         for at, (model, own) in enumerate(by_model.items()):
-            run_id = f"{self.name}-{digest_of(text)}-{at}"
+            run_id = f"{base}-{at}"
             begun = min(block.found.get("created_at", "") for block in own)
             yield run_of(run_id, model, len(own), started_at=begun, source_line=own[0].line)
             for index, block in enumerate(own):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ T = TypeVar("T")
 _MOST = 2**53
 _NUMBER = re.compile(r"-?(?:[0-9]{1,15}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _WHOLE = re.compile("[0-9]{1,15}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _COMMA = re.compile(r"[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}")  # also one thousand and some, in another country
 _GROUPED = re.compile(
@@ -268,27 +269,31 @@ def check_plain(row: Fields) -> None:
         RawLogError: names the outermost field.
     """
     for name, content in row.content.items():
-        for value in _leaves((name, content)):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise row.fail(_shown_name(name), f"{value} is no finite number")
-            if isinstance(value, str) and not _is_text(value):
-                raise row.fail(_shown_name(name), "half a character (a lone surrogate), or a NUL")
+        if fault := _fault_in(name, content):
+            raise row.fail(_shown_name(name), fault)
 
 
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _leaves(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _leaves(inner)
-    else:
-        yield value
+def _fault_in(*values: object) -> str:
+    """Return what is wrong with one of some values, or of those within them; empty where nothing is."""
+    left = list(values)
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            if not _is_text(value):
+                return "half a character (a lone surrogate), or a NUL"
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                return f"{value} is no finite number"
+        elif isinstance(value, dict):
+            left += value.keys()
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
+    return ""
 
 
 def _is_text(value: str) -> bool:
-    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    return "\0" not in value and (value.isascii() or not _SURROGATE.search(value))
 
 
 def _shown_name(name: str) -> str:

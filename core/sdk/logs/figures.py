@@ -147,7 +147,7 @@ def _number(unit: str, text: str) -> float | None:
     One comma before three digits may be either, and is neither, but in a count.
     """
     text = text.strip()
-    found = _UNITS_BEHIND.search(text)
+    found = None if text[-1:].isdigit() else _UNITS_BEHIND.search(text)
     if found and found[1] in (unit, *_RATES):
         text = text[: found.start()]
     is_grouped = _THOUSANDS.fullmatch(text) and (unit == "count" or "." in text or text.count(",") > 1)

@@ -12,9 +12,9 @@ from ...records.raw_log import RawLogError
 from .exchanges import bodies_of, has_client
 from .fields import Fields, check_plain
 from .json_values import Part, is_remnant, json_in, load_json, parts_of
-from .printed import left_out
+from .printed import json_text, left_out
 from .runs import digest_of
-from .text import head_text, malformed, read_text, read_torn_text, tail_text, uncoloured
+from .text import head_text, malformed, read_text, read_torn_text, tail_text
 
 _EVENT = ("data:", "event:", "id:", "retry:", ":")
 _IS_BODY = re.compile(r"^[ \t]*(?:\{|\[|data:|event:)", re.MULTILINE)
@@ -55,12 +55,12 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
 
 
 def _json_text(path: Path) -> str:
-    return uncoloured(read_text(path))
+    return json_text(read_text(path))
 
 
 def _torn_json(path: Path) -> tuple[str, bool]:
     text, is_torn = read_torn_text(path)
-    return uncoloured(text), is_torn
+    return json_text(text), is_torn
 
 
 def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) -> tuple[list[Fields], str | None]:
@@ -70,7 +70,8 @@ def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) ->
         if part.is_cut:
             cut = _worded_cut(part)
         elif part.content is None:
-            odd.append(_no_object(path, part))
+            if part.problem or is_remnant(part.source) or not any(other.content for other in parts):
+                odd.append(_no_object(path, part))
         else:
             rows.append(row_of(path, part))
     if not rows and not (may_be_none and cut):
@@ -156,8 +157,8 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
 
 def has_answers(path: Path, head: bytes, figures: re.Pattern[str]) -> bool:
     """Say whether a file is of answers as ``read_answers`` takes them, with these figures at its beginning or end."""
-    text = uncoloured(head_text(head))
-    return begins_as_answers(text) and any(figures.search(part) for part in (text, uncoloured(tail_text(path))))
+    text = json_text(head_text(head))
+    return begins_as_answers(text) and any(figures.search(part) for part in (text, json_text(tail_text(path))))
 
 
 def begins_as_answers(text: str) -> bool:
@@ -206,7 +207,7 @@ def _events(path: Path, lines: Sequence[str]) -> tuple[list[Fields], str | None]
 
 def is_array_with(head: bytes, *names: str) -> bool:
     """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
-    text = uncoloured(head_text(head)).lstrip()
+    text = json_text(head_text(head)).lstrip()
     return bool(re.match(r"\[\s*\{", text)) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
 

@@ -12,11 +12,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff\x1e]*")
-_NEXT_LINE = re.compile(r"^[ \t,\[\]\ufeff\x1e]*\{", re.MULTILINE)
+# Words before an object, such as a command, a tag or a service's name, have neither quotes nor commas, so that what is
+# left of a torn object is none.
+WORDS_BEFORE = r"[^\"{},;\n]{0,200}?[ \t=:>(\[]"
+_THIS_LINE = re.compile(rf"{WORDS_BEFORE}\{{(?=[ \t]*(?:\"|\}}|$))", re.MULTILINE)
+_ALONE = re.compile(r"[ \t,\[\]\ufeff\x1e]*")
+_LEAD = re.compile(rf"[ \t]*|{WORDS_BEFORE}")
+_FAR = 200
+"""Characters of words before an object."""
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|1\.#(?:QNAN|IND|INF))(?:\([a-z]{0,8}\))?(?![\w.])", re.IGNORECASE)
 # A JSON string ends on its line, so that an odd quote in the text around costs no more than the line it is on.
 _TOKEN = re.compile(rf'"(?:[^"\\\n]|\\.)*"?|(?<![\w.#])(?P<odd>{_NOT_FINITE.pattern})', re.IGNORECASE)
-_BEGIN = re.compile(r"^[ \t]*(?:\{\s*(?:\"|\}|$)|\[\s*(?:\{|$))", re.MULTILINE)
+_BEGIN = re.compile(r"\{\s*(?:\"|\}|$)|\[\s*(?:\{|$)", re.MULTILINE)
+_STARTS = re.compile(r"\s*(?:\{|\[\s*(?:[\[{\]\d\"]|$))")
 _REMNANT = re.compile(r"\"\s*:|\},|\}\}|\]\}")
 _WORDS_BEHIND = re.compile(r"[ \t;]*\n[^\"{}\[\]]*")
 _NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -60,9 +68,10 @@ def json_in(text: str) -> str:
 
     What may be a part of an object, at either end, stays.
     """
-    found = _BEGIN.search(text) if text.lstrip()[:1] not in ("{", "[") else None
-    if found and not is_remnant(text[: found.start()]):
-        text = "\n" * text.count("\n", 0, found.start()) + text[found.start() :]
+    begins = () if _STARTS.match(text) else (found.start() for found in _BEGIN.finditer(text))
+    start = next((at for at in begins if _LEAD.fullmatch(_before(text, at))), 0)
+    if start and not is_remnant(text[:start]):
+        text = "\n" * text.count("\n", 0, start) + text[start:]
     last = max(text.rfind("}"), text.rfind("]")) + 1
     is_followed = last and text[last:].strip() and _WORDS_BEHIND.fullmatch(text, last)
     return text[:last] if is_followed else text
@@ -118,7 +127,8 @@ def parts_of(text: str) -> Iterator[Part]:
 
 
 def _text_between(text: str, at: int, line: int) -> tuple[Part, int]:
-    end = _next_object(text, at)
+    here = _THIS_LINE.match(text, at)
+    end = here.end() - 1 if here else _next_object(text, at)
     return Part(line, text[at:end].rstrip(" \t\n,[\ufeff\x1e")), end
 
 
@@ -133,8 +143,18 @@ def _broken(text: str, at: int, line: int, error: json.JSONDecodeError) -> tuple
 
 def _next_object(text: str, at: int) -> int:
     """Return where the next object begins that is first on its line; the end of the text where there is none."""
-    found = _NEXT_LINE.search(text, _line_end(text, at))
-    return found.end() - 1 if found else len(text)
+    place = text.find("{", _line_end(text, at))
+    while place >= 0 and not _ALONE.fullmatch(before := _before(text, place)):
+        if _LEAD.fullmatch(before) and _BEGIN.match(text, place):
+            break
+        place = text.find("{", place + 1)
+    return place if place >= 0 else len(text)
+
+
+def _before(text: str, at: int) -> str:
+    """Return what stands before a place on its line; something that is no words where that is far away."""
+    start = text.rfind("\n", max(0, at - _FAR - 1), at) + 1
+    return text[start:at] if start or at <= _FAR else '"'
 
 
 def _is_odd(text: str, at: int) -> bool:

@@ -158,7 +158,8 @@ def ruled_tables(lines: Sequence[str]) -> list[Table]:
         if "|" not in line:
             table = None if line.strip() else table
             continue
-        cells = [_LINK.sub(r"\1", cell).strip().strip("*` ") for cell in line.split("|")]
+        line = _LINK.sub(r"\1", line) if "](" in line else line
+        cells = [cell.strip().strip("*` ") for cell in line.split("|")]
         ruled = [number for number, cell in enumerate(cells) if _RULE.fullmatch(cell)]
         ruled = [number for number in ruled if number < len(above) and not _RULE.fullmatch(above[number])]
         if len(ruled) > 1 and ruled[-1] - ruled[0] + 1 == len(ruled) and len(above) == len(cells):

@@ -9,13 +9,18 @@ from html import unescape
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
+from .text import uncoloured
 
 # Also as a log viewer shows them, or as they are left where the escape character was lost on the way.
 _COLOUR = re.compile(
     r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
 )
-_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line")
-_LOGFMT = re.compile(r'(?:^|\s)msg=("(?:[^"\\]|\\.){0,20000}")')
+_ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
+_UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
+_INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
+_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line", "textPayload", "body", "@message", "event")
+_LOGFMT = re.compile(r'(?:^|\s)(?:msg|message|log)=("(?:[^"\\]|\\.){0,20000}")')
+_TAG = re.compile(r"</?(?:pre|code|samp|details|summary)(?: [^<>\n]{0,200})?>", re.IGNORECASE)
 _OTHERS_OF = {" ": "\u00a0\u2007\u202f\u3000", "": "\u200b\u200c\u200d\u2060", "|": "│┃｜"}
 """Characters that pages have in place of plain ones."""
 _ENTITY = re.compile(r"&(?:plusmn|#177|gt|lt|amp|nbsp|quot|#39);")
@@ -37,10 +42,12 @@ def unpainted(text: str) -> str:
     """
     if is_kept_as_json(text):
         text = "".join(_printed(line) for line in text.split("\n"))
-    elif ' msg="' in text[:2000] and _LOGFMT.search(text[:2000]):
+    elif '="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
-    if "[" in text or "\x1b" in text:
+    if any(sign in text for sign in _ESCAPES):
         text = _COLOUR.sub("", text)
+    elif "[" in text:
+        text = _UNESCAPED.sub("", text)
     if "\r" in text or " \n" in text or "\t\n" in text:
         text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
     return _plain(text)
@@ -52,6 +59,17 @@ def is_kept_as_json(text: str) -> bool:
     return first.startswith("{") and '"print_timings"' not in text and _entry(first) is not None
 
 
+def json_text(text: str) -> str:
+    """Return a text that has JSON in it without what is none: colours, no-break spaces that indent, and the objects in
+    which a collector kept each line."""
+    text = uncoloured(text)
+    if "\n\u00a0" in text:  # within strings there are no line ends
+        text = _INDENT.sub(lambda found: found[0].replace("\u00a0", " "), text)
+    first = text.lstrip()[:200_000].split("\n", 1)[0]
+    is_kept = first.startswith("{") and (_entry(first) or "").lstrip()[:1] in ("{", "[")
+    return "".join(_printed(line) for line in text.split("\n")) if is_kept else text
+
+
 def _plain(text: str) -> str:
     """Return a text with the characters that a web page or Markdown writes in another way."""
     if not text.isascii():
@@ -60,8 +78,8 @@ def _plain(text: str) -> str:
                 text = text.replace(other, plain)
     if "&" in text:
         text = _ENTITY.sub(lambda found: unescape(found[0]).replace("\u00a0", " "), text)
-    if "<br" in text or "<BR" in text:
-        text = _BREAK.sub("", text)
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub("", text))
     return _ESCAPED.sub(r"\1", text) if "\\_" in text and ":\\" not in text else text
 
 
@@ -71,8 +89,15 @@ def _entry(line: str) -> str | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    found = [name for name in _KEPT_UNDER if isinstance(entry, dict) and isinstance(entry.get(name), str)]
-    return str(entry[found[0]]) if found else None
+    found = (_text(entry.get(name)) for name in _KEPT_UNDER if isinstance(entry, dict))
+    return next((text for text in found if text is not None), None)
+
+
+def _text(value: object) -> str | None:
+    """Return a text; the journal keeps one with colours as a list of its bytes."""
+    if isinstance(value, list) and value and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):
+        return bytes(value).decode(errors="replace")
+    return value if isinstance(value, str) else None
 
 
 def _printed(line: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from ...records.raw_log import RawLogError
 from .json_values import json_in
-from .printed import unpainted
-from .text import head_text, read_printed, read_text, uncoloured
+from .printed import json_text, unpainted
+from .text import head_text, read_printed, read_text
 
 _DEEPEST = 6
 """Objects within objects below which no format's own names lie."""
@@ -86,7 +86,7 @@ def forget() -> None:
 
 @lru_cache(maxsize=1)
 def _json_in_head(head: bytes) -> str:
-    return json_in(uncoloured(head_text(head))).lstrip()
+    return json_in(json_text(head_text(head))).lstrip()
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +98,7 @@ def _page(path: Path, _modified_ns: int, _size: int) -> tuple[str, bool]:
 @lru_cache(maxsize=1)
 def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
-        text = json_in(uncoloured(read_text(path)))
+        text = json_in(json_text(read_text(path)))
         start = re.match(r"\s*[\s\[]{0,200}\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
     except (RawLogError, ValueError, RecursionError):

@@ -10,13 +10,14 @@ from pathlib import Path
 from .fields import with_point
 from .text import head_text, malformed
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
+_COMMENT = re.compile(r'[ \t]{0,20}"?(?:#|//)')
 _SEPARATOR = re.compile(r'"?sep=(.)"?')  # Excel's own first line
 _POINT = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,30}")
 _COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?:\.[0-9]{3}){1,4}")  # or one decimal number, where nothing says otherwise
 _QUOTED = re.compile('"[^"]*"')
-_NOTHING = frozenset({"n/a", "#n/a", "na", "null", "-", "--", "–", "—"})
+_NOTHING = frozenset({"n/a", "#n/a", "#nv", "na", "null", "(null)", "\\n", "-", "--", "---", "–", "—", "..", "?"})
 
 
 def table_lines(text: str) -> tuple[list[str], str]:
@@ -33,7 +34,7 @@ def table_lines(text: str) -> tuple[list[str], str]:
         separator = _SEPARATOR.fullmatch(line.strip("\ufeff\r ")) if not named else None
         if separator and separator[1] in _DELIMITERS:
             named = separator[1]
-        elif not line.startswith("#"):
+        elif not _COMMENT.match(line):
             named = named or max(_DELIMITERS, key=_QUOTED.sub("", line).count)
             continue
         lines[at] = ""
@@ -44,7 +45,19 @@ def column_names(head: bytes) -> tuple[str, ...]:
     """Return the names in the first line of a table, from the beginning of its file."""
     lines, delimiter = table_lines(head_text(head)[:20_000])
     first = next((line for line in lines if line.strip()), "")
-    return tuple(name.strip().strip('"') for name in first.split(delimiter))
+    return _names(tuple(name.strip().strip('"') for name in first.split(delimiter)))
+
+
+def _names(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of columns without those of empty ones that a spreadsheet put behind them."""
+    names = tuple(name.strip() for name in cells)
+    return names[: 1 + max((at for at, name in enumerate(names) if name), default=-1)]
+
+
+def of_columns(cells: Sequence[str], count: int) -> list[str]:
+    """Return the cells of a row without empty ones behind the columns; none where all are empty."""
+    behind = cells[count:]
+    return list(cells if any(behind) else cells[:count]) if any(cell.strip() for cell in cells) else []
 
 
 def told(cell: str) -> str:
@@ -74,12 +87,15 @@ def _of_commas(cell: str) -> str:
     return cell.replace(".", "") if _GROUPS.fullmatch(cell) else with_point(cell)
 
 
-def read_table(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """Read a table; empty lines and comments are left out.
+def read_table(
+    path: Path, text: str, texts: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    """Read a table; empty lines and comments are left out, and a cell that says that there is nothing is empty.
 
     Args:
         path: the file, for errors.
         text: its content.
+        texts: columns whose cells are kept as they are.
 
     Returns:
         The names of the columns, and each row with its line, from 1.
@@ -88,15 +104,18 @@ def read_table(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, 
         RawLogError: there is no row, one has too many or too few values, or it is no CSV; names the line.
     """
     whole, delimiter = table_lines(text)
-    lines = csv.reader(whole, delimiter=delimiter, strict=True)
+    is_spaced = all(name.startswith(" ") for name in next(filter(str.strip, whole), "").split(delimiter)[1:])
+    lines = csv.reader(whole, delimiter=delimiter, strict=True, skipinitialspace=is_spaced)
     rows = []
     try:
-        names: tuple[str, ...] = tuple(next((values for values in lines if values), ()))
-        for values in lines:
+        names = _names(next((values for values in lines if values), ()))
+        for cells in lines:
+            values = of_columns(cells, len(names))
             if len(values) not in (0, len(names)):
                 raise malformed(path, lines.line_num, "row", f"{len(values)} values for {len(names)} columns")
             if values:
-                rows.append((lines.line_num, dict(zip(names, values, strict=True))))
+                row = zip(names, values, strict=True)
+                rows.append((lines.line_num, {name: cell if name in texts else told(cell) for name, cell in row}))
     except csv.Error as error:
         raise malformed(path, lines.line_num, "row", f"no CSV: {error}") from error
     if not rows:

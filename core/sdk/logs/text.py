@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from ...contract.log_parser import HEAD_BYTES
 from ...records.raw_log import RawLogError
+from .prefixes import unprefixed
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _CODE_PAGE = "cp1252"
 # Characters below U+0100 in UTF-16, of which every log is full: three in a row begin a part in it, and between two of
@@ -18,11 +21,6 @@ _IN_UTF_16 = re.compile(
     rb"(?P<le>(?:\xff\xfe)?(?:[^\0]\0){3}(?:(?:[\0-\xff][^\0]){0,8}[^\0]\0)*)"
     rb"|(?P<be>(?:\xfe\xff)?(?:\0[^\0]){3}(?:(?:[^\0][\0-\xff]){0,8}\0[^\0])*)"
 )
-_PREFIX = re.compile(
-    r"(?:[\w.-]{1,64} {0,40}\| |\[\d{1,8}\] |(?:\S{1,80} ){1,6}[\w./-]{1,64}\[\d{1,8}\]: "
-    r"|\d{4}-\d\d-\d\d[T ][\d:.,+Z-]{5,30} (?:std(?:out|err) [FP] )?)(?=\{\")"
-)
-"""What containers, routers and the journal write before each line, here before an object."""
 _COLOUR = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 _HALF = "unexpected end of data"  # what Python says of a character that the text ends in
 _SHORTEST_PART = 32  # bytes between parts in UTF-16 that are in UTF-8
@@ -33,6 +31,7 @@ def malformed(path: Path, line: int, field: str, text: str) -> RawLogError:
     return RawLogError(f"{path}:{line}: field {field!r}: {text}")
 
 
+@lru_cache(maxsize=1)  # each format asks for it
 def head_text(head: bytes) -> str:
     """Decode the beginning of a file as ``read_text`` would; what is no text is left out, so this never fails."""
     return _plain(head.decode(_encoding(head), errors="ignore"))
@@ -44,14 +43,14 @@ def tail_text(path: Path) -> str:
         with path.open("rb") as file:
             encoding = _encoding(file.read(HEAD_BYTES))
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - HEAD_BYTES) & ~1)  # an even place: UTF-16 has two bytes a character
+            file.seek(max(0, file.tell() - HEAD_BYTES) & ~3)  # UTF-32 has four bytes a character, UTF-16 two
             return _plain(file.read().decode(encoding, errors="ignore"))
     except OSError:
         return ""
 
 
 def read_text(path: Path) -> str:
-    r"""Return a whole text file with ``\n`` line ends: UTF-8, with or without a mark, or UTF-16.
+    r"""Return a whole text file with ``\n`` line ends: UTF-8, UTF-16 or UTF-32, with or without a mark.
 
     What a crash leaves at the end, half a character or a run of NUL bytes, is left out.
 
@@ -137,8 +136,11 @@ def _checked(path: Path, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what a log driver put before objects."""
-    return _unprefixed(_lines(text))
+    """Return a text without what stands before every line of it, maybe in colours."""
+    text = _lines(text)
+    plain = uncoloured(text)
+    found = unprefixed(plain)
+    return text if found is plain else found
 
 
 def uncoloured(text: str) -> str:
@@ -146,24 +148,22 @@ def uncoloured(text: str) -> str:
     return _COLOUR.sub("", text) if "\x1b[" in text else text
 
 
-def _unprefixed(text: str) -> str:
-    """Return objects a line without what a log driver wrote, maybe in colours, before each of them."""
-    if not _PREFIX.match(uncoloured(text.lstrip()[:400])):
-        return text
-    lines = uncoloured(text).split("\n")
-    return "\n".join(line[found.end() :] if (found := _PREFIX.match(line)) else line for line in lines)
-
-
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
 
 
 def _encoding(data: bytes) -> str:
+    if data.startswith(_UTF_32):
+        return "utf-32"
     if data.startswith(_UTF_16):
         return "utf-16"
     if data.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     start = data[:256]
+    if len(start) >= 16:
+        nothing = [start[at::4].count(0) * 4 >= len(start) for at in range(4)]  # UTF-32 without its mark
+        if nothing in ([False, True, True, True], [True, True, True, False]):
+            return "utf-32-be" if nothing[0] else "utf-32-le"
     if len(start) >= 8 and start[::2].count(0) + start[1::2].count(0) >= len(start) // 3:
         even, odd = start[::2].count(0), start[1::2].count(0)
         if min(even, odd) == 0:  # every other byte: UTF-16 without its mark

@@ -24,7 +24,8 @@ from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run, Totals
 from ....core.sdk.logs.fields import count, number
 from ....core.sdk.logs.runs import bare_run, digest_of
-from ....core.sdk.logs.text import head_text, malformed, read_text, tail_text
+from ....core.sdk.logs.structure import page_of
+from ....core.sdk.logs.text import head_text, malformed, tail_text
 
 _LINES = {
     "output_tokens": re.compile(r"(?:Total number of tokens generated|Generated token num): (\S+)"),
@@ -55,7 +56,7 @@ class Console(LogParser):
         Raises:
             RawLogError: a total is no number; names line and field.
         """
-        text = read_text(path)
+        text = page_of(path)
         found: dict[str, float] = {}
         answers = 0
         is_answer_due = False

@@ -27,6 +27,7 @@ from ....core.records.schema import Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of
 from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, Gathered, form, gather
+from ....core.sdk.logs.json_values import json_in, parts_of
 from ....core.sdk.logs.pages import Table, place_of, tables
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
@@ -50,7 +51,6 @@ _FIGURES = form(
     Figure("T s", "sample.duration_s"),
     Figure("S t/s", "published.tokens_per_s"),
 )
-_JSON_ROW = re.compile(r'\{"n_kv_max".{0,2000}\}')
 _SETTINGS = re.compile(r"main: (n_kv_max = .{0,1000})")
 _PAIR = re.compile(r"(\w+) = ([^,\s]+)")
 _FILE = re.compile(r"(?:-m|--model)[ =]+['\"]?(\S{1,500}?\.gguf)")
@@ -71,14 +71,14 @@ class BatchedBench(LogParser):
             first = text[max(0, at - 1000) : at + 20_000]  # enough for a first table, but for odd ones
             if any(_tables(first.split("\n"))) or any(_tables(text.split("\n"))):
                 return True
-        return '"speed_tg"' in text and bool(_rows(text.split("\n")))
+        return '"speed_tg"' in text and bool(_rows(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its samples for each row."""
         text = page_of(path)
         base = f"{self.name}-{digest_of(text)}"
         lines = text.split("\n")
-        parts = [*_tables(lines), *_rows(lines)]
+        parts = [*_tables(lines), *_rows(text)]
         found = 0
         for at, part in enumerate(parts):
             where = place_of(part.table.above, at, len(parts))
@@ -110,20 +110,16 @@ def _settings(above: Sequence[str]) -> dict[str, JsonValue]:
     return dict(_PAIR.findall(printed[-1])) if printed else {}
 
 
-def _rows(lines: Sequence[str]) -> list[_Part]:
-    """Return JSON lines as tables: those of one setting are one."""
+def _rows(text: str) -> list[_Part]:
+    """Return objects of JSON as tables: those of one setting are one."""
     by_settings: dict[str, _Part] = {}
-    for at, line in enumerate(lines, start=1):
-        found = _JSON_ROW.search(line) if '"n_kv_max"' in line else None
-        try:
-            row = json.loads(found[0]) if found else {}
-        except ValueError:
-            continue
-        if "t_tg" in row and "t_pp" in row:
+    for found in parts_of(json_in(text)) if '"speed_tg"' in text else ():
+        row = found.content or {}
+        if {"n_kv_max", "t_tg", "t_pp"} <= row.keys():
             settings = {name: value for name, value in row.items() if name not in _JSON}
-            part = _Part(Table(at, [], _BATCHED), "pl" not in row, settings)
+            part = _Part(Table(found.line, [], _BATCHED), "pl" not in row, settings)
             cells = {_JSON[name]: value for name, value in row.items() if name in _JSON}
-            by_settings.setdefault(json.dumps(settings, default=str), part).table.rows.append((at, cells))
+            by_settings.setdefault(json.dumps(settings, default=str), part).table.rows.append((found.line, cells))
     return list(by_settings.values())
 
 
@@ -169,5 +165,6 @@ def _records(
         sample |= {"decode_tokens": tokens, "decode_forwards": tokens}
     else:
         sample["decode_s"] = None
-    for index in range(rows):
-        yield gathered.as_sample(run_id, index, finish="length", batch=0, batch_s=decode_s, source_line=line)
+    first = gathered.as_sample(run_id, 0, finish="length", batch=0, batch_s=decode_s, source_line=line)
+    yield first
+    yield from (first.model_copy(update={"index": index}) for index in range(1, rows))

@@ -15,7 +15,8 @@ from pathlib import Path
 from ....core.records.raw_log import RawLogError
 from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.json_files import parse_object, row_of
-from ....core.sdk.logs.json_values import parts_of
+from ....core.sdk.logs.json_values import WORDS_BEFORE, parts_of
+from ....core.sdk.logs.tables import column_names, of_columns, told, with_points
 from ....core.sdk.logs.text import malformed
 from .bench_table import header_of, read_tables
 from .bench_test import Row, Tests
@@ -23,11 +24,13 @@ from .bench_test import Row, Tests
 _STDERR = "STDERR:"
 _FRAME = re.compile(r"\bllama-bench(?:\.exe)?\(\S{0,200}\) ?\[0x")
 _THROWN = re.compile(r"what\(\): {1,4}(\S.{0,200})")
-_CSV = re.compile(r"\"?build_commit\"?[,;\t].*\bavg_ns\b.*")
+_CSV = re.compile(r"\"?build_commit\"?[,;\t|].*\bavg_ns\b.*")
 _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VALUES \('?(.*)")
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
-_JSON_START = re.compile(r"^[^\S\n]*(?:\[(?=\s*(?:\{|\Z))|\{)", re.MULTILINE)
-_LIST_START = re.compile(r"^[^\S\n]*\[\s*\{", re.MULTILINE)
+_JSON_START = re.compile(
+    rf"^(?:[^\S\n]*|{WORDS_BEFORE}(?=\[?\s*\{{[ \t]*(?:\"|$)))(?:\[(?=\s*(?:\{{|\Z))|\{{)", re.MULTILINE
+)
+_LIST_START = re.compile(rf"^(?:[^\S\n]*|{WORDS_BEFORE})\[\s*\{{", re.MULTILINE)
 _LIST_END = re.compile(r"\}[\s,]*\]")
 _NAMES_OF_TESTS = frozenset({"build_commit", "n_prompt", "n_gen"})
 _IS_TEST = re.compile(r'"(?:build_commit|n_prompt|n_gen)"\s*:')
@@ -154,21 +157,23 @@ def _texts(fields: Fields) -> dict[str, str]:
 
 def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
     begin = next(at for at, line in enumerate(lines) if _CSV.fullmatch(line))
-    delimiter = max(",;\t", key=lines[begin].count)
-    names = [name.strip('"') for name in lines[begin].split(delimiter)]
+    delimiter = max(",;\t|", key=lines[begin].count)
+    names = column_names(lines[begin].encode())
     last = max(at for at, line in enumerate(lines) if line.strip())
     for at, line in enumerate(lines[begin + 1 :], start=begin + 1):
         if not line.strip():
             continue
         try:
-            values = next(csv.reader([line], delimiter=delimiter, strict=True), [])
+            cells = next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True), [])
+            values = [told(cell) for cell in of_columns(cells, len(names))]
+            values = with_points(values, delimiter) if delimiter != "," else values
         except csv.Error as error:
             values = []
             if at != last:
                 tests.odd.append(malformed(path, at + 1, "row", f"no CSV: {error}"))
                 continue
         # The tool quotes every value, a spreadsheet none; what is neither is error output.
-        if line.startswith('"') or len(values) == len(names):
+        if values and (line.startswith('"') or len(values) == len(names)):
             _take_values(path, at, names, values, tests, is_last=at == last)
 
 

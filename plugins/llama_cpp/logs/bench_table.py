@@ -91,7 +91,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     last = ""
     for at, line in enumerate(lines):
         if found := header_of(line):
-            header = found
+            header, last = found, line
         elif "build: " in line and (build := _BUILD.search(line)):
             for values in waiting:
                 values |= {"build_commit": build[1], "build_number": build[2]}
@@ -105,7 +105,7 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
                 _take(path, at + 1, header, cells, tests, waiting)
-        last = line if line.strip() else last
+            last = line
 
 
 def _take(
@@ -169,22 +169,27 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str
     mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
     if not all(_PLAIN.fullmatch(text) for text in (mean, deviation or "0")):
         raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")
-    values = {name: cell for name, cell in cells.items() if cell and name not in _READ}
-    values |= test
-    values["avg_ts"] = mean
-    if deviation:
-        values["stddev_ts"] = deviation
-    for name, (ours, _) in _AMOUNTS.items():
-        if not (cell := cells.get(name)):
-            continue
-        amount = _amount_of(name, cell)
-        if amount is None:
-            raise malformed(path, line, name, f"{cell[:40]!r} is no amount such as 3.56 GiB or 6.74 B")
-        values[ours] = amount
-    return values
+    values, odd = _asked_of(tuple(item for item in cells.items() if item[0] != "t/s"))
+    if odd:
+        raise malformed(path, line, odd, f"{cells[odd][:40]!r} is no amount such as 3.56 GiB or 6.74 B")
+    own = {"avg_ts": mean, "stddev_ts": deviation} if deviation else {"avg_ts": mean}
+    return {**values, **test, **own}
 
 
-@lru_cache(maxsize=256)  # of a table, most rows have the tests and sizes of others
+@lru_cache(maxsize=256)  # of a table, most rows have the cells of others but for their rate
+def _asked_of(cells: Sequence[tuple[str, str]]) -> tuple[Mapping[str, str], str]:
+    """Return the fields of a row without its test and its rate, and the name of an amount that is none."""
+    values = {name: cell for name, cell in cells if cell and name not in _READ}
+    for name, cell in cells:
+        if name in _AMOUNTS and cell:
+            amount = _amount_of(name, cell)
+            if amount is None:
+                return values, name
+            values[_AMOUNTS[name][0]] = amount
+    return values, ""
+
+
+@lru_cache(maxsize=256)
 def _test_of(cell: str) -> Mapping[str, str] | None:
     """Return the counts of a test; None where it is none."""
     test = _TEST.fullmatch(cell)
@@ -192,7 +197,6 @@ def _test_of(cell: str) -> Mapping[str, str] | None:
     return {name: value or "0" for name, value in test.groupdict().items()} if test and is_one else None
 
 
-@lru_cache(maxsize=256)
 def _amount_of(name: str, cell: str) -> str | None:
     amount = _AMOUNT.fullmatch(cell)
     digits = with_point(amount[1]) if amount else ""

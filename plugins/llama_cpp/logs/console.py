@@ -31,9 +31,9 @@ from ..devices import device_label
 from .console_settings import gpus_of, settings_of
 
 _TIME = re.compile(
-    r"(?<!\w)(?P<what>load|prompt eval|(?:generation )?eval|total|sample|sampling) time {0,40}= {0,40}"
+    r"(?<!\w)(?P<what>load|prompt eval|(?:generation )?eval|total|sample|sampling) time[ \t]{0,40}=[ \t]{0,40}"
     r"(?P<ms>\S{1,40}) ms"
-    r"(?: {0,40}/ {0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
+    r"(?:[ \t]{0,40}/[ \t]{0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
 _JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _LOG_IN_JSON = '"print_timings"'
@@ -93,6 +93,8 @@ class _Launch:
 
     def has_ended(self, line: str) -> bool:
         """Whether a line is of the next launch: a model is loaded after timings were printed."""
+        if "build" not in line and "loaded" not in line:
+            return False
         last = self.blocks[-1] if self.blocks else None
         return last is not None and ("eval" in last.ms or last.is_odd) and _BEGINS.search(line) is not None
 

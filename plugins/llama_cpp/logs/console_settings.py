@@ -31,6 +31,8 @@ _TOLD = (
     re.compile(r"initializing, n_slots = (?P<n_slots>\d{1,5})"),
 )
 """Conditions, each by its name."""
+_TELLING = re.compile(r"llama_(?:context|new|init)|system_info|, V \(|offloaded|n_slots|seed|generate: |sampl")
+"""What is in every line that any of these patterns finds something in."""
 _GENERATE = re.compile(r"generate: (n_ctx = .*)")
 _SAMPLER = re.compile(r"(?:sampler params|sampling): *(.*)$")
 _SEED = re.compile(r"(?:sampler seed: |main: seed += )(\d{1,20})$")
@@ -45,7 +47,8 @@ _GPUS = (
 
 def gpus_of(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the GPUs that the engine says it found."""
-    return tuple(found[1].strip() for line in lines for pattern in _GPUS if (found := pattern.search(line)))
+    naming = [line for line in lines if "Device " in line or "ggml_" in line]
+    return tuple(found[1].strip() for line in naming for pattern in _GPUS if (found := pattern.search(line)))
 
 
 @dataclass(slots=True)
@@ -95,8 +98,9 @@ def _is_valid(name: str, text: str) -> bool:
 def settings_of(lines: Sequence[str]) -> Settings:
     """Read the settings that some lines print."""
     found = Settings()
-    telling = ((at, line) for at, line in enumerate(lines) if "=" in line or ":" in line or "offloaded" in line)
-    for at, line in telling:
+    for at, line in enumerate(lines):
+        if not _TELLING.search(line):
+            continue
         if context := _CONTEXT.search(line):
             found.conditions[context[1]] = context[2]
         elif told := next(filter(None, (pattern.search(line) for pattern in _TOLD)), None):
@@ -108,16 +112,23 @@ def settings_of(lines: Sequence[str]) -> Settings:
             found.limits |= {int(text) for text in [pairs.pop("n_predict", "")] if re.fullmatch(r"-?\d{1,9}", text)}
             found.conditions |= pairs
         elif sampler := _SAMPLER.search(line):
-            pairs = dict(_pairs_of([sampler[1], *lines[at + 1 :]]))
+            pairs = dict(_pairs_of([sampler[1], *lines[at + 1 : at + 100]]))
             found.samplers += [pairs] if pairs and pairs not in found.samplers else []
     return found
 
 
 def _pairs_of(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the settings of the lines that belong to a sampler: the first, and those that are indented below it."""
+    """Yield the settings of the lines that belong to a sampler: the first, and those that are indented below it.
+
+    Between them may stand lines that are empty, and one that another thread printed.
+    """
     yield from _PAIR.findall(lines[0])
+    others = 0
     for line in lines[1:]:
         first = _PAIR.search(line)
-        if not first or not line[: first.start()].endswith(("\t", "    ")):
-            return
-        yield from _PAIR.findall(line)
+        if first and line[: first.start()].endswith(("\t", "    ")):
+            yield from _PAIR.findall(line)
+        elif line.strip():
+            others += 1
+            if others > 1:
+                return

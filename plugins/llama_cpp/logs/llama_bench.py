@@ -7,7 +7,7 @@ repetitions are samples of that one launch. Rates are not read: they are compute
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -86,19 +86,32 @@ class LlamaBench(LogParser):
 
 def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iterator[tuple[Run, list[Sample]]]:
     """Yield the run and the samples of each test; one whose figures contradict each other is left out."""
-    alike: dict[frozenset[tuple[str, str]], dict[str, Any]] = {}  # what tests that were asked for alike share
+    alike: dict[Hashable, tuple[Run, Sample | None]] = {}  # a test of those that were asked for alike
     for at, row in enumerate(tests.rows):
         run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
+        asked = frozenset(item for item in row.values.items() if item[0] not in _MEASURED)
+        kind = asked, row.is_cut, row.samples_ns is None
+        run, sample = alike.get(kind, (None, None))
         try:
-            samples = [] if row.is_cut else list(_samples(run_id, row))
-            asked = frozenset((name, value) for name, value in row.values.items() if name not in _MEASURED)
-            if asked not in alike:
-                alike[asked] = {**_asked_for(row, facts), "environment": _environment(row, facts, gpus)}
-            run = _run(run_id, row, samples, tests, facts, cell_index=at, **alike[asked])
+            samples = [] if row.is_cut else list(_samples(run_id, row, sample))
+            if run is None:
+                run = _run(row, tests, facts, environment=_environment(row, facts, gpus), **_asked_for(row, facts))
+                alike[kind] = run, samples[0] if samples else None
         except RawLogError as error:
             tests.odd.append(error)
             continue
-        yield run, samples
+        own = {
+            "run_id": run_id,
+            "cell_index": at,
+            "started_at": row.values.get("test_time", ""),
+            "samples": len(samples) if row.samples_ns else None,
+            "source_line": row.line,
+            "settings": _settings(row, facts),
+        }
+        yield (
+            run.model_copy(update=own),
+            samples,
+        )  # all of it is of the right kind; to check it anew takes ten times as long
 
 
 def _is_dead(path: Path, lines: Sequence[str]) -> bool:
@@ -133,24 +146,14 @@ def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:
     )
 
 
-def _run(
-    run_id: str,
-    row: Row,
-    samples: Sequence[Sample],
-    tests: Tests,
-    facts: Facts,
-    **known: Any,  # noqa: ANN401 - fields of Run
-) -> Run:
+def _run(row: Row, tests: Tests, facts: Facts, **known: Any) -> Run:  # noqa: ANN401 - fields of Run
+    """Return the run of tests that were asked for alike, without what is each one's own."""
     return bare_run(
-        run_id,
+        "",
         "llama-cpp",
-        started_at=row.values.get("test_time", ""),
         kind="autoregressive",
-        samples=len(samples) if row.samples_ns else None,
         ignore_eos=True,
-        source_line=row.line,
         cut=tests.cut if row.is_cut else None,
-        settings=_settings(row, facts),
         notes=tuple(_notes(row, tests, facts)),
         **known,
     )
@@ -176,28 +179,33 @@ def _asked_for(row: Row, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _samples(run_id: str, row: Row) -> Iterator[Sample]:
+def _samples(run_id: str, row: Row, alike: Sample | None) -> Iterator[Sample]:
+    """Yield the repetitions of a test; one of a test that was asked for alike saves checking the fields anew."""
     prompt, generated = _tokens(row, "n_prompt"), _tokens(row, "n_gen")
     if not prompt + generated:
         raise row.fail("n_gen", "a test of no token")
+    timed = "duration_s" if prompt and generated else "decode_s" if generated else "prefill_s"
+    decoded = generated if timed == "decode_s" else None
     variation = _variation(row)
     for index, seconds in enumerate(_seconds(row, prompt + generated)):
-        told: dict[str, Any] = {"duration_s": seconds}
-        if generated and not prompt:
-            told = {"decode_tokens": generated, "decode_s": seconds, "decode_forwards": generated}
-        elif not generated:
-            told = {"prefill_s": seconds}
-        yield Sample(
+        alike = alike or Sample(
             run_id=run_id,
             index=index,
-            source_line=row.line,
-            sample_id=f"repetition-{index + 1}" if row.samples_ns else "mean",
-            variation=variation,
             prompt_tokens=prompt,
             output_tokens=generated,
             finish="length" if generated else None,
-            **told,
+            decode_tokens=decoded,
+            decode_forwards=decoded,
         )
+        own = {
+            "run_id": run_id,
+            "index": index,
+            "source_line": row.line,
+            "sample_id": f"repetition-{index + 1}" if row.samples_ns else "mean",
+            "variation": variation,
+            timed: seconds,
+        }
+        yield alike.model_copy(update=own)
 
 
 def _seconds(row: Row, tokens: int) -> Iterator[float]:

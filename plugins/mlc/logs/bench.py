@@ -52,8 +52,9 @@ class BenchTable(LogParser):
         names, rows = read_table(path, text)
         if missing := [name for name in _COLUMNS if name not in names]:
             raise malformed(path, 1, "columns", f"no {', '.join(missing)}")
+        digest = digest_of(text)
         for at, (line, row) in enumerate(rows):
-            yield _row_run(f"sha256-{digest_of(text)}-{at}", path, line, row)
+            yield _row_run(f"sha256-{digest}-{at}", path, line, row)
 
 
 def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:

@@ -102,7 +102,10 @@ def test_a_rate_is_read_in_every_spelling(tmp_path, rate):
     assert figures(path) == [("ok", None, 131.42)]
 
 
-@pytest.mark.parametrize("page", ["cp1252", "cp437", "cp850", "utf-16", "utf-16-be", "utf-16-le", "utf-8-sig"])
+@pytest.mark.parametrize(
+    "page",
+    ["cp1252", "cp437", "cp850", "utf-16", "utf-16-be", "utf-16-le", "utf-8-sig", "utf-32", "utf-32-be", "utf-32-le"],
+)
 def test_a_table_is_read_in_every_encoding(tmp_path, page):
     path = tmp_path / "t.md"
     path.write_bytes((HEAD + ROW.format(test="tg128", rate="131.42 ± 0.59")).encode(page, errors="replace"))
@@ -161,6 +164,24 @@ def test_a_table_of_something_else_and_a_row_that_is_cut_are_no_tests(tmp_path):
     assert not [note for run in runs_of(path) for note in run.notes if note.startswith("left out")]
     path.write_text(table + ROW.format(test="tg128", rate="131.42 ± 0.59").split("31.42")[0])
     assert [run.status for run in runs_of(path)] == ["ok", "incomplete"]
+
+
+@pytest.mark.parametrize("between", ["\n\n", "\r\n\r\n", "\n \n"])
+@pytest.mark.parametrize("name", ["completion.log", "server.log", "llama_bench.md"])
+def test_a_page_that_was_pasted_double_spaced_has_all_its_settings(tmp_path, name, between):
+    path = tmp_path / name
+    path.write_bytes((OURS / name).read_text().replace("\n", between).encode())
+    assert content(path) == content(OURS / name)
+
+
+def test_lines_of_others_cost_neither_a_table_nor_a_sampler(tmp_path):
+    for name, every in (("llama_bench.md", 1), ("completion.log", 5)):
+        lines = (OURS / name).read_text().split("\n")
+        path = tmp_path / name
+        path.write_text(
+            "".join(f"bench-1  | {line}\n" + "db-1     | noise\n" * (at % every == 0) for at, line in enumerate(lines))
+        )
+        assert content(path) == content(OURS / name), name
 
 
 def test_two_servers_in_one_journal_are_two_runs(tmp_path):
@@ -343,6 +364,24 @@ def test_what_is_around_a_log_changes_no_figure(tmp_path, check, data):
 @given(data=st.data())
 def test_what_is_around_a_log_changes_no_figure_in_thousands_of_cases(tmp_path, check, data):
     check(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda text: text.replace(",", "|"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace("\n", ",,\n"),
+        lambda text: text.replace(",", ", "),
+        lambda text: text + "," * text.split("\n")[0].count(",") + "\n",
+        lambda text: text.replace('""', "N/A"),
+    ],
+    ids=["bars", "tabs", "empty columns", "spaces", "an empty row", "nothing"],
+)
+def test_a_table_that_was_saved_in_another_way_has_the_same_runs(tmp_path, save):
+    path = tmp_path / "saved.csv"
+    path.write_text(save((OURS / "llama_bench.csv").read_text()))
+    assert content(path) == content(OURS / "llama_bench.csv")
 
 
 def test_a_spreadsheet_that_saved_the_csv_again_changes_no_figure(tmp_path):
