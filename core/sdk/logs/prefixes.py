@@ -56,6 +56,7 @@ def unprefixed(text: str) -> str:
         lines = _cut(lines, [found.end() if (found := _QUOTED.match(line)) else 0 for line in lines])
         text = "\n".join(lines)
         told = [line for line in lines if line.strip()]
+    shared: Sequence[str]
     if len(told) == 1:  # nothing shows what is a prefix, but that an object follows
         shared = _prefix_of(_words(told[0]))
         shared = shared if told[0][_end_of(shared, told[0]) :].lstrip().startswith(("{", "[{")) else ()

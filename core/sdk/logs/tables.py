@@ -55,9 +55,10 @@ def _names(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def of_columns(cells: Sequence[str], count: int) -> list[str]:
-    """Return the cells of a row without empty ones behind the columns; none where all are empty."""
-    behind = cells[count:]
-    return list(cells if any(behind) else cells[:count]) if any(cell.strip() for cell in cells) else []
+    """Return the cells of a row without empty ones behind the columns; none of a whole row of empty ones."""
+    if len(cells) >= count and not any(cell.strip() for cell in cells):
+        return []
+    return list(cells if any(cells[count:]) else cells[:count])
 
 
 def told(cell: str) -> str:

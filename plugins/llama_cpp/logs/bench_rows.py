@@ -168,12 +168,12 @@ def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
             values = [told(cell) for cell in of_columns(cells, len(names))]
             values = with_points(values, delimiter) if delimiter != "," else values
         except csv.Error as error:
-            values = []
+            cells, values = [], []
             if at != last:
                 tests.odd.append(malformed(path, at + 1, "row", f"no CSV: {error}"))
                 continue
         # The tool quotes every value, a spreadsheet none; what is neither is error output.
-        if values and (line.startswith('"') or len(values) == len(names)):
+        if (values or not cells) and (line.startswith('"') or len(values) == len(names)):
             _take_values(path, at, names, values, tests, is_last=at == last)
 
 
