@@ -99,7 +99,7 @@ def _page(path: Path, _modified_ns: int, _size: int) -> tuple[str, bool]:
 def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
         text = json_in(json_text(read_text(path)))
-        start = re.match(r"\s*[\s\[]{0,200}\{", text)
+        start = re.match(r"[\s\[]*\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
     except (RawLogError, ValueError, RecursionError):
         return {}
