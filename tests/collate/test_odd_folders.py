@@ -144,9 +144,7 @@ def test_a_record_that_is_wrong_is_named_in_a_large_log_too(cli, logs, make_samp
     monkeypatch.setattr("decodebench.collate.store_update.loading.LARGE_BYTES", 100)
     with decodebench.open(logs.folder) as results:
         (problem,) = results.problems
-        assert (
-            "tokens" in problem.text and f":{at + 1}:" in problem.text
-        ) or "a step belongs to a sample" in problem.text
+        assert ("tokens" in problem.text and f":{at + 1}:" in problem.text) or "a step of a sample" in problem.text
         assert results.query("SELECT count(*) FROM steps").rows == [(0,)]
 
 

@@ -70,13 +70,26 @@ def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) ->
         if part.is_cut:
             cut = _worded_cut(part)
         elif part.content is None:
-            if part.problem or is_remnant(part.source) or not any(other.content for other in parts):
+            if part.problem or _may_be_data(part.source) or not any(other.content for other in parts):
                 odd.append(_no_object(path, part))
         else:
             rows.append(row_of(path, part))
     if not rows and not (may_be_none and cut):
         raise odd[0] if odd else RawLogError(f"{path}: {cut or 'no JSON object in it'}")
     return rows, "; ".join(filter(None, (*left_out(path, odd), cut))) or None
+
+
+def _may_be_data(text: str) -> bool:
+    """Say whether what stands between objects may be one that is lost, unlike words, rules and other signs."""
+    return any(sign in text for sign in '{}"') or any(map(_is_end_of_array, text.splitlines()))
+
+
+def _is_end_of_array(line: str) -> bool:
+    try:
+        json.loads("[" + line.lstrip("["))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def row_of(path: Path, part: Part) -> Fields:
