@@ -161,7 +161,7 @@ def beside_llama_bench(model: ResolvedModel, tokens: int, repetitions: int, thre
     if model.stored_format:
         loads["llama-bench, prefill"] = (_PREFILL_TOKENS, 1)
     for other, (prompt, count) in loads.items():
-        options = {**common, "n_ctx": max(prompt, count + 1)}  # llama.cpp rounds it up, as of llama-bench
+        options = {**common, "n_ctx": prompt + count}  # llama.cpp rounds it up, as of llama-bench
         test = {"prompt": 0 if prompt == 1 else prompt, "tokens": 0 if count == 1 else count}
         theirs = functools.partial(llama_bench.tokens_per_s, weights, threads=threads, repetitions=repetitions, **test)
         load = {"prompt": prompt, "tokens": count, "repetitions": repetitions}

@@ -50,7 +50,10 @@ def _requirements(wheel: Path) -> list[str]:
         lines = packed.read(metadata).decode().splitlines()
     found = [Requirement(line.partition(": ")[2]) for line in lines if line.startswith("Requires-Dist: ")]
     kept = [one for one in found if one.name.lower() not in _NOT_ITS_OWN]
-    return [f"{one.name}{one.specifier}" for one in kept if one.marker is None or one.marker.evaluate({"extra": ""})]
+    wanted = [one for one in kept if one.marker is None or one.marker.evaluate({"extra": ""})]
+    for one in wanted:
+        one.marker = None
+    return [str(one) for one in wanted]
 
 
 def _pip(folder: Path, *words: str) -> None:

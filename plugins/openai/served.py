@@ -79,7 +79,7 @@ class ServedBackend(Backend[O]):
             "prefix_cache": "off" if avoids and dialect.can_avoid_cache else "as the server has it",
             **({"served_model": facts.model} if facts.model else {}),
         }
-        return ModelFacts(context_length=facts.context_length, settings=known)
+        return ModelFacts(context_length=facts.context_length, vocabulary_size=facts.vocabulary_size, settings=known)
 
     def _check_tokenizer(self, texts: PromptTexts, model: PreparedModel) -> None:
         own, theirs = texts.encode(_TRIED), self._ask_ids(_TRIED, adds_special=False)

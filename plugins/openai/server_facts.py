@@ -31,12 +31,14 @@ class ServerFacts:
         model: its name for the model; None where it lists none and requests need none.
         version: of its engine.
         context_length: longest sequence in tokens.
+        vocabulary_size: number of token ids, as llama-server tells it.
     """
 
     api: str
     model: str | None
     version: str | None
     context_length: int | None
+    vocabulary_size: int | None = None
 
 
 async def look(transport: Transport, api: str, model: str | None) -> ServerFacts:
@@ -63,7 +65,9 @@ async def look(transport: Transport, api: str, model: str | None) -> ServerFacts
     about = await _details(transport, family)
     held = next((entry for entry in entries if entry.get("id") == chosen), {})
     context = count(held.get("max_model_len")) or about.context_length
-    return ServerFacts(family, chosen, about.version, context)
+    meta = held.get("meta")
+    vocabulary_size = count(meta.get("n_vocab")) if isinstance(meta, Mapping) else None
+    return ServerFacts(family, chosen, about.version, context, vocabulary_size)
 
 
 def _entries(listed: object) -> list[Mapping[str, Any]]:

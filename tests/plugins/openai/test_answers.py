@@ -34,6 +34,12 @@ def test_vllm_gives_ids_several_in_one_event(connect, size):
     assert body["cache_salt"] and (body["top_k"], body["repetition_penalty"]) == (0, 1.0)
 
 
+def test_llama_server_tells_the_size_of_its_vocabulary(connect):
+    pages = {"/v1/models": recorded("llama_server_models.json")}
+    connected = connect(replayed("llama_server.sse"), pages=pages)
+    assert connected.facts.settings["api"] == "llama-server" and connected.facts.vocabulary_size == 512
+
+
 def test_vllms_counters_grow_between_samples(connect):
     page = recorded("vllm_metrics.txt").decode()
     pages = {"/metrics": page}
