@@ -13,6 +13,8 @@ import psutil
 
 _PROC = Path("/proc")
 _NS_PER_S = 1e9
+_RESTS = frozenset(b"TtZX")  # stopped, traced, ended
+_STOPS_WITHIN_S, _LOOKS_EVERY_S = 0.05, 0.0005
 
 
 class Family:
@@ -44,6 +46,7 @@ class Family:
                 _send(process, signal.SIGSTOP)
             stopped += new
         self._members = stopped
+        _wait_until_stopped(stopped)  # until then threads run on, and their CPU time is counted late
         self._since = time.monotonic(), _cpu_s(stopped)
 
     def go_on(self) -> None:
@@ -88,6 +91,21 @@ def _threads(process: int) -> list[Path]:
 def _send(process: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(process, number)
+
+
+def _wait_until_stopped(processes: list[int]) -> None:
+    """Wait until the signal has reached every thread: one that computes takes up to a tick of the scheduler."""
+    deadline = time.monotonic() + _STOPS_WITHIN_S
+    left = [thread for process in processes for thread in _threads(process)]
+    while (left := [thread for thread in left if not _rests(thread)]) and time.monotonic() < deadline:
+        time.sleep(_LOOKS_EVERY_S)
+
+
+def _rests(thread: Path) -> bool:
+    try:
+        return (thread / "stat").read_bytes().rpartition(b") ")[2][0] in _RESTS
+    except (OSError, IndexError):  # it has ended
+        return True
 
 
 def _cpu_s(processes: list[int]) -> float | None:
