@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ... import defaults
-from ...collate.parity.scoring import compare_scored
 from ..cache import ModelCache
 from ..errors import UsageError
 from ..host.registry import Registry
@@ -24,19 +23,18 @@ from ..measure.output.shard import Shard
 from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
 from ..measure.prompts import Prompts
-from ..measure.rounds.report import Budget, RunReport
+from ..measure.rounds.report import Budget, Look, RunReport
 from ..measure.runner import Runner
-from .comparison import Comparison
 from .plan_content import PlanSource, plan_content, source_of
 from .plugins import installed_plugins
-from .results import Results
-from .results import open as open_results
-from .until import Looks, more_rounds, unanswered
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+
+    from .comparison import Comparison
+    from .results import Results
 
 Reporter = Progress | Callable[[str], object] | None
 """Who is told how a run goes: a display, a function that takes a line at a time such as ``print``, or nobody."""
@@ -63,6 +61,8 @@ class Experiment:
 
     def open(self) -> Results:
         """Open the results of its folder, see ``decodebench.open``."""
+        from .results import open as open_results
+
         return open_results(self.folder)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -137,15 +137,27 @@ class Measurement:
         With a ``shard`` only its rounds are measured; ``gather`` puts the folders of all shards together.
         """
         runner = self.runner(output, progress)
-        look = Looks(runner) if self.plan.looks else None
+        look = self._look(runner) if self.plan.looks else None
         report = runner.run(fresh=fresh, budget=budget, when_busy=when_busy, look=look, shard=shard)
         has_results = bool(report.done or report.kept) and not report.stopped
-        if not has_results:
-            return Experiment(output, report, None)
+        return Experiment(output, report, self._compared(runner, report) if has_results else None)
+
+    # What computes with results is imported once there are some: a launch does not wait for it.
+
+    def _look(self, runner: Runner) -> Look:
+        from .until import Looks
+
+        return Looks(runner)
+
+    def _compared(self, runner: Runner, report: RunReport) -> Comparison:
+        from ...collate.parity.scoring import compare_scored
+        from .comparison import Comparison
+        from .until import more_rounds, unanswered
+
         found = compare_scored(runner, report.experiment, further=self.registry.findings.values)
         for row in unanswered(found, self.plan) if self.plan.looks else ():
             report.undecided[row.cell.label] = more_rounds(row, found, self.plan)
-        return Experiment(output, report, Comparison.of(found))
+        return Comparison.of(found)
 
 
 def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None = None) -> Measurement:

@@ -48,6 +48,7 @@ from .servers.bringing_up import Engine, bring_up, host
 from .serving import serve
 from .session import Session
 from .streams.measuring import measure_streams
+from .timed_loop import set_aside_what_was_loaded
 from .wire import Wire
 
 J = TypeVar("J", bound=Job)
@@ -110,6 +111,7 @@ def _use(job: SessionJob, wire: Wire, backend: Backend, options: BackendOptions,
     """Load the model, do what is asked with it, and free it."""
     engine = bring_up(backend, job.prepared.unpack(), options, job, _STARTED_NS)
     try:
+        set_aside_what_was_loaded()
         codec = Codec(job.prepared.source.path, backend)
         session = Session(job, wire, backend, engine.facts, codec, _STARTED_NS)
         wire.write("load", {"import_s": import_s, **_told(session, engine)})

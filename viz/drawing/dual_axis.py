@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ...collate.statistics.intervals import Interval, scale_mean
 from ...core.contract.figure import Axes, Figure, Panels, Row
 from ...core.errors import UsageError
-from ..terminal.accuracy import accuracy_note, accuracy_of
 from . import style
 from .intervals import interval
 from .labels import LABEL
 from .scales import scale_values, write_plainly
 from .series import means_note
+
+if TYPE_CHECKING:
+    from ...collate.statistics.intervals import Interval
 
 ACCURACY, THROUGHPUT = style.PALETTE[0], style.PALETTE[1]
 NEAR = 0.12  # of the axes' height: lines this close need their values beside them
@@ -59,6 +61,9 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     Raises:
         UsageError: the option has one value only, or several cells share a value.
     """
+    from ...collate.statistics.intervals import scale_mean  # numpy, which a listing of figures does not wait for
+    from ..terminal.accuracy import accuracy_note, accuracy_of
+
     values = sorted({int(row["swept"]) for row in rows})
     cells = {value: [row for row in rows if row["swept"] == value] for value in values}
     if len(values) < 2:
@@ -87,7 +92,8 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     axes.minorticks_off()
     _annotate(axes, right, share, speed)
     _legend(axes, right)
-    style.note(axes, _caption(rows, cells), label=f"{option} (logarithmic)")
+    caption = f"Throughput: {means_note(map(len, cells.values()))}. {accuracy_note(rows)}"
+    style.note(axes, caption, label=f"{option} (logarithmic)")
 
 
 def _line(ax: Axes, points: dict[int, Interval], colour: str, marker: str, label: str) -> None:
@@ -110,7 +116,3 @@ def _annotate(left: Axes, right: Axes, share: dict[int, Interval], speed: dict[i
 def _legend(left: Axes, right: Axes) -> None:
     handles = [ax.get_legend_handles_labels()[0][0] for ax in (left, right) if ax.get_legend_handles_labels()[0]]
     left.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
-
-
-def _caption(rows: Sequence[Row], cells: dict[int, list[Row]]) -> str:
-    return f"Throughput: {means_note(map(len, cells.values()))}. {accuracy_note(rows)}"
