@@ -138,10 +138,19 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 		echo "without llama.cpp, which has no wheel here: \`make llama-cpp\` compiles it, about five minutes, once"
 	@touch $@
 
-$(VENV)/.llama-cpp-ready: | $(VENV)/.demo-ready
-	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || \
-		echo "compiling llama-cpp-python: about five minutes, once; it needs a C/C++ compiler and cmake"
-	$(INSTALL) --prefer-binary --editable ".[llama-cpp]"
+# Compiled while everything else is downloaded: a wheel is built without touching the environment. Images are left out,
+# which decodebench does not measure.
+LLAMA_CPP_WHEEL := build/wheels/.llama-cpp-ready
+$(LLAMA_CPP_WHEEL): constraints.txt | $(VENV)/bin/python
+	@mkdir -p $(@D)
+	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || { \
+		echo "compiling llama-cpp-python: about five minutes, once; it needs a C/C++ compiler and cmake"; \
+		env -u MAKEFLAGS CMAKE_ARGS="-DLLAVA_BUILD=OFF $(CMAKE_ARGS)" $(BIN)/python -m pip wheel --quiet $(PIP_ARGS) --prefer-binary \
+			--no-deps --constraint constraints.txt --wheel-dir $(@D) llama-cpp-python; }
+	@touch $@
+
+$(VENV)/.llama-cpp-ready: $(LLAMA_CPP_WHEEL) | $(VENV)/.demo-ready
+	$(INSTALL) --prefer-binary --find-links $(<D) --editable ".[llama-cpp]"
 	@touch $@
 
 $(VENV)/.site-ready: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -47,10 +47,20 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(name: str, file: Path) -> Iterator[str]:
-    """Yield the modules of the package that a module imports, wherever in it."""
+@cache
+def nodes_of(file: Path) -> Sequence[ast.AST]:
+    return list(ast.walk(parsed(file)))
+
+
+@cache
+def imported(name: str, file: Path) -> Sequence[str]:
+    """Return the modules of the package that a module imports, wherever in it."""
+    return list(imports_in(name, file))
+
+
+def imports_in(name: str, file: Path) -> Iterator[str]:
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(parsed(file)):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -140,7 +150,7 @@ def test_no_file_and_no_function_is_too_long_to_read():
         f"{name}.{node.name}"
         for name, file in written.items()
         if not file.is_relative_to(script)
-        for node in ast.walk(parsed(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60
     ]
     assert not functions
@@ -165,7 +175,7 @@ def declared_in(*rooms: str) -> set[str]:
     """The names of fields, parameters and methods in rooms of core, and what stands alone in a string there."""
     found = set()
     for file in (file for room in rooms for file in (ROOT / "core" / room).rglob("*.py")):
-        for node in ast.walk(parsed(file)):
+        for node in nodes_of(file):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 found.add(node.target.id)
             elif isinstance(node, ast.FunctionDef):
@@ -180,7 +190,7 @@ def options_of_backends() -> set[str]:
     return {
         field.target.id
         for file in (ROOT / "plugins").rglob("*.py")
-        for node in ast.walk(parsed(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Options") for base in node.bases)
         for field in node.body
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_"
@@ -190,7 +200,7 @@ def options_of_backends() -> set[str]:
 @cache
 def strings_in(file: Path) -> Sequence[str]:
     """The strings of a module that are no documentation."""
-    nodes = list(ast.walk(parsed(file)))
+    nodes = nodes_of(file)
     statements = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in statements]
     return [node.value for node in constants if isinstance(node.value, str)]

@@ -16,30 +16,31 @@ from decodebench.viz.terminal.parity import parity_view
 
 SMALL = ["--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 8]
 EXACT = ["--set", "llama-cpp.kv_cache_type=f32", "--set", "llama-cpp.flash_attention=off"]
+FORGER_EXACT = [setting.replace("llama-cpp", "forger") for setting in EXACT]
 MATRIX = [
     *("parity", "-m", "tiny:target", "-b", "transformers", "-b", "llama-cpp", "-q", "f32", "-q", "q4_0"),
-    *("-q", "q2_k", *EXACT, "--task", "tiny-gsm", "--samples", 8, "--max-new-tokens", 64),
+    *("-q", "q2_k", *EXACT, "--task", "tiny-gsm", "--samples", 8, "--max-new-tokens", 32),
 ]
 PLUGIN = '''
 """A backend that claims float32 and changes one token, one whose scores fail, and a task with answers in words."""
 from dataclasses import replace
 from typing import Literal
 
-from decodebench import BackendError, Quantisation, Score, Task, TaskSample, hookimpl
-from decodebench.plugins.transformers.backend import TransformersBackend
-from decodebench.plugins.transformers.options import TransformersOptions
+from decodebench import BackendError, Score, Task, TaskSample, hookimpl
+from decodebench.plugins.llama_cpp.backend import LlamaCppBackend
+from decodebench.plugins.llama_cpp.options import LlamaCppOptions
 
 
-class ForgerOptions(TransformersOptions):
+class ForgerOptions(LlamaCppOptions):
     fault: Literal["token", "score"] = "token"
 
 
-class Forger(TransformersBackend):
+class Forger(LlamaCppBackend):
     name, summary, is_reference, Options = "forger", "the reference with one fault", False, ForgerOptions
 
     @classmethod
     def quantisations(cls):
-        return [Quantisation("none", 32.0, "as it is")]
+        return [one for one in super().quantisations() if one.name == "f32"]
 
     def load(self, model, device, options):
         self.fault, self.calls = options.fault, 0
@@ -222,7 +223,7 @@ def test_the_heat_map_is_drawn_from_the_store(matrix, folder, cli_for):
 
 
 def test_a_float32_cell_with_one_wrong_token_ends_loudly(cli, tmp_path, forged):
-    arguments = ["parity", "-m", "tiny:target", "-b", "forger", "--reference", "llama-cpp:f32", *EXACT]
+    arguments = ["parity", "-m", "tiny:target", "-b", "forger", "--reference", "llama-cpp:f32", *EXACT, *FORGER_EXACT]
     arguments += ["--task", "tiny-gsm", "--samples", 3, "--max-new-tokens", 10, "-o", tmp_path / "o", "--json"]
     ended = cli(*arguments, env=forged)
     assert ended.code == 3
@@ -244,7 +245,7 @@ def test_a_float32_cell_with_one_wrong_token_ends_loudly(cli, tmp_path, forged):
 @pytest.mark.nightly
 def test_scores_that_fail_are_said_and_tried_again(cli, tmp_path, forged):
     arguments = ["parity", "-m", "tiny:draft", "-b", "forger", "--set", "fault=score", "--reference", "llama-cpp:f32"]
-    arguments += [*EXACT, *SMALL, "-o", tmp_path / "o"]
+    arguments += [*EXACT, *FORGER_EXACT, *SMALL, "-o", tmp_path / "o"]
     ended = cli(*arguments, "--json", env=forged)
     assert ended.code == 1
     assert "could not be scored: no logits today" in ended.err

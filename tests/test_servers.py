@@ -131,6 +131,15 @@ def test_the_tables_of_the_page_on_servers_are_read(tmp_path, monkeypatch):
     assert found["vllm"].command.startswith("env VLLM") and found["vllm"].api == "vllm"
 
 
+def test_common_names_of_float_formats_are_arguments_of_vllm(configured):
+    formats = ["-b", "vllm", "-q", "fp32", "-q", "bf16"]
+    planned = configured("run", *formats, *SMALL, "--dry-run", "--no-probe", "--json")
+    assert planned.code == 0, planned.err
+    assert [cell["options"]["args"] for cell in planned.json["cells"]] == ["--dtype float32", "--dtype bfloat16"]
+    twice = configured("run", *formats, *SMALL, "--set", "args=--seed 1", "--dry-run", "--no-probe")
+    assert twice.code == 2 and "conflicting-flags" in twice.err
+
+
 def test_a_wrong_table_leaves_running_servers_and_a_right_one_changes_a_known_server(cli, tmp_path):
     config = tmp_path / "config.toml"
     config.write_text("[servers]\nx = 1")

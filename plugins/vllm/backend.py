@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ... import ModelError
 from ...core.contract.backend import Backend, Capability, Kind
 from ...core.contract.generation import Request, Step
-from ...core.contract.model import ModelFacts, PreparedModel, Quantisation
+from ...core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
@@ -36,7 +36,9 @@ class VllmOfflineBackend(Backend[VllmOptions]):
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the one format; float formats are the option ``dtype``."""
-        return (Quantisation("none", None, "weights as the model's files and the dtype option say"),)
+        return (
+            Quantisation("none", None, "weights as the model's files and the dtype option say", common=FLOAT_FORMATS),
+        )
 
     @classmethod
     def devices(cls) -> Sequence[str]:

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     return made.folder
 
 
-@pytest.mark.parametrize("arguments", [(), ("--html",)])
+@pytest.mark.parametrize("arguments", [(), pytest.param(("--html",), marks=pytest.mark.nightly)])
 def test_without_a_path_the_page_stands_beside_the_store(cli, folder, arguments):
     ended = cli("report", folder, *arguments)
     assert (ended.code, ended.out) == (0, f"{folder / 'report.html'}\n")

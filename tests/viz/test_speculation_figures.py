@@ -96,7 +96,7 @@ CANDIDATES = [{"candidate_mode": "beam", "candidates": 4}, {"candidate_mode": "r
 
 
 @pytest.mark.parametrize("figure", PACK, ids=lambda figure: figure.id)
-@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("timed", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_every_figure_draws_and_equal_rows_give_equal_bytes(store, figure, timed):
     needs_candidates = figure is candidate_counts.FIGURE
     needs_times = {"wall_time_tau", "block_size_tau", "throughput_tpot_bars", "block_size_decode_cost"}

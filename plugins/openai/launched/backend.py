@@ -13,7 +13,7 @@ from typing import ClassVar
 from pydantic import Field, create_model, field_validator
 
 from .... import BackendError, ModelCache, ModelError
-from ....core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
+from ....core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ....core.contract.preflight import PlannedCell, Preflight
 from ....core.contract.requirements import Availability
 from ....core.contract.residence import Residence, RunningServer
@@ -74,7 +74,11 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
     @classmethod
     def quantisations(cls) -> Sequence[Quantisation]:
         """Return the formats of GGUF files, or the one that files have."""
-        return GGUF_QUANTISATIONS if cls.recipe.weights == "gguf" else (_AS_STORED,)
+        if cls.recipe.weights == "gguf":
+            return GGUF_QUANTISATIONS
+        if (args := cls.recipe.float_args) is None:
+            return (_AS_STORED,)
+        return (replace(_AS_STORED, common={name: {"args": args.format(**it)} for name, it in FLOAT_FORMATS.items()}),)
 
     @classmethod
     def devices(cls) -> Sequence[str]:

@@ -31,6 +31,7 @@ class Recipe:
         api: how it is asked.
         weights: the format of model that it opens.
         served_model: its name for the model; None: the only one that it lists.
+        float_args: arguments with which it takes weights in a float format, which stands at {dtype}; None: unknown.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Recipe:
     api: ApiName = "completions"
     weights: WeightFormat = "safetensors"
     served_model: str | None = None
+    float_args: str | None = None
 
 
 KNOWN = (
@@ -46,6 +48,7 @@ KNOWN = (
         "vllm",
         "vllm serve {model} --served-model-name {name} --host {host} --port {port} --enable-prompt-tokens-details",
         api="vllm",
+        float_args="--dtype {dtype}",
     ),
     Recipe(
         "llama-server",

@@ -11,7 +11,7 @@ from ...at_night import at_night
 from ..models import TINY
 
 
-@pytest.mark.parametrize("length", at_night([1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 64, 70], but=[1, 6, 16, 33, 70]))
+@pytest.mark.parametrize("length", at_night([1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 64, 70], but=[1, 33]))
 def test_a_prompt_may_have_any_length(load, tiny, length):
     ids = [(7 * i) % 400 + 20 for i in range(length)]
     whole = tiny.logits(ids)

@@ -156,6 +156,7 @@ def test_the_log_is_the_engines_own(logged):
         assert total == pytest.approx((step.engine_s * 1e3, *rates), abs=0.006)
 
 
+@pytest.mark.nightly
 def test_the_log_holds_the_text_so_far(logged):
     _, steps, text = logged
     tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
@@ -165,6 +166,7 @@ def test_the_log_holds_the_text_so_far(logged):
             assert f" GB/s\n{tokenizer.decode(ids[:n])}\n" in text
 
 
+@pytest.mark.nightly
 def test_the_log_can_be_read_back(logged, tmp_path):
     _, steps, text = logged
     file = tmp_path / "log.txt"

@@ -9,8 +9,9 @@ import pytest
 
 from decodebench import BackendError, Generated, ModelError, Request
 from decodebench.core.sdk.tokenizer import Codec
+from decodebench.plugins.tinygrad.backend import TinygradBackend
 
-from ..models import TINY, save_checkpoint
+from ..models import TINY, resolve, save_checkpoint
 
 pytestmark = pytest.mark.skipif(
     find_spec("gguf") is None or find_spec("llama_cpp") is None, reason="needs llama-cpp-python and gguf"
@@ -30,6 +31,13 @@ def null_files_closed():
 @pytest.fixture(scope="module")
 def q8_0(load):
     return load(TINY, "q8_0")
+
+
+@pytest.fixture(scope="module")
+def file(model_cache):
+    """The converted file, which no engine has opened yet."""
+    options = TinygradBackend.Options()
+    return TinygradBackend.prepare(resolve(TINY), "q8_0", "cpu", options, model_cache).path
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +79,7 @@ def test_logits_are_those_of_the_unpacked_file(load, prompts, name):
     np.testing.assert_allclose(loaded.logits(ids), theirs, atol=1e-3 * np.abs(theirs).max())
 
 
+@pytest.mark.nightly
 def test_weight_bytes_are_those_of_the_file(q8_0, tiny):
     assert q8_0.facts.parameters == tiny.facts.parameters
     assert q8_0.facts.weight_bytes == q8_0.prepared.weight_bytes
@@ -79,6 +88,7 @@ def test_weight_bytes_are_those_of_the_file(q8_0, tiny):
     assert q8_0.steps(range(20, 40), 2)[1].bytes_read < 1.15 * q8_0.facts.weight_bytes
 
 
+@pytest.mark.nightly
 def test_a_bare_file_is_the_same_model(bare, q8_0, prompts):
     assert bare.prepared.path == q8_0.prepared.path
     assert bare.tokens(prompts[0], 10) == q8_0.tokens(prompts[0], 10)
@@ -86,6 +96,7 @@ def test_a_bare_file_is_the_same_model(bare, q8_0, prompts):
     assert bare.facts.weight_bytes == q8_0.facts.weight_bytes
 
 
+@pytest.mark.nightly
 def test_a_bare_file_brings_its_tokenizer(bare):
     from tokenizers import Tokenizer
 
@@ -134,9 +145,9 @@ def refused(path, load, quantisation="gguf") -> str:
     return str(caught.value)
 
 
-def copied(q8_0, path, change):
+def copied(file, path, change):
     """Copy the file with some of its bytes changed."""
-    content = bytearray(q8_0.prepared.path.read_bytes())
+    content = bytearray(file.read_bytes())
     path.write_bytes(change(content))
     return path
 
@@ -144,26 +155,26 @@ def copied(q8_0, path, change):
 @pytest.mark.parametrize(
     ("keep", "words"), [(3, "no GGUF file"), (20, "cut off"), (3000, "cut off"), (-5000, "cut off")]
 )
-def test_a_cut_file_is_named(q8_0, tmp_path, load, keep, words):
-    path = copied(q8_0, tmp_path / "cut.gguf", lambda content: content[:keep])
+def test_a_cut_file_is_named(file, tmp_path, load, keep, words):
+    path = copied(file, tmp_path / "cut.gguf", lambda content: content[:keep])
     text = refused(path, load)
     assert "cut.gguf: " in text and words in text
 
 
-def test_an_unsupported_architecture_is_named(q8_0, tmp_path, load):
-    path = copied(q8_0, tmp_path / "other.gguf", lambda content: content.replace(b"qwen3", b"mamba"))
+def test_an_unsupported_architecture_is_named(file, tmp_path, load):
+    path = copied(file, tmp_path / "other.gguf", lambda content: content.replace(b"qwen3", b"mamba"))
     text = refused(path, load)
     assert "other.gguf: general.architecture = 'mamba' is not supported with tinygrad; known: llama, qwen2" in text
 
 
-def test_tensors_that_would_be_left_out_are_named(q8_0, tmp_path, load):
-    path = copied(q8_0, tmp_path / "extra.gguf", lambda content: content.replace(b"blk.3.ffn_norm", b"blk.3.xxx_norm"))
+def test_tensors_that_would_be_left_out_are_named(file, tmp_path, load):
+    path = copied(file, tmp_path / "extra.gguf", lambda content: content.replace(b"blk.3.ffn_norm", b"blk.3.xxx_norm"))
     text = refused(path, load)
     assert "extra.gguf: tinygrad" in text and "ffn_norm" in text
 
 
-def test_a_file_is_no_folder(q8_0, load):
-    text = refused(q8_0.prepared.path, load, "float32")
+def test_a_file_is_no_folder(file, load):
+    text = refused(file, load, "float32")
     assert "no Hugging Face folder" in text and "run with quantisation 'gguf'" in text
 
 

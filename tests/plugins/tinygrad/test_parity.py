@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ...at_night import at_night
 from ..models import TINY, assert_shares_a_prompt, torch_logits, torch_model
 
 PROMPT = tuple(range(40, 110))
@@ -95,7 +94,8 @@ def test_the_stated_bytes_are_the_bytes_in_memory(name):
     assert sum(tensor.nbytes() for tensor in vars(matrix).values()) == FORMATS[name].nbytes(24, 128)
 
 
-@pytest.mark.parametrize("name", at_night(PACKED, but=["int8"]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", PACKED)
 def test_packed_models_still_generate(load, prompts, tiny, name):
     ours, plain = (model.tokens(prompts[0], 8) for model in (load(TINY, name), tiny))
     assert len(ours) == 8
