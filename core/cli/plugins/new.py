@@ -14,6 +14,7 @@ import click
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
 from ...host.provenance import own_requirement
+from ..guidance.sections import examples
 from ..output import CONTEXT, echo, json_option, print_json
 from .kinds import KINDS
 
@@ -21,14 +22,14 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATES = Path(__file__).parent / "template"
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="backend", help="What to start from.")
+@click.command(context_settings=CONTEXT, epilog=examples("decodebench plugins new my-engine --kind server"))
+@click.argument("name", help="Name of the plugin, e.g. my-engine.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="backend", help="Template.")
 @json_option
 def new(name: str, kind: str, as_json: bool) -> None:
-    """Write a plugin to start from: a package that is complete, tested and measured.
+    """Create a plugin from a template: a complete package with tests.
 
-    It is written into a new folder NAME.
+    It is written to a new folder NAME.
     """
     module = name.replace("-", "_")
     _check_name(name, module)
