@@ -39,7 +39,7 @@ class Share(click.ParamType[float]):
             return value
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|pp)?\s*", str(value))
         if not found:
-            self.fail(f"{value!r} is no share; write e.g. 2%, 1pp or 0.02", param, ctx)
+            self.fail(f"{value!r} is not a share; write e.g. 2%, 1pp or 0.02", param, ctx)
         share = float(found[1]) / (100 if found[2] else 1)
         if share >= 1:
             self.fail(f"{value!r} must be below 100 %", param, ctx)

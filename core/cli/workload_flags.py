@@ -48,7 +48,7 @@ class Numbers(click.ParamType[Any]):
             found = [self._number(part) for part in text.split(",")]
         except ValueError:  # as errors of TOML are
             self.fail(
-                f"{value!r} is no number; write e.g. 512, 64,512,2048 or {{from=64,to=2048,factor=2}}", param, ctx
+                f"{value!r} is not a number; write e.g. 512, 64,512,2048 or {{from=64,to=2048,factor=2}}", param, ctx
             )
         return found if len(found) > 1 else found[0]
 

@@ -201,7 +201,9 @@ def evaluate_all(session: Session, job: EvaluateJob) -> None:
     for index, continuation in enumerate(job.continuations):
         ids, start = session.encode_continued(continuation)
         if held is not None and len(ids) > held:
-            raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
+            raise ModelError(
+                f"sequence {index} has {len(ids)} tokens; the model's context length is {held}", code="context-exceeded"
+            )
         wanted = top_k if continuation.text is None else 0
         (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
         evaluation = Evaluation.model_construct(

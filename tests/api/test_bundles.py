@@ -132,7 +132,7 @@ def placed(name):
         (lambda content: content.update({PLAN: content[PLAN] + b"# more"}), "damaged or was changed"),
         (lambda content: content.update({PLAN: content[PLAN][:-1]}), "damaged or was changed"),
         (lambda content: content.pop(PLAN), "differ"),
-        (lambda content: content.pop(MANIFEST), "is no bundle"),
+        (lambda content: content.pop(MANIFEST), "is not a bundle"),
         (lambda content: content.update({MANIFEST: b'{"format": 1}'}), "field"),
         (lambda content: content.update({MANIFEST: b"[" * 10_000}), "field"),
     ],

@@ -210,7 +210,7 @@ def test_files_that_cannot_be_read_are_one_line_each_and_stop_no_other(tmp_path)
         "binary.bin": "not a log of a known format",
         "cut.txt": "was cut",
         "empty.txt": "empty",
-        "latin.txt": "latin.txt:8: byte 0xfc is no UTF-8 text",
+        "latin.txt": "latin.txt:8: byte 0xfc",
         "notes.md": "not a log of a known format",
         "repeated.txt": "repeated.txt:7: field 'enqueue': the step that line 6 began",
     }

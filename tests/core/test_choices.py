@@ -10,7 +10,7 @@ import pytest
 from decodebench import Backend, BackendError, Scores, Task, TaskSample, UsageError
 from decodebench.core.cache import ModelCache
 from decodebench.core.contract.task import Likelihood
-from decodebench.core.errors import ModelError, SampleError
+from decodebench.core.errors import SampleError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.choices import encode_choices, encode_pair, score_choices, told
@@ -78,7 +78,7 @@ def test_an_empty_prompt_is_the_begin_token(codec):
 
 
 def test_an_empty_choice_has_nothing_to_score(codec):
-    with pytest.raises(ModelError, match="nothing can be scored"):
+    with refused("cannot-score", "Answer:"):
         encode_pair(codec, "Answer:", "")
 
 

@@ -30,7 +30,7 @@ def read_manifest(bundle: Path) -> Manifest:
         with zipfile.ZipFile(bundle) as archive:
             entries = archive.infolist()
             if not any(entry.filename == MANIFEST for entry in entries):
-                raise UsageError(f"{bundle} is no bundle: {MANIFEST} is missing", code="bundle-damaged")
+                raise UsageError(f"{bundle} is not a bundle: {MANIFEST} is missing", code="bundle-damaged")
             text = _content(archive, bundle, MANIFEST, _MOST_MANIFEST_BYTES)
     except _BROKEN as error:
         raise UsageError(f"{bundle} cannot be read as a ZIP file: {error}", code="bundle-damaged") from error
@@ -76,7 +76,7 @@ def _check(bundle: Path, manifest: Manifest, names: list[str]) -> None:
     """Refuse more files or bytes than a bundle may have, and any file that is elsewhere or not in the manifest."""
     if len(names) > MOST_FILES or sum(told.bytes for told in manifest.files.values()) > MOST_BYTES:
         raise UsageError(
-            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB, which is no bundle's size",
+            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB, which is not a bundle's size",
             code="bundle-damaged",
         )
     for name in manifest.files:

@@ -98,7 +98,7 @@ def _check_address(flags: dict[str, Any]) -> None:
     address, has_tls = flags["address"], flags["tls_cert"] is not None
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--address {address!r} is no HOST:PORT", code="bad-value")
+        raise UsageError(f"--address {address!r} is not HOST:PORT", code="bad-value")
     if has_tls != (flags["tls_key"] is not None):
         raise UsageError("--tls-cert and --tls-key go together: give both", code="missing-flag")
     if not is_loopback(address) and not flags["insecure"] and not (has_tls and flags["auth_token_file"]):

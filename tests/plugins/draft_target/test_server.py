@@ -479,7 +479,7 @@ def test_a_prompt_beyond_the_context_is_refused_before_it_is_tokenised(stub, ser
         [
             (["--address", "0.0.0.0:0"], "--insecure"),
             (["--address", "[::]:0"], "--insecure"),
-            (["--address", "nonsense"], "is no HOST:PORT"),
+            (["--address", "nonsense"], "'nonsense'"),
             (["--tls-cert", "x.pem"], "go together"),
             (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "--tls-key y.pem"),
             (["--auth-token-file", "missing"], "auth token file missing"),

@@ -71,7 +71,7 @@ def test_fallback_at_width_128_is_noted(load, tmp_path):
     )  # fmt: skip
     loaded = load(folder, "q4_k_m")
     (note,) = loaded.prepared.notes
-    assert "13 of 15 matrices fell back" in note and "(128, 384) is no multiple of 256" in note
+    assert "13 of 15 matrices fell back" in note and "(128, 384)" in note and "256" in note
     assert "q5_0" in note
     assert len(loaded.tokens(PROMPT, 4)) == 4
     assert load(folder, "q8_0").prepared.notes == ()

@@ -141,9 +141,7 @@ def copied(q8_0, path, change):
     return path
 
 
-@pytest.mark.parametrize(
-    ("keep", "words"), [(3, "no GGUF file"), (20, "cut off"), (3000, "cut off"), (-5000, "cut off")]
-)
+@pytest.mark.parametrize(("keep", "words"), [(3, "GGUF file"), (20, "cut off"), (3000, "cut off"), (-5000, "cut off")])
 def test_a_cut_file_is_named(q8_0, tmp_path, load, keep, words):
     path = copied(q8_0, tmp_path / "cut.gguf", lambda content: content[:keep])
     text = refused(path, load)
