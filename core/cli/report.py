@@ -51,12 +51,12 @@ def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 -
     anonymise, is_opened, all_figures = (flags.pop(name) for name in ("anonymise", "is_opened", "all_figures"))
     if log_entry and (html is not None or slides is not None or as_json or is_opened):
         raise UsageError(
-            "--log-entry prints Markdown: it goes with none of --html, --slides, --open and --json",
+            "--log-entry prints Markdown: it cannot be combined with --html, --slides, --open and --json",
             code="conflicting-flags",
         )
     if (template is not None or all_figures) and slides is None:
         flag = "--all-figures" if all_figures else "--template"
-        raise UsageError(f"{flag} is for the slides; give --slides too", code="missing-flag")
+        raise UsageError(f"{flag} needs --slides", code="missing-flag")
     page = _target(folder, "--html", html or "", _PAGE)
     deck = _target(folder, "--slides", slides or "", _SLIDES)
     written: dict[str, str] = {}

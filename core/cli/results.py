@@ -111,19 +111,17 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     given = [name for name in ("log_format", "experiment", "columns", "labels", "dry_run") if flags[name]]
     if given and not imports:
         flag = {"log_format": "--format", "labels": "--label", "dry_run": "--dry-run"}.get(given[0], f"--{given[0]}")
-        raise UsageError(f"{flag} is about what --import reads; give --import PATH too", code="missing-flag")
+        raise UsageError(f"{flag} needs --import PATH", code="missing-flag")
     if columns and log_format not in (None, "csv"):
         raise UsageError(
-            f"--columns is about CSV; --format {log_format} says what its fields are by itself",
+            f"--columns applies to CSV only, not to --format {log_format}",
             code="conflicting-flags",
         )
     if experiment is not None:
         check_experiment_name(experiment)
     if flags["sources"]:
         if flags["dry_run"]:
-            raise UsageError(
-                "--dry-run is about --import: leave out --from, which copies logs", code="conflicting-flags"
-            )
+            raise UsageError("--dry-run previews --import only: leave out --from", code="conflicting-flags")
         _gather(folder, flags["sources"])
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist", code="folder-missing")
@@ -274,7 +272,7 @@ def _records(found: Table) -> list[dict[str, object]]:
     twice = [name for name, count in Counter(found.columns).items() if count > 1]
     if twice:
         raise UsageError(
-            f"two columns are called {twice[0]!r}: name one of them with AS, or take --csv", code="bad-value"
+            f"two columns are called {twice[0]!r}: name one of them with AS, or use --csv", code="bad-value"
         )
     return [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
 

@@ -103,7 +103,7 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(
-            f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}",
+            f"{backend.__name__}.quantisations() must return at least one Quantisation, returned {formats!r}",
             code="contract-broken",
         )
     for entry in formats:

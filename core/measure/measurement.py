@@ -194,9 +194,7 @@ def evaluate_all(session: Session, job: EvaluateJob) -> None:
     """
     size, held = session.facts.vocabulary_size, session.facts.context_length
     if size is None:
-        raise BackendError(
-            "it does not say how large its vocabulary is, which comparing distributions needs", code="not-supported"
-        )
+        raise BackendError("its vocabulary size is unknown, which comparing distributions needs", code="not-supported")
     top_k = size if job.top_k and size <= job.whole_vocabulary_up_to else job.top_k
     for index, continuation in enumerate(job.continuations):
         ids, start = session.encode_continued(continuation)

@@ -28,7 +28,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     others = [cell for cell in found if cell not in baselines]
     if not baselines or not others:
         raise UsageError(
-            "nothing to compare: the experiment has one cell only; measure a second backend or format",
+            "nothing to compare: the experiment has only one cell; measure a second backend or format",
             code="data-missing",
         )
     shown = [cell for cell in others if cell.rows[0]["ratio"] is not None]

@@ -55,7 +55,7 @@ def install(
     if isolated is not None:
         return _install_isolated(isolated, wanted, python, dry_run=dry_run, as_json=as_json)
     if python is not None:
-        raise UsageError("--python goes with --isolated only", code="conflicting-flags")
+        raise UsageError("--python needs --isolated", code="conflicting-flags")
     if not (wanted.plain or wanted.editable):
         raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR", code="missing-flag")
     command = install_command(wanted)
@@ -83,7 +83,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
 
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign",
+            f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first a letter or digit",
             code="bad-value",
         )
     base = check_base(python) if python else None
@@ -118,9 +118,7 @@ def listed_anew() -> list[dict[str, Any]]:
     command = [sys.executable, "-m", PROJECT, "plugins", "list", "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ}, check=False)
     if ended.returncode != 0:
-        raise UsageError(
-            f"{PROJECT} itself does not run any more; `{shlex.join(command)}` says why", code="install-failed"
-        )
+        raise UsageError(f"{PROJECT} itself no longer runs; `{shlex.join(command)}` says why", code="install-failed")
     found: list[dict[str, Any]] = json.loads(ended.stdout)
     return found
 

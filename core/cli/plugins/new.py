@@ -59,11 +59,11 @@ def _check_name(name: str, module: str) -> None:
     """Refuse a name that could not be a distribution's, a module's and a backend's."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter", code="bad-value"
+            f"name {name!r} must be words of a-z and 0-9 joined by '-', starting with a letter", code="bad-value"
         )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(
-            f"name {name!r}: Python has a word or module {module!r} of its own; choose another", code="bad-value"
+            f"name {name!r}: {module!r} is a keyword or a standard module of Python; choose another", code="bad-value"
         )
     for known in installed_plugins().plugins:
         if any(name in names for names in known.provides.values()):

@@ -51,7 +51,7 @@ def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: 
     if not is_ours(python):
         advice = f"take its table [backends.NAME] out of {config_file()}"
         raise UsageError(
-            f"{names[0]!r} lives in {folder}, which decodebench has not made: {advice}", code="install-failed"
+            f"{names[0]!r} is in {folder}, which decodebench did not create: {advice}", code="install-failed"
         )
     if not dry_run:
         remove(python)

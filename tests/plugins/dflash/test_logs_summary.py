@@ -139,7 +139,7 @@ def test_a_cut_table_keeps_its_whole_rows(written):
         (",16,5.00", ",sixteen,5.00", ":3: field 'block_size': 'sixteen' must be an integer"),
         (",8,4.00", ",0,4.00", ":2: field 'block_size': '0' "),
         ("15.000000,", "15.000000,1,", ":2: field 'line': 20 fields under 19 columns"),
-        ("'50.0%'", "50", "no list of percentages"),
+        ("'50.0%'", "50", "list of percentages"),
     ],
 )
 def test_a_bad_value_is_named_with_file_line_and_column(written, old, new, words):

@@ -162,7 +162,7 @@ def test_tensors_that_would_be_left_out_are_named(q8_0, tmp_path, load):
 
 def test_a_file_is_no_folder(q8_0, load):
     text = refused(q8_0.prepared.path, load, "float32")
-    assert "no Hugging Face folder" in text and "run with quantisation 'gguf'" in text
+    assert "Hugging Face folder" in text and "run with quantisation 'gguf'" in text
 
 
 def test_a_folder_is_no_file(load):
