@@ -124,10 +124,10 @@ def placed(name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (placed("../outside.jsonl"), "at a place"),
-        (placed("/etc/x.jsonl"), "at a place"),
-        (placed("raw/../../x.jsonl"), "at a place"),
-        (placed("raw/a/.hidden.jsonl"), "at a place"),
+        (placed("../outside.jsonl"), "outside.jsonl"),
+        (placed("/etc/x.jsonl"), "/etc/x.jsonl"),
+        (placed("raw/../../x.jsonl"), "x.jsonl"),
+        (placed("raw/a/.hidden.jsonl"), ".hidden.jsonl"),
         (lambda content: content.update({"raw/a/more.jsonl": b"x"}), "differ"),
         (lambda content: content.update({PLAN: content[PLAN] + b"# more"}), "damaged or was changed"),
         (lambda content: content.update({PLAN: content[PLAN][:-1]}), "damaged or was changed"),
