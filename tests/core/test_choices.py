@@ -182,7 +182,7 @@ def test_settings_of_generation_are_said_to_have_no_effect(cache):
 
 def test_a_backend_that_cannot_score_is_refused_before_anything_is_measured(cli, tmp_path):
     result = cli("run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-choice", "-o", tmp_path)
-    assert result.code == 2 and "backend 'faulty' does not give" in result.err and not (tmp_path / "raw").exists()
+    assert result.code == 2 and "[not-supported]" in result.err and not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize(
