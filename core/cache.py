@@ -100,7 +100,8 @@ class ModelCache:
             raise ModelError(
                 f"{label} takes about {peak_bytes / 2**30:.2f} GiB of disk while it is made, and {self.root} has "
                 f"{free / 2**30:.2f} GiB free: delete prepared models (decodebench cache --prune), or name another "
-                "folder in DECODEBENCH_CACHE"
+                "folder in DECODEBENCH_CACHE",
+                code="no-disk-space",
             )
 
     def _find(self, digest: str) -> Path | None:

@@ -45,14 +45,22 @@ def _section(context: click.Context, title: str, level: int) -> Iterator[str]:
     yield f"{'#' * level} {title}\n"
     yield f"```text\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     yield from (f"{_prose(paragraph)}\n" for paragraph in (command.help or "").split("\f")[0].split("\n\n"))
+    arguments = [one.get_help_record(context) for one in command.params if isinstance(one, click.Argument)]
+    yield from _table("argument", [record for record in arguments if record[1]])
     for title, records in records_by_section(command, context).items():
-        if rows := [record for record in records if not record[0].startswith("-h,")]:
-            yield f"| {'option' if title == OTHERS else title} | |"
-            yield "| --- | --- |"
-            yield from (f"| `{_cell(flags)}` | {_cell(_prose(about))} |" for flags, about in rows)
-            yield ""
+        rows = [record for record in records if not record[0].startswith("-h,")]
+        yield from _table("option" if title == OTHERS else title, rows)
     if command.epilog:
         yield f"```text\n{command.epilog.replace(chr(8), '').strip()}\n```\n"
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield what is said of each argument or option; nothing where there is none."""
+    if rows:
+        yield f"| {title} | |"
+        yield "| --- | --- |"
+        yield from (f"| `{_cell(name)}` | {_cell(_prose(about))} |" for name, about in rows)
+        yield ""
 
 
 def _prose(text: str) -> str:

@@ -96,7 +96,7 @@ def test_a_template_that_leaves_the_system_message_out_is_refused(cli, folder, t
     (other / "chat_template.jinja").write_text("{{ messages[-1].content }}")
     run = ["run", "-b", "llama-cpp", "-q", "f16", "-m", other, *SHORT, *TASK, "--chat", "-o", tmp_path / "out"]
     ended = cli(*run, "--system", "Be brief.")
-    assert ended.code == 2 and "leaves the system message out" in ended.err
+    assert ended.code == 2 and "--system" in ended.err
 
 
 @pytest.mark.nightly

@@ -91,7 +91,7 @@ def test_a_setting_is_one_row(copy, cli, tmp_path):
         'max_new_tokens = 4\nbeams = 3\n[[cells]]\nbackend = "checking"\n'
     )
     help_text = " ".join(copy.run("run", "--help").split())
-    assert "--beams INTEGER RANGE Beams kept. [default: 1; x>=1]" in help_text
+    assert "--beams N Beams kept. [default: 1; x>=1]" in help_text
     copy.run(*RUN, "-b", "checking", "--name", "both", "-o", out)
     assert "asked for 1 beams" in copy.said
     compared = json.loads(copy.run("run", "plan.toml", "-o", out, "--json"))

@@ -197,7 +197,7 @@ def test_codes_of_errors_are_in_the_table_and_none_in_it_is_without_use():
 
 
 def test_what_is_refused_has_a_code_of_its_own():
-    """The class of a ``UsageError`` says no more than that something is wrong."""
+    """The class of such an error says no more than that something is wrong."""
     without = {
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for room in ("core", "collate", "viz", "plugins")
@@ -205,7 +205,7 @@ def test_what_is_refused_has_a_code_of_its_own():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "UsageError"
+        and node.func.id in ("UsageError", "ModelError")
         and not {word.arg for word in node.keywords} & {"code", None}
     }
     assert without == set()

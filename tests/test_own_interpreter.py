@@ -197,7 +197,7 @@ def test_the_config_names_an_interpreter(cli, cli_for, tmp_path):
     assert (alien["version"], alien["distribution"]) == ("2.0", "alien-plugin")
     ended = other("plugins", "uninstall", "alien")
     assert ended.code == 2
-    assert "which decodebench has not made" in ended.err
+    assert "which decodebench did not create" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,8 @@ def test_decodebench_is_asked_for_by_the_place_that_it_came_from(tmp_path, monke
     [
         ("My-Decoder", "words of a-z and 0-9"),
         ("../elsewhere", "words of a-z and 0-9"),
-        ("json", "Python has a word or module 'json'"),
-        ("lambda", "Python has a word or module 'lambda'"),
+        ("json", "'json'"),
+        ("lambda", "'lambda'"),
         ("llama-cpp", "provides something of this name"),
         ("tiny-gsm", "provides something of this name"),
         ("pydantic", "a module 'pydantic' is installed already"),

@@ -74,7 +74,7 @@ def history(store: Store, metric: str | None = None) -> History:
     name = metric or _usual(runs)
     if metric_of(name).name == "accuracy":
         raise UsageError(
-            "accuracy is of problems, not of rounds: `decodebench compare` gives it for each experiment",
+            "accuracy is measured over problems, not rounds: `decodebench compare` gives it for each experiment",
             code="not-supported",
         )
     for run in runs:

@@ -309,6 +309,6 @@ def metric_of(name: str) -> Metric:
     metric = METRICS[name]
     if metric.higher_is_better is None:
         raise UsageError(
-            f"metric {name!r} has no better direction, so that no ratio can be called better", code="not-supported"
+            f"metric {name!r} has no better direction, so its ratios cannot be ranked", code="not-supported"
         )
     return metric

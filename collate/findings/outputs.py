@@ -84,7 +84,7 @@ def lost_accuracy(subject: Subject) -> Iterator[Doubt]:
             lost = 100 * accuracy.difference.value
             yield Doubt(
                 f"{subject.name(cell)} loses accuracy: {lost:+.1f} points against {subject.name(best)}",
-                "a speed-up that answers worse is no speed-up",
+                "a speed-up that answers worse is not a speed-up",
                 rounds_of(cell, best),
             )
 

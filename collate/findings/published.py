@@ -42,7 +42,7 @@ def acceptance_of_cycles(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.names[cell_id]!r}: {name}, {share:.4g} in the first sample, is 1 - cycles / tokens in "
                 f"{len(several)} of {len(several)} samples",
-                "it is no acceptance rate: accepted / drafted is lower, and the log may not have it",
+                "it is not an acceptance rate: accepted / drafted is lower, and the log may not have it",
                 [place for _, _, place in several],
             )
 

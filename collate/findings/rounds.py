@@ -133,7 +133,7 @@ def copied_rounds(subject: Subject) -> Iterator[Doubt]:
             told = ", ".join(f"round {run['round'] + 1} of {subject.name(own)}" for own, run in others)
             yield Doubt(
                 f"round {first['round'] + 1} of {subject.name(cell)} has the times of {told} to the last digit",
-                "they are copies of one measurement; leave out all but one, for an interval takes them as independent",
+                "they are copies of one measurement; keep only one of them, since intervals assume independent rounds",
                 [Place(run_id=run["run_id"]) for _, run in found],
                 "error",
             )

@@ -135,7 +135,7 @@ def _tokens(metrics: Fields, name: str) -> int | None:
 def _scale(metric: Fields) -> float:
     unit = metric.text("unit")
     if unit not in _SECONDS:
-        raise metric.fail("unit", f"{unit!r} is no unit of time that is known: {', '.join(_SECONDS)}")
+        raise metric.fail("unit", f"{unit!r} is not a known unit of time: {', '.join(_SECONDS)}")
     return _SECONDS[unit]
 
 

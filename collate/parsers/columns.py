@@ -87,7 +87,7 @@ def check_columns(columns: Columns) -> None:
     for target in columns:
         field = field_of(target)
         if field in fields:
-            raise UsageError(f"--columns: {fields[field]!r} and {target!r} both tell {field}", code="bad-value")
+            raise UsageError(f"--columns: {fields[field]!r} and {target!r} both give {field}", code="bad-value")
         fields[field] = target
     for target in columns:
         _, tokens = RATES.get(in_seconds(target), ("", ""))

@@ -258,7 +258,7 @@ def _number(path: Path, row: _Row, target: str, cell: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and 0 <= value < 1e300):
-        raise malformed(path, row.line, target, f"{cell!r} is no number from 0 on")
+        raise malformed(path, row.line, target, f"{cell!r} must be a number >= 0")
     return value
 
 

@@ -75,7 +75,7 @@ def read_labels(copy: Path) -> dict[str, str]:
     except (ValueError, OSError) as error:
         raise RawLogError(f"{copy}: its labels in {place.name} cannot be read: {error}; import it again") from error
     if not (isinstance(found, dict) and all(isinstance(value, str) for value in found.values())):
-        raise RawLogError(f"{copy}: {place.name} is no object of texts; import it again")
+        raise RawLogError(f"{copy}: {place.name} is not an object of texts; import it again")
     return found
 
 

@@ -94,7 +94,7 @@ def open_backend(
     cells = expand(plan, installed_plugins(), ModelCache()).cells
     if len(cells) > 1:
         raise UsageError(
-            f"{len(cells)} cells of backend {backend!r}, where one can be opened: give one value each",
+            f"{len(cells)} cells of backend {backend!r}, and only one can be opened: give one value per option",
             code="one-cell-needed",
         )
     available = cells[0].backend.probe()

@@ -178,7 +178,7 @@ def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None
     matrix = expand(plan, registry, ModelCache())
     if plan.looks and len(matrix.cells) < 2:
         raise UsageError(
-            "--until and --until-ci add rounds to comparisons, and one cell has nothing to be compared with",
+            "--until and --until-ci need at least two cells to compare",
             code="one-cell-needed",
         )
     return Measurement(plan, matrix, registry, (*notes, *matrix.notes))

@@ -30,7 +30,7 @@ def write_export(store: Store, fmt: str, experiment: str | None, target: Path, *
         raise unknown_name("export format", fmt, exporters)
     if cumulative_text and fmt != _CSV:
         raise UsageError(
-            f"--cumulative-text changes a column of --format csv; {fmt!r} has none such", code="not-supported"
+            f"--cumulative-text changes a column of --format csv; {fmt!r} has no such column", code="not-supported"
         )
 
     def write(folder: Path) -> list[Path]:

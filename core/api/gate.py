@@ -154,7 +154,7 @@ def gate(
         found = measurement(build(content, "gate"), registry=Registry(remote=lambda: sources))
         if len(found.matrix.cells) != 2:
             raise UsageError(
-                f"a gate compares one cell with one, here are {len(found.matrix.cells)}: give one value each",
+                f"a gate compares one cell per side, and there are {len(found.matrix.cells)}: give one value each",
                 code="one-cell-needed",
             )
         experiment = found.run(output, fresh=True, when_busy=when_busy, progress=progress)

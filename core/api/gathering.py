@@ -47,9 +47,9 @@ def gather(folder: str | Path, sources: Sequence[str | Path]) -> Gathered:
     output, others = Path(folder), [Path(source) for source in sources]
     for other in others:
         if not (other / "raw").is_dir():
-            raise UsageError(f"{other} is no output folder: it has no raw/", code="folder-missing")
+            raise UsageError(f"{other} is not an output folder: it has no raw/", code="folder-missing")
         if other.resolve() == output.resolve():
-            raise UsageError(f"{other} is the folder that the logs are to be put into", code="conflicting-flags")
+            raise UsageError(f"{other} is the target folder itself", code="conflicting-flags")
     writable(output)
     with locked(output):
         _check_rounds([output, *others])

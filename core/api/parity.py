@@ -73,7 +73,7 @@ def _reference(text: str | None, registry: Registry) -> tuple[type[Backend], str
         named = [backend for backend in registry.backends.values() if backend.is_reference]
         if not named:
             raise UsageError(
-                "no backend calls itself the reference; give --reference BACKEND[:QUANT]", code="missing-flag"
+                "no backend is declared the reference; give --reference BACKEND[:QUANT]", code="missing-flag"
             )
         backend = named[0]
     offered = [q.name for q in backend.quantisations()]

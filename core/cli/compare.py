@@ -10,6 +10,7 @@ import click
 
 from ... import defaults
 from . import exit_codes
+from .guidance.sections import examples
 from .output import (
     CONTEXT,
     console,
@@ -38,7 +39,7 @@ class Share(click.ParamType[float]):
             return value
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|pp)?\s*", str(value))
         if not found:
-            self.fail(f"{value!r} is no share; write e.g. 2%, 1pp or 0.02", param, ctx)
+            self.fail(f"{value!r} is not a share; write e.g. 2%, 1pp or 0.02", param, ctx)
         share = float(found[1]) / (100 if found[2] else 1)
         if share >= 1:
             self.fail(f"{value!r} must be below 100 %", param, ctx)
@@ -51,39 +52,52 @@ comparison_options = options(
     click.option(
         "--by",
         metavar="DIMENSION",
-        help="backend (formats of equal width side by side), quantisation, device, model or an option.",
+        help="Compare by backend (formats of equal width side by side), quantisation, device, model or an option.",
     ),
-    click.option("--baseline", metavar="NAME", help="Row label, or value of --by; default: the first cell."),
+    click.option(
+        "--baseline", metavar="NAME", help="Baseline: a row label or a value of --by.  [default: the first cell]"
+    ),
     click.option(
         "--metric",
         metavar="NAME",
-        help="Metric of the ratios.  [default: decode_tokens_per_s, or the first speed that the logs have]",
+        help="Metric to compare, see docs/metrics.md.  [default: decode_tokens_per_s, or the first speed in the logs]",
     ),
     click.option(
         "--min-effect",
         type=Share(),
         default=defaults.MIN_EFFECT,
-        show_default=True,
-        help="Smallest effect that counts.",
+        help="Differences below this count as equivalent.",
     ),
     click.option(
         "--over",
         type=click.Choice(["rounds", "prompts"]),
         default="rounds",
-        show_default=True,
-        help="What intervals generalise to: other rounds with these prompts, or other prompts of this kind too.",
+        help="What intervals generalise to: other rounds with the same prompts, or other prompts too.",
     ),
     click.option("--steady-state", is_flag=True, help="Exclude the first sample of every round from timings."),
 )
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples(
+        "decodebench compare",
+        "decodebench compare --by quantisation --metric ttft_s",
+        "decodebench compare --fail-if-slower 5% --fail-if-outputs-differ",
+    ),
+)
 @comparison_options
 @click.option(
-    "--fail-if-slower", type=Share(), metavar="SHARE", help="Exit 3 if a ratio's interval ends below 1 - SHARE."
+    "--fail-if-slower",
+    type=Share(),
+    metavar="SHARE",
+    help="Exit 3 if a ratio's interval ends below 1 - SHARE, e.g. 5%.",
 )
 @click.option(
-    "--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Exit 3 if accuracy falls by SHARE or more."
+    "--fail-if-accuracy-drops",
+    type=Share(),
+    metavar="SHARE",
+    help="Exit 3 if accuracy drops by SHARE or more, e.g. 1pp.",
 )
 @click.option("--fail-if-outputs-differ", is_flag=True, help="Exit 3 if greedy outputs differ beyond numerical ties.")
 @json_option
@@ -94,9 +108,9 @@ def compare(
     as_json: bool,
     **chosen: Any,  # noqa: ANN401 - the flags of comparison_options
 ) -> int:
-    """Compare cells with intervals, verdicts, parity and accuracy.
+    """Compare cells: ratios with intervals, verdicts, parity and accuracy.
 
-    Ratios are against the baseline; above 1 is better whatever the metric. `--fail-if` gates end with exit code 3.
+    Ratios are relative to the baseline; above 1 is better for every metric.
     """
     from ...collate.comparison.gates import Gates
 
@@ -122,7 +136,7 @@ def _compared(folder: Path, **chosen: Any) -> Comparison:  # noqa: ANN401 - the 
 @comparison_options
 @json_option
 def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the flags of comparison_options
-    """Show a comparison with latency, memory and the course of its rounds."""
+    """Show a comparison with latency, memory and the trend over rounds."""
     with open_results(folder) as results:
         comparison = results.compare(**chosen)
         if as_json:
@@ -138,10 +152,10 @@ def show(folder: Path, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - 
 @folder_argument
 @experiment_option
 @click.option("--list", "only_list", is_flag=True, help="List the checks.")
-@click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
+@click.option("--details", is_flag=True, help="Also show what each check found in each cell.")
 @json_option
 def findings(folder: Path, experiment: str | None, only_list: bool, details: bool, as_json: bool) -> None:
-    """Check the measurements of an experiment and list findings."""
+    """Check an experiment for measurement problems and list the findings."""
     if only_list:
         _list_checks(as_json)
         return

@@ -39,21 +39,26 @@ _FULL_BITS, _FEW_BITS = 32.0, 4.5  # 4-bit formats carry half a bit of scales
 _NEAR = 1.5  # a format within this factor of the wanted bits stands for it
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
+@click.command(context_settings=CONTEXT)
 @click.option(
     "--first",
     type=Duration(),
-    default=defaults.DEMO_FIRST_S,
-    help="Time until the first table, of two engines; set-up is not counted.",
+    default=f"{defaults.DEMO_FIRST_S:g}s",
+    help="Time until the first table, set-up excluded.",
 )
-@click.option("--limit", type=Duration(), default=defaults.DEMO_LIMIT_S, help="Total time limit, set-up excluded.")
+@click.option(
+    "--limit", type=Duration(), default=f"{defaults.DEMO_LIMIT_S:g}s", help="Total time limit, set-up excluded."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
 @busy_options
 @quiet_option
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, /, first: float, limit: float, output: Path, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
-    """Compare the installed engines on the built-in tiny models: two first, then the others while time lasts."""
+    """Compare the installed engines on the built-in tiny models.
+
+    The first table compares two engines; the others follow while time is left.
+    """
     check_config(ctx)
     from ..api.experiment import measurement
     from ..api.stages import Stages

@@ -30,7 +30,7 @@ class Check(Record):
 @click.command(context_settings=CONTEXT)
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show what this machine has, what is missing and how to get it."""
+    """Show what this machine has, what is missing and how to fix it."""
     checks = [*_machine(), *_tools(), *_plugins()]
     if as_json:
         print_json([check.model_dump(mode="json") for check in checks])

@@ -17,10 +17,12 @@ _PROBE_TIMEOUT_S = 120.0
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--devices", "with_devices", is_flag=True, help="Ask each engine for its devices (imports it).")
+@click.option(
+    "--devices", "with_devices", is_flag=True, help="Also list the devices that each engine sees; imports the engines."
+)
 @json_option
 def backends(with_devices: bool, as_json: bool) -> None:
-    """List backends, and how to get those that are missing."""
+    """List backends, and how to install those that are missing."""
     registry = installed_plugins()
     found = [_describe(registry, backend, with_devices) for backend in registry.backends.values()]
     if as_json:
@@ -79,13 +81,12 @@ def _warn_of_skipped(registry: Registry) -> None:
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="Only these; repeatable.")
+@click.option("-b", "--backend", "names", multiple=True, metavar="NAME", help="Only this backend; repeatable.")
 @json_option
 def quantisations(names: tuple[str, ...], as_json: bool) -> None:
-    """List every backend's weight formats, the widest first.
+    """List every backend's weight formats, widest first.
 
-    One word may mean different formats in two engines: what makes formats comparable is their real number of bits per
-    weight, scales included.
+    One name can mean different formats in two engines: compare formats by their bits per weight, which include scales.
     """
     registry = installed_plugins()
     chosen = [registry.backend(name) for name in names] or list(registry.backends.values())
@@ -115,11 +116,14 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
     "--check",
     "checked",
     metavar="MODEL",
-    help="Show which backends can open this model, in which formats, and why not.",
+    help="Show which backends can open MODEL (a name, path or Hub id), in which formats, and why not.",
 )
 @json_option
 def models(checked: str | None, as_json: bool) -> None:
-    """List named models, or check one: a name, path or Hub id, before anything is converted or built."""
+    """List named models, or show which backends can open a model.
+
+    --check reads the model's config and converts nothing.
+    """
     if checked is not None:
         _check_model(checked, as_json)
         return

@@ -31,42 +31,36 @@ _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "
 _COMMANDS = {
     "demo": ("demo", "Compare the installed engines on the built-in tiny models."),
     "run": ("run", "Measure a matrix of backends, models, quantisations and options."),
-    "shard": ("run", "Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own."),
-    "status": ("experiments.folder", "Show what is done, failed and left to do in each experiment of DIR."),
+    "shard": ("run", "Measure shard I of N of a plan's rounds, one shard per machine."),
+    "status": ("experiments.folder", "Show how many rounds are done, failed and left in each experiment of DIR."),
     "experiments": ("experiments.folder", "Rename, delete or restore experiments; `decodebench status` lists them."),
-    "sweep": ("sweep", "Run a preset matrix of a plugin, such as block sizes; without NAME, list them."),
+    "sweep": ("sweep", "Run a preset matrix of a plugin, e.g. over block sizes; without NAME, list the presets."),
     "parity": ("parity", "Compare every cell's greedy outputs and distributions with a reference."),
     "prepare": ("prepare", "Convert and quantise MODEL for a backend, into the cache."),
     "collate": ("results", "Read the raw logs of a folder into its store."),
-    "compare": ("compare", "Compare cells with intervals, verdicts, parity and accuracy."),
-    "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs."),
-    "findings": ("compare", "Check the measurements of an experiment and list findings."),
-    "audit": ("results", "Check other tools' results and list findings; write nothing."),
-    "show": ("compare", "Show a comparison with latency, memory and the course of its rounds."),
+    "compare": ("compare", "Compare cells: ratios with intervals, verdicts, parity and accuracy."),
+    "speculation": ("speculation", "Analyse speculative decoding: acceptance, cycle costs, block sizes, model pairs."),
+    "findings": ("compare", "Check an experiment for measurement problems and list the findings."),
+    "audit": ("results", "Check results of other tools and list the findings; nothing is written."),
+    "show": ("compare", "Show a comparison with latency, memory and the trend over rounds."),
     "plot": ("results", "Draw figures from the store."),
-    "report": ("report", "Write a self-contained HTML page about an experiment, or slides, or both."),
-    "history": ("experiments.history", "Show a metric of each cell over the experiments of DIR, the oldest first."),
-    "gate": ("experiments.gate", "Test whether NEW is slower than BASE: exit code 3 if it is."),
-    "bundle": (
-        "experiments.bundle",
-        "Write an experiment of DIR into one file, from which others can measure it again.",
-    ),
-    "rerun": (
-        "experiments.bundle",
-        "Measure BUNDLE again and compare: the same outputs, and ratios that do not differ.",
-    ),
-    "export": ("results", "Write the store as one CSV file per backend."),
+    "report": ("report", "Write an experiment as a self-contained HTML page, as slides, or as both."),
+    "history": ("experiments.history", "Show a metric of each cell over the experiments of DIR, oldest first."),
+    "gate": ("experiments.gate", "Test whether NEW is slower than BASE; exit code 3 if it is."),
+    "bundle": ("experiments.bundle", "Pack an experiment of DIR into one file that others can measure again."),
+    "rerun": ("experiments.bundle", "Measure BUNDLE again and test whether its outputs and ratios are reproduced."),
+    "export": ("results", "Export the store, by default as one CSV file per backend."),
     "query": ("results", "Run SQL on the store."),
-    "backends": ("listings", "List backends, and how to get those that are missing."),
-    "quantisations": ("listings", "List every backend's weight formats, the widest first."),
-    "models": ("listings", "List named models, or check one: a name, path or Hub id."),
+    "backends": ("listings", "List backends, and how to install those that are missing."),
+    "quantisations": ("listings", "List every backend's weight formats, widest first."),
+    "models": ("listings", "List named models, or show which backends can open a model."),
     "tasks": ("listings", "List tasks."),
     "plugins": ("plugins", "List, show, install, write and check plugins."),
-    "doctor": ("doctor", "Show what this machine has, what is missing and how to get it."),
+    "doctor": ("doctor", "Show what this machine has, what is missing and how to fix it."),
     "schema": ("listings", "Print the JSON Schema of the records."),
-    "cache": ("prepare", "List or prune prepared models, with their sizes and ages."),
+    "cache": ("prepare", "List prepared models with their sizes and ages, or delete them."),
     "config": ("guidance.config", "Show or change the user's config file."),
-    "completion": ("guidance.completion", "Print what a shell needs to complete names on the Tab key."),
+    "completion": ("guidance.completion", "Print the shell script that completes names on Tab."),
     "help": ("guidance.help", "Show the help of a command."),
 }
 
@@ -138,7 +132,12 @@ def _tell(variable: str, value: str) -> None:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
 )
 @click.option(
     "--plugin",
@@ -149,7 +148,7 @@ def _tell(variable: str, value: str) -> None:
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, parameter, files: _tell("DECODEBENCH_PLUGIN", os.pathsep.join(map(os.path.abspath, files))),
-    help="Load a one-off plugin from a file; repeatable.",
+    help="Load a plugin from a Python file; repeatable.",
 )
 @click.option(
     "--trace-plugins",
@@ -158,16 +157,16 @@ def _tell(variable: str, value: str) -> None:
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, parameter, is_on: _tell("DECODEBENCH_TRACE_PLUGINS", "1" if is_on else ""),
-    help="Say on the error output what is called in which plugin, and how long it takes.",
+    help="Log every call into a plugin, with its duration, to standard error.",
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Compare LLM inference backends and decoders: speed, parity and accuracy, measured alike.
+    """Compare LLM inference backends and decoders: speed, parity and accuracy under the same conditions.
 
-    Start with `decodebench demo`. Every table and listing takes --json. Settings come from flags, then the plan,
-    then DECODEBENCH_* variables, then the user's config file, then built-in defaults.
+    Start with `decodebench demo`. Every command that prints a table takes --json. A flag overrides the plan, the plan
+    a DECODEBENCH_* variable, a variable the user's config file, and the file the built-in default.
 
-    Exit codes: 0 done; 1 something measured failed; 2 bad usage or input; 3 a gate tripped or parity broken;
+    Exit codes: 0 success; 1 a measurement failed; 2 bad usage or input; 3 a gate tripped or parity is broken;
     130 interrupted.
     """
     from .plugin_commands import listed

@@ -29,14 +29,18 @@ _WIDTH_OF_PIPES = 160
 _UNLIMITED = 100_000
 _WORD_KEPT = 32  # characters of a word that is not folded: paths may be
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX}
+CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX, "show_default": True}
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 folder_argument = click.argument(
-    "folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default=defaults.OUTPUT
+    "folder",
+    metavar="[DIR]",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=defaults.OUTPUT,
+    help=f"Output folder.  [default: {defaults.OUTPUT}]",
 )
-experiment_option = click.option("--experiment", metavar="NAME", help="Experiment of the folder; default: the latest.")
+experiment_option = click.option("--experiment", metavar="NAME", help="Experiment in DIR.  [default: the latest]")
 
 
 def options(*decorators: Decorator) -> Decorator:

@@ -9,7 +9,7 @@ import click
 from ..measure.progress import Progress
 from ..measure.rounds.report import describe_failures
 from . import exit_codes
-from .guidance.sections import SectionedCommand, section
+from .guidance.sections import SectionedCommand, examples, section
 from .output import CONTEXT, console, echo, print_json
 from .plan_flags import MATRIX, matrix_options, model_option, run_options, settings_of, span_of, task_options
 from .run import echo_failures, exit_code_of
@@ -18,7 +18,11 @@ from .settings import check_config
 _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some output
 
 
-@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
+@click.command(
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    epilog=examples("decodebench parity -b transformers -b llama-cpp -m tiny:target --task tiny-gsm"),
+)
 @matrix_options
 @model_option
 @section(
@@ -26,19 +30,19 @@ _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some 
     click.option(
         "--reference",
         metavar="BACKEND[:QUANT]",
-        help="What the others are compared with, on the first device, with the first value of each option.  [default: "
-        "the backend that calls itself the reference, in its first format]",
+        help="Cell that the others are compared with; runs on the first device, with the first value of each option.  "
+        "[default: the backend that is declared the reference, in its first format]",
     ),
 )
 @task_options
-@section("Workload", click.option("--samples", type=click.IntRange(1), default=_PROMPTS, help="Prompts."))
+@section("Workload", click.option("--samples", type=click.IntRange(1), default=_PROMPTS, metavar="N", help="Prompts."))
 @run_options
 @click.pass_context
 def parity(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Compare every cell's greedy outputs and distributions with a reference.
 
-    Every cell runs once; what is there already is kept. Float32 cells must give the tokens of a float32 reference,
-    ties of its two likeliest tokens apart: where they do not, the command ends with exit code 3.
+    Every cell runs once; finished cells are kept. Float32 cells must generate the same tokens as a float32 reference,
+    except at numerical ties between its two most likely tokens; otherwise the exit code is 3.
     """
     from ..api.parity import measure_parity, planned_parity
 

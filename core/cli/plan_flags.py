@@ -42,7 +42,7 @@ device_option = section(
         multiple=True,
         metavar="NAME",
         shell_complete=complete("devices"),
-        help="Device; repeatable.",
+        help="Device, e.g. cpu or cuda:0; repeatable.  [default: cpu]",
     ),
 )
 set_option = section(
@@ -53,7 +53,7 @@ set_option = section(
         multiple=True,
         metavar="[BACKEND.]OPTION=V1,V2",
         shell_complete=complete("options"),
-        help="Set or sweep an option; repeatable.",
+        help="Set an option, or sweep it over several values; repeatable.",
     ),
 )
 matrix_options = section(
@@ -65,7 +65,7 @@ matrix_options = section(
         multiple=True,
         metavar="NAME",
         shell_complete=complete("backends"),
-        help="Backend; repeatable.",
+        help="Backend to measure; repeatable.",
     ),
     click.option(
         "-q",
@@ -74,12 +74,13 @@ matrix_options = section(
         multiple=True,
         metavar="[BACKEND:]NAME",
         shell_complete=complete("quantisations"),
-        help="Weight format, a backend's own or fp32, bf16, 8bit, 4bit; repeatable.",
+        help="Weight format: one of the backend's own, or fp32, bf16, 8bit, 4bit; repeatable.  [default: the backend's "
+        "first]",
     ),
     device_option,
     set_option,
 )
-quiet_option = click.option("--quiet", is_flag=True, help="Print results and errors only.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print only results and errors.")
 run_options = options(
     section(
         ROUNDS,
@@ -87,30 +88,38 @@ run_options = options(
             "--timeout",
             type=click.FloatRange(0, min_open=True),
             default=defaults.TIMEOUT_S,
-            help="Time limit of a round in seconds.",
+            metavar="SECONDS",
+            help="Time limit per round.",
         ),
     ),
     section(
         MACHINE,
-        click.option("--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What runs the workers, and where."),
-        click.option("--address", metavar="HOST:PORT", help="Cluster of the launcher.  [default: its own settings]"),
+        click.option(
+            "--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What starts the workers, e.g. ray."
+        ),
+        click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Address of the launcher's cluster.  [default: from the launcher's settings]",
+        ),
         click.option(
             "--placement-timeout",
             type=click.FloatRange(0, min_open=True),
             default=defaults.PLACEMENT_TIMEOUT_S,
-            help="Seconds until a worker fails that no machine can take.",
+            metavar="SECONDS",
+            help="Fail a worker that no machine could take within this time.",
         ),
         click.option(
-            "--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox."
+            "--allow-code-execution", is_flag=True, help="Allow tasks to run code that a model wrote, in a sandbox."
         ),
     ),
     section(
         OUTPUT,
         click.option("--name", metavar="NAME", help="Name of the experiment.  [default: from the workload]"),
-        click.option("--anonymise", is_flag=True, help="Record hashes instead of host and user names."),
+        click.option("--anonymise", is_flag=True, help="Record hashes in place of host and user names."),
         click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder."),
         click.option(
-            "--resume/--fresh", default=True, help="Complete the experiment of this name, or start a new one."
+            "--resume/--fresh", default=True, help="Continue the experiment of this name, or start a new one."
         ),
         quiet_option,
         json_option,
@@ -118,48 +127,72 @@ run_options = options(
 )
 busy_options = section(
     MACHINE,
-    click.option("--wait-idle", is_flag=True, help="Wait until the machine is idle, then measure."),
+    click.option("--wait-idle", is_flag=True, help="Wait until the machine is idle before measuring."),
     click.option(
-        "--wait-limit", type=click.FloatRange(0), default=defaults.WAIT_IDLE_S, help="Longest wait in seconds."
+        "--wait-limit",
+        type=click.FloatRange(0),
+        default=defaults.WAIT_IDLE_S,
+        metavar="SECONDS",
+        help="Longest time to wait with --wait-idle.",
     ),
-    click.option("--strict", is_flag=True, help="Refuse to measure on a machine that is busy or saves power."),
+    click.option(
+        "--strict", is_flag=True, help="Refuse to measure on a machine that is busy or in a power-saving mode."
+    ),
 )
 seed_option = section(
     "Workload",
-    click.option("--seed", type=click.IntRange(0), default=defaults.SEED, help="Chooses prompts, order, sampling."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=defaults.SEED,
+        metavar="N",
+        help="Seed for the choice and order of prompts and for sampling.",
+    ),
 )
 task_options = options(workload_options("task", "max_new_tokens"), seed_option)
 _round_options = section(
     ROUNDS,
-    click.option("--rounds", type=click.IntRange(1), default=defaults.ROUNDS, help="Fresh processes per cell."),
-    click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until each comparison has a verdict."),
+    click.option(
+        "--rounds",
+        type=click.IntRange(1),
+        default=defaults.ROUNDS,
+        metavar="N",
+        help="Rounds per cell, each in a fresh process.",
+    ),
+    click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until every comparison has a verdict."),
     click.option(
         "--until-ci",
         type=Share(),
         metavar="SHARE",
-        help="Add rounds until the ratios' intervals are this narrow, e.g. 2%.",
+        help="Add rounds until the interval of every ratio ends within SHARE of the ratio, e.g. 2%.",
     ),
     click.option(
         "--max-rounds",
         type=click.IntRange(3),
         default=defaults.MAX_ROUNDS,
-        help="Rounds at most, with --until, --until-ci.",
+        metavar="N",
+        help="Maximum rounds per cell with --until or --until-ci.",
     ),
-    click.option("--budget", type=Duration(), metavar="TIME", help="Start no round that would end later, e.g. 20m."),
+    click.option(
+        "--budget",
+        type=Duration(),
+        metavar="TIME",
+        help="Time budget, e.g. 20m: no round is started that would end later.",
+    ),
     click.option(
         "--restart-server",
         is_flag=True,
-        help="Restart servers for each round; otherwise one server answers consecutive rounds.",
+        help="Restart servers for every round; otherwise one server serves consecutive rounds.",
     ),
     click.option(
         "--interleave",
         type=click.Choice(["samples", "rounds"]),
-        help="What cells alternate by.  [default: samples if all cells fit into memory together]",
+        help="Switch cells after every sample or every round.  [default: samples if all cells fit in memory together]",
     ),
     click.option(
         "--across-hosts",
         is_flag=True,
-        help="Let cells of one round run on different hosts, with `shard` or a launcher; ratios are between machines.",
+        help="Allow cells of a round on different hosts, with `shard` or a launcher; ratios then compare hosts too.",
     ),
 )
 _output_options = section(
@@ -168,9 +201,13 @@ _output_options = section(
     click.option(
         "--dry-run",
         is_flag=True,
-        help="Print the matrix and how long it would take, estimated from one batch of each cell.",
+        help="Measure nothing; print the matrix and the estimated run time.",
     ),
-    click.option("--probe/--no-probe", default=True, help="With --dry-run: try every cell, or load nothing."),
+    click.option(
+        "--probe/--no-probe",
+        default=True,
+        help="With --dry-run: run one batch of each cell for the estimate, or load no engine and estimate nothing.",
+    ),
 )
 measure_options = options(
     workload_options(),

@@ -12,16 +12,27 @@ import click
 
 from ..cache import Entry, default_root, entries, remove, sweep
 from ..sdk.sizes import Size
+from .guidance.sections import examples
 from .output import CONTEXT, announce, echo, json_option, print_json, print_table
 
 _DAY_S = 24 * 3600
 
 
-@click.command(context_settings=CONTEXT)
-@click.argument("model")
-@click.option("-b", "--backend", required=True, metavar="NAME", help="Backend to prepare it for.")
-@click.option("-q", "--quantisation", "quantisations", multiple=True, metavar="NAME", help="Weight format; repeatable.")
-@click.option("-d", "--device", default="cpu", metavar="NAME", help="Device.")
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench prepare tiny:target -b llama-cpp -q q8_0 -q q4_k_m"),
+)
+@click.argument("model", help="Named model, path or Hub id.")
+@click.option("-b", "--backend", required=True, metavar="NAME", help="Backend to prepare the model for.")
+@click.option(
+    "-q",
+    "--quantisation",
+    "quantisations",
+    multiple=True,
+    metavar="NAME",
+    help="Weight format; repeatable.  [default: the backend's first]",
+)
+@click.option("-d", "--device", default="cpu", metavar="NAME", help="Device to prepare the model for.")
 @json_option
 def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: str, as_json: bool) -> None:
     """Convert and quantise MODEL for a backend, into the cache."""
@@ -46,14 +57,24 @@ def _bits(entry: Mapping[str, Any]) -> str:
     return "" if entry["bits_per_weight"] is None else f"{entry['bits_per_weight']:.2f}"
 
 
-@click.command(context_settings=CONTEXT)
-@click.option("--prune", is_flag=True, help="Delete prepared models: all, or those that the options below name.")
-@click.option("--name", metavar="PATTERN", help="Only entries whose name matches, e.g. 'gguf-*-q8_0*'.")
-@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only entries not used for so many days.")
-@click.option("--keep", type=Size(), metavar="SIZE", help="Of these, keep the latest used up to so much, e.g. 20GB.")
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples(
+        "decodebench cache", "decodebench cache --prune --older-than 30", "decodebench cache --prune --keep 20GB"
+    ),
+)
+@click.option("--prune", is_flag=True, help="Delete the listed models.")
+@click.option("--name", metavar="PATTERN", help="Only models whose name matches, e.g. 'gguf-*-q8_0*'.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Only models not used for this many days.")
+@click.option(
+    "--keep",
+    type=Size(),
+    metavar="SIZE",
+    help="Spare the most recently used of them, up to this total size, e.g. 20GB.",
+)
 @json_option
 def cache(prune: bool, name: str | None, older_than: float | None, keep: int | None, as_json: bool) -> None:
-    """List or prune prepared models, with their sizes and ages."""
+    """List prepared models with their sizes and ages, or delete them."""
     root = default_root()
     sweep(root)
     chosen = _beyond(keep, [entry for entry in entries(root) if _is_meant(entry, name, older_than)])

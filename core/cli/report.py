@@ -10,6 +10,7 @@ import click
 
 from ..errors import UsageError
 from .compare import comparison_options
+from .guidance.sections import examples
 from .output import CONTEXT, Decorator, echo, json_option, print_json
 from .results import open_results
 
@@ -22,38 +23,40 @@ def _file_option(flag: str, name: str, what: str) -> Decorator:
     return click.option(flag, is_flag=False, flag_value="", metavar="[PATH]", help=text)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench report --open", "decodebench report --html --slides=talk.pdf --by quantisation"),
+)
 @comparison_options
-@_file_option("--html", _PAGE, "one self-contained HTML page; this is the default")
-@_file_option("--slides", _SLIDES, "slides as PDF, their Typst sources in a folder beside them")
+@_file_option("--html", _PAGE, "the HTML page, which is the default")
+@_file_option("--slides", _SLIDES, "slides as PDF, with their Typst source in a folder next to it")
 @click.option(
     "--template",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Typst file for the slides, instead of the built-in.",
+    help="Typst template for the slides, instead of the built-in one.",
 )
 @click.option(
     "--anonymise/--with-host",
     default=True,
-    show_default=True,
-    help="Leave names of hosts and users, and home folders, out of page and slides, or keep them.",
+    help="Remove host names, user names and home folders from page and slides, or keep them.",
 )
-@click.option("--open", "is_opened", is_flag=True, help="Open what was written in the browser.")
-@click.option("--all-figures", is_flag=True, help="A slide for every figure, not for five of them.")
-@click.option("--log-entry", is_flag=True, help="Print the experiment as Markdown for a log instead.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the written files in the browser.")
+@click.option("--all-figures", is_flag=True, help="With --slides: one slide per figure, instead of five figures.")
+@click.option("--log-entry", is_flag=True, help="Print a Markdown log entry instead.")
 @json_option
 def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the other flags
-    """Write a self-contained HTML page about an experiment, or slides, or both."""
+    """Write an experiment as a self-contained HTML page, as slides, or as both."""
     html, slides, template, log_entry = (flags.pop(name) for name in ("html", "slides", "template", "log_entry"))
     anonymise, is_opened, all_figures = (flags.pop(name) for name in ("anonymise", "is_opened", "all_figures"))
     if log_entry and (html is not None or slides is not None or as_json or is_opened):
         raise UsageError(
-            "--log-entry prints Markdown: it goes with none of --html, --slides, --open and --json",
+            "--log-entry prints Markdown: it cannot be combined with --html, --slides, --open and --json",
             code="conflicting-flags",
         )
     if (template is not None or all_figures) and slides is None:
         flag = "--all-figures" if all_figures else "--template"
-        raise UsageError(f"{flag} is for the slides; give --slides too", code="missing-flag")
+        raise UsageError(f"{flag} needs --slides", code="missing-flag")
     page = _target(folder, "--html", html or "", _PAGE)
     deck = _target(folder, "--slides", slides or "", _SLIDES)
     written: dict[str, str] = {}

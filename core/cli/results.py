@@ -12,6 +12,7 @@ import click
 from ... import defaults
 from ..errors import UsageError, plural
 from . import exit_codes
+from .guidance.sections import examples
 from .output import (
     CONTEXT,
     FilesRead,
@@ -48,16 +49,22 @@ def open_results(folder: Path) -> Results:
     return results
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples(
+        "decodebench collate merged --from shard1 --from shard2",
+        "decodebench collate results --import vllm-bench.json --label stack=rocm6",
+    ),
+)
 @folder_argument
-@click.option("--rebuild", is_flag=True, help="Delete the store and read every raw log again.")
+@click.option("--rebuild", is_flag=True, help="Delete the store and read all raw logs again.")
 @click.option(
     "--import",
     "imports",
     multiple=True,
     metavar="PATH",
     type=click.Path(path_type=Path, exists=True),
-    help="Copy another tool's log, or a folder of them, into DIR first; repeatable.",
+    help="Copy a log of another tool, or a folder of logs, into DIR first; repeatable.",
 )
 @click.option(
     "--from",
@@ -65,28 +72,30 @@ def open_results(folder: Path) -> Results:
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Copy the logs of another output folder, such as a shard's, into DIR first; repeatable.",
+    help="Copy the logs of another output folder, e.g. of a shard, into DIR first; repeatable.",
 )
-@click.option("--format", "log_format", metavar="NAME", help="Format of what is imported.  [default: recognised]")
+@click.option("--format", "log_format", metavar="NAME", help="Format of the imported logs.  [default: detected]")
 @click.option(
-    "--experiment", metavar="NAME", help=f"Name for what is imported.  [default: {defaults.IMPORT_EXPERIMENT}]"
+    "--experiment", metavar="NAME", help=f"Experiment for the imported logs.  [default: {defaults.IMPORT_EXPERIMENT}]"
 )
 @click.option(
     "--columns",
     multiple=True,
     metavar="TARGET=COLUMN,...",
-    help="Columns of an imported CSV file, e.g. output_tokens=tokens,duration_s=seconds,backend=engine.",
+    help="Column mapping of an imported CSV file, e.g. output_tokens=tokens,backend=engine.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A fact about the imported runs that their logs do not have, e.g. stack=rocm6; {folder} in the value is the "
-    "folder that a file lies in, {file} its name; repeatable.",
+    help="Fact about the imported runs that is not in their logs, e.g. stack=rocm6; {file} in VALUE becomes the name "
+    "of the log, {folder} that of its folder; repeatable.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="List what would be imported from each file, and what would be left out and why."
+    "--dry-run",
+    is_flag=True,
+    help="Import nothing; list what would be imported from each file, what would not be, and why.",
 )
 @json_option
 def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - those of --import
@@ -102,19 +111,17 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     given = [name for name in ("log_format", "experiment", "columns", "labels", "dry_run") if flags[name]]
     if given and not imports:
         flag = {"log_format": "--format", "labels": "--label", "dry_run": "--dry-run"}.get(given[0], f"--{given[0]}")
-        raise UsageError(f"{flag} is about what --import reads; give --import PATH too", code="missing-flag")
+        raise UsageError(f"{flag} needs --import PATH", code="missing-flag")
     if columns and log_format not in (None, "csv"):
         raise UsageError(
-            f"--columns is about CSV; --format {log_format} says what its fields are by itself",
+            f"--columns applies to CSV only, not to --format {log_format}",
             code="conflicting-flags",
         )
     if experiment is not None:
         check_experiment_name(experiment)
     if flags["sources"]:
         if flags["dry_run"]:
-            raise UsageError(
-                "--dry-run is about --import: leave out --from, which copies logs", code="conflicting-flags"
-            )
+            raise UsageError("--dry-run previews --import only: leave out --from", code="conflicting-flags")
         _gather(folder, flags["sources"])
     if not imports and not folder.is_dir():
         raise UsageError(f"folder {folder} does not exist", code="folder-missing")
@@ -150,21 +157,32 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
         echo(f"{log}: left out, its round has no end yet", err=True)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench plot --list", "decodebench plot --figure roofline --style paper --format pdf"),
+)
 @folder_argument
 @experiment_option
-@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; repeatable. Default: all.")
+@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; repeatable.  [default: all]")
 @click.option("--list", "only_list", is_flag=True, help="List the figures.")
-@click.option("--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT)
+@click.option(
+    "--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT, help="File format."
+)
 @click.option(
     "--style",
     "look",
     type=click.Choice(["page", "talk", "paper"]),
     default=defaults.FIGURE_STYLE,
-    help="Size of figure and text: for a screen, a projector or a paper (no title, 300 dpi).",
+    help="Sizes of figure and text: for a screen, for a projector, or for a paper (no title, 300 dpi).",
 )
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Folder for the files.  [default: DIR/figures]")
-@click.option("--baseline", metavar="NAME", help="Cell, or value, that ratios are drawn against.")
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), help="Output folder of the figures.  [default: DIR/figures]"
+)
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="Baseline of ratios: a cell's label or a value of a dimension.  [default: the first cell]",
+)
 @json_option
 def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the other flags
     """Draw figures from the store."""
@@ -186,46 +204,51 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     print_paths(drawn.files, as_json=as_json)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench export", "decodebench export --format json --to results.json"),
+)
 @folder_argument
 @click.option(
     "--format",
     "name",
     metavar="NAME",
     default="csv",
-    show_default=True,
-    help="csv, parquet, json, llm-d, or what plugins add.",
+    help="csv, parquet, json, llm-d, or a format of a plugin.",
 )
-@click.option("--experiment", metavar="NAME", help="Experiment of the folder; default: all.")
+@click.option("--experiment", metavar="NAME", help="Experiment in DIR.  [default: all]")
 @click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path),
-    help="Folder for the files, or the file itself where the format writes one, e.g. results.json.  [default: DIR]",
+    help="Output folder, or a file name if the format writes a single file, e.g. results.json.  [default: DIR]",
 )
-@click.option("--cumulative-text", is_flag=True, help="csv: whole text so far in every row, not the step's piece.")
+@click.option(
+    "--cumulative-text", is_flag=True, help="With csv: the text so far in every row, instead of the text of the step."
+)
 @json_option
 def export(
     folder: Path, name: str, experiment: str | None, target: Path | None, cumulative_text: bool, as_json: bool
 ) -> None:
-    """Write the store as one CSV file per backend.
+    """Export the store, by default as one CSV file per backend.
 
-    --format writes Parquet, JSON or the files of another tool instead. Folders of --to are made.
+    --format selects Parquet, JSON or the files of another tool. A missing folder of --to is created.
     """
     with open_results(folder) as results:
         written = results.export(name, experiment, to=target, cumulative_text=cumulative_text)
     print_paths(written, as_json=as_json)
 
 
-@click.command(context_settings=CONTEXT)
-@click.argument("sql")
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples('decodebench query "SELECT backend, count(*) FROM runs GROUP BY backend"'),
+)
+@click.argument("sql", help="Statement in the SQL of DuckDB.")
 @folder_argument
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
 @json_option
 def query(sql: str, folder: Path, as_csv: bool, as_json: bool) -> None:
     """Run SQL on the store.
-
-    --json prints a list of records.
 
     Tables: runs, samples, steps, sample_facts, sources, parity_scores, parity_cells; views: sample_metrics,
     run_metrics.
@@ -249,7 +272,7 @@ def _records(found: Table) -> list[dict[str, object]]:
     twice = [name for name, count in Counter(found.columns).items() if count > 1]
     if twice:
         raise UsageError(
-            f"two columns are called {twice[0]!r}: name one of them with AS, or take --csv", code="bad-value"
+            f"two columns are called {twice[0]!r}: name one of them with AS, or use --csv", code="bad-value"
         )
     return [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
 
@@ -268,14 +291,18 @@ def _plain(value: object) -> object:
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, exists=True))
-@click.option("--details", is_flag=True, help="Show what a check found in each cell, too.")
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    type=click.Path(path_type=Path, exists=True),
+    help="Log, or folder of logs, of any format that `collate --import` reads.",
+)
+@click.option("--details", is_flag=True, help="Also show what each check found in each cell.")
 @json_option
 def audit(paths: tuple[Path, ...], details: bool, as_json: bool) -> None:
-    """Check other tools' results and list findings; write nothing.
-
-    PATH is a log, or a folder of logs, of any format that `collate --import` reads.
-    """
+    """Check results of other tools and list the findings; nothing is written."""
     from ..api.imports import audit as check
 
     with FilesRead() as progress:

@@ -33,8 +33,19 @@ _EXAMPLES = examples(
     "decodebench run -b llama-cpp -m model.gguf --prompt-tokens 512 --set n_threads=1,2,4",
     "decodebench run plan.toml --dry-run",
 )
+_SHARD_EXAMPLES = examples(
+    "decodebench shard 1/2 plan.toml -o shard1   # on the first machine",
+    "decodebench shard 2/2 plan.toml -o shard2   # on the second",
+    "decodebench collate merged --from shard1 --from shard2",
+)
 _run_options = options(
-    click.argument("plan_file", metavar="[PLAN.toml]", required=False, type=click.Path(path_type=Path)),
+    click.argument(
+        "plan_file",
+        metavar="[PLAN.toml]",
+        required=False,
+        type=click.Path(path_type=Path),
+        help="Plan of a larger experiment, see docs/plans.md.",
+    ),
     section(
         MATRIX,
         click.option(
@@ -52,14 +63,18 @@ _run_options = options(
 )
 
 
-@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True}, epilog=_EXAMPLES)
+@click.command(cls=SectionedCommand, context_settings=CONTEXT, epilog=_EXAMPLES)
 @_run_options
-@section(OUTPUT, click.option("--show-settings", is_flag=True, help="Print every setting and where it came from."))
+@section(
+    OUTPUT,
+    click.option("--show-settings", is_flag=True, help="Measure nothing; print every setting and where it comes from."),
+)
 @click.pass_context
 def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Measure a matrix of backends, models, quantisations and options.
 
-    Either a PLAN.toml spans the matrix, or -b, -m, -q, -d and --set do. Rounds that are there already are kept.
+    The matrix comes from PLAN.toml, or from -b, -m, -q, -d and --set. Finished rounds are kept: the same command
+    continues an interrupted run.
     """
     check_config(ctx)
     if flags["show_settings"]:
@@ -69,14 +84,14 @@ def run(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click han
     return exit_codes.DONE if experiment is None else conclude(experiment, as_json=flags["as_json"])
 
 
-@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
-@click.argument("part", metavar="I/N")
+@click.command(cls=SectionedCommand, context_settings=CONTEXT, epilog=_SHARD_EXAMPLES)
+@click.argument("part", metavar="I/N", help="Number of the shard and of all shards, e.g. 1/4.")
 @_run_options
 @click.pass_context
 def shard(ctx: click.Context, /, part: str, **flags: Any) -> int:  # noqa: ANN401 - those of `run`
-    """Measure shard I of the N that a plan's rounds are divided into, each on a machine of its own.
+    """Measure shard I of N of a plan's rounds, one shard per machine.
 
-    Every machine gets the same plan. `decodebench collate DIR --from SHARD ...` puts their folders together.
+    Give every machine the same plan; `decodebench collate DIR --from SHARD` then merges their output folders.
     """
     from ..measure.output.shard import shard_of
 

@@ -16,14 +16,15 @@ from .results import open_results
 @click.option(
     "--baseline",
     metavar="CELL",
-    help="Label, or value of a dimension; default: the same backend without drafts, else the plan's first cell.",
+    help="Baseline: a cell's label or a value of a dimension.  [default: the same backend without drafts, else the "
+    "plan's first cell]",
 )
 @click.option("--steady-state", is_flag=True, help="Exclude the first sample of every round from timings.")
 @json_option
 def speculation(folder: Path, experiment: str | None, baseline: str | None, steady_state: bool, as_json: bool) -> None:
-    """Analyse speculative decoding: acceptance, cycle costs, block sizes, pairs.
+    """Analyse speculative decoding: acceptance, cycle costs, block sizes, model pairs.
 
-    And what plugins add about decoders of theirs. Ratios are against the baseline; above 1 is better.
+    Plugins may add analyses of their own decoders. Ratios are relative to the baseline; above 1 is better.
     """
     with open_results(folder) as results:
         analysis = results.speculation(experiment, steady_state=steady_state, baseline=baseline)

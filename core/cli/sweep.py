@@ -10,7 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.sweep import Sweep
 from ..errors import UsageError
 from . import exit_codes
-from .guidance.sections import SectionedCommand
+from .guidance.sections import SectionedCommand, examples
 from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
 from .run import conclude, measure
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from ..api.experiment import Experiment
 
 
-@click.command(cls=SectionedCommand, context_settings={**CONTEXT, "show_default": True})
-@click.argument("preset", metavar="[NAME]", required=False)
+@click.command(
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    epilog=examples("decodebench sweep --list", "decodebench sweep quantisations -m tiny:target"),
+)
+@click.argument("preset", metavar="[NAME]", required=False, help="Preset, see --list.")
 @model_option
 @device_option
 @set_option
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
 @measure_options
 @click.pass_context
 def sweep(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
-    """Run a preset matrix of a plugin, such as block sizes; without NAME, list them.
+    """Run a preset matrix of a plugin, e.g. over block sizes; without NAME, list the presets.
 
-    --set sets an option in every cell that has it.
+    --set applies to every cell whose backend has the option.
     """
     from ..api.sweep import find_sweep, planned_sweep
 

@@ -48,7 +48,7 @@ class Numbers(click.ParamType[Any]):
             found = [self._number(part) for part in text.split(",")]
         except ValueError:  # as errors of TOML are
             self.fail(
-                f"{value!r} is no number; write e.g. 512, 64,512,2048 or {{from=64,to=2048,factor=2}}", param, ctx
+                f"{value!r} is not a number; write e.g. 512, 64,512,2048 or {{from=64,to=2048,factor=2}}", param, ctx
             )
         return found if len(found) > 1 else found[0]
 
@@ -75,7 +75,7 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     given: dict[str, Any] = {}
     if setting.is_axis:
         given = {"type": Numbers(), "metavar": setting.metavar, "default": field.default}
-        about += "; several values make cells of each"
+        about += "; several values give one cell each"
     elif setting.is_swept:
         given = {"type": Numbers(), "metavar": setting.metavar}
     elif setting.is_text:
@@ -85,7 +85,8 @@ def _option(name: str, field: FieldInfo, setting: Setting) -> Decorator:
     elif kind is str:
         given = {"metavar": setting.metavar or "TEXT"}
     elif kind in (int, float):
-        given = {"type": _range(kind, field), "default": field.default}
+        metavar = setting.metavar or ("N" if kind is int else "NUMBER")
+        given = {"type": _range(kind, field), "default": field.default, "metavar": metavar}
     else:
         given = {"metavar": setting.metavar or "TEXT", "multiple": True}
         about += "; repeatable"

@@ -92,7 +92,7 @@ def committed_ids_are_the_output(subject: Subject) -> str:
     seen = subject.generating("steps")
     for number, line in enumerate(seen, 1):
         if line["strange"]:
-            raise Broken(f"step {number} commits {line['strange'][0]}, which is no plain int")
+            raise Broken(f"step {number} commits {line['strange'][0]}, which is not a plain int")
         if not line["is_kept"]:
             raise Broken(f"step {number} holds other ids at the end than when it was yielded")
     size = subject.facts.vocabulary_size

@@ -48,7 +48,7 @@ def errors_name_their_cause(subject: Subject) -> str:
         if line["error"] is None:
             raise Broken(f"{line['what']}: accepted without an error")
         if not line["is_declared"]:
-            raise Broken(f"{line['what']}: {line['error']}: {line['text'][:200]}, which is no declared error")
+            raise Broken(f"{line['what']}: {line['error']}: {line['text'][:200]}, which is not a declared error")
         if not line["names_cause"]:
             raise Broken(f"{line['what']}: {line['error']} does not name it: {line['text'][:200]}")
     return "; ".join(f"{line['what']}: {line['error']}" for line in lines)

@@ -110,12 +110,10 @@ class Task(ABC):
     def __init__(self, argument: str | None = None) -> None:
         if argument is None and self.argument is not None:
             raise UsageError(
-                f"task {self.name!r} needs to know more: write {self.name}:{self.argument}", code="missing-flag"
+                f"task {self.name!r} needs an argument: write {self.name}:{self.argument}", code="missing-flag"
             )
         if argument is not None and self.argument is None:
-            raise UsageError(
-                f"task {self.name!r} takes nothing behind a colon, but {argument!r} was given", code="bad-value"
-            )
+            raise UsageError(f"task {self.name!r} takes no argument, but {argument!r} was given", code="bad-value")
         if argument is not None:
             self.name = f"{self.name}:{argument}"
 

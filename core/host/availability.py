@@ -15,7 +15,7 @@ def availability(asked: type[Backend] | type[Launcher]) -> Availability:
         with traced("probe", f"{'launcher' if issubclass(asked, Launcher) else 'backend'} {asked.name}"):
             found = asked.probe()
         if not isinstance(found.version, (str, type(None))):
-            raise TypeError(f"its version {found.version!r} is no text")
+            raise TypeError(f"its version {found.version!r} is not text")
         return found
     except Exception as error:  # noqa: BLE001 - the plugin boundary
         return Availability(False, reason=f"its probe failed: {described(error)}")

@@ -76,9 +76,9 @@ def check(hook: str, item: Any) -> None:  # noqa: ANN401 - whatever a hook retur
     """
     expected, (_, class_name, is_class) = type_of(hook), _TYPES[hook]
     if is_class and not (isinstance(item, type) and issubclass(item, expected)):
-        raise PluginError(f"{hook} returned {item!r}, which is no sub-class of {class_name}", code="contract-broken")
+        raise PluginError(f"{hook} returned {item!r}, which is not a subclass of {class_name}", code="contract-broken")
     if not is_class and not isinstance(item, expected):
-        raise PluginError(f"{hook} returned {item!r}, which is no {class_name}", code="contract-broken")
+        raise PluginError(f"{hook} returned {item!r}, which is not of class {class_name}", code="contract-broken")
     if inspect.isabstract(item):
         missing = ", ".join(sorted(item.__abstractmethods__))
         raise PluginError(f"{item.__name__} does not implement {missing}", code="contract-broken")
@@ -103,7 +103,7 @@ def _check_backend(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
     formats = list(backend.quantisations())
     if not formats or not all(isinstance(entry, Quantisation) for entry in formats):
         raise PluginError(
-            f"{backend.__name__}.quantisations() must give at least one Quantisation, gave {formats!r}",
+            f"{backend.__name__}.quantisations() must return at least one Quantisation, returned {formats!r}",
             code="contract-broken",
         )
     for entry in formats:
@@ -125,7 +125,7 @@ def _check_options(backend: Any) -> None:  # noqa: ANN401 - a backend class of a
             )
     options = backend.Options
     if not (isinstance(options, type) and issubclass(options, BackendOptions)):
-        raise PluginError(f"{backend.__name__}.Options is no sub-class of BackendOptions", code="contract-broken")
+        raise PluginError(f"{backend.__name__}.Options is not a subclass of BackendOptions", code="contract-broken")
     for attribute in _NAMING:
         stated = getattr(backend, attribute)
         for name in (stated,) if isinstance(stated, str) else stated or ():

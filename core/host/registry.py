@@ -329,7 +329,7 @@ def _check_api(wanted: object) -> str | None:
     try:
         accepted = SpecifierSet(cast("str", wanted))
     except (InvalidSpecifier, AttributeError, TypeError) as error:
-        raise PluginError(f"decodebench_api = {wanted!r} is no version specifier", code="contract-broken") from error
+        raise PluginError(f"decodebench_api = {wanted!r} is not a version specifier", code="contract-broken") from error
     if not accepted.contains(hookspecs.API_VERSION):
         raise PluginError(
             f"asks for plugin API {wanted}, this decodebench offers {hookspecs.API_VERSION}", code="contract-broken"

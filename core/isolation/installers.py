@@ -72,7 +72,7 @@ def _start(action: str, python: str) -> Command:
     if uv is not None:
         return [uv, "pip", action, "--python", python]
     raise UsageError(
-        f"neither pip nor uv is there to install with: run `{sys.executable} -m ensurepip`, or install uv",
+        f"neither pip nor uv is installed: run `{sys.executable} -m ensurepip`, or install uv",
         code="package-missing",
     )
 
@@ -100,7 +100,7 @@ def _check_ownership(pipx: Sequence[Command], added: Sequence[str]) -> None:
     is_bare = sys.prefix == sys.base_prefix
     if is_bare and (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").is_file():
         raise UsageError(
-            f"{sys.executable} belongs to the system's package manager, which allows no installs into it: install "
+            f"{sys.executable} belongs to the system's package manager, which does not allow installs into it: install "
             "decodebench with pipx, with `uv tool install` or into a virtual environment, or use --isolated",
             code="install-failed",
         )

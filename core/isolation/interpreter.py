@@ -111,7 +111,7 @@ def _answer(line: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
             found = vars(errors).get(kind)
             known = found if isinstance(found, type) and issubclass(found, errors.DecodebenchError) else PluginError
             raise known(text)
-    raise LineError(f"something that is no answer: {line['type']!r}")
+    raise LineError(f"an unknown answer: {line['type']!r}")
 
 
 def _last_line(text: str) -> str:

@@ -217,7 +217,7 @@ def _check_scoring(cells: Iterable[Cell], workload: Workload) -> None:
         if "score" not in cell.supports:
             raise UsageError(
                 f"task {workload.task!r} compares the log-probabilities of choices, which backend "
-                f"{cell.backend.name!r} does not give; take another backend, or a task whose answers are generated",
+                f"{cell.backend.name!r} does not provide; use another backend, or a task whose answers are generated",
                 code="not-supported",
             )
 

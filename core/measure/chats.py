@@ -51,7 +51,7 @@ def _rendered(
     texts = [template.render(_with_system(_messages(job), system), arguments) for job in jobs]
     if system is not None and jobs and texts[0] == template.render(_without_system(_messages(jobs[0])), arguments):
         raise UsageError(
-            f"the chat template of {template.path} leaves the system message out; leave --system out",
+            f"the chat template of {template.path} ignores the system message: leave out --system",
             code="template-failed",
         )
     return tuple(job.model_copy(update={"text": text}) for job, text in zip(jobs, texts, strict=True))

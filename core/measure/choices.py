@@ -59,7 +59,10 @@ def encode_pair(codec: Codec, prompt: str, continuation: str, *, is_rendered: bo
         shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ids, own, strict=False))
         start = max(1, sum(1 for _ in shared))
     if len(ids) <= start:
-        raise ModelError(f"{continuation!r} has no tokens of its own behind {prompt[-20:]!r}: nothing can be scored")
+        raise ModelError(
+            f"choice {continuation!r} adds no tokens after {prompt[-20:]!r}: it cannot be scored",
+            code="cannot-score",
+        )
     return Pair(tuple(ids[:start]), tuple(ids[start:]))
 
 

@@ -194,14 +194,14 @@ def evaluate_all(session: Session, job: EvaluateJob) -> None:
     """
     size, held = session.facts.vocabulary_size, session.facts.context_length
     if size is None:
-        raise BackendError(
-            "it does not say how large its vocabulary is, which comparing distributions needs", code="not-supported"
-        )
+        raise BackendError("its vocabulary size is unknown, which comparing distributions needs", code="not-supported")
     top_k = size if job.top_k and size <= job.whole_vocabulary_up_to else job.top_k
     for index, continuation in enumerate(job.continuations):
         ids, start = session.encode_continued(continuation)
         if held is not None and len(ids) > held:
-            raise ModelError(f"sequence {index} has {len(ids)} tokens; the model's context holds {held}")
+            raise ModelError(
+                f"sequence {index} has {len(ids)} tokens; the model's context length is {held}", code="context-exceeded"
+            )
         wanted = top_k if continuation.text is None else 0
         (scores,) = session.backend.score_continuations(ids[:start], [ids[start:]], wanted)
         evaluation = Evaluation.model_construct(

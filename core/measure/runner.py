@@ -67,7 +67,7 @@ class Runner:
         self.launcher.address, self.launcher.placement_timeout_s = plan.address, plan.placement_timeout_s
         self._why_alone = self._reason_to_be_alone()
         if plan.interleave == "samples" and self._why_alone is not None:
-            raise UsageError(f"--interleave samples cannot be: {self._why_alone}", code="not-supported")
+            raise UsageError(f"--interleave samples is not possible: {self._why_alone}", code="not-supported")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._machines = Machines(plan, matrix, self.launcher, progress)
         self._ends_at: float | None = None  # on the clock of time.monotonic
@@ -103,7 +103,7 @@ class Runner:
         """
         if self.plan.across_hosts and shard is None and self.launcher.is_here:
             where = f"launcher {self.plan.launcher!r} runs all workers on this machine"
-            raise UsageError(f"--across-hosts: {where}; take one that has several, or `shard`", code="not-supported")
+            raise UsageError(f"--across-hosts: {where}; use one that has several, or `shard`", code="not-supported")
         folder.writable(self.output)
         with folder.locked(self.output):
             folder.finish_parts(self.output)

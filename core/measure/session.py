@@ -91,7 +91,9 @@ class Session:
             limits = [size for size in (self.codec.plain_ids, self.facts.vocabulary_size) if size]
             if not limits:
                 raise ModelError(
-                    "random prompts need a vocabulary, and neither engine nor tokenizer says how large it is"
+                    "random prompts need the size of the vocabulary, which neither engine nor tokenizer states; use "
+                    "a task",
+                    code="tokenizer-missing",
                 )
             limit = min(limits)
             return None, [chooser.randrange(limit) for _ in range(prompt.random_tokens)]

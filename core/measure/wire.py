@@ -45,4 +45,4 @@ class Wire:
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(value, Record):
         return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -42,8 +42,8 @@ def check_load(backend: type[Backend], workload: Workload) -> None:
     """
     if workload.is_stream and "continuous" not in backend.supports:
         raise UsageError(
-            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} answers batch by batch: it cannot "
-            "begin with a request while others run",
+            f"{' and '.join(workload.loads()) or 'trace'}: backend {backend.name!r} has no continuous batching: "
+            "it cannot start a request while others run",
             code="not-supported",
         )
     most = max(workload.concurrency, default=1)

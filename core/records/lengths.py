@@ -47,7 +47,7 @@ class Lengths:
             or not 2 <= len(values) <= (2 if shape == "uniform" else 3)
             or not all(map(math.isfinite, values))
         ):
-            raise ValueError(f"{text!r} is no distribution of lengths: write {FORMS}")
+            raise ValueError(f"{text!r} is not a distribution of lengths: write {FORMS}")
         first, second, *most = values
         if first < 1 or second < 0 or any(one < 1 for one in most) or (shape == "uniform" and second < first):
             raise ValueError(f"{text!r}: lengths are at least 1, and the second number is not below {_least(shape)}")

@@ -30,7 +30,7 @@ def parse_service_level(value: object) -> object:
 def _pair(text: str) -> tuple[str, str]:
     name, sign, time = text.partition("=")
     if not sign:
-        raise ValueError(f"{text.strip()!r} is no limit: {_FORM}")
+        raise ValueError(f"{text.strip()!r} is not a limit: {_FORM}")
     return name.strip(), time.strip()
 
 
@@ -49,5 +49,5 @@ def _seconds(name: str, time: object) -> float:
     except (TypeError, ValueError):
         seconds = math.nan
     if isinstance(time, str) and not found or not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{name} = {time!r} is no time above 0: {_FORM}")
+        raise ValueError(f"{name} = {time!r} is not a time above 0: {_FORM}")
     return seconds

@@ -90,7 +90,7 @@ _OF_PROMPTS = Setting(
 _LOAD = Setting(
     is_text=True, is_swept=True, metavar="N1,N2", is_condition=False, is_for_generation=True, section=_LOAD_SECTION
 )
-_LENGTHS = Setting(metavar="uniform:LOW:HIGH", is_condition=False, section=_LOAD_SECTION)
+_LENGTHS = Setting(metavar="DISTRIBUTION", is_condition=False, section=_LOAD_SECTION)
 _OF_LOAD = Setting(is_for_generation=True, section=_LOAD_SECTION)
 
 
@@ -107,44 +107,47 @@ class Workload(PlanModel):
         None, description="named models, paths or Hub ids"
     )
     task: Annotated[str | None, Setting(metavar="NAME", since=1)] = Field(
-        None, description="task that gives prompts and scores answers"
+        None, description="task that provides the prompts and scores the answers"
     )
     max_new_tokens: Annotated[int, _GENERATION] = Field(
-        defaults.MAX_NEW_TOKENS, ge=1, description="token limit per sample; not given, the task's own where it has one"
+        defaults.MAX_NEW_TOKENS,
+        ge=1,
+        description="maximum new tokens per sample; a task's own limit replaces the default",
     )
     prompt_tokens: Annotated[int | None, _OF_PROMPTS] = Field(
-        None, ge=1, description="random prompts of so many tokens, instead of a task"
+        None, ge=1, description="random prompts of this many tokens, instead of a task"
     )
     output_tokens: Annotated[int | None, _OF_PROMPTS] = Field(
-        None, ge=1, description="token limit of fixed-length workloads"
+        None, ge=1, description="maximum new tokens per random prompt"
     )
     depth: Annotated[int, Setting(is_axis=True, metavar="N1,N2", since=1)] = Field(
-        0, ge=0, description="context tokens before each fixed-length prompt, filled before the clock starts"
+        0, ge=0, description="context tokens before each random prompt, prefilled before the clock starts"
     )
-    batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="rows generated together")
+    batch_size: Annotated[int, _GENERATION] = Field(defaults.BATCH_SIZE, ge=1, description="prompts generated together")
     prompt_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
-        None, description="random prompts of random lengths: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA"
+        None,
+        description="lengths of random prompts in tokens: uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA",
     )
     output_lengths: Annotated[Distribution | None, _LENGTHS] = Field(
-        None, description="token limit of each random prompt, from such a distribution"
+        None, description="maximum new tokens of each random prompt, drawn from a distribution in the same form"
     )
     concurrency: Annotated[Counts, _LOAD] = Field(
-        (), description="requests in flight, instead of batches; several values are swept"
+        (), description="requests in flight, instead of batches; several values give one cell each"
     )
     request_rate: Annotated[Rates, _LOAD] = Field(
-        (), description="requests per second, open loop with Poisson arrivals; several values are swept"
+        (), description="requests per second, open loop with Poisson arrivals; several values give one cell each"
     )
     trace: Annotated[
         str | None, Setting(metavar="FILE", is_identity=False, is_condition=False, section=_LOAD_SECTION)
-    ] = Field(None, description="recorded traffic: when requests come, and lengths of random prompts and outputs")
+    ] = Field(None, description="recorded traffic to replay: arrival times, prompt lengths and output lengths")
     trace_hash: Annotated[str | None, Setting(flag=None, is_for_generation=True)] = Field(
         None, description="hash of the trace's content"
     )
     turns: Annotated[int, _OF_LOAD] = Field(
-        1, ge=1, description="requests of a conversation: each has the prompts and outputs before it as its prefix"
+        1, ge=1, description="requests per conversation; each prompt starts with the conversation so far"
     )
     unique_prefix: Annotated[bool, Setting(is_for_generation=True)] = Field(
-        False, description="begin each prompt as no other one, in any round or under any load: no prefix cache helps"
+        False, description="start every prompt with a prefix of its own, so that no prefix cache has a hit"
     )
     slo: Annotated[
         Limits,
@@ -155,29 +158,33 @@ class Workload(PlanModel):
             is_condition=False,
             section=_LOAD_SECTION,
         ),
-    ] = Field({}, description="service level: limits that goodput counts by, of ttft, tpot and e2e")
-    ignore_eos: Annotated[bool, _GENERATION] = Field(False, description="generate past the end token")
-    stop: Annotated[tuple[str, ...], _GENERATION] = Field((), description="stop strings, instead of the task's own")
+    ] = Field({}, description="service-level objectives that goodput counts by: limits on ttft, tpot and e2e")
+    ignore_eos: Annotated[bool, _GENERATION] = Field(
+        False, description="keep generating after the end-of-sequence token"
+    )
+    stop: Annotated[tuple[str, ...], _GENERATION] = Field((), description="stop string, instead of the task's own")
     chat: Annotated[bool, Setting(section=_CHAT_SECTION, since=1)] = Field(
         False, description="apply the model's chat template"
     )
-    system: Annotated[str | None, _CHAT] = Field(None, min_length=1, description="system message before each chat")
+    system: Annotated[str | None, _CHAT] = Field(None, min_length=1, description="system message of every chat")
     template_args: Annotated[
         dict[str, JsonValue],
         Setting(flag="--template-arg", metavar="NAME=V1,V2", is_condition=False, section=_CHAT_SECTION),
-    ] = Field({}, description="arguments of the chat template, such as enable_thinking; a list is swept")
+    ] = Field(
+        {}, description="argument of the chat template, e.g. enable_thinking=false; several values give one cell each"
+    )
     allow_clipped: Annotated[bool, Setting(is_condition=False)] = Field(
-        False, description="generate fewer tokens where the context leaves no room for more"
+        False, description="generate fewer tokens instead of failing if the context window is too small"
     )
-    temperature: Annotated[float, _SAMPLING] = Field(0.0, ge=0, description="0 is greedy")
-    top_p: Annotated[float, _SAMPLING] = Field(1.0, gt=0, le=1, description="nucleus mass")
-    top_k: Annotated[int, _SAMPLING] = Field(0, ge=0, description="keep the k most likely ids; 0 keeps all")
+    temperature: Annotated[float, _SAMPLING] = Field(0.0, ge=0, description="sampling temperature; 0 is greedy")
+    top_p: Annotated[float, _SAMPLING] = Field(1.0, gt=0, le=1, description="top-p (nucleus) sampling; 1 turns it off")
+    top_k: Annotated[int, _SAMPLING] = Field(0, ge=0, description="top-k sampling; 0 turns it off")
     attempts: Annotated[int, Setting(is_for_generation=True)] = Field(
-        1, ge=1, description="answers to each problem, for pass@k; needs a temperature above 0"
+        1, ge=1, description="answers per problem, for pass@k; needs a temperature above 0"
     )
-    samples: Annotated[int, _FIRST] = Field(defaults.SAMPLES, ge=1, description="measured problems per round")
+    samples: Annotated[int, _FIRST] = Field(defaults.SAMPLES, ge=1, description="measured prompts per round")
     warmup: Annotated[int, _FIRST] = Field(
-        defaults.WARMUP, ge=0, description="warm-up samples per round, recorded but marked"
+        defaults.WARMUP, ge=0, description="warm-up samples per round; recorded, but not part of the results"
     )
 
     @classmethod

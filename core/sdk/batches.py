@@ -12,7 +12,7 @@ from ..errors import BackendError
 def check_prompts(batch: Sequence[Request]) -> None:
     """Refuse a batch with an empty prompt; raises ``BackendError``."""
     if any(not request.prompt_ids for request in batch):
-        raise BackendError("the prompt has no tokens")
+        raise BackendError("the prompt has no tokens", code="prompt-refused")
 
 
 def only_request(backend: str, batch: Sequence[Request]) -> Request:

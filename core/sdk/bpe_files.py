@@ -36,7 +36,10 @@ def read_bpe_files(folder: Path) -> Tokenizer:
     file = folder / "tokenizer_config.json"
     kind = read_json(file).get("tokenizer_class") if file.is_file() else None
     if kind not in _KNOWN:
-        raise ModelError(f"{folder}: no tokenizer.json, and tokenizer_class {kind!r} is none of {', '.join(_KNOWN)}")
+        raise ModelError(
+            f"{folder}: tokenizer_class = {kind!r} is not supported without tokenizer.json; known: {', '.join(_KNOWN)}",
+            code="tokenizer-unsupported",
+        )
     tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -50,7 +53,9 @@ def read_bpe_files(folder: Path) -> Tokenizer:
         tokenizer.add_tokens([AddedToken(text, special=is_special, normalized=False)])
         got = tokenizer.token_to_id(text)
         if got != number:
-            raise ModelError(f"{folder}: added token {text!r} has id {number}, but {got} is next")
+            raise ModelError(
+                f"{folder}: added token {text!r} has id {number}, but {got} is next", code="tokenizer-damaged"
+            )
     return tokenizer
 
 

@@ -77,7 +77,10 @@ class Checkpoint:
         if kind is float and isinstance(value, int):
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ModelError(f"{self.folder / 'config.json'}: {name} = {value!r}; expected {kind.__name__}")
+            raise ModelError(
+                f"{self.folder / 'config.json'}: {name} = {value!r}; expected {kind.__name__}",
+                code="model-config-invalid",
+            )
         return value
 
     def main_dtype(self) -> str:
@@ -97,9 +100,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ModelError(f"{path.parent}: {path.name} is missing", code="model-damaged") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
+        raise ModelError(f"{path}: cannot be read as JSON ({error})", code="model-damaged") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        raise ModelError(f"{path}: expected a JSON object, found {type(value).__name__}", code="model-damaged")
     return value
 
 
@@ -113,13 +116,18 @@ def weight_files(folder: Path) -> list[Path]:
     if index.exists():
         weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise ModelError(f"{index}: weight_map = {weight_map!r}; expected tensor names and files")
+            raise ModelError(
+                f"{index}: weight_map = {weight_map!r}; expected tensor names and files", code="model-damaged"
+            )
         files = [folder / name for name in sorted(set(weight_map.values()))]
     else:
         single = folder / "model.safetensors"
         files = [single] if single.exists() else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelError(f"{folder}: no *.safetensors here; checkpoints in other formats must be re-saved")
+        raise ModelError(
+            f"{folder}: no *.safetensors file; save the model as safetensors",
+            code="container-unsupported",
+        )
     for path in files:
         if not path.is_file():
             raise ModelError(f"{index}: names {path.name}, which is missing", code="model-damaged")
@@ -138,7 +146,9 @@ def _read_header(path: Path) -> list[StoredTensor]:
         try:
             header = json.loads(handle.read(length))
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{path}: not a safetensors file (header is not JSON: {error})") from error
+            raise ModelError(
+                f"{path}: not a safetensors file (header is not JSON: {error})", code="model-damaged"
+            ) from error
     header.pop("__metadata__", None)
     return [_stored(path, name, entry, 8 + length, size) for name, entry in header.items()]
 
@@ -147,14 +157,21 @@ def _stored(path: Path, name: str, entry: dict[str, Any], base: int, size: int) 
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: tensor {name!r} has a malformed header entry {entry!r}") from error
+        raise ModelError(
+            f"{path}: tensor {name!r} has a malformed header entry {entry!r}", code="model-damaged"
+        ) from error
     if dtype not in ITEM_SIZES:
-        raise ModelError(f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(ITEM_SIZES)}")
+        raise ModelError(
+            f"{path}: tensor {name!r} has dtype {dtype}; known: {', '.join(ITEM_SIZES)}", code="model-unsupported"
+        )
     count = ITEM_SIZES[dtype]
     for extent in shape:
         count *= extent
     if end - begin != count:
-        raise ModelError(f"{path}: tensor {name!r} of shape {shape} needs {count} bytes, header says {end - begin}")
+        raise ModelError(
+            f"{path}: tensor {name!r} of shape {shape} needs {count} bytes, header says {end - begin}",
+            code="model-damaged",
+        )
     if base + end > size:
         raise ModelError(
             f"{path}: cut off: {size} bytes, tensor {name!r} ends at byte {base + end}", code="model-damaged"

@@ -73,7 +73,10 @@ class DecoderConfig:
         path = checkpoint.folder / "config.json"
         names = checkpoint.config.get("architectures") or [None]
         if names[0] not in architectures:
-            raise ModelError(f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}")
+            raise ModelError(
+                f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}",
+                code="model-unsupported",
+            )
         arch = architectures[names[0]]
         _reject_unsupported(checkpoint, arch, has_windows=has_windows)
         value = checkpoint.field
@@ -153,7 +156,7 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool)
     config, path = checkpoint.config, checkpoint.folder / "config.json"
 
     def reject(field: str, why: str) -> None:
-        raise ModelError(f"{path}: {field} = {config.get(field)!r} is not supported ({why})")
+        raise ModelError(f"{path}: {field} = {config.get(field)!r} is not supported ({why})", code="model-unsupported")
 
     if config.get("quantization_config"):
         reject("quantization_config", "the weights must be f32, f16 or bf16")
@@ -174,17 +177,27 @@ def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
     kind = rope_type(rope)
     known = _ROPE_KINDS.get(arch, ("default",))
     if kind not in known:
-        raise ModelError(f"{path}: {name} = {rope!r} is not supported (known types for {arch}: {', '.join(known)})")
+        raise ModelError(
+            f"{path}: {name} = {rope!r} is not supported (known types for {arch}: {', '.join(known)})",
+            code="model-unsupported",
+        )
     missing = [key for key in _ROPE_FIELDS[kind] if key not in rope]
     if missing:
-        raise ModelError(f"{path}: {name} = {rope!r} is not supported ({kind} needs {', '.join(missing)})")
+        raise ModelError(
+            f"{path}: {name} = {rope!r} is not supported ({kind} needs {', '.join(missing)})",
+            code="model-config-invalid",
+        )
     if kind == "yarn":
         Yarn.read(rope, checkpoint.field("max_position_embeddings", int), f"{path}: {name}")
     elif wrong := [key for key in _ROPE_FIELDS[kind] if not isinstance(rope[key], int | float)]:
-        raise ModelError(f"{path}: {name}.{wrong[0]} = {rope[wrong[0]]!r}; expected a number")
+        raise ModelError(
+            f"{path}: {name}.{wrong[0]} = {rope[wrong[0]]!r}; expected a number", code="model-config-invalid"
+        )
     for place, value in (
         (f"{name}.partial_rotary_factor", rope.get("partial_rotary_factor")),
         ("partial_rotary_factor", config.get("partial_rotary_factor")),
     ):
         if value not in (None, 1.0):
-            raise ModelError(f"{path}: {place} = {value!r} is not supported (only whole heads are rotated)")
+            raise ModelError(
+                f"{path}: {place} = {value!r} is not supported (only whole heads are rotated)", code="model-unsupported"
+            )

@@ -28,7 +28,8 @@ def refuse_unknown(model: ResolvedModel) -> None:
     table = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
     if table.is_file() and f'"{model.architecture}"' not in table.read_text(encoding="utf-8"):
         raise ModelError(
-            f"{model.path}: transformers {version('transformers')} has no model class {model.architecture!r}"
+            f"{model.path}: transformers {version('transformers')} has no model class {model.architecture!r}",
+            code="model-unsupported",
         )
 
 
@@ -48,7 +49,7 @@ def _weights_in(file: Path) -> int:
         with safe_open(file, framework="numpy") as tensors:
             return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: damaged or cut off ({error})") from error
+        raise ModelError(f"{file}: damaged or cut off ({error})", code="model-damaged") from error
 
 
 def open_model(folder: Path, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
@@ -85,12 +86,13 @@ def open_model(folder: Path, dtype: str, device: str, attention: str | None = No
         if "scaled_dot_product_attention" in first:
             architecture = first.split()[0]
             raise ModelError(
-                f"{folder}: {architecture} has no fused attention; use the option attention=eager"
+                f"{folder}: {architecture} has no fused attention; use the option attention=eager",
+                code="model-unsupported",
             ) from error
-        raise ModelError(f"{folder}: transformers cannot load it: {first[:300]}") from error
+        raise ModelError(f"{folder}: transformers cannot load it: {first[:300]}", code="load-failed") from error
     problems = list(_problems(report))
     if problems:
-        raise ModelError(f"{folder}: {'; '.join(problems)}")
+        raise ModelError(f"{folder}: {'; '.join(problems)}", code="weights-mismatch")
     return model.eval().to(device)
 
 
@@ -106,7 +108,8 @@ def context_length(config: PretrainedConfig) -> int:
         if isinstance(value, int) and value > 0:
             return value
     raise ModelError(
-        f"{type(text).__name__} states no context length; give config.json an integer max_position_embeddings"
+        f"{type(text).__name__} states no context length; give config.json an integer max_position_embeddings",
+        code="model-config-invalid",
     )
 
 

@@ -68,7 +68,9 @@ def _materialise(source: ModelSource, cache: ModelCache) -> Path:
     if source.path is not None:
         return source.path
     if source.build is None:
-        raise ModelError(f"model {source.name!r}: its plugin gives neither a path nor a builder")
+        raise ModelError(
+            f"model {source.name!r}: its plugin provides neither a path nor a builder", code="contract-broken"
+        )
     return cache.entry(f"model-{source.name}", source.name, source.version, build=source.build)
 
 
@@ -87,7 +89,7 @@ def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
         return ResolvedModel(name, path, digest, architecture, container="gguf", stored_format=stored)
     if architecture is None and not config.is_file():
         raise ModelError(
-            f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder",
+            f"model {name!r}: {path} has neither config.json nor a .gguf file, so it is not a model folder",
             code="model-not-found",
         )
     return ResolvedModel(name, path, digest, architecture)
@@ -104,7 +106,7 @@ def _files_of(name: str, path: Path) -> list[Path]:
         raise ModelError(f"model {name!r}: cannot read {path}: {error.strerror}", code="file-unreadable") from error
     if not found:
         raise ModelError(
-            f"model {name!r}: {path} holds no config.json and no .gguf file, so it is no model folder",
+            f"model {name!r}: {path} has neither config.json nor a .gguf file, so it is not a model folder",
             code="model-not-found",
         )
     return found
@@ -114,7 +116,7 @@ def _architecture(config: Path) -> str | None:
     try:
         listed = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [None]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{config}: not a model configuration ({error})") from error
+        raise ModelError(f"{config}: not a model configuration ({error})", code="model-damaged") from error
     return str(listed[0]) if listed[0] else None
 
 
@@ -125,7 +127,7 @@ def content_hash(files: Iterable[Path], cache: ModelCache) -> str:
         try:
             total.update(f"{file.name}\0{file_hash(file, cache)}\n".encode())
         except OSError as error:
-            raise ModelError(f"cannot read {file}: {error.strerror}") from error
+            raise ModelError(f"cannot read {file}: {error.strerror}", code="file-unreadable") from error
     return total.hexdigest()
 
 

@@ -21,7 +21,7 @@ class Size(click.ParamType[int]):
         try:
             return int(TypeAdapter(ByteSize).validate_python(value))
         except ValidationError:
-            self.fail(f"{value!r} is no size; write bytes, or e.g. 800M or 2GiB", param, ctx)
+            self.fail(f"{value!r} is not a size; write bytes, or e.g. 800M or 2GiB", param, ctx)
 
 
 class Duration(click.ParamType[float]):
@@ -34,9 +34,9 @@ class Duration(click.ParamType[float]):
         text = str(value).strip()
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
         if not parts or "".join(re.split(r"\s+", text)) != "".join(number + unit for number, unit in parts):
-            self.fail(f"{value!r} is no time; write seconds, or e.g. 90s, 20m or 1h30m", param, ctx)
+            self.fail(f"{value!r} is not a time; write seconds, or e.g. 90s, 20m or 1h30m", param, ctx)
         if any(unit not in _SECONDS for _, unit in parts) or (len(parts) > 1 and any(not unit for _, unit in parts)):
-            self.fail(f"{value!r} is no time; write seconds, or e.g. 90s, 20m or 1h30m", param, ctx)
+            self.fail(f"{value!r} is not a time; write seconds, or e.g. 90s, 20m or 1h30m", param, ctx)
         return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
@@ -53,5 +53,5 @@ class Share(click.ParamType[float]):
         except ValueError:
             share = 0.0
         if not 0 < share < 1:
-            self.fail(f"{value!r} is no share between 0 and 1; write e.g. 2% or 0.02", param, ctx)
+            self.fail(f"{value!r} is not a share between 0 and 1; write e.g. 2% or 0.02", param, ctx)
         return share

@@ -160,5 +160,5 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: not JSON ({error})") from error
+        raise ModelError(f"{file}: not JSON ({error})", code="tokenizer-damaged") from error
     return content if isinstance(content, dict) else {}

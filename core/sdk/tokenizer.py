@@ -35,7 +35,9 @@ class Codec:
         self._tokenizer = load_tokenizer(folder)
         if self._tokenizer is None and (backend is None or "tokenizer" not in backend.supports):
             own = f", and backend {backend.name!r} has no tokenizer of its own" if backend else ""
-            raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt{own}")
+            raise ModelError(
+                f"{folder} has no tokenizer.json, vocab.json and merges.txt{own}", code="tokenizer-missing"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a plain prompt, with the special tokens that the tokenizer adds by itself."""
@@ -59,7 +61,10 @@ class Codec:
         """
         found = self._special.begin_id()
         if found is None:
-            raise ModelError(f"{self._folder} names no begin or end token, so that an empty prompt cannot be scored")
+            raise ModelError(
+                f"{self._folder} has no begin-of-sequence or end-of-sequence token: an empty prompt cannot be scored",
+                code="cannot-score",
+            )
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -134,7 +139,7 @@ def vocabulary_hash(folder: Path) -> str:
     """
     tokenizer = _read_tokenizer(folder)
     if tokenizer is None:
-        raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt")
+        raise ModelError(f"{folder} has no tokenizer.json, vocab.json and merges.txt", code="tokenizer-missing")
     tokens = sorted((index, token) for token, index in tokenizer.get_vocab(with_added_tokens=True).items())
     return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()
 
@@ -189,4 +194,4 @@ def _read_tokenizer(folder: Path) -> tokenizers.Tokenizer | None:
         raise
     except Exception as error:
         name = file if file.is_file() else folder / "vocab.json"
-        raise ModelError(f"{name}: not a tokenizer ({error})") from error
+        raise ModelError(f"{name}: not a tokenizer ({error})", code="tokenizer-damaged") from error

@@ -50,7 +50,7 @@ class Yarn:
             if value is None:
                 return default
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ModelError(f"{where}.{name} = {value!r}: expected a positive number")
+                raise ModelError(f"{where}.{name} = {value!r}: expected a positive number", code="model-config-invalid")
             return float(value)
 
         original = int(number("original_max_position_embeddings") or context)

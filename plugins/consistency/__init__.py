@@ -23,4 +23,4 @@ def _load() -> click.Command:
 @hookimpl
 def decodebench_commands() -> Sequence[Command]:
     """Return the one command."""
-    return [Command("consistency", "Recompute printed tables from their own figures.", _load)]
+    return [Command("consistency", "Recompute published tables from their own numbers.", _load)]

@@ -19,13 +19,13 @@ _ORDER = {"no": 0, "rounding": 1, "exact": 2}
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("table", metavar="[FILE.toml|NAME]", required=False)
 @click.option("--list", "only_list", is_flag=True, help="List the published tables that ship with decodebench.")
-@click.option("--all", "show_all", is_flag=True, help="Show what agrees, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--all", "show_all", is_flag=True, help="Also show claims that hold.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def consistency(table: str | None, only_list: bool, show_all: bool, as_json: bool) -> int:
-    """Recompute printed tables from their own figures.
+    """Recompute published tables from their own numbers.
 
-    FILE.toml holds tables of printed figures and claims about them; NAME is one that ships with decodebench (--list).
-    Exit code 1: some claim does not hold.
+    FILE.toml has tables of published numbers and claims about them; NAME is one that ships with decodebench, see
+    --list. Exit code 1 if a claim does not hold.
     """
     if only_list:
         _list(as_json)

@@ -30,7 +30,7 @@ def evaluate(text: str, lookup: Lookup) -> Interval:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except SyntaxError as error:
-        raise ValueError(f"{text!r} is no expression") from error
+        raise ValueError(f"{text!r} is not an expression") from error
     try:
         return _value(tree.body, lookup)
     except ZeroDivisionError as error:

@@ -71,7 +71,7 @@ class Printed:
         """
         found = _PRINTED.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no printed number")
+            raise ValueError(f"{text!r} is not a printed number")
         number = Decimal(found["number"].replace(",", ""))
         exponent = number.as_tuple().exponent
         assert isinstance(exponent, int)

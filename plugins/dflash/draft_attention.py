@@ -47,18 +47,22 @@ def _layer_types(checkpoint: Checkpoint, layers: int) -> list[str]:
     types = checkpoint.config.get("layer_types")
     file = checkpoint.folder / "config.json"
     if has_window not in (None, True, False):
-        raise ModelError(f"{file}: use_sliding_window = {has_window!r}: must be true or false")
+        raise ModelError(
+            f"{file}: use_sliding_window = {has_window!r}: must be true or false", code="model-config-invalid"
+        )
     if types is None:
         first = checkpoint.field("max_window_layers", int, 28) if has_window else layers
         return [_FULL if at < first else _SLIDING for at in range(layers)]
     if not isinstance(types, list) or len(types) != layers or any(kind not in (_FULL, _SLIDING) for kind in types):
         raise ModelError(
-            f"{file}: layer_types = {types!r}: must name {_FULL} or {_SLIDING} for each of {layers} layers"
+            f"{file}: layer_types = {types!r}: must name {_FULL} or {_SLIDING} for each of {layers} layers",
+            code="model-config-invalid",
         )
     if _SLIDING in types and not has_window:
         raise ModelError(
             f"{file}: use_sliding_window = {has_window!r}, but layer_types names {_SLIDING}: the published windowed "
-            "drafts have true; with false every layer would have to be full_attention"
+            "drafts have true; with false every layer would have to be full_attention",
+            code="model-config-invalid",
         )
     return types
 
@@ -69,7 +73,8 @@ def _flag(checkpoint: Checkpoint, nested: dict[str, Any], name: str) -> bool | N
         if value is not None:
             if not isinstance(value, bool):
                 raise ModelError(
-                    f"{checkpoint.folder / 'config.json'}: {place}{name} = {value!r}: must be true or false"
+                    f"{checkpoint.folder / 'config.json'}: {place}{name} = {value!r}: must be true or false",
+                    code="model-config-invalid",
                 )
             return value
     return None
@@ -85,10 +90,17 @@ def _window(checkpoint: Checkpoint, nested: dict[str, Any], asked_by: str) -> in
     values = list(given.values())
     file = checkpoint.folder / "config.json"
     if not given:
-        raise ModelError(f"{file}: sliding_window = None, but {asked_by} asks for a window")
+        raise ModelError(
+            f"{file}: sliding_window = None, but {asked_by} asks for a window", code="model-config-invalid"
+        )
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ModelError(f"{file}: {name} = {value!r}: must be a number of positions from 1 on")
+            raise ModelError(
+                f"{file}: {name} = {value!r}: must be an integer of at least 1", code="model-config-invalid"
+            )
         if value != values[0]:
-            raise ModelError(f"{file}: {', '.join(f'{n} = {v}' for n, v in given.items())}: two windows")
+            raise ModelError(
+                f"{file}: {', '.join(f'{n} = {v}' for n, v in given.items())}: two different windows",
+                code="model-config-invalid",
+            )
     return int(values[0])

@@ -61,11 +61,14 @@ class DraftConfig:
         mask = _first("mask_token_id", nested, config)
         if not isinstance(mask, int) or not 0 <= mask < decoder.vocab:
             raise ModelError(
-                f"{file}: dflash_config.mask_token_id = {mask!r}: must be a token id below vocab_size = {decoder.vocab}"
+                f"{file}: dflash_config.mask_token_id = {mask!r}: must be an id below vocab_size = {decoder.vocab}",
+                code="model-config-invalid",
             )
         block = _first("block_size", config, nested)
         if not isinstance(block, int) or block < 2:
-            raise ModelError(f"{file}: block_size = {block!r}: must be an integer of at least 2")
+            raise ModelError(
+                f"{file}: block_size = {block!r}: must be an integer of at least 2", code="model-config-invalid"
+            )
         return cls(
             decoder=decoder,
             block_size=block,
@@ -84,17 +87,20 @@ class DraftConfig:
         for field, mine, other in pairs:
             if mine != other:
                 raise ModelError(
-                    f"{self.file}: {field} = {mine}, but {target_file} has {other}: it is a draft for another target"
+                    f"{self.file}: {field} = {mine}, but {target_file} has {other}: it is a draft for another target",
+                    code="model-mismatch",
                 )
         if self.target_layers not in (None, target.layers):
             raise ModelError(
                 f"{self.file}: num_target_layers = {self.target_layers}, but {target_file} has num_hidden_layers = "
-                f"{target.layers}: it is a draft for another target"
+                f"{target.layers}: it is a draft for another target",
+                code="model-mismatch",
             )
         if max(self.target_layer_ids) >= target.layers:
             raise ModelError(
                 f"{self.file}: dflash_config.target_layer_ids = {list(self.target_layer_ids)}: the target in "
-                f"{target_file} has layers 0 to {target.layers - 1} only"
+                f"{target_file} has layers 0 to {target.layers - 1} only",
+                code="model-mismatch",
             )
 
 
@@ -126,8 +132,12 @@ def _ids(
         )
         raise ModelError(
             f"{file}: dflash_config.target_layer_ids is missing; no formula gives the layers that a draft was trained "
-            f"on, so they must be stated{guess}"
+            f"on, so they must be stated{guess}",
+            code="model-config-invalid",
         )
     if not isinstance(value, list) or not value or not all(isinstance(i, int) and i >= 0 for i in value):
-        raise ModelError(f"{file}: dflash_config.target_layer_ids = {value!r}: must be a list of layer numbers from 0")
+        raise ModelError(
+            f"{file}: dflash_config.target_layer_ids = {value!r}: must be a list of layer numbers from 0",
+            code="model-config-invalid",
+        )
     return tuple(value)

@@ -89,7 +89,7 @@ def _is_neutral(name: str, value: Any) -> bool:  # noqa: ANN401 - a JSON value
 def _check_kind(config: Mapping[str, Any], file: Path) -> None:
     nested = config.get("dflash_config")
     if nested is not None and not isinstance(nested, dict):
-        raise ModelError(f"{file}: dflash_config = {nested!r}: must be an object")
+        raise ModelError(f"{file}: dflash_config = {nested!r}: must be an object", code="model-config-invalid")
     names = config.get("architectures")
     architecture = names[0] if isinstance(names, list) and names else None
     stated = {"architectures": str(architecture)}

@@ -54,7 +54,7 @@ def _of_files(options: DraftTargetOptions) -> Iterator[str]:
     for name in ("tls_ca", "auth_token_file"):
         file = getattr(options, name)
         if file is not None and not Path(file).expanduser().is_file():
-            yield f"{name} = {file!r} is no file"
+            yield f"{name} = {file!r} is not a file"
 
 
 def _of_rows(cell: PlannedCell[DraftTargetOptions]) -> Iterator[str]:
@@ -76,7 +76,8 @@ def _check_draft(model: ResolvedModel, draft: ResolvedModel) -> None:
     if vocabulary_hash(draft.path) != vocabulary_hash(model.path):
         raise ModelError(
             f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
-            "another token"
+            "another token",
+            code="tokenizer-mismatch",
         )
 
 
@@ -158,6 +159,7 @@ def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterat
 def _check_folder(model: ResolvedModel) -> None:
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(
-            f"{model.path} is no Hugging Face folder (no config.json with 'architectures')", code="model-unsupported"
+            f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
+            code="container-unsupported",
         )
     refuse_unknown(model)

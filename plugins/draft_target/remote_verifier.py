@@ -81,17 +81,18 @@ class RemoteVerifier(Verifier):
     def _check(self, target: ResolvedModel) -> None:
         where = f"the server at {self._options.server} has {self.info.model!r}"
         if self.info.tokenizer_hash != vocabulary_hash(target.path):
-            raise ModelError(f"{where}, whose tokenizer is not that of {target.name!r}")
+            raise ModelError(f"{where}, whose tokenizer is not that of {target.name!r}", code="tokenizer-mismatch")
         if self.info.model_hash != target.content_hash:
             raise ModelError(
-                f"{where}, which is not {target.name!r} as it is here: the figures would stand under another model's "
-                "name; serve the same files"
+                f"{where}, which differs from {target.name!r} on this machine; serve the same files",
+                code="model-mismatch",
             )
         try:
             rule_name(self.info.rule)
         except ValueError as error:
             raise BackendError(
-                f"{where} and an unknown strategy ({error}): install one decodebench on both sides"
+                f"{where} and an unknown strategy ({error}): install one decodebench on both sides",
+                code="version-mismatch",
             ) from error
 
     def _ask_info(self) -> pb.InfoResponse:
@@ -116,7 +117,8 @@ class RemoteVerifier(Verifier):
         if info.protocol_version != PROTOCOL_VERSION:
             raise BackendError(
                 f"the server at {where} speaks version {info.protocol_version} of the protocol, this is version "
-                f"{PROTOCOL_VERSION}: install one decodebench on both sides"
+                f"{PROTOCOL_VERSION}: install one decodebench on both sides",
+                code="version-mismatch",
             )
         return info
 

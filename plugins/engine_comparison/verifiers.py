@@ -101,7 +101,7 @@ def _accuracy_of(shares: dict[str, Fields]) -> str | None:
 def _share(metric: Fields) -> float:
     share = metric.number("avg")
     if share > 1:
-        raise metric.fail("avg", f"{share:g} is no share from 0 to 1")
+        raise metric.fail("avg", f"{share:g} is not a share from 0 to 1")
     return share
 
 

@@ -96,7 +96,9 @@ class FastDllmBackend(TorchBackend[FastDllmOptions]):
         check_prompts(batch)
         for request in batch:
             if self._network.mask_id in request.prompt_ids:
-                raise ModelError(f"the prompt holds the mask token, id {self._network.mask_id}")
+                raise ModelError(
+                    f"the prompt contains the mask token, id {self._network.mask_id}", code="prompt-refused"
+                )
         return self._decoder.generate(batch)
 
     def score(self, tokens: Sequence[int], top_k: int = 0) -> Scores:

@@ -46,7 +46,7 @@ class FullAttentionPlan:
         length = options.gen_length or blocks * block_length
         if length % block_length:
             raise BackendError(
-                f"gen_length = {length} is no multiple of block_length = {block_length}", code="conflicting-flags"
+                f"gen_length = {length} is not a multiple of block_length = {block_length}", code="conflicting-flags"
             )
         if length < max_new_tokens:
             raise BackendError(
@@ -55,7 +55,7 @@ class FullAttentionPlan:
         plan = cls(options, length, block_length, is_shifted)
         if plan.has_table and options.steps is not None and options.steps % blocks:
             raise BackendError(
-                f"steps = {options.steps} is no multiple of the {blocks} blocks of {block_length} in {length} masks",
+                f"steps = {options.steps} is not a multiple of the {blocks} blocks of {block_length} in {length} masks",
                 code="conflicting-flags",
             )
         return plan

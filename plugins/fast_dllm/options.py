@@ -130,5 +130,5 @@ class FastDllmOptions(BackendOptions):
         if not needs_layers and self.layer_subset is not None:
             raise ValueError(f"layer_subset = {self.layer_subset!r} belongs to reuse = published or residual")
         if self.gen_length is not None and self.block_length is not None and self.gen_length % self.block_length:
-            raise ValueError(f"gen_length = {self.gen_length} is no multiple of block_length = {self.block_length}")
+            raise ValueError(f"gen_length = {self.gen_length} is not a multiple of block_length = {self.block_length}")
         return self

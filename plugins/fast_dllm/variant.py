@@ -70,14 +70,14 @@ class Variant:
         """
         if not folder.is_dir():
             raise ModelError(
-                f"{folder} is no Hugging Face folder (config.json and safetensors)", code="model-unsupported"
+                f"{folder} is not a Hugging Face folder (config.json and safetensors)", code="container-unsupported"
             )
         file = folder / "config.json"
         architecture = (read_json(file).get("architectures") or [None])[0]
         name = ARCHITECTURES.get(str(architecture))
         if name is None:
             raise ModelError(
-                f"{file}: architecture {architecture!r} is no diffusion model known here: {', '.join(ARCHITECTURES)}",
+                f"{file}: architecture {architecture!r} is not supported; known: {', '.join(ARCHITECTURES)}",
                 code="model-unsupported",
             )
         checkpoint = Checkpoint(folder)
@@ -89,7 +89,7 @@ class Variant:
         check_rotary(config, str(file))
         block = checkpoint.field("bd_size", int, _BLOCK_LENGTH) if name == "v2" else _BLOCK_LENGTH
         if block < 1:
-            raise ModelError(f"{file}: bd_size = {block}; expected 1 or more")
+            raise ModelError(f"{file}: bd_size = {block}; expected 1 or more", code="model-config-invalid")
         ids = _special_ids(folder)
         mask_id = (
             checkpoint.field("mask_token_id", int, _mask_id(folder, ids))
@@ -107,7 +107,10 @@ class Variant:
         """
         found = self.mask_id if asked is None else asked
         if found is None:
-            raise ModelError(f"{folder}: neither config.json nor the tokenizer names a mask token; give mask_id=ID")
+            raise ModelError(
+                f"{folder}: neither config.json nor the tokenizer names a mask token; give mask_id=ID",
+                code="model-config-invalid",
+            )
         if found >= self.config.vocab:
             raise ModelError(
                 f"mask_id = {found} is outside the vocabulary of {self.config.vocab} ids in {folder}", code="bad-value"
@@ -124,7 +127,8 @@ class Variant:
         found = stated[0] if isinstance(stated, list) and stated else stated
         if not isinstance(found, int):
             raise ModelError(
-                f"{folder / 'config.json'}: eos_token_id = {stated!r}: what was asked for needs an end token"
+                f"{folder / 'config.json'}: eos_token_id = {stated!r}: what was asked for needs an end token",
+                code="model-config-invalid",
             )
         return found
 

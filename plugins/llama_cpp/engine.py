@@ -45,8 +45,8 @@ def load_model(path: Path, device: str, options: LlamaCppOptions, extra_buffers:
     with engine_log() as log:
         model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
     if not model:
-        error = OutOfMemoryError if log.says_memory() else ModelError
-        raise error(f"{path}: llama.cpp could not load it: {log.last_words()}")
+        text = f"{path}: llama.cpp could not load it: {log.last_words()}"
+        raise OutOfMemoryError(text) if log.says_memory() else ModelError(text, code="load-failed")
     return model
 
 

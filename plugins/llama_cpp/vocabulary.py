@@ -26,14 +26,14 @@ class Vocabulary:
         self._vocab = llama_cpp.llama_model_get_vocab(model)
         kind = llama_cpp.llama_vocab_type(self._vocab)
         if kind == llama_cpp.LLAMA_VOCAB_TYPE_NONE:  # the engine would abort
-            raise BackendError("the .gguf file has no tokenizer", code="model-unsupported")
+            raise BackendError("the .gguf file has no tokenizer", code="tokenizer-missing")
         if kind == llama_cpp.LLAMA_VOCAB_TYPE_BPE and stated(model, "tokenizer.ggml.model") == "gpt2":
             pre = stated(model, "tokenizer.ggml.pre")
             if pre in (None, "default"):  # the engine would guess, and warn in its log that it does
                 raise BackendError(
                     f"the .gguf file does not say how its tokenizer cuts texts: tokenizer.ggml.pre = {pre!r}; "
-                    "convert the model anew",
-                    code="model-unsupported",
+                    "convert the model again",
+                    code="tokenizer-unsupported",
                 )
         is_scored = kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         self._adds_prefix = is_scored and stated(model, "tokenizer.ggml.add_space_prefix") != "false"

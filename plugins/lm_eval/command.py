@@ -18,7 +18,7 @@ def _lm_eval() -> click.Command:
     @click.command(
         context_settings={"ignore_unknown_options": True, "help_option_names": []},
         options_metavar="",
-        help="Run lm-evaluation-harness, in which every backend is the model `decodebench`.",
+        help="Run lm-evaluation-harness with any backend as its model, which is called `decodebench`.",
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def lm_eval(arguments: tuple[str, ...]) -> int:

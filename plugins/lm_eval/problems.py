@@ -70,7 +70,7 @@ def _manager(name: str, folder: str | None) -> TaskManager:
     from lm_eval.tasks import TaskManager
 
     if folder is not None and not Path(folder).is_dir():
-        raise UsageError(f"lm-eval:{name}: include_path = {folder} is no folder", code="folder-missing")
+        raise UsageError(f"lm-eval:{name}: include_path = {folder} is not a folder", code="folder-missing")
     if name.endswith((".yaml", ".yml")):
         return TaskManager(include_defaults=False)
     own = TaskManager(include_path=folder, include_defaults=False)

@@ -154,7 +154,7 @@ def _describe(model: ResolvedModel, quantisation: str) -> Model:
         return from_mlc(model.path)[0]
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(
-            f"{model.path} is neither a Hugging Face folder nor one in MLC's format", code="model-unsupported"
+            f"{model.path} is neither a Hugging Face folder nor one in MLC's format", code="container-unsupported"
         )
     return from_checkpoint(Checkpoint(model.path), quantisation)
 
@@ -185,7 +185,7 @@ def _own_engine(folder: Path, options: MlcOptions) -> Engine:
     arrays = {ours.get(name, name): array for name, array in tensor_cache.read(folder)}
     missing = [name for name in ours.values() if name not in arrays and name != TABLE]
     if missing:
-        raise ModelError(f"{folder}: {tensor_cache.TABLE} lacks {missing[0]!r}", code="model-damaged")
+        raise ModelError(f"{folder}: {tensor_cache.TABLE} lacks {missing[0]!r}", code="weights-mismatch")
     arrays[TABLE] = described.rotary_table()
     return Engine(described.decoder, library(described.decoder, ModelCache()), arrays, options.prefill_chunk)
 

@@ -71,7 +71,7 @@ def check_stored(folder: Path, quantisation: str) -> None:
     stored = read_json(folder / CHAT_CONFIG).get("quantization")
     if stored != quantisation:
         raise ModelError(
-            f"{folder}: its weights are {stored}, not {quantisation}: ask for {stored}", code="model-unsupported"
+            f"{folder}: its weights are {stored}, not {quantisation}: ask for {stored}", code="quantisation-unsupported"
         )
 
 
@@ -115,7 +115,10 @@ def _unrotated(checkpoint: Checkpoint) -> tuple[int, ...]:
     stated = checkpoint.field("no_rope_layers", list, [int((layer + 1) % interval != 0) for layer in layers])
     if len(stated) != len(layers):
         path = checkpoint.folder / "config.json"
-        raise ModelError(f"{path}: no_rope_layers has {len(stated)} entries, num_hidden_layers = {len(layers)}")
+        raise ModelError(
+            f"{path}: no_rope_layers has {len(stated)} entries, num_hidden_layers = {len(layers)}",
+            code="model-config-invalid",
+        )
     return tuple(layer for layer in layers if not stated[layer])
 
 
@@ -136,10 +139,10 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
     if quantisation not in FORMATS:
         raise ModelError(
             f"{path}: quantization = {quantisation!r} is not supported; known: {', '.join(FORMATS)}",
-            code="model-unsupported",
+            code="quantisation-unsupported",
         )
     if not isinstance(config, dict):
-        raise ModelError(f"{path}: model_config = {config!r}; expected an object")
+        raise ModelError(f"{path}: model_config = {config!r}; expected an object", code="model-config-invalid")
     if config.get("tensor_parallel_shards", 1) != 1:
         raise ModelError(
             f"{path}: tensor_parallel_shards = {config['tensor_parallel_shards']}; only 1 is supported",
@@ -149,7 +152,9 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
     def field(name: str, kind: type = int) -> Any:  # noqa: ANN401 - a JSON value of `kind`
         value = config.get(name)
         if not isinstance(value, (int, float) if kind is float else kind):
-            raise ModelError(f"{path}: model_config.{name} = {value!r}; expected {kind.__name__}")
+            raise ModelError(
+                f"{path}: model_config.{name} = {value!r}; expected {kind.__name__}", code="model-config-invalid"
+            )
         return value
 
     decoder = Decoder(

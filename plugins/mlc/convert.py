@@ -74,13 +74,14 @@ def _joined(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], head_dim:
         names = [name.replace(module, part) for part in _PARTS.get(module, (module,))]
     missing = next((part for part in names if part not in checkpoint.tensors), None)
     if missing is not None:
-        raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing", code="model-damaged")
+        raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing", code="weights-mismatch")
     wanted = names if module != "lm_head" else [name]
     factors = [factor(checkpoint.config, part, head_dim) for part in wanted]
     parts = [checkpoint.tensors[part].read() for part in names]
     found = np.concatenate([p if f == 1 else p * np.float32(f) for p, f in zip(parts, factors, strict=True)])
     if found.shape != shape:
         raise ModelError(
-            f"{checkpoint.folder}: {' + '.join(names)} has shape {found.shape}; expected {shape}", code="model-damaged"
+            f"{checkpoint.folder}: {' + '.join(names)} has shape {found.shape}; expected {shape}",
+            code="weights-mismatch",
         )
     return found

@@ -144,7 +144,7 @@ def _run(*arguments: str) -> None:
     if ended.returncode != 0:
         words = " ".join((ended.stderr or ended.stdout).split())
         hint = f"; {_MATCHING}" if "AttributeError" in words or "ImportError" in words else ""
-        raise ModelError(f"mlc_llm {arguments[0]} failed: {words[-300:]}{hint}")
+        raise ModelError(f"mlc_llm {arguments[0]} failed: {words[-300:]}{hint}", code="conversion-failed")
 
 
 class StockEngine:

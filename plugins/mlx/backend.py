@@ -84,8 +84,8 @@ class MlxBackend(Backend[MlxOptions]):
         """
         if not model.path.is_dir() or model.architecture is None:
             raise ModelError(
-                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
-                code="model-unsupported",
+                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
+                code="container-unsupported",
             )
         count_weights(model.path)
         if quantisation == "none":
@@ -219,5 +219,8 @@ def _sampler(request: Request) -> Any:  # noqa: ANN401 - mlx-lm's own type is a 
 def _integer(config: Mapping[str, Any], name: str, model: PreparedModel) -> int:
     value = config.get(name)
     if not isinstance(value, int) or value < 1:
-        raise ModelError(f"{model.path / 'config.json'}: {name} = {value!r}; expected a positive integer")
+        raise ModelError(
+            f"{model.path / 'config.json'}: {name} = {value!r}; expected a positive integer",
+            code="model-config-invalid",
+        )
     return value

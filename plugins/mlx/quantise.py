@@ -63,7 +63,9 @@ def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:
     try:
         model, config = load_model(folder, lazy=True, model_config=_rotary_fields(folder))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{folder}: mlx-lm cannot load it: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(
+            f"{folder}: mlx-lm cannot load it: {' '.join(str(error).split())[:300]}", code="load-failed"
+        ) from error
     model.set_dtype(getattr(mx, dtype))
     return model, config
 

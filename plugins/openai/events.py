@@ -57,7 +57,7 @@ class EventLines:
         if not rest:
             return
         if self._is_event_stream and not self._has_events and rest.startswith(b"{"):
-            raise SampleError(f"the answer is no stream of events: {_shown(rest)}")
+            raise SampleError(f"the answer is not a stream of events: {_shown(rest)}")
         raise SampleError(f"the answer ended inside an event: {_shown(rest)}")
 
     def _of_stream(self, line: bytes) -> Event | None:

@@ -87,7 +87,8 @@ class ServedBackend(Backend[O]):
             at = next((at for at, pair in enumerate(zip(own, theirs, strict=False)) if pair[0] != pair[1]), len(own))
             raise ModelError(
                 f"{self._connected.transport.url} has another tokenizer than {model.source.path}: token {at + 1} of a "
-                "text differs; does it serve another model?"
+                "text differs; does it serve another model?",
+                code="tokenizer-mismatch",
             )
 
     @property

@@ -25,7 +25,7 @@ def decodebench_launchers() -> Sequence[type[Launcher]]:
 @hookimpl
 def decodebench_commands() -> Sequence[Command]:
     """Return what a node is started with."""
-    return [Command("ray-resources", "Print what this machine has, for `ray start --resources`.", _load)]
+    return [Command("ray-resources", "Print this machine's devices and engines for `ray start --resources`.", _load)]
 
 
 def _load() -> click.Command:

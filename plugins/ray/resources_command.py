@@ -16,9 +16,9 @@ _LISTING = [sys.executable, "-m", "decodebench", "backends", "--devices", "--jso
 
 @click.command()
 def ray_resources() -> None:
-    """Print this machine's devices, one of each, and its engines, for `ray start --resources`.
+    """Print this machine's devices and engines for `ray start --resources`.
 
-    Each engine is asked for its devices in a process of its own, which imports it.
+    Each engine is imported in a process of its own to list its devices.
     """
     listed = subprocess.run(_LISTING, capture_output=True, text=True, check=False)
     if listed.returncode != 0:

@@ -70,7 +70,8 @@ class FileTask(Task):
         reference = "" if self.scorer == "none" else self._text(line, row, self._reference)
         if self.scorer == "integer" and not reference.strip().lstrip("-").isdecimal():
             raise UsageError(
-                f"{self.path}:{line}: column {self._reference!r} = {reference!r} is no integer", code="file-unreadable"
+                f"{self.path}:{line}: column {self._reference!r} = {reference!r} is not an integer",
+                code="file-unreadable",
             )
         choices: tuple[str, ...] = ()
         if self.scorer == "choice":
@@ -81,7 +82,7 @@ class FileTask(Task):
         value = row[column]
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise UsageError(
-                f"{self.path}:{line}: column {column!r} is no text but {type(value).__name__}", code="file-unreadable"
+                f"{self.path}:{line}: column {column!r} is not text but {type(value).__name__}", code="file-unreadable"
             )
         text = str(value)
         if not text.strip():

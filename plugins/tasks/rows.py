@@ -113,5 +113,5 @@ def listed(row: Row, column: str) -> list[str]:
     """
     value = json.loads(row[column]) if isinstance(row[column], str) else row[column]
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"column {column!r} is no list")
+        raise ValueError(f"column {column!r} is not a list")
     return [str(part) for part in value]

@@ -220,7 +220,10 @@ class TinygradBackend(Backend[TinygradOptions]):
     def _vocabulary(self) -> GgufVocabulary:
         """The file's own; tinygrad's reader cuts every text as Llama 3 does, whatever the file says."""
         if self._metadata is None:
-            raise BackendError(f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer")
+            raise BackendError(
+                f"{self._source.path} has no tokenizer.json, and only GGUF files hold a tokenizer",
+                code="tokenizer-missing",
+            )
         return GgufVocabulary(self._metadata, str(self._source.path))
 
     def classic_log(self, batch: Sequence[Generated]) -> str:
@@ -264,7 +267,7 @@ def _check_model(model: ResolvedModel, quantisation: str) -> None:
             Plan.read(model.path)
         except ModelError as error:
             raise ModelError(
-                f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}", code="model-unsupported"
+                f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}", code=error.code
             ) from error
 
 
@@ -273,9 +276,9 @@ def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
 
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(
-            f"{model.path} is no Hugging Face folder (no config.json with 'architectures'); "
+            f"{model.path} is not a Hugging Face folder (no config.json with 'architectures'); "
             f"a .gguf file is run with quantisation {AS_STORED!r}",
-            code="model-unsupported",
+            code="container-unsupported",
         )
     plan = Plan.read(model.path)
     weight_bytes = plan.weight_bytes(quantisation)
@@ -293,13 +296,14 @@ def _prepared_file(model: ResolvedModel) -> PreparedModel:
     path = find_gguf(model.path)
     if path is None:
         raise ModelError(
-            f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none", code="model-unsupported"
+            f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none",
+            code="container-unsupported",
         )
     facts, parts = inspect_gguf(path), len(parts_of(path))
     if parts > 1:
         raise ModelError(
             f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them",
-            code="model-unsupported",
+            code="container-unsupported",
         )
     return PreparedModel(
         path=path,

@@ -69,12 +69,12 @@ def _paired(checkpoint: Checkpoint, shape: Shape) -> list[tuple[StoredTensor, Ta
             continue
         if stored is None:
             raise ModelError(
-                f"{checkpoint.folder}: tensor {name!r} is missing from the safetensors files", code="model-damaged"
+                f"{checkpoint.folder}: tensor {name!r} is missing from the safetensors files", code="weights-mismatch"
             )
         if stored.shape != target.shape:
             raise ModelError(
                 f"{stored.path}: tensor {name!r} has shape {stored.shape}; config.json asks for {target.shape}",
-                code="model-damaged",
+                code="weights-mismatch",
             )
         pairs.append((stored, target))
     return pairs
@@ -142,7 +142,7 @@ def _packed(stored: StoredTensor, quantisation: str) -> Matrix:
     try:
         return FORMATS[quantisation](np.asarray(stored.read()))
     except ModelError as error:
-        raise ModelError(f"{stored.path}: tensor {stored.name!r} {error}") from error
+        raise ModelError(f"{stored.path}: tensor {stored.name!r} {error}", code=error.code) from error
 
 
 def _vector(stored: StoredTensor) -> Tensor:

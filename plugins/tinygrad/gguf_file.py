@@ -64,10 +64,13 @@ def open_gguf(path: Path, n_ctx: int) -> GgufModel:
     try:
         model, _ = Transformer.from_gguf(stored, n_ctx)
     except _DAMAGE as error:
-        raise ModelError(f"{path}: tinygrad cannot load it ({_line(error)})") from error
+        raise ModelError(f"{path}: tinygrad cannot load it ({_line(error)})", code="load-failed") from error
     unused = sorted(set(tensors) - set(get_state_dict(model)) - {_ROPE_FACTORS})
     if unused:
-        raise ModelError(f"{path}: tinygrad's model would leave {len(unused)} tensors out, such as {unused[0]!r}")
+        raise ModelError(
+            f"{path}: tinygrad's model would leave {len(unused)} tensors out, such as {unused[0]!r}",
+            code="weights-mismatch",
+        )
     parameters = sum(math.prod(t.shape) for name, t in tensors.items() if name != _ROPE_FACTORS)
     return GgufModel(model, metadata, int(parameters), stored.nbytes(), divisors)
 

@@ -77,7 +77,7 @@ class Float16(Matrix):
 
         largest = float(np.abs(weights).max(initial=0.0))
         if largest > float(np.finfo(np.float16).max):
-            raise ModelError(f"holds {largest:g}, beyond float16; use float32 instead")
+            raise ModelError(f"holds {largest:g}, beyond float16; use float32 instead", code="quantisation-unsupported")
         self._weights = _halves(weights.astype(np.float16))
 
     @staticmethod
@@ -148,7 +148,9 @@ class Nf4(Matrix):
 
         rows, columns = weights.shape
         if columns % NF4_BLOCK:
-            raise ModelError(f"has rows of {columns} weights; nf4 packs blocks of {NF4_BLOCK}")
+            raise ModelError(
+                f"has rows of {columns} weights; nf4 packs blocks of {NF4_BLOCK}", code="quantisation-unsupported"
+            )
         blocks = weights.reshape(rows, columns // NF4_BLOCK, NF4_BLOCK)
         scales = np.abs(blocks).max(axis=-1).astype(np.float16)
         divisors = np.where(scales == 0, 1, scales).astype(np.float32)

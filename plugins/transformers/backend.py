@@ -75,8 +75,8 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
         """
         if not model.path.is_dir() or model.architecture is None:
             raise ModelError(
-                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
-                code="model-unsupported",
+                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
+                code="container-unsupported",
             )
         check_available(quantisation)
         return PreparedModel(

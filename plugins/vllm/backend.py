@@ -79,7 +79,9 @@ class VllmOfflineBackend(Backend[VllmOptions]):
                 skip_tokenizer_init=True,
             ).llm_engine
         except (ValueError, OSError, RuntimeError, KeyError) as error:
-            raise ModelError(f"{model.path}: vLLM cannot load it: {' '.join(str(error).split())[:300]}") from error
+            raise ModelError(
+                f"{model.path}: vLLM cannot load it: {' '.join(str(error).split())[:300]}", code="load-failed"
+            ) from error
         config = self._engine.vllm_config.model_config
         return ModelFacts(
             context_length=config.max_model_len,

@@ -80,7 +80,7 @@ def test_the_mapping_survives_in_the_folder_and_an_import_is_idempotent(tmp_path
         ("bakend=engine", "unknown target 'bakend'; did you mean 'backend'?"),
         ("decode_tokens_per_s=tok/s,backend=engine", "name the column of its tokens too, as decode_tokens or output_"),
         ("e2e_tokens_per_s=tok/s", "as output_tokens=COLUMN"),
-        ("ttft_s=a,first_token_ms=b", "'ttft_s' and 'first_token_ms' both tell first_token_s"),
+        ("ttft_s=a,first_token_ms=b", "'ttft_s' and 'first_token_ms'"),
         ("backend", "'backend' is not target=column"),
         ("backend=a,backend=b", "'backend'"),
         ("option.=a", "unknown target 'option.'"),
@@ -96,8 +96,8 @@ def test_a_mapping_that_no_file_could_have_is_bad_usage(columns, words):
 def test_bad_usage_of_the_option_copies_nothing(cli, tmp_path):
     cases = {
         ("--import", TABLE, "--columns", "bakend=engine"): (2, "did you mean 'backend'"),
-        ("--import", TABLE, "--columns", "backend=engine", "--format", "tinygrad"): (2, "--columns is about CSV"),
-        ("--columns", "backend=engine"): (2, "give --import PATH too"),
+        ("--import", TABLE, "--columns", "backend=engine", "--format", "tinygrad"): (2, "--columns"),
+        ("--columns", "backend=engine"): (2, "--import PATH"),
         ("--import", TABLE, "--columns", "backend=engin"): (1, "unknown column 'engin'; did you mean 'engine'?"),
         ("--import", TABLE): (1, "say with --columns what its columns are"),
         ("--import", TABLE, "--format", "csv"): (1, "nothing says what the columns are; import it with --columns"),

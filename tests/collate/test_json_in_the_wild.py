@@ -48,7 +48,7 @@ def test_a_figure_that_is_needed_must_be_a_number(tmp_path):
     for spelling in ("NaN", "-nan", "Infinity", "-nan(ind)", "1.#INF"):
         path = tmp_path / "x.json"
         path.write_text(text.replace('"duration": 4.0', f'"duration": {spelling}'))
-        with pytest.raises(RawLogError, match=r"x\.json:1: field 'duration': -?(nan|inf) is no finite number"):
+        with pytest.raises(RawLogError, match=r"x\.json:1: field 'duration': -?(nan|inf)"):
             list(PARSERS["vllm-bench-serve"]().read(path))
 
 

@@ -10,7 +10,7 @@ import pytest
 from decodebench import Backend, BackendError, Scores, Task, TaskSample, UsageError
 from decodebench.core.cache import ModelCache
 from decodebench.core.contract.task import Likelihood
-from decodebench.core.errors import ModelError, SampleError
+from decodebench.core.errors import SampleError
 from decodebench.core.isolation.plugins import all_plugins
 from decodebench.core.measure.cells import expand
 from decodebench.core.measure.choices import encode_choices, encode_pair, score_choices, told
@@ -78,7 +78,7 @@ def test_an_empty_prompt_is_the_begin_token(codec):
 
 
 def test_an_empty_choice_has_nothing_to_score(codec):
-    with pytest.raises(ModelError, match="nothing can be scored"):
+    with refused("cannot-score", "Answer:"):
         encode_pair(codec, "Answer:", "")
 
 
@@ -182,7 +182,7 @@ def test_settings_of_generation_are_said_to_have_no_effect(cache):
 
 def test_a_backend_that_cannot_score_is_refused_before_anything_is_measured(cli, tmp_path):
     result = cli("run", "-b", "faulty", "-m", "tiny:draft", "--task", "tiny-choice", "-o", tmp_path)
-    assert result.code == 2 and "backend 'faulty' does not give" in result.err and not (tmp_path / "raw").exists()
+    assert result.code == 2 and "[not-supported]" in result.err and not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,6 @@ def test_help_is_that_of_the_command(cli):
 def test_the_help_of_run_has_headings_and_examples(cli):
     text = cli("run", "--help").out
     headings = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings[:3] == ["What is measured", "Workload", "Requests under load"]
-    assert headings[3:] == ["Chat", "Sampling", "Rounds", "Machine", "Output", "Options"]
+    assert headings[:4] == ["Positional arguments", "What is measured", "Workload", "Requests under load"]
+    assert headings[4:] == ["Chat", "Sampling", "Rounds", "Machine", "Output", "Options"]
     assert "decodebench run plan.toml --dry-run" in [line.strip() for line in text.splitlines()]

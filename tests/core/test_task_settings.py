@@ -78,7 +78,7 @@ def test_attempts_are_samples_of_their_own_at_the_same_problems(cli, tmp_path):
         (["--prompt-tokens", 9, "--attempts", 2, "--temperature", 1], ["attempts", "prompt_tokens"]),
         (["--task", "runs-code"], ["'runs-code' runs code", "--allow-code-execution", "allow_code_execution = true"]),
         (["--task", "unscorable"], ["needs a scorer that nobody has"]),
-        (["--task", "own-settings:7"], ["takes nothing behind a colon", "'7'"]),
+        (["--task", "own-settings:7"], ["own-settings", "'7'"]),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_measured(cli, tmp_path, arguments, words):

@@ -73,7 +73,7 @@ def test_a_damaged_vocabulary_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer"}, "tokenizer_class 'GPT2Tokenizer' is none of"),
+        ("tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer"}, "tokenizer_class = 'GPT2Tokenizer'"),
         ("added_tokens.json", {"<|endoftext|>": 462, "<|mask|>": 470}, "has id 470, but 463 is next"),
     ],
 )

@@ -110,8 +110,8 @@ def test_what_was_written_is_opened_in_the_browser(cli, folder, tmp_path):
     ("arguments", "said"),
     [
         (["--slides=talk.odp"], "must end in .pdf"),
-        (["--template", "my.typ"], "give --slides too"),
-        (["--all-figures"], "give --slides too"),
+        (["--template", "my.typ"], "needs --slides"),
+        (["--all-figures"], "needs --slides"),
         (["--log-entry", "--open"], "--log-entry prints Markdown"),
         (["--slides", "--log-entry"], "--log-entry prints Markdown"),
         (["--slides", "--template", "/nowhere.typ"], "cannot read the template /nowhere.typ"),

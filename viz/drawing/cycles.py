@@ -98,7 +98,7 @@ def modes(rows: Sequence[Row], column: str, *, without: Collection[str] = ()) ->
     known = [row for row in rows if row.get(column) is not None]
     if not known:
         raise UsageError(
-            f"the logs do not tell {column.removesuffix('_s').replace('_', ' ')} of any verify cycle",
+            f"the logs do not have the {column.removesuffix('_s').replace('_', ' ')} of any verify cycle",
             code="data-missing",
         )
     names = _names(known, without)

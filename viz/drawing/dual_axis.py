@@ -67,7 +67,7 @@ def draw_sweep(axes: Axes, rows: Sequence[Row], option: str) -> None:
     values = sorted({int(row["swept"]) for row in rows})
     cells = {value: [row for row in rows if row["swept"] == value] for value in values}
     if len(values) < 2:
-        raise UsageError(f"the experiment has one {option} only", code="data-missing")
+        raise UsageError(f"the experiment has only one {option}", code="data-missing")
     if any(len({row["cell_id"] for row in found}) > 1 for found in cells.values()):
         raise UsageError(
             f"cells of one {option} differ in something else; a sweep varies one option", code="data-missing"

@@ -73,7 +73,7 @@ def curves(rows: Sequence[Row]) -> tuple[str, list[Curve]]:
     axis = max(AXES, key=lambda name: counts[name])
     if counts[axis] < 2:
         raise UsageError(
-            "the experiment has one load only; give --concurrency or --request-rate several values", code="data-missing"
+            "the experiment has only one load; give --concurrency or --request-rate several values", code="data-missing"
         )
     chosen = [row for row in rows if row[axis] is not None]
     names = name_cells([CellTraits.of(row) for row in {row["cell_id"]: row for row in chosen}.values()], without=AXES)

@@ -132,9 +132,7 @@ def speed_of(found: Sequence[Cell]) -> Metric:
     for name in SPEEDS:
         if any(cell.column(name) for cell in found):
             return METRICS[name]
-    raise UsageError(
-        f"no log tells tokens and their time: {name_few(cell.name for cell in found)}", code="data-missing"
-    )
+    raise UsageError(f"no log has tokens and their time: {name_few(cell.name for cell in found)}", code="data-missing")
 
 
 def speed_label(speed: Metric) -> str:

@@ -58,6 +58,7 @@ class Style:
         has_caption: whether the caption stands below them; what it says is kept for others to show in any case.
         is_wide: whether several panels stand side by side, each of ``width_in`` over their number.
         has_outlines: whether text in an SVG is drawn as shapes, for a reader without the font.
+        most_rows: how many cells a figure with a row for each may have; None: all.
     """
 
     width_in: float = 8.0
@@ -68,6 +69,7 @@ class Style:
     has_caption: bool = True
     is_wide: bool = False
     has_outlines: bool = False
+    most_rows: int | None = None
 
     @property
     def zoom(self) -> float:

@@ -42,7 +42,7 @@ def curves(rows: Sequence[Row], column: str) -> tuple[Sequence[Mode], str]:
     fixed = [row for row in rows if has_block_size(row)]
     if len({row["block_size"] for row in fixed}) < 2:
         raise UsageError(
-            "the experiment has one block size only: sweep the option that sets it, as in --set NAME=4,8,16",
+            "the experiment has only one block size: sweep the option that sets it, as in --set NAME=4,8,16",
             code="data-missing",
         )
     on_axis = {block_size_option(row["backend"]) for row in fixed}

@@ -68,6 +68,11 @@ def _panel(ax: Axes, everything: Sequence[Cell], shown: Sequence[Row]) -> None:
                 _mark(ax, places[cell.cell_id], row, look[cell.series].colour, cell.series)
     if not shown:
         ax.text(0.5, 0.5, "no log has it", transform=ax.transAxes, ha="center", color=style.MUTED)
+    if _shared_count(shown) is None:
+        for row in shown:
+            place = (places[row["cell_id"]], row["largest"] * 1e3)
+            ax.annotate(_count(row), place, (0, 4), textcoords="offset points", ha="center", fontsize=style.SMALL,
+                        color=style.MUTED, gid=LABEL)  # fmt: skip
     _axis(ax, shown)
     group_ticks(ax, everything, list(places.values()))
 
@@ -86,8 +91,6 @@ def _mark(ax: Axes, x: float, row: Row, colour: str, label: str) -> None:
                 markeredgewidth=0.5, label=label)  # fmt: skip
         if supports_percentile(row["n"], 0.5):
             ax.plot([x - 0.3, x + 0.3], [row["p50"] * 1e3] * 2, color=style.INK, linewidth=1.6)
-    ax.annotate(_count(row), (x, row["largest"] * 1e3), (0, 4), textcoords="offset points", ha="center",
-                fontsize=style.SMALL, color=style.MUTED, gid=LABEL)  # fmt: skip
 
 
 def _axis(ax: Axes, rows: Sequence[Row]) -> None:
@@ -115,6 +118,22 @@ def _count(row: Row) -> str:
     return f"n={row['n']}" + (f"\n{tokens:.1f} tok/step" if tokens > 1.005 and not row["is_first"] else "")
 
 
+def _shared_count(rows: Sequence[Row]) -> str | None:
+    """Return what ``_count`` says of every row of a panel, which the caption then says once; None where they differ."""
+    counts = {_count(row) for row in rows}
+    return counts.pop() if len(counts) == 1 and len(rows) > 1 else None
+
+
+def _counts(shown: Sequence[Row], has_steps: bool) -> str:
+    """Say what n counts, and how many where that is the same for all cells."""
+    shared = (
+        (name, _shared_count([row for row in shown if bool(row["is_first"]) is is_first]))
+        for name, is_first in (("after the first", False), ("first", True))
+    )
+    counts = ", ".join(f"{name}: " + count.replace("\n", ", ") for name, count in shared if count)
+    return f"n: {'steps' if has_steps else 'samples'} over all rounds, warm-up left out{counts and f' ({counts})'}."
+
+
 def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) -> str:
     counts = [row["n"] for row in shown]
     parts = []
@@ -124,7 +143,7 @@ def _caption(everything: Sequence[Cell], shown: Sequence[Row], has_steps: bool) 
         parts.append("Whiskers: 5th and 95th percentile, from n = 72 on.")
     if not all(supports_percentile(n, 0.25) for n in counts):
         parts.append("Dots: every value, where n is too small for quartiles.")
-    parts.append(f"n: {'steps' if has_steps else 'samples'} over all rounds, warm-up left out.")
+    parts.append(_counts(shown, has_steps))
     if not has_steps:
         parts.append("No log has single steps.")
     missing = name_few(cell.name for cell in everything if not any(row in shown for row in cell.rows))

@@ -28,7 +28,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     others = [cell for cell in found if cell not in baselines]
     if not baselines or not others:
         raise UsageError(
-            "nothing to compare: the experiment has one cell only; measure a second backend or format",
+            "nothing to compare: the experiment has only one cell; measure a second backend or format",
             code="data-missing",
         )
     shown = [cell for cell in others if cell.rows[0]["ratio"] is not None]
@@ -37,15 +37,25 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
         raise UsageError(
             f"nothing in common with {name_few(cell.name for cell in baselines)}: {missing}", code="data-missing"
         )
-    look = looks(found)
+    look, compared = looks(found), len(shown)
+    shown = _best(shown, style.current().most_rows)
     for cell, y in zip(shown, style.name_rows(ax, [cell.name for cell in shown]), strict=True):
         _point(ax, cell, baselines[0] if len(baselines) == 1 else None, y, look[cell.series])
     ax.axvline(1.0, color=style.INK, linewidth=1)
     _scale(ax, [cell.rows[0]["ratio"] for cell in shown])
     metric = METRICS[str(found[0].rows[0]["compared_metric"])]
+    few = f"The {len(shown)} best of {compared} cells. " if len(shown) < compared else ""
     style.note(
-        ax, _caption(shown, baselines, missing), label=f"{metric.label.lower()} against the baseline (right is better)"
+        ax,
+        few + _caption(shown, baselines, missing),
+        label=f"{metric.label.lower()} relative to the baseline (right is better)",
     )
+
+
+def _best(shown: Sequence[Cell], most: int | None) -> list[Cell]:
+    """Return the cells with the largest ratios, in their order; None: all."""
+    best = {cell.cell_id for cell in sorted(shown, key=lambda cell: -float(cell.rows[0]["ratio"]))[:most]}
+    return [cell for cell in shown if cell.cell_id in best]
 
 
 def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) -> None:
@@ -62,8 +72,8 @@ def _point(ax: Axes, cell: Cell, baseline: Cell | None, y: float, look: Look) ->
 def _caption(shown: Sequence[Cell], baselines: Sequence[Cell], missing: str) -> str:
     counts = [cell.rows[0]["ratio_n"] for cell in shown]
     has_interval = any(cell.rows[0]["ratio_low"] is not None for cell in shown)
-    together = f" for all of them together, {METHOD}" if len(shown) > 1 else ""
-    few = "; of two rounds it is of little use" if has_interval and 2 in counts else ""
+    together = f", simultaneous ({METHOD})" if len(shown) > 1 else ""
+    few = "; two rounds give wide ones" if has_interval and 2 in counts else ""
     unit = "rounds, for these prompts" if shown[0].rows[0]["ratio_over"] == "rounds" else "rounds and prompts"
     what = f"Whisker: 95 % interval over {unit}{together}{few};" if has_interval else "No interval, so not tested:"
     whisker = f"{what} {rounds_note(counts)}."

@@ -32,11 +32,11 @@ def headline(comparison: Comparison) -> str:
         ratio = ratio_text(best.ratio.value or 0.0)
         if metric.higher_is_better:
             return f"{best.cell.label} has {ratio}× the {label} of {comparison.baseline}"
-        return f"{best.cell.label} is {ratio}× better in {label} than {comparison.baseline}"
+        return f"{best.cell.label} has a {ratio}× better {label} than {comparison.baseline}"
     if is_baseline_best(comparison):
-        return f"{comparison.baseline} is the best in {label}"
+        return f"{comparison.baseline} has the best {label}"
     if len(comparison.rows) > 1:
-        return f"No cell is shown to be better than {comparison.baseline} in {label}"
+        return f"No cell shows a better {label} than {comparison.baseline}"
     return f"{comparison.rows[0].cell.label}: {_value(comparison.rows[0], comparison.metric)} {label}"
 
 
@@ -72,7 +72,7 @@ def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
         own = next(_value(row, comparison.metric) for row in comparison.rows if row.verdict == "baseline")
         return _card(title, "baseline", f"{comparison.baseline}: {own}", f"{counted(len(others), 'cell')}: {verdicts}")
     if best is None:
-        return _card(title, "not shown", f"{counted(len(others), 'cell')}: {verdicts}")
+        return _card(title, "none better", f"{counted(len(others), 'cell')}: {verdicts}")
     value, around = interval(best.ratio_simultaneous)
     detail = f"{_value(best, comparison.metric)}, {counted(best.rounds, 'round')}"
     together = f"; of {len(others)} cells: {verdicts}" if len(others) > 1 else ""

@@ -17,21 +17,21 @@ from ..report.answer import Card, cards, headline
 from ..report.machines import facts_of
 from .pictures import Picture, Pictures
 
-_SPEAKS_OF = {"rounds": "these prompts", "prompts": "other prompts of their kind too"}
+_SPEAKS_OF = {"rounds": "other rounds with these prompts", "prompts": "other prompts of this kind too"}
 _MEASURED = (
     "Every round of every cell ran in a fresh process, all cells in a seeded shuffle within each round, on the same "
-    "token ids. Warm-up samples are recorded and left out.",
-    "Ratios are paired by prompt and round: 95 % t intervals on the per-round log ratios, n counting rounds; those of "
-    "several comparisons hold together ({correction}). Verdicts are read off them. They speak of {prompts}; two rounds "
-    "have one of little use, one round has none and is not tested. Shown means are geometric.",
-    "Accuracy counts each problem once; its interval is Wilson's, its difference has McNemar's mid-p test.",
+    "token ids. Warm-up samples are recorded but excluded.",
+    "Ratios are paired by prompt and round, with 95 % t intervals on the per-round log ratios (n = rounds). With "
+    "several comparisons, intervals are simultaneous ({correction}). Verdicts follow from them. They generalise to "
+    "{prompts}. Two rounds give wide intervals; one round gives none and is not tested. Means are geometric.",
+    "Accuracy counts each problem once, with Wilson's interval; differences are tested with McNemar's mid-p test.",
 )
 _IMPORTED = (
-    "The rounds were read from logs of other tools; what a log does not tell is left empty, never guessed.",
-    "Rounds of imports ran at different times: ratios have Welch's 95 % interval, n counting rounds; those of several "
-    "comparisons hold together ({correction}). They speak of {prompts}; two rounds have one of little use, one round "
-    "has none and is not tested. Shown means are geometric.",
-    "Accuracy is the logs' own; its interval is Wilson's where they tell every problem.",
+    "The rounds were read from logs of other tools; what a log lacks is left empty, never guessed.",
+    "Imported rounds ran at different times: ratios have Welch's 95 % intervals (n = rounds). With several "
+    "comparisons, intervals are simultaneous ({correction}). They generalise to {prompts}. Two rounds give wide "
+    "intervals; one round gives none and is not tested. Means are geometric.",
+    "Accuracy is that of the logs; its interval is Wilson's if they list every problem.",
 )
 
 
@@ -42,7 +42,7 @@ class Row(Record):
     is_baseline: bool = Field(description="whether the others are compared with it")
     value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
     margin: str = Field(description="its 95 % interval; may be empty")
-    ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a where it cannot be told")
+    ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a if unknown")
     interval: str = Field(description="95 % interval of the ratio, of all ratios together; empty where there is none")
     verdict: str = Field(
         description="faster, slower, equivalent, no difference shown, not tested, not comparable or baseline"
@@ -58,9 +58,9 @@ class Row(Record):
 
 
 class Note(Record):
-    """Something that a reader must know before he believes a number."""
+    """Something that a reader must know before trusting a number."""
 
-    kind: Literal["error", "warning", "note"] = Field(description="how grave it is")
+    kind: Literal["error", "warning", "note"] = Field(description="how serious it is")
     text: str = Field(description="what, where and with which figures")
     advice: str = Field(default="", description="what to do about it; may be empty")
 
@@ -84,22 +84,22 @@ class Deck(Record):
     """Everything that the slides show; no number in them has another origin."""
 
     experiment: str = Field(description="name of the experiment")
-    date: str | None = Field(description="UTC day of its first round, as YYYY-MM-DD; None where no log tells it")
+    date: str | None = Field(description="UTC day of its first round, as YYYY-MM-DD; None if no log has it")
     devices: tuple[str, ...] = Field(description="device and host of every place that rounds ran on")
     engines: tuple[str, ...] = Field(description="backends with their versions")
     models: tuple[str, ...] = Field(description="models as the user named them")
-    headline: str = Field(description="what came out, in a sentence")
-    cards: tuple[Card, ...] = Field(description="who is fastest, whether its text is the same, how often it is right")
+    headline: str = Field(description="the result in one sentence")
+    cards: tuple[Card, ...] = Field(description="the fastest cell, whether its text is the same, its accuracy")
     metric: Fact = Field(description="label and unit of the metric of the ratios")
     baseline: str = Field(description="label of the baseline")
     min_effect: str = Field(description="difference below which cells count as equivalent")
     rows: tuple[Row, ...] = Field(description="one per cell: the baseline, then the best first")
-    notes: tuple[Note, ...] = Field(description="warnings and findings, the gravest first")
+    notes: tuple[Note, ...] = Field(description="warnings and findings, most serious first")
     figures: tuple[Picture, ...] = Field(description="figures with a slide of their own")
     further: tuple[str, ...] = Field(description="ids of other figures that the logs support")
     missing: tuple[str, ...] = Field(description="a sentence per reason why other figures are not drawn")
-    methods: tuple[str, ...] = Field(description="how the numbers came about")
-    environment: tuple[Fact, ...] = Field(description="machine and software of the first round that tells them")
+    methods: tuple[str, ...] = Field(description="how the numbers were measured")
+    environment: tuple[Fact, ...] = Field(description="machine and software of the first round that records them")
     sources: tuple[Source, ...] = Field(description="where the rounds came from")
     reproduce: str = Field(description="plan that measures it again, as TOML; empty where no plan made the records")
     version: str = Field(description="version of decodebench that wrote the slides")

@@ -28,6 +28,7 @@ LOOK = replace(
     has_caption=False,
     is_wide=True,
     has_outlines=True,
+    most_rows=20,
 )
 
 

@@ -57,7 +57,10 @@ class LlmperfSummary(JsonFormat):
         temperature = gathered.condition.pop("temperature", None)
         is_number = isinstance(temperature, int | float) and temperature >= 0
         gathered.run["sampling"] = RecordedSampling(temperature=temperature if is_number else None)
-        return [*add_sums(gathered), "time per token of the tool holds the first token's time: it is no decode speed"]
+        return [
+            *add_sums(gathered),
+            "time per token of the tool holds the first token's time: it is not a decode speed",
+        ]
 
 
 class LlmperfResponses(LogParser):

@@ -84,7 +84,7 @@ def _unpacked(bundle: Path, folder: Path) -> Manifest:
     except OSError:
         kept = ""
     if kept != manifest.model_dump_json():
-        raise UsageError(f"{folder} is there already, and not of this bundle: give another --output", code="path-taken")
+        raise UsageError(f"{folder} exists already and is not of this bundle: give another --output", code="path-taken")
     return manifest
 
 
@@ -97,12 +97,12 @@ def _check_cells(found: Measurement, manifest: Manifest) -> None:
         hashes = {cell.model.content_hash for cell in found.matrix.cells if cell.model.name == packed.model}
         if packed.model_hash is not None and hashes and packed.model_hash not in hashes:
             raise UsageError(
-                f"model {packed.model!r} has other weights here: SHA-256 {sorted(hashes)[0][:16]}..., in the bundle "
-                f"{packed.model_hash[:16]}...",
+                f"model {packed.model!r} has different weights here: SHA-256 {sorted(hashes)[0][:16]}..., in the "
+                f"bundle {packed.model_hash[:16]}...",
                 code="bundle-differs",
             )
         raise UsageError(
-            f"a cell of backend {packed.backend!r} (plugin {packed.plugin}) cannot be had here as it was: its options, "
-            "its task or their defaults are not those of the bundle; install the versions in its environment.json",
+            f"a cell of backend {packed.backend!r} (plugin {packed.plugin}) cannot be reproduced here: its options, "
+            "its task or their defaults differ from those of the bundle; install the versions of its environment.json",
             code="bundle-differs",
         )

@@ -30,7 +30,7 @@ def read_manifest(bundle: Path) -> Manifest:
         with zipfile.ZipFile(bundle) as archive:
             entries = archive.infolist()
             if not any(entry.filename == MANIFEST for entry in entries):
-                raise UsageError(f"{bundle} is no bundle: {MANIFEST} is missing", code="bundle-damaged")
+                raise UsageError(f"{bundle} is not a bundle: {MANIFEST} is missing", code="bundle-damaged")
             text = _content(archive, bundle, MANIFEST, _MOST_MANIFEST_BYTES)
     except _BROKEN as error:
         raise UsageError(f"{bundle} cannot be read as a ZIP file: {error}", code="bundle-damaged") from error
@@ -45,7 +45,7 @@ def read_manifest(bundle: Path) -> Manifest:
         ) from error
     if manifest.format != FORMAT:
         raise UsageError(
-            f"{bundle}: format {manifest.format}, known is {FORMAT}: update decodebench", code="bundle-damaged"
+            f"{bundle}: format {manifest.format}, supported is {FORMAT}: update decodebench", code="bundle-damaged"
         )
     _check(bundle, manifest, [entry.filename for entry in entries])
     return manifest
@@ -60,7 +60,7 @@ def unpack(bundle: Path, folder: Path) -> Manifest:
     """
     manifest = read_manifest(bundle)
     if folder.exists():
-        raise UsageError(f"{folder} is there already: give another --output", code="path-taken")
+        raise UsageError(f"{folder} exists already: give another --output", code="path-taken")
     with whole_folder(folder) as scratch:
         try:
             with zipfile.ZipFile(bundle) as archive:
@@ -76,12 +76,12 @@ def _check(bundle: Path, manifest: Manifest, names: list[str]) -> None:
     """Refuse more files or bytes than a bundle may have, and any file that is elsewhere or not in the manifest."""
     if len(names) > MOST_FILES or sum(told.bytes for told in manifest.files.values()) > MOST_BYTES:
         raise UsageError(
-            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB, which is no bundle's size",
+            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB; a bundle may not have more",
             code="bundle-damaged",
         )
     for name in manifest.files:
         if not PLACE.fullmatch(name):
-            raise UsageError(f"{bundle}: file {name!r} is at a place that no bundle has", code="bundle-damaged")
+            raise UsageError(f"{bundle}: file {name!r} has a path that a bundle cannot have", code="bundle-damaged")
     if sorted(names) != sorted([*manifest.files, MANIFEST]):
         odd = sorted(set(names) ^ {*manifest.files, MANIFEST}) or sorted(names)
         raise UsageError(f"{bundle}: the manifest and the files in it differ: {odd[0]!r}", code="bundle-damaged")

@@ -23,15 +23,19 @@ if TYPE_CHECKING:
 @folder_argument
 @experiment_option
 @click.option(
-    "--to", "target", type=click.Path(path_type=Path, dir_okay=False), help="The file.  [default: DIR/EXPERIMENT.zip]"
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Bundle to write.  [default: DIR/EXPERIMENT.zip]",
 )
-@click.option("--with-names", is_flag=True, help="Keep names of hosts and users, and their folders.")
+@click.option("--with-names", is_flag=True, help="Keep host names, user names and home folders.")
 @json_option
 def bundle(folder: Path, experiment: str | None, target: Path | None, with_names: bool, as_json: bool) -> None:
-    """Write an experiment of DIR into one file, from which others can measure it again.
+    """Pack an experiment of DIR into one file that others can measure again.
 
-    It has the plan, the logs, the environment and the hashes of models and outputs; no weights, and nothing that looks
-    like a secret. Names are replaced by hashes.
+    The file has the plan, the logs, the environment and the hashes of models and outputs, but no weights and nothing
+    that looks like a secret. Host and user names are replaced by hashes.
     """
     from ...api.bundles.pack import bundle as pack
 
@@ -48,19 +52,27 @@ def bundle(folder: Path, experiment: str | None, target: Path | None, with_names
     echo(f"{made.path}: {cells}, {files}, {plural(removed, 'secret')} removed")
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("bundle_file", metavar="BUNDLE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Output folder.  [default: BUNDLE without .zip, -rerun]"
+@click.command(context_settings=CONTEXT)
+@click.argument(
+    "bundle_file",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File that `decodebench bundle` wrote.",
 )
-@click.option("--allow-code-execution", is_flag=True, help="Let tasks run code that a model wrote, in a sandbox.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Output folder.  [default: the name of BUNDLE with -rerun in place of .zip]",
+)
+@click.option("--allow-code-execution", is_flag=True, help="Allow tasks to run code that a model wrote, in a sandbox.")
 @busy_options
 @quiet_option
 @json_option
 def rerun(bundle_file: Path, output: Path | None, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - other flags
-    """Measure BUNDLE again and compare: the same outputs, and ratios that do not differ.
+    """Measure BUNDLE again and test whether its outputs and ratios are reproduced.
 
-    Exit code 3 where an output or a ratio differs, 1 where a round failed or nothing could be compared.
+    Exit code 3 if an output or a ratio differs, 1 if a round failed or nothing could be compared.
     """
     from ...api.bundles.rerun import rerun as measure_again
 

@@ -16,9 +16,9 @@ _SHOWN = 10  # failed rounds that are listed
 @folder_argument
 @json_option
 def status(folder: Path, as_json: bool) -> int:
-    """Show what is done, failed and left to do in each experiment of DIR.
+    """Show how many rounds are done, failed and left in each experiment of DIR.
 
-    What is wanted is what the last `run` of an experiment was asked for. Failed rounds are run again by the next one.
+    The target is what the last `run` of the experiment was asked for. The next one repeats failed rounds.
     """
     from ...api.experiments import status as state_of
 
@@ -54,8 +54,8 @@ def experiments() -> None:
 
 
 @experiments.command(context_settings=CONTEXT)
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", help="Name of the experiment.")
+@click.argument("new", help="New name.")
 @folder_argument
 def rename(old: str, new: str, folder: Path) -> None:
     """Rename experiment OLD of DIR to NEW."""
@@ -66,20 +66,20 @@ def rename(old: str, new: str, folder: Path) -> None:
 
 
 @experiments.command(context_settings=CONTEXT)
-@click.argument("name")
+@click.argument("name", help="Name of the experiment.")
 @folder_argument
 def delete(name: str, folder: Path) -> None:
-    """Move experiment NAME of DIR to its bin."""
+    """Move experiment NAME to the recycle bin of DIR."""
     from ...api.experiments import delete as remove
 
     echo(f"{name} is in {remove(folder, name)}; `decodebench experiments restore {name}` brings it back")
 
 
 @experiments.command(context_settings=CONTEXT)
-@click.argument("name")
+@click.argument("name", help="Name of the experiment.")
 @folder_argument
 def restore(name: str, folder: Path) -> None:
-    """Restore experiment NAME of DIR from its bin."""
+    """Restore experiment NAME from the recycle bin of DIR."""
     from ...api.experiments import restore as bring_back
 
     echo(f"{name} is back from {bring_back(folder, name)}")

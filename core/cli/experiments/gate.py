@@ -14,6 +14,7 @@ from ...files import write_whole
 from ...measure.progress import Progress
 from .. import exit_codes
 from ..compare import Share
+from ..guidance.sections import SectionedCommand, examples
 from ..output import CONTEXT, console, echo, json_option, options, print_json
 from ..plan_flags import (
     busy_options,
@@ -31,9 +32,21 @@ from ..settings import check_config
 from ..workload_flags import workload_options
 
 _rounds_options = options(
-    click.option("--rounds", type=click.IntRange(2), default=defaults.ROUNDS, help="Fresh processes per side."),
+    click.option(
+        "--rounds",
+        type=click.IntRange(2),
+        default=defaults.ROUNDS,
+        metavar="N",
+        help="Rounds per side, each in a fresh process.",
+    ),
     click.option("--until", type=click.Choice(["verdict"]), help="Add rounds until there is a verdict."),
-    click.option("--max-rounds", type=click.IntRange(3), default=defaults.MAX_ROUNDS, help="At most, with --until."),
+    click.option(
+        "--max-rounds",
+        type=click.IntRange(3),
+        default=defaults.MAX_ROUNDS,
+        metavar="N",
+        help="Maximum rounds per side with --until.",
+    ),
 )
 _gate_options = options(
     click.option(
@@ -41,19 +54,31 @@ _gate_options = options(
         type=Share(),
         metavar="SHARE",
         default=0.0,
-        help="Trip if the ratio's interval ends below 1 - SHARE.",
+        help="Exit 3 if the ratio's interval ends below 1 - SHARE, e.g. 5%.",
     ),
     click.option(
-        "--fail-if-accuracy-drops", type=Share(), metavar="SHARE", help="Trip if accuracy falls by SHARE or more."
+        "--fail-if-accuracy-drops",
+        type=Share(),
+        metavar="SHARE",
+        help="Exit 3 if accuracy drops by SHARE or more, e.g. 1pp.",
     ),
-    click.option("--fail-if-outputs-differ", is_flag=True, help="Trip if greedy outputs differ beyond numerical ties."),
+    click.option(
+        "--fail-if-outputs-differ", is_flag=True, help="Exit 3 if greedy outputs differ beyond numerical ties."
+    ),
 )
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("base")
-@click.argument("new")
-@click.option("-b", "--backend", metavar="NAME", required=True, help="Backend that both provide.")
+@click.command(
+    cls=SectionedCommand,
+    context_settings=CONTEXT,
+    epilog=examples(
+        "decodebench gate main HEAD -b llama-cpp -m tiny:target --task tiny-gsm",
+        "decodebench gate my-engine==1.2 my-engine==1.3 -b my-engine -m tiny:target --prompt-tokens 512",
+    ),
+)
+@click.argument("base", help="Version that is the baseline.")
+@click.argument("new", help="Version that is tested.")
+@click.option("-b", "--backend", metavar="NAME", required=True, help="Backend that both sides provide.")
 @model_option
 @click.option("-q", "--quantisation", metavar="NAME", help="Weight format.  [default: the backend's first]")
 @device_option
@@ -62,17 +87,22 @@ _gate_options = options(
 @seed_option
 @_rounds_options
 @_gate_options
-@click.option("--summary", type=click.Path(path_type=Path, dir_okay=False), help="Write the Markdown here, too.")
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the Markdown to this file.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=defaults.OUTPUT, help="Output folder.")
 @busy_options
 @quiet_option
 @json_option
 @click.pass_context
 def gate(ctx: click.Context, /, base: str, new: str, **flags: Any) -> int:  # noqa: ANN401 - click hands flags by name
-    """Test whether NEW is slower than BASE: exit code 3 if it is.
+    """Test whether NEW is slower than BASE; exit code 3 if it is.
 
-    Each is a revision of the git checkout at hand, or what pip installs: a requirement such as `engine==1.2`, an
-    address, a folder. Both get an environment of their own and are measured in turn, batch by batch.
+    Each is a revision of the current git checkout, or what pip installs: a requirement such as `engine==1.2`, a URL
+    or a folder. Each gets an environment of its own; the two are measured alternately, batch by batch.
     """
     from ....collate.comparison.gates import Gates
     from ...api.gate import Gate, side_of

@@ -12,14 +12,21 @@ from ..results import open_results
 
 @click.command(context_settings=CONTEXT)
 @folder_argument
-@click.option("--metric", metavar="NAME", help="Metric, see docs/metrics.md.  [default: a speed that the logs have]")
-@click.option("--figure", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into a PNG, SVG or PDF file.")
+@click.option(
+    "--metric", metavar="NAME", help="Metric to show, see docs/metrics.md.  [default: the first speed in the logs]"
+)
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also draw it to a PNG, SVG or PDF file.",
+)
 @json_option
 def history(folder: Path, metric: str | None, figure: Path | None, as_json: bool) -> None:
-    """Show a metric of each cell over the experiments of DIR, the oldest first.
+    """Show a metric of each cell over the experiments of DIR, oldest first.
 
-    Experiments ran at different times: what changed on the machine is in the differences. To test one, measure both in
-    one run.
+    Experiments ran at different times, so changes of the machine are part of the differences. To test a difference,
+    measure both sides in one run.
     """
     from ....viz.drawing.numbers import by_unit
 

@@ -132,7 +132,7 @@ add_completion_class(_Zsh)
 @click.command(context_settings=CONTEXT)
 @click.argument("shell", type=click.Choice(get_args(Shell)))
 def completion(shell: Shell) -> None:
-    """Print what a shell needs to complete names on the Tab key.
+    """Print the shell script that completes names on Tab.
 
     \b
     bash: echo 'eval "$(decodebench completion bash)"' >> ~/.bashrc

@@ -12,21 +12,25 @@ from ...errors import UsageError, unknown_name
 from ...files import write_whole
 from ...host.user_files import config_file, read_config
 from ..output import CONTEXT, echo, json_option, print_json
+from .sections import examples
 
 _TABLE = re.compile(r"^\s*\[(.+)\]\s*(#.*)?$")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench config set run.rounds 10", "decodebench config get run.rounds"),
+)
 def config() -> None:
     """Show or change the user's config file.
 
-    KEY is a table and a name with dots between them, such as run.rounds or servers.vllm.url.
+    KEY is a table and a name, joined by a dot: run.rounds, servers.vllm.url.
     """
 
 
 @config.command(context_settings=CONTEXT)
 def path() -> None:
-    """Print where the config file is, or would be."""
+    """Print the path of the config file, whether it exists or not."""
     echo(config_file())
 
 
@@ -34,7 +38,7 @@ def path() -> None:
 @click.argument("key", required=False)
 @json_option
 def get(key: str | None, as_json: bool) -> None:
-    """Print the value of KEY; without one, everything that the file has."""
+    """Print the value of KEY; without KEY, the whole file."""
     content = read_config()
     found = dict(_flat(content))
     if key is None:
@@ -57,7 +61,10 @@ def get(key: str | None, as_json: bool) -> None:
 @click.argument("value")
 @click.pass_context
 def set_value(ctx: click.Context, key: str, value: str) -> None:
-    """Set KEY to VALUE, as TOML has it or a bare word; what else is in the file stays, comments too."""
+    """Set KEY to VALUE, in TOML or as a bare word.
+
+    The rest of the file stays as it is, comments included.
+    """
     *tables, name = key.split(".")
     if not tables or not all((*tables, name)):
         raise UsageError(f"config key {key!r}: write TABLE.NAME, such as run.rounds", code="bad-value")

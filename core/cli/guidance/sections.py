@@ -41,7 +41,7 @@ def records_by_section(command: click.Command, ctx: click.Context) -> dict[str, 
     found: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is not None and record[1]:  # an argument has nothing to say beside the usage
+        if record is not None and not isinstance(parameter, click.Argument):  # those have a section of their own
             found.setdefault(getattr(parameter, "section", OTHERS), []).append(record)
     others = found.pop(OTHERS, [])
     return found | {OTHERS: others}

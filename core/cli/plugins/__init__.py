@@ -10,12 +10,12 @@ from ..output import CONTEXT, json_option
 
 # name -> what it does; each stands in a module of its name, so that `--help` imports none of them
 _COMMANDS = {
-    "list": "List plugins, the skipped ones with the reason.",
-    "show": "Show one plugin whole: what it provides, where it comes from, what is wrong with it.",
-    "install": "Install plugins into the environment that decodebench runs in, or into one of their own.",
-    "uninstall": "Remove a plugin, by its own name or by its distribution's.",
-    "new": "Write a plugin to start from: a package that is complete, tested and measured.",
-    "check": "Hold a plugin against the contract.",
+    "list": "List plugins; for those that are not loaded, the reason.",
+    "show": "Show everything about one plugin: what it provides, where it comes from, what is wrong with it.",
+    "install": "Install plugins into the environment of decodebench, or into one of their own.",
+    "uninstall": "Uninstall a plugin, by its own name or by that of its distribution.",
+    "new": "Create a plugin from a template: a complete package with tests.",
+    "check": "Check a backend against the plugin contract.",
 }
 
 

@@ -11,6 +11,7 @@ from .... import defaults
 from ...api.plan_content import set_options
 from ...api.plugins import installed_plugins
 from .. import exit_codes
+from ..guidance.sections import examples
 from ..output import CONTEXT, console, echo, json_option, print_json, print_table
 from ..plan_flags import parse_options
 
@@ -22,26 +23,31 @@ if TYPE_CHECKING:
 _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("name")
-@click.option("-m", "--model", metavar="MODEL", help="Model to check with; default: the one that demo shows it with.")
-@click.option("-q", "--quantisation", metavar="NAME", help="Weight format; default: the backend's first.")
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples(
+        "decodebench plugins check llama-cpp", "decodebench plugins check my-engine --only greedy_is_deterministic"
+    ),
+)
+@click.argument("name", help="Backend, or plugin, of which all backends are checked.")
+@click.option("-m", "--model", metavar="MODEL", help="Model of the checks.  [default: that of `decodebench demo`]")
+@click.option("-q", "--quantisation", metavar="NAME", help="Weight format.  [default: the backend's first]")
 @click.option("-d", "--device", default="cpu", metavar="NAME", help="Device.")
-@click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V", help="Set an option.")
-@click.option("--reference", metavar="BACKEND", help="Backend that a claim of exactness is checked against.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Only this check; repeatable.")
+@click.option("--set", "settings", multiple=True, metavar="[BACKEND.]OPTION=V", help="Set an option; repeatable.")
+@click.option("--reference", metavar="BACKEND", help="Backend to compare outputs with if this one claims to be exact.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only this check; repeatable.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     default=defaults.CONFORMANCE_TIMEOUT_S,
     metavar="SECONDS",
-    help="Stop a process of a check after so long.",
+    help="Time limit per process of a check.",
 )
 @json_option
 def check(name: str, as_json: bool, **flags: Any) -> int:  # noqa: ANN401 - click hands every other flag over by name
-    """Check that a backend keeps the contract; NAME is a backend, or a plugin with all its backends.
+    """Check a backend against the plugin contract.
 
-    Exit code 0 where every check passed or does not apply, 1 where one failed.
+    Exit code 0 if every check passed or does not apply, 1 if one failed.
     """
     from ...conformance.kit import checks_of, chosen
     from ...conformance.subject import Setup, Subject, backend_names

@@ -21,19 +21,23 @@ from ...errors import UsageError
 from ...host.registry import PluginRecord
 from ...isolation.installers import Command, Specs, install_command
 from .. import exit_codes
+from ..guidance.sections import examples
 from ..output import CONTEXT, announce, echo, json_option, print_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-@click.command(context_settings=CONTEXT)
-@click.argument("specs", nargs=-1, metavar="SPEC...")
-@click.option(
-    "-e", "--editable", multiple=True, metavar="DIR", help="Install a folder so that its changes count at once."
+@click.command(
+    context_settings=CONTEXT,
+    epilog=examples("decodebench plugins install -e ./my-engine", "decodebench plugins install --isolated my-engine"),
 )
-@click.option("--isolated", metavar="NAME", help="Make an environment of this name for it; SPEC may be left out.")
-@click.option("--python", metavar="PYTHON", help="With --isolated: the interpreter to make the environment from.")
-@click.option("--dry-run", is_flag=True, help="Print the command and install nothing.")
+@click.argument("specs", nargs=-1, metavar="SPEC...")
+@click.option("-e", "--editable", multiple=True, metavar="DIR", help="Install a folder in editable mode; repeatable.")
+@click.option(
+    "--isolated", metavar="NAME", help="Create an environment of this name for the plugins; SPEC defaults to NAME."
+)
+@click.option("--python", metavar="PYTHON", help="With --isolated: Python interpreter of the new environment.")
+@click.option("--dry-run", is_flag=True, help="Install nothing; print the command.")
 @json_option
 def install(
     specs: tuple[str, ...],
@@ -43,15 +47,15 @@ def install(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Install plugins into the environment that decodebench runs in, or into one of their own.
+    """Install plugins into the environment of decodebench, or into one of their own.
 
-    SPEC is what pip takes: a name, a name with a version, a folder, a wheel, an address.
+    SPEC is what pip takes: a name, a name with a version, a folder, a wheel or a URL.
     """
     wanted = Specs(specs, editable)
     if isolated is not None:
         return _install_isolated(isolated, wanted, python, dry_run=dry_run, as_json=as_json)
     if python is not None:
-        raise UsageError("--python goes with --isolated only", code="conflicting-flags")
+        raise UsageError("--python needs --isolated", code="conflicting-flags")
     if not (wanted.plain or wanted.editable):
         raise UsageError("nothing to install: give a SPEC, such as a name or a folder, or -e DIR", code="missing-flag")
     command = install_command(wanted)
@@ -79,7 +83,7 @@ def _install_isolated(name: str, specs: Specs, python: str | None, *, dry_run: b
 
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first no sign",
+            f"--isolated {name!r}: a name may have letters, digits, '.', '_' and '-', the first a letter or digit",
             code="bad-value",
         )
     base = check_base(python) if python else None
@@ -114,9 +118,7 @@ def listed_anew() -> list[dict[str, Any]]:
     command = [sys.executable, "-m", PROJECT, "plugins", "list", "--json"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ}, check=False)
     if ended.returncode != 0:
-        raise UsageError(
-            f"{PROJECT} itself does not run any more; `{shlex.join(command)}` says why", code="install-failed"
-        )
+        raise UsageError(f"{PROJECT} itself no longer runs; `{shlex.join(command)}` says why", code="install-failed")
     found: list[dict[str, Any]] = json.loads(ended.stdout)
     return found
 

@@ -23,7 +23,7 @@ _COLUMNS = (
 @click.command("list", context_settings=CONTEXT)
 @json_option
 def list(as_json: bool) -> None:  # the name of the sub-command
-    """List plugins, the skipped ones with the reason."""
+    """List plugins; for those that are not loaded, the reason."""
     show_all(as_json=as_json)
 
 

@@ -14,6 +14,7 @@ import click
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
 from ...host.provenance import own_requirement
+from ..guidance.sections import examples
 from ..output import CONTEXT, echo, json_option, print_json
 from .kinds import KINDS
 
@@ -21,14 +22,14 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEMPLATES = Path(__file__).parent / "template"
 
 
-@click.command(context_settings={**CONTEXT, "show_default": True})
-@click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="backend", help="What to start from.")
+@click.command(context_settings=CONTEXT, epilog=examples("decodebench plugins new my-engine --kind server"))
+@click.argument("name", help="Name of the plugin, e.g. my-engine.")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="backend", help="Template.")
 @json_option
 def new(name: str, kind: str, as_json: bool) -> None:
-    """Write a plugin to start from: a package that is complete, tested and measured.
+    """Create a plugin from a template: a complete package with tests.
 
-    It is written into a new folder NAME.
+    It is written to a new folder NAME.
     """
     module = name.replace("-", "_")
     _check_name(name, module)
@@ -58,11 +59,11 @@ def _check_name(name: str, module: str) -> None:
     """Refuse a name that could not be a distribution's, a module's and a backend's."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"name {name!r} must be words of a-z and 0-9 joined by '-', the first begun by a letter", code="bad-value"
+            f"name {name!r} must be words of a-z and 0-9 joined by '-', starting with a letter", code="bad-value"
         )
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(
-            f"name {name!r}: Python has a word or module {module!r} of its own; choose another", code="bad-value"
+            f"name {name!r}: {module!r} is a keyword or a standard module of Python; choose another", code="bad-value"
         )
     for known in installed_plugins().plugins:
         if any(name in names for names in known.provides.values()):

@@ -17,7 +17,7 @@ from ..output import CONTEXT, json_option, print_json, print_table
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show one plugin whole: what it provides, where it comes from, what is wrong with it.
+    """Show everything about one plugin: what it provides, where it comes from, what is wrong with it.
 
     NAME is a plugin's name, distribution:name, or a distribution with one plugin.
     """

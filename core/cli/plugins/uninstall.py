@@ -20,10 +20,10 @@ from .install import run
 
 @click.command(context_settings=CONTEXT)
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Print the command and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Uninstall nothing; print the command.")
 @json_option
 def uninstall(name: str, dry_run: bool, as_json: bool) -> int:
-    """Remove a plugin, by its own name or by its distribution's."""
+    """Uninstall a plugin, by its own name or by that of its distribution."""
     found = _of(installed_plugins().plugins, name)
     if found[0].python is not None:
         return _remove(found[0].python, found, dry_run=dry_run, as_json=as_json)
@@ -51,7 +51,7 @@ def _remove(python: Path, found: list[PluginRecord], *, dry_run: bool, as_json: 
     if not is_ours(python):
         advice = f"take its table [backends.NAME] out of {config_file()}"
         raise UsageError(
-            f"{names[0]!r} lives in {folder}, which decodebench has not made: {advice}", code="install-failed"
+            f"{names[0]!r} is in {folder}, which decodebench did not create: {advice}", code="install-failed"
         )
     if not dry_run:
         remove(python)

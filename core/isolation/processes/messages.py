@@ -125,7 +125,7 @@ def parse(raw: bytes) -> Line:
         line = None
     if not isinstance(line, dict) or not isinstance(line.get("type"), str):
         shown = raw[:_SHOWN].decode(errors="backslashreplace") + ("..." if len(raw) > _SHOWN else "")
-        raise LineError(f"something that is no message: {shown!r}")
+        raise LineError(f"an unknown message: {shown!r}")
     return line
 
 

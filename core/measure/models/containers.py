@@ -73,9 +73,9 @@ def refuse_container(model: ResolvedModel, backend: type[Backend], quantisation:
     if model.container not in ("gguf", "pickle") or "safetensors" not in quantisation.reads:
         reads = " or ".join(_WORDS[container] for container in quantisation.reads)
         raise ModelError(
-            f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} makes "
-            f"{quantisation.name!r} of {reads}",
-            code="model-unsupported",
+            f"model {model.name!r} is {_WORDS[model.container]}; backend {backend.name!r} prepares "
+            f"{quantisation.name!r} from {reads}",
+            code="container-unsupported",
         )
 
 

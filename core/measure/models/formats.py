@@ -36,7 +36,7 @@ class ChosenFormat:
             if given.get(name, value) != value:
                 raise UsageError(
                     f"{backend.name}: {self.asked} is quantisation {self.quantisation.name!r} with {name} = {value!r}, "
-                    f"and {name} = {given[name]!r} was given besides: leave one of them out",
+                    f"and {name} = {given[name]!r} was given too: leave out one of them",
                     code="conflicting-flags",
                 )
         return {**given, **self.options}

@@ -150,7 +150,7 @@ def check_max_rounds(index: RoundIndex, experiment: str, max_rounds: int | None)
         first = next(iter(others))
         how = "a fixed number of rounds" if first is None else f"--max-rounds {first}, on which its looks rely"
         raise UsageError(
-            f"experiment {experiment!r} was begun with {how}: continue with the same, or start over with --fresh",
+            f"experiment {experiment!r} was started with {how}: continue with the same, or start over with --fresh",
             code="conflicting-flags",
         )
 
@@ -187,4 +187,4 @@ def check_free(place: Path) -> None:
         UsageError: there is one.
     """
     if place.exists():
-        raise UsageError(f"{place} is there already", code="path-taken")
+        raise UsageError(f"{place} exists already", code="path-taken")

@@ -61,7 +61,7 @@ def shard_of(text: str, plan: Plan) -> Shard:
     count = int(found[2])
     if plan.looks:
         raise UsageError(
-            "until and until_ci look at all rounds after each one, which a shard does not have: give rounds",
+            "until and until_ci need all rounds after each one, which a shard does not have: set rounds",
             code="conflicting-flags",
         )
     if not plan.across_hosts and count > plan.rounds:

@@ -102,7 +102,7 @@ def _arrival(path: Path, line: int, row: Mapping[str, Any]) -> Arrival:
     except (TypeError, ValueError):
         at_s = _moment(path, line, column, value)
     if not math.isfinite(at_s):
-        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time", code="file-unreadable")
+        raise UsageError(f"{path}:{line}: {column} = {value!r} is not a time", code="file-unreadable")
     return Arrival(at_s, _count(path, line, row, "prompt_tokens", 1), _count(path, line, row, "output_tokens", 0))
 
 
@@ -121,7 +121,7 @@ def _count(path: Path, line: int, row: Mapping[str, Any], name: str, least: int)
         count = -1
     if not least <= count <= _MOST_TOKENS:
         raise UsageError(
-            f"{path}:{line}: {column} = {value!r} is no number of tokens from {least} to {_MOST_TOKENS}",
+            f"{path}:{line}: {column} = {value!r} is not a number of tokens from {least} to {_MOST_TOKENS}",
             code="file-unreadable",
         )
     return count
@@ -131,4 +131,4 @@ def _moment(path: Path, line: int, column: str, value: object) -> float:
     try:
         return datetime.fromisoformat(str(value)).timestamp()
     except ValueError as error:
-        raise UsageError(f"{path}:{line}: {column} = {value!r} is no time", code="file-unreadable") from error
+        raise UsageError(f"{path}:{line}: {column} = {value!r} is not a time", code="file-unreadable") from error

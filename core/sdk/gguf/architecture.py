@@ -47,7 +47,8 @@ class Shape(DecoderConfig):
             if stated not in (None, value):
                 raise ModelError(
                     f"{checkpoint.folder / 'config.json'}: {name} = {stated!r} is not supported: llama.cpp's graph of "
-                    f"{shape.arch} has {value!r}"
+                    f"{shape.arch} has {value!r}",
+                    code="model-unsupported",
                 )
         _check_pattern(checkpoint, shape)
         return shape
@@ -138,7 +139,10 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
 
     def check(name: str, expected: list[Any]) -> None:
         if stated.get(name) is not None and list(stated[name]) != expected:
-            raise ModelError(f"{path}: {name} is not supported: llama.cpp's graph of {shape.arch} has {expected}")
+            raise ModelError(
+                f"{path}: {name} is not supported: llama.cpp's graph of {shape.arch} has {expected}",
+                code="model-unsupported",
+            )
 
     if shape.arch == "smollm3":
         check("no_rope_layers", [int((layer + 1) % _NO_ROPE_STEP != 0) for layer in range(shape.layers)])
@@ -146,7 +150,9 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
         for name in ("num_experts_per_tok", "moe_intermediate_size"):
             checkpoint.field(name, int)
         if not isinstance(expert_count(stated), int):
-            raise ModelError(f"{path}: num_experts = {expert_count(stated)!r}; expected int")
+            raise ModelError(
+                f"{path}: num_experts = {expert_count(stated)!r}; expected int", code="model-config-invalid"
+            )
     if shape.arch == "gemma3":
         checkpoint.field("sliding_window", int)
         kinds = ("full_attention", "sliding_attention")
@@ -155,7 +161,8 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
         if scalar != shape.head_dim:
             raise ModelError(
                 f"{path}: query_pre_attn_scalar = {scalar:g} is not supported: llama.cpp scales by head_dim = "
-                f"{shape.head_dim}"
+                f"{shape.head_dim}",
+                code="model-unsupported",
             )
 
 

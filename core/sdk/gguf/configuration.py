@@ -48,10 +48,14 @@ class _Configuration:
         if self._arch not in known:
             raise ModelError(
                 f"{self._path}: general.architecture = {self._arch!r} cannot be turned into a Hugging Face folder; "
-                f"known: {', '.join(sorted(known))}. An engine that reads GGUF may open it as it is"
+                f"known: {', '.join(sorted(known))}. An engine that reads GGUF may open it as it is",
+                code="model-unsupported",
             )
         if self._arch in ("llama", "qwen2", "qwen3") and self._field("expert_count", 0):
-            raise ModelError(f"{self._path}: {self._arch}.expert_count: a mixture of experts of this family is unknown")
+            raise ModelError(
+                f"{self._path}: {self._arch}.expert_count: experts are not supported with this architecture",
+                code="model-unsupported",
+            )
         special = SpecialTokens.of_metadata(self._metadata)
         heads, width = self._number("attention.head_count"), self._number("embedding_length")
         return {
@@ -80,7 +84,7 @@ class _Configuration:
     def _field(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - a GGUF value
         value = self._metadata.get(f"{self._arch}.{name}", default)
         if value is None:
-            raise ModelError(f"{self._path}: {self._arch}.{name} is missing")
+            raise ModelError(f"{self._path}: {self._arch}.{name} is missing", code="model-config-invalid")
         return value
 
     def _number(self, name: str, default: int | None = None) -> int:
@@ -89,13 +93,14 @@ class _Configuration:
             value = value[0]
         if not isinstance(value, int):
             raise ModelError(
-                f"{self._path}: {self._arch}.{name} = {value!r}: the layers differ, which is not supported"
+                f"{self._path}: {self._arch}.{name} = {value!r}: the layers differ, which is not supported",
+                code="model-unsupported",
             )
         return value
 
     def _rows(self, name: str) -> int:
         if name not in self._tensors:
-            raise ModelError(f"{self._path}: tensor {name!r} is missing")
+            raise ModelError(f"{self._path}: tensor {name!r} is missing", code="weights-mismatch")
         return self._tensors[name].shape[0]
 
     def _rotary(self) -> dict[str, Any]:
@@ -109,9 +114,13 @@ class _Configuration:
         elif kind == "yarn":
             scaling = self._yarn()
         elif kind != "none":
-            raise ModelError(f"{self._path}: {self._arch}.rope.scaling.type = {kind!r} is not supported")
+            raise ModelError(
+                f"{self._path}: {self._arch}.rope.scaling.type = {kind!r} is not supported", code="model-unsupported"
+            )
         if any(name.startswith("rope_factors_") for name in self._tensors):
-            raise ModelError(f"{self._path}: tensor 'rope_factors_long.weight': longrope is not supported")
+            raise ModelError(
+                f"{self._path}: tensor 'rope_factors_long.weight': longrope is not supported", code="model-unsupported"
+            )
         return {"rope_theta": theta, "rope_scaling": scaling}
 
     def _yarn(self) -> dict[str, Any]:
@@ -119,7 +128,9 @@ class _Configuration:
         names |= {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
         stated = {ours: self._metadata.get(f"{self._arch}.rope.scaling.{name}") for name, ours in names.items()}
         if self._field("rope.scaling.attn_factor", 1.0) != 1.0:
-            raise ModelError(f"{self._path}: {self._arch}.rope.scaling.attn_factor is not supported")
+            raise ModelError(
+                f"{self._path}: {self._arch}.rope.scaling.attn_factor is not supported", code="model-unsupported"
+            )
         return {"rope_type": "yarn", **{name: value for name, value in stated.items() if value is not None}}
 
     def _llama3(self, theta: float) -> dict[str, Any]:
@@ -136,7 +147,9 @@ class _Configuration:
             found = rope_divisors(scaling, theta, dimensions)
             if found is not None and found.shape == stored.shape and np.allclose(found, stored, rtol=1e-5):
                 return scaling
-        raise ModelError(f"{self._path}: tensor {ROPE_FACTORS!r} is not the scaling of Llama 3.1")
+        raise ModelError(
+            f"{self._path}: tensor {ROPE_FACTORS!r} is not the scaling of Llama 3.1", code="model-unsupported"
+        )
 
     def _activation(self) -> dict[str, str]:
         return {"hidden_activation": "gelu_pytorch_tanh"} if self._arch == "gemma3" else {"hidden_act": "silu"}

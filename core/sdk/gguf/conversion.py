@@ -50,7 +50,10 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
     shape = Shape.of_any(checkpoint)
     if rope_type(shape.rope) == "yarn" and not shape.rope.get("truncate", True):
         config = checkpoint.folder / "config.json"
-        raise ModelError(f"{config}: yarn with truncate = false is not supported: llama.cpp rounds the bounds")
+        raise ModelError(
+            f"{config}: yarn with truncate = false is not supported: llama.cpp rounds the bounds",
+            code="model-unsupported",
+        )
     vocabulary = Vocabulary.read(checkpoint, shape.vocab)
     plan = list(_plan(checkpoint, shape.targets()))
     matrix_type = GGMLQuantizationType[type_name.upper()]
@@ -104,18 +107,25 @@ def _plan(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple[
             continue
         if len(parts) < len(names):
             missing = next(each for each in names if each not in checkpoint.tensors)
-            raise ModelError(f"{checkpoint.folder}: tensor {missing!r} is missing from the safetensors files")
+            raise ModelError(
+                f"{checkpoint.folder}: tensor {missing!r} is missing from the safetensors files",
+                code="weights-mismatch",
+            )
         for stored in parts:
             if stored.shape != target.shape:
                 raise ModelError(
                     f"{stored.path}: tensor {stored.name!r} has shape {stored.shape}; config.json asks for "
-                    f"{target.shape}"
+                    f"{target.shape}",
+                    code="weights-mismatch",
                 )
         yield parts, target
     for name, stored in rest.items():
         # a copy of tied embeddings is written by some tools
         if name != "lm_head.weight" and not name.endswith("rotary_emb.inv_freq"):
-            raise ModelError(f"{stored.path}: tensor {name!r} has no place in this architecture's GGUF graph")
+            raise ModelError(
+                f"{stored.path}: tensor {name!r} has no place in this architecture's GGUF graph",
+                code="weights-mismatch",
+            )
 
 
 def _converted(parts: Parts, target: Target, kind: GGMLQuantizationType) -> np.ndarray:
@@ -133,6 +143,7 @@ def _converted(parts: Parts, target: Target, kind: GGMLQuantizationType) -> np.n
     if largest > 65504.0:  # would become infinity
         stored = parts[0]
         raise ModelError(
-            f"{stored.path}: tensor {stored.name!r} holds {largest:g}, beyond f16; use bf16 or f32 instead"
+            f"{stored.path}: tensor {stored.name!r} holds {largest:g}, beyond f16; use bf16 or f32 instead",
+            code="quantisation-unsupported",
         )
     return np.ascontiguousarray(tensor, dtype=np.float16)

@@ -42,7 +42,7 @@ def inspect_gguf(path: Path) -> GgufFacts:
     """
     header = read_parts(path)
     if not header.tensors:
-        raise ModelError(f"{path}: holds no tensors (a vocabulary only?)")
+        raise ModelError(f"{path}: has no tensors; it may be a file with the vocabulary only", code="weights-mismatch")
     matrices = tuple((tensor.shape[-1], tensor.kind.name) for tensor in header.tensors if len(tensor.shape) > 1)
     weight_bytes = sum(tensor.nbytes for tensor in header.tensors)
     elements = sum(tensor.elements for tensor in header.tensors)
@@ -77,5 +77,5 @@ def fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
     rows = ", ".join(str(row) for row in sorted({row for row, _ in fallen}))
     return (
         f"{facts.quantisation}: {facts.bits_per_weight:.2f} bits per weight, since {len(fallen)} of "
-        f"{len(facts.matrices)} matrices fell back ({kinds}): their row length ({rows}) is no multiple of {block}",
+        f"{len(facts.matrices)} matrices fell back ({kinds}): their row length ({rows}) is not a multiple of {block}",
     )

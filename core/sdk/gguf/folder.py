@@ -42,7 +42,7 @@ def as_folder(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
     """
     file = find_gguf(model.path)
     if file is None:
-        raise ModelError(f"{model.path} holds no GGUF model")
+        raise ModelError(f"{model.path} has no .gguf file", code="container-unsupported")
     _require_gguf(file)
     header = read_parts(file)
     hashes = (file_hash(part, cache) for part in parts_of(file))
@@ -109,7 +109,9 @@ def write_description(file: Path, header: Header, folder: Path) -> None:
 
 def _require_gguf(file: Path) -> None:
     if find_spec("gguf") is None:
-        raise ModelError(f"{file}: its weights are unpacked by the package gguf: pip install gguf")
+        raise ModelError(
+            f"{file}: unpacking its weights needs the package gguf: pip install gguf", code="package-missing"
+        )
 
 
 def _entries(file: Path, header: Header, targets: Mapping[str, Target]) -> Iterator[Entry]:
@@ -122,13 +124,18 @@ def _entries(file: Path, header: Header, targets: Mapping[str, Target]) -> Itera
         if tensor is None and target.optional:
             continue
         if tensor is None:
-            raise ModelError(f"{file}: tensor {target.name!r} is missing")
+            raise ModelError(f"{file}: tensor {target.name!r} is missing", code="weights-mismatch")
         expected = (target.experts, *target.shape) if target.experts else target.shape
         if tensor.shape != expected:
-            raise ModelError(f"{file}: tensor {target.name!r} has shape {tensor.shape}; expected {expected}")
+            raise ModelError(
+                f"{file}: tensor {target.name!r} has shape {tensor.shape}; expected {expected}", code="weights-mismatch"
+            )
         yield from _of_tensor(name, tensor, target)
     if rest:
-        raise ModelError(f"{file}: tensor {min(rest)!r} has no place in a Hugging Face folder of its architecture")
+        raise ModelError(
+            f"{file}: tensor {min(rest)!r} has no place in a Hugging Face folder of its architecture",
+            code="weights-mismatch",
+        )
 
 
 def _of_tensor(name: str, tensor: GgufTensor, target: Target) -> Iterator[Entry]:

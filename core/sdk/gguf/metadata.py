@@ -90,7 +90,7 @@ def _read(path: Path, *, skips_texts: bool) -> Header:
             metadata, count = reader.pairs()
             return Header(metadata, reader.tensors(count, metadata.get("general.alignment", 32)) if skips_texts else ())
     except (OSError, ValueError, struct.error, IndexError) as error:
-        raise ModelError(f"{path}: cannot be read as GGUF, or is cut off ({error})") from error
+        raise ModelError(f"{path}: cannot be read as GGUF, or is cut off ({error})", code="model-damaged") from error
 
 
 class _Reader:
@@ -102,11 +102,14 @@ class _Reader:
     def pairs(self) -> tuple[dict[str, Any], int]:
         """Return the key-value pairs and the number of tensors."""
         if self._content[:4] != b"GGUF":
-            raise ModelError(f"{self._path}: is no GGUF file")
+            raise ModelError(f"{self._path}: not a GGUF file", code="model-damaged")
         self._at = 4
         version = self._number("I")
         if version not in (2, 3):
-            raise ModelError(f"{self._path}: GGUF version {version} is not known; known: 2, 3, little-endian")
+            raise ModelError(
+                f"{self._path}: GGUF version {version} is not supported; known: 2 and 3, little-endian",
+                code="container-unsupported",
+            )
         tensors = self._number("Q")
         found = {}
         for _ in range(self._number("Q")):
@@ -129,14 +132,18 @@ class _Reader:
     def _tensor(self, name: str, shape: tuple[int, ...], number: int, start: int) -> GgufTensor:
         kind = TENSOR_TYPES.get(number)
         if kind is None:
-            raise ModelError(f"{self._path}: tensor {name!r} has the unknown number format {number}")
+            raise ModelError(f"{self._path}: tensor {name!r} has the unknown type {number}", code="model-unsupported")
         if shape and shape[-1] % kind.block:
-            raise ModelError(f"{self._path}: tensor {name!r}: rows of {shape[-1]} are no whole blocks of {kind.name}")
+            raise ModelError(
+                f"{self._path}: tensor {name!r}: row length {shape[-1]} is not a multiple of the block of {kind.name}",
+                code="model-damaged",
+            )
         found = GgufTensor(name, self._path, shape, kind, start)
         if start + found.nbytes > len(self._content):
             size = len(self._content)
             raise ModelError(
-                f"{self._path}: is cut off: {size} bytes, tensor {name!r} ends at byte {start + found.nbytes}"
+                f"{self._path}: is cut off: {size} bytes, tensor {name!r} ends at byte {start + found.nbytes}",
+                code="model-damaged",
             )
         return found
 
@@ -156,7 +163,9 @@ class _Reader:
 
     def _check_room(self, length: int) -> None:
         if length > len(self._content) - self._at:
-            raise ModelError(f"{self._path}: is cut off: byte {self._at} announces {length} more bytes")
+            raise ModelError(
+                f"{self._path}: is cut off: byte {self._at} announces {length} more bytes", code="model-damaged"
+            )
 
     def _value(self, kind: int, depth: int) -> Any:  # noqa: ANN401 - a GGUF value
         if kind in _NUMBERS:
@@ -173,7 +182,7 @@ class _Reader:
             if kind == _STRING:
                 return self._texts(count)
             return [self._value(kind, depth + 1) for _ in range(count)]
-        raise ModelError(f"{self._path}: byte {self._at}: value type {kind} is not one of GGUF")
+        raise ModelError(f"{self._path}: byte {self._at}: value type {kind} is unknown", code="model-damaged")
 
     def _texts(self, count: int) -> list[str] | None:
         """Return a list of texts, None where they are to be left out; there may be half a million of them."""

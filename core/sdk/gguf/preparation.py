@@ -40,7 +40,10 @@ def prepare_gguf(
         ModelError: there is no way from the model to that format; names the cause.
     """
     if quantisation not in FILE_TYPES:
-        raise ModelError(f"llama.cpp has no quantisation {quantisation!r}; known: {', '.join(FILE_TYPES)}")
+        raise ModelError(
+            f"llama.cpp has no quantisation {quantisation!r}; known: {', '.join(FILE_TYPES)}",
+            code="quantisation-unsupported",
+        )
     existing = find_gguf(model.path)
     if existing is None:
         return _prepared(model, quantisation, _from_checkpoint(model, quantisation, cache))
@@ -73,7 +76,7 @@ def _arch_of(path: Path, _content_hash: str, quantisation: str) -> str:
         try:
             return Shape.of_any(Checkpoint(path)).arch
         except ModelError as error:
-            raise ModelError(f"{error}. A .gguf file of the model is opened as it is") from error
+            raise ModelError(f"{error}. A .gguf file of the model is opened as it is", code=error.code) from error
     _check_way(existing, inspect_gguf(existing), quantisation)
     return str(read_header(existing).metadata.get("general.architecture"))
 
@@ -82,7 +85,8 @@ def _check_way(existing: Path, facts: GgufFacts, quantisation: str) -> None:
     if facts.quantisation not in (*UNQUANTISED, quantisation) and quantisation not in UNQUANTISED:
         raise ModelError(
             f"{existing}: its weights are {facts.quantisation}, not {quantisation}, and would be rounded twice; "
-            f"ask for {facts.quantisation}, or for f32, f16 or bf16"
+            f"ask for {facts.quantisation}, or for f32, f16 or bf16",
+            code="quantisation-unsupported",
         )
 
 

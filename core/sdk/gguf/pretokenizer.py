@@ -69,13 +69,17 @@ def engine_name(path: Path, source: dict[str, Any]) -> str:
     """
     for part in _flat(source.get("normalizer"), "normalizers"):
         if part["type"] != "NFC":  # the engine has none; composed text, which is nearly all text, is not changed
-            raise ModelError(f"{path}: normalizer {part['type']!r} is not one that llama.cpp has")
+            raise ModelError(
+                f"{path}: normalizer {part['type']!r} is not supported by llama.cpp", code="tokenizer-unsupported"
+            )
     steps = tuple(_steps(path, source.get("pre_tokenizer")))
     if steps == (_LLAMA3,):
         # the same expression under two names; only the first looks whole words up before merging
         return "llama-bpe" if source["model"].get("ignore_merges") else "smaug-bpe"
     if steps not in _NAMED:
-        raise ModelError(f"{path}: pre_tokenizer {list(steps)} is not one that llama.cpp has")
+        raise ModelError(
+            f"{path}: pre_tokenizer {list(steps)} is not supported by llama.cpp", code="tokenizer-unsupported"
+        )
     return _NAMED[steps]
 
 
@@ -90,10 +94,15 @@ def adds_space_prefix(path: Path, source: dict[str, Any]) -> bool:
         if part["type"] == "Prepend" and part.get("prepend") == SPACE:
             prefix = True
         elif part["type"] != "Replace" or part.get("content") != SPACE:
-            raise ModelError(f"{path}: normalizer {part['type']!r} is not one that llama.cpp has")
+            raise ModelError(
+                f"{path}: normalizer {part['type']!r} is not supported by llama.cpp", code="tokenizer-unsupported"
+            )
     for part in _flat(source.get("pre_tokenizer"), "pretokenizers"):
         if part["type"] != "Metaspace":
-            raise ModelError(f"{path}: pre_tokenizer {part['type']!r} with byte_fallback is not supported")
+            raise ModelError(
+                f"{path}: pre_tokenizer {part['type']!r} with byte_fallback is not supported",
+                code="tokenizer-unsupported",
+            )
         prefix = prefix or part.get("prepend_scheme", "always") != "never"
     return prefix
 
@@ -120,5 +129,7 @@ def _steps(path: Path, pre_tokenizer: dict[str, Any] | None) -> list[str]:
             if part.get("use_regex", True):
                 steps.append(_GPT2)
         else:
-            raise ModelError(f"{path}: pre_tokenizer step {part} is not one that llama.cpp has")
+            raise ModelError(
+                f"{path}: pre_tokenizer step {part} is not supported by llama.cpp", code="tokenizer-unsupported"
+            )
     return steps

@@ -36,4 +36,6 @@ def quantise(source: Path, destination: Path, quantisation: str) -> None:
             str(source).encode(), str(destination).encode(), ctypes.byref(parameters)
         )
     if status != 0:
-        raise ModelError(f"{source}: llama.cpp could not quantise it to {quantisation}: {log.last_words()}")
+        raise ModelError(
+            f"{source}: llama.cpp could not quantise it to {quantisation}: {log.last_words()}", code="conversion-failed"
+        )

@@ -62,7 +62,10 @@ class Vocabulary:
         source = read_json(path)
         model = source.get("model") or {}
         if model.get("type", "BPE") != "BPE" or "merges" not in model:
-            raise ModelError(f"{path}: model.type = {model.get('type')!r} is not supported; known: 'BPE'")
+            raise ModelError(
+                f"{path}: model.type = {model.get('type')!r} is not supported; known: 'BPE'",
+                code="tokenizer-unsupported",
+            )
         tokens, types = _tokens(path, source, rows)
         merges = [m.split(" ", 1) if isinstance(m, str) else m for m in model["merges"]]
         if model.get("byte_fallback"):
@@ -102,7 +105,9 @@ def _tokens(path: Path, source: dict[str, Any], rows: int) -> tuple[list[str], l
         by_id[added["id"]] = (added["content"], _CONTROL if added.get("special") else _USER_DEFINED)
     largest = max(by_id, default=-1)
     if largest >= rows:
-        raise ModelError(f"{path}: token id {largest} lies beyond the model's vocab_size = {rows}")
+        raise ModelError(
+            f"{path}: token id {largest} lies beyond the model's vocab_size = {rows}", code="tokenizer-damaged"
+        )
     table = [by_id.get(i, (f"[PAD{i}]", _UNUSED)) for i in range(rows)]
     return [text for text, _ in table], [kind for _, kind in table]
 

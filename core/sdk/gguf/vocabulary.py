@@ -45,7 +45,7 @@ class GgufVocabulary:
         self._stated = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if _PREFIX in key}
         self.tokens: list[str] = list(self._stated.get("tokens") or ())
         if not self.tokens:
-            raise ModelError(f"{name}: has no tokenizer ({_PREFIX}tokens)")
+            raise ModelError(f"{name}: has no tokenizer ({_PREFIX}tokens)", code="tokenizer-missing")
         self._types: list[int] = list(self._stated.get("token_type") or [_NORMAL] * len(self.tokens))
         self.scores: list[float] = self._stated.get("scores") or [0.0] * len(self.tokens)
         self.kind = self._kind(name)
@@ -68,8 +68,13 @@ class GgufVocabulary:
         if model == "gpt2" and pre in KINDS:
             return KINDS[pre]
         if model == "gpt2":
-            raise ModelError(f"{name}: {_PREFIX}pre = {pre!r} is not a kind that is known; known: {', '.join(KINDS)}")
-        raise ModelError(f"{name}: {_PREFIX}model = {model!r} is not supported; known: 'gpt2', 'llama'")
+            raise ModelError(
+                f"{name}: {_PREFIX}pre = {pre!r} is not supported; known: {', '.join(KINDS)}",
+                code="tokenizer-unsupported",
+            )
+        raise ModelError(
+            f"{name}: {_PREFIX}model = {model!r} is not supported; known: 'gpt2', 'llama'", code="tokenizer-unsupported"
+        )
 
     @property
     def merges(self) -> list[tuple[str, str]]:

@@ -50,5 +50,6 @@ def float_chunks(tensor: GgufTensor) -> Iterator[np.ndarray]:
             yield quants.dequantize(rows[start : start + step], GGMLQuantizationType[tensor.kind.name.upper()])
         except NotImplementedError as error:
             raise ModelError(
-                f"{tensor.path}: tensor {tensor.name!r} is {tensor.kind.name}, which cannot be unpacked"
+                f"{tensor.path}: tensor {tensor.name!r} is {tensor.kind.name}, which cannot be unpacked",
+                code="quantisation-unsupported",
             ) from error

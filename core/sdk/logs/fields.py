@@ -59,7 +59,7 @@ def number(path: Path, line: int, field: str, text: str) -> float:
     """
     value = plain_number(text)
     if value is None or value < 0:
-        raise malformed(path, line, field, f"{_shown(text)} is no number from 0 on")
+        raise malformed(path, line, field, f"{_shown(text)} must be a number >= 0")
     return value
 
 
@@ -83,7 +83,7 @@ def percentages(path: Path, line: int, field: str, text: str) -> list[float]:
     inner = re.fullmatch(r"\[(.*)\]", "".join(text.split()))
     values = [part.strip("'\"") for part in inner[1].split(",")] if inner else []
     if not values or not all(value.endswith("%") for value in values):
-        raise malformed(path, line, field, f"{_shown(text)} is no list of percentages")
+        raise malformed(path, line, field, f"{_shown(text)} is not a list of percentages")
     return [round(number(path, line, field, value[:-1]) / 100, 9) for value in values]
 
 
@@ -145,7 +145,7 @@ class Fields:
         """Return a text."""
         value = self.content.get(name)
         if not isinstance(value, str) or isinstance(value, NotFinite):
-            raise self.fail(name, f"{_shown(value)} is no text")
+            raise self.fail(name, f"{_shown(value)} is not text")
         return value
 
     def first_text(self, *names: str) -> str | None:
@@ -184,7 +184,7 @@ class Fields:
         """Return a list of finite numbers, zero or more."""
         values = self.numbers(name)
         if values and min(values) < 0:
-            raise self.fail(name, f"{min(values)} s is no time")
+            raise self.fail(name, f"{min(values)} s is not a time")
         return values
 
     def count(self, name: str, least: int = 0, most: int = _MOST) -> int:
@@ -224,21 +224,21 @@ class Fields:
 
     def _inner(self, name: str, value: object) -> Fields:
         if not isinstance(value, dict):
-            raise self.fail(name, f"{_shown(value)} is no object")
+            raise self.fail(name, f"{_shown(value)} is not an object")
         return Fields(self.path, self.line, value, f"{self.within}{name}.")
 
     def items(self, name: str) -> list[Any]:
         """Return a list as it is; ``check_plain`` has looked at it."""
         value = self.content.get(name)
         if not isinstance(value, list):
-            raise self.fail(name, f"{_shown(value)} is no list")
+            raise self.fail(name, f"{_shown(value)} is not a list")
         return value
 
     def _number(self, name: str, value: object, *, least: float) -> float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and abs(value) < 1e300 and value >= least):  # type: ignore[arg-type, operator]
-            wanted = "finite number" if least < 0 else "finite number from 0 on"
-            raise self.fail(name, f"{_shown(value)} is no {wanted}")
+            wanted = "a finite number" if least < 0 else "a finite number >= 0"
+            raise self.fail(name, f"{_shown(value)} must be {wanted}")
         return value  # type: ignore[return-value]
 
     def _count(self, name: str, value: object, least: int, most: int) -> int:
@@ -283,7 +283,7 @@ def _fault_in(*values: object) -> str:
                 return "half a character (a lone surrogate), or a NUL"
         elif isinstance(value, float):
             if not math.isfinite(value):
-                return f"{value} is no finite number"
+                return f"{value} is not a finite number"
         elif isinstance(value, dict):
             left += value.keys()
             left += value.values()

@@ -18,7 +18,7 @@ from .text import head_text, malformed, read_text, read_torn_text, tail_text
 
 _EVENT = ("data:", "event:", "id:", "retry:", ":")
 _IS_BODY = re.compile(r"^[ \t]*(?:\{|\[|data:|event:)", re.MULTILINE)
-_TORN = "the file ends in what is no text: it was cut"
+_TORN = "the file does not end in text: it was cut off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def read_torn_text(path: Path) -> tuple[str, bool]:
         except UnicodeDecodeError as error:
             if error.end < len(data) or not error.start:
                 line = data.count(b"\n", 0, error.start) + 1
-                byte = f"byte {data[error.start]:#04x} is no {encoding.upper()} text"
+                byte = f"byte {data[error.start]:#04x} is not {encoding.upper()} text"
                 raise RawLogError(f"{path}:{line}: {byte}") from error
             return _checked(path, data[: error.start].decode(encoding)), True
     whole = text.rstrip("\0")

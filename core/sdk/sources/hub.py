@@ -47,12 +47,12 @@ def fetch(name: str, *, downloads: bool = True) -> Path:
     except (LocalEntryNotFoundError, _http_error(), OSError, ValueError) as error:
         if not downloads:
             raise ModelError(
-                f"model {name!r} is no local path and not in the Hub cache, and nothing is downloaded here; what "
+                f"model {name!r} is not a local path and not in the Hub cache, and nothing is downloaded here; what "
                 f"describes it is little: hf download {repository} --include '*.json'",
                 code="model-not-found",
             ) from error
         raise ModelError(
-            f"model {name!r} is no local path, is not in the Hub cache, and the Hub cannot be reached; "
+            f"model {name!r} is not a local path, is not in the Hub cache, and the Hub cannot be reached; "
             "check the name and the network, or give the path of a downloaded folder",
             code="model-not-found",
         ) from error

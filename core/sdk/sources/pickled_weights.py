@@ -43,7 +43,8 @@ def is_pickled(name: str, path: Path) -> bool:
     if path.is_file() or not pickled.match(CHECKPOINT):
         raise ModelError(
             f"model {name!r}: {pickled.name} is pickled, and reading a pickle runs code; only {CHECKPOINT} in a "
-            "model's folder is converted: save the model as safetensors where it was made"
+            "model's folder is converted: save the model as safetensors where it was made",
+            code="container-unsupported",
         )
     return True
 
@@ -58,7 +59,8 @@ def unpickled(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
     if find_spec("torch") is None:
         raise ModelError(
             f"model {name!r}: its weights are pickled, and torch, which converts it to safetensors, is not "
-            'installed: pip install "decodebench[transformers]"'
+            'installed: pip install "decodebench[transformers]"',
+            code="package-missing",
         )
     size = sum(file.stat().st_size for file in path.glob(CHECKPOINT))
     folder = cache.entry(
@@ -95,4 +97,7 @@ def _rewrite(name: str, source: Path, folder: Path) -> None:
     if ended.returncode:
         lines = [line for line in ended.stderr.splitlines() if line.strip()]
         reason = lines[-1] if lines else f"the process ended with status {ended.returncode}"
-        raise ModelError(f"model {name!r}: its pickled weights cannot be converted to safetensors: {reason[:300]}")
+        raise ModelError(
+            f"model {name!r}: its pickled weights cannot be converted to safetensors: {reason[:300]}",
+            code="conversion-failed",
+        )

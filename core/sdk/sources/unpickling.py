@@ -40,7 +40,7 @@ def _entries(pickled: Path) -> Iterator[Entry]:
         ) from error
     for name, tensor in content.items():
         if not isinstance(tensor, torch.Tensor):
-            raise SystemExit(f"{pickled.name} is pickled: its entry {name!r} is no tensor")
+            raise SystemExit(f"{pickled.name} is pickled: its entry {name!r} is not a tensor")
         if str(tensor.dtype) not in _DTYPES:
             raise SystemExit(f"{pickled.name} is pickled: its tensor {name!r} has the number format {tensor.dtype}")
         yield Entry(name, _DTYPES[str(tensor.dtype)], tuple(tensor.shape), _Content(tensor))

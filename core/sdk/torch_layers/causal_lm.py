@@ -35,7 +35,9 @@ def read_config(folder: Path) -> DecoderConfig:
         ModelError: no folder of the Llama, Qwen2, Qwen3 or Qwen3-MoE family, or a feature that is not supported.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no Hugging Face folder (config.json and safetensors)")
+        raise ModelError(
+            f"{folder} is not a Hugging Face folder (config.json and safetensors)", code="container-unsupported"
+        )
     checkpoint = Checkpoint(folder)
     _refuse_hybrid(checkpoint)
     config = DecoderConfig.read(checkpoint, {**ARCHITECTURES, _MOE: "qwen3"})
@@ -59,7 +61,8 @@ def _refuse_hybrid(checkpoint: Checkpoint) -> None:
             raise ModelError(
                 f"{checkpoint.folder / 'config.json'}: {said[0]}: a hybrid model ({name}) is not supported: the "
                 "state of its Gated DeltaNet layers cannot be taken back to the last accepted token; only models "
-                "whose every layer is attention are"
+                "whose every layer is attention are",
+                code="model-unsupported",
             )
 
 

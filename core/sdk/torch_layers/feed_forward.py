@@ -50,9 +50,15 @@ class ExpertsShape:
         )
         file = checkpoint.folder / "config.json"
         if every < 1 or shape.ffn < 1:
-            raise ModelError(f"{file}: decoder_sparse_step = {every}, moe_intermediate_size = {shape.ffn}: at least 1")
+            raise ModelError(
+                f"{file}: decoder_sparse_step = {every}, moe_intermediate_size = {shape.ffn}: both must be at least 1",
+                code="model-config-invalid",
+            )
         if not 1 <= shape.per_token <= shape.count:
-            raise ModelError(f"{file}: num_experts_per_tok = {shape.per_token}, but there are {shape.count} experts")
+            raise ModelError(
+                f"{file}: num_experts_per_tok = {shape.per_token}, but there are {shape.count} experts",
+                code="model-config-invalid",
+            )
         return shape
 
     def tensors(self, width: int) -> dict[str, tuple[int, ...]]:

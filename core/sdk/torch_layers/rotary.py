@@ -28,15 +28,21 @@ def check_rotary(config: DecoderConfig, file: str) -> None:
     """Raise ``ModelError`` when a checkpoint scales its rotary embedding in a way that is not known here."""
     kind = rope_type(config.rope)
     if kind not in _KNOWN:
-        raise ModelError(f"{file}: rotary scaling {kind!r} is not supported; known: {', '.join(_KNOWN)}")
+        raise ModelError(
+            f"{file}: rotary scaling {kind!r} is not supported; known: {', '.join(_KNOWN)}", code="model-unsupported"
+        )
     if kind != "yarn":
         return
     for name in _YARN:
         value = config.rope.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-            raise ModelError(f"{file}: yarn's {name} = {value!r}: must be a number above 0")
+            raise ModelError(
+                f"{file}: yarn's {name} = {value!r}: must be a number above 0", code="model-config-invalid"
+            )
     if config.rope_theta <= 1:
-        raise ModelError(f"{file}: rope_theta = {config.rope_theta!r}: yarn needs a base above 1")
+        raise ModelError(
+            f"{file}: rope_theta = {config.rope_theta!r}: yarn needs a base above 1", code="model-config-invalid"
+        )
 
 
 class Rotary:

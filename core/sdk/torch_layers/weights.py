@@ -48,11 +48,14 @@ class Weights:
         """
         tensor = self.find(name)
         if tensor is None:
-            raise ModelError(f"{self._checkpoint.folder}: tensor {self._prefix + name!r} is missing")
+            raise ModelError(
+                f"{self._checkpoint.folder}: tensor {self._prefix + name!r} is missing", code="weights-mismatch"
+            )
         if tuple(tensor.shape) != shape:
             raise ModelError(
                 f"{self._checkpoint.folder}: tensor {name!r} has shape {list(tensor.shape)}, "
-                f"config.json asks for {list(shape)}"
+                f"config.json asks for {list(shape)}",
+                code="weights-mismatch",
             )
         return tensor
 
@@ -60,4 +63,7 @@ class Weights:
         """Raise ``ModelError`` when the checkpoint holds a tensor that was not asked for, ``harmless`` ones aside."""
         rest = sorted(self._unread - {self._prefix + name for name in harmless})
         if rest:
-            raise ModelError(f"{self._checkpoint.folder}: {len(rest)} unexpected tensors, such as {rest[0]!r}")
+            raise ModelError(
+                f"{self._checkpoint.folder}: {len(rest)} unexpected tensors, such as {rest[0]!r}",
+                code="weights-mismatch",
+            )

@@ -19,46 +19,62 @@ _FILE = click.Path(path_type=Path)
 
 @click.command(name="serve-target", context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("-m", "--model", required=True, metavar="MODEL", help="Named model, path or Hub id.")
-@click.option("--address", default="localhost:50051", metavar="HOST:PORT", help="Where to listen; port 0: a free one.")
+@click.option(
+    "--address", default="localhost:50051", metavar="HOST:PORT", help="Address to listen on; port 0: any free port."
+)
 @click.option(
     "--strategy",
     type=click.Choice(["deterministic", "probabilistic", "probabilistic-approx"]),
-    help="Rule of requests that name none.  [default: the exact one for their temperature]",
+    help="Verification rule of requests that name none.  [default: the exact one for their temperature]",
 )
-@click.option("-d", "--device", default="cpu", metavar="NAME", help="cpu, cuda:0, ...")
+@click.option("-d", "--device", default="cpu", metavar="NAME", help="Device, e.g. cpu or cuda:0.")
 @click.option(
-    "--engine", type=click.Choice(["auto", "own", "transformers"]), default="auto", help="What runs the model."
+    "--engine", type=click.Choice(["auto", "own", "transformers"]), default="auto", help="Engine that runs the model."
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16", "float64"]),
     default="float32",
-    help="Number format of weights and activations.",
+    help="Data type of weights and activations.",
 )
-@click.option("--compile", "is_compiled", is_flag=True, help="Use torch.compile.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the physical cores we may use]")
-@click.option("--max-sessions", type=click.IntRange(1, 4096), default=64, help="Sessions open at once.")
+@click.option("--compile", "is_compiled", is_flag=True, help="Compile the model with torch.compile.")
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="CPU threads.  [default: the physical cores available]"
+)
+@click.option("--max-sessions", type=click.IntRange(1, 4096), default=64, metavar="N", help="Maximum open sessions.")
 @click.option(
     "--idle-timeout",
     type=click.FloatRange(0, min_open=True),
     default=300.0,
-    help="Seconds until an unused session ends.",
+    metavar="SECONDS",
+    help="Time after which an unused session ends.",
 )
 @click.option(
-    "--drain-timeout", type=click.FloatRange(0), default=10.0, help="Seconds that sessions may go on after a signal."
+    "--drain-timeout",
+    type=click.FloatRange(0),
+    default=10.0,
+    metavar="SECONDS",
+    help="Time that open sessions have to end after SIGINT or SIGTERM.",
 )
-@click.option("--max-message", type=Size(), default="64MiB", metavar="SIZE", help="Largest message.")
-@click.option("--stream-draft-tokens", type=click.IntRange(1), default=5, help="Tokens looked up by StreamInference.")
-@click.option("--tls-cert", type=_FILE, metavar="PEM", help="Certificate chain; with --tls-key: TLS.")
-@click.option("--tls-key", type=_FILE, metavar="PEM", help="Its private key.")
-@click.option("--auth-token-file", type=_FILE, metavar="FILE", help="File with the token that every call must carry.")
-@click.option("--insecure", is_flag=True, help="Listen beyond this machine without TLS or without a token.")
+@click.option("--max-message", type=Size(), default="64MiB", metavar="SIZE", help="Maximum message size.")
+@click.option(
+    "--stream-draft-tokens",
+    type=click.IntRange(1),
+    default=5,
+    metavar="N",
+    help="Tokens that StreamInference drafts per verify cycle.",
+)
+@click.option("--tls-cert", type=_FILE, metavar="PEM", help="TLS certificate chain; needs --tls-key.")
+@click.option("--tls-key", type=_FILE, metavar="PEM", help="Private key of --tls-cert.")
+@click.option("--auth-token-file", type=_FILE, metavar="FILE", help="File with the token that every call must send.")
+@click.option("--insecure", is_flag=True, help="Allow other machines to connect without TLS or without a token.")
 @click.option("--verbose", is_flag=True, help="Log every verification.")
 def serve_target(**flags: Any) -> int:  # noqa: ANN401 - click hands every flag over by name
     """Serve a target model that verifies drafts over gRPC.
 
-    A decoder elsewhere uses it with `decodebench run -b draft-target --set draft-target.server=HOST:PORT`. The log, one
-    JSON object a line, goes to standard error. SIGINT and SIGTERM let open sessions end first; a second one does not.
+    The drafting side is `decodebench run -b draft-target` with `--set draft-target.server=HOST:PORT`. The log goes to
+    standard error, one JSON object per line. After SIGINT or SIGTERM, open sessions may end first; a second signal
+    ends them.
     """
     _check_address(flags)
     try:
@@ -82,7 +98,7 @@ def _check_address(flags: dict[str, Any]) -> None:
     address, has_tls = flags["address"], flags["tls_cert"] is not None
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--address {address!r} is no HOST:PORT", code="bad-value")
+        raise UsageError(f"--address {address!r} is not HOST:PORT", code="bad-value")
     if has_tls != (flags["tls_key"] is not None):
         raise UsageError("--tls-cert and --tls-key go together: give both", code="missing-flag")
     if not is_loopback(address) and not flags["insecure"] and not (has_tls and flags["auth_token_file"]):

@@ -87,7 +87,9 @@ class Running:
             else:
                 port = self._server.add_secure_port(address, credentials)
         except (RuntimeError, ValueError) as error:
-            raise BackendError(f"cannot listen at {address}: is the port taken, or the host not ours?") from error
+            raise BackendError(
+                f"cannot listen at {address}: is the port taken, or the host not ours?", code="address-unavailable"
+            ) from error
         return f"{address.rpartition(':')[0]}:{port}"
 
     def _say_health(self, status: int) -> None:

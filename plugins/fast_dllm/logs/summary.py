@@ -131,7 +131,7 @@ def _totals(figures: Fields, content: Fields, accuracy: str) -> Totals | None:
     seconds, rate = (figures.optional(figures.number, name) for name in ("total_time_s", "tokens_per_s"))
     share = content.optional(content.number, accuracy)
     if share is not None and share > 1:
-        raise content.fail(accuracy, f"{share} is no share from 0 to 1")
+        raise content.fail(accuracy, f"{share} is not a share from 0 to 1")
     if (tokens, seconds, rate, share) == (None,) * 4:
         return None
     return Totals(output_tokens=tokens, wall_s=seconds or None, tokens_per_s=rate, accuracy=share)

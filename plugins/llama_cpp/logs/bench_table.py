@@ -164,14 +164,14 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str
     """Turn the words for people into the fields that the other forms have."""
     test = _test_of(cells["test"])
     if not test:
-        raise malformed(path, line, "test", f"{cells['test'][:40]!r} is no test such as pp512, tg128 or pp512+tg128")
+        raise malformed(path, line, "test", f"{cells['test'][:40]!r} is not a test such as pp512, tg128 or pp512+tg128")
     rate = _RATE.fullmatch(cells["t/s"].replace("*", "").replace("`", ""))
     mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
     if not all(_PLAIN.fullmatch(text) for text in (mean, deviation or "0")):
-        raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is no rate such as 131.42 ± 0.59")
+        raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is not a rate such as 131.42 ± 0.59")
     values, odd = _asked_of(tuple(item for item in cells.items() if item[0] != "t/s"))
     if odd:
-        raise malformed(path, line, odd, f"{cells[odd][:40]!r} is no amount such as 3.56 GiB or 6.74 B")
+        raise malformed(path, line, odd, f"{cells[odd][:40]!r} is not an amount such as 3.56 GiB or 6.74 B")
     own = {"avg_ts": mean, "stddev_ts": deviation} if deviation else {"avg_ts": mean}
     return {**values, **test, **own}
 

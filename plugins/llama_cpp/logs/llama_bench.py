@@ -79,7 +79,7 @@ class LlamaBench(LogParser):
         if read and not tests.cut and has_crashed(lines):
             tests.cut = "llama-bench died before its next test ended"
         if is_torn and read and not tests.cut:
-            tests.cut = "the file ends in what is no text: it was cut"
+            tests.cut = "the file does not end in text: it was cut off"
         if not any(row.is_cut for row in tests.rows) and (tests.cut or not read):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
 

@@ -109,8 +109,8 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
             return prepare_gguf(model, quantisation, cache)
         if not model.path.is_dir() or model.architecture is None:
             raise ModelError(
-                f"{model.path} is no Hugging Face folder (no config.json with 'architectures')",
-                code="model-unsupported",
+                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
+                code="container-unsupported",
             )
         return super().prepare(model, quantisation, device, options, cache)
 

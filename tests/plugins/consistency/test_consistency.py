@@ -156,7 +156,7 @@ TABLE = '[tables.t.rows]\na = { x = "2.0", y = "4.0", z = "2.00" }\nb = { x = "0
         ('printed = "b.z"\nexpression = "y / x"', "divides by what may be 0"),
         ('printed = "q"\nexpression = "y"', "no figure 'q'"),
         ('printed = "a.z"\nexpression = "__import__(1)"', "not allowed in an expression"),
-        ('printed = "a.z"\nexpression = "y / "', "is no expression"),
+        ('printed = "a.z"\nexpression = "y / "', "not an expression"),
         ('kind = "integer"', "kind 'integer' needs 'expression'"),
         ('kind = "same"', "kind 'same' needs one of 'printed' and 'expression'"),
         ('printed = "a.z"\nexpression = "y"\nlimits = 3', "limits"),
@@ -178,7 +178,7 @@ def test_a_malformed_claim_is_told_in_one_line(cli, tmp_path, claim, words):
     ("text", "words"),
     [
         ("[tables", "tables.toml"),
-        ('[tables.t.rows]\na = { x = "two" }\n[[claims]]\nname="c"\ntable="t"\n', "'two' is no printed"),
+        ('[tables.t.rows]\na = { x = "two" }\n[[claims]]\nname="c"\ntable="t"\n', "'two'"),
     ],
 )
 def test_a_malformed_file_is_told(tmp_path, text, words):

@@ -225,8 +225,8 @@ def bad(change):
     ("change", "words"),
     [
         (lambda r: r["speculative"].update(num_output_tokens=float("nan")), "num_output_tokens': nan must be an"),
-        (lambda r: r["speculative"].update(wall_time_s="long"), "field 'speculative.wall_time_s': 'long' is no finite"),
-        (lambda r: r["speculative"].update(wall_time_s=-1), "field 'speculative.wall_time_s': -1 is no finite number"),
+        (lambda r: r["speculative"].update(wall_time_s="long"), "field 'speculative.wall_time_s': 'long'"),
+        (lambda r: r["speculative"].update(wall_time_s=-1), "field 'speculative.wall_time_s': -1"),
         (lambda r: r["speculative"].update(num_output_tokens=10**30), "num_output_tokens': a huge number"),
         (lambda r: r["speculative"].update(num_output_tokens=True), "num_output_tokens': True must be an integer"),
         (lambda r: r["speculative"].update(acceptance_lengths=[3, 2.5]), "acceptance_lengths': 2.5 must be an integer"),
@@ -239,7 +239,7 @@ def bad(change):
         (lambda r: r.update(block_size="4"), "field 'block_size': '4' must be an integer"),
         (lambda r: r.update(baseline=None, speculative=None), "neither a baseline nor a method"),
         (lambda r: r.update(speculative={"0": {}}), "field 'speculative.0': no block size"),
-        (lambda r: r.update(dataset=None), "field 'dataset': None is no text"),
+        (lambda r: r.update(dataset=None), "field 'dataset': None"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named_with_file_line_and_field(written, change, words):

@@ -16,12 +16,13 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from decodebench.core.errors import BackendError, ModelError, SampleError, UsageError
+from decodebench.core.errors import BackendError, SampleError, UsageError
 from decodebench.plugins.draft_target.proto import verification_pb2 as pb
 from decodebench.plugins.draft_target.proto.verification_pb2_grpc import VerificationStub
 from decodebench.plugins.reference.family import END_ID
 
 from ...at_night import a_few
+from ...refusals import refused
 from .serving import Cuttable
 
 Code = grpc.StatusCode
@@ -395,7 +396,7 @@ def test_a_second_signal_does_not_wait(serve):
 
 def test_another_model_is_refused_by_both_names(tiny, serve):
     other = serve("-m", "tiny:draft", "--threads", 1)
-    with pytest.raises(ModelError, match="'tiny:draft', which is not 'tiny:target'"):
+    with refused("model-mismatch", "'tiny:draft'", "'tiny:target'"):
         tiny.backend(server=other.address)
 
 
@@ -479,7 +480,7 @@ def test_a_prompt_beyond_the_context_is_refused_before_it_is_tokenised(stub, ser
         [
             (["--address", "0.0.0.0:0"], "--insecure"),
             (["--address", "[::]:0"], "--insecure"),
-            (["--address", "nonsense"], "is no HOST:PORT"),
+            (["--address", "nonsense"], "'nonsense'"),
             (["--tls-cert", "x.pem"], "go together"),
             (["--tls-cert", "x.pem", "--tls-key", "y.pem"], "--tls-key y.pem"),
             (["--auth-token-file", "missing"], "auth token file missing"),

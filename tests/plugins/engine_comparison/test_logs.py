@@ -84,7 +84,7 @@ def test_a_failed_entry_is_a_failed_run_with_the_tools_last_words(tmp_path):
 def test_unknown_keys_are_kept_and_a_wrong_value_names_its_field(tmp_path):
     run = sweep(tmp_path, temperature=0.7, rollouts=3)
     assert (run.sampling.temperature, run.extra, run.conditions) == (0.7, {"rollouts": 3}, {"rollouts": 3})
-    with pytest.raises(RawLogError, match=r"field '\[0\].metrics.reward.avg': 1.5 is no share|no share from 0 to 1"):
+    with pytest.raises(RawLogError, match=r"field '\[0\].metrics.reward.avg': 1.5"):
         sweep(tmp_path, metrics={"reward": {"avg": 1.5, "std": 0}})
     with pytest.raises(RawLogError, match="num_examples"):
         sweep(tmp_path, num_examples="five")

@@ -215,12 +215,12 @@ def test_a_sweeps_table_has_empty_cells_where_the_log_has_no_steps(cli, tmp_path
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"accuracy": 1.5}, "'accuracy': 1.5 is no share"),
-        ({"accuracy": "high"}, "'accuracy': 'high' is no finite number"),
+        ({"accuracy": 1.5}, "'accuracy': 1.5"),
+        ({"accuracy": "high"}, "'accuracy': 'high'"),
         ({"timestamp": "yesterday"}, "'timestamp': no date and time"),
         ({"throughput": {"tokens_generated": -4}}, "'throughput.tokens_generated'"),
-        ({"throughput": []}, "'throughput': [] is no object"),
-        ({"task": 7}, "'task': 7 is no text"),
+        ({"throughput": []}, "'throughput': []"),
+        ({"task": 7}, "'task': 7"),
     ],
 )
 def test_a_wrong_value_names_its_field(tmp_path, change, words):

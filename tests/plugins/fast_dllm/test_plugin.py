@@ -76,8 +76,8 @@ def test_the_published_sizes_of_real_configurations_are_understood(tmp_path):
 @pytest.mark.parametrize(
     ("family", "options", "words"),
     [
-        ("llada", {"gen_length": 100}, "gen_length = 100 is no multiple of block_length = 32"),
-        ("llada", {"gen_length": 64, "steps": 7}, "steps = 7 is no multiple of the 2 blocks"),
+        ("llada", {"gen_length": 100}, "gen_length = 100"),
+        ("llada", {"gen_length": 64, "steps": 7}, "steps = 7"),
         ("llada", {"gen_length": 32}, "gen_length = 32 is below max_new_tokens = 64"),
         ("llada", {"cache": "sub-block"}, "cache = 'sub-block' does not exist for a llada model: none, prefix, dual"),
         ("llada", {"reuse": "stale-logits"}, "reuse = 'stale-logits' does not exist for a llada model"),
@@ -139,7 +139,7 @@ def test_an_end_token_that_no_file_names_is_asked_for(tmp_path):
 
 
 def test_another_architecture_is_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match="'Qwen3ForCausalLM' is no diffusion model known here: LLaDAModelLM"):
+    with pytest.raises(ModelError, match="'Qwen3ForCausalLM'"):
         checked(TINY)
 
 
@@ -210,7 +210,7 @@ def test_what_a_reader_must_know_is_said(folders):
 
 def test_a_prompt_with_the_mask_or_without_tokens_is_refused(folders):
     backend, _ = loaded(folders["v2"])
-    with pytest.raises(ModelError, match="the prompt holds the mask token, id 63"):
+    with pytest.raises(ModelError, match="mask token, id 63"):
         list(backend.generate([Request((5, MASK), 8)]))
     with pytest.raises(BackendError, match="no tokens"):
         list(backend.generate([Request((), 8)]))

@@ -48,7 +48,7 @@ FIRST, *_ = WHOLE
         ([(307, "", {"Location": "http://127.0.0.1:9/v1/completions"})], "redirects to http://127.0.0.1:9/v1"),
         ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory"),
         ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone"),
-        ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "no stream of events"),
+        ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events"),
         ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
         ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
         ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "DecodingError"),

@@ -79,8 +79,8 @@ def test_the_content_is_the_version(task, file):
         ("{file}?prompt=", ["prompt is empty"]),
         ("{file}", ["problems.jsonl:1", "no column 'prompt'", "question, answer, options, right"]),
         ("{file}?prompt=question", ["problems.jsonl:1", "no column 'reference'"]),
-        ("{file}?prompt=options&reference=answer", ["problems.jsonl:", "column 'options' is no text but list"]),
-        ("{file}?prompt=question&reference=right&scorer=integer", ["column 'right'", "is no integer"]),
+        ("{file}?prompt=options&reference=answer", ["problems.jsonl:", "column 'options'"]),
+        ("{file}?prompt=question&reference=right&scorer=integer", ["column 'right'", "not an integer"]),
         ("{file}?prompt=question&reference=right&choices=answer&scorer=choice", ["column 'answer' holds no list"]),
     ],
 )

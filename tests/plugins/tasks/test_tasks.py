@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
 
 def test_the_page_tells_every_task_as_it_is():
     page = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
-    table = page.split("## Where the problems come from")[0]
+    table = page.split("## Sources of the problems")[0]
     rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
     for task in decodebench_tasks():
         if task.argument is not None:  # a file of the user's own

@@ -238,7 +238,7 @@ def test_figures_that_contradict_one_another_are_refused_with_file_line_and_fiel
     ("data", "words"),
     [
         (b"", "empty"),
-        (b"seed = 4\n\xff\n", ":2: byte 0xff is no UTF-8"),
+        (b"seed = 4\n\xff\n", ":2: byte 0xff"),
         (b"seed = 4\n\n\0\nseed = 5\n", ":3: a NUL byte"),
     ],
 )

@@ -158,7 +158,7 @@ def test_a_batch_that_cannot_be_continued_is_refused(load, checkpoints):
 
 def test_a_gguf_file_is_no_folder(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(ModelError, match="no Hugging Face folder"):
+    with pytest.raises(ModelError, match="Hugging Face folder"):
         TransformersBackend.prepare(
             ResolvedModel("m", tmp_path / "model.gguf", "0" * 64), "none", "cpu", TransformersBackend.Options(), None
         )

@@ -266,7 +266,7 @@ def verdict(tests: tuple[str, tuple[str, ...], tuple[str, ...]], source: int, si
     except BaseException as raised:  # noqa: BLE001 - whatever ends the tests early is a failure
         error = reason_of(raised)
     if judge.fault:  # even where the tests caught it
-        error = _ending(answer) if judge.fault == "ended" else "sent what is no message"
+        error = _ending(answer) if judge.fault == "ended" else "sent an unknown message"
     return error and error[:_LONGEST], judge.weakness
 
 
