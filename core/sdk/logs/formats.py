@@ -20,7 +20,7 @@ That is a whole parser. A format with samples, or with several runs in an object
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -101,8 +101,8 @@ class PageFormat(LogParser, Generic[P]):
     words: ClassVar[Sequence[str]]
 
     @abstractmethod
-    def pieces(self, lines: Sequence[str]) -> Sequence[P]:
-        """Return the pieces that the lines of a page have."""
+    def pieces(self, lines: Sequence[str]) -> Iterable[P]:
+        """Yield the pieces that the lines of a page have, or return them; one is enough to recognise the page."""
 
     @abstractmethod
     def records(self, run_id: str, piece: P, where: Mapping[str, str | int]) -> Iterator[Run | Sample]:
@@ -117,12 +117,12 @@ class PageFormat(LogParser, Generic[P]):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a piece."""
         text = text_of(path)
-        return all(word in text for word in self.words) and bool(self.pieces(text.split("\n")))
+        return all(word in text for word in self.words) and any(True for _ in self.pieces(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the records of each piece."""
         text = page_of(path)
-        found = self.pieces(text.split("\n"))
+        found = list(self.pieces(text.split("\n")))
         if not found:
             raise malformed(path, 1, self.words[0], "nothing of this format on the page is whole")
         base = f"{self.name}-{digest_of(text)}"
@@ -147,8 +147,8 @@ class BlockFormat(PageFormat[Block]):
     marker: ClassVar[str | None] = None
     notes: ClassVar[Sequence[str]] = ()
 
-    def pieces(self, lines: Sequence[str]) -> list[Block]:
-        """Return the blocks."""
+    def pieces(self, lines: Sequence[str]) -> Iterator[Block]:
+        """Yield the blocks."""
         return blocks(lines, Labels(self.figures, self.family), self.needs, self.marker)
 
     def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run | Sample]:
