@@ -28,7 +28,7 @@ from ...contract.log_parser import LogParser
 from ...records.schema import RecordedStep, Run, Sample
 from .fields import Fields, flat
 from .figures import Figure, Gathered, gather
-from .json_files import read_each
+from .json_files import read_each, unwrapped
 from .pages import Block, Labels, blocks, model_above, place_of
 from .runs import UNKNOWN, digest_of
 from .structure import holds, page_of, text_of
@@ -61,7 +61,9 @@ class JsonFormat(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the records of each object of the file."""
         for content, digest in read_each(path):
-            yield from self.records(f"sha256-{digest}", content)
+            rows = [content] if set(self.keys) & content.content.keys() else unwrapped(content)
+            for at, row in enumerate(rows):
+                yield from self.records(f"sha256-{digest}-{at}" if len(rows) > 1 else f"sha256-{digest}", row)
 
     def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the records of an object: by default one run without samples, of its figures.

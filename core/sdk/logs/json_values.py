@@ -82,6 +82,12 @@ def is_remnant(text: str) -> bool:
     return _REMNANT.search(text) is not None
 
 
+def rows_within(content: object) -> list[Mapping[str, Any]] | None:
+    """Return the objects of a list that an object holds and nothing else: a wrapper around them; None of any other."""
+    (rows,) = content.values() if isinstance(content, dict) and len(content) == 1 else (None,)
+    return rows if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows) else None
+
+
 def load_json(text: str) -> object:
     """Return the value that a whole text is.
 

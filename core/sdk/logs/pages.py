@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .printed import process_of
+
 _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
 _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
@@ -114,7 +116,7 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
         if block is None or is_marked or at - last > _FAR or (label and label[0] in block.found):
             if block and needs in block.found:
                 yield block
-            block = Block(at + 1, lines[free:at])
+            block = Block(at + 1, above_of(lines, free, at))
         if label:
             block.found[label[0]] = label[1]
         last, free = at, at + 1
@@ -141,7 +143,7 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Tab
             if table and table.rows:
                 yield table
             place, width = head[0], len(cells)
-            table = Table(at + 1, lines[free:at], head[1])
+            table = Table(at + 1, above_of(lines, free, at) if place else lines[free:at], head[1])
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
             if not own[0].strip("-: ") and not "".join(own).strip("-: "):
@@ -178,7 +180,8 @@ def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
                 yield table
             free = latest.rows[-1][0] if latest and latest.rows else free
             place, lead, is_apart = ruled[0], above[0], False
-            table = latest = Table(at, lines[free : at - 1], above[place : ruled[-1] + 1])
+            lines_above = above_of(lines, free, at - 1) if place else lines[free : at - 1]
+            table = latest = Table(at, lines_above, above[place : ruled[-1] + 1])
             width = len(cells)
         elif table is None or len(cells) != width or (is_apart and cells[0] != lead):
             is_apart = True
@@ -215,6 +218,15 @@ def _head_of(cells: Sequence[str], line: str, forms: Sequence[Sequence[str]]) ->
     """Return where a head begins in a row of cells, and its form."""
     here = (form for form in forms if form[0] in line and form[-1] in line)
     return next(((start, form) for form in here if (start := _place(cells, form)) is not None), None)
+
+
+def above_of(lines: Sequence[str], start: int, at: int) -> Sequence[str]:
+    """Return the lines from one up to another; where programs share the page, those of the other's, and of none."""
+    own, _ = process_of(lines[at])
+    if not own:
+        return lines[start:at]
+    told = ((line, process_of(line)) for line in lines[start:at])
+    return [line[begin:] for line, (name, begin) in told if name in ("", own)]
 
 
 def _place(cells: Sequence[str], columns: Sequence[str]) -> int | None:
