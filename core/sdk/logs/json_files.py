@@ -205,7 +205,7 @@ def read_answers(path: Path) -> Rows:
     lines = bodies_of(text).split("\n")
     rows, cut = _events(path, lines)
     rest = "\n".join("" if line.startswith(_EVENT) else line for line in lines) if rows or cut else "\n".join(lines)
-    parts = [part for part in parts_of(rest) if part.content is not None or part.problem or is_remnant(part.source)]
+    parts = [part for part in parts_of(rest) if part.content or part.problem or is_remnant(part.source)]
     if parts or not (rows or cut):
         others, left = _rows_in(path, parts)
         rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left

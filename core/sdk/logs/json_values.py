@@ -105,14 +105,14 @@ def load_json(text: str) -> object:
 
 def parts_of(text: str) -> Iterator[Part]:
     """Yield every object of a text, and what stands between them, in order; takes time linear in its length."""
-    at, line, is_mended = 0, 1, False
+    at, line, counted, is_mended = 0, 1, 0, False
     while at < len(text):
-        begun = _BETWEEN.match(text, at)
-        start = begun.end() if begun else at
-        line += text.count("\n", at, start)
-        at = start
-        if at == len(text):
-            return
+        if text[at] != "{" and (begun := _BETWEEN.match(text, at)):
+            at = begun.end()
+            if at == len(text):
+                return
+        line += text.count("\n", counted, at)
+        counted = at
         if text[at] != "{":
             part, end = _text_between(text, at, line)
         else:
@@ -128,7 +128,6 @@ def parts_of(text: str) -> Iterator[Part]:
                 yield Part(line, text[at : _line_end(text, at)], problem="a number or a nesting beyond all measure")
                 return
         yield part
-        line += text.count("\n", at, end)
         at = end
 
 
