@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -110,10 +111,10 @@ class _Row(NamedTuple):
 
 def _read(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[Run | Sample]:
     digest = digest_of(text)
-    by_run: dict[str, list[_Row]] = {}
+    by_run: dict[tuple[str | None, ...], list[_Row]] = {}
+    of_run = [target for target in columns if is_of_run(target)]
     for row in _rows(path, text, columns, first_line):
-        cells = {target: cell for target, cell in row.cells.items() if is_of_run(target)}
-        by_run.setdefault(json.dumps(cells, sort_keys=True), []).append(row)
+        by_run.setdefault(tuple(map(row.cells.get, of_run)), []).append(row)
     if not by_run:
         raise malformed(path, first_line, "line", "no row below the header")
     for at, rows in enumerate(sorted(by_run.values(), key=_round)):
@@ -134,9 +135,9 @@ def _rows(path: Path, text: str, columns: Columns, first_line: int) -> Iterator[
         places = {target: _place(path, first_line, header, column) for target, column in of_file.items()}
         for cells in reader:
             line = first_line + reader.line_num - 1
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue
-            if len(cells) > len(header) and not any(cell.strip() for cell in cells[len(header) :]):
+            if len(cells) > len(header) and not any(map(str.strip, cells[len(header) :])):
                 del cells[len(header) :]
             if len(cells) != len(header):
                 raise malformed(path, line, "line", f"{len(cells)} cells, but {len(header)} columns")
@@ -206,22 +207,38 @@ def _sample(path: Path, run_id: str, index: int, row: _Row, columns: Columns) ->
 
 def _values(path: Path, row: _Row, part: str) -> dict[str, Any]:
     """Return the fields of a part of a record by name."""
+    cells = row.cells
     return {
-        OF_TOTALS.get(in_seconds(target), field_of(target).removeprefix(OPTION)): _value(path, row, target, cell)
-        for target, cell in row.cells.items()
-        if part_of(target) == part
+        field: cells[target] if is_kept else _value(path, row, target, cells[target])
+        for target, field, is_kept in _fields_of(part, tuple(cells))
     }
 
 
+@lru_cache(maxsize=256)  # rows have cells of the same columns
+def _fields_of(part: str, targets: Sequence[str]) -> Sequence[tuple[str, str, bool]]:
+    """Return the targets of a part of a record, each with its field and whether its cells are kept as they are."""
+    return [
+        (
+            target,
+            OF_TOTALS.get(name, field_of(target).removeprefix(OPTION)),
+            name == target and name not in RATES and name not in OF_TOTALS and not target.startswith(OPTION),
+        )
+        for target in targets
+        if part_of(target) == part
+        for name in [in_seconds(target)]
+    ]
+
+
 def _value(path: Path, row: _Row, target: str, cell: str) -> JsonValue:
-    """Return a text as it is, an option's number as one, seconds of other units with their digits, times of rates."""
+    """Return an option's number as one, seconds of other units with their digits, times of rates."""
     if target.startswith(OPTION):
         return _scalar(cell)
     name = in_seconds(target)
-    if name == target and name not in RATES and name not in OF_TOTALS:
-        return cell
-    value, unit = _number(path, row, target, cell), seconds_of(target)
-    value = value if unit == 1 else float(Fraction(repr(value)) * unit)
+    value = _number(path, row, target, cell)
+    if name != target:
+        digits = repr(value)
+        is_plain = target.endswith("_ms") and "e" not in digits  # either way the nearest number there is
+        value = float(f"{digits}e-3") if is_plain else float(Fraction(digits) * seconds_of(target))
     if name not in RATES:
         return value
     tokens = _tokens(path, row, RATES[name][1])

@@ -65,7 +65,7 @@ class LmEvalTable(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a table with a score."""
         text = text_of(path)
-        return "Stderr" in text and "Metric" in text and bool(_tasks(text.split("\n")))
+        return "Stderr" in text and "Metric" in text and any(True for _ in _tasks(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs.
@@ -76,7 +76,7 @@ class LmEvalTable(LogParser):
         text = page_of(path)
         base = f"{self.name}-{digest_of(text)}"
         at = 0
-        found = _tasks(text.split("\n"))
+        found = list(_tasks(text.split("\n")))
         for part, tasks in enumerate(found):
             for name, task in tasks.items():
                 share = share_of(Fields(path, task.line, task.metrics))
@@ -88,8 +88,9 @@ class LmEvalTable(LogParser):
             raise malformed(path, 1, "Value", "no row has a share from 0 to 1")
 
 
-def _tasks(lines: Sequence[str]) -> list[dict[str, _Task]]:
-    parts: list[dict[str, _Task]] = []
+def _tasks(lines: Sequence[str]) -> Iterator[dict[str, _Task]]:
+    """Yield the tasks of each table that has others than the one above it, whose groups it repeats."""
+    before: dict[str, _Task] = {}
     for table in tables(lines, _HEADS):
         tasks: dict[str, _Task] = {}
         task: _Task | None = None
@@ -101,8 +102,10 @@ def _tasks(lines: Sequence[str]) -> list[dict[str, _Task]]:
                 task = tasks.setdefault(name, _Task(line, table.above, cells["Version"], cells.get("n-shot")))
             if task is not None:
                 _take(task, cells)
-        parts.append({name: task for name, task in tasks.items() if task.metrics})
-    return [part for at, part in enumerate(parts) if part and part.keys() - (parts[at - 1].keys() if at else set())]
+        part = {name: task for name, task in tasks.items() if task.metrics}
+        if part.keys() - before.keys():
+            yield part
+        before = part
 
 
 def _take(task: _Task, cells: dict[str, str]) -> None:

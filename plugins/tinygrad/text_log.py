@@ -24,6 +24,7 @@ from typing import ClassVar
 
 from ...core.contract.log_parser import LogParser
 from ...core.records.schema import RecordedStep, Run, Sample, Status
+from ...core.sdk.logs.printed import without_colours
 from ...core.sdk.logs.text import head_text, malformed, read_text
 from ...core.sdk.logs.workflow_header import HEADER, HEADER_LINE, Facts
 
@@ -72,7 +73,7 @@ class TinygradTextLog(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a whole metric line, or for the log of a run that died before its first step."""
-        lines = head_text(head).split("\n")
+        lines = _lines(head_text(head))
         if any(_TOTAL.fullmatch(line) or _WEIGHTS.fullmatch(line) for line in lines):
             return True
         early = [line for line in lines if line and not HEADER_LINE.fullmatch(line)]
@@ -95,8 +96,21 @@ class TinygradTextLog(LogParser):
             yield from _sample(run_id, log.steps, seconds, pieces)
 
 
-def _parse(path: Path, text: str) -> _Log:
+def _lines(text: str) -> list[str]:
+    """Return the lines without colours, where those of figures have some; else they are of the generated text.
+
+    One of the engine's own lines is known by its colour.
+    """
     lines = text.split("\n")
+    if without_colours(text) == text:
+        return lines
+    plain = [line if _VALIDATED.fullmatch(line) else without_colours(line) for line in lines]
+    painted = (line for line, as_is in zip(plain, lines, strict=True) if line != as_is)
+    return plain if any(own.fullmatch(line) for line in painted for own in (_TOTAL, _ENQUEUE, _WEIGHTS)) else lines
+
+
+def _parse(path: Path, text: str) -> _Log:
+    lines = _lines(text)
     unfinished = lines.pop()  # "" in a whole file
     header = _header_lines(lines)
     log = _Log({key: value.strip() for key, value in header.values()})

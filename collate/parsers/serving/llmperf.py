@@ -16,7 +16,7 @@ from ....core.sdk.logs.figures import Figure, Gathered, form
 from ....core.sdk.logs.formats import JsonFormat
 from ....core.sdk.logs.json_files import read_objects
 from ....core.sdk.logs.runs import bare_run
-from ....core.sdk.logs.structure import first_object
+from ....core.sdk.logs.structure import first_row
 from ..requests import Request, check_times, records
 from .inference_perf import add_sums
 
@@ -73,7 +73,7 @@ class LlmperfResponses(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a record's figures."""
         names = {"ttft_s", "end_to_end_latency_s", "number_output_tokens", "error_code"}
-        return names <= first_object(path).keys()
+        return names <= first_row(path).keys()
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the run and its requests, in the file's order."""

@@ -64,13 +64,13 @@ class OllamaVerbose(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block of timings."""
         text = text_of(path)
-        return "eval duration" in text and "eval count" in text and bool(_blocks(text))
+        return "eval duration" in text and "eval count" in text and any(True for _ in _blocks(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield a run and its sample for each block: nothing shows that they are of one model."""
         text = page_of(path)
         base = f"{self.name}-{digest_of(text)}"
-        found = _blocks(text)
+        found = list(_blocks(text))
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")
         for at, block in enumerate(found):
@@ -112,7 +112,7 @@ class OllamaAnswers(LogParser):
                 yield sample_of(run_id, index, figures, row.line)
 
 
-def _blocks(text: str) -> list[Block]:
+def _blocks(text: str) -> Iterator[Block]:
     return blocks(text.split("\n"), _LABELS, "eval duration")
 
 

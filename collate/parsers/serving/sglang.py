@@ -18,7 +18,7 @@ from ....core.sdk.logs.fields import Fields
 from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.json_files import read_rows
 from ....core.sdk.logs.runs import UNKNOWN
-from ....core.sdk.logs.structure import first_object
+from ....core.sdk.logs.structure import first_row
 from ..requests import gaps_note, records
 from ..vllm_bench import requests_of
 
@@ -59,7 +59,7 @@ class SglangServe(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the sums, and for what the tool alone counts or names so."""
-        found = first_object(path).keys()
+        found = first_row(path).keys()
         own = {"total_output_tokens_retokenized", "accept_length", "random_range_ratio", "median_e2e_latency_ms"}
         sums = {"duration", "completed", "total_output_tokens", "output_throughput"}
         return sums <= found and bool(own & found) and "model_id" not in found

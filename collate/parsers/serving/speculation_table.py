@@ -84,13 +84,18 @@ class SpeculationTable(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a table with both kinds of speeds, and for their unit."""
         text = text_of(path)
-        return "|" in text and "-max" in text and _UNIT.search(text) is not None and any(_tables(text.split("\n")))
+        return (
+            "|" in text
+            and "-max" in text
+            and _UNIT.search(text) is not None
+            and any(True for _ in _tables(text.split("\n")))
+        )
 
     def read(self, path: Path) -> Iterator[Run]:
         """Yield the runs."""
         text = page_of(path)
         base = f"{self.name}-{digest_of(text)}"
-        found = _tables(text.split("\n"))
+        found = list(_tables(text.split("\n")))
         if not found:
             raise malformed(path, 1, "Baseline", "no table has speeds with and without speculation")
         files = {hit for table, _ in found for line in table.above for hit in _FILE.findall(line)}
@@ -106,9 +111,8 @@ class SpeculationTable(LogParser):
                 number += 1
 
 
-def _tables(lines: Sequence[str]) -> list[tuple[Table, list[_Speed]]]:
-    found = [(table, list(_speeds(table))) for table in ruled_tables(lines)]
-    return [(table, speeds) for table, speeds in found if speeds]
+def _tables(lines: Sequence[str]) -> Iterator[tuple[Table, list[_Speed]]]:
+    return ((table, speeds) for table in ruled_tables(lines) if (speeds := list(_speeds(table))))
 
 
 def _speeds(table: Table) -> Iterator[_Speed]:

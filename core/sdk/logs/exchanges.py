@@ -68,6 +68,10 @@ def why_unmeasured(text: str) -> str:
 def _bodies(lines: list[str]) -> Iterator[str]:
     is_head = is_quoted = is_continued = False
     for raw in lines:
+        if not raw.strip(" "):
+            is_head, is_continued = is_head and (is_quoted or is_continued), False
+            yield ""
+            continue
         line = raw if raw.startswith(_JSON) else _METER.sub("", raw)
         line = (unpainted(line) if _PAINT.search(line) else line).strip("\r")
         is_quoted = is_quoted and not _BODY.match(line)

@@ -27,6 +27,7 @@ from ...records.schema import Run, Sample
 from .fields import plain_number
 from .runs import bare_run
 
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,30})?")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{0,30})?")
 _RATES = ("tok/s", "t/s", "tokens/s", "tokens-per-sec", "token(s)", "tokens")
 _UNITS_BEHIND = re.compile(r"(?<=[0-9.])[ \t]{0,20}([a-zA-Z%/()-]{1,20})$")
@@ -85,18 +86,26 @@ class Gathered:
             backend: what ran, where the log does not name it.
             known: further fields of the run.
         """
-        found: dict[str, Any] = {
+        groups: dict[str, dict[str, Any]] = {
             "options": self.option,
             "conditions": self.condition,
             "settings": {f"published_{name}": text for name, text in self.published.items()},
             "extra": self.extra,
-            "totals": {name: value for name, value in self.totals.items() if value or name not in _NONE_AT_0} or None,
-            "kind": "speculative" if self.totals.get("cycles") else None,
         }
-        merged = {
-            name: {**known.pop(name, {}), **found[name]} for name in ("options", "conditions", "settings", "extra")
-        }
-        return bare_run(run_id, self.run.pop("backend", backend), **{**found, **known, **merged, **self.run})
+        for name, own in groups.items():
+            told = known.pop(name, None)
+            known[name] = {**told, **own} if told else own
+        totals = {name: value for name, value in self.totals.items() if value or name not in _NONE_AT_0}
+        return bare_run(
+            run_id,
+            self.run.pop("backend", backend),
+            **{
+                "kind": "speculative" if self.totals.get("cycles") else None,
+                "totals": totals or None,
+                **known,
+                **self.run,
+            },
+        )
 
     def as_sample(self, run_id: str, index: int, **known: Any) -> Sample:  # noqa: ANN401 - fields of Sample
         """Return the answer; what the log has counts before what is known besides."""
@@ -118,27 +127,34 @@ def gather(figures: Mapping[str, Figure], found: Mapping[str, object]) -> Gather
         read = _value(figure.unit, value) if figure else None
         if figure is None or read is None:
             if value is not None:
-                gathered.extra[name] = _plain(value)
+                gathered.extra[name] = value if type(value) is str else _plain(value)
             continue
         group, _, target = figure.field.partition(".")
-        getattr(gathered, group)[target] = str(value).strip() if group == "published" else read
+        part: dict[str, Any] = getattr(gathered, group)
+        part[target] = str(value).strip() if group == "published" else read
     return gathered
 
 
 def _value(unit: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
     """Return a value in base units; None for what is none of that unit."""
-    if unit in ("text", "any"):
-        text = value.strip() if isinstance(value, str) else value
-        return _plain(text) if unit == "any" and text != "" else text if isinstance(text, str) and text else None
-    if unit == "go":
-        return _go_seconds(value) if isinstance(value, str) else None
+    scale = _SCALES.get(unit)
+    if scale is None and unit != "count":
+        return _of_no_scale(unit, value)
     if isinstance(value, str):
-        value = _number(unit, value)
+        value = float(value) if _PLAIN_NUMBER.fullmatch(value) else _number(unit, value)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**53:
         return None
-    if unit == "count":
+    if scale is None:
         return int(value) if value == int(value) else None
-    return value * _SCALES[unit] if _SCALES[unit] != 1 else value
+    return value * scale if scale != 1 else value
+
+
+def _of_no_scale(unit: str, value: object) -> JsonValue:
+    """Return a text, a value as it is, or the seconds of a duration."""
+    if unit == "go":
+        return _go_seconds(value) if isinstance(value, str) else None
+    text = value.strip() if isinstance(value, str) else value
+    return _plain(text) if unit == "any" and text != "" else text if isinstance(text, str) and text else None
 
 
 def _number(unit: str, text: str) -> float | None:
@@ -157,8 +173,8 @@ def _number(unit: str, text: str) -> float | None:
 
 def _go_seconds(text: str) -> float | None:
     """Return the seconds of a duration as Go prints it."""
-    parts = _GO_PART.findall(text.strip())
-    if not parts or "".join(amount + unit for amount, unit in parts) != text.strip():
+    parts = _GO_PART.findall(text)
+    if not parts or sum(len(amount) + len(unit) for amount, unit in parts) != len(text.strip()):
         return None
     return math.fsum(float(amount) * _GO_UNITS[unit] for amount, unit in parts)
 

@@ -20,7 +20,7 @@ That is a whole parser. A format with samples, or with several runs in an object
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -28,7 +28,7 @@ from ...contract.log_parser import LogParser
 from ...records.schema import RecordedStep, Run, Sample
 from .fields import Fields, flat
 from .figures import Figure, Gathered, gather
-from .json_files import read_each
+from .json_files import read_each, unwrapped
 from .pages import Block, Labels, blocks, model_above, place_of
 from .runs import UNKNOWN, digest_of
 from .structure import holds, page_of, text_of
@@ -61,7 +61,9 @@ class JsonFormat(LogParser):
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the records of each object of the file."""
         for content, digest in read_each(path):
-            yield from self.records(f"sha256-{digest}", content)
+            rows = [content] if set(self.keys) & content.content.keys() else unwrapped(content)
+            for at, row in enumerate(rows):
+                yield from self.records(f"sha256-{digest}-{at}" if len(rows) > 1 else f"sha256-{digest}", row)
 
     def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the records of an object: by default one run without samples, of its figures.
@@ -101,8 +103,8 @@ class PageFormat(LogParser, Generic[P]):
     words: ClassVar[Sequence[str]]
 
     @abstractmethod
-    def pieces(self, lines: Sequence[str]) -> Sequence[P]:
-        """Return the pieces that the lines of a page have."""
+    def pieces(self, lines: Sequence[str]) -> Iterable[P]:
+        """Yield the pieces that the lines of a page have, or return them; one is enough to recognise the page."""
 
     @abstractmethod
     def records(self, run_id: str, piece: P, where: Mapping[str, str | int]) -> Iterator[Run | Sample]:
@@ -117,12 +119,12 @@ class PageFormat(LogParser, Generic[P]):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a piece."""
         text = text_of(path)
-        return all(word in text for word in self.words) and bool(self.pieces(text.split("\n")))
+        return all(word in text for word in self.words) and any(True for _ in self.pieces(text.split("\n")))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the records of each piece."""
         text = page_of(path)
-        found = self.pieces(text.split("\n"))
+        found = list(self.pieces(text.split("\n")))
         if not found:
             raise malformed(path, 1, self.words[0], "nothing of this format on the page is whole")
         base = f"{self.name}-{digest_of(text)}"
@@ -147,8 +149,8 @@ class BlockFormat(PageFormat[Block]):
     marker: ClassVar[str | None] = None
     notes: ClassVar[Sequence[str]] = ()
 
-    def pieces(self, lines: Sequence[str]) -> list[Block]:
-        """Return the blocks."""
+    def pieces(self, lines: Sequence[str]) -> Iterator[Block]:
+        """Yield the blocks."""
         return blocks(lines, Labels(self.figures, self.family), self.needs, self.marker)
 
     def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run | Sample]:

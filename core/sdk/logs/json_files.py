@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
 from .exchanges import bodies_of, has_client
 from .fields import Fields, check_plain
-from .json_values import Part, is_remnant, json_in, load_json, parts_of
+from .json_values import Part, is_remnant, json_in, load_json, parts_of, rows_within
 from .printed import json_text, left_out
 from .runs import digest_of
 from .text import head_text, malformed, read_text, read_torn_text, tail_text
@@ -47,11 +47,21 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
         RawLogError: there is no object, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
+    found = _objects_in(path, may_be_none=may_be_none)
+    return replace(found, rows=[inner for row in found.rows for inner in unwrapped(row)])
+
+
+def _objects_in(path: Path, *, may_be_none: bool = False) -> Rows:
     text, is_torn = _torn_json(path)
     rows, cut = _rows_in(path, list(parts_of(json_in(text))), may_be_none=may_be_none)
     if is_torn and not cut:
         cut = _TORN
     return Rows(rows, cut, digest_of(text))
+
+
+def unwrapped(row: Fields) -> list[Fields]:
+    """Return the objects of a list that an object holds and nothing else, as wrappers do; else the object itself."""
+    return row.rows(next(iter(row.content))) if rows_within(row.content) else [row]
 
 
 def _json_text(path: Path) -> str:
@@ -144,7 +154,7 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
     elif len(parts) < 2 or parts[0].content is None:
         yield parse_object(path, 1, page), digest_of(text)  # says what is wrong
     else:
-        found = read_rows(path)
+        found = _objects_in(path)
         if found.cut:
             raise RawLogError(f"{path}: {found.cut}")
         for at, row in enumerate(found.rows):
@@ -163,7 +173,7 @@ def read_objects(path: Path) -> tuple[list[Fields], str]:
         content = load_json(json_in(text))
     except (ValueError, RecursionError) as error:
         raise _no_json(path, 1, error) from error
-    whole = Fields(path, 1, {"": content})
+    whole = Fields(path, 1, {"": rows_within(content) or content})
     check_plain(whole)
     return whole.rows(""), digest_of(text)
 
@@ -195,7 +205,7 @@ def read_answers(path: Path) -> Rows:
     lines = bodies_of(text).split("\n")
     rows, cut = _events(path, lines)
     rest = "\n".join("" if line.startswith(_EVENT) else line for line in lines) if rows or cut else "\n".join(lines)
-    parts = [part for part in parts_of(rest) if part.content is not None or part.problem or is_remnant(part.source)]
+    parts = [part for part in parts_of(rest) if part.content or part.problem or is_remnant(part.source)]
     if parts or not (rows or cut):
         others, left = _rows_in(path, parts)
         rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left
@@ -221,7 +231,9 @@ def _events(path: Path, lines: Sequence[str]) -> tuple[list[Fields], str | None]
 def is_array_with(head: bytes, *names: str) -> bool:
     """Say whether a file begins as a JSON array of objects, in the beginning of which all these keys stand."""
     text = json_text(head_text(head)).lstrip()
-    return bool(re.match(r"\[\s*\{", text)) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
+    return bool(re.match(r"(?:\{\s*\"\w{1,40}\"\s*:\s*)?\[\s*\{", text)) and all(
+        re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names
+    )
 
 
 def parse_object(path: Path, number: int, line: str) -> Fields:

@@ -82,6 +82,12 @@ def is_remnant(text: str) -> bool:
     return _REMNANT.search(text) is not None
 
 
+def rows_within(content: object) -> list[Mapping[str, Any]] | None:
+    """Return the objects of a list that an object holds and nothing else: a wrapper around them; None of any other."""
+    (rows,) = content.values() if isinstance(content, dict) and len(content) == 1 else (None,)
+    return rows if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows) else None
+
+
 def load_json(text: str) -> object:
     """Return the value that a whole text is.
 
@@ -99,14 +105,14 @@ def load_json(text: str) -> object:
 
 def parts_of(text: str) -> Iterator[Part]:
     """Yield every object of a text, and what stands between them, in order; takes time linear in its length."""
-    at, line, is_mended = 0, 1, False
+    at, line, counted, is_mended = 0, 1, 0, False
     while at < len(text):
-        begun = _BETWEEN.match(text, at)
-        start = begun.end() if begun else at
-        line += text.count("\n", at, start)
-        at = start
-        if at == len(text):
-            return
+        if text[at] != "{" and (begun := _BETWEEN.match(text, at)):
+            at = begun.end()
+            if at == len(text):
+                return
+        line += text.count("\n", counted, at)
+        counted = at
         if text[at] != "{":
             part, end = _text_between(text, at, line)
         else:
@@ -122,7 +128,6 @@ def parts_of(text: str) -> Iterator[Part]:
                 yield Part(line, text[at : _line_end(text, at)], problem="a number or a nesting beyond all measure")
                 return
         yield part
-        line += text.count("\n", at, end)
         at = end
 
 

@@ -6,8 +6,10 @@ Whatever is before a label or a bar on its line (a router's prefix, a quotation 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from .printed import process_of
 
 _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
@@ -15,6 +17,8 @@ _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
 _HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$")
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,300}\)")
 _RULE = re.compile(r":?-{1,200}:?")
+_RULED = re.compile(r"-:?[\s*`]{0,200}\|[\s*`]{0,200}:?-")
+"""What a line has that has two cells of a rule side by side."""
 _FAR = 40
 """Lines without a label after which a block has ended."""
 
@@ -92,8 +96,8 @@ def _value(line: str, colon: int) -> str:
     return line[colon + 1 : colon + 400].partition("<br")[0].strip().strip("|").strip()
 
 
-def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> list[Block]:
-    """Return the blocks of a page; one ends where a label comes again, a marker stands, or labels are far off.
+def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> Iterator[Block]:
+    """Yield the blocks of a page; one ends where a label comes again, a marker stands, or labels are far off.
 
     Args:
         lines: of the page.
@@ -101,81 +105,128 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
         needs: a label without which there is no block.
         marker: what stands on the line that begins one.
     """
-    found: list[Block] = []
     block, last, free = None, 0, 0
     for at, line in enumerate(lines):
+        if ":" not in line and marker is None:
+            continue
         is_marked = marker is not None and marker in line
         label = None if is_marked else labels.find(line)
         if not is_marked and label is None:
             continue
         if block is None or is_marked or at - last > _FAR or (label and label[0] in block.found):
-            block = Block(at + 1, lines[free:at])
-            found.append(block)
+            if block and needs in block.found:
+                yield block
+            block = Block(at + 1, above_of(lines, free, at))
         if label:
             block.found[label[0]] = label[1]
         last, free = at, at + 1
-    return [block for block in found if needs in block.found]
+    if block and needs in block.found:
+        yield block
 
 
-def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> list[Table]:
-    """Return the tables whose head has one of these rows of columns, side by side and in order.
+def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Table]:
+    """Yield the tables whose head has one of these rows of columns, side by side and in order.
 
     Rows with more or fewer cells than the head are no rows.
     """
-    found: list[Table] = []
     table, place, width, free = None, 0, 0, 0
+    last = {form[-1] for form in forms}
     for at, line in enumerate(lines):
         if "|" not in line:
             continue
-        forms_here = [form for form in forms if form[0] in line and form[-1] in line]
-        if not forms_here and table is None:
+        is_head = any(name in line for name in last)
+        if not is_head and (table is None or line.count("|") + 1 != width):
             continue
-        cells = [cell.strip().strip("*` ") for cell in line.split("|")]
-        head = next(((start, form) for form in forms_here if (start := _place(cells, form)) is not None), None)
+        cells = _cells(line)
+        head = _head_of(cells, line, forms) if is_head else None
         if head is not None:
+            if table and table.rows:
+                yield table
             place, width = head[0], len(cells)
-            table = Table(at + 1, lines[free:at], head[1])
-            found.append(table)
+            table = Table(at + 1, above_of(lines, free, at) if place else lines[free:at], head[1])
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
             if not own[0].strip("-: ") and not "".join(own).strip("-: "):
-                table = table if not table.rows else None  # the rule below the head of another table
+                if table.rows:  # the rule below the head of another table
+                    yield table
+                    table = None
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
                 free = at + 1
-    return [table for table in found if table.rows]
+    if table and table.rows:
+        yield table
 
 
-def ruled_tables(lines: Sequence[str]) -> list[Table]:
-    """Return every Markdown table of a page, whatever its columns: a head, a rule below it, rows of as many cells.
+def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
+    """Yield every Markdown table of a page, whatever its columns: a head, a rule below it, rows of as many cells.
 
-    Links in cells are the words that they stand behind.
+    Links in cells are the words that they stand behind. Behind lines of other programs a table goes on with rows that
+    begin as its head does, up to one that is a head itself.
     """
-    found: list[Table] = []
-    table, place, free = None, 0, 0
+    table: Table | None = None
+    latest, place, width, free, is_apart = table, 0, 0, 0, False
     above: list[str] = []
+    above_at, lead = 0, ""
     for at, line in enumerate(lines):
         if "|" not in line:
-            table = None if line.strip() else table
+            is_apart = is_apart or bool(line.strip())
             continue
-        line = _LINK.sub(r"\1", line) if "](" in line else line
-        cells = [cell.strip().strip("*` ") for cell in line.split("|")]
-        ruled = [number for number, cell in enumerate(cells) if _RULE.fullmatch(cell)]
-        ruled = [number for number in ruled if number < len(above) and not _RULE.fullmatch(above[number])]
-        if len(ruled) > 1 and ruled[-1] - ruled[0] + 1 == len(ruled) and len(above) == len(cells):
-            if table and table.rows:
+        cells = _cells(_LINK.sub(r"\1", line) if "](" in line else line)
+        ruled = _rule_of(cells, above) if "-" in line and _RULED.search(line) else None
+        if ruled:
+            if table and table.rows and table.rows[-1][0] == above_at:
                 table.rows.pop()  # the head of this one, where what is before lines has bars in it
-            free = found[-1].rows[-1][0] if found and found[-1].rows else free
-            place = ruled[0]
-            table = Table(at, lines[free : at - 1], above[place : ruled[-1] + 1])
-            found.append(table)
-        elif table and len(cells) == len(above):
+            if table and table.rows:
+                yield table
+            free = latest.rows[-1][0] if latest and latest.rows else free
+            place, lead, is_apart = ruled[0], above[0], False
+            lines_above = above_of(lines, free, at - 1) if place else lines[free : at - 1]
+            table = latest = Table(at, lines_above, above[place : ruled[-1] + 1])
+            width = len(cells)
+        elif table is None or len(cells) != width or (is_apart and cells[0] != lead):
+            is_apart = True
+        elif is_apart and not any(map(str.isdigit, "".join(cells))):  # a head, of another table
+            if table.rows:
+                yield table
+            table = None
+        else:
             own = cells[place : place + len(table.columns)]
             table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
-        else:
-            table = None
-        above = cells
-    return [table for table in found if table.rows]
+            is_apart = False
+        above, above_at = cells, at + 1
+    if table and table.rows:
+        yield table
+
+
+def _cells(line: str) -> list[str]:
+    if "*" in line or "`" in line:
+        return [cell.strip().strip("*` ") for cell in line.split("|")]
+    return [cell.strip() for cell in line.split("|")]
+
+
+def _rule_of(cells: Sequence[str], above: Sequence[str]) -> Sequence[int] | None:
+    """Return which cells are a rule, side by side, below cells that are none; None where there are no two."""
+    if len(above) != len(cells):
+        return None
+    ruled = [
+        number for number, cell in enumerate(cells) if _RULE.fullmatch(cell) and not _RULE.fullmatch(above[number])
+    ]
+    return ruled if len(ruled) > 1 and ruled[-1] - ruled[0] + 1 == len(ruled) else None
+
+
+def _head_of(cells: Sequence[str], line: str, forms: Sequence[Sequence[str]]) -> tuple[int, Sequence[str]] | None:
+    """Return where a head begins in a row of cells, and its form."""
+    here = (form for form in forms if form[0] in line and form[-1] in line)
+    return next(((start, form) for form in here if (start := _place(cells, form)) is not None), None)
+
+
+def above_of(lines: Sequence[str], start: int, at: int) -> Sequence[str]:
+    """Return the lines from one up to another; where programs share the page, those of the other's, and of none."""
+    own, _ = process_of(lines[at])
+    if not own:
+        return lines[start:at]
+    told = ((line, process_of(line)) for line in lines[start:at])
+    return [line[begin:] for line, (name, begin) in told if name in ("", own)]
 
 
 def _place(cells: Sequence[str], columns: Sequence[str]) -> int | None:

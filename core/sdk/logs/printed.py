@@ -18,7 +18,6 @@ _COLOUR = re.compile(
 _ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
 _UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
 _INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
-_KEPT_UNDER = ("log", "MESSAGE", "message", "msg", "line", "textPayload", "body", "@message", "event")
 _LOGFMT = re.compile(r'(?:^|\s)(?:msg|message|log)=("(?:[^"\\]|\\.){0,20000}")')
 _TAG = re.compile(r"</?(?:pre|code|samp|details|summary)(?: [^<>\n]{0,200})?>", re.IGNORECASE)
 _OTHERS_OF = {" ": "\u00a0\u2007\u202f\u3000", "": "\u200b\u200c\u200d\u2060", "|": "│┃｜"}
@@ -37,37 +36,30 @@ _NAMED = 5  # pieces left out that notes name
 def unpainted(text: str) -> str:
     """Return a text as it was printed: without colours, and of lines that were drawn over each other the last.
 
-    Of a log that a container's driver, a collector or the journal keeps as JSON or logfmt, these are the printed lines;
-    of a page of HTML or Markdown its plain characters. Lines keep their number.
+    Of a log that is kept as logfmt these are the printed lines; of a page of HTML or Markdown its plain characters.
+    Lines keep their number.
     """
-    if is_kept_as_json(text):
-        text = "".join(_printed(line) for line in text.split("\n"))
-    elif '="' in text[:2000] and _LOGFMT.search(text[:2000]):
+    if '="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
-    if any(sign in text for sign in _ESCAPES):
-        text = _COLOUR.sub("", text)
-    elif "[" in text:
-        text = _UNESCAPED.sub("", text)
+    text = without_colours(text)
     if "\r" in text or " \n" in text or "\t\n" in text:
         text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
     return _plain(text)
 
 
-def is_kept_as_json(text: str) -> bool:
-    """Say whether each line is an object with what was printed in one of its fields."""
-    first = text.lstrip()[:20_000].split("\n", 1)[0]
-    return first.startswith("{") and '"print_timings"' not in text and _entry(first) is not None
+def without_colours(text: str) -> str:
+    """Return a text without a terminal's colours, also where the escape character was lost or is spelt out."""
+    if any(sign in text for sign in _ESCAPES):
+        return _COLOUR.sub("", text)
+    return _UNESCAPED.sub("", text) if "[" in text else text
 
 
 def json_text(text: str) -> str:
-    """Return a text that has JSON in it without what is none: colours, no-break spaces that indent, and the objects in
-    which a collector kept each line."""
+    """Return a text that has JSON in it without what is none: colours, and no-break spaces that indent."""
     text = uncoloured(text)
     if "\n\u00a0" in text:  # within strings there are no line ends
         text = _INDENT.sub(lambda found: found[0].replace("\u00a0", " "), text)
-    first = text.lstrip()[:200_000].split("\n", 1)[0]
-    is_kept = first.startswith("{") and (_entry(first) or "").lstrip()[:1] in ("{", "[")
-    return "".join(_printed(line) for line in text.split("\n")) if is_kept else text
+    return text
 
 
 def _plain(text: str) -> str:
@@ -81,29 +73,6 @@ def _plain(text: str) -> str:
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("", text))
     return _ESCAPED.sub(r"\1", text) if "\\_" in text and ":\\" not in text else text
-
-
-def _entry(line: str) -> str | None:
-    """Return what was printed, of a line that is kept as JSON; None where it is not."""
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    found = (_text(entry.get(name)) for name in _KEPT_UNDER if isinstance(entry, dict))
-    return next((text for text in found if text is not None), None)
-
-
-def _text(value: object) -> str | None:
-    """Return a text; the journal keeps one with colours as a list of its bytes."""
-    if isinstance(value, list) and value and all(isinstance(byte, int) and 0 <= byte < 256 for byte in value):
-        return bytes(value).decode(errors="replace")
-    return value if isinstance(value, str) else None
-
-
-def _printed(line: str) -> str:
-    entry = _entry(line)
-    text = line if entry is None else entry
-    return text if text.endswith("\n") else f"{text}\n"
 
 
 def _message(line: str) -> str:
@@ -129,19 +98,20 @@ def processes(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
     """
     found: dict[str, list[tuple[int, str]]] = {}
     for at, line in enumerate(lines, start=1):
-        found.setdefault(_process(line), []).append((at, line))
+        found.setdefault(process_of(line)[0], []).append((at, line))
     if len(found) <= 2:
         return [[*enumerate(lines, start=1)]]
     return list(found.values())
 
 
-def _process(line: str) -> str:
+def process_of(line: str) -> tuple[str, int]:
+    """Return the program that a line says it is of, or an empty name, and where what it printed begins."""
     if "]" not in line and "| " not in line:
-        return ""
+        return "", 0
     start = line[:200]
     if "] " in start or "| " in start:
         if service := _SERVICE.match(start):
-            return service[1] or service[2]
+            return service[1] or service[2], service.end()
     end = start.find("]: ")
     journaled = _JOURNALED.search(start[: end + 1]) if end > 0 else None
-    return journaled[1] if journaled else ""
+    return (journaled[1], end + len("]: ")) if journaled else ("", 0)

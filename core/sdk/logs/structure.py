@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...records.raw_log import RawLogError
-from .json_values import json_in
+from .json_values import json_in, rows_within
 from .printed import json_text, unpainted
 from .text import head_text, read_printed, read_text
 
@@ -60,6 +60,13 @@ def first_object(path: Path) -> Mapping[str, Any]:
         return _first_object(path, stat.st_mtime_ns, stat.st_size)
     except OSError:
         return {}
+
+
+def first_row(path: Path) -> Mapping[str, Any]:
+    """Return what ``first_object`` does; of a wrapper, which holds a list of objects and nothing else, its first."""
+    found = first_object(path)
+    rows = rows_within(found)
+    return rows[0] if rows else found
 
 
 def holds(path: Path, head: bytes, *names: str) -> bool:

@@ -18,6 +18,7 @@ _COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,30}")
 _GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?:\.[0-9]{3}){1,4}")  # or one decimal number, where nothing says otherwise
 _QUOTED = re.compile('"[^"]*"')
 _NOTHING = frozenset({"n/a", "#n/a", "#nv", "na", "null", "(null)", "\\n", "-", "--", "---", "–", "—", "..", "?"})
+_LONGEST = max(map(len, _NOTHING))
 
 
 def table_lines(text: str) -> tuple[list[str], str]:
@@ -64,7 +65,7 @@ def of_columns(cells: Sequence[str], count: int) -> list[str]:
 def told(cell: str) -> str:
     """Return a cell; empty where it says that there is nothing."""
     text = cell.strip()
-    return "" if text.lower() in _NOTHING else text
+    return "" if len(text) <= _LONGEST and text.lower() in _NOTHING else text
 
 
 def with_points(cells: Sequence[str], delimiter: str) -> list[str]:
@@ -78,7 +79,7 @@ def with_points(cells: Sequence[str], delimiter: str) -> list[str]:
         has_comma = any(_COMMA.fullmatch(cell) and with_point(cell) != cell for cell in cells)
         if not any(_POINT.fullmatch(cell) and not (has_comma and _GROUPS.fullmatch(cell)) for cell in cells):
             return [_of_commas(cell) if "," in cell or has_comma else cell for cell in cells]
-    return [with_point(cell) for cell in cells]
+    return [with_point(cell) if "," in cell else cell for cell in cells]
 
 
 def _of_commas(cell: str) -> str:

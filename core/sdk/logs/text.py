@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...contract.log_parser import HEAD_BYTES
 from ...records.raw_log import RawLogError
+from .kept import printed_lines
 from .prefixes import unprefixed
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -136,8 +137,8 @@ def _checked(path: Path, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what stands before every line of it, maybe in colours."""
-    text = _lines(text)
+    """Return the printed lines of a text without what stands before every one of them, maybe in colours."""
+    text = printed_lines(_lines(text))
     plain = uncoloured(text)
     found = unprefixed(plain)
     return text if found is plain else found

@@ -43,7 +43,10 @@ class Facts:
     @classmethod
     def read(cls, path: Path, lines: Iterable[str]) -> Self:
         """Read what the header lines among these tell."""
-        return cls({found[1]: found[2].strip() for line in lines if (found := HEADER_LINE.fullmatch(line))}, path)
+        return cls(
+            {found[1]: found[2].strip() for line in lines if ":" in line and (found := HEADER_LINE.fullmatch(line))},
+            path,
+        )
 
     def run_id(self, text: str) -> str:
         """Return the workflow's id of the run, or one by the content of its log."""

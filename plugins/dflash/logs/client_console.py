@@ -18,7 +18,7 @@ The accept length is the mean over requests; tau is all output tokens by all ver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ....core.sdk.logs.figures import Figure, form
 from ....core.sdk.logs.formats import BlockFormat
@@ -52,7 +52,7 @@ class ClientConsole(BlockFormat):
         "tau is all output tokens by all verify cycles; the printed accept length is a mean over requests",
     )
 
-    def pieces(self, lines: Sequence[str]) -> list[Block]:
-        """Return the blocks that have tokens and time."""
+    def pieces(self, lines: Sequence[str]) -> Iterator[Block]:
+        """Yield the blocks that have tokens and time."""
         found = super().pieces(lines)
-        return [block for block in found if _NEEDED <= block.found.keys() and _TIMES & block.found.keys()]
+        return (block for block in found if _NEEDED <= block.found.keys() and _TIMES & block.found.keys())

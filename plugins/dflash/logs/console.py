@@ -27,6 +27,7 @@ from pydantic import JsonValue
 
 from ....core.contract.log_parser import LogParser
 from ....core.records.schema import Run
+from ....core.sdk.logs.printed import without_colours
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.text import head_text, read_text
 from .console_lines import DRAFT_STEPS, LINES, MEAN_TAU, SPEEDUP, read_count, read_number
@@ -43,7 +44,6 @@ _WIDTH = 80
 """Columns to which rich wraps what is no terminal."""
 
 _BAR = re.compile(r"^.*?(?:(?<![0-9])[0-9]+%\|[^|]*\|\s*[0-9]+/[0-9]+|\b[0-9]+it) \[[^\]]{0,200}\]")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _START_UP = re.compile(r"((?:\[[^\[\]]+\])*)\s*\+([0-9]{1,9}\.[0-9]{2})s (.*)")
 _OWN_START_UP = re.compile(r"\[(?:boot|setup)\].*|.*(?:entering benchmark\w*\.py pid=|pid=[0-9]+ starting; model=).*")
 _MODELS = re.compile(r"\bmodel=(?P<model>[^,\s]+)(?:, draft=(?P<draft>[^,\s]+))?")
@@ -152,9 +152,9 @@ class ConsoleLog(LogParser):
 
 def _printed(text: str) -> Iterator[tuple[int, str]]:
     """Yield (line number, text) of what was printed, without progress bars and colours."""
-    for at, line in enumerate(text.split("\n"), start=1):
+    for at, line in enumerate(without_colours(text).split("\n"), start=1):
         for part in line.split("\r"):
-            yield at, _BAR.sub("", _COLOUR.sub("", part))
+            yield at, _BAR.sub("", part)
 
 
 def _read(text: str) -> _Log:

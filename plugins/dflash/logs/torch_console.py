@@ -55,10 +55,10 @@ class TorchConsole(BlockFormat):
         """Look for speed-up and acceptance length without the figures of the forks, which ``ConsoleLog`` reads."""
         return super().matches(path, head) and not ConsoleLog().matches(path, head)
 
-    def pieces(self, lines: Sequence[str]) -> list[Block]:
-        """Return the blocks that have both."""
+    def pieces(self, lines: Sequence[str]) -> Iterator[Block]:
+        """Yield the blocks that have both."""
         found = super().pieces(lines)
-        return [block for block in found if {MEAN_TAU, "Average acceptance length"} & block.found.keys()]
+        return (block for block in found if {MEAN_TAU, "Average acceptance length"} & block.found.keys())
 
     def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run]:
         """Yield the runs of a block."""

@@ -68,8 +68,8 @@ class BatchedBench(LogParser):
         """Look for the columns that both tables have, or for a row of JSON."""
         text = text_of(path)
         if (at := text.find("S_TG t/s")) >= 0:
-            first = text[max(0, at - 1000) : at + 20_000]  # enough for a first table, but for odd ones
-            if any(_tables(first.split("\n"))) or any(_tables(text.split("\n"))):
+            start = text.rfind("\n", 0, at) + 1  # of the first head
+            if any(True for _ in tables(text[start:].split("\n"), (_SWEEP, _BATCHED))):
                 return True
         return '"speed_tg"' in text and bool(_rows(text))
 

@@ -44,9 +44,9 @@ def find_form(lines: Sequence[str]) -> str | None:
         if start:
             return "json" if start[0].endswith("[") else "jsonl"
     for line in lines:
-        if _CSV.fullmatch(line):
+        if "build_commit" in line and _CSV.fullmatch(line):
             return "csv"
-        if _SQL.match(line) or _SQL_TABLE.match(line):
+        if line.startswith(("INSERT", "CREATE")) and (_SQL.match(line) or _SQL_TABLE.match(line)):
             return "sql"
         if header_of(line):
             return "md"
@@ -161,7 +161,7 @@ def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
     names = column_names(lines[begin].encode())
     last = max(at for at, line in enumerate(lines) if line.strip())
     for at, line in enumerate(lines[begin + 1 :], start=begin + 1):
-        if not line.strip():
+        if delimiter not in line and '"' not in line:  # empty, or error output
             continue
         try:
             cells = next(csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True), [])

@@ -135,6 +135,8 @@ def _barred(line: str) -> str:
 
 def _cells(line: str, header: Header) -> list[str]:
     """Return the cells of a line, without what stands before the table; none where it is no row of any table."""
+    if header.bar not in line:
+        return []
     pieces = _barred(line.rstrip()).split(header.bar)
     if len(pieces) <= 2:
         return []

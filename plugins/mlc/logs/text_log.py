@@ -23,6 +23,7 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS, Fields
 from ....core.sdk.logs.json_files import parse_object
+from ....core.sdk.logs.printed import without_colours
 from ....core.sdk.logs.text import head_text, read_text
 from ....core.sdk.logs.workflow_header import Facts
 
@@ -40,7 +41,7 @@ class MlcTextLog(LogParser):
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the line that names the framework."""
-        return _FRAMEWORK in head_text(head).split("\n")[:40]
+        return _FRAMEWORK in without_colours(head_text(head)).split("\n")[:40]
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and a sample per call.
@@ -49,7 +50,7 @@ class MlcTextLog(LogParser):
             RawLogError: a line of results is damaged, or its figures contradict one another; names line and field.
         """
         text = read_text(path)
-        lines = text.split("\n")
+        lines = without_colours(text).split("\n")
         facts = Facts.read(path, lines)
         run_id = facts.run_id(text)
         calls = list(_calls(path, lines))

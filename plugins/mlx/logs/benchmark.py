@@ -19,7 +19,7 @@ from ....core.records.schema import Run, Sample
 from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.formats import PageFormat
-from ....core.sdk.logs.pages import model_above
+from ....core.sdk.logs.pages import above_of, model_above
 from ....core.sdk.logs.runs import UNKNOWN
 from .generate import Speed, sample_of
 
@@ -59,7 +59,9 @@ class MlxBenchmark(PageFormat[_Timing]):
         free = 0
         for at, line in enumerate(lines):
             if settings := _SETTINGS.search(line):
-                found.append(_Timing(at + 1, lines[free:at], {n: int(v) for n, v in _PAIR.findall(settings[1])}))
+                found.append(
+                    _Timing(at + 1, above_of(lines, free, at), {n: int(v) for n, v in _PAIR.findall(settings[1])})
+                )
             elif found and (trial := _TRIAL.search(line)):
                 found[-1].trials.append((at + 1, dict(_PAIR.findall(trial[1]))))
                 free = at + 1

@@ -70,13 +70,13 @@ class MlxGenerate(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block whose rates have the tool's unit."""
         text = text_of(path)
-        return _MARK in text and bool(_blocks(text))
+        return _MARK in text and any(True for _ in _blocks(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and the sample of each answer: nothing shows that they are of one model."""
         text = page_of(path)
         base = f"{self.name}-{digest_of(text)}"
-        found = _blocks(text)
+        found = list(_blocks(text))
         if not found:
             raise malformed(path, 1, "Generation", f"no block has tokens and {_MARK}")
         lines = text.split("\n")
@@ -86,9 +86,9 @@ class MlxGenerate(LogParser):
             yield from _batch(run_id, block, where) if is_batch else _records(run_id, block, where)
 
 
-def _blocks(text: str) -> list[Block]:
+def _blocks(text: str) -> Iterator[Block]:
     lines = text.split("\n")
-    return [block for block in blocks(lines, _LABELS, "Generation") if _SPEED.match(block.found["Generation"])]
+    return (block for block in blocks(lines, _LABELS, "Generation") if _SPEED.match(block.found["Generation"]))
 
 
 def _batch(run_id: str, block: Block, where: dict[str, str | int]) -> Iterator[Run]:
