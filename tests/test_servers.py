@@ -14,7 +14,7 @@ import pytest
 from decodebench.core.records.store import Store
 
 pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("llama_cpp", "httpx2", "uvicorn", "starlette_context", "sse_starlette")),
+    any(find_spec(name) is None for name in ("llama_cpp", "aiohttp", "uvicorn", "starlette_context", "sse_starlette")),
     reason="the server of llama-cpp-python is missing",
 )
 

@@ -48,7 +48,7 @@ class Answer:
         part = self._dialect.part(event, self._ids)
         if part.error is not None:
             raise SampleError(f"the server reports: {part.error}")
-        self._figures |= part.counters.figures()
+        self._figures.update(part.figures)
         self._finish = part.finish or self._finish
         if not self._dialect.has_ids:
             return self._step_of_text(part)

@@ -1,4 +1,4 @@
-"""Many answers at once in one thread: an event loop that runs until some of them have something new."""
+"""Many answers at once in one thread: an event loop that runs until something of some of them has come."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from ... import SampleError
@@ -15,22 +15,29 @@ from ...core.contract.generation import Request, Step
 from ...core.contract.stream import RequestSource
 from .answer import Answer, Enough
 from .conversation import Conversation
-from .dialects.dialect import Event
+from .events import EventLines
 from .transport import Transport
 
 T = TypeVar("T")
+Arrived = bytes | int | Exception
+"""What comes of a request: bytes, and in the end how many attempts failed before, or why there is no end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Running:
     """A request in flight."""
 
+    row: int
     answer: Answer
-    task: asyncio.Task[None]
+    lines: EventLines
+    task: asyncio.Task[None] = field(init=False)
 
 
 class Client:
     """Requests of one server, and what the client itself costs.
+
+    While the loop runs, bytes are only put aside. It stands still while they are read and yielded as steps: one by one,
+    so that none waits for those behind it.
 
     Args:
         transport: to the server.
@@ -39,8 +46,9 @@ class Client:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self._loop = asyncio.new_event_loop()
-        self._ready: deque[Step | BaseException] = deque()
+        self._arrived: deque[tuple[_Running, Arrived]] = deque()
         self._running: dict[int, _Running] = {}
+        self._open: set[int] = set()  # rows of which tokens are still to come
         self._events = 0
         self._cpu_s = self._wall_s = 0.0
 
@@ -54,13 +62,12 @@ class Client:
         try:
             self._admit(source, max_in_flight, conversation)
             while self._running or not source.ended:
-                if not self._running:
-                    source.wait()
+                if self._running:
+                    self._run(source.until_due_s() if len(self._open) < max_in_flight else None)
                 else:
-                    self._run(source.until_due_s() if self._in_flight < max_in_flight else None)
-                while self._ready:
-                    step = self._next()
-                    if step is not None:
+                    source.wait()
+                while self._arrived:
+                    for step in self._steps(*self._arrived.popleft()):
                         yield step
                         if self._leaves(step, source):
                             self._admit(source, max_in_flight, conversation)
@@ -70,70 +77,73 @@ class Client:
             self._cpu_s += time.thread_time() - cpu
             self._wall_s += time.perf_counter() - wall
 
-    @property
-    def _in_flight(self) -> int:
-        """Requests of which tokens are still to come."""
-        return sum(not running.answer.is_complete for running in self._running.values())
-
     def _admit(self, source: RequestSource, most: int, conversation: Conversation) -> None:
         """Send what is due."""
-        while self._in_flight < most and (request := source.poll()) is not None:
-            answer = conversation.answer(request)
-            task = self._loop.create_task(self._ask(request, conversation, answer))
-            self._running[request.row] = _Running(answer, task)
+        while len(self._open) < most and (request := source.poll()) is not None:
+            lines = EventLines(is_event_stream=conversation.dialect.is_event_stream)
+            running = _Running(request.row, conversation.answer(request), lines)
+            running.task = self._loop.create_task(self._ask(request, conversation, running))
+            self._running[request.row] = running
+            self._open.add(request.row)
 
     def _run(self, seconds: float | None) -> None:
-        """Let the loop run until a step is there, or a request is due."""
+        """Let the loop run until something has come, or a request is due."""
         alarm = None if seconds is None else self._loop.call_later(seconds, self._loop.stop)
-        if not self._ready:
-            self._loop.run_forever()
+        self._loop.run_forever()
         if alarm is not None:
             alarm.cancel()
 
-    def _next(self) -> Step | None:
-        """Return the next step; None where it is of a row that was broken off."""
-        step = self._ready.popleft()
-        if isinstance(step, BaseException):
-            raise step
-        return step if step.row in self._running else None
+    async def _ask(self, request: Request, conversation: Conversation, running: _Running) -> None:
+        """Ask for one answer and put aside what comes of it."""
+        try:
+            body = conversation.body(request)
+            arrive = partial(self._arrive, running)
+            self._arrive(running, await self.transport.stream(conversation.dialect.path, body, arrive))
+        except Exception as error:  # noqa: BLE001 - raised again where it is read
+            self._arrive(running, error)
+
+    def _arrive(self, running: _Running, arrived: Arrived) -> None:
+        self._arrived.append((running, arrived))
+        self._loop.stop()
+
+    def _steps(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
+        """Yield what an arrival commits, a failure included; nothing of a row that was broken off."""
+        try:
+            if running.row in self._running:
+                yield from self._read(running, arrived)
+        except SampleError as error:
+            running.task.cancel()
+            yield Step((), row=running.row, failure=str(error))
+
+    def _read(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
+        if isinstance(arrived, Exception):
+            raise arrived
+        if isinstance(arrived, int):
+            running.lines.close()
+            yield running.answer.last(arrived)
+            return
+        try:
+            for event in running.lines.feed(arrived):
+                self._events += 1
+                step = running.answer.take(event)
+                if step is not None:
+                    yield step
+                    if running.row not in self._running:
+                        return
+        except Enough:
+            running.task.cancel()
+            yield running.answer.last(0)
 
     def _leaves(self, step: Step, source: RequestSource) -> bool:
         """Forget or break off the row of a step where it has ended or is not wanted; say whether there is room now."""
-        running = self._running[step.row]
         if step.finish is not None or step.failure is not None:
             del self._running[step.row]
-            return True
-        if running.answer.is_complete:  # all but the server's figures
-            return True
-        if not source.wants(step.row):
+        elif not self._running[step.row].answer.is_complete:  # else all but the server's figures is there
+            if source.wants(step.row):
+                return False
             self._running.pop(step.row).task.cancel()
-            return True
-        return False
-
-    async def _ask(self, request: Request, conversation: Conversation, answer: Answer) -> None:
-        """Ask for one answer and hand over its steps, the last of which ends the row."""
-        dialect = conversation.dialect
-
-        def take(event: Event) -> None:
-            self._events += 1
-            step = answer.take(event)
-            if step is not None:
-                self._hand_over(step)
-
-        try:
-            body, is_event_stream = conversation.body(request), dialect.is_event_stream
-            failed = 0
-            with suppress(Enough):
-                failed = await self.transport.stream(dialect.path, body, take, is_event_stream=is_event_stream)
-            self._hand_over(answer.last(failed))
-        except SampleError as error:
-            self._hand_over(Step((), row=request.row, failure=str(error)))
-        except Exception as error:  # noqa: BLE001 - raised again where the host waits
-            self._hand_over(error)
-
-    def _hand_over(self, step: Step | BaseException) -> None:
-        self._ready.append(step)
-        self._loop.stop()
+        self._open.discard(step.row)
+        return True
 
     def _end_all(self) -> None:
         """Break off what still runs, and forget what came of it."""
@@ -143,7 +153,8 @@ class Client:
         if tasks:
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._running.clear()
-        self._ready.clear()
+        self._open.clear()
+        self._arrived.clear()
 
     def take_costs(self) -> dict[str, float]:
         """Return what the client took since the last call: CPU and wall time in seconds, and events that it read."""

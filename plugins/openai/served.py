@@ -35,7 +35,7 @@ class ServedBackend(Backend[O]):
     max_batch_size: ClassVar[int] = 1024
 
     requires: ClassVar[Requires | None] = Requires(
-        ("httpx2",), fix='pip install "decodebench[openai]"', shown="httpx2 {0}"
+        ("aiohttp",), fix='pip install "decodebench[openai]"', shown="aiohttp {0}"
     )
     """The client's; the engine's version is the server's to tell."""
 
@@ -57,14 +57,22 @@ class ServedBackend(Backend[O]):
             BackendError: there is no answer, or it is not clear which of its models is meant.
             ModelError: the server has another tokenizer, or takes text and the model has no tokenizer here.
         """
-        self._client = client = Client(Transport(url, options, key))
+        self._client = Client(Transport(url, options, key))
+        try:
+            return self._agreed(api, options, model)
+        except BaseException:
+            ServedBackend.close(self)  # the host closes what was loaded
+            raise
+
+    def _agreed(self, api: str, options: ClientOptions, model: PreparedModel) -> ModelFacts:
+        client = self._connected
         self._facts = facts = client.wait_for(look(client.transport, api, options.served_model))
         dialect = DIALECTS[facts.api]()
         texts = PromptTexts(model.source.path)
         if not dialect.has_ids and not texts:
             raise ModelError(
-                f"{model.source.path} has no tokenizer, and {url} takes text alone (api {facts.api!r}): give a model "
-                "folder with tokenizer.json",
+                f"{model.source.path} has no tokenizer, and {client.transport.url} takes text alone "
+                f"(api {facts.api!r}): give a model folder with tokenizer.json",
                 code="missing-flag",
             )
         if texts:
@@ -174,7 +182,7 @@ def key_of(variable: str | None) -> str | None:
     """Return the API key that an environment variable holds.
 
     Raises:
-        BackendError: the variable is not set.
+        BackendError: the variable is not set, or no header can hold it.
     """
     if variable is None:
         return None
@@ -183,4 +191,6 @@ def key_of(variable: str | None) -> str | None:
         raise BackendError(
             f"api_key_env = {variable!r}: there is no such environment variable, or it is empty", code="missing-flag"
         )
+    if not key.isprintable():
+        raise BackendError(f"api_key_env = {variable!r}: its value has a line break or another control character")
     return key

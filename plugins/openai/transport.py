@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import ssl
+import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from ... import BackendError, SampleError
-from .dialects.dialect import Event
-from .events import EventLines
 from .options import ClientOptions, is_loopback
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
 
 _FOR_NOW = (429, 502, 503, 504)
 _FIRST_PAUSE_S = 0.5
+_SLACK = 1.1
+"""By how much silence may last longer than its limit, so that few pieces of an answer have to move the alarm."""
 _SHOWN = 300
 
 
@@ -39,17 +45,19 @@ class Transport:
     """
 
     def __init__(self, url: str, options: ClientOptions, api_key: str | None = None) -> None:
-        import httpx2
-
         self.url = url
         self._options, self._key = options, api_key
-        self._http = httpx2.AsyncClient(
-            base_url=url,
-            headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {api_key}"} if api_key else {})},
-            timeout=httpx2.Timeout(options.silence_timeout_s, connect=options.connect_timeout_s),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-            verify=url.startswith("https:"),  # certificates take a while to read
-            trust_env=not is_loopback(url),  # no proxy stands before this machine
+
+    @cached_property
+    def _http(self) -> aiohttp.ClientSession:
+        """The connections, of the event loop that runs when they are first asked for."""
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=_certificates() if self.url.startswith("https:") else True),
+            headers={"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})},
+            timeout=aiohttp.ClientTimeout(connect=self._options.connect_timeout_s),
+            proxy=_proxy(self.url),
         )
 
     async def get(self, path: str) -> tuple[int, Any]:
@@ -65,30 +73,37 @@ class Transport:
         return await self._ask("POST", path, body)
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
-        import httpx2
+        import aiohttp
 
         try:
-            response = await self._http.request(method, path, json=body)
-        except httpx2.HTTPError as error:
+            async with (
+                asyncio.timeout(self._options.silence_timeout_s),
+                await self._answer(method, path, body) as response,
+            ):
+                text = await response.text(errors="replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise BackendError(f"{self.url}{path}: {self._reason(error)}", code="no-answer") from error
-        if response.has_redirect_location:
-            raise BackendError(f"{self.url}{path}: {self._redirect(response)}")
+        if _is_redirection(response):
+            raise BackendError(f"{self.url}{path}: {self._redirection(response)}")
         try:
-            return response.status_code, response.json()
+            return response.status, json.loads(text)
         except ValueError:
-            return response.status_code, response.text
+            return response.status, text
 
-    async def stream(
-        self, path: str, body: Mapping[str, Any], take: Callable[[Event], None], *, is_event_stream: bool
-    ) -> int:
-        """Ask for an answer and hand over its events as they come; return how many attempts failed before.
+    async def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> aiohttp.ClientResponse:
+        """Send a request and return what answers it, as far as its headers."""
+        await asyncio.sleep(0)  # the loop may have stood still: connections that were closed meanwhile are seen first
+        return await self._http.request(method, self.url + path, json=body, allow_redirects=False)
+
+    async def stream(self, path: str, body: Mapping[str, Any], take: Callable[[bytes], None]) -> int:
+        """Ask for an answer and hand over its bytes as they come; return how many attempts failed before.
 
         Raises:
-            SampleError: it was refused, broke off, fell silent or is not understood.
+            SampleError: it was refused, broke off or fell silent.
         """
         for attempt in range(self._options.retries + 1):
             try:
-                await self._attempt(path, body, take, is_event_stream)
+                await self._attempt(path, body, take)
                 return attempt
             except RefusedForNow as refusal:
                 if attempt == self._options.retries or (refusal.after_s or 0.0) > self._options.silence_timeout_s:
@@ -96,55 +111,52 @@ class Transport:
                 await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt if refusal.after_s is None else refusal.after_s)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(
-        self, path: str, body: Mapping[str, Any], take: Callable[[Event], None], is_event_stream: bool
-    ) -> None:
-        import httpx2
+    async def _attempt(self, path: str, body: Mapping[str, Any], take: Callable[[bytes], None]) -> None:
+        import aiohttp
 
-        lines = EventLines(is_event_stream=is_event_stream)
+        limit_s, now = self._options.silence_timeout_s, asyncio.get_running_loop().time
         try:
-            async with self._http.stream("POST", path, json=body) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise self._refusal(response)
-                is_packed = response.headers.get("content-encoding", "identity") != "identity"
-                async for data in response.aiter_bytes() if is_packed else response.aiter_raw():
-                    for event in lines.feed(data):
-                        take(event)
-            lines.close()
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            async with asyncio.timeout(limit_s) as silence, await self._answer("POST", path, body) as response:
+                if response.status != 200:
+                    raise self._refusal(response, await response.text(errors="replace"))
+                while data := await response.content.readany():
+                    take(data)
+                    if (silence.when() or 0.0) - now() < limit_s:
+                        silence.reschedule(now() + _SLACK * limit_s)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise RefusedForNow(f"{self.url}: {self._reason(error)}") from error
-        except httpx2.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise SampleError(f"{self.url}: {self._reason(error)}") from error
 
-    def _refusal(self, response: httpx2.Response) -> SampleError:
-        if response.has_redirect_location:
-            return SampleError(f"{self.url}: {self._redirect(response)}")
-        text = self._clean(" ".join(response.text.split()))[:_SHOWN]
-        kind = RefusedForNow if response.status_code in _FOR_NOW else SampleError
-        refusal = kind(
-            f"{self.url}: HTTP {response.status_code} {response.reason_phrase}" + (f": {text}" if text else "")
-        )
+    def _refusal(self, response: aiohttp.ClientResponse, text: str) -> SampleError:
+        if _is_redirection(response):
+            return SampleError(f"{self.url}: {self._redirection(response)}")
+        text = self._clean(" ".join(text.split()))[:_SHOWN]
+        kind = RefusedForNow if response.status in _FOR_NOW else SampleError
+        refusal = kind(f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else ""))
         if isinstance(refusal, RefusedForNow):
             refusal.after_s = _seconds(response.headers.get("retry-after"))
         return refusal
 
-    def _redirect(self, response: httpx2.Response) -> str:
+    def _redirection(self, response: aiohttp.ClientResponse) -> str:
         """Say which other address is named; it is not followed, since it may be another server."""
         place = self._clean(response.headers["location"])[:_SHOWN]
-        return f"HTTP {response.status_code}: it redirects to {place}; give that address as url"
+        return f"HTTP {response.status}: it redirects to {place}; give that address as url"
 
-    def _reason(self, error: httpx2.HTTPError) -> str:
-        import httpx2
+    def _reason(self, error: Exception) -> str:
+        import aiohttp
+        from aiohttp.http_exceptions import ContentEncodingError
 
         match error:
-            case httpx2.ConnectTimeout():
+            case aiohttp.ConnectionTimeoutError():
                 return f"no connection within {self._options.connect_timeout_s:g} s"
-            case httpx2.ConnectError():
+            case aiohttp.ClientConnectorError():
                 return f"no connection: {self._clean(str(error))}"
-            case httpx2.TimeoutException():
+            case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
+                return f"the answer cannot be unpacked: {self._clean(str(error.__cause__))}"
+            case TimeoutError():
                 return f"nothing came for {self._options.silence_timeout_s:g} s"
-            case httpx2.RemoteProtocolError() | httpx2.ReadError():
+            case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
                 return f"the connection broke: {self._clean(str(error)) or type(error).__name__}"
         return f"{type(error).__name__}: {self._clean(str(error))}"
 
@@ -154,7 +166,29 @@ class Transport:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._http.aclose()
+        await self._http.close()
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for an address; none stands before this machine."""
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _certificates() -> ssl.SSLContext | bool:
+    """Return what a server's certificate is checked against: the system's, which Python finds by itself on Linux."""
+    if sys.platform == "linux":
+        return True
+    import truststore
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_redirection(response: aiohttp.ClientResponse) -> bool:
+    return response.status in (301, 302, 303, 307, 308) and "location" in response.headers
 
 
 def _seconds(header: str | None) -> float | None:

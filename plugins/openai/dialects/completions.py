@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ....core.records.engine_counters import EngineCounters
 from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
 
 _FINISH: Mapping[str, Finish] = {"stop": "stop", "length": "length", "eos": "stop"}
@@ -50,7 +49,7 @@ class Completions(Dialect):
             text=str(choice.get("text") or ""),
             tokens=count(usage.get("completion_tokens")),
             finish=finish_of(choice.get("finish_reason")),
-            counters=EngineCounters(own=usage_figures(usage)),
+            figures=usage_figures(usage),
             error=error_of(event),
         )
 

@@ -5,27 +5,26 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from ....core.contract.generation import Request
-from ....core.records.engine_counters import EngineCounters
 
 Event = Mapping[str, Any]
 Finish = Literal["stop", "length"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
-    """What one event of an answer says.
+    """What one event of an answer says. There is one for each, so it is cheap to build.
 
     Attributes:
         ids: token ids that are new; None where the server gives none.
         text: text that is new.
         tokens: tokens that the server has generated for this answer so far, as it counts them.
         finish: why the answer ended; None where it goes on, or where this event does not say.
-        counters: what the server counts of the request so far.
+        figures: what the server counts of the request so far, by the names of ``EngineCounters.of``.
         error: what went wrong, where the event says that.
     """
 
@@ -33,7 +32,7 @@ class Part:
     text: str = ""
     tokens: int | None = None
     finish: Finish | None = None
-    counters: EngineCounters = EngineCounters()
+    figures: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
 
 

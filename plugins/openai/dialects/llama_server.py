@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ....core.records.engine_counters import EngineCounters
 from .completions import count
 from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
 
@@ -49,22 +48,20 @@ class LlamaServer(Dialect):
             text=str(event.get("content") or ""),
             tokens=count(event.get("tokens_predicted")),
             finish=_FINISH.get(str(event.get("stop_type")), "stop") if event.get("stop") is True else None,
-            counters=_counters(event),
+            figures=_figures(event),
             error=error_of(event),
         )
 
 
-def _counters(event: Event) -> EngineCounters:
+def _figures(event: Event) -> dict[str, float]:
     timings = event.get("timings")
     timings = timings if isinstance(timings, Mapping) else {}
     counts = figures_of(
         server_prompt_tokens=event.get("tokens_evaluated"),
         server_output_tokens=event.get("tokens_predicted"),
         server_cached_tokens=timings.get("cache_n"),
-    )
-    milliseconds = figures_of(server_prefill_s=timings.get("prompt_ms"), server_decode_s=timings.get("predicted_ms"))
-    return EngineCounters(
         draft_tokens=count(timings.get("draft_n")),
         accepted_draft_tokens=count(timings.get("draft_n_accepted")),
-        own={**counts, **{name: value / 1e3 for name, value in milliseconds.items()}},
     )
+    milliseconds = figures_of(server_prefill_s=timings.get("prompt_ms"), server_decode_s=timings.get("predicted_ms"))
+    return {**counts, **{name: value / 1e3 for name, value in milliseconds.items()}}

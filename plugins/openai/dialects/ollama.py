@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ....core.records.engine_counters import EngineCounters
 from .completions import count, finish_of
 from .dialect import Asked, Dialect, Event, Part, error_of, figures_of
 
@@ -51,6 +50,6 @@ class Ollama(Dialect):
             text=str(event.get("response") or ""),
             tokens=count(event.get("eval_count")),
             finish=finish_of(event.get("done_reason") or "stop") if event.get("done") is True else None,
-            counters=EngineCounters(own={**counts, **{name: value / 1e9 for name, value in nanoseconds.items()}}),
+            figures={**counts, **{name: value / 1e9 for name, value in nanoseconds.items()}},
             error=error_of(event),
         )

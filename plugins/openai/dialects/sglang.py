@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ....core.records.engine_counters import EngineCounters
 from .completions import count, finish_of
 from .dialect import Asked, Dialect, Event, Part, error_of, figures_of, salt
 
@@ -55,16 +54,14 @@ class Sglang(Dialect):
             ids=ids[before:] if len(ids) == tokens else ids,
             tokens=tokens,
             finish=finish_of(reason.get("type") if isinstance(reason, Mapping) else reason),
-            counters=EngineCounters(
+            figures=figures_of(
                 speculation_rounds=count(about.get("spec_verify_ct")),
                 draft_tokens=count(_first(about, _DRAFTED)),
                 accepted_draft_tokens=count(_first(about, _ACCEPTED)),
-                own=figures_of(
-                    server_prompt_tokens=about.get("prompt_tokens"),
-                    server_output_tokens=tokens,
-                    server_cached_tokens=about.get("cached_tokens"),
-                    server_latency_s=about.get("e2e_latency"),
-                ),
+                server_prompt_tokens=about.get("prompt_tokens"),
+                server_output_tokens=tokens,
+                server_cached_tokens=about.get("cached_tokens"),
+                server_latency_s=about.get("e2e_latency"),
             ),
             error=error_of(event),
         )

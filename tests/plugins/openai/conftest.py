@@ -14,7 +14,7 @@ from decodebench.core.contract.model import PreparedModel
 from ..models import TINY, resolve
 from .stub import Stub
 
-collect_ignore_glob = ["test_*.py"] if find_spec("httpx2") is None else []
+collect_ignore_glob = ["test_*.py"] if find_spec("aiohttp") is None else []
 
 BODIES = Path(__file__).parents[2] / "data" / "servers"
 

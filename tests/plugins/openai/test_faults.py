@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
+import time
 import zlib
 
 import pytest
 from pydantic import ValidationError
 
-from decodebench import BackendError
+from decodebench import BackendError, SampleError
 from decodebench.core.contract.preflight import PlannedCell
 from decodebench.core.records.workload import Workload
 from decodebench.plugins.openai.backend import OpenAIBackend
+from decodebench.plugins.openai.options import ClientOptions
+from decodebench.plugins.openai.transport import Transport
 
 from ..models import TINY, resolve
 from .stub import BREAK, sse
@@ -51,7 +56,7 @@ FIRST, *_ = WHOLE
         ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events"),
         ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
         ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
-        ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "DecodingError"),
+        ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "the answer cannot be unpacked"),
         (sse(part("x"), part(7, finish="length")), "token ids that are none: ['x']"),
         (sse(part(-1), part(7, finish="length")), "token ids that are none: [-1]"),
     ],
@@ -147,6 +152,27 @@ def test_a_request_that_broke_off_is_never_sent_again(connect):
     assert "broke" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1
 
 
+def test_a_connection_that_is_closed_between_requests_is_opened_anew(connect):
+    connected = connect(lambda n, body: [*WHOLE, b"", BREAK])  # the end of the answer, and of the connection
+    for _ in range(3):
+        assert connected.steps()[-1].finish == "length"
+        time.sleep(0.05)
+    assert len(connected.stub.bodies) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+def test_a_server_that_never_reads_a_request_is_given_up():
+    async def asked(url):
+        transport = Transport(url, ClientOptions(connect_timeout_s=0.2, silence_timeout_s=0.2))
+        try:
+            await transport.stream("/v1/completions", {"prompt": "x" * 2**25}, print)
+        finally:
+            await transport.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(SampleError, match="nothing came"):
+        asyncio.run(asked(f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+
+
 def test_a_dead_server_fails_samples_and_its_counters_are_empty(connect):
     connected = connect(lambda n, body: [(500, {})])
     connected.stub.__exit__()
@@ -174,6 +200,10 @@ def test_keys_come_from_the_environment_and_are_in_no_reason(connect, monkeypatc
     assert connected.stub.headers[0]["Authorization"] == "Bearer sk-very-secret"
     with pytest.raises(BackendError, match="NO_SUCH_KEY"):
         connect(lambda n, body: WHOLE, api_key_env="NO_SUCH_KEY")
+    monkeypatch.setenv("MY_KEY", "sk-very-secret\n")
+    with pytest.raises(BackendError, match="line break") as refused:
+        connect(lambda n, body: WHOLE, api_key_env="MY_KEY")
+    assert "sk-very" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
