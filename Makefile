@@ -138,15 +138,19 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 		echo "without llama.cpp, which has no wheel here: \`make llama-cpp\` compiles it, about five minutes, once"
 	@touch $@
 
-# Compiled while everything else is downloaded: a wheel is built without touching the environment. Images are left out,
-# which decodebench does not measure.
+# Compiled while everything else is downloaded: a wheel is built without touching the environment. Only the engine is: what
+# llama.cpp has for images and for programs of its own makes up half of its files, and llama-cpp-python leaves no switch
+# for the latter.
 LLAMA_CPP_WHEEL := build/wheels/.llama-cpp-ready
+ENGINE_ALONE := build/wheels/engine_alone.cmake
 $(LLAMA_CPP_WHEEL): constraints.txt | $(VENV)/bin/python
-	@mkdir -p $(@D)
+	@mkdir -p $(@D) && echo 'set(LLAMA_BUILD_COMMON OFF)' >$(ENGINE_ALONE)
 	@$(BIN)/python -c "import llama_cpp" 2>/dev/null || { \
 		echo "compiling llama-cpp-python: about five minutes, once; it needs a C/C++ compiler and cmake"; \
-		env -u MAKEFLAGS CMAKE_ARGS="-DLLAVA_BUILD=OFF $(CMAKE_ARGS)" $(BIN)/python -m pip wheel --quiet $(PIP_ARGS) --prefer-binary \
-			--no-deps --constraint constraints.txt --wheel-dir $(@D) llama-cpp-python; }
+		env -u MAKEFLAGS \
+			CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama_cpp_INCLUDE=$(abspath $(ENGINE_ALONE)) $(CMAKE_ARGS)" \
+			$(BIN)/python -m pip wheel --quiet $(PIP_ARGS) --prefer-binary --no-deps --constraint constraints.txt \
+			--wheel-dir $(@D) llama-cpp-python; }
 	@touch $@
 
 $(VENV)/.llama-cpp-ready: $(LLAMA_CPP_WHEEL) | $(VENV)/.demo-ready
