@@ -33,7 +33,7 @@ def plain(cli_for, tmp_path_factory):
 
 def test_fixed_lengths_are_exact_and_the_same_ids_for_every_engine(cli, tmp_path):
     fixed = ["--prompt-tokens", 20, "--output-tokens", 9, "--depth", 12, "--ignore-eos", "--samples", 2]
-    both = ["run", "-b", "llama-cpp", "-b", "transformers", *RUN[3:5], "--rounds", 1, "--json"]
+    both = ["run", "-b", "llama-cpp", "-b", "mlx", *RUN[3:5], "--rounds", 1, "--json"]
     ended = cli(*both, *fixed, "-o", tmp_path)
     assert ended.code == 0, ended.err
     found = rows(
@@ -41,7 +41,7 @@ def test_fixed_lengths_are_exact_and_the_same_ids_for_every_engine(cli, tmp_path
         "JOIN runs r USING (run_id) WHERE NOT is_warmup ORDER BY 1, index",
     )  # fmt: skip
     assert {(row[1], row[2], row[4], row[5]) for row in found} == {(32, 9, 12, None)}
-    hashes = [[row[3] for row in found if row[0] == name] for name in ("llama-cpp", "transformers")]
+    hashes = [[row[3] for row in found if row[0] == name] for name in ("llama-cpp", "mlx")]
     assert hashes[0] == hashes[1] and len(set(hashes[0])) == 2
 
 

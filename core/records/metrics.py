@@ -65,10 +65,20 @@ class Metric:
         return f"(({self.numerator})::DOUBLE / nullif(({self.denominator})::DOUBLE, 0))"
 
     @property
+    def parts_sql(self) -> str:
+        """What is summed of one sample: the columns ``NAME`` and, unless the samples count alike, ``NAME_by``."""
+        numerator = f"({self.numerator})::DOUBLE AS {self.name}"
+        if self.denominator == "1":
+            return numerator
+        return f"{numerator}, nullif(({self.denominator})::DOUBLE, 0) AS {self.name}_by"
+
+    @property
     def pooled_sql(self) -> str:
-        """The figure over several samples: the quotient of sums over the samples that have the figure."""
-        has = f"FILTER (WHERE {self.sql} IS NOT NULL)"
-        return f"(sum(({self.numerator})::DOUBLE) {has} / nullif(sum(({self.denominator})::DOUBLE) {has}, 0))"
+        """The figure over the ``parts_sql`` of several samples: the quotient of sums over those that have it."""
+        if self.denominator == "1":
+            return f"sum({self.name}) / nullif(count({self.name}), 0)"
+        by = f"{self.name}_by"
+        return f"sum({self.name}) FILTER ({by} IS NOT NULL) / nullif(sum({by}) FILTER ({self.name} IS NOT NULL), 0)"
 
     def format(self, value: float) -> str:
         """Return a value with its unit: three significant digits, a share in per cent, a count with two decimals."""
@@ -242,12 +252,15 @@ def sample_metrics_sql() -> str:
 
 def run_metrics_sql() -> str:
     """Return the query behind the view ``run_metrics``: the columns of ``runs``, every figure and counts."""
+    parts = ",\n    ".join(metric.parts_sql for metric in of_samples())
     figures = ",\n    ".join(f"{metric.pooled_sql} AS {metric.name}" for metric in of_samples())
     told = [metric for metric in of_samples() if metric.of_totals]
     totals = ", ".join(f"coalesce(f.{metric.name}, {metric.totals_sql}) AS {metric.name}" for metric in told)
     return (
-        "WITH figures AS (SELECT run_id, count(*) AS measured_samples, sum(n_tokens)::BIGINT AS output_tokens,\n"
-        f"    {figures}\nFROM sample_facts WHERE NOT is_warmup GROUP BY run_id)\n"
+        # Each expression stands here once: DuckDB takes longer to read this view than to compute it.
+        f"WITH parts AS (SELECT run_id, n_tokens,\n    {parts}\nFROM sample_facts WHERE NOT is_warmup),\n"
+        "figures AS (SELECT run_id, count(*) AS measured_samples, sum(n_tokens)::BIGINT AS output_tokens,\n"
+        f"    {figures}\nFROM parts GROUP BY run_id)\n"
         "SELECT r.*, coalesce(f.measured_samples, 0) AS measured_samples,\n"
         "    coalesce(f.output_tokens, (r.totals->>'output_tokens')::BIGINT) AS output_tokens,\n"
         f"    f.* EXCLUDE (run_id, measured_samples, output_tokens) REPLACE ({totals})\n"

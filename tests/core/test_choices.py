@@ -129,7 +129,7 @@ def measured(cli_for, tmp_path_factory):
     """The task tiny-choice through two engines, one round each."""
     folder = tmp_path_factory.mktemp("choices")
     cli = cli_for(folder)
-    command = ["run", "-b", "transformers", "-b", "llama-cpp", "-m", "tiny:target", "-q", "none", "-q", "f32"]
+    command = ["run", "-b", "mlx", "-b", "llama-cpp", "-m", "tiny:target", "-q", "none", "-q", "f32"]
     command += ["--task", "tiny-choice", "--samples", "12", "--rounds", "1", "--set", "n_threads=1", "-o", folder]
     result = cli(*command)
     assert result.code == 0, result.err
@@ -161,7 +161,7 @@ def test_engines_agree_and_scoring_speed_is_what_is_compared(measured):
     assert other["parity"]["verdict"] == "identical" and other["parity"]["compared"] == 12
     assert "accuracy_norm" in base["accuracy"]["further"]
     assert "decode_tokens_per_s" not in base["metrics"] and "e2e_tokens_per_s" not in base["metrics"]
-    (theirs,), (ours,) = ((folder / "raw" / name).glob("*.jsonl") for name in ("transformers", "llama-cpp"))
+    (theirs,), (ours,) = ((folder / "raw" / name).glob("*.jsonl") for name in ("mlx", "llama-cpp"))
     for one, two in zip(rawlog.read(theirs).samples, rawlog.read(ours).samples, strict=True):
         assert one.choice_logprobs == pytest.approx(
             two.choice_logprobs, abs=0.05

@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(
     "backend",
-    at_night(["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"], but=["transformers"]),
+    at_night(["transformers", "draft-target", "dflash", "llama-cpp", "tinygrad", "mlc"], but=["llama-cpp"]),
 )
 def test_no_backend_opens_them(cli, tmp_path, folder, backend):
     witness = tmp_path / "ran"

@@ -69,7 +69,9 @@ def test_one_server_answers_rounds_that_differ_in_their_load_alone(measured, tmp
 
 @pytest.mark.nightly
 def test_prompts_with_unique_prefixes_are_the_same_in_a_round_and_no_others(measured):
-    runs, comparison, samples = measured(backends=["twin-served", "twin-streaming"], concurrency=[1, 2], unique_prefix=True)
+    runs, comparison, samples = measured(
+        backends=["twin-served", "twin-streaming"], concurrency=[1, 2], unique_prefix=True
+    )
     hashes = {}
     for sample in samples:
         hashes.setdefault(sample["run_id"], []).append(sample["prompt_hash"])

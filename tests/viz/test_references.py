@@ -44,7 +44,7 @@ def distance(ours: bytes, theirs: bytes) -> float:
     return float(np.sqrt(np.mean((a[..., :3] - b[..., :3]) ** 2)))
 
 
-@pytest.mark.parametrize("figure", a_few(6, FIGURES), ids=lambda figure: figure.id)
+@pytest.mark.parametrize("figure", a_few(4, FIGURES), ids=lambda figure: figure.id)
 def test_a_figure_looks_as_stored(reference_store, comparisons, figure, pytestconfig):
     rows = read(reference_store, figure, comparisons[experiment_of(figure)])
     with declared(all_plugins().backends), style.applied(figure.id, LOOK):

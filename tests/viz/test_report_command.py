@@ -55,6 +55,7 @@ def test_page_and_slides_stand_beside_the_store(cli, folder):
     assert {path.name for path in (folder / "slides").iterdir()} == {"slides.typ", "deck.json", "figures"}
 
 
+@pytest.mark.nightly
 def test_slides_may_be_named_and_are_written_alone(cli, folder, tmp_path):
     pdf = tmp_path / "talk.pdf"
     assert cli("report", folder, f"--slides={pdf}", "--json").json == {"slides": str(pdf)}
@@ -114,7 +115,11 @@ def test_what_was_written_is_opened_in_the_browser(cli, folder, tmp_path):
         (["--all-figures"], "needs --slides"),
         (["--log-entry", "--open"], "--log-entry prints Markdown"),
         (["--slides", "--log-entry"], "--log-entry prints Markdown"),
-        (["--slides", "--template", "/nowhere.typ"], "cannot read the template /nowhere.typ"),
+        pytest.param(
+            ["--slides", "--template", "/nowhere.typ"],
+            "cannot read the template /nowhere.typ",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_what_cannot_be_is_said(cli, folder, arguments, said):
@@ -136,6 +141,7 @@ def test_logs_of_other_tools_make_a_page_and_slides(cli, tmp_path):
     assert (tmp_path / "o" / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.nightly
 def test_without_typst_one_line_says_how_to_get_it(cli, folder, tmp_path):
     (tmp_path / "typst.py").write_text("raise ModuleNotFoundError('No module named typst')\n")
     ended = cli("report", folder, "--slides", env={"PYTHONPATH": str(tmp_path)})

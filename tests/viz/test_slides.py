@@ -88,6 +88,7 @@ def test_equal_stores_give_equal_files(slides, reference_store, tmp_path):
         assert (folder / file).read_bytes() == (tmp_path / file).read_bytes(), file
 
 
+@pytest.mark.nightly
 def test_imported_totals_have_slides_without_a_plan(hostile_store, tmp_path):
     _, reader = written(hostile_store, tmp_path, HOSTILE)
     said = words(reader)
@@ -117,6 +118,7 @@ def test_whatever_a_name_holds_is_shown_and_not_run(hostile_store, tmp_path):
     assert HOSTILE.partition(" é")[0].replace("  ", " ") in said
 
 
+@pytest.mark.nightly
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=300), st.text(max_size=900))
 def test_any_text_compiles(reference_store, slides, name, note):
@@ -158,6 +160,7 @@ def test_many_long_rows_stay_on_their_slides(tmp_path):
         assert re.match(r"The answer|Warnings|Speed-up|How it|Machine|Rebuild", first), f"overflowed: {first}"
 
 
+@pytest.mark.nightly
 def test_a_template_of_the_users_gets_the_same_data(reference_store, tmp_path):
     text = DOCS.read_text(encoding="utf-8")
     template = tmp_path / "mine.typ"

@@ -338,6 +338,7 @@ def test_streams_have_a_limit_and_idle_ones_are_ended(serve):
         assert next(stub.VerifyStream(quiet("three"))).responses
 
 
+@pytest.mark.nightly
 def test_limits_of_sessions_and_messages(serve):
     small = serve("-m", "tiny:target", "--threads", 1, "--max-sessions", 2, "--max-message", "4K")
     with grpc.insecure_channel(small.address) as channel:
@@ -394,6 +395,7 @@ def test_a_second_signal_does_not_wait(serve):
         assert busy.wait(timeout=20) == 0
 
 
+@pytest.mark.nightly
 def test_another_model_is_refused_by_both_names(tiny, serve):
     other = serve("-m", "tiny:draft", "--threads", 1)
     with refused("model-mismatch", "'tiny:draft'", "'tiny:target'"):

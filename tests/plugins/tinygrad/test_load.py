@@ -138,7 +138,7 @@ def test_a_truncated_weight_file_is_named(tmp_path, load):
 
 def test_a_missing_weight_file_is_told(tmp_path, load):
     text = broken(tmp_path, load, lambda folder: (folder / "model.safetensors").unlink())
-    assert "broken: no *.safetensors here" in text
+    assert "broken: no *.safetensors" in text
 
 
 def test_a_missing_tensor_is_named(tmp_path, load):
