@@ -24,9 +24,9 @@ LONGEST = ("test_demo.py", "test_every_engine.py")
 SHARING = ("llama_cpp", "mlc", "tinygrad", "transformers")
 LONG = {  # of the rooms, what starts many processes or a browser, reads hundreds of files, or measures this machine
     "collate": """
-        bulk collate columns_csv compare conditions experiments export_formats findings_merged hostile_names
-        import import_damaged import_packed json_in_the_wild load_generators noise_findings odd_folders
-        speculation store_life totals verdicts_as_printed
+        blocks bulk busy_machine collate columns_csv compare conditions experiments export_formats findings
+        findings_merged hostile_names import import_damaged import_packed json_in_the_wild load_generators
+        noise_findings odd_folders speculation store_life tool_logs totals verdicts_as_printed
     """,
     "core": """
         bandwidth cache chat choices cli conformance contract depth estimate experiment_commands faults
@@ -34,8 +34,8 @@ LONG = {  # of the rooms, what starts many processes or a browser, reads hundred
         task_settings tokenizer until utilisation
     """,
     "viz": """
-        figure_linter figures references report_browser report_command roofline slides sparkline
-        speculation_figures
+        figure_linter figures parity_heatmap references report report_browser report_command roofline slides
+        sparkline speculation_figures
     """,
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

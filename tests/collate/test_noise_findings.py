@@ -65,6 +65,7 @@ def heavy_tails(generator, shape):
     return 0.03 / np.sqrt(3) * generator.standard_t(3, shape)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("rounds", a_few(1, [3, 5, 10]))
 def test_twelve_equal_cells_give_less_than_one_finding(store, rounds):
     """They gave 11.5: most rounds of three have an outlier by rank, and every cell would have needed more rounds."""

@@ -102,6 +102,7 @@ def test_labels_of_neighbouring_formats_do_not_overlap(round_rows):
     assert all(a.x1 <= b.x0 or a.y0 >= b.y1 or b.y0 >= a.y1 for a, b in zip(boxes, boxes[1:], strict=False))
 
 
+@pytest.mark.nightly
 def test_a_legend_of_long_names_stays_within_the_figure(round_rows):
     long = [
         row | {"options": f'{{"drafter": "wrapped-by-another-{row["cell_id"]}"}}', "backend": "one"}

@@ -230,12 +230,14 @@ def test_each_group_is_compared_with_its_own_baseline(store):
     assert all(bases[i] == i for i, verdict in enumerate(verdicts) if verdict == "baseline")
 
 
+@pytest.mark.nightly
 def test_samples_without_identity_are_shown_by_their_place(logs_without_names):
     with open_results(logs_without_names).store as store:
         data = sample_data(store, compare(store))
     assert [name for name, _ in data["problems"]] == ["sample 0", "sample 1"]
 
 
+@pytest.mark.nightly
 def test_a_steady_state_holds_for_charts_and_samples_too(tmp_path):
     slow, usual = plain_steps(ttft=9.0, gap=2.0), plain_steps(ttft=0.5, gap=0.1)
     Logs(tmp_path).write("a", 0, [sample(i, usual if i else slow) for i in range(12)], samples=12)

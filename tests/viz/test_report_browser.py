@@ -171,6 +171,7 @@ def test_it_fits_the_screen_in_light_and_dark(page, file, size):
     assert contrast(drawn, style.DARK) >= LEAST_CONTRAST
 
 
+@pytest.mark.nightly
 def test_long_names_and_wide_intervals_fit_the_charts(browser, tmp_path):
     cells = [
         (name, "q8_0", 8.5, 0.001 * 8**i) for i, name in enumerate(("fast", "an-engine-with-a-long-name-" * 3, "x"))
@@ -200,6 +201,7 @@ def test_on_paper_the_answer_is_first_and_tables_keep_their_heading(browser, tmp
     assert rows and all("verdict" in page for page in rows)
 
 
+@pytest.mark.nightly
 def test_eight_thousand_samples_are_small_and_quick(browser, comparison, tmp_path):
     rows = tuple(
         row.model_copy(update={"cell": row.cell.model_copy(update={"cell_id": f"c{i}", "label": f"cell {i}"})})

@@ -68,6 +68,7 @@ def test_fewer_rounds_show_how_answers_slow_down(tmp_path):
     assert found.values["cell-a"] == pytest.approx([10.0] * 6 + [5.0] * 6)
 
 
+@pytest.mark.nightly
 def test_show_prints_it_in_a_pipe_with_and_without_unicode(cli, tmp_path):
     Logs(tmp_path).speeds("a", (0.1, 0.2, 0.1))
     assert "▇▁▇" in cli.cold("show", tmp_path, env={"PYTHONIOENCODING": "utf-8"}).out

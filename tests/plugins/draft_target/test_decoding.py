@@ -81,6 +81,7 @@ def test_a_generation_that_is_closed_early_leaves_nothing_behind(tiny):
     assert len(backend._target._free) == 1  # one cache served all of them
 
 
+@pytest.mark.nightly
 def test_optimistic_drafts_are_counted(tiny):
     backend = tiny.backend(optimistic=True)
     steps = [step for prompt in tiny.prompts[:6] for step in tiny.steps(backend, prompt)[1:]]
@@ -136,7 +137,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", a_few(2, FAMILIES))
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_every_family_verifies_any_draft_with_a_cache_that_is_only_cut(tmp_path, family, candidates):
     """Wrong and right drafts of random tiny checkpoints, in either engine; transformers says what is greedy."""
