@@ -79,6 +79,14 @@ def pytest_xdist_make_scheduler(config, log):
     return Together(config, log)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave unread the files of which `make fast` would run nothing: they import engines."""
+    is_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    if "not engine" in config.option.markexpr and is_test and needs_engine(collection_path.relative_to(TESTS)):
+        return True
+    return None  # as pytest would
+
+
 def pytest_collection_modifyitems(config, items):
     """Mark what `make fast` leaves out, and begin with what takes longest: it would run alone at the end otherwise."""
     for item in items:
