@@ -24,7 +24,7 @@ from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name
 from ..records.workload import LATER, Workload
 from ..sdk.logs.runs import UNKNOWN
 from .models.containers import Models
-from .models.formats import choose_formats, default_format
+from .models.formats import ChosenFormat, choose_formats, default_format
 from .plan import CellSpec, Plan, scores_choices
 from .sweeps.axes import OWN, Axes
 from .sweeps.workloads import WorkloadAxes
@@ -302,10 +302,16 @@ def _axes(
 
 def _cells_of(axes: Axes, plan: Plan, registry: Registry, models: Models, plugin: str) -> Iterator[Cell]:
     backend, known, is_of_workload = axes.backend, dict[str, BackendOptions](), cache(axes.is_of_workload)
-    identities: dict[int, Mapping[str, JsonValue]] = {}
+    identities: dict[int, str] = {}
+
+    @cache
+    def format_of(name: str, asked: str | None) -> ChosenFormat:
+        return choose_formats(backend, models.find(name), None if asked is None else [asked])[0]
+
     for point in axes.points():
-        model, asked, device = models.find(str(point["model"])), point["quantisation"], str(point["device"])
-        chosen = choose_formats(backend, model, None if asked is None else [str(asked)])[0]
+        model, device = models.find(str(point["model"])), str(point["device"])
+        asked = point["quantisation"]
+        chosen = format_of(str(point["model"]), None if asked is None else str(asked))
         given = {name: value for name, value in point.items() if name not in OWN and not is_of_workload(name)}
         whole = chosen.with_options(backend, given)
         key = repr(whole)
@@ -314,7 +320,7 @@ def _cells_of(axes: Axes, plan: Plan, registry: Registry, models: Models, plugin
         quantisation = chosen.quantisation.name
         workload = axes.workloads.at({name: value for name, value in point.items() if is_of_workload(name)})
         if id(workload) not in identities:
-            identities[id(workload)] = _workload_identity(workload, plan, registry)
+            identities[id(workload)] = _as_json(_workload_identity(workload, plan, registry))
         identity = {
             "model": model.content_hash,
             "companions": {name: other.content_hash for name, other in paired.companions.items()},
@@ -322,13 +328,22 @@ def _cells_of(axes: Axes, plan: Plan, registry: Registry, models: Models, plugin
             "options": _identity_of(options),
             "quantisation": quantisation,
             "device": device,
-            "workload": identities[id(workload)],
         }
-        yield Cell(_digest(identity), backend, plugin, paired, quantisation, device, options, workload)
+        yield Cell(
+            _digest(identity, identities[id(workload)]),
+            backend,
+            plugin,
+            paired,
+            quantisation,
+            device,
+            options,
+            workload,
+        )
 
 
 _as_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
-def _digest(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_as_json(identity).encode()).hexdigest()[:16]
+def _digest(identity: Mapping[str, Any], workload: str) -> str:
+    """Return the id of a cell; ``workload`` is JSON already, as it is the same in most, and the last of the keys."""
+    return hashlib.sha256(f'{_as_json(identity)[:-1]},"workload":{workload}}}'.encode()).hexdigest()[:16]
