@@ -18,7 +18,7 @@ SMALL = ["--task", "tiny-gsm", "--samples", 2, "--max-new-tokens", 8]
 EXACT = ["--set", "llama-cpp.kv_cache_type=f32", "--set", "llama-cpp.flash_attention=off"]
 FORGER_EXACT = [setting.replace("llama-cpp", "forger") for setting in EXACT]
 MATRIX = [
-    *("parity", "-m", "tiny:target", "-b", "transformers", "-b", "llama-cpp", "-q", "f32"),
+    *("parity", "-m", "tiny:target", "-b", "transformers", "-b", "llama-cpp", "-q", "f32", "-q", "q4_0"),
     *("-q", "q2_k", *EXACT, "--task", "tiny-gsm", "--samples", 8, "--max-new-tokens", 32),
 ]
 PLUGIN = '''
@@ -136,11 +136,11 @@ def test_float32_is_identical_up_to_ties_in_both_engines(matrix):
 def test_fewer_bits_are_further_away(matrix):
     found = rows(matrix)
     assert all(row["kl_is_exact"] for row in found.values()), "the tiny vocabulary is given whole"
-    assert found["llama-cpp q2_k"]["kl_mean"] > found["llama-cpp f32"]["kl_mean"] > 0
-    assert found["llama-cpp q2_k"]["kl_max"] > found["llama-cpp q2_k"]["kl_mean"]
+    assert found["llama-cpp q4_0"]["kl_mean"] > found["llama-cpp f32"]["kl_mean"] > 0
+    assert found["llama-cpp q2_k"]["kl_max"] > found["llama-cpp q2_k"]["kl_mean"] > found["llama-cpp q4_0"]["kl_mean"]
     assert found["llama-cpp q2_k"]["perplexity"] > found["llama-cpp f32"]["perplexity"] > 1
     assert {row["perplexity_text"] for row in found.values()} == {"reference outputs"}
-    assert list(found) == ["transformers none", "llama-cpp f32", "llama-cpp q2_k"]
+    assert list(found) == ["transformers none", "llama-cpp f32", "llama-cpp q4_0", "llama-cpp q2_k"]
 
 
 def test_shares_are_those_of_the_raw_logs(matrix, folder):
@@ -186,7 +186,7 @@ def test_a_second_time_nothing_is_measured_or_scored(matrix, folder, cli_for):
     again = cli_for(folder)(*MATRIX, "-o", folder, "--json")
     assert again.code == 0, again.err
     assert again.json == matrix
-    assert "3 rounds kept, 0 to run" in again.err and "scoring" not in again.err
+    assert "4 rounds kept, 0 to run" in again.err and "scoring" not in again.err
     assert {path: path.read_bytes() for path in folder.glob("raw/**/*.jsonl")} == before
 
 

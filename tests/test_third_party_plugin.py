@@ -71,13 +71,13 @@ def test_a_plugin_is_installed_compared_drawn_and_removed(environment, tmp_path)
     assert {result["verdict"] for result in report["results"]} == {"passed", "skipped"}
 
     output = tmp_path / "output"
-    arguments = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 3, "--max-new-tokens", 16, "--rounds", 1]
+    arguments = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 3, "--max-new-tokens", 16, "--rounds", 2]
     run = environment.decodebench("run", "-b", "ngram", *arguments, "--set", "n=1,4", "-o", output, "--json")
     assert run.returncode == 0, run.stderr
     rows = json.loads(run.stdout)["comparison"]["rows"]
     assert [row["cell"]["backend"] for row in rows] == ["ngram", "ngram"]
     assert {row["cell"]["options"]["n"] for row in rows} == {"1", "4"}
-    assert all(row["rounds"] == 1 and row["n"] == 3 for row in rows)
+    assert all(row["rounds"] == 2 and row["n"] == 6 for row in rows)
 
     drawn = environment.decodebench("plot", output, "--figure", "token_counts", "--json")
     assert drawn.returncode == 0, drawn.stderr

@@ -130,7 +130,7 @@ def test_a_command_that_is_not_there_says_so(tmp_path):
 
 @pytest.mark.parametrize("raw", [b"", b"banner", b"[1]", b"1", b'{"a": 1}', b'{"type": 1}', b"\xff", b"[" * 10**5])
 def test_what_is_no_message_is_refused(raw):
-    with pytest.raises(LineError, match="message"):
+    with pytest.raises(LineError, match="unknown message"):
         parse(raw)
 
 
