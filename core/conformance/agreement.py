@@ -13,10 +13,10 @@ from .outputs import Generation, first_difference
 from .subject import Subject
 
 
-@check("Score with the weights and number formats that decode; position t is the token given those before it.")
+@check("Score with the weights and number formats used for decoding; position t is the token given those before it.")
 def score_agrees_with_greedy_choice(subject: Subject) -> str:
-    """Every token that greedy decoding chose is the likeliest one by `score`, but for ties that rounding decides; its
-    log-probabilities are finite and at most 0.
+    """Every token that greedy decoding chose is the most likely one by `score`, ties excepted; log-probabilities are
+    finite and at most 0.
     """
     if "score" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'score'")
@@ -52,8 +52,8 @@ def _score_fault(ids: Sequence[int], line: Line) -> str | None:
     "Preflight.inexact say why the tokens may differ."
 )
 def tokens_match_the_reference(subject: Subject) -> str:
-    """Where `Preflight.inexact` claims exactness, greedy tokens are those of the reference backend with the same
-    weights, but for ties that rounding decides.
+    """Where `Preflight.inexact` claims exactness, greedy tokens equal those of the reference backend with the same
+    weights, ties excepted.
     """
     reference = subject.reference
     if reference is None:

@@ -22,10 +22,10 @@ _UNKNOWN_OPTION = "no_such_option"
 _NONSENSE = ({"no": "such value"}, ["no such value", None], "no such value", -1e300)
 
 
-@check("Import the engine inside devices, prepare, load and what follows load, never at the top of a module.")
+@check("Import the engine inside devices, prepare, load and later methods, never at the top of a module.")
 def importing_loads_no_engine(subject: Subject) -> str:
-    """Importing the plugin brings nothing but the standard library, decodebench with its own dependencies and the
-    plugin's own package, and costs no more CPU time than decodebench itself.
+    """Importing the plugin imports only the standard library, decodebench with its dependencies and the plugin's own
+    package, and takes no more CPU time than decodebench itself.
     """
     found = subject.declarations
     _refuse_foreign("importing the plugin", found["imported"])
@@ -37,8 +37,8 @@ def importing_loads_no_engine(subject: Subject) -> str:
 
 @check("Read versions from package metadata (importlib.metadata.version) or files; start and import nothing.")
 def probe_is_cheap(subject: Subject) -> str:
-    """`probe` and `quantisations` import no engine; the first call of `probe` takes at most 50 ms of CPU time and a
-    second in all.
+    """`probe` and `quantisations` import no engine; the first call of `probe` takes at most 50 ms of CPU time and 1 s
+    of wall time.
     """
     found = subject.declarations
     _refuse_foreign("probing", found["probe_imported"])
@@ -58,11 +58,11 @@ def _refuse_foreign(deed: str, modules: Mapping[str, str]) -> None:
 
 
 @check(
-    "Say available=True only where load can be expected to work; otherwise give reason and the command that mends it."
+    "Say available=True only if load can be expected to work; otherwise give the reason and the command that fixes it."
 )
 def probe_is_honest(subject: Subject) -> str:
-    """An available backend loads a model and gives its version, where something has to be installed for it; an
-    unavailable one gives the reason and the fix.
+    """An available backend loads a model and, if it needs an installed package, gives its version; an unavailable one
+    gives the reason and the fix.
     """
     told = subject.declarations["availability"]
     if not told["available"]:
@@ -85,7 +85,7 @@ def _states_no_requirement(backend: type[Backend]) -> bool:
 
 @check("Derive Options from BackendOptions, leave its model_config alone, give every field a type and a description.")
 def options_refuse_what_they_should(subject: Subject) -> str:
-    """Options are valid without a value given, described, frozen, unchanged by a way through JSON, and refuse unknown
+    """Options have valid defaults and descriptions, are frozen, survive a round trip through JSON, and refuse unknown
     names and values of a wrong type, naming them.
     """
     kind = subject.backend.Options
@@ -128,9 +128,9 @@ def _refuses(subject: Subject, name: str, value: object) -> bool:
     return False
 
 
-@check("Use the option, remove it, or name it in Preflight.inert where another value silences it.")
+@check("Use the option, remove it, or name it in Preflight.inert where another option disables it.")
 def options_are_used(subject: Subject) -> str:
-    """Every option is read in preflight, prepare, load, generate or score, unless `Preflight.inert` names it; handing
+    """Every option is read in preflight, prepare, load, generate or score, unless `Preflight.inert` names it; passing
     all of them on at once (model_dump) counts as reading all.
     """
     if not subject.backend.Options.model_fields:

@@ -21,7 +21,7 @@ _OWN_CLOCKS = ("draft_s", "verify_s", "wire_s", "enqueue_s", "engine_s")
 
 
 @check(
-    "Clear every cache between requests, seed what is random from Request.seed alone, and let no thread race decide."
+    "Clear every cache between requests, seed randomness from Request.seed alone, and let no thread race decide."
 )
 def greedy_is_deterministic(subject: Subject) -> str:
     """Under greedy decoding a prompt gives the same tokens in every process, and again after other prompts."""
@@ -36,7 +36,7 @@ def greedy_is_deterministic(subject: Subject) -> str:
 
 @check("Count committed tokens, not steps; cut the last step where a draft or a block would run past the limit.")
 def max_new_tokens_is_respected(subject: Subject) -> str:
-    """Exactly max_new_tokens are committed where nothing ends the output earlier, at a limit of one token too."""
+    """Exactly max_new_tokens are committed where nothing ends the output earlier, even at a limit of one token."""
     return _limits_seen(subject.generating("limits"))
 
 
@@ -49,7 +49,7 @@ def _limits_seen(lines: Sequence[Line]) -> str:
 
 @check("Look for a stop token in every committed id, not only in the last of a step; commit it, then end.")
 def stop_tokens_end_the_output(subject: Subject) -> str:
-    """The output ends with the first of the stop tokens, which is committed itself; ignore_eos goes on."""
+    """The output ends with the first stop token, which is committed itself; with ignore_eos it continues."""
     free, *rest = subject.generating("stops")
     ids = free["ids"]
     for line in rest:
@@ -63,8 +63,8 @@ def stop_tokens_end_the_output(subject: Subject) -> str:
 
 @check("Let generate be a generator that may be closed after any step; yield each step as soon as it is computed.")
 def stop_strings_end_the_text(subject: Subject) -> str:
-    """The host ends a row at a stop string by closing the iterator: the text before it is that of the free output, and
-    the next prompt is answered as ever.
+    """The host ends a row at a stop string by closing the iterator: the text before it equals that of the output
+    without a stop string, and the next prompt gets its usual answer.
     """
     free = subject.greedy
     stop = _stop_string([generation.sample["text"] for generation in free])
@@ -86,8 +86,8 @@ def _stop_string(texts: Sequence[str]) -> str:
 
 @check("Build a new list of plain ints for every Step; give positions in all steps of a row, or in none.")
 def committed_ids_are_the_output(subject: Subject) -> str:
-    """The ids that the steps commit, put in order, are the output: plain ints of the vocabulary that stay as they were
-    yielded.
+    """The ids that the steps commit, put in order, are the output: plain ints within the vocabulary, not changed after
+    they were yielded.
     """
     seen = subject.generating("steps")
     for number, line in enumerate(seen, 1):
@@ -119,10 +119,10 @@ def _following(step: Line) -> Iterator[int]:
     return (step["index"] for _ in step["token_ids"])
 
 
-@check("Report a verify cycle's drafted and accepted tokens and its forwards; commit what was accepted and one more.")
+@check("Report a verify cycle's drafted and accepted tokens and its forwards; commit what was accepted plus one.")
 def counts_add_up(subject: Subject) -> str:
-    """No more is accepted than drafted, every row takes forwards, and a verify cycle commits its accepted tokens and
-    one more, its last cycle perhaps fewer, so that tau is one more than the accepted tokens per cycle.
+    """No more tokens are accepted than drafted, every row takes forwards, and a verify cycle commits its accepted
+    tokens plus one (the last cycle may commit fewer), so that tau is the accepted tokens per cycle plus one.
     """
     cycles = 0
     for number, generation in enumerate(subject.greedy, 1):
@@ -163,8 +163,8 @@ def _is_whole_cycle(step: Line, *, is_last: bool) -> bool:
 
 @check("Yield each step when its tokens are known; report the engine's own times in seconds.")
 def timestamps_are_monotonic(subject: Subject) -> str:
-    """Steps arrive one after the other as they are computed, and the engine's own clocks are not negative and add up to
-    no more than the host's clock saw.
+    """Steps arrive one by one as they are computed, and the engine's own times are not negative and add up to no more
+    than the host measured.
     """
     for number, generation in enumerate(subject.greedy, 1):
         times = [0.0, *(step["t_s"] for step in generation.steps)]
@@ -195,10 +195,9 @@ def _is_burst(steps: Sequence[Line]) -> bool:
     return len(steps) >= _BURST_STEPS and first > _BURST_FIRST_S and last - first < _BURST_SHARE * first
 
 
-@check("Release in `finally` what a generation holds, and begin the next from an empty cache.")
+@check("Release in `finally` what a generation holds, and start the next from an empty cache.")
 def cancellation_leaves_it_usable(subject: Subject) -> str:
-    """After a generation was closed before its first step or in the middle, prompts give the tokens that they gave
-    before.
+    """After a generation is closed before its first step or in the middle, prompts give the same tokens as before.
     """
     lines = subject.generating("cancel")
     for line in lines:
@@ -227,7 +226,7 @@ def sampling_follows_its_seed(subject: Subject) -> str:
 
 @check("Mask padding, keep a cache per row, and end each row by itself.")
 def rows_of_a_batch_are_independent(subject: Subject) -> str:
-    """A row of a batch gets the tokens that its prompt gets alone, but for ties that rounding decides."""
+    """A row of a batch gets the same tokens as its prompt alone, ties excepted."""
     if subject.backend.max_batch_size == 1:
         raise NotApplicable("it declares max_batch_size = 1")
     if (why := subject.refusal_of(batch_size=2)) is not None:
@@ -242,8 +241,7 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
 
 @check("Evaluate the first Request.depth ids, wait for the device, yield Step((), is_depth=True), then the rest.")
 def a_depth_changes_no_token(subject: Subject) -> str:
-    """Whatever part of a prompt is there before the clock starts, the tokens are the same, but for ties that rounding
-    decides.
+    """The tokens are the same whatever part of a prompt is evaluated before the clock starts, ties excepted.
     """
     if "depth" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'depth'")

@@ -18,8 +18,8 @@ _WEIGHT_FILES = ("*.safetensors", "*.gguf", "*.bin")
 
 @check("Drop every reference to the model in close: attributes, compiled graphs, caches of the engine, worker threads.")
 def close_frees_memory(subject: Subject) -> str:
-    """Loading, generating and closing over and over in one process keeps less than half of the weights each time, the
-    closed instances themselves being kept.
+    """Repeatedly loading, generating and closing in one process, with the closed instances kept, leaves less than half
+    of the weights in memory each time.
     """
     if subject.backend.residence != "in-process":
         raise NotApplicable(f"its model is elsewhere: {subject.backend.residence}")
@@ -37,8 +37,8 @@ def close_frees_memory(subject: Subject) -> str:
 
 @check("Raise ModelError, BackendError or UsageError with the file, device or value in its text.")
 def errors_name_their_cause(subject: Subject) -> str:
-    """Damaged weights, a device that is not there and a prompt without tokens are refused with an error of
-    decodebench.core.errors that names the file, the device or the prompt; of a remote backend the prompt alone.
+    """Damaged weights, a missing device and an empty prompt are refused with an error of decodebench.core.errors that
+    names the file, the device or the prompt; for a remote backend only the prompt.
     """
     reads_weights = bool(subject.facts.weight_bytes) and subject.backend.residence != "remote"
     with tempfile.TemporaryDirectory(prefix="decodebench-damaged-") as scratch:

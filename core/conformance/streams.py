@@ -24,8 +24,7 @@ def _streamed(subject: Subject) -> Sequence[Line]:
 
 @check("Keep a cache per row, and yield the steps of every row with the row of its own request.")
 def rows_of_a_stream_are_independent(subject: Subject) -> str:
-    """A request that arrives while others run gets the tokens that it gets alone, but for ties that rounding
-    decides.
+    """A request that arrives while others run gets the same tokens as alone, ties excepted.
     """
     stream, _ = _streamed(subject)
     for row, (alone, together) in enumerate(zip(stream["alone"], stream["ids"], strict=True)):
@@ -40,7 +39,7 @@ def _is_tie(margin: float | None) -> bool:
 
 @check("Poll between two steps whenever a slot is free; advance every row that runs before the next request ends.")
 def streams_keep_rows_running(subject: Subject) -> str:
-    """A request is taken as soon as a row has ended, no more run together than may, and rows that run go on
+    """A request is taken as soon as a row has ended, never more run together than allowed, and running rows continue
     meanwhile.
     """
     stream, _ = _streamed(subject)
@@ -62,9 +61,9 @@ def streams_keep_rows_running(subject: Subject) -> str:
     return f"{len(stream['ids'])} requests, {_TOGETHER} in flight"
 
 
-@check("Ask source.wants(row) before each step and end a row that is not wanted.")
+@check("Ask source.wants(row) before each step and end a row that is no longer wanted.")
 def streams_end_what_is_not_wanted(subject: Subject) -> str:
-    """A row of which no more is wanted ends before its limit, and the row beside it goes on to its own."""
+    """A row that is no longer wanted ends before its limit, and the row next to it continues to its own."""
     _, cut = _streamed(subject)
     unwanted, wanted = cut["tokens"]
     if unwanted >= cut["limit"]:
@@ -74,10 +73,10 @@ def streams_end_what_is_not_wanted(subject: Subject) -> str:
     return f"ended after {unwanted} of {cut['limit']} tokens"
 
 
-@check("Name what runs: a process of this machine that close ends, or the address of a remote server, never both.")
+@check("Name what runs: a process on this machine that close ends, or the address of a remote server, never both.")
 def residence_is_as_declared(subject: Subject) -> str:
-    """An engine in process names no server; an owned server runs below this process and ends with close; a remote one
-    has an address and no figures that only its host can know.
+    """An in-process engine names no server; an owned server is a child of this process and ends with close; a remote
+    one has an address and no figures that only its host can know.
     """
     (seen,) = subject.ask("residence")
     residence, server = subject.backend.residence, seen["server"]
