@@ -1,4 +1,4 @@
-"""Draft/target decoding measured: against the target alone, against what its costs predict, and over the wire.
+"""Draft/target decoding measured: against the target alone, against what its costs predict, and over a network.
 
 Everything runs in one process but the server of the last part, the sides of a comparison in turn on every prompt and in
 every round. A rate is tokens after the first, divided by the time from the first to the last token. Intervals are 95 %
@@ -260,7 +260,7 @@ def show(speedups: Sequence[Speedup], wire: Wire) -> None:
             f"| {one.target} | {one.k} | {one.acceptance:.2f} | {one.tau:.2f} | {rates} | {ratio} | "
             f"{one.predicted:.2f} | {one.leviathan:.2f} | {one.c:.2f} | {one.v:.2f} |"
         )
-    print("\n| target | K | rounds | embedded | loopback TCP | wire, median | wire, 95th percentile | verification |")
+    print("\n| target | K | verify cycles | embedded | loopback TCP | network, median | network, 95th percentile | verification |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     rates = f"{wire.embedded_tokens_per_s:.0f} | {wire.tcp_tokens_per_s:.0f}"
     print(
