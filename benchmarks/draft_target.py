@@ -260,8 +260,8 @@ def show(speedups: Sequence[Speedup], wire: Wire) -> None:
             f"| {one.target} | {one.k} | {one.acceptance:.2f} | {one.tau:.2f} | {rates} | {ratio} | "
             f"{one.predicted:.2f} | {one.leviathan:.2f} | {one.c:.2f} | {one.v:.2f} |"
         )
-    print("\n| target | K | verify cycles | embedded | loopback TCP | network, median | network, 95th percentile |", end="")
-    print(" verification |")
+    network = "network, median | network, 95th percentile"
+    print(f"\n| target | K | verify cycles | embedded | loopback TCP | {network} | verification |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     rates = f"{wire.embedded_tokens_per_s:.0f} | {wire.tcp_tokens_per_s:.0f}"
     print(

@@ -10,7 +10,7 @@ from .subject import Subject
 
 
 def incomplete_files(subject: Subject) -> Iterator[Doubt]:
-    """Logs of this experiment that are cut, damaged or refused; one of our own that cannot be read belongs to any."""
+    """Logs of this experiment that are truncated, damaged or refused; unreadable logs of ours count for all."""
     rows = subject.store.dicts(
         """
         SELECT s.path, s.problem FROM sources s
@@ -27,4 +27,4 @@ def incomplete_files(subject: Subject) -> Iterator[Doubt]:
         },
     )
     for row in rows:
-        yield Doubt(f"{row['path']}: {row['problem']}", "what is missing is in no figure")
+        yield Doubt(f"{row['path']}: {row['problem']}", "missing data is excluded from all figures")

@@ -32,8 +32,8 @@ def slow_hosts(subject: Subject) -> Iterator[Doubt]:
         tokens = f"the same {ours} tokens" if ours == theirs else f"as good as the same tokens ({ours}, {theirs})"
         yield Doubt(
             f"{subject.name(cell)} took {ratio:.2f} times as long as {subject.name(other)} for {tokens}, on "
-            f"{_host(cell)} instead of {_host(other)}: a slow host looks like this",
-            f"before {_and(_varied([cell, other])) or 'anything else'} is blamed, measure both on one",
+            f"{_host(cell)} instead of {_host(other)}: possibly a slow host",
+            f"measure both on one host before attributing this to {_and(_varied([cell, other])) or 'anything else'}",
             rounds_of(cell, other),
         )
 
@@ -47,14 +47,14 @@ def _slow(cell: Cell, other: Cell) -> float:
 
 
 def one_accuracy(subject: Subject) -> Iterator[Doubt]:
-    """Three or more configurations with one accuracy to the last digit: the options did not reach the task."""
+    """Three or more configurations with the same accuracy to the last digit: the options did not reach the task."""
     for cells in _comparable(subject):
         values = {_totals(cell)["accuracy"] for cell in cells}
         texts = {_totals(cell)["output_tokens"] for cell in cells}
         options = _varied(cells)
         if len(cells) >= 3 and len(values) == len(texts) == 1 and None not in values and options:
             yield Doubt(
-                f"{len(cells)} cells that differ in {_and(options)} have one and the same accuracy, "
+                f"{len(cells)} cells that differ in {_and(options)} have the same accuracy, "
                 f"{100 * values.pop():.4f} %: the options changed nothing; a task that is scored by log-likelihood "
                 "never reaches an option of the decoding loop",
                 rows=rounds_of(*cells),
@@ -63,7 +63,7 @@ def one_accuracy(subject: Subject) -> Iterator[Doubt]:
 
 
 def accuracies_of_other_runs(subject: Subject) -> Iterator[Doubt]:
-    """Cells with the same number of tokens to the last one, whose accuracies differ beyond chance."""
+    """Cells with exactly the same number of tokens whose accuracies differ beyond chance."""
     tests = []
     for cells in _comparable(subject):
         scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None and _totals(cell)["output_tokens"]]
@@ -86,7 +86,7 @@ def accuracies_of_other_runs(subject: Subject) -> Iterator[Doubt]:
 
 
 def options_without_effect(subject: Subject) -> Iterator[Doubt]:
-    """An option whose values differ in accuracy by less than a standard error, wherever only it differs."""
+    """An option whose values differ in accuracy by less than a standard error, all else being equal."""
     for cells in _comparable(subject):
         scored = [cell for cell in cells if _totals(cell)["accuracy"] is not None and _share(cell)[1]]
         for name in _varied(scored):
@@ -99,8 +99,8 @@ def options_without_effect(subject: Subject) -> Iterator[Doubt]:
             if len(groups) > 1 and 0 < max(difference for difference, _ in spans) and all(d < e for d, e in spans):
                 largest = 100 * max(difference for difference, _ in spans)
                 yield Doubt(
-                    f"option {name!r} shows no effect on accuracy: in {len(groups)} groups of cells that differ in it "
-                    f"alone accuracy differs by at most {largest:.2f} points, less than a standard error",
+                    f"option {name!r} shows no effect on accuracy: in {len(groups)} groups of cells that differ only "
+                    f"in it, accuracy differs by at most {largest:.2f} points, less than a standard error",
                     rows=rounds_of(*itertools.chain.from_iterable(groups)),
                     severity="note",
                 )

@@ -20,7 +20,7 @@ _BEYOND = 1.05  # both are measured
 
 
 def busy_machine(subject: Subject) -> Iterator[Doubt]:
-    """Rounds beside which other work kept the machine busy; reports their scatter and drift once for all cells."""
+    """Rounds during which other work kept the machine busy; reports scatter and drift once for all cells."""
     runs = [r.run for cell in subject.finished for r in cell.rounds]
     busy = [run for run in runs if was_busy(run)]
     if not busy:
@@ -75,7 +75,7 @@ def throttled_devices(subject: Subject) -> Iterator[Doubt]:
 
 
 def saving_governors(subject: Subject) -> Iterator[Doubt]:
-    """Cells measured under a governor that saves power."""
+    """Cells measured under a power-saving CPU governor."""
     saving = [cell for cell in subject.finished if (cell.run["environment"] or {}).get("governor") == "powersave"]
     if saving:
         yield Doubt(
@@ -87,7 +87,7 @@ def saving_governors(subject: Subject) -> Iterator[Doubt]:
 
 
 def battery_power(subject: Subject) -> Iterator[Doubt]:
-    """Rounds that ran on battery, which holds clocks down."""
+    """Rounds that ran on battery, which lowers clocks."""
     runs = [r.run for cell in subject.finished for r in cell.rounds]
     unplugged = [run for run in runs if (run["environment"] or {}).get("on_battery")]
     if unplugged:
@@ -101,10 +101,10 @@ def rates_beside_other_work(subject: Subject) -> Iterator[Doubt]:
     marked = [run for run in runs if _has_marked_rates(run)]
     if marked:
         most = max((run["bandwidth_utilisation"] or 0.0 for run in marked), default=0.0)
-        told = f": up to {most:.2f} times what there is" if most > _BEYOND else ""
+        told = f": up to {most:.2f} times the memory bandwidth" if most > _BEYOND else ""
         yield Doubt(
-            f"memory bandwidth and arithmetic rate in {len(marked)} of {len(runs)} rounds were measured beside other "
-            f"work, so that shares of them are too high{told}",
+            f"memory bandwidth and arithmetic rate in {len(marked)} of {len(runs)} rounds were measured next to other "
+            f"work, so utilisations are too high{told}",
             "run `decodebench doctor` on a quiet machine; rounds after that have the new rates",
             [Place(run_id=run["run_id"]) for run in marked],
             "warning" if told else "note",
@@ -124,8 +124,8 @@ def several_hosts(subject: Subject) -> Iterator[Doubt]:
             told = ", ".join(f"{host} ({count})" for host, count in sorted(counts.items()))
             yield Doubt(
                 f"{sum(counts.values())} cells ran on {len(counts)} hosts: {told}; a difference in speed between them "
-                "may be the hosts'",
-                "measure on one, or repeat each cell on each",
+                "may come from the hosts",
+                "measure on one host, or repeat every cell on each",
                 rounds_of(*timed),
             )
 
@@ -144,13 +144,13 @@ def several_gpus(subject: Subject) -> Iterator[Doubt]:
                 called = "the device" if device == UNKNOWN else device
                 yield Doubt(
                     f"{called} is not one GPU in {sum(map(len, found.values()))} cells: {told}",
-                    "compare within one",
+                    "compare cells of the same GPU",
                     rounds_of(*(cell for own in found.values() for cell in own)),
                 )
 
 
 def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
-    """Cells that read faster than their host's memory bandwidth, which nobody marked as measured beside other work."""
+    """Cells that read faster than their host's memory bandwidth, which is not marked as measured while busy."""
     above = []
     for cell in subject.finished:
         shares = [r.run["bandwidth_utilisation"] or 0.0 for r in cell.rounds if not _has_marked_rates(r.run)]
@@ -159,8 +159,8 @@ def bandwidths_too_low(subject: Subject) -> Iterator[Doubt]:
     for use, cell in sorted(above, key=lambda found: -found[0]):
         yield Doubt(
             f"{subject.name(cell)} reads {use:.2f} times the memory bandwidth that was measured on its host, which "
-            "cannot be: bandwidth was measured while the machine was busy",
-            "measure it again on an idle machine; shares of the bandwidth are too high until then",
+            "is impossible: bandwidth was measured while the machine was busy",
+            "measure it again on an idle machine; bandwidth utilisations are too high until then",
             rounds_of(cell),
         )
 

@@ -17,7 +17,7 @@ from .subject import Subject, rounds_of
 
 
 def inert_options(subject: Subject) -> Iterator[Doubt]:
-    """Swept options over all of whose values outputs, work and, as far as shown, speed are the same."""
+    """Swept options that change neither outputs nor work nor, measurably, speed."""
     swept = list(_swept(subject.finished))
     work = _work(subject) if swept else {}
     for name, cells in swept:
@@ -34,7 +34,7 @@ def inert_options(subject: Subject) -> Iterator[Doubt]:
         yield Doubt(
             f"option {name!r} changed nothing {over} for {_name(first)}: "
             f"same {_kind(first)}, {'same steps, ' if _has_steps(first, work) else ''}{speed}",
-            "does this backend read it, and does this task reach it? a task that is scored by log-likelihood never "
+            "check that this backend reads it and this task uses it: a task that is scored by log-likelihood never "
             "reaches an option of the decoding loop",
             rounds_of(*cells),
             "warning" if is_told or not any(cell.values(subject.metric) for cell in cells) else "note",

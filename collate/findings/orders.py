@@ -19,7 +19,7 @@ _WITHIN_ONE = "the hosts make the difference; compare within one"
 
 
 def reversed_by_hosts(subject: Subject) -> Iterator[Doubt]:
-    """Two backends whose order over all hosts together is the reverse of that on a host which both ran on."""
+    """Two backends whose order over all hosts is the reverse of that on a host that ran both."""
     for cells in by_model(subject.finished):
         timed = [cell for cell in cells if _host(cell) is not None and cell.values(subject.metric)]
         backends = sorted({cell.run["backend"] for cell in timed})
@@ -79,7 +79,7 @@ def _mean(subject: Subject, cells: list[Cell]) -> float:
 
 
 def orders_by_machine(subject: Subject) -> Iterator[Doubt]:
-    """Two backends, or two numbers of draft tokens, whose order turns from one host or GPU to another."""
+    """Two backends, or two numbers of draft tokens, whose order changes between hosts or GPUs."""
     for cells in by_model(subject.finished):
         for alike in _formats(cells).values():
             sides: dict[str, dict[str, list[tuple[float, Cell]]]] = {}
@@ -103,7 +103,7 @@ def _turn(
         (low, slow), (high, fast) = ratios[0], ratios[-1]
         yield Doubt(
             f"{a} is {high:.2f} times as fast as {b} on {fast}, but {low:.2f} times on {slow}",
-            "an order that holds on one machine says nothing of another; state it per machine",
+            "a ranking on one machine does not carry over to another; state it per machine",
             rounds_of(*(cell for place in (slow, fast) for _, cell in (*ours[place], *theirs[place]))),
         )
 

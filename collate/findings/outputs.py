@@ -14,7 +14,7 @@ from .subject import Subject, grouped, rounds_of, samples_at, temperature_of
 
 
 def differing_outputs(subject: Subject) -> Iterator[Doubt]:
-    """Greedy outputs that leave those of the first cell of the same model and weight format."""
+    """Greedy outputs that differ from those of the first cell of the same model and weight format."""
     scores = load_scores(subject.store, subject.experiment)
     for cells in _alike(subject):
         first = cells[0]
@@ -66,13 +66,13 @@ def unsteady_outputs(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)} is not deterministic: greedy outputs of {unsteady} of {len(outputs)} problems "
                 "differ between rounds",
-                "threads that add in another order, or a state that survives; a parity check of it means little",
+                "threads may sum in another order, or state may survive a request; its parity means little",
                 rounds_of(cell),
             )
 
 
 def lost_accuracy(subject: Subject) -> Iterator[Doubt]:
-    """Quantisations that lose accuracy against the one with most bits of the same backend, model and device."""
+    """Quantisations that lose accuracy against the widest one of the same backend, model and device."""
     known = [cell for cell in subject.finished if cell.run["bits_per_weight"] is not None]
     names = ("backend", "model", "device")
     pairs = []
@@ -84,13 +84,13 @@ def lost_accuracy(subject: Subject) -> Iterator[Doubt]:
             lost = 100 * accuracy.difference.value
             yield Doubt(
                 f"{subject.name(cell)} loses accuracy: {lost:+.1f} points against {subject.name(best)}",
-                "a speed-up that answers worse is not a speed-up",
+                "a speed-up that costs accuracy is not a speed-up",
                 rounds_of(cell, best),
             )
 
 
 def more_tokens(subject: Subject) -> Iterator[Doubt]:
-    """Cells that take longer than the first of their model although none of their tokens does."""
+    """Cells that take longer than the first of their model because of more tokens, not slower tokens."""
     groups: dict[tuple[object, object], list[Cell]] = {}
     for cell in subject.finished:
         groups.setdefault((cell.run["model"], cell.run["task"]), []).append(cell)
@@ -107,8 +107,8 @@ def more_tokens(subject: Subject) -> Iterator[Doubt]:
                 yield Doubt(
                     f"{subject.name(cell)} takes {seconds / base_s:.2f} times as long as {subject.name(first)} for the "
                     f"same {len(ours)} problems, but for {tokens / base_tokens:.2f} times the tokens: more tokens, not "
-                    "slower ones",
-                    "a rate in tokens/s calls it faster; look at the time per problem",
+                    "slower tokens",
+                    "tokens/s hides this; compare the time per problem",
                     samples_at(ours),
                 )
 

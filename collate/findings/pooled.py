@@ -40,14 +40,14 @@ class _Spread:
 
 
 def pooled_runs(subject: Subject) -> Iterator[Doubt]:
-    """Imported runs of one cell that differ by far more than what each of them repeated: something was varied."""
+    """Imported runs of one cell that differ far more than the repetitions within each: something was varied."""
     imported = [cell for cell in subject.finished if cell.run["source_format"] != "decodebench"]
     found = [spread for cell in imported if (spread := _spread(subject, cell)) is not None]
     far = [spread for spread in found if spread.between > max(_LEAST, _TIMES * spread.within)]
     for one in sorted(far, key=lambda spread: -spread.between):
         yield Doubt(
             f"{len(one.cell.rounds)} runs of {subject.name(one.cell)} differ by {100 * one.between:.1f} % in "
-            f"{one.metric}, what each of them repeated by {100 * one.within:.1f} %: something was varied that the logs "
+            f"{one.metric}, repetitions within each by {100 * one.within:.1f} %: something was varied that the logs "
             "do not have",
             "import them again with it as a label, such as --label stack=rocm6 or --label stack={folder}",
             rounds_of(one.cell),

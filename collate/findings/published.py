@@ -22,7 +22,7 @@ _ALIKE = ("model", "task", "quantisation", "device", "batch_size")
 
 
 def acceptance_of_cycles(subject: Subject) -> Iterator[Doubt]:
-    """A published acceptance that is 1 - cycles / tokens: it says nothing of how many drafted tokens were accepted."""
+    """A published acceptance that is 1 - cycles / tokens: it does not say how many drafted tokens were accepted."""
     names = {run["run_id"]: cell for cell in subject.finished for run in (r.run for r in cell.rounds)}
     rows = subject.store.dicts(
         "SELECT run_id, \"index\", output_tokens, engine, extra FROM samples WHERE contains(extra::VARCHAR, 'accept') "
@@ -55,7 +55,7 @@ def _shares(extra: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def speed_ups_above_acceptance(subject: Subject) -> Iterator[Doubt]:
-    """A speed-up larger than the tokens that a verify cycle gives, which takes no less time than a plain step."""
+    """A speed-up above the tokens per verify cycle, which cannot be: a cycle takes at least as long as a plain step."""
     doubts = []
     for alike in grouped(subject.finished, lambda cell: tuple(cell.run[name] for name in _ALIKE)):
         plain = [cell for cell in alike if cell.run["kind"] == "autoregressive"]
@@ -96,7 +96,7 @@ def _printed_speed(cell: Cell) -> float:
 
 
 def falling_acceptance(subject: Subject) -> Iterator[Doubt]:
-    """A published acceptance length that falls with more draft tokens, and has no interval: noise, or an error."""
+    """A published acceptance length without an interval that falls with more draft tokens: noise, or an error."""
     for option in DRAFT_LENGTH_OPTIONS:
         yield from _falls(subject, option)
 
@@ -112,7 +112,7 @@ def _falls(subject: Subject, option: str) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)}: the acceptance length falls from {high:g} at {few} draft tokens to {low:g} at "
                 f"{many}, and has no interval",
-                "with the same prompts more draft tokens cannot lower it but by chance: more prompts, and an interval",
+                "with the same prompts, more draft tokens lower it only by chance: use more prompts, give an interval",
                 [Place(run_id=one["run_id"]) for one in (before, run)],
             )
 
@@ -136,7 +136,7 @@ def _apart_from(run: Row, option: str) -> tuple[object, ...]:
 
 
 def medians_below_means(subject: Subject) -> Iterator[Doubt]:
-    """A published median latency per token far below the mean that batch and throughput give: some tokens wait long."""
+    """A published median latency per token far below the mean implied by throughput and batch: some wait long."""
     doubts = []
     for cell in subject.finished:
         median, rows = (published(cell.run, f"published_{name}") for name in ("median_itl_ms", "mean_batch_size"))
@@ -154,7 +154,7 @@ def medians_below_means(subject: Subject) -> Iterator[Doubt]:
 
 
 def several_contributors(subject: Subject) -> Iterator[Doubt]:
-    """Published figures of one model by several people: their methods are not known to be alike."""
+    """Published figures of one model by several people, whose methods may differ."""
     for alike in grouped(subject.finished, lambda cell: cell.run["model"]):
         people = {(cell.run["conditions"] or {}).get("contributor"): cell for cell in alike}
         people.pop(None, None)
@@ -162,6 +162,6 @@ def several_contributors(subject: Subject) -> Iterator[Doubt]:
             by_people = [cell for cell in alike if (cell.run["conditions"] or {}).get("contributor")]
             yield Doubt(
                 f"{len(by_people)} figures come from {len(people)} people, whose methods may differ",
-                "compare what one of them measured; differences between them are not the configuration's alone",
+                "compare figures of one person; other people's differ by more than the configuration",
                 rounds_of(*by_people),
             )

@@ -33,12 +33,12 @@ def unfinished_rounds(subject: Subject) -> Iterator[Doubt]:
 
 
 def cut_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Rounds that ran out of time: the samples that they have may be the easier ones."""
+    """Rounds that ran out of time: their samples may be the easier ones."""
     for cell in subject.finished:
         cut = [r.run for r in cell.rounds if r.run["cut"]]
         if cut:
             yield Doubt(
-                f"{len(cut)} of {len(cell.rounds)} rounds of {subject.name(cell)} have the first samples only: "
+                f"{len(cut)} of {len(cell.rounds)} rounds of {subject.name(cell)} have only the first samples: "
                 f"{cut[0]['cut']}",
                 "raise --timeout, or lower --samples",
                 [Place(run_id=run["run_id"]) for run in cut],
@@ -46,19 +46,19 @@ def cut_rounds(subject: Subject) -> Iterator[Doubt]:
 
 
 def single_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells of one round: a difference cannot be distinguished from machine noise."""
+    """Cells with one round: a difference cannot be distinguished from machine noise."""
     single = [cell for cell in subject.finished if len(cell.rounds) == 1]
     if single and len(subject.finished) > 1:
         yield Doubt(
             f"{len(single)} of {len(subject.finished)} cells have one round, and no interval",
-            "repeat each in a process of its own, three times and more; a file of repetitions is one round",
+            "measure each in at least three processes; repetitions in one file are one round",
             rounds_of(*single),
             "note",
         )
 
 
 def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Rounds that stand apart from their twins by more than their scatter and the number of rounds explain."""
+    """Rounds that differ from the cell's others by more than their scatter and number explain."""
     show = METRICS[subject.metric].format
     tests = []
     for cell in subject.finished:
@@ -78,7 +78,7 @@ def outlier_rounds(subject: Subject) -> Iterator[Doubt]:
 
 
 def variable_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells whose rounds scatter by more than 5 %, and not by chance."""
+    """Cells whose rounds scatter by more than 5 %, beyond chance."""
     tests = []
     for cell in _undisturbed(subject):
         values = cell.values(subject.metric)
@@ -109,7 +109,7 @@ def drifting_rounds(subject: Subject) -> Iterator[Doubt]:
         if abs(change) > subject.min_effect:
             yield Doubt(
                 f"{subject.name(cell)} drifts: {subject.metric} changes by {change:+.1%} from first to last round",
-                "let the machine reach a steady temperature, and interleave what is compared",
+                "let the machine reach a steady temperature, and interleave the cells",
                 rounds_of(cell),
             )
 
@@ -170,7 +170,7 @@ def _rejected(tests: Sequence[T]) -> list[T]:
 
 
 def short_rounds(subject: Subject) -> Iterator[Doubt]:
-    """Cells whose rounds time so little work that machine noise is not averaged out."""
+    """Cells whose rounds are too short to average out machine noise."""
     longest = {}
     for cell in subject.cells:
         times = [sum(sample["duration_s"] or 0.0 for sample in r.samples) for r in cell.rounds]
@@ -183,7 +183,7 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
         others = f" and of {cells} less than {_SHORT_S:g} s" if len(short) > 1 else ""
         yield Doubt(
             f"a round of {subject.name(first)} times {longest[first.cell_id]:.2f} s of work at most{others}",
-            f"take samples or tokens for {_SHORT_S:g} s and more",
+            f"measure samples or tokens for at least {_SHORT_S:g} s",
             rounds_of(*short),
             "note",
         )

@@ -34,7 +34,7 @@ def cold_starts(subject: Subject) -> Iterator[Doubt]:
             found.append(
                 (
                     times_as_long,
-                    Doubt(f"{text}first token as the others", "more warm-up would keep it out", samples_at(first)),
+                    Doubt(f"{text}first token as the others", "use more warm-up", samples_at(first)),
                 )
             )
     yield from (doubt for _, doubt in sorted(found, key=lambda pair: -pair[0]))
@@ -59,7 +59,7 @@ def capped_outputs(subject: Subject) -> Iterator[Doubt]:
 
 
 def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
-    """Generations that the context left less room for than was asked."""
+    """Generations that the context left less room for than requested."""
     for cell in subject.finished:
         answers, limit = _answers(cell), cell.run["max_new_tokens"]
         clipped = [sample for sample in answers if _is_clipped(sample, cell.run)]
@@ -70,8 +70,7 @@ def clipped_outputs(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)}: {len(clipped)} of {len(answers)} generations were clipped by the context{of}, "
                 f"such as one of {first['output_tokens']} tokens{prompt}, where {limit} were allowed",
-                "they are shorter than other cells' for no reason of their own; take a longer context or shorter "
-                "prompts",
+                "they are shorter only for lack of context; use a longer context or shorter prompts",
                 samples_at(clipped),
             )
 
@@ -89,7 +88,7 @@ def _is_clipped(sample: Row, run: Row) -> bool:
 
 
 def empty_answers(subject: Subject) -> Iterator[Doubt]:
-    """Answers without a visible character: many, or any that a stop string ended before they began."""
+    """Answers without a visible character: many of them, or any that a stop string ended at once."""
     for cell in subject.finished:
         answers = [sample for sample in _answers(cell) if sample["text"] is not None]
         empty = [sample for sample in answers if not sample["text"].strip()]
@@ -99,7 +98,7 @@ def empty_answers(subject: Subject) -> Iterator[Doubt]:
             why = f", {stopped} of them as a stop string begins them ({strings})" if stopped else ""
             yield Doubt(
                 f"{subject.name(cell)}: {len(empty)} of {len(answers)} answers are empty{why}",
-                "they count as wrong and their speed means nothing; look at the prompt's end, its template, --stop",
+                "they count as wrong and their speed means nothing; check the prompt's end, its template, --stop",
                 samples_at(empty),
             )
 
@@ -127,7 +126,7 @@ def failed_samples(subject: Subject) -> Iterator[Doubt]:
 
 
 def other_counts(subject: Subject) -> Iterator[Doubt]:
-    """Rounds that hold another number of samples than was asked for."""
+    """Rounds with another number of samples than requested."""
     for cell in subject.finished:
         unlike = []
         for r in cell.rounds:
@@ -137,8 +136,8 @@ def other_counts(subject: Subject) -> Iterator[Doubt]:
         if unlike:
             run, held = unlike[0]
             yield Doubt(
-                f"{subject.name(cell)}: {run['samples']} samples were asked for, {held} ran",
-                "figures per sample and their intervals are of the lower number",
+                f"{subject.name(cell)}: {run['samples']} samples were requested, {held} ran",
+                "figures per sample and their intervals use those that ran",
                 [Place(run_id=one["run_id"]) for one, _ in unlike],
             )
 
@@ -167,7 +166,7 @@ def reused_prompts(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)}: {len(found)} {what} (possible prefix-cache hits), which the same process had "
                 "answered before, as warm-up or as another sample",
-                "an engine that keeps prefixes answers them faster; give each prompt once",
+                "an engine with a prefix cache answers them faster; use each prompt once",
                 samples_at(found),
                 "note" if cell.run["source_format"] == "decodebench" else "warning",
             )
@@ -187,8 +186,8 @@ def tokens_without_text(subject: Subject) -> Iterator[Doubt]:
             worst = max(hollow, key=lambda sample: int(sample["output_tokens"]) - len(sample["text"]))
             yield Doubt(
                 f"{subject.name(cell)}: {len(hollow)} of {len(samples)} samples count more tokens than their text has "
-                f"characters, such as {worst['output_tokens']} tokens for {len(worst['text'])} characters: end tokens "
-                "or padding are in the count",
+                f"characters, such as {worst['output_tokens']} tokens for {len(worst['text'])} characters: the "
+                "count includes end tokens or padding",
                 "speeds of these rows are too high",
                 samples_at(hollow),
                 "error",
@@ -196,13 +195,13 @@ def tokens_without_text(subject: Subject) -> Iterator[Doubt]:
 
 
 def floor_scores(subject: Subject) -> Iterator[Doubt]:
-    """An accuracy above zero although not one problem is solved: partial credit only."""
+    """An accuracy above zero although no problem is solved: partial credit only."""
     for cell in subject.finished:
         scores = [sample["score"] for sample in _answers(cell) if sample["score"] is not None]
         if len(scores) >= _FLOOR_SAMPLES and max(scores) < 1 and sum(scores) > 0:
             yield Doubt(
                 f"{subject.name(cell)}: accuracy {100 * sum(scores) / len(scores):.1f} %, but none of {len(scores)} "
-                "samples is right: the score is of partial points",
+                "samples is right: partial credit only",
                 "do not read it as an accuracy",
                 rounds_of(cell),
             )

@@ -25,7 +25,7 @@ Times = list[tuple[str, int, NDArray[np.float64]]]
 
 
 def cold_first_steps(subject: Subject) -> Iterator[Doubt]:
-    """A slow first step where the log does not say that it holds a prompt."""
+    """A slow first step that the log does not declare as prefill."""
     for cell, times in _step_times(subject):
         for run_id, sample, seconds in times:
             middle = float(np.median(seconds[1:]))
@@ -35,13 +35,13 @@ def cold_first_steps(subject: Subject) -> Iterator[Doubt]:
                     f"{subject.name(cell)}: the first of {len(seconds)} steps takes {1e3 * seconds[0]:.2f} ms, "
                     f"{seconds[0] / middle:.1f} times the median of the others: a cold start or the prompt; "
                     f"{with_it:.2f} steps/s with it, {without:.2f} without",
-                    "compare decode figures, which leave it out",
+                    "compare decode figures, which exclude it",
                     [Place(run_id=run_id, sample=sample, step=0)],
                 )
 
 
 def changes_of_pace(subject: Subject) -> Iterator[Doubt]:
-    """A step from which on a generation runs at another speed, and stays there."""
+    """A step after which a generation keeps running at another speed."""
     for cell, times in _step_times(subject):
         for run_id, sample, seconds in times:
             at = change_point(seconds[1:])
@@ -51,13 +51,13 @@ def changes_of_pace(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)}: the pace changes at step {1 + at} (from 0): {1e3 * np.median(before):.2f} ms "
                 f"a step before, {1e3 * np.median(after):.2f} ms after, {len(after)} steps to the end",
-                "a mean over both is of neither; look for heat, memory or another process, and measure longer",
+                "a mean over both describes neither; check for throttling or another process, and measure longer",
                 [Place(run_id=run_id, sample=sample, step=1 + at)],
             )
 
 
 def coarse_clocks(subject: Subject) -> Iterator[Doubt]:
-    """Steps that are only a few ticks of the clock long, or of the digits that the log prints."""
+    """Steps only a few ticks of the clock long, or of the last digit that the log prints."""
     for cell, times in _step_times(subject):
         for run_id, sample, seconds in times:
             gaps = np.diff(np.unique(np.round(seconds, 9)))

@@ -23,7 +23,7 @@ _CLOSE = 1e-3  # of a mean: the tools do not round it, but the times behind it m
 
 
 def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
-    """A printed rate that is not tokens divided by time, whatever was rounded."""
+    """A printed rate that differs from tokens divided by time by more than rounding."""
     wrong = []
     for cell in subject.finished:
         for run in (r.run for r in cell.rounds):
@@ -41,12 +41,12 @@ def inconsistent_totals(subject: Subject) -> Iterator[Doubt]:
                 wrong.append((abs(printed * wall_s / tokens - 1), text, run["run_id"]))
     records = sum(bool(r.run["totals"]) for cell in subject.finished for r in cell.rounds)
     for _, text, run_id in sorted(wrong, key=lambda found: -found[0]):
-        many = f"of {len(wrong)} of {records} totals tokens, time and rate disagree: " if len(wrong) > 1 else ""
-        yield Doubt(many + text, "one of the three is wrong or of another run", [Place(run_id=run_id)], "error")
+        many = f"in {len(wrong)} of {records} totals, tokens, time and rate disagree: " if len(wrong) > 1 else ""
+        yield Doubt(many + text, "one of the three is wrong or from another run", [Place(run_id=run_id)], "error")
 
 
 def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
-    """An accuracy that no count of right answers gives: it is of another run, or of partial points."""
+    """An accuracy that no number of right answers gives: it is from another run, or has partial credit."""
     for cell in _with_totals(subject):
         share, samples = cell.run["totals"]["accuracy"], cell.run["totals"]["samples"]
         if share is None or not samples:
@@ -57,13 +57,13 @@ def impossible_accuracies(subject: Subject) -> Iterator[Doubt]:
             yield Doubt(
                 f"{subject.name(cell)}: an accuracy of {share:g} among {answers} would be "
                 f"{share * samples:.2f} right answers",
-                "it belongs to another run, or counts parts of answers",
+                "it is from another run, or has partial credit",
                 rounds_of(cell),
             )
 
 
 def unlike_samples(subject: Subject) -> Iterator[Doubt]:
-    """Totals that the log's own samples do not add up to: one of the two is of another run."""
+    """Totals that differ from the log's own samples: one of the two is from another run."""
     beside = SamplesBeside(subject)
     for cell in _with_totals(subject):
         for r in cell.rounds:
@@ -74,7 +74,7 @@ def unlike_samples(subject: Subject) -> Iterator[Doubt]:
                 yield Doubt(
                     f"{subject.name(cell)}: the log has {printed:.6g} as {what}, its {len(samples)} samples give "
                     f"{added:.6g}",
-                    "one of the two is of another run",
+                    "one of the two is from another run",
                     [Place(run_id=run_id) for run_id in dict.fromkeys([r.run["run_id"], samples[0]["run_id"]])],
                     "error",
                 )

@@ -13,7 +13,7 @@ _ROUNDING = 1.01
 
 
 def unlike_formats(subject: Subject) -> Iterator[Doubt]:
-    """Backends that mean different weight formats by one word."""
+    """Backends that mean different weight formats by the same name."""
     for model in by_model(subject.finished):
         for cells in grouped(model, word_of):
             formats: dict[tuple[str, str], float | None] = {}
@@ -24,7 +24,7 @@ def unlike_formats(subject: Subject) -> Iterator[Doubt]:
                 told = ", ".join(_told(*key, bits) for key, bits in sorted(formats.items()))
                 yield Doubt(
                     f"quantisation {word_of(cells[0])!r} is not one format: {told}",
-                    "compare formats of like bits, not of like names",
+                    "compare formats by bits per weight, not by name",
                     rounds_of(*cells),
                 )
 
@@ -43,7 +43,7 @@ def _told(backend: str, name: str, bits: float | None) -> str:
 
 
 def more_weights_than_bytes(subject: Subject) -> Iterator[Doubt]:
-    """Weights that were streamed faster than bytes were read: one of the two is not measured."""
+    """Weights streamed faster than bytes were read: one of the two is not measured."""
     for cell in subject.finished:
         pairs = [
             (r.run["param_throughput_bytes_per_s"], r.run["memory_throughput_bytes_per_s"])
@@ -54,8 +54,8 @@ def more_weights_than_bytes(subject: Subject) -> Iterator[Doubt]:
             weights, read = pairs[0]
             yield Doubt(
                 f"{subject.name(cell)}: parameter throughput {weights / 1e9:.1f} GB/s is above memory throughput "
-                f"{read / 1e9:.1f} GB/s, which cannot be",
-                "one of them is computed from a wrong size of the weights",
+                f"{read / 1e9:.1f} GB/s, which is impossible",
+                "one of them uses a wrong weight size",
                 rounds_of(cell),
                 "error",
             )

@@ -20,9 +20,7 @@ _CLOCK_SLACK_S = 0.002
 _OWN_CLOCKS = ("draft_s", "verify_s", "wire_s", "enqueue_s", "engine_s")
 
 
-@check(
-    "Clear every cache between requests, seed randomness from Request.seed alone, and let no thread race decide."
-)
+@check("Clear every cache between requests, seed randomness from Request.seed alone, and let no thread race decide.")
 def greedy_is_deterministic(subject: Subject) -> str:
     """Under greedy decoding a prompt gives the same tokens in every process, and again after other prompts."""
     first, second = subject.greedy, [line["ids"] for line in subject.generating("greedy")]
@@ -197,8 +195,7 @@ def _is_burst(steps: Sequence[Line]) -> bool:
 
 @check("Release in `finally` what a generation holds, and start the next from an empty cache.")
 def cancellation_leaves_it_usable(subject: Subject) -> str:
-    """After a generation is closed before its first step or in the middle, prompts give the same tokens as before.
-    """
+    """After a generation is closed before its first step or in the middle, prompts give the same tokens as before."""
     lines = subject.generating("cancel")
     for line in lines:
         for before, after in zip(line["before"], line["ids"], strict=True):
@@ -241,8 +238,7 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
 
 @check("Evaluate the first Request.depth ids, wait for the device, yield Step((), is_depth=True), then the rest.")
 def a_depth_changes_no_token(subject: Subject) -> str:
-    """The tokens are the same whatever part of a prompt is evaluated before the clock starts, ties excepted.
-    """
+    """The tokens are the same whatever part of a prompt is evaluated before the clock starts, ties excepted."""
     if "depth" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'depth'")
     lines = subject.generating("depth")

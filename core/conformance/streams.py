@@ -24,8 +24,7 @@ def _streamed(subject: Subject) -> Sequence[Line]:
 
 @check("Keep a cache per row, and yield the steps of every row with the row of its own request.")
 def rows_of_a_stream_are_independent(subject: Subject) -> str:
-    """A request that arrives while others run gets the same tokens as alone, ties excepted.
-    """
+    """A request that arrives while others run gets the same tokens as alone, ties excepted."""
     stream, _ = _streamed(subject)
     for row, (alone, together) in enumerate(zip(stream["alone"], stream["ids"], strict=True)):
         if alone != together and not _is_tie(stream["margins"][row]):

@@ -1,4 +1,4 @@
-"""What the sums of a draft/target log give away: verifiers that verify nothing, rounds that bring nothing."""
+"""What the totals of a draft/target log reveal: verifiers that verify nothing, cycles that contribute nothing."""
 
 from __future__ import annotations
 
@@ -50,32 +50,32 @@ def ineffective_verifier(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
 
 
 def wasted_rounds(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
-    """Far more rounds than accepted drafts need."""
+    """Far more verify cycles than accepted drafts need."""
     for cell in _drafting(cells):
         length = cell["options"].get("num_draft_tokens") or _usual_length(cell)
         whole = [s for s in _drafted(cell) if _told(s, "accepted") / _told(s, "drafted") > _LIKELY]
         wasteful = [s for s in whole if _told(s, "rounds") > _MANY_ROUNDS * ceil(_told(s, "output") / length)]
         if wasteful:
             worst = max(wasteful, key=lambda sample: _told(sample, "rounds"))
-            rounds, tokens = _told(worst, "rounds"), _told(worst, "output")
+            cycles, tokens = _told(worst, "rounds"), _told(worst, "output")
             yield Doubt(
-                f"{cell['label']}: {len(wasteful)} of {len(_drafted(cell))} samples took far more rounds than their "
-                f"drafts need, such as {worst['sample_id'] or worst['index']}: {rounds} rounds for {tokens} tokens, "
-                f"all accepted, where drafts of {length} need {ceil(tokens / length)}: most rounds brought one token, "
-                "such as an end token over and over",
+                f"{cell['label']}: {len(wasteful)} of {len(_drafted(cell))} samples took far more verify cycles than "
+                f"their drafts need, such as {worst['sample_id'] or worst['index']}: {cycles} cycles for {tokens} "
+                f"tokens, all accepted, where drafts of {length} need {ceil(tokens / length)}: most cycles committed "
+                "one token, such as a repeated end token",
                 rows=_places(wasteful),
             )
 
 
 def unused_bonus(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
-    """Tokens that add up to the accepted ones: the target's own token of each round was dropped."""
+    """Tokens that add up to the accepted ones: the target's own token of each verify cycle was dropped."""
     for cell in _drafting(cells):
         samples = [sample for sample in _drafted(cell) if _told(sample, "rounds") > 1]
         if samples and all(_told(s, "output") - _told(s, "accepted") in (0, 1) for s in samples):
             ended = sum(_told(s, "output") - _told(s, "accepted") for s in samples)
             yield Doubt(
                 f"{cell['label']}: output tokens equal accepted ones (one more in {ended} of {len(samples)} samples, "
-                "an end token): the target's own token behind each draft, which costs nothing, was not used",
+                "an end token): the target's own token after each draft, which costs nothing, was not used",
                 rows=_places(samples),
             )
 
@@ -109,14 +109,14 @@ def _draft_of(cell: CellFacts) -> object:
 
 
 def _usual_length(cell: CellFacts) -> int:
-    """Return the longest draft that the sums allow to see: tokens per round of the best sample, rounded up."""
+    """Return the longest draft that the sums allow to see: tokens per cycle of the best sample, rounded up."""
     lengths = (ceil(_told(s, "drafted") / _told(s, "rounds")) for s in _drafted(cell) if _told(s, "rounds"))
     return max(lengths, default=1)
 
 
 FINDINGS = (
-    FindingCheck("whole-acceptance", "drafts that were accepted without exception", whole_acceptance),
+    FindingCheck("whole-acceptance", "drafts that were all accepted", whole_acceptance),
     FindingCheck("ineffective-verifier", "texts that follow the draft, not the target", ineffective_verifier),
-    FindingCheck("wasted-rounds", "far more rounds than accepted drafts need", wasted_rounds),
-    FindingCheck("unused-bonus", "the target's own token of each round was dropped", unused_bonus),
+    FindingCheck("wasted-rounds", "far more verify cycles than accepted drafts need", wasted_rounds),
+    FindingCheck("unused-bonus", "the target's own token of each verify cycle was dropped", unused_bonus),
 )

@@ -25,7 +25,7 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
         names = f"layer_subset {', '.join(subsets)} at reuse_k = {k}"
         if any(_is_scored_only(cell) for cell in group):
             yield Doubt(
-                f"{names}: there are neither tokens nor times, as where a task is scored by log-likelihood, in one "
+                f"{names}: there are neither tokens nor times, as when a task is scored by log-likelihood in one "
                 "forward each: reuse across steps never applied",
                 rows=rows,
                 severity="error",
@@ -34,7 +34,7 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
             told = ", ".join(sorted(map(str, accuracies)))
             yield Doubt(
                 f"{names}: every step recomputes every layer, so these are repeats of one experiment, but their "
-                f"accuracies are {told}: some are of another run",
+                f"accuracies are {told}: some are from another run",
                 "score the texts again",
                 rows,
                 "error",
@@ -47,8 +47,8 @@ def idle_layers(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
             )
         else:
             yield Doubt(
-                f"{names}: the layers cannot matter; what is above a reused layer sees what it saw before, so the "
-                "logits are those of the last full step",
+                f"{names}: the layers cannot matter: those above a reused layer get the same input as before, so "
+                "the logits are those of the last full step",
                 "reuse = 'stale-logits' gives the same text without a forward",
                 rows,
             )

@@ -23,8 +23,8 @@ def retokenised_ids(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
         differing = [one for one, told in counted if len(one["output_ids"] or ()) not in (told, told - 1)]
         if differing:
             yield Doubt(
-                f"{cell['label']}: the server gives text alone; re-tokenised, {len(differing)} of {len(counted)} "
-                "answers have other numbers of tokens than it counts, so that their ids are not those it generated",
+                f"{cell['label']}: the server returns only text; re-tokenised, {len(differing)} of {len(counted)} "
+                "answers have a different number of tokens than it counts, so their ids are not the generated ones",
                 "ids, and figures per token where the server does not count each piece, are estimates",
                 _places(differing),
             )
@@ -32,13 +32,13 @@ def retokenised_ids(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
             known = "as many as the server counts" if counted else "the server counts none"
             yield Doubt(
                 f"{cell['label']}: token ids are those of the server's text, re-tokenised ({known})",
-                "ids may differ from those that were generated; a server that returns ids is compared exactly",
+                "ids may differ from the generated ones; a server that returns ids is compared exactly",
                 severity="note",
             )
 
 
 def other_prompts(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
-    """Prompts that are not as long for the server as they were meant."""
+    """Prompts whose length differs at the server."""
     for cell in _served(cells):
         counted = [(one, told) for one in _answered(cell) if (told := _figure(one, "server_prompt_tokens")) is not None]
         # some servers count only what they computed, and leave out what was cached
@@ -66,14 +66,14 @@ def prefix_cache_hits(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
             asked = sum(one["prompt_tokens"] or 0 for one in _answered(cell))
             yield Doubt(
                 f"{cell['label']}: the server took {cached:g} of {asked} prompt tokens from its prefix cache, in "
-                f"{len(hit)} of {len(_answered(cell))} requests: time to the first token is that of a warm cache",
-                "begin each prompt as no other one (--unique-prefix), or switch the cache off in the server",
+                f"{len(hit)} of {len(_answered(cell))} requests: time to first token is that of a warm cache",
+                "give each prompt a unique beginning (--unique-prefix), or turn the server's cache off",
                 _places(hit),
             )
 
 
 def busy_client(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
-    """A client that took so much of the machine that it may be what was measured."""
+    """A client that used so much of the machine that it may have affected the figures."""
     for cell in _served(cells):
         shares = [
             (_figure(one, "client_cpu_s") or 0) / wall
@@ -86,12 +86,12 @@ def busy_client(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
         if share > _MOST_CLIENT_CORES:
             yield Doubt(
                 f"{cell['label']}: the client itself used {share:.2f} of a core while it waited for answers",
-                "latencies hold its own work: ask with fewer requests in flight, or from another machine",
+                "latencies include its own work: use fewer requests in flight, or another machine",
             )
         elif share > _SHARED_CLIENT_CORES and _shares_cores(cell):
             yield Doubt(
                 f"{cell['label']}: client and server share this machine's cores, of which the client used {share:.2f}",
-                "leave a core to the client, such as by n_threads or taskset",
+                "leave the client a core, for instance with n_threads or taskset",
             )
 
 
@@ -102,7 +102,7 @@ def failed_attempts(cells: Sequence[CellFacts]) -> Iterator[Doubt]:
         if again:
             yield Doubt(
                 f"{cell['label']}: {len(again)} of {len(_answered(cell))} requests were refused at first and sent "
-                "again; their latencies hold the waiting",
+                "again; their latencies include the waiting",
                 rows=_places(again),
             )
 
@@ -134,8 +134,8 @@ def _places(samples: Sequence[dict[str, Any]]) -> list[Place]:
 
 
 FINDINGS = (
-    FindingCheck("retokenised-ids", "token ids that are a server's text, encoded again", retokenised_ids),
-    FindingCheck("other-prompts", "prompts that are not as long for a server as they were meant", other_prompts),
+    FindingCheck("retokenised-ids", "token ids re-tokenised from a server's text", retokenised_ids),
+    FindingCheck("other-prompts", "prompts whose length differs at a server", other_prompts),
     FindingCheck("prefix-cache-hits", "prompts that a server did not compute", prefix_cache_hits),
     FindingCheck("busy-client", "a client that used much of a core, or the server's", busy_client),
     FindingCheck("failed-attempts", "requests that a server refused at first", failed_attempts),

@@ -208,7 +208,7 @@ def test_failed_samples_and_other_counts(logs, make_sample, make_steps):
     found = checks(logs)
     assert "1 of 2 samples failed" in found["failed-samples"].text
     assert [row.sample for row in found["failed-samples"].rows] == [1]
-    assert "'b f16': 100 samples were asked for, 2 ran" in found["other-counts"].text
+    assert "'b f16': 100 samples were requested, 2 ran" in found["other-counts"].text
 
 
 def test_a_measured_prompt_that_was_the_warm_up(logs, make_sample, make_steps):

@@ -52,7 +52,7 @@ def imported_table(tmp_path, text, columns=COLUMNS):
 
 def test_six_of_nine_published_totals_are_wrong(tmp_path):
     finding = imported_table(tmp_path, PUBLISHED)["inconsistent-totals"]
-    assert finding.severity == "error" and finding.text.startswith("of 6 of 9 totals tokens, time and rate disagree")
+    assert finding.severity == "error" and finding.text.startswith("in 6 of 9 totals, tokens, time and rate disagree")
     assert len(finding.details) == len(finding.cells) == 6
     assert not any("k1" in name for name in finding.cells)
     assert "config=k3_" in finding.text  # the worst first: 11 % off

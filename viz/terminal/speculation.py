@@ -133,13 +133,13 @@ def _spread(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     if not cells:
         return
     ranges = [f"{bucket.name}\n{100 * bucket.low:.0f}-{100 * bucket.high:.0f} %" for bucket in cells[0][1].buckets]
-    table = _table("accepted", *ranges, "rounds")
+    table = _table("accepted", *ranges, "cycles")
     for cell, spread in cells:
         rate = "" if spread.rate.value is None else f"{percent(spread.rate.value)}\n{spread.reading}"
         counts = (f"{bucket.samples}\n{percent(bucket.share)}" for bucket in spread.buckets)
         _add(table, names[cell.cell.label], rate, *counts, known(spread.verify_rounds_per_sample))
     yield table
-    yield _note("accepted / drafted tokens, pooled, and samples by their own rate; rounds: verify cycles of a sample")
+    yield _note("accepted / drafted tokens, pooled, and samples by their own rate; cycles: verify cycles per sample")
 
 
 def _predictions(analysis: Speculation, names: Names) -> Iterator[RenderableType]:

@@ -85,7 +85,7 @@ def test_findings_see_that_nothing_was_verified(imported):
         "every one of 5120 drafted tokens in 10 samples was accepted",
         "every one of 1738 drafted tokens",
         "all 10 texts differ: the text follows the draft, so the verifier was not effective",
-        "5 of 10 samples took far more rounds than their drafts need",
+        "5 of 10 samples took far more verify cycles than their drafts need",
         "one more in 2 of 10 samples, an end token",
     ):
         assert words in text, words
@@ -179,7 +179,7 @@ def test_our_own_run_is_written_and_read_back(cli, tmp_path):
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if line.startswith("question")]
     assert len(lines) == 2 * 4  # warm-up included
-    assert "acceptance" in lines[0] and "rounds" in lines[0]
+    assert "acceptance" in lines[0] and "verify cycles" in lines[0]
     speculation = cli("speculation", tmp_path, "--json").json
     drafted = speculation["cells"][1]
     assert sum(bucket["samples"] for bucket in drafted["spread"]["buckets"]) == 3
