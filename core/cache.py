@@ -48,7 +48,7 @@ class Entry:
 
 
 class ModelCache:
-    """Folders by key below one root; an entry appears whole or not at all, and is checked whenever it is asked for.
+    """Folders by key below one root; an entry appears whole or not at all, and is checked on every use.
 
     Attributes:
         root: the folder.

@@ -95,8 +95,8 @@ class DecodebenchError(Exception):
 
     Args:
         text: for people.
-        code: what programs go by, one of ``CODES`` or a plugin's own; None: that of the class.
-        fields: what else programs may want, such as the name that is not known.
+        code: for programs, one of ``CODES`` or a plugin's own; None: that of the class.
+        fields: further values for programs, such as the unknown name.
     """
 
     code: str = "write-failed"
@@ -115,7 +115,7 @@ class UsageError(DecodebenchError):
 
 
 class BusyError(DecodebenchError):
-    """The machine is too busy to be measured on, and that is not wanted; nothing was measured. Exit code 1."""
+    """The machine is too busy, and the caller refuses to measure then; nothing was measured. Exit code 1."""
 
     code = "machine-busy"
 
@@ -133,13 +133,13 @@ class ModelError(DecodebenchError):
 
 
 class BackendError(DecodebenchError):
-    """An engine failed while it loaded or generated; recorded as the reason of a failed round."""
+    """An engine failed while loading or generating; recorded as the reason of a failed round."""
 
     code = "engine-failed"
 
 
 class SampleError(BackendError):
-    """A generation failed and the next one may not, as when a server was away: a failed sample, the round goes on."""
+    """One generation failed, the next may succeed, as when a server is down: a failed sample; the round continues."""
 
     code = "sample-failed"
 
@@ -154,7 +154,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     """Build the error for a name that is not known, with the nearest valid one.
 
     Args:
-        kind: what the name names, in the singular, e.g. ``"backend"``.
+        kind: what kind of thing it is, in the singular, e.g. ``"backend"``.
         name: what the user wrote.
         known: every valid name.
         hint: a further sentence on what to do next.

@@ -20,7 +20,7 @@ def whole_file(path: Path, scratch_folder: Path | None = None) -> Iterator[Path]
         scratch_folder: an existing folder of the same file system to write in; None: the folder of ``path``.
 
     Raises:
-        DecodebenchError: it cannot be written; what stood there before is untouched.
+        DecodebenchError: it cannot be written; the previous content is untouched.
     """
     scratch = _scratch(scratch_folder or path.parent)
     try:
@@ -37,7 +37,7 @@ def whole_file(path: Path, scratch_folder: Path | None = None) -> Iterator[Path]
 
 
 def write_whole(path: Path, content: str | bytes, scratch_folder: Path | None = None) -> Path:
-    """Write a file so that a reader never sees half of it, text as UTF-8 with its line ends as they are.
+    """Write a file so that a reader never sees half of it; text as UTF-8, line ends unchanged.
 
     Args:
         path: the file to write; its folder is made if needed.
@@ -48,7 +48,7 @@ def write_whole(path: Path, content: str | bytes, scratch_folder: Path | None = 
         The path.
 
     Raises:
-        DecodebenchError: it cannot be written; what stood there before is untouched.
+        DecodebenchError: it cannot be written; the previous content is untouched.
     """
     with whole_file(path, scratch_folder) as scratch:
         scratch.write_bytes(content.encode() if isinstance(content, str) else content)

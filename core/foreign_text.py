@@ -29,18 +29,18 @@ def path_part(text: str) -> str:
 
 
 def own_path_part(text: str) -> str:
-    """Return text as one part of a path that no other text has; one that is safe already stays as it is."""
+    """Return text as one part of a path that no other text has; safe text is unchanged."""
     part = path_part(text)
     return part if part == text else f"{part}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def printable(text: str) -> str:
-    r"""Return text for a terminal: what would act on it is written as its code (``\x1b``); lines and tabs stay."""
+    r"""Return text for a terminal: control characters are written as their codes (``\x1b``); lines and tabs stay."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def printable_json(text: str) -> str:
-    """Return JSON for a terminal: the same values, with what would act on it written as JSON's escapes."""
+    """Return JSON for a terminal: the same values, with control characters as JSON escapes."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -15,7 +15,7 @@ from decodebench.core.host import hook_reference
 _HEAD = """# Python API
 
 Generated from the code by `make docs`; do not edit. Everything here is a name of `decodebench` itself;
-[python.md](python.md) shows how the parts are used. What a plugin gives or gets is on the page about
+[python.md](python.md) shows how the parts are used. What a plugin returns or gets is on the page about
 [hooks](hooks.md).
 """
 _ORDER = ("run", "open", "compare", "Experiment", "Results", "Comparison", "Table", "WhenBusy")

@@ -24,7 +24,7 @@ from .plugins import installed_plugins
 
 
 class OpenBackend:
-    """A backend with a model loaded, in a process of its own, which ends with ``close`` or with this process.
+    """A backend with a loaded model, in a separate process that ends with ``close`` or with this one.
 
     Attributes:
         backend: its class.
@@ -42,7 +42,7 @@ class OpenBackend:
 
     @property
     def clipped(self) -> int:
-        """Prompts so far that lost their beginning, since the context holds no more."""
+        """Number of prompts so far that lost their beginning because they exceed the context."""
         return self._served.clipped
 
     def ask(self, asked: ServeRequest) -> list[Any]:
@@ -73,7 +73,7 @@ def open_backend(
     batch_size: int = 1,
     options: Mapping[str, JsonValue] | None = None,
 ) -> OpenBackend:
-    """Open one backend for requests: prepared and loaded as a cell of a run is.
+    """Open one backend for requests: prepared and loaded like a cell of a run.
 
     Args:
         backend: its name.
@@ -113,7 +113,7 @@ def find_model(name: str) -> ResolvedModel:
 
     Raises:
         UsageError: the name is none of the three.
-        ModelError: the path holds no model, or the Hub cannot give it.
+        ModelError: the path has no model, or the Hub does not provide it.
     """
     return resolve(name, installed_plugins().models, ModelCache())
 

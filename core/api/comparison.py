@@ -30,7 +30,7 @@ class Comparison(result.Comparison):
         return cls.model_construct(**dict(found))
 
     def table(self) -> Table:
-        """Return a row per cell: what it is, every metric, its ratio, parity and accuracy.
+        """Return a row per cell: its settings, every metric, ratio, parity and accuracy.
 
         Values are in the units of ``METRICS`` (docs/metrics.md). An estimate takes three columns: ``NAME``,
         ``NAME_low`` and ``NAME_high``, the ends of its 95 % interval, None where the logs support none.

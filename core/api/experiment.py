@@ -46,7 +46,7 @@ class Experiment:
 
     Attributes:
         folder: the output folder, which holds this experiment and others.
-        report: rounds that were run, kept and failed; why the run ended early, where it did.
+        report: rounds that were run, kept and failed; why the run ended early, if it did.
         comparison: of the experiment's cells; None where there is no round, or the run was stopped.
     """
 
@@ -56,7 +56,7 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Under which the rounds are stored."""
+        """The name under which the rounds are stored."""
         return self.report.experiment
 
     def open(self) -> Results:
@@ -204,16 +204,16 @@ def run(
 ) -> Experiment:
     """Measure a matrix of backends, models, quantisations and options, and compare what came out.
 
-    Rounds that are there already are kept; a round that fails is in the report, and the others go on.
+    Existing rounds are kept; a round that fails is in the report, and the others continue.
 
     Args:
-        plan: a plan, its content, or a TOML file with it; None where the settings span the matrix.
+        plan: a plan, its content, or a TOML file with it; None if the settings span the matrix.
         output: the output folder.
-        fresh: begin a new experiment instead of completing the one of the same name.
-        budget_s: no further round of the matrix begins when it would end later than this; None: no limit.
-        when_busy: what to do where other work keeps the machine busy: ``WhenBusy(wait_s=600, refuses=True)`` waits for
+        fresh: start a new experiment instead of completing the one of the same name.
+        budget_s: no round starts that would end later than this; None: no limit.
+        when_busy: what to do if other work keeps the machine busy: ``WhenBusy(wait_s=600, refuses=True)`` waits for
             ten minutes at most and then measures nothing; by default one line says so.
-        progress: told how it goes: a function of one line such as ``print``, or a ``Progress``.
+        progress: a function of one line such as ``print``, or a ``Progress``.
         **settings: without a plan ``backends``, ``quantisations``, ``devices`` (each a name or a list of names) and
             ``options`` (a value, or a list to sweep, by ``option`` or ``backend.option``); with and without one, every
             setting of the workload (``model``, ``task``, ``samples``, ...) and of the run (``rounds``, ``seed``,

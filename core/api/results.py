@@ -68,7 +68,7 @@ class Results:
         folder: the output folder.
         store: its store, brought up to date; closed with ``close``, which a run into the same folder needs.
         problems: raw logs that could not be read, and why.
-        unread: those of them that the system did not let us read now, such as on an I/O error.
+        unread: those of them that the system did not let us read, such as on an I/O error.
     """
 
     def __init__(
@@ -91,9 +91,8 @@ class Results:
         Args:
             **chosen: ``experiment``, ``by`` (backend, model, quantisation, device or an option), ``baseline`` (a
                 cell's label, or a value), ``metric`` (a name in docs/metrics.md), ``min_effect`` (relative difference
-                below which cells are equivalent), ``over`` (``"rounds"`` or ``"prompts"``: what intervals speak of),
-                ``steady_state`` (leave the first measured sample of every round
-                out of times).
+                below which cells are equivalent), ``over`` (``"rounds"`` or ``"prompts"``: what intervals generalise
+                to), ``steady_state`` (exclude the first measured sample of every round from times).
 
         Raises:
             UsageError: an unknown experiment, dimension, baseline or metric; the store is empty.
@@ -102,11 +101,11 @@ class Results:
             return Comparison.of(compare_cells(store, **chosen, further=installed_plugins().findings.values))
 
     def findings(self, experiment: str | None = None) -> tuple[Finding, ...]:
-        """Return what is flagged in the measurements of an experiment, the gravest first."""
+        """Return the findings of an experiment, the most severe first."""
         return findings(self.store, self.choose(experiment), further=installed_plugins().findings.values)
 
     def history(self, metric: str | None = None) -> History:
-        """Return a metric of every cell over all experiments; raises ``UsageError`` where none has it."""
+        """Return a metric of every cell over all experiments; raises ``UsageError`` if none has it."""
         from ...collate.comparison.history import history
 
         return history(self.store, metric)
@@ -176,7 +175,7 @@ class Results:
             comparison: by default that of the latest experiment.
             to: the file; by default ``report.html`` in the output folder.
             figures: ids of those on the page; None: all.
-            anonymise: leave out names of hosts and users, and home folders.
+            anonymise: remove host and user names and home folders.
 
         Raises:
             UsageError: an unknown figure.
@@ -204,17 +203,17 @@ class Results:
         anonymise: bool = True,
         all_figures: bool = False,
     ) -> Path:
-        """Write slides about a comparison as PDF and return its path; their sources are in a folder beside it.
+        """Write slides about a comparison as PDF and return its path; their sources are in a folder next to it.
 
         Args:
             comparison: by default that of the latest experiment.
             to: the PDF; by default ``report.pdf`` in the output folder.
             template: a Typst file instead of the built-in one.
-            anonymise: leave out names of hosts and users, and home folders.
-            all_figures: a slide for every figure that the logs support, not for five of them.
+            anonymise: remove host and user names and home folders.
+            all_figures: a slide for every figure that the logs support, not only for five.
 
         Raises:
-            UsageError: the file is no PDF by its name; the template cannot be read or does not compile.
+            UsageError: the file name does not end in .pdf; the template cannot be read or does not compile.
             DecodebenchError: a file cannot be written.
         """
         from ...viz.drawing.declarations import declared
@@ -250,9 +249,9 @@ class Results:
         Args:
             fmt: csv, parquet, json, llm-d, or what plugins add.
             experiment: which; by default all.
-            to: their folder, or the file where the format writes one; by default the output folder. What has the
-                suffix of the format's file is the file, and folders are made.
-            cumulative_text: csv only: whole text so far in every row, not the step's piece.
+            to: their folder, or the file if the format writes one; by default the output folder. A path with the
+                suffix of the format's file is the file; folders are created.
+            cumulative_text: csv only: the whole text so far in every row, not only the step's piece.
 
         Raises:
             UsageError: an unknown format or experiment, a file for a format that writes several, or
@@ -315,7 +314,7 @@ def compare(source: Results | str | Path = defaults.OUTPUT, **chosen: Unpack[Cho
     """Compare the cells of an experiment in a folder, by default of the latest; see ``Results.compare``.
 
     Args:
-        source: an output folder, or its results where they are open.
+        source: an output folder, or its open results.
         **chosen: as ``Results.compare`` takes them.
     """
     if isinstance(source, Results):

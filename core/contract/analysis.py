@@ -15,14 +15,14 @@ from ..records.schema import Record
 class AnalysisTable(Record):
     """A table of the terminal, at most 80 columns wide, and notes below it."""
 
-    columns: tuple[str, ...] = Field((), description="headers behind that of the cell; lines are parted by newlines")
+    columns: tuple[str, ...] = Field((), description="headers after that of the cell; newlines separate lines")
     rows: tuple[tuple[str, ...], ...] = Field((), description="the cell's name, then an entry per column")
-    notes: tuple[str, ...] = Field((), description="lines below; shown without a table where there are no rows")
-    ends_in_text: bool = Field(False, description="whether the last column may wrap, as the others must not")
+    notes: tuple[str, ...] = Field((), description="lines below; shown even if there are no rows")
+    ends_in_text: bool = Field(False, description="whether the last column may wrap; the others must not")
 
 
 class Section(Record, ABC):
-    """What an analysis found; its fields are what ``--json`` prints of it."""
+    """What an analysis found; ``--json`` prints its fields."""
 
     @abstractmethod
     def tables(self, names: Mapping[str, str]) -> Iterable[AnalysisTable]:

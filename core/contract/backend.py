@@ -28,9 +28,9 @@ Kind = Literal["autoregressive", "speculative", "diffusion"]
 
 
 class Backend(ABC, Generic[O]):
-    """One inference engine or decoder. Sub-classes state the class variables and implement what is abstract.
+    """One inference engine or decoder. Sub-classes set the class variables and implement the abstract methods.
 
-    ``class MyBackend(Backend[MyOptions])`` says what its options are: every method gets them typed and validated
+    ``class MyBackend(Backend[MyOptions])`` declares its options: every method gets them typed and validated
     (``O`` below).
 
     Attributes:
@@ -38,26 +38,26 @@ class Backend(ABC, Generic[O]):
         summary: one line for listings.
         kind: how it decodes.
         supports: what it can do besides generating greedily.
-        residence: where the engine runs; by it the host knows whose memory and load time it measures.
-        max_batch_size: most requests that ``generate`` takes at once, and ``stream`` where it is declared.
-        first_step_is_prefill: whether the first step of a row holds the prefill and one token and nothing more (allows
-            prefill rates).
+        residence: where the engine runs, which decides whose memory and load time the host measures.
+        max_batch_size: most requests that ``generate``, and ``stream`` if declared, take at once.
+        first_step_is_prefill: whether the first step of a row is exactly the prefill and one token (allows prefill
+            rates).
         is_reference: whether other backends with the same weights are compared with this one by default.
         companion_option: name of the option that names a second model, such as a draft; the host resolves it into
             ``companions``.
-        threads_option: name of the option that says with how many CPU threads the engine computes; where it is None or
-            there is no such option, the host decides, for all engines of an experiment alike.
-        score_options: names of the options that ``score`` depends on, by way of ``load`` too; the others have no effect
-            where a task's choices are scored. None: all.
+        threads_option: name of the option that says with how many CPU threads the engine computes; if the
+            option is None or missing, the host decides, for all engines of an experiment alike.
+        score_options: names of the options that ``score`` depends on, directly or through ``load``; the others have no
+            effect in multiple-choice tasks. None: all.
         block_size_option: name of the option that sets the positions of a verify cycle (``Step.block_size``); figures
             put it on an axis.
         block_size_choosers: names of options that, away from their defaults, let the decoder choose the block size
             from cycle to cycle, so that a cell has none.
         requires: distributions that must be installed; None: none but the plugin's own.
-        checks: name of a module with checks of the author's own, made with ``decodebench.testing.check``; the
+        checks: name of a module with the author's own checks, made with ``decodebench.testing.check``; the
             conformance kit runs them after its own.
         Options: its options, a sub-class of ``BackendOptions`` with a pydantic field for each: default, limits,
-            description. Taken from ``Backend[...]`` where it is not stated.
+            description. Taken from ``Backend[...]`` by default.
     """
 
     name: ClassVar[str]
@@ -101,7 +101,7 @@ class Backend(ABC, Generic[O]):
     @classmethod
     @abstractmethod
     def quantisations(cls) -> Sequence[Quantisation]:
-        """List the weight formats that can be asked for; the first is the default."""
+        """List the available weight formats; the first is the default."""
 
     @classmethod
     def devices(cls) -> Sequence[str]:
@@ -155,14 +155,14 @@ class Backend(ABC, Generic[O]):
 
         Raises:
             ModelError: the files are not what this backend can load.
-            OutOfMemoryError: host or device memory does not suffice.
+            OutOfMemoryError: not enough host or device memory.
         """
 
     def warmup(self) -> Mapping[str, str]:
         """Compile and capture what the first generation would; called once after ``load`` and timed apart from it.
 
         Returns:
-            What only now is decided of ``ModelFacts.settings``.
+            The part of ``ModelFacts.settings`` that is decided only now.
         """
         return {}
 
@@ -235,9 +235,9 @@ class Backend(ABC, Generic[O]):
         return EngineCounters()
 
     def classic_log(self, batch: Sequence[Generated]) -> str:
-        """Word what was generated in the log format that the engine's own tools are known for.
+        """Return the generations in the log format of the engine's own tools.
 
-        It is kept beside the raw log as ``.txt``. Called after a batch that did not fail; empty where there is no such
+        It is kept next to the raw log as ``.txt``. Called after a batch that did not fail; empty where there is no such
         format.
 
         Args:

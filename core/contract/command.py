@@ -15,10 +15,10 @@ class Command:
     """A sub-command that a plugin adds.
 
     Attributes:
-        name: what users type after ``decodebench``; a name of the host's own commands is never looked up here.
+        name: what users type after ``decodebench``; the host's own commands take precedence.
         summary: one line for the list of commands.
         load: imports and returns the command; called when it is asked for. It raises ``DecodebenchError``s, which the
-            host words, and returns an exit code or None.
+            host prints, and returns an exit code or None.
     """
 
     name: str

@@ -29,8 +29,8 @@ class Figure:
         sql: the query over the store's tables whose rows ``draw`` gets; ``$experiment`` is bound to the selected
             experiment's name.
         draw: ``draw(axes, rows)`` fills the axes; it measures nothing and reads nothing else.
-        panels: how many axes stand one below the other; ``draw`` gets a sequence when there are several.
-        needs: what the store must hold, in words, printed when the query returns no rows.
+        panels: number of axes, one below the other; ``draw`` gets a sequence if there are several.
+        needs: what the store must have, in words, printed when the query returns no rows.
         topic: what it is about; ``demo`` draws ``comparison`` only.
     """
 

@@ -51,10 +51,10 @@ class Finding(Record):
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What a check yields, as a rule one a cell, the worst first; those of a check become one ``Finding``.
+    """One problem that a check found, usually one per cell; those of a check become one ``Finding``.
 
     Attributes:
-        text: what is doubtful, naming the cells and the figures.
+        text: the problem, naming the cells and the figures.
         advice: what to do about it; begins in lower case, since it follows a semicolon.
         rows: the rows behind it.
         severity: ``error`` where figures are wrong, ``warning`` where they may mislead, ``note`` otherwise.
@@ -73,7 +73,7 @@ class FindingCheck:
     Attributes:
         name: of the check.
         summary: one line on what it looks for.
-        check: gets the cells of one experiment and yields what it doubts, the worst first.
+        check: gets the cells of one experiment and yields problems, the worst first.
     """
 
     name: str

@@ -18,16 +18,16 @@ class Request:
 
     Attributes:
         prompt_ids: the prompt's token ids, special tokens included.
-        max_new_tokens: at most so many tokens are committed.
+        max_new_tokens: at most this many tokens are committed.
         temperature: 0 is greedy: the id of the largest logit, the smallest id on a tie. Otherwise logits are divided
             by it first; then ``top_k`` and ``top_p`` are applied in that order.
         top_p: nucleus mass, 1 keeps everything.
         top_k: keep the k most likely ids, 0 keeps all.
         seed: seed of the sampler, for this request alone.
         stop_token_ids: generation ends with the first of these, which is committed itself.
-        ignore_eos: go on to ``max_new_tokens`` whatever comes.
+        ignore_eos: continue to ``max_new_tokens`` in any case.
         row: what its steps name it by: its index in the batch, or its number in the stream.
-        depth: so many of the first prompt ids are context that is there before the clock starts; above 0 only for a
+        depth: this many of the first prompt ids are context, evaluated before the clock starts; above 0 only for a
             backend whose ``supports`` holds ``"depth"``, and for a request alone. The backend evaluates them, waits for
             the device and yields ``Step((), is_depth=True)``, at which the host starts its clock.
     """
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(init=False, repr=False, eq=False, match_args=False)
 class StepTokens:
-    """What a step committed, and for whom.
+    """What a step committed, and for which request.
 
     Attributes:
         token_ids: ids committed now, in order of position.
@@ -68,13 +68,13 @@ class Step(StepFigures, StepTokens):
     """One commit of tokens. Cheap to build; only what applies is set.
 
     Attributes:
-        positions: where in the output the ids landed, from 0, for a decoder that does not go from left to right. A
-            row that gives them may commit beyond its stop token or limit: what lies there is not counted.
-        trace: what else a reader of this decoder's log wants to know of the step, by its own names; plain JSON.
+        positions: positions of the ids in the output, from 0, for a decoder that does not work from left to right. A
+            row that gives them may commit beyond its stop token or limit: those tokens are not counted.
+        trace: anything else about the step, under the decoder's own names; plain JSON.
         text: text committed now by an engine that gives no ids; ``token_ids`` is empty then. The host encodes the text
             of the whole row after the measurement, and marks the sample.
         text_tokens: how many tokens ``text`` is, where the engine counts them.
-        finish: the row ends with this step and why; only needed where its ids do not show it.
+        finish: why the row ends with this step; only needed if its ids do not show it.
         failure: the request failed and why. The row ends; its sample is recorded as failed.
         counters: what the engine counted of this request, on its last step; ``Backend.counters`` has that of the batch.
         is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
@@ -92,12 +92,12 @@ class Step(StepFigures, StepTokens):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What one request came to, as the host has it.
+    """What one request produced, as the host has it.
 
     Attributes:
         number: of the request in this process, from 1; warm-ups count.
-        request: what was asked.
-        steps: what was committed, in the order of time; what lies behind a stop string is cut off.
+        request: the request.
+        steps: what was committed, in time order; anything after a stop string is removed.
         duration_s: from the start of the batch to the row's last step, by the host's clock.
     """
 

@@ -54,7 +54,7 @@ def decodebench_figures() -> Sequence[Figure]:  # type: ignore[empty-body]
 
 @hookspec
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:  # type: ignore[empty-body]
-    """Return log parsers, with which ``collate --import`` reads what other tools wrote."""
+    """Return log parsers, with which ``collate --import`` reads logs of other tools."""
 
 
 @hookspec
@@ -69,17 +69,17 @@ def decodebench_sweeps() -> Sequence[Sweep]:  # type: ignore[empty-body]
 
 @hookspec
 def decodebench_findings() -> Sequence[FindingCheck]:  # type: ignore[empty-body]
-    """Return checks that report what is doubtful in an experiment, such as an option that cannot have an effect."""
+    """Return checks that report problems of an experiment, such as an option that cannot have an effect."""
 
 
 @hookspec
 def decodebench_analyses() -> Sequence[Analysis]:  # type: ignore[empty-body]
-    """Return sections of ``decodebench speculation`` about what one decoder alone records of its verify cycles."""
+    """Return sections of ``decodebench speculation`` about what only one decoder records of its verify cycles."""
 
 
 @hookspec
 def decodebench_commands() -> Sequence[Command]:  # type: ignore[empty-body]
-    """Return further sub-commands of ``decodebench``."""
+    """Return sub-commands of ``decodebench``."""
 
 
 @hookspec

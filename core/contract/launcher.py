@@ -38,8 +38,8 @@ class Place:
 
     Attributes:
         id: of the machine within its launcher.
-        host: its name or address, for people; places of one host share what was measured of it.
-        device: ``cpu``, ``cuda:0``, ...; the first of a kind may be without its number.
+        host: its name or address, for people; places of one host share its measured rates.
+        device: ``cpu``, ``cuda:0``, ...; the first of a kind may omit its number.
         backends: names of the engines that are installed there.
     """
 
@@ -56,16 +56,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One worker that is to run: a fresh process, which does one job and ends.
+    """One worker to run: a fresh process that does one job and ends.
 
     Attributes:
-        job: what it is to do, a line of JSON that a launcher hands on as it is.
+        job: the job, a line of JSON that a launcher passes on unchanged.
         need: what the machine must have; the worker computes on its device.
-        is_preparation: whether it makes a model ready in the cache, which rounds of this need then rely on.
+        is_preparation: whether it prepares a model in the cache, which rounds with this need rely on.
         threads: CPUs that it uses; None: those of the machine.
-        timeout_s: after so many seconds it is killed.
-        engine_text: file that takes what the engine prints; None drops it.
-        place: where it is to run, one of ``Launcher.places``; None: where the launcher chooses.
+        timeout_s: it is killed after this many seconds.
+        engine_text: file for the engine's output; None: discard it.
+        place: where to run it, one of ``Launcher.places``; None: the launcher's choice.
     """
 
     job: str
@@ -84,8 +84,8 @@ class Outcome:
     Attributes:
         status: ``ok``, ``failed`` (it said why), ``crashed`` (it died) or ``timeout`` (it was stopped).
         reason: one sentence, None when ok.
-        peak_rss_bytes: its own account of its memory, where it lived to give one.
-        is_lost: whether the machine was lost, and not the worker: the host forgets what it sent and launches it again.
+        peak_rss_bytes: its own report of its memory, if it gave one.
+        is_lost: whether the machine was lost, not the worker: the host discards its lines and launches it again.
     """
 
     status: Status
@@ -108,9 +108,9 @@ class Launcher(ABC):
         summary: one line for listings.
         is_here: whether workers run on this machine, so that what the host measures of it while they run is theirs.
             Where they do not, load, devices, memory and engine versions of this machine are left out of the records.
-        address: of the cluster, as the user gave it; None: the launcher's own settings say it. Set by the host, as is
+        address: of the cluster, as the user gave it; None: from the launcher's own settings. Set by the host, like
             the next.
-        placement_timeout_s: for how long there may be no machine that can take a worker, in seconds.
+        placement_timeout_s: how long to wait for a machine that can take a worker, in seconds.
     """
 
     name: ClassVar[str]
@@ -121,18 +121,18 @@ class Launcher(ABC):
 
     @classmethod
     def probe(cls) -> Availability:
-        """Say whether it can be used, without importing what it is built on."""
+        """Say whether it can be used, without importing its dependencies."""
         return Availability(True)
 
     def choose(self, needs: Collection[Need]) -> None:  # noqa: B027 - most have no choice
         """Choose the machine for all workers of an experiment; called once, before anything else, with all its needs.
 
         Raises:
-            UsageError: there is none to choose.
+            UsageError: there is no suitable machine.
         """
 
     def environment(self) -> Environment:
-        """Return what is known of the machine that workers run on; asked once, and only where ``is_here`` is false."""
+        """Return what is known about the machine that workers run on; called once, and only if ``is_here`` is false."""
         return Environment()
 
     def places(self, needs: Collection[Need]) -> Sequence[Place]:
@@ -143,7 +143,7 @@ class Launcher(ABC):
         return ()
 
     def environment_of(self, place: Place) -> Environment:
-        """Return what is known of the machine of a place; asked once for each host, in a thread of its own.
+        """Return what is known about the machine of a place; called once per host, in a separate thread.
 
         Raises:
             UsageError: it does not answer.
@@ -151,7 +151,7 @@ class Launcher(ABC):
         return self.environment()
 
     def describe(self, need: Need) -> str:
-        """Name what a worker needs of a machine, where none has it."""
+        """Name what a worker needs from a machine, for the case that none has it."""
         return f"device {need.device} and backend {need.backend}"
 
     def stop(self) -> None:  # noqa: B027 - where workers run one at a time, run sees the interruption itself
@@ -166,7 +166,7 @@ class Launcher(ABC):
             on_line: called in the caller's thread with each line, in order; only then may the worker go on measuring.
 
         Returns:
-            How it ended, however that was: a machine that is lost is ``crashed`` with ``is_lost``.
+            How it ended; a lost machine is ``crashed`` with ``is_lost``.
 
         Raises:
             KeyboardInterrupt: passed on once the worker was killed.

@@ -48,7 +48,7 @@ class LogParser(ABC):
         """Say whether this is a log of this format, by content; must not raise.
 
         Args:
-            path: the file; its name alone is no proof.
+            path: the file; its name alone does not decide.
             head: its first ``HEAD_BYTES`` bytes; ``decodebench.core.sdk.logs.text.head_text`` decodes them. What may
                 lie beyond them is asked of ``decodebench.core.sdk.logs.structure``.
         """

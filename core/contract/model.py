@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from pydantic import JsonValue
 
 Container = Literal["safetensors", "gguf", "mlc", "pickle"]
-"""How a model is stored: a Hugging Face folder, GGUF files, a folder in MLC's format, or a folder of the older form."""
+"""How a model is stored: a Hugging Face folder, GGUF files, MLC's format, or a folder with pickled weights."""
 
 CONTAINERS: tuple[Container, ...] = get_args(Container)
 """All of them."""
@@ -33,10 +33,10 @@ class Quantisation:
     Attributes:
         name: the backend's name for it, e.g. ``"q4_k_m"``.
         bits_per_weight: nominal bits per quantised weight, scales included; formats of different engines are
-            comparable by it. None: nobody says, as of a remote server.
+            comparable by it. None: unknown, as for a remote server.
         summary: what is quantised and how, one line.
-        reads: containers from which ``prepare`` makes it; the host turns a GGUF model into a Hugging Face folder where
-            only that is named.
+        reads: containers from which ``prepare`` makes it; if only Hugging Face folders are named, the host converts
+            GGUF models.
         common: common names that mean this format, each with the options that it needs besides, such as
             ``{"bf16": {"dtype": "bfloat16"}}``.
     """
@@ -57,10 +57,10 @@ class ResolvedModel:
         path: a Hugging Face folder, or an engine's own file or folder (such as a ``.gguf``).
         content_hash: SHA-256 over names and contents of the files that define the model, hex.
         architecture: ``architectures[0]`` of ``config.json``; None where there is no such file.
-        companions: the model that the cell's backend uses besides, by the backend's name (``{"dflash": ...}``).
+        companions: the second model that the cell's backend uses, by the backend's name (``{"dflash": ...}``).
         container: how it is stored.
         stored_format: weight format of a GGUF model, e.g. ``"q4_1"``; None for other containers.
-        notes: what a reader of results must know of its weights, such as ``"weights from q4_1"``.
+        notes: what a reader of results must know about its weights, such as ``"weights from q4_1"``.
     """
 
     name: str
@@ -75,7 +75,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True)
 class PreparedModel:
-    """What ``prepare`` leaves for ``load``.
+    """What ``prepare`` returns for ``load``.
 
     Attributes:
         path: file or folder that the engine opens.
@@ -100,18 +100,18 @@ class PreparedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the engine says of the model that it has loaded; None is what it does not say.
+    """What the engine reports about the loaded model; None: not reported.
 
     Attributes:
         parameters: number of parameters, tied ones counted once.
         weight_bytes: bytes the weights occupy in the engine; 0 where there are none.
         context_length: longest sequence in tokens; prompts are not checked against an unknown one.
-        vocabulary_size: rows of the output layer; random prompts need it, or a tokenizer that says it.
+        vocabulary_size: rows of the output layer; random prompts need it, or a tokenizer that has it.
         stop_token_ids: ids that end a generation besides those that the model's files name.
-        n_threads: CPU threads that the engine computes with; None: unknown, or it has no say in them.
+        n_threads: CPU threads that the engine computes with; None: unknown, or not its choice.
         settings: what else the engine chose by itself and a reader must know (``{"extra_buffers": "off"}``).
-        read_weight_bytes: weight bytes that one forward of one token reads: all but tables that are only gathered
-            from, such as an input embedding that is not the output layer too, and but idle experts.
+        read_weight_bytes: weight bytes that one forward of one token reads: all but idle experts and tables that
+            are only indexed, such as an input embedding that is not also the output layer.
         kv_bytes_per_token: bytes that one position occupies in the KV cache over all layers; None where a layer does
             not read every position, as with a sliding window.
     """

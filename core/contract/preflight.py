@@ -36,18 +36,17 @@ class PlannedCell(Generic[O]):
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """A backend's answer. The default claims nothing and refuses nothing.
+    """A backend's answer. The default makes no claim and refuses nothing.
 
     Attributes:
-        errors: why the cell cannot run, one sentence each: options that do not go together, with this model or with
-            this workload. The host refuses the plan with all of them.
-        notes: what will be done in another way than was asked for, one sentence each, such as a value that is clamped.
-        inert: options that have no effect beside the others, each with the reason, such as ``"without adaptive"``. The
-            host warns about one that is not at its default, and refuses a matrix that varies nothing else.
+        errors: why the cell cannot run, one sentence each: options that conflict with each other, the model or the
+            workload. The host refuses the plan with all of them.
+        notes: what will be done differently from what was requested, one sentence each, such as a clamped value.
+        inert: options that the others disable, each with the reason, such as ``"without adaptive"``. The host warns
+            about one that is not at its default, and refuses a matrix that varies nothing else.
         inexact: why greedy tokens may differ from those of the reference backend with the same unquantised weights.
-            None is a claim: they are the same, but for ties that rounding decides. The conformance kit holds the
-            backend to it.
-        lacks: what ``supports`` says and this cell cannot do all the same, such as with another engine behind it.
+            None is a claim: they are the same, ties excepted. The kit checks it.
+        lacks: what ``supports`` declares but this cell cannot do, such as with a different engine behind it.
     """
 
     errors: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ class Availability:
 
     Attributes:
         available: whether ``load`` can be expected to work.
-        version: the engine's version, from package metadata; None where it is not known before ``load``.
+        version: the engine's version, from package metadata; None if unknown before ``load``.
         reason: why it is not available, one sentence.
         fix: the exact command that makes it available.
     """

@@ -10,8 +10,8 @@ Residence = Literal["in-process", "owned-server", "remote"]
 
 ``owned-server``: in a server on this machine that ``Backend.start_server`` starts; the host measures its process tree.
 
-``remote``: in a server that somebody else runs; the host measures when answers come and nothing else, so that memory,
-load time, weights and device are unknown.
+``remote``: in a server that somebody else runs; the host measures only when answers come: memory, load time, weights
+and device are unknown.
 """
 
 
@@ -22,7 +22,7 @@ class RunningServer:
     Attributes:
         url: address of its API, without credentials.
         pid: root of its process tree on this machine; None for a remote one.
-        command: program and arguments it was started with, without secrets; empty where nobody knows.
+        command: program and arguments it was started with, without secrets; empty if unknown.
         version: of the engine, as the server reports it.
     """
 

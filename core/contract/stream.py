@@ -10,7 +10,7 @@ from .generation import Request
 class RequestSource(ABC):
     """Where ``Backend.stream`` gets its requests.
 
-    The loop of a backend in process, in which running rows never stand still::
+    The loop of an in-process backend, in which running rows never pause::
 
         while rows or not source.ended:
             if not rows:
@@ -19,16 +19,16 @@ class RequestSource(ABC):
                 rows[request.row] = admit(request)
             yield from advance(rows)
 
-    A client of a server polls alike, and sleeps for at most ``until_due_s()`` while it waits for chunks. All calls come
-    from the iterator that ``stream`` returned, between two of its steps: no other thread may call.
+    A client of a server polls in the same way, and sleeps for at most ``until_due_s()`` while it waits for chunks. All
+    calls come from the iterator that ``stream`` returned, between two of its steps: no other thread may call.
     """
 
     @abstractmethod
     def poll(self) -> Request | None:
         """Return a request that is due, or None; never blocks.
 
-        The request counts as sent from now on, and as admitted where the engine runs in process: ask only if it can
-        begin at once.
+        The request counts as sent from now on, and as admitted where the engine runs in process: call only if it
+        can start at once.
         """
 
     @abstractmethod
@@ -42,11 +42,11 @@ class RequestSource(ABC):
 
     @abstractmethod
     def until_due_s(self) -> float | None:
-        """Return the seconds until ``poll`` returns a request, 0 for now; None: it depends on a running row's end."""
+        """Return the seconds until ``poll`` returns a request, 0 for now; None: not before a running row ends."""
 
     @abstractmethod
     def wants(self, row: int) -> bool:
         """Return whether more of a row is wanted; False once a stop string was met in its text.
 
-        Steps of a row that is not wanted are ignored. End it at the next occasion, without a further step.
+        Steps of a row that is not wanted are ignored. End it as soon as possible, without another step.
         """

@@ -15,9 +15,9 @@ class SweepCells:
     """A preset's matrix for one model.
 
     Attributes:
-        cells: parts of the matrix, the first the baseline: ``backend`` and, where they are not the usual ones,
+        cells: parts of the matrix, the baseline first: ``backend`` and, where they are not the usual ones,
             ``model``, ``quantisation``, ``device`` (names or lists of them) and ``options`` (by name; a list is swept).
-        notes: what was made smaller or left out for this model, one sentence each.
+        notes: what was reduced or left out for this model, one sentence each.
         is_over_engines: whether parts are of engines that may be missing: one that cannot run here, or cannot run the
             model, is left out with a note, and so is a weight format that it does not offer. Otherwise both are errors.
     """
@@ -33,10 +33,10 @@ class Sweep:
 
     Attributes:
         name: what ``decodebench sweep`` takes, e.g. ``"block-size"``.
-        summary: one line on what is varied against what.
+        summary: one line on what is varied.
         cells: makes the matrix for a model.
         figures: ids of the figures that show its result; drawn at the end.
-        exporter: name of the exporter that writes its table at the end; None where there is none.
+        exporter: name of the exporter that writes its table at the end, or None.
     """
 
     name: str

@@ -21,10 +21,10 @@ class TaskSample:
         prompt: the text to continue; with ``messages`` set, the plain form used when no chat template is asked for.
         reference: the right answer in the form that ``Task.score`` compares with.
         messages: chat turns (``role``, ``content``), used when the plan says ``chat = true``.
-        choices: answers to choose among: nothing is generated, the log-probability of each behind the prompt counts.
+        choices: answers to choose among: nothing is generated; the log-probability of each after the prompt counts.
             A task gives choices with every problem or with none.
-        contexts: one prompt for each choice, where the choices do not all stand behind ``prompt``; an empty one is the
-            model's begin token.
+        contexts: one prompt for each choice, if they do not all follow ``prompt``; an empty one is the model's begin
+            token.
         data: what else the scorer needs, such as the unit tests of a programming problem; plain JSON.
         after: id of the sample whose answer must have ended before this one is sent, such as the turn before; where
             requests run side by side, it waits for it.
@@ -44,11 +44,11 @@ class TaskSample:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """How likely a choice is behind its prompt.
+    """How likely a choice is after its prompt.
 
     Attributes:
         logprob: sum of its tokens' log-probabilities, natural logarithm.
-        is_greedy: whether each of its tokens was the likeliest one at its place.
+        is_greedy: whether each of its tokens was the most likely one.
     """
 
     logprob: float
@@ -61,7 +61,7 @@ class Score:
 
     Attributes:
         value: between 0 (wrong) and 1 (right).
-        extracted: the answer that was found in the text, or the choice that is the likeliest; None where none was.
+        extracted: the answer found in the text, or the most likely choice; None if none was found.
         further: other measures of the same answer by name, such as ``accuracy_norm``.
     """
 
@@ -76,22 +76,22 @@ class Task(ABC):
     A user names a task as ``name``, or as ``name:argument`` where the class declares an ``argument``.
 
     Args:
-        argument: what stands behind the colon; None where nothing does.
+        argument: the text after the colon, or None.
 
     Raises:
         UsageError: an argument is missing, or one was given to a task that takes none.
 
     Attributes:
-        name: what users call it; of an instance, with its argument.
-        version: raised with every change of prompts or scoring; of a task over a file, its content belongs to it.
+        name: what users type; of an instance, with its argument.
+        version: raised with every change of prompts or scoring; for a task over a file it includes the content.
         summary: one line for listings.
-        template: the prompt, with what is filled in between braces, for listings.
+        template: the prompt, with placeholders in braces, for listings.
         extraction: how the answer is found in a text and compared, for listings.
         source: where the problems come from, for listings.
-        metric: name of the mean score; None for a task that only gives prompts, whose answers nobody scores.
-        argument: what may follow the name, as help shows it (``"PATH"``); None: nothing may.
-        stop: strings that end an answer, where the user gives none; in a chat the model's end token does.
-        max_new_tokens: how long an answer may become, where the user does not say.
+        metric: name of the mean score; None for a task that only gives prompts.
+        argument: what may follow the name, as help shows it (``"PATH"``); None: nothing.
+        stop: strings that end an answer unless the user gives some; in a chat the model's end token does.
+        max_new_tokens: longest answer in tokens unless the user sets it.
         executes_code: whether scoring runs code that a model wrote, which the user has to allow.
     """
 
@@ -119,7 +119,7 @@ class Task(ABC):
 
     @abstractmethod
     def samples(self, n: int, seed: int) -> Iterator[TaskSample]:
-        """Yield ``n`` problems (fewer where the task has no more), the same ones for the same seed.
+        """Yield ``n`` problems (fewer if the task has fewer), the same ones for the same seed.
 
         A larger ``n`` with the same seed begins with the same problems.
 
@@ -143,7 +143,7 @@ class Task(ABC):
         return None
 
     def score_all(self, answers: Iterable[tuple[TaskSample, str]]) -> Iterator[Score | None]:
-        """Score many answers, in their order and without holding them all; a task may do several at once."""
+        """Score many answers, in order and without keeping all of them; a task may score several at once."""
         return (self.score(sample, text) for sample, text in answers)
 
     def score_choices(self, sample: TaskSample, likelihoods: Sequence[Likelihood]) -> Score:

@@ -1,4 +1,4 @@
-"""The page about every hook, generated from the hookspecs and from all classes that a plugin gives or gets."""
+"""The page about every hook, generated from the hookspecs and from all classes that a plugin returns or gets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .contributions import type_of
 
 _HEAD = f"""# Hooks
 
-Generated from `core/contract/hookspecs.py` and the classes that it leads to by `make docs`; do not edit. This is the
+Generated from `core/contract/hookspecs.py` and the classes that it refers to by `make docs`; do not edit. This is the
 plugin API {hookspecs.API_VERSION}. A plugin implements the hooks that it needs, each as a function without arguments
 marked `@decodebench.hookimpl`; [tutorial.md](tutorial.md) builds one, [plugins.md](plugins.md) says how the parts are
-used. Below the hooks stand [all classes](#classes) that a plugin gives or gets, the [tables of the store](#the-store)
-and the [errors](#errors) that it may raise. A field without a default must be given.
+used. Below the hooks are [all classes](#classes) that a plugin returns or gets, the [tables of the store](#the-store)
+and the [errors](#errors) that it may raise. A field without a default is required.
 """
 _STORE = """## The store
 

@@ -47,7 +47,7 @@ def read_config() -> dict[str, Any]:
 
 
 def user_table(name: str) -> dict[str, Any]:
-    """Return a table of the user's config file; empty where there is none. A plugin reads the one of its own name.
+    """Return a table of the user's config file; empty if there is none. A plugin reads the one with its own name.
 
     Raises:
         UsageError: the file cannot be read, or has something else under that name.

@@ -62,8 +62,8 @@ def run_here(launch: Launch, on_line: OnLine, on_wait: Callable[[], None] | None
     Args:
         launch: see ``Launcher.run``.
         on_line: likewise.
-        on_wait: called whenever the worker waits, its lines so far taken; it measures on once this returns, so that
-            lines can be sent elsewhere many at a time and none of that falls into a measurement.
+        on_wait: called whenever the worker waits and its lines so far are taken; it continues once this returns, so
+            lines can be sent elsewhere in bulk, outside any measurement.
     """
     job, text = read_job(launch.job), launch.engine_text
     return run_worker(job, engine_text=text, timeout_s=launch.timeout_s, on_line=on_line, on_wait=on_wait)

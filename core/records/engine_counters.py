@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, fields
 class EngineCounters:
     """An engine's counters of one batch. The host reads the fields; what is in ``own`` is for readers of the record.
 
-    They are stored flat, as ``Sample.engine``: a name in ``own`` is none of a field.
+    They are stored flat, as ``Sample.engine``: names in ``own`` must differ from the fields'.
 
     Attributes:
         peak_device_bytes: largest device memory since the counters were last asked for; the largest of a round is the
             round's ``peak_device_bytes``.
-        speculation_rounds: verify cycles, of an engine that tells them as a sum and not step by step.
+        speculation_rounds: verify cycles, for an engine that reports only their total.
         draft_tokens: tokens drafted in them.
         accepted_draft_tokens: how many of these were accepted.
-        own: further figures by the engine's own names, with their units in the names (``engine_eval_s``).
+        own: further figures under the engine's own names, with units (``engine_eval_s``).
     """
 
     peak_device_bytes: int | None = None

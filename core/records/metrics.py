@@ -218,13 +218,13 @@ _TABLE = (
     Metric("peak_rss_bytes", "bytes", "Peak memory", "peak_rss_bytes", "1", False,
         "largest resident set of the worker process", "run"),
     Metric("peak_device_bytes", "bytes", "Peak device memory", "peak_device_bytes", "1", False,
-        "largest device memory, where it is counted", "run"),
+        "largest device memory, if counted", "run"),
     Metric("energy_j", "J", "Energy", "energy_j", "1", False,
         "energy of the GPU over the whole round, loading included, where NVML counts it", "run"),
     Metric("load_s", "s", "Load time", "load_s", "1", False,
         "weights into memory, the engine's import included", "run"),
     Metric("accuracy", "1", "Accuracy", "score", "1", True,
-        "mean score over the scored samples, every attempt at a problem being one; stands with the task's name",
+        "mean score over the scored samples, every attempt at a problem being one; shown with the task's name",
         of_totals=("r.totals->>'accuracy'", "1")),
 )  # fmt: skip
 

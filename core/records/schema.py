@@ -35,7 +35,7 @@ class Sampling(Record):
 
 
 class RecordedSampling(Record):
-    """How the next token was chosen, as far as a log has it."""
+    """How the next token was chosen, as far as the log says."""
 
     temperature: float | None = Field(None, ge=0, description="0 is greedy")
     top_p: float | None = Field(None, gt=0, le=1, description="nucleus mass; 1 keeps everything")
@@ -72,7 +72,7 @@ class Environment(Record):
         None, description="processor's hottest sensor before the round, in degrees Celsius, where readable"
     )
     default_threads: int | None = Field(
-        None, ge=1, description="threads of every engine that was given no number, the same for a whole experiment"
+        None, ge=1, description="default number of threads of every engine, the same for a whole experiment"
     )
     memory_bandwidth: Ladder = Field(
         default_factory=dict,
@@ -89,14 +89,14 @@ class Environment(Record):
 
 
 class Totals(Record):
-    """What a log says of all samples together."""
+    """What a log says about all samples together."""
 
     samples: int | None = Field(None, ge=1, description="samples behind the totals")
     output_tokens: int | None = Field(None, ge=0, description="generated tokens, as the tool counts them")
     prompt_tokens: int | None = Field(None, ge=0, description="tokens of all prompts")
     forwards: int | None = Field(None, ge=0, description="model evaluations")
     wall_s: float | None = Field(None, gt=0, description="time over all samples")
-    tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed, not this")
+    tokens_per_s: float | None = Field(None, ge=0, description="rate as printed; the metric is computed independently")
     accuracy: float | None = Field(None, ge=0, le=1, description="mean score")
     cycles: int | None = Field(None, ge=0, description="verify cycles of speculation")
     drafted: int | None = Field(None, ge=0, description="draft tokens proposed in them")
@@ -116,17 +116,17 @@ class Run(Record):
     round: int = Field(ge=0, description="index of the round within its cell, from 0")
     order: int | None = Field(None, ge=0, description="position of the round in the interleaved schedule")
     max_rounds: int | None = Field(
-        None, ge=3, description="rounds at most, where a look after each decided on the next; None: fixed"
+        None, ge=3, description="largest number of rounds, if they were added until a verdict; None: fixed"
     )
     block: str | None = Field(
-        None, description="id of the rounds that were measured in turn, a batch each; None: alone"
+        None, description="id shared by rounds that were measured in turn, a batch each; None: alone"
     )
     cell_index: int | None = Field(
         None, ge=0, description="position of the cell in the plan; the first is the baseline"
     )
-    started_at: str = Field(description="UTC start time, ISO 8601; empty where the log has none")
+    started_at: str = Field(description="UTC start time, ISO 8601; empty if the log has none")
     conditions_hash: str | None = Field(
-        None, description="hash of everything that was recorded of how it was run; filled in as the log is read"
+        None, description="hash of all recorded conditions; filled in when the log is read"
     )
     # what was compared
     backend: str = Field(description="backend name")
@@ -158,9 +158,9 @@ class Run(Record):
     task_plugin: str | None = Field(None, description="distribution and version that provided the task")
     task_plugin_revision: str | None = Field(None, description="as plugin_revision, of the task")
     seed: int | None = Field(None, description="seed that chose the prompts")
-    samples: int | None = Field(None, ge=0, description="measured samples that were asked for")
-    attempts: int | None = Field(None, ge=1, description="answers to each problem; they are among the samples")
-    warmup: int | None = Field(None, ge=0, description="warm-up samples before them")
+    samples: int | None = Field(None, ge=0, description="requested measured samples")
+    attempts: int | None = Field(None, ge=1, description="answers per problem, all counted as samples")
+    warmup: int | None = Field(None, ge=0, description="warm-up samples before the measured ones")
     max_new_tokens: int | None = Field(None, ge=1, description="token limit of each sample")
     batch_size: int | None = Field(None, ge=1, description="rows generated together")
     depth: int | None = Field(
@@ -169,10 +169,8 @@ class Run(Record):
     ignore_eos: bool | None = Field(None, description="whether generation goes on past the end token")
     chat: bool | None = Field(None, description="whether the chat template was applied")
     system: str | None = Field(None, description="system message before each chat; None: the task's own, or none")
-    allow_clipped: bool | None = Field(
-        None, description="whether outputs may be shorter for want of room in the context"
-    )
-    stop: tuple[str, ...] | None = Field(None, description="stop strings; empty where there were none")
+    allow_clipped: bool | None = Field(None, description="whether outputs may be shortened if the context is too small")
+    stop: tuple[str, ...] | None = Field(None, description="stop strings; may be empty")
     sampling: RecordedSampling = Field(default_factory=lambda: _NO_SAMPLING, description="how the next token is chosen")
     workload: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -186,26 +184,26 @@ class Run(Record):
     )
     conditions: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="what else is known of how it was run: from the log, or a label given at import",
+        description="further conditions: from the log, or a label given at import",
     )
     # where
     launcher: str | None = Field(None, description="what ran the worker: local, or a launcher of a plugin")
     environment: Environment | None = Field(None, description="machine and software")
     # outcome
     status: Status = Field("ok", description="how the round ended")
-    cut: str | None = Field(None, description="why it ended before all its samples; those that it has count")
+    cut: str | None = Field(None, description="why it ended before all its samples; the finished ones count")
     reason: str | None = Field(None, description="why, when it is not ok")
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
-    import_s: float | None = Field(None, ge=0, description="process start until the backend's module is there")
+    import_s: float | None = Field(None, ge=0, description="process start until the backend's module is imported")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")
     warmup_s: float | None = Field(
-        None, ge=0, description="compiling and capturing after it, before the first sample; None where there is none"
+        None, ge=0, description="compiling and capturing between load and the first sample; None if there is none"
     )
     wall_s: float | None = Field(
-        None, ge=0, description="whole round, process start to end; in a block without what it waited for others"
+        None, ge=0, description="whole round, process start to end; in a block without waiting for others"
     )
     idle_cpus: float | None = Field(
-        None, ge=0, description="CPUs that it used on average while others of its block measured, where readable"
+        None, ge=0, description="CPUs that it used on average while others of its block measured, if readable"
     )
     parameters: int | None = Field(None, ge=0, description="parameters, tied ones once")
     weight_bytes: int | None = Field(None, ge=0, description="bytes of the weights in the engine")
@@ -214,36 +212,38 @@ class Run(Record):
     peak_rss_bytes: int | None = Field(
         None, ge=0, description="largest resident set of the engine's process, or of its server's process tree"
     )
-    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, where it is counted")
+    peak_device_bytes: int | None = Field(None, ge=0, description="largest device memory, if counted")
     device_use: float | None = Field(None, ge=0, le=1, description="mean share of time that the GPU was busy")
     device_clock_hz: float | None = Field(None, ge=0, description="mean clock of the GPU's cores")
-    device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round began")
+    device_other_processes: int | None = Field(None, ge=0, description="processes on the GPU before the round started")
     device_temperature_c: float | None = Field(None, description="highest temperature of the GPU, in degrees Celsius")
     other_cpus: float | None = Field(
         None, ge=0, description="CPUs that other processes kept busy over the round, of those that it may run on; mean"
     )
     energy_j: float | None = Field(None, ge=0, description="energy of the GPU over the round, loading included")
-    context_length: int | None = Field(None, ge=1, description="longest sequence in tokens that the engine takes here")
+    context_length: int | None = Field(
+        None, ge=1, description="longest sequence in tokens that the engine accepts here"
+    )
     stop_token_ids: tuple[int, ...] | None = Field(None, description="ids that end a generation")
     settings: dict[str, str] = Field(
-        default_factory=dict, description="what the engine chose by itself; n_threads: its CPU threads"
+        default_factory=dict, description="settings that the engine chose; n_threads: its CPU threads"
     )
-    notes: tuple[str, ...] = Field((), description="what a reader of the figures must know")
+    notes: tuple[str, ...] = Field((), description="notes for readers of the figures")
     totals: Totals | None = Field(
         None,
         description="what the log says of all samples together; figures come from it where there are no samples",
     )
-    sessions: tuple[ServerSession, ...] = Field((), description="servers that answered, in the order of their starts")
+    sessions: tuple[ServerSession, ...] = Field(
+        (), description="servers that answered, in the order in which they started"
+    )
     extra: dict[str, JsonValue] = Field(
-        default_factory=dict, description="what else the log has, by its own names; exports give it back"
+        default_factory=dict, description="other values of the log, under its own names; exports write them back"
     )
-    derived: tuple[str, ...] = Field(
-        (), description="fields that were computed from rounded figures of the log, so that they vary with them"
-    )
+    derived: tuple[str, ...] = Field((), description="fields that were computed from rounded figures of the log")
     # provenance
-    source_format: str = Field("decodebench", description="log format that this came from")
+    source_format: str = Field("decodebench", description="log format")
     source_file: str | None = Field(None, description="the file, relative to the output folder")
-    source_line: int | None = Field(None, ge=1, description="line of that file at which the run begins, from 1")
+    source_line: int | None = Field(None, ge=1, description="line of that file at which the run starts, from 1")
     parser: str | None = Field(None, description="parser and version")
     parser_plugin: str | None = Field(None, description="distribution and version that provided the parser")
     parser_plugin_revision: str | None = Field(None, description="as plugin_revision, of the parser")
@@ -254,18 +254,18 @@ class Sample(Record):
 
     run_id: str = Field(description="the run it belongs to")
     index: int = Field(ge=0, description="index within the run, warm-up samples first")
-    is_warmup: bool = Field(False, description="run and recorded, never in a statistic")
+    is_warmup: bool = Field(False, description="run and recorded, but in no statistic")
     sample_id: str | None = Field(None, description="the task's identity of the problem; pairs samples across runs")
     prompt: str | None = Field(None, description="prompt text, special tokens included")
-    prompt_tokens: int | None = Field(None, ge=0, description="ids that went into the engine")
-    depth_tokens: int | None = Field(None, ge=0, description="of them, context there before the clock started")
-    depth_s: float | None = Field(None, ge=0, description="how long that context took")
+    prompt_tokens: int | None = Field(None, ge=0, description="prompt ids passed to the engine")
+    depth_tokens: int | None = Field(None, ge=0, description="of these, context evaluated before the clock started")
+    depth_s: float | None = Field(None, ge=0, description="time that this context took")
     prompt_hash: str | None = Field(None, description="SHA-256 over the prompt ids, 16 hex digits")
     output_tokens: int | None = Field(
-        ge=0, description="ids committed, the stop token included once; None where a log does not count them"
+        ge=0, description="ids committed, including the stop token once; None if a log does not count them"
     )
     output_ids: tuple[int, ...] | None = Field(None, description="the committed ids")
-    token_limit: int | None = Field(None, ge=1, description="token limit of this sample, where it is not the run's")
+    token_limit: int | None = Field(None, ge=1, description="token limit of this sample, if different from the run's")
     text: str | None = Field(
         None, description="generated text, special tokens and stop strings removed; of choices the likeliest one"
     )
@@ -274,21 +274,19 @@ class Sample(Record):
         None, description="when the request was due, in seconds since the round's process started, or the log's clock"
     )
     start_s: float | None = Field(None, description="start, on the same clock; of a request, when it was sent")
-    admitted_s: float | None = Field(None, description="when the engine began with the request, on the same clock")
-    end_s: float | None = Field(None, description="when the request had ended, on the same clock")
+    admitted_s: float | None = Field(None, description="when the engine started on the request, on the same clock")
+    end_s: float | None = Field(None, description="when the request ended, on the same clock")
     session: int | None = Field(None, ge=0, description="index of the server in the run's sessions that answered")
     duration_s: float | None = Field(None, ge=0, description="start until the last step")
-    first_token_s: float | None = Field(None, ge=0, description="start until the first token, where there are no steps")
-    prefill_s: float | None = Field(None, ge=0, description="time of the prompt alone, where there are no steps")
-    decode_tokens: int | None = Field(None, ge=0, description="tokens generated in decode_s, where there are no steps")
-    decode_s: float | None = Field(None, ge=0, description="time of decoding alone, where there are no steps")
-    decode_forwards: int | None = Field(
-        None, ge=0, description="model evaluations in decode_s, where there are no steps"
-    )
+    first_token_s: float | None = Field(None, ge=0, description="start until the first token, if there are no steps")
+    prefill_s: float | None = Field(None, ge=0, description="time of the prompt alone, if there are no steps")
+    decode_tokens: int | None = Field(None, ge=0, description="tokens generated in decode_s, if there are no steps")
+    decode_s: float | None = Field(None, ge=0, description="time of decoding alone, if there are no steps")
+    decode_forwards: int | None = Field(None, ge=0, description="model evaluations in decode_s, if there are no steps")
     variation: float | None = Field(
         None,
         ge=0,
-        description="where the sample is the mean of repetitions: their standard deviation, divided by that mean",
+        description="for a mean of repetitions: their standard deviation divided by that mean",
     )
     batch: int | None = Field(None, ge=0, description="index of the batch it was generated in")
     batch_s: float | None = Field(None, ge=0, description="wall time of that whole batch")
@@ -298,20 +296,20 @@ class Sample(Record):
     scores: dict[str, float] = Field(default_factory=dict, description="other measures of the same answer, by name")
     choices: tuple[str, ...] | None = Field(None, description="answers whose log-probabilities were compared")
     choice_logprobs: tuple[float, ...] | None = Field(
-        None, description="log-probability of each choice behind its prompt, natural logarithm, summed over its tokens"
+        None, description="log-probability of each choice after its prompt, natural logarithm, summed over its tokens"
     )
     choice_is_greedy: tuple[bool, ...] | None = Field(
-        None, description="whether each token of the choice was the likeliest one"
+        None, description="whether each token of the choice was the most likely one"
     )
-    chosen: int | None = Field(None, ge=0, description="index of the likeliest choice")
+    chosen: int | None = Field(None, ge=0, description="index of the most likely choice")
     scored_tokens: int | None = Field(
-        None, ge=0, description="ids of all prompts with their choices, a prompt once for each of its choices"
+        None, ge=0, description="ids of all prompts with their choices, a prompt counted once per choice"
     )
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
     engine: dict[str, float] = Field(default_factory=dict, description="the engine's own counters for this sample")
     extra: dict[str, JsonValue] = Field(
-        default_factory=dict, description="what else the log has, by its own names; exports give it back"
+        default_factory=dict, description="other values of the log, under its own names; exports write them back"
     )
     source_line: int | None = Field(
         None, ge=1, description="its line in the run's source_file; None where not recorded"
@@ -332,10 +330,12 @@ class StepPlace(Record):
 
 
 class RecordedStep(StepFigures, StepPlace):
-    """One commit of tokens: where and when it was, and the figures that the decoder gave it."""
+    """One commit of tokens: place, time, and the decoder's figures."""
 
     positions: tuple[int, ...] | None = Field(None, description="diffusion: where the tokens landed")
-    trace: dict[str, JsonValue] | None = Field(None, description="what else the decoder reports, by its own names")
+    trace: dict[str, JsonValue] | None = Field(
+        None, description="anything else that the decoder reports, under its own names"
+    )
     source_line: int | None = Field(
         None, ge=1, description="its line in the run's source_file; None where not recorded"
     )

@@ -20,19 +20,19 @@ class StepFigures:
     block_size: Annotated[Count, Field(description="positions that this cycle could commit")] = None
     drafted: Annotated[Count, Field(description="draft tokens proposed to the verifier in this cycle")] = None
     accepted: Annotated[Count, Field(description="how many of them were accepted")] = None
-    discarded: Annotated[Count, Field(description="draft tokens thrown away without having been verified")] = None
+    discarded: Annotated[Count, Field(description="draft tokens discarded without verification")] = None
     candidates: Annotated[Count, Field(description="alternative continuations verified in this cycle")] = None
     forwards: Annotated[Count, Field(description="evaluations of the (target) model behind this step")] = None
     draft_s: Annotated[Seconds, Field(description="the engine's own time for drafting")] = None
     verify_s: Annotated[Seconds, Field(description="the engine's own time for verifying")] = None
     wire_s: Annotated[
-        Seconds, Field(description="time that a verifier elsewhere was waited for beyond its own verify_s")
+        Seconds, Field(description="network time: waiting for a remote verifier beyond its own verify_s")
     ] = None
     enqueue_s: Annotated[
         Seconds, Field(description="time until the engine's call returned, before the device was synchronised")
     ] = None
     engine_s: Annotated[
-        Seconds, Field(description="the engine's own clock for this step; beside the runner's, never instead")
+        Seconds, Field(description="the engine's own time for this step; in addition to the runner's, never instead")
     ] = None
     bytes_read: Annotated[Count, Field(description="bytes that the engine says it moved for this step")] = None
 

@@ -86,7 +86,7 @@ class Store:
     def open(cls, folder: Path, *, read_only: bool = True, file_name: str = FILE_NAME) -> Store:
         """Open ``folder/results.duckdb``; a writer creates folder and file.
 
-        Any number of readers may have it open at once, or one writer; who comes second waits a few seconds.
+        Any number of readers may have it open at once, or one writer; a second one waits a few seconds.
 
         Args:
             folder: an output folder.
@@ -260,7 +260,7 @@ class Store:
         """Write the rows of a query as a Parquet file, with the version of the schema in its metadata.
 
         A store that is open for reading keeps queries from every other file, which stays so: this is a connection of
-        its own that reads the same file, and it runs nothing that a user wrote.
+        its own that reads the same file, and it runs no SQL of a user.
 
         Args:
             sql: a SELECT over the tables and views.

@@ -50,18 +50,18 @@ Distribution = Annotated[str, AfterValidator(_as_lengths)]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What there is to say of a setting of the workload beside its field; a plain field has all of these defaults.
+    """What a workload setting has besides its field; a plain field has all of these defaults.
 
     Attributes:
         flag: long flag of commands that measure; empty: the field's name with dashes; None: no flag.
-        metavar: what the flag's help calls its value.
-        is_text: whether its flag takes one text, which the field's validator reads, though the type is another.
-        is_swept: whether its values are those of several cells, each of which has one; a cell without one has none.
-        is_axis: whether a plan may give several values, each of which makes cells; a workload has one.
+        metavar: placeholder of its value in the help.
+        is_text: whether its flag takes one text that the field's validator parses, although the type differs.
+        is_swept: whether its values become one cell each.
+        is_axis: whether a plan may give several values, one per cell; a workload has one.
         is_identity: whether two values make two cells; the model is a dimension of its own.
-        is_condition: whether a comparison warns of cells that differ in it.
+        is_condition: whether a comparison warns if cells differ in it.
         is_for_generation: whether it has no effect where choices are scored, so that nothing is generated.
-        section: heading of the command's help under which its flag is listed.
+        section: heading of the help under which its flag is listed.
         since: version of the record's schema with which it came. One that came later than 1 adds nothing to a cell's
             identity at its default, so that stored cells keep theirs; a record without it ran at its default.
     """
@@ -101,7 +101,7 @@ class PlanModel(BaseModel):
 
 
 class Workload(PlanModel):
-    """What every cell has to do: a task's problems, or prompts of a fixed length."""
+    """The work of every cell: a task's problems, or prompts of a fixed length."""
 
     model: Annotated[OneOrMore | None, Setting(flag=None, is_identity=False, is_condition=False, since=1)] = Field(
         None, description="named models, paths or Hub ids"
@@ -205,7 +205,7 @@ class Workload(PlanModel):
         return content
 
     def identity(self) -> dict[str, JsonValue]:
-        """Return as JSON what two cells must agree in to be the same."""
+        """Return as JSON the settings that identify a cell."""
         content = self.model_dump(mode="json")
         changed = self.model_dump(mode="json", exclude_defaults=True)
         return {
@@ -215,12 +215,12 @@ class Workload(PlanModel):
         }
 
     def recorded(self) -> dict[str, JsonValue]:
-        """Return as JSON what the record of a run has of it: all but the models, of which the run has its own."""
+        """Return as JSON what a run records: everything but the models, which the run has itself."""
         content: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"model"})
         return content
 
     def sampling(self, seed: int) -> Sampling:
-        """Return how tokens are drawn."""
+        """Return how tokens are sampled."""
         return Sampling(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, seed=seed)
 
     @property
@@ -234,7 +234,7 @@ class Workload(PlanModel):
 
     @property
     def is_random(self) -> bool:
-        """Whether prompts are random ids, of a fixed length or of lengths that are drawn or recorded."""
+        """Whether prompts are random ids, with fixed, drawn or recorded lengths."""
         return any(one is not None for one in (self.prompt_tokens, self.prompt_lengths, self.trace))
 
     @property
@@ -244,12 +244,12 @@ class Workload(PlanModel):
 
     @property
     def in_flight(self) -> int | None:
-        """Requests that may run together, of a cell's workload; None: as many as the backend takes."""
+        """Requests in flight of a cell's workload; None: as many as the backend takes."""
         return self.concurrency[0] if self.concurrency else None
 
     @property
     def rate_per_s(self) -> float | None:
-        """Requests per second, of a cell's workload; None where they come as others end, or as recorded."""
+        """Requests per second of a cell's workload; None in a closed loop or for a trace."""
         return self.request_rate[0] if self.request_rate else None
 
     def loads(self) -> dict[str, JsonValue]:
@@ -258,7 +258,7 @@ class Workload(PlanModel):
 
     @property
     def measured(self) -> int:
-        """Samples that are asked for: every attempt at every problem."""
+        """Requested samples: every attempt at every problem."""
         return self.samples * self.attempts
 
     @property

@@ -44,7 +44,7 @@ def resolve(
 
     Raises:
         UsageError: the name is neither of the three.
-        ModelError: the path holds no model, or the Hub cannot give it.
+        ModelError: the path has no model, or the Hub does not provide it.
     """
     source = sources.get(name)
     if source is not None:

@@ -19,8 +19,8 @@ class WhenBusy:
     """What to do where other work disturbs the machine.
 
     Attributes:
-        wait_s: seconds to wait at most for what may pass by itself; 0: none.
-        refuses: measure nothing while anything disturbs, a battery or a saving governor included.
+        wait_s: longest wait, in seconds, for disturbances that may pass by themselves; 0: none.
+        refuses: measure nothing while anything disturbs, including battery and a power-saving governor.
     """
 
     wait_s: float = 0.0

@@ -33,7 +33,7 @@ class RoundRun:
         job: what the worker is to do; None where the round cannot be started.
         outcome: how it ended; None before.
         wall_s: seconds that the worker went on for.
-        cut: why it ended before all its samples; those that it has count.
+        cut: why it ended before all its samples; the finished ones count.
         figures: of the round besides, as fields of ``Run``.
     """
 
