@@ -58,7 +58,7 @@ CODES = {
     "tokenizer-mismatch": "two models, or a model and a server, with different tokenizers",
     "conversion-failed": "a tool could not convert or quantise a model",
     "load-failed": "an engine's library could not load a model",
-    "no-disk-space": "a prepared model does not fit on the disk",
+    "no-disk-space": "a prepared model or a log does not fit on the disk",
     "context-exceeded": "a prompt that does not fit into the model's context",
     "prompt-refused": "a prompt that a decoder cannot take, such as one without tokens",
     "cannot-score": "a text whose log-probability is not defined, such as a choice without tokens",
@@ -67,7 +67,12 @@ CODES = {
     "engine-failed": "an engine failed while it loaded or generated",
     "device-missing": "a device that the engine does not see",
     "out-of-memory": "out of host or device memory",
-    "sample-failed": "one generation failed",
+    "engine-crashed": "an engine's process died; the message says of what",
+    "timed-out": "a round ran out of time; finished samples count",
+    "sample-failed": "generations failed; the message has the first one's reason",
+    "server-error": "a server refused a request or reported an error, in its own words",
+    "server-lost": "the connection to a server broke, or the server stopped answering",
+    "answer-invalid": "a server's answer is malformed, or contradicts itself or the request",
     "version-mismatch": "client and server are of versions that do not understand each other",
     "address-unavailable": "a server cannot listen at its address",
     "no-answer": "a process did not answer in time",
@@ -136,6 +141,12 @@ class BackendError(DecodebenchError):
     """An engine failed while loading or generating; recorded as the reason of a failed round."""
 
     code = "engine-failed"
+
+
+class CrashError(BackendError):
+    """An engine's process died."""
+
+    code = "engine-crashed"
 
 
 class SampleError(BackendError):

@@ -36,7 +36,7 @@ def hold_against_reference(runner: Runner, report: RunReport) -> ParityMatrix:
     with Store.open(runner.output) as store:
         observed = {cell.cell_id: cell for cell in load_cells(store, report.experiment)}
         known = load_figures(store, report.experiment, reference.id)
-    causes = {label: f"{status}: {reason}" for label, _, status, reason in report.failed}
+    causes = {one.cell: f"{one.status}: {one.reason}" for one in report.failed}
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         scorer = Scorer(runner, observed[reference.id], Path(scratch))

@@ -161,7 +161,7 @@ def gate(
     tripped = (
         ["nothing could be compared"] if experiment.comparison is None else asked.gates.tripped(experiment.comparison)
     )
-    tripped += [f"{label}, round {index + 1}: {status}" for label, index, status, _ in experiment.report.failed]
+    tripped += [f"{one.cell}, round {one.round + 1}: {one.status}" for one in experiment.report.failed]
     return Verdict(experiment, tripped, _markdown(asked, experiment.comparison, tripped))
 
 

@@ -143,8 +143,8 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
     report, comparison = experiment.report, experiment.comparison
     if as_json:
         failed = [
-            {"cell": label, "round": index + 1, "status": status, "reason": reason}
-            for label, index, status, reason in report.failed
+            {"cell": one.cell, "round": one.round + 1, "status": one.status, "reason": one.reason, "code": one.code}
+            for one in report.failed
         ]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
         content |= {"undecided": report.undecided}
@@ -162,8 +162,8 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
 def echo_failures(report: RunReport) -> None:
     """Say which rounds did not finish; the reasons were printed when it happened."""
     rounds: dict[tuple[str, str], list[str]] = {}
-    for label, index, status, _ in report.failed:
-        rounds.setdefault((label, status), []).append(str(index + 1))
+    for one in report.failed:
+        rounds.setdefault((one.cell, one.status), []).append(str(one.round + 1))
     for (label, status), numbers in rounds.items():
         which = f"round{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
         echo(f"decodebench: {label}: {which}: {status}, see above", err=True)

@@ -86,12 +86,14 @@ class Outcome:
         reason: one sentence, None when ok.
         peak_rss_bytes: its own report of its memory, if it gave one.
         is_lost: whether the machine was lost, not the worker: the host discards its lines and launches it again.
+        code: stable code of the reason, for programs (docs/errors.md).
     """
 
     status: Status
     reason: str | None = None
     peak_rss_bytes: int | None = None
     is_lost: bool = False
+    code: str | None = None
 
 
 class Launcher(ABC):

@@ -120,7 +120,7 @@ def score_pairs(backend: Backend, pairs: Sequence[Pair]) -> list[Scores]:
         continuations = [pair.continuation_ids for pair in group]
         scores = backend.score_continuations(prompt_ids, continuations)
         if len(scores) != len(continuations):
-            raise SampleError(f"{len(scores)} scores for {len(continuations)} continuations")
+            raise SampleError(f"{len(scores)} scores for {len(continuations)} continuations", code="contract-broken")
         found += scores
     return found
 
@@ -154,9 +154,10 @@ def _sums(pairs: Sequence[Pair], scores: Sequence[Scores]) -> Iterator[float]:
     for number, (pair, score) in enumerate(zip(pairs, scores, strict=True)):
         if len(score.logprobs) != len(pair.continuation_ids):
             raise SampleError(
-                f"choice {number}: {len(score.logprobs)} log-probabilities for {len(pair.continuation_ids)} tokens"
+                f"choice {number}: {len(score.logprobs)} log-probabilities for {len(pair.continuation_ids)} tokens",
+                code="contract-broken",
             )
         total = math.fsum(map(float, score.logprobs))
         if not math.isfinite(total):
-            raise SampleError(f"choice {number} has no finite log-probability: {total}")
+            raise SampleError(f"choice {number} has no finite log-probability: {total}", code="cannot-score")
         yield total

@@ -18,7 +18,7 @@ from ..records.log_content import LineError
 from ..records.schema import Record
 from ..records.serving import ServeRequest
 from .job import AnyJob, Job, PrepareJob, ServeJob, read_job
-from .rounds.conversation import WORKER, death, run_worker, start
+from .rounds.conversation import WORKER, code_of_death, death, run_worker, start
 
 Run = Callable[[Launch, OnLine], Outcome]
 """How a worker is run: ``Launcher.run``, or ``run_here``."""
@@ -101,7 +101,7 @@ def request_all(job: AnyJob, kind: type[M], timeout_s: float, run: Run = run_her
         if not outcome.is_lost:
             break
     if outcome.status != "ok":
-        raise BackendError(outcome.reason or outcome.status)
+        raise BackendError(outcome.reason or outcome.status, code=outcome.code)
     return answers
 
 
@@ -145,7 +145,7 @@ class Served:
         self._channel.send(asked.model_dump_json().encode())
         answer = self._next(Answer)
         if answer.error is not None:
-            raise BackendError(answer.error)
+            raise BackendError(answer.error, code=answer.code)
         self.clipped += answer.clipped
         return answer.values
 
@@ -156,16 +156,18 @@ class Served:
             while (raw := self._channel.next_line(deadline)) is not None:
                 line = parse(raw)
                 if line["type"] == "finish":
-                    raise BackendError(message(Finish, line).reason or "the worker ended")
+                    finish = message(Finish, line)
+                    raise BackendError(finish.reason or "the worker ended", code=finish.code)
                 if line["type"] == kind_of(kind):
                     return message(kind, line)
         except DeadlineError as error:
             late = f"no answer from backend {self._job.backend!r} within {self._timeout_s:g} s"
-            raise BackendError(late) from error
+            raise BackendError(late, code="no-answer") from error
         except LineError as error:
-            raise BackendError(f"backend {self._job.backend!r} sent {error}") from error
+            raise BackendError(f"backend {self._job.backend!r} sent {error}", code="contract-broken") from error
         self._engine_text.flush()
-        raise BackendError(death(self._channel.exit_code(), self._job, Path(self._engine_text.name)))
+        ended = self._channel.exit_code()
+        raise BackendError(death(ended, self._job, Path(self._engine_text.name)), code=code_of_death(ended))
 
     def close(self) -> None:
         """End the process."""

@@ -41,7 +41,7 @@ def measure_all(session: Session, jobs: Sequence[PromptJob]) -> None:
             failures += _measure_batch(session, batch, index, number)
         index += len(batch)
     if failures:
-        raise BackendError(f"{len(failures)} of {index} samples failed: {failures[0]}")
+        raise BackendError(f"{len(failures)} of {index} samples failed: {failures[0]}", code="sample-failed")
 
 
 def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:

@@ -33,7 +33,7 @@ from .rounds.arrangement import Arrangement
 from .rounds.block import measure_block
 from .rounds.machines import Machines
 from .rounds.preparation import Preparation, PreparedCell
-from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, FailedRound, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .rounds.spread import Steps, spread
 from .servers.sessions import ServerSessions
@@ -244,7 +244,7 @@ class Runner:
         is_up = self._ends_at is not None and time.monotonic() >= self._ends_at
         if not is_up or one.outcome is None or one.outcome.status != "timeout":
             return False
-        one.outcome = Outcome("timeout", TIME_IS_UP)
+        one.outcome = Outcome("timeout", TIME_IS_UP, code="timed-out")
         return not one.log.content.measured
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
@@ -255,7 +255,8 @@ class Runner:
         if outcome.status == "ok":
             report.done += 1
         elif outcome.status != "interrupted":
-            report.failed.append((one.label, one.now.index, outcome.status, outcome.reason or ""))
+            failed = FailedRound(one.label, one.now.index, outcome.status, outcome.reason or "", outcome.code)
+            report.failed.append(failed)
 
     def _begin(
         self, experiment: str, what: tuple[Cell, int], environment: Environment | None = None, block: str | None = None
@@ -277,9 +278,9 @@ class Runner:
         label = self.matrix.labels[cell.id]
         begun = RoundRun(now, label, log, self.progress, is_beside_others=self._machines.are_many)
         if prepared.reason is not None:
-            begun.outcome = Outcome("failed", prepared.reason)
+            begun.outcome = Outcome("failed", prepared.reason, code=prepared.code)
         elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
-            begun.outcome = Outcome("skipped", shortage)
+            begun.outcome = shortage
         else:
             begun.job = self.measure_job(cell, occasion_of(experiment, index))
             self._serve(begun)
@@ -295,7 +296,7 @@ class Runner:
         try:
             one.job = one.job.model_copy(update={"server": self._servers.server_for(key, one.job)})
         except BackendError as error:
-            one.outcome = Outcome("failed", f"the server did not start: {error}")
+            one.outcome = Outcome("failed", f"the server did not start: {error}", code=error.code)
 
     def _measure(self, rounds: Sequence[RoundRun], seed: str) -> None:
         """Run the workers of some rounds, in turn where they are several."""

@@ -34,7 +34,7 @@ def serve(session: Session) -> None:
             values, clipped = _answers(session, ServeRequest.model_validate_json(line))
             session.wire.send(Answer.model_construct(values=values, clipped=clipped))
         except (SampleError, ModelError) as error:
-            session.wire.send(Answer(error=str(error)))
+            session.wire.send(Answer(error=str(error), code=error.code))
 
 
 def _answers(session: Session, asked: ServeRequest) -> tuple[list[Any], int]:
@@ -75,7 +75,7 @@ def _clipped(pair: Pair, held: int) -> Pair:
 def _likelihood(scores: Sequence[Scores]) -> tuple[float, bool]:
     total = math.fsum(float(value) for one in scores for value in one.logprobs)
     if not math.isfinite(total):
-        raise SampleError(f"no finite log-probability: {total}")
+        raise SampleError(f"no finite log-probability: {total}", code="cannot-score")
     return total, all(bool(value) for one in scores for value in one.is_greedy)
 
 

@@ -22,7 +22,7 @@ from ..cache import ModelCache
 from ..contract.backend import Backend
 from ..contract.model import ModelFacts
 from ..contract.options import BackendOptions
-from ..errors import DecodebenchError, OutOfMemoryError, described
+from ..errors import DecodebenchError, OutOfMemoryError, PluginError, described
 from ..host.contributions import renamed
 from ..host.packed_models import PreparedJob
 from ..host.registry import Registry
@@ -67,14 +67,14 @@ def work(read: Callable[[str], J], run: Callable[[J, Wire], None]) -> None:
     wire = Wire.over_stdout()
     job = read(sys.stdin.readline())
     status: Literal["ok", "failed"] = "ok"
-    reason = ""
+    reason, code = "", None
     try:
         _limit_memory(job.memory_limit_bytes)
         run(job, wire)
     except Exception as error:  # noqa: BLE001 - the plugin boundary: any failure becomes the round's reason
-        status, reason = "failed", reason_of(job, error)
+        status, (reason, code) = "failed", reason_of(job, error)
     reason = reason.encode(errors="backslashreplace").decode()  # it may name a file whose name is no text
-    wire.send(Finish(status=status, reason=reason or None, peak_rss_bytes=_peak_rss_bytes()))
+    wire.send(Finish(status=status, reason=reason or None, peak_rss_bytes=_peak_rss_bytes(), code=code))
     # An engine's own exit handlers may hang or crash after the work is done; they have nothing to add.
     sys.stderr.flush()
     os._exit(0)
@@ -156,17 +156,17 @@ def _bits_per_weight(facts: ModelFacts) -> float | None:
     return 8 * facts.weight_bytes / facts.parameters if facts.weight_bytes and facts.parameters else None
 
 
-def reason_of(job: Job, error: Exception) -> str:
-    """Word an error as a reason: as it is where it was raised on purpose, with its type and origin otherwise."""
+def reason_of(job: Job, error: Exception) -> tuple[str, str]:
+    """Return an error as a reason, with type and origin unless it was raised on purpose, and its code."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (MemoryError, OutOfMemoryError)) or _OUT_OF_MEMORY.search(f"{type(error).__name__} {text}"):
-        return f"out of memory: {text}"
+        return f"out of memory: {text}", OutOfMemoryError.code
     if isinstance(error, DecodebenchError):
-        return text
+        return text, error.code
     import traceback
 
     traceback.print_exc()  # to the engine's text file, for whoever mends the backend
-    return f"backend {job.backend!r}: {described(error)}"
+    return f"backend {job.backend!r}: {described(error)}", PluginError.code
 
 
 def _limit_memory(limit_bytes: int | None) -> None:

@@ -193,6 +193,7 @@ class Run(Record):
     status: Status = Field("ok", description="how the round ended")
     cut: str | None = Field(None, description="why it ended before all its samples; the finished ones count")
     reason: str | None = Field(None, description="why, when it is not ok")
+    reason_code: str | None = Field(None, description="stable code of the reason, one of docs/errors.md or a plugin's")
     prepare_s: float | None = Field(None, ge=0, description="convert and quantise; near 0 from the cache")
     import_s: float | None = Field(None, ge=0, description="process start until the backend's module is imported")
     load_s: float | None = Field(None, ge=0, description="weights into memory, engine import included")

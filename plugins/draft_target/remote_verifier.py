@@ -169,7 +169,10 @@ class RemoteVerifier(Verifier):
             except grpc.RpcError as error:
                 self._close_stream()
                 if error.code() not in _LOST or self._deadline.is_over or reconnects == self._options.reconnects:
-                    raise SampleError(f"target server {self._options.server}: {self._reason(error)}") from error
+                    words = f"target server {self._options.server}: {self._reason(error)}"
+                    if error.code() in (*_LOST, grpc.StatusCode.DEADLINE_EXCEEDED):
+                        raise SampleError(words, code="server-lost") from error
+                    raise SampleError(words, code="server-error") from error
                 lost_s += awaited.seconds
                 reconnects += 1
                 pause = 0.0 if error.code() in _FORGOTTEN else _FIRST_PAUSE_S * 2 ** (reconnects - 1)

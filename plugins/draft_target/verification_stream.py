@@ -49,7 +49,7 @@ class VerificationStream:
         response: pb.BatchVerificationResponse | None = next(self._answers, None)
         self._deadline.stop()
         if response is None:
-            raise SampleError("the target server ended the stream without an answer")
+            raise SampleError("the target server ended the stream without an answer", code="server-lost")
         self._is_awaited = False
         return response
 

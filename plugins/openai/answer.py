@@ -47,7 +47,7 @@ class Answer:
         """
         part = self._dialect.part(event, self._ids)
         if part.error is not None:
-            raise SampleError(f"the server reports: {part.error}")
+            raise SampleError(f"the server reports: {part.error}", code="server-error")
         self._figures.update(part.figures)
         self._finish = part.finish or self._finish
         if not self._dialect.has_ids:
@@ -59,7 +59,7 @@ class Answer:
     def _step_of_ids(self, part: Part) -> Step | None:
         ids = list(part.ids or ())
         if not all(type(token) is int and token >= 0 for token in ids):
-            raise SampleError(f"the answer has token ids that are none: {ids!r:.120}")
+            raise SampleError(f"the answer has token ids that are none: {ids!r:.120}", code="answer-invalid")
         if part.tokens is not None and ids:
             ids = self._with_missing(ids, part)
         stop = next((at for at, token in enumerate(ids) if self._request.is_stop(token)), None)
@@ -70,7 +70,10 @@ class Answer:
             return None
         self._ids += len(ids)
         if self._ids > self._request.max_new_tokens:
-            raise SampleError(f"{self._ids} tokens came; at most {self._request.max_new_tokens} were asked for")
+            raise SampleError(
+                f"{self._ids} tokens came; at most {self._request.max_new_tokens} were asked for",
+                code="answer-invalid",
+            )
         return Step(ids, row=self._request.row)
 
     def _with_missing(self, ids: list[int], part: Part) -> list[int]:
@@ -85,7 +88,10 @@ class Answer:
         whole = list(self._encode(part.text)) if missing > 0 and part.text and self._encode else []
         if len(whole) == missing + len(ids) and whole[missing:] == ids:
             return whole
-        raise SampleError(f"{self._ids + len(ids)} token ids came, where the server counts {part.tokens}")
+        raise SampleError(
+            f"{self._ids + len(ids)} token ids came, where the server counts {part.tokens}",
+            code="answer-invalid",
+        )
 
     def _step_of_text(self, part: Part) -> Step | None:
         text = self._whole_characters(part.text)
@@ -109,23 +115,24 @@ class Answer:
             SampleError: the answer ended before its end, or has other tokens than the server counts.
         """
         if self._finish is None and not self._is_stopped:
-            raise SampleError(f"the answer ended after {self._what_came()} and does not say why")
+            raise SampleError(f"the answer ended after {self._what_came()} and does not say why", code="answer-invalid")
         if self._request.ignore_eos and self._finish == "stop":
             raise SampleError(
                 f"the server ended the answer after {self._what_came()}, where ignore_eos asks it to go on: name its "
-                "own field for that in extra_body, if it has one"
+                "own field for that in extra_body, if it has one",
+                code="not-supported",
             )
         counted = self._figures.get("server_output_tokens")
         if not self._dialect.has_ids:
             self._count_pieces(counted)
         elif counted is not None and counted != self._ids and not self._is_stopped:
-            raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}")
+            raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}", code="answer-invalid")
         if failed_attempts:
             self._figures["failed_attempts"] = float(failed_attempts)
         try:
             counters = EngineCounters.of(self._figures)
         except ValueError as error:
-            raise SampleError(f"the server reports {error}") from error
+            raise SampleError(f"the server reports {error}", code="answer-invalid") from error
         finish = "stop" if self._is_stopped or self._finish is None else self._finish
         return Step((), row=self._request.row, finish=finish, counters=counters)
 

@@ -40,7 +40,10 @@ class EventLines:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) + len(self._joined) > _LONGEST:
             begin = self._joined or self._rest
-            raise SampleError(f"the answer has an event of more than {_LONGEST >> 20} MiB: {_shown(begin)}")
+            raise SampleError(
+                f"the answer has an event of more than {_LONGEST >> 20} MiB: {_shown(begin)}",
+                code="answer-invalid",
+            )
         for line in lines:
             event = self._of_stream(line.strip()) if self._is_event_stream else self._alone(line.strip())
             if event is not None:
@@ -57,14 +60,17 @@ class EventLines:
         if not rest:
             return
         if self._is_event_stream and not self._has_events and rest.startswith(b"{"):
-            raise SampleError(f"the answer is not a stream of events: {_shown(rest)}")
-        raise SampleError(f"the answer ended inside an event: {_shown(rest)}")
+            raise SampleError(f"the answer is not a stream of events: {_shown(rest)}", code="answer-invalid")
+        raise SampleError(f"the answer ended inside an event: {_shown(rest)}", code="answer-invalid")
 
     def _of_stream(self, line: bytes) -> Event | None:
         """Read a line of a stream of server-sent events; None where no event is whole with it."""
         if not line:
             if self._joined:
-                raise SampleError(f"the answer has an event that is not JSON: {_shown(self._joined)}")
+                raise SampleError(
+                    f"the answer has an event that is not JSON: {_shown(self._joined)}",
+                    code="answer-invalid",
+                )
             self._is_error = False
             return None
         field, colon, value = line.partition(b":")
@@ -105,9 +111,9 @@ def _object(text: bytes) -> Event:
     try:
         event = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _NotWhole(f"the answer has an event that is not JSON: {_shown(text)}") from error
+        raise _NotWhole(f"the answer has an event that is not JSON: {_shown(text)}", code="answer-invalid") from error
     if not isinstance(event, dict):
-        raise SampleError(f"the answer has an event that is not an object: {_shown(text)}")
+        raise SampleError(f"the answer has an event that is not an object: {_shown(text)}", code="answer-invalid")
     return event
 
 

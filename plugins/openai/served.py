@@ -192,5 +192,8 @@ def key_of(variable: str | None) -> str | None:
             f"api_key_env = {variable!r}: there is no such environment variable, or it is empty", code="missing-flag"
         )
     if not key.isprintable():
-        raise BackendError(f"api_key_env = {variable!r}: its value has a line break or another control character")
+        raise BackendError(
+            f"api_key_env = {variable!r}: its value has a line break or another control character",
+            code="bad-value",
+        )
     return key

@@ -84,7 +84,7 @@ class Transport:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise BackendError(f"{self.url}{path}: {self._reason(error)}", code="no-answer") from error
         if _is_redirection(response):
-            raise BackendError(f"{self.url}{path}: {self._redirection(response)}")
+            raise BackendError(f"{self.url}{path}: {self._redirection(response)}", code="server-error")
         try:
             return response.status, json.loads(text)
         except ValueError:
@@ -124,16 +124,17 @@ class Transport:
                     if (silence.when() or 0.0) - now() < limit_s:
                         silence.reschedule(now() + _SLACK * limit_s)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise RefusedForNow(f"{self.url}: {self._reason(error)}") from error
+            raise RefusedForNow(f"{self.url}: {self._reason(error)}", code="server-lost") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise SampleError(f"{self.url}: {self._reason(error)}") from error
+            raise SampleError(f"{self.url}: {self._reason(error)}", code="server-lost") from error
 
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> SampleError:
         if _is_redirection(response):
-            return SampleError(f"{self.url}: {self._redirection(response)}")
+            return SampleError(f"{self.url}: {self._redirection(response)}", code="server-error")
         text = self._clean(" ".join(text.split()))[:_SHOWN]
         kind = RefusedForNow if response.status in _FOR_NOW else SampleError
-        refusal = kind(f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else ""))
+        words = f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else "")
+        refusal = kind(words, code="server-error")
         if isinstance(refusal, RefusedForNow):
             refusal.after_s = _seconds(response.headers.get("retry-after"))
         return refusal

@@ -163,11 +163,12 @@ class RayLauncher(Launcher):
                 deadline = time.monotonic() + limit_s
             elif time.monotonic() > deadline:
                 what, where = " and ".join(lacking), f" of host {self._host}" if self._host else ""
-                return Outcome("failed", f"no node{where} has {what}, and none came within {limit_s:g} s")
+                words = f"no node{where} has {what}, and none came within {limit_s:g} s"
+                return Outcome("failed", words, code="no-engine")
         place: ActorNode = ray.get(asked)
         if place.version != version("decodebench"):
             other = f"its node has decodebench {place.version}, and this is {version('decodebench')}"
-            return Outcome("failed", f"{other}: install the same on both")
+            return Outcome("failed", f"{other}: install the same on both", code="version-mismatch")
         return place
 
     def _prepared(self, actor: Any, node: str, launch: Launch) -> Outcome | None:  # noqa: ANN401
@@ -194,7 +195,7 @@ class RayLauncher(Launcher):
                 for line in batch.lines:
                     on_line(line)
             except LineError as error:
-                return Outcome("failed", f"backend {launch.need.backend!r} sent {error}")
+                return Outcome("failed", f"backend {launch.need.backend!r} sent {error}", code="contract-broken")
             if batch.outcome is not None:
                 break
         if launch.engine_text is not None and batch.engine_text:

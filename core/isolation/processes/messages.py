@@ -21,6 +21,7 @@ class Finish(Record):
     status: Literal["ok", "failed"]
     reason: str | None
     peak_rss_bytes: int | None = Field(ge=0, lt=2**63)
+    code: str | None = None
 
 
 class Text(Record):
@@ -103,6 +104,7 @@ class Answer(Record):
     values: list[JsonValue] = []
     clipped: int = Field(0, ge=0)
     error: str | None = None
+    code: str | None = None
 
 
 M = TypeVar("M", bound=Record)

@@ -13,7 +13,7 @@ from subprocess import DEVNULL
 from typing import IO
 
 from ...contract.launcher import OnLine, Outcome
-from ...errors import DecodebenchError
+from ...errors import BackendError, CrashError, DecodebenchError, OutOfMemoryError
 from ...isolation import worker_part
 from ...isolation.processes.channel import Channel, DeadlineError
 from ...isolation.processes.engine_text import engine_text_file, last_lines
@@ -116,7 +116,7 @@ class Conversation:
             own = start + self._timeout_s - self.active_s
             self.outcome = self._listen(self._channel, own if self._ends_at is None else min(own, self._ends_at))
         except _NoProcessError as error:
-            self.outcome = Outcome("failed", str(error))
+            self.outcome = Outcome("failed", str(error), code=BackendError.code)
         finally:
             self.active_s += time.monotonic() - start
         return self.outcome
@@ -142,17 +142,18 @@ class Conversation:
                 line = parse(raw)
                 if line["type"] == "finish":
                     finish = message(Finish, line)
-                    return Outcome(finish.status, finish.reason, finish.peak_rss_bytes)
+                    return Outcome(finish.status, finish.reason, finish.peak_rss_bytes, code=finish.code)
                 if line["type"] == "ready":
                     return None
                 self._on_line(line)
         except DeadlineError:
             if self._ends_at is not None and deadline == self._ends_at:
-                return Outcome("timeout", TIME_IS_UP)
-            return Outcome("timeout", f"stopped after the time-out of {self._timeout_s:g} s")
+                return Outcome("timeout", TIME_IS_UP, code="timed-out")
+            return Outcome("timeout", f"stopped after the time-out of {self._timeout_s:g} s", code="timed-out")
         except LineError as error:
-            return Outcome("failed", f"backend {name!r} sent {error}")
-        return Outcome("crashed", death(channel.exit_code(), self._job, self._engine_text))
+            return Outcome("failed", f"backend {name!r} sent {error}", code="contract-broken")
+        ended = channel.exit_code()
+        return Outcome("crashed", death(ended, self._job, self._engine_text), code=code_of_death(ended))
 
     def end(self) -> None:
         """End the worker with everything that it has started; once is enough."""
@@ -188,6 +189,11 @@ def death(code: int | None, job: Job, engine_text: Path | None) -> str:
         text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
     last = last_lines(engine_text, 1)
     return text + (f"; last engine output: {last[0]}" if last else "")
+
+
+def code_of_death(code: int | None) -> str:
+    """Return the stable code of how a worker died; SIGKILL is most probably the system's, out of memory."""
+    return OutOfMemoryError.code if code == -signal.SIGKILL else CrashError.code
 
 
 def _signal_name(number: int) -> str:

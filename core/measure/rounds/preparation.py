@@ -12,7 +12,7 @@ import psutil
 
 from .... import defaults
 from ...cache import ModelCache, sweep
-from ...contract.launcher import Launcher
+from ...contract.launcher import Launcher, Outcome
 from ...contract.model import PreparedModel
 from ...errors import BackendError
 from ...host.availability import availability
@@ -36,11 +36,13 @@ class PreparedCell:
         model: as the backend opens it; None where that failed.
         seconds: that it took; None where nothing had to be done.
         reason: why the cell cannot run.
+        code: of the reason, see ``core/errors.py``.
     """
 
     model: PreparedModel | None
     seconds: float | None
     reason: str | None = None
+    code: str | None = None
 
 
 class Preparation:
@@ -82,8 +84,8 @@ class Preparation:
         model = None if found is None else found.model
         return (model.weight_bytes if model is not None else None) or model_bytes(cell.model)
 
-    def shortage(self, cell: Cell, output: Path, memory_limit_bytes: int | None) -> str | None:
-        """Say what is too scarce for a round; None where memory and disk suffice.
+    def shortage(self, cell: Cell, output: Path, memory_limit_bytes: int | None) -> Outcome | None:
+        """Return the outcome of a round for which something is too scarce; None if memory and disk suffice.
 
         Args:
             cell: that is to run.
@@ -96,32 +98,34 @@ class Preparation:
         if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
             have = min(memory, limit or memory) / _BYTES_PER_MIB
-            return f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
+            words = f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
+            return Outcome("skipped", words, code="out-of-memory")
         workload = cell.workload
         log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(output).free
         if log_bytes > free:
-            return (
+            words = (
                 f"too little disk in {output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
                 f"{free / _BYTES_PER_MIB:.1f} MiB free"
             )
+            return Outcome("skipped", words, code="no-disk-space")
         return None
 
     def _prepare(self, cell: Cell) -> PreparedCell:
         available = availability(cell.backend)
         if self._launcher.is_here and not available.available:
             fix = f"; {available.fix}" if available.fix else ""
-            return PreparedCell(None, None, f"{available.reason}{fix}")
+            return PreparedCell(None, None, f"{available.reason}{fix}", "no-engine")
         self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
         try:
             self._check_device(cell)
         except BackendError as error:
-            return PreparedCell(None, None, str(error))
+            return PreparedCell(None, None, str(error), error.code)
         try:
             job = PrepareJob(**self._about(cell), model=ModelJob.of(cell.model))
             answer = request(job, Prepared, self._timeout_s, self._launcher.run)
         except BackendError as error:
-            return PreparedCell(None, None, f"cannot prepare the model: {error}")
+            return PreparedCell(None, None, f"cannot prepare the model: {error}", error.code)
         finally:
             sweep(self._cache.root)
         for notice in answer.notices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 FIRST_LOOK = 2
 """Rounds before the first look at a comparison: one has no scatter."""
@@ -30,6 +31,16 @@ class Budget:
     limit_s: float | None = None
 
 
+class FailedRound(NamedTuple):
+    """A round that did not finish: label of its cell, round from 0, status, reason, and the reason's stable code."""
+
+    cell: str
+    round: int
+    status: str
+    reason: str
+    code: str | None
+
+
 @dataclass(slots=True)
 class RunReport:
     """What a run did.
@@ -38,7 +49,7 @@ class RunReport:
         experiment: name under which the rounds are stored.
         done: rounds finished now.
         kept: rounds that were there already.
-        failed: (cell label, round, status, reason) of each round that did not finish.
+        failed: the rounds that did not finish.
         cut: (cell label, round, reason) of each round of which only the first samples are there.
         interrupted: whether Ctrl-C ended it.
         stopped: why it ended early, such as a full disk; None when it did not.
@@ -49,16 +60,16 @@ class RunReport:
     experiment: str
     done: int = 0
     kept: int = 0
-    failed: list[tuple[str, int, str, str]] = field(default_factory=list)
+    failed: list[FailedRound] = field(default_factory=list)
     cut: list[tuple[str, int, str]] = field(default_factory=list)
     interrupted: bool = False
     stopped: str | None = None
     undecided: dict[str, int | None] = field(default_factory=dict)
 
 
-def describe_failures(failed: Sequence[tuple[str, int, str, str]]) -> list[str]:
+def describe_failures(failed: Sequence[FailedRound]) -> list[str]:
     """Word each failed round in one line."""
-    return [f"{label}, round {index + 1}: {status}: {reason}" for label, index, status, reason in failed]
+    return [f"{one.cell}, round {one.round + 1}: {one.status}: {one.reason}" for one in failed]
 
 
 def describe_undecided(undecided: Mapping[str, int | None]) -> list[str]:

@@ -81,7 +81,8 @@ class RoundRun:
             self._progress.sample(tokens, seconds)
         outcome, samples = self.outcome, self.log.content.samples
         if outcome.status == "ok" and self.job is not None and samples != len(self.job.prompts):
-            outcome = Outcome("failed", f"{samples} samples came of the {len(self.job.prompts)} asked for")
+            came = f"{samples} samples came of the {len(self.job.prompts)} asked for"
+            outcome = Outcome("failed", came, code="contract-broken")
         outcome = self._end(self._scored(self._used(outcome), prompts))
         self.log.close()
         if outcome.status != "interrupted":
@@ -108,21 +109,23 @@ class RoundRun:
             return Outcome("interrupted", "interrupted by the user while answers were scored")
         except DecodebenchError as error:
             if outcome.status == "ok":
-                return Outcome("failed", f"answers were not scored: {error}")
+                return Outcome("failed", f"answers were not scored: {error}", code=error.code)
         return outcome
 
     def _end(self, outcome: Outcome) -> Outcome:
         end: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "wall_s": self.wall_s}
         if self.cut is not None:
             end["cut"] = self.cut
+        if outcome.code is not None:
+            end["reason_code"] = outcome.code
         peak = peak_of(self.now.cell, outcome, self.listener)
         end |= {"peak_rss_bytes": peak, **self.figures, **self._of_engine()}
         try:
             self.log.add("end", end)
         except LineError as error:
             status = "failed" if outcome.status == "ok" else outcome.status
-            outcome = Outcome(status, f"figures of the round: {error}")
-            self.log.add("end", {"status": outcome.status, "reason": outcome.reason})
+            outcome = Outcome(status, f"figures of the round: {error}", code="line-refused")
+            self.log.add("end", {"status": status, "reason": outcome.reason, "reason_code": outcome.code})
         return outcome
 
     def _of_engine(self) -> Mapping[str, Any]:

@@ -133,7 +133,7 @@ class _Spread(Generic[T]):
 
     def _refuse(self, what: T, reason: str) -> None:
         one = self._steps.begin(what, None)
-        one.outcome = Outcome("failed", reason)
+        one.outcome = Outcome("failed", reason, code="no-engine")
         self._steps.conclude(one)
 
     def _interrupt(self, one: RoundRun | None) -> None:

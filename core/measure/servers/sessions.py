@@ -53,7 +53,9 @@ class ServerSessions:
         outcome = self._keeper.proceed()
         if outcome is not None or not found:
             self.close()
-            raise BackendError(outcome.reason or outcome.status if outcome else "it started no server")
+            if outcome is None:
+                raise BackendError("it started no server", code="contract-broken")
+            raise BackendError(outcome.reason or outcome.status, code=outcome.code)
         self._key, self._server = key, ServerJob(**found[0].model_dump())
         return self._server
 

@@ -51,9 +51,12 @@ def _measure(session: Session, prompts: Sequence[Prompt], first: int, number: in
     whole = [one for one in answered.asked if one.end is not None]
     session.send_classic_log(list(generated([one.request for one in whole], [one.row for one in whole], first)))
     if answered.broken is not None:
-        raise BackendError(f"{len(failures)} of {len(prompts)} requests were not answered: {answered.broken}")
+        raise BackendError(
+            f"{len(failures)} of {len(prompts)} requests were not answered: {answered.broken}",
+            code="sample-failed",
+        )
     if len(failures) == len(prompts):
-        raise BackendError(f"every one of {len(prompts)} requests failed: {failures[0]}")
+        raise BackendError(f"every one of {len(prompts)} requests failed: {failures[0]}", code="sample-failed")
 
 
 def _due_ns(prompts: Sequence[Prompt]) -> list[int] | None:
