@@ -174,17 +174,16 @@ class Run(Record):
     sampling: RecordedSampling = Field(default_factory=lambda: _NO_SAMPLING, description="how the next token is chosen")
     workload: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="every setting of the workload as the plan has it, the models apart; of another tool's log those "
-        "that it has and that are not columns",
+        description="every workload setting as in the plan, without the models; for another tool's log those that it "
+        "has and that are not columns",
     )
     first_step_is_prefill: bool | None = Field(
         None,
-        description="true: the first step holds the prefill and one token only; false: the prefill and perhaps more; "
-        "None: it may hold no prefill at all, so that it says nothing of the time to the first token",
+        description="true: the first step is exactly the prefill and one token; false: the prefill and perhaps more; "
+        "None: perhaps without the prefill, so that it says nothing about the time to first token",
     )
     conditions: dict[str, JsonValue] = Field(
-        default_factory=dict,
-        description="further conditions: from the log, or a label given at import",
+        default_factory=dict, description="further conditions: from the log, or a label given at import"
     )
     # where
     launcher: str | None = Field(None, description="what ran the worker: local, or a launcher of a plugin")

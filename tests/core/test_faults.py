@@ -30,6 +30,15 @@ def ends(folder: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
+def codes(folder: Path) -> dict[str, str | None]:
+    """Return fault -> stable code of the reason, of the finished logs of a folder."""
+    found = {}
+    for file in raw_logs(folder):
+        first, *_, last = (json.loads(line) for line in file.read_text().splitlines())
+        found[first["options"]["fault"]] = last.get("reason_code")
+    return found
+
+
 def query(cli, folder: Path, sql: str) -> list:
     assert cli("collate", folder).code == 0
     return cli("query", sql, folder, "--json").rows
@@ -58,11 +67,27 @@ def test_bad_rounds_are_recorded_and_the_matrix_goes_on(cli, tmp_path):
         assert reason in ended.err, fault
 
 
+def test_failed_rounds_have_the_code_of_their_reason(cli, tmp_path):
+    faults = "segfault,raise-load,raise-generate,prepare,none"
+    run = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", f"fault={faults}", "--json")
+    expected = {
+        "segfault": "engine-crashed",
+        "raise-load": "engine-failed",
+        "raise-generate": "plugin-failed",
+        "prepare": "model-unusable",
+    }
+    assert codes(tmp_path / "o") == expected | {"none": None}
+    assert sorted(failed["code"] for failed in run.json["failed"]) == sorted(expected.values())
+    stored = query(cli, tmp_path / "o", "SELECT reason_code FROM runs WHERE reason_code IS NOT NULL")
+    assert sorted(code for (code,) in stored) == sorted(expected.values())
+
+
 @pytest.mark.nightly
 def test_a_hang_costs_one_round(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-o", tmp_path / "o", "--set", "fault=hang,none", "--timeout", 4)
     assert ended.code == 1
     assert ends(tmp_path / "o") == {"hang": ("timeout", "stopped after the time-out of 4 s"), "none": ("ok", None)}
+    assert codes(tmp_path / "o") == {"hang": "timed-out", "none": None}
 
 
 @pytest.mark.nightly
@@ -95,6 +120,7 @@ def test_a_backend_that_allocates_too_much_meets_its_limit(cli, tmp_path):
     assert found["none"] == ("ok", None)
     assert found["allocate"][0] == "failed"
     assert found["allocate"][1].startswith("out of memory")
+    assert codes(tmp_path / "o")["allocate"] == "out-of-memory"
 
 
 @pytest.mark.nightly
