@@ -84,7 +84,7 @@ picture: $(VENV)/.demo-ready chromium
 	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1200,860 --virtual-time-budget=4000 \
 		--screenshot=docs/images/page.png "file://$(abspath $(OUTPUT))/report.html"
 
-# Draw the images anew that the tests hold the figures against; look at them before they are committed.
+# Redraw the images that the tests compare figures with; look at them before committing.
 references: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest tests/viz/test_references.py --write-references
 

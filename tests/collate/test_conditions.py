@@ -33,9 +33,9 @@ OUTCOMES = {
     "run_id", "experiment", "cell_id", "round", "order", "cell_index", "started_at", "conditions_hash", "derived",
     "changed_options", "status", "cut", "reason", "reason_code", "prepare_s", "import_s", "load_s", "warmup_s",
     "wall_s", "read_weight_bytes", "kv_bytes_per_token", "peak_rss_bytes", "peak_device_bytes", "device_use",
-    "device_clock_hz", "device_other_processes", "device_temperature_c", "other_cpus", "energy_j", "notes", "totals", "sessions", "extra",
-    "block", "max_rounds", "idle_cpus", "launcher",
-    "source_file", "source_line", "parser", "parser_plugin", "parser_plugin_revision", "source_format",
+    "device_clock_hz", "device_other_processes", "device_temperature_c", "other_cpus", "energy_j", "notes",
+    "totals", "sessions", "extra", "block", "max_rounds", "idle_cpus", "launcher", "source_file", "source_line",
+    "parser", "parser_plugin", "parser_plugin_revision", "source_format",
 }  # fmt: skip
 """Fields of a run that say what came out, or where the record is from; every other one says how it was run."""
 
