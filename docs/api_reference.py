@@ -26,9 +26,10 @@ _DESCRIBED = (property, cached_property, classmethod, staticmethod)
 
 def markdown() -> str:
     """Return the page."""
-    hooks = hook_reference.markdown(decodebench.__all__)
+    hooks = hook_reference.markdown(decodebench)
     elsewhere = [name for name in decodebench.__all__ if f"\n### {name}\n" in hooks]
-    errors = [name for name in decodebench.__all__ if f"\n| `{name}` |" in hooks]
+    values = {name: getattr(decodebench, name) for name in decodebench.__all__}
+    errors = [name for name, value in values.items() if inspect.isclass(value) and issubclass(value, Exception)]
     here = [name for name in decodebench.__all__ if name not in {*elsewhere, *errors, "API_VERSION", "hookimpl"}]
     lines = [_HEAD]
     for name in sorted(here, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
