@@ -103,6 +103,48 @@ def test_a_room_imports_what_the_list_allows(room):
     assert not wrong
 
 
+def rooms_and_their_parts() -> dict[str, Path]:
+    """The packages of core, collate and viz, and that of the plugins."""
+    packages = {name: file for name, file in MODULES.items() if file.name == "__init__.py"}
+    within = ("decodebench.core.", "decodebench.collate.", "decodebench.viz.")
+    tops = {"decodebench.collate", "decodebench.viz", "decodebench.plugins"}
+    return {name: file for name, file in packages.items() if name in tops or name.startswith(within)}
+
+
+def neighbour(package: str, module: str) -> str | None:
+    """What a package's docstring calls a module: by its room, or by its package where both are in one room.
+
+    None for one of its own, and for what every room may import.
+    """
+    room, own = room_of(module), room_of(package).partition(".")[0]
+    if (module + ".").startswith(package + ".") or room in FLAT:
+        return None
+    if room.partition(".")[0] != own:
+        return "decodebench" if room == "package" else room
+    home = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    return home.removeprefix("decodebench.").removeprefix("core.")
+
+
+def neighbours(package: str) -> str:
+    """Return the line that a package's docstring ends with: what its modules import, and what imports them."""
+    imports, importers = set(), set()
+    for name, file in MODULES.items():
+        for found in imported(name, file):
+            if (name + ".").startswith(package + "."):
+                imports.add(neighbour(package, found))
+            if (found + ".").startswith(package + "."):
+                importers.add(neighbour(package, name))
+    shown = (", ".join(sorted(filter(None, names))) or "nothing" for names in (imports, importers))
+    return "Imports: {}. Imported by: {}.".format(*shown)
+
+
+@pytest.mark.parametrize("package", sorted(rooms_and_their_parts()))
+def test_a_room_says_what_it_imports_and_what_imports_it(package):
+    """Errors, cache, files and defaults, which every room may import, are left out."""
+    said = " ".join((ast.get_docstring(parsed(rooms_and_their_parts()[package])) or "").split())
+    assert said.endswith(neighbours(package)), f"should end with: {neighbours(package)}"
+
+
 def test_the_only_plugins_that_a_plugin_imports_are_itself():
     wrong = [
         f"{name} imports {found}"
@@ -123,8 +165,6 @@ def test_collate_is_handed_the_host_and_makes_none():
 
 def test_no_module_imports_itself_by_way_of_others():
     graph = {name: set(imported(name, file)) - {name} for name, file in MODULES.items()}
-    del graph["decodebench"]  # whose names are imported when they are asked for
-    graph = {name: found - {"decodebench"} for name, found in graph.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
