@@ -25,7 +25,6 @@ ALLOWED["collate"] = ALLOWED["conformance"] | {"conformance"}
 ALLOWED["viz"] = ALLOWED["contract"] | {"contract", "collate"}
 ALLOWED["api"] = ALLOWED["collate"] | {"collate", "viz"}
 ALLOWED["cli"] = ALLOWED["api"] | {"api"}
-ALLOWED["plugins"] = {"package", "contract", "records", "sdk", "collate.speculation", "viz.drawing"}
 ALLOWED["package"] = {"flat", "records", "contract", "api"}
 ALLOWED["testing"] = {"conformance"}
 ALLOWED["__main__"] = {"cli"}
@@ -81,6 +80,16 @@ def room_of(name: str) -> str:
     if parts[:2] in (["collate", "speculation"], ["viz", "drawing"]):
         return ".".join(parts[:2])
     return parts[0]
+
+
+def promised() -> set[str]:
+    """The rooms that docs/promise.md lets plugins import from."""
+    page = (ROOT / "docs" / "promise.md").read_text(encoding="utf-8")
+    names = re.findall(r"^  \| `(decodebench[\w.]*?)(?:\.\*)?` \|", page, re.MULTILINE)
+    return {room_of(name) for name in names}
+
+
+ALLOWED["plugins"] = promised()
 
 
 def may_import(importer: str, room: str) -> bool:
@@ -143,6 +152,11 @@ def test_a_room_says_what_it_imports_and_what_imports_it(package):
     """Errors, cache, files and defaults, which every room may import, are left out."""
     said = " ".join((ast.get_docstring(parsed(rooms_and_their_parts()[package])) or "").split())
     assert said.endswith(neighbours(package)), f"should end with: {neighbours(package)}"
+
+
+def test_plugins_may_import_what_the_promise_lists():
+    rooms = {"package", "testing", "contract", "records", "sdk", "collate.speculation", "viz.drawing"}
+    assert ALLOWED["plugins"] == rooms
 
 
 def test_the_only_plugins_that_a_plugin_imports_are_itself():
