@@ -102,7 +102,7 @@ def test_too_little_memory_is_noticed_before_the_round_starts(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1MiB")
     assert ended.code == 1
     assert "too little memory" in ended.err
-    assert "MiB needed, 1 MiB is allowed" in ended.err
+    assert "MiB needed, 1.0 MiB is allowed" in ended.err
     assert ends(tmp_path / "o")["none"][0] == "skipped"
     assert not list((tmp_path / "o").glob("raw/*/*.engine.txt"))
 
