@@ -185,6 +185,11 @@ def test_no_module_imports_itself_by_way_of_others():
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_every_folder_of_core_is_a_room_of_the_list():
+    """One that is not would count as flat, which every room may import."""
+    assert {file.parent.name for file in (ROOT / "core").glob("*/__init__.py")} == set(ROOMS)
+
+
 def test_every_room_of_core_can_be_taken_in_at_a_glance():
     core = ROOT / "core"
     assert len([file for file in core.glob("*.py") if file.name != "__init__.py"]) <= 4
@@ -197,7 +202,7 @@ def test_every_room_of_core_can_be_taken_in_at_a_glance():
 def test_no_file_and_no_function_is_too_long_to_read():
     """Generated code and TVM's script, whose functions are parsed and not run, are left out."""
     written = {name: file for name, file in MODULES.items() if not file.stem.endswith(("_pb2", "_pb2_grpc"))}
-    longest = [f"{name}: {count} lines" for name, file in written.items() if (count := lines_in(file)) > 350]
+    longest = [f"{name}: {count} lines" for name, file in written.items() if (count := lines_in(file)) >= 350]
     assert not longest
     script = ROOT / "plugins" / "mlc" / "relax"
     functions = [
