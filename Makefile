@@ -65,7 +65,7 @@ docs: $(VENV)/.dev-ready
 	$(BIN)/python -c "from pathlib import Path; from decodebench.core.conformance.kit import with_table; \
 		page = Path('docs/conformance.md'); page.write_text(with_table(page.read_text()))"
 	$(BIN)/python -c "import decodebench; from decodebench.core.host.hook_reference import markdown; \
-		print(markdown(decodebench.__all__), end='')" > docs/hooks.md
+		print(markdown(decodebench), end='')" > docs/hooks.md
 	$(BIN)/python docs/command_reference.py > docs/cli.md
 	$(BIN)/python docs/api_reference.py > docs/api.md
 	$(BIN)/python -c "from decodebench.core.errors import markdown; print(markdown(), end='')" > docs/errors.md

@@ -14,7 +14,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from .errors import ModelError
-from .files import whole_folder
+from .files import size_text, whole_folder
 from .foreign_text import path_part
 
 CHECKSUMS = "SHA256SUMS"
@@ -98,8 +98,8 @@ class ModelCache:
         free = shutil.disk_usage(self.root).free
         if peak_bytes > free:
             raise ModelError(
-                f"{label} takes about {peak_bytes / 2**30:.2f} GiB of disk while it is made, and {self.root} has "
-                f"{free / 2**30:.2f} GiB free: delete prepared models (decodebench cache --prune), or name another "
+                f"{label} takes about {size_text(peak_bytes)} of disk while it is made, and {self.root} has "
+                f"{size_text(free)} free: delete prepared models (decodebench cache --prune), or name another "
                 "folder in DECODEBENCH_CACHE",
                 code="no-disk-space",
             )

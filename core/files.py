@@ -12,12 +12,13 @@ from .errors import DecodebenchError
 
 
 @contextmanager
-def whole_file(path: Path, scratch_folder: Path | None = None) -> Iterator[Path]:
+def whole_file(path: Path, scratch_folder: Path | None = None, *, replaces: bool = True) -> Iterator[Path]:
     """Give the path of a scratch file that takes the place of ``path`` at the end.
 
     Args:
         path: the file to write; its folder is made if needed.
         scratch_folder: an existing folder of the same file system to write in; None: the folder of ``path``.
+        replaces: whether it does so where another process was quicker, too.
 
     Raises:
         DecodebenchError: it cannot be written; the previous content is untouched.
@@ -26,9 +27,8 @@ def whole_file(path: Path, scratch_folder: Path | None = None) -> Iterator[Path]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
-        _sync(scratch)
-        scratch.replace(path)
-        _sync(path.parent)
+        if replaces or not path.exists():
+            move_whole(scratch, path)
     except OSError as error:
         raise DecodebenchError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -82,6 +82,20 @@ def whole_folder(path: Path, *, scratch: Path | None = None) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def move_whole(part: Path, path: Path) -> None:
+    """Give a file that is written its final name, once its content is on the disk; raises ``OSError``."""
+    _sync(part)
+    part.rename(path)
+    _sync(path.parent)
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes as people read it: ``512 B``, ``1.5 GiB``."""
+    from pydantic import ByteSize
+
+    return ByteSize(size).human_readable(separator=" ")
 
 
 def _sync(path: Path) -> None:

@@ -26,9 +26,10 @@ _DESCRIBED = (property, cached_property, classmethod, staticmethod)
 
 def markdown() -> str:
     """Return the page."""
-    hooks = hook_reference.markdown(decodebench.__all__)
+    hooks = hook_reference.markdown(decodebench)
     elsewhere = [name for name in decodebench.__all__ if f"\n### {name}\n" in hooks]
-    errors = [name for name in decodebench.__all__ if f"\n| `{name}` |" in hooks]
+    values = {name: getattr(decodebench, name) for name in decodebench.__all__}
+    errors = [name for name, value in values.items() if inspect.isclass(value) and issubclass(value, Exception)]
     here = [name for name in decodebench.__all__ if name not in {*elsewhere, *errors, "API_VERSION", "hookimpl"}]
     lines = [_HEAD]
     for name in sorted(here, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
@@ -49,15 +50,26 @@ def _entry(name: str) -> Iterator[str]:
         )
         return
     yield from _paragraphs(inspect.getdoc(value) or "")
-    tree = ast.parse(inspect.getsource(value))
-    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
-    for node in body:
+    for node in _body(value):
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             member = inspect.getattr_static(value, node.name)
             yield f"### {name}.{node.name}\n"
             is_read = isinstance(member, property | cached_property)
             yield f"```python\n{_signature(node, is_read=is_read)}\n```\n"
             yield from _paragraphs(ast.get_docstring(node) or "")
+
+
+def _body(value: type) -> Iterator[ast.stmt]:
+    """Yield what stands in a class of the API, then what it has of another one and does not write itself."""
+    written = set()
+    for one in value.__mro__:
+        if one.__module__.startswith("decodebench.core.api."):
+            tree = ast.parse(inspect.getsource(one))
+            (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+            for node in body:
+                if getattr(node, "name", None) not in written:
+                    yield node
+            written |= {node.name for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _described(function: Callable[..., object], name: str) -> Iterator[str]:

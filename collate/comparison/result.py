@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ...core.contract.finding import Finding
 from ...core.records.schema import Record
+from ...core.sdk.scoring import is_tie
 from ...defaults import TIE_MARGIN
 from ..statistics.verdicts import METHOD
 
@@ -40,7 +41,7 @@ class Divergence(Record):
     @property
     def is_tie(self) -> bool:
         """Whether the baseline's two likeliest ids are so near that rounding decides."""
-        return self.top2_margin is not None and self.top2_margin < TIE_MARGIN
+        return is_tie(self.top2_margin)
 
 
 class Parity(Record):

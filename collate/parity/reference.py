@@ -19,7 +19,7 @@ from ..comparison.result import Comparison, ComparisonRow
 from ..parsers.parity import ParityCell, ParityFigures
 from .evaluation import Scorer
 from .matrix import ParityMatrix, load_figures, ordered, parity_row, tokens_identical
-from .scoring import compare_scored
+from .scoring import append, compare_scored
 
 _FLOAT32_BITS = 32.0
 
@@ -52,7 +52,7 @@ def hold_against_reference(runner: Runner, report: RunReport) -> ParityMatrix:
             scores = scorer.scores(cell, previous)
             found = _figures(report.experiment, row, observed[cell.id], observed[reference.id], scores)
             if found != previous:
-                _append(runner.output / "raw" / "parity" / f"{report.experiment}.jsonl", found)
+                append(runner.output, report.experiment, [found])
             rows.append(parity_row(row, found))
     collate(runner.output, runner.registry, announce=runner.progress.say)
     return ParityMatrix(
@@ -82,12 +82,6 @@ def _figures(
         "reason": row.parity.reason,
     }
     return ParityCell.model_validate(content | {name: value for name, value in scores.items() if value is not None})
-
-
-def _append(path: Path, found: ParityCell) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(found.model_dump_json(by_alias=True) + "\n")
 
 
 def _broken(runner: Runner, comparison: Comparison) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...core.errors import BackendError
 from ...core.isolation.processes.messages import Score
@@ -17,6 +17,7 @@ from ..collate import collate
 from ..comparison.compare import compare
 from ..comparison.result import Comparison, Divergence
 from ..findings import Further, no_further
+from ..parsers.parity import ParityCell, ParityScore
 
 _MOST = 64  # divergences scored per cell; each costs two evaluations of a prompt
 
@@ -125,22 +126,28 @@ def _first_occasion(store: Store, experiment: str, cell_id: str) -> str:
 
 def _write(runner: Runner, comparison: Comparison, partings: list[_Parting], answers: list[Score]) -> None:
     """Append a line per divergence; answers come in pairs: the baseline's token, then the other's."""
-    folder = runner.output / "raw" / "parity"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{comparison.experiment}.jsonl").open("a", encoding="utf-8") as file:
-        for parting, own, other in zip(partings, answers[::2], answers[1::2], strict=True):
-            first, second = own.top_logprobs[:2]
-            line = {
-                "type": "parity",
-                "schema": 1,
-                "experiment": comparison.experiment,
-                "baseline_cell": comparison.rows[0].cell.cell_id,
-                "cell": parting.cell_id,
-                "sample_id": parting.divergence.sample_id,
-                "position": parting.divergence.position,
-                "baseline_token": parting.divergence.baseline_token,
-                "token": parting.divergence.token,
-                "logprob_gap": own.logprob - other.logprob,
-                "top2_margin": first - second,
-            }
-            file.write(json.dumps(line) + "\n")
+    found = []
+    for parting, own, other in zip(partings, answers[::2], answers[1::2], strict=True):
+        first, second = own.top_logprobs[:2]
+        found.append(
+            ParityScore(
+                experiment=comparison.experiment,
+                baseline_cell=comparison.rows[0].cell.cell_id,
+                cell=parting.cell_id,
+                sample_id=parting.divergence.sample_id,
+                position=parting.divergence.position,
+                baseline_token=parting.divergence.baseline_token,
+                token=parting.divergence.token,
+                logprob_gap=own.logprob - other.logprob,
+                top2_margin=first - second,
+            )
+        )
+    append(runner.output, comparison.experiment, found)
+
+
+def append(output: Path, experiment: str, found: Iterable[ParityScore | ParityCell]) -> None:
+    """Append lines to an experiment's log of parity in an output folder."""
+    path = output / "raw" / "parity" / f"{experiment}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(one.model_dump_json(by_alias=True) + "\n" for one in found)

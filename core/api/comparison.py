@@ -9,19 +9,15 @@ from ...viz.drawing.numbers import with_interval
 from ...viz.terminal.answer import accuracy_text, parity_text, ratio_text, sort_rows
 from ...viz.terminal.captions import about_intervals, headline
 from ..records.metrics import METRICS
-from .table import Table, html_table
+from .table import Table, Tabular, html_table
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
-
     from ...collate.comparison.result import ComparisonRow, Estimate
 
 _STYLE = {"faster": "good", "slower": "bad", "identical": "good", "ties only": "good", "differs": "bad"}
 
 
-class Comparison(result.Comparison):
+class Comparison(Tabular, result.Comparison):
     """The cells of an experiment against a baseline, one row per cell, with warnings and findings."""
 
     @classmethod
@@ -38,18 +34,6 @@ class Comparison(result.Comparison):
         names = [name for name in METRICS if name != "accuracy" and any(name in row.metrics for row in self.rows)]
         rows = [_flat(row, names) for row in self.rows]
         return Table(list(rows[0]), [list(row.values()) for row in rows])
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return ``table`` as a pandas data frame; raises ``UsageError`` where pandas is not installed."""
-        return self.table().to_pandas()
-
-    def to_polars(self) -> polars.DataFrame:
-        """Return ``table`` as a polars data frame; raises ``UsageError`` where polars is not installed."""
-        return self.table().to_polars()
-
-    def to_arrow(self) -> pyarrow.Table:
-        """Return ``table`` as an Arrow table; raises ``UsageError`` where pyarrow is not installed."""
-        return self.table().to_arrow()
 
     def _repr_html_(self) -> str:
         metric = METRICS[self.metric]

@@ -27,12 +27,9 @@ from ..measure.rounds.report import Budget, Look, RunReport
 from ..measure.runner import Runner
 from .plan_content import PlanSource, plan_content, source_of
 from .plugins import installed_plugins
+from .table import Table, Tabular
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
-
     from .comparison import Comparison
     from .results import Results
 
@@ -41,7 +38,7 @@ Reporter = Progress | Callable[[str], object] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(Tabular):
     """What a run did and what came out.
 
     Attributes:
@@ -65,25 +62,14 @@ class Experiment:
 
         return open_results(self.folder)
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return ``Comparison.to_pandas``; raises ``UsageError`` where there is nothing to compare."""
-        return self._compared().to_pandas()
-
-    def to_polars(self) -> polars.DataFrame:
-        """Return ``Comparison.to_polars``; raises ``UsageError`` where there is nothing to compare."""
-        return self._compared().to_polars()
-
-    def to_arrow(self) -> pyarrow.Table:
-        """Return ``Comparison.to_arrow``; raises ``UsageError`` where there is nothing to compare."""
-        return self._compared().to_arrow()
-
-    def _compared(self) -> Comparison:
+    def table(self) -> Table:
+        """Return ``Comparison.table``; raises ``UsageError`` where there is nothing to compare."""
         if self.comparison is None:
             raise UsageError(
                 f"experiment {self.name!r} has no finished round: {self.report.stopped or 'nothing ran'}",
                 code="no-results",
             )
-        return self.comparison
+        return self.comparison.table()
 
     def _repr_html_(self) -> str:
         return repr(self) if self.comparison is None else self.comparison._repr_html_()

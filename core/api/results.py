@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,8 +19,9 @@ from ..errors import UsageError
 from ..measure.plan import check_experiment_name
 from ..records.store import Store
 from .comparison import Comparison
+from .drawn import Drawn
 from .plugins import installed_plugins
-from .table import Table
+from .table import Table, Tabular, html_table
 
 if TYPE_CHECKING:
     from ...collate.comparison.history import History
@@ -33,35 +31,12 @@ if TYPE_CHECKING:
     from ..contract.finding import Finding
 
 PAGE, SLIDES = "report.html", "report.pdf"
+_SUMMARY = """
+SELECT experiment, count(DISTINCT cell_id), count(*) FILTER (status = 'ok'), count(*) FILTER (status != 'ok')
+FROM runs GROUP BY experiment"""
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Figures that were asked for.
-
-    Attributes:
-        files: those that the logs support.
-        missing: what the others lack, a line for each reason; empty where there is none.
-    """
-
-    files: Sequence[Path]
-    missing: str = ""
-
-    def _repr_html_(self) -> str:
-        missing = f"<p>{escape(self.missing)}</p>" if self.missing else ""
-        return "".join(map(_image, self.files)) + missing
-
-
-def _image(file: Path) -> str:
-    """Return a figure as HTML that holds it whole; a PDF by its name."""
-    kind = {".png": "image/png", ".svg": "image/svg+xml"}.get(file.suffix)
-    if kind is None:
-        return f"<p>{escape(str(file))}</p>"
-    content = b64encode(file.read_bytes()).decode()
-    return f"<img style='max-width:100%' src='data:{kind};base64,{content}'>"
-
-
-class Results:
+class Results(Tabular):
     """The results of an output folder, open for reading; a context manager.
 
     Attributes:
@@ -127,6 +102,16 @@ class Results:
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Table:
         """Run SQL on the store; docs/python.md lists its tables and views."""
         return Table(*self.store.query(sql, parameters))
+
+    def table(self) -> Table:
+        """Return a row per round of all experiments, with every column of ``run_metrics`` (docs/hooks.md)."""
+        return self.query("SELECT * FROM run_metrics ORDER BY started_at, run_id")
+
+    def _repr_html_(self) -> str:
+        names = {name: number for number, name in enumerate(self.experiments)}
+        rows = self.store.query(_SUMMARY)[1]
+        shown = [list(map(str, row)) for row in sorted(rows, key=lambda row: names[row[0]])]
+        return html_table(["experiment", "cells", "rounds", "not finished"], shown, title=str(self.folder))
 
     def draw(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -24,8 +25,49 @@ _STYLES = {
 }
 
 
+class Tabular(ABC):
+    """What has a table, and so data frames."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def table(self) -> Table:
+        """Return what data frames are made of."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return ``table`` as a pandas data frame.
+
+        Raises:
+            UsageError: pandas is not installed, or there is no table.
+        """
+        table = self.table()
+        return _import("pandas").DataFrame(table.rows, columns=list(table.columns))
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return ``table`` as a polars data frame.
+
+        Raises:
+            UsageError: polars is not installed, or there is no table.
+        """
+        table = self.table()
+        frame: polars.DataFrame = _import("polars").DataFrame(
+            list(map(tuple, table.rows)), schema=list(table.columns), orient="row", infer_schema_length=None
+        )
+        return frame
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return ``table`` as an Arrow table.
+
+        Raises:
+            UsageError: pyarrow is not installed, or there is no table.
+        """
+        table = self.table()
+        values = zip(*table.rows, strict=True) if table.rows else ([] for _ in table.columns)
+        return _import("pyarrow").table(dict(zip(table.columns, map(list, values), strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
-class Table:
+class Table(Tabular):
     """Named columns and rows of plain values, as a query returns them.
 
     Attributes:
@@ -36,33 +78,9 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a pandas data frame.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        return _import("pandas").DataFrame(self.rows, columns=list(self.columns))
-
-    def to_polars(self) -> polars.DataFrame:
-        """Return a polars data frame.
-
-        Raises:
-            UsageError: polars is not installed.
-        """
-        frame: polars.DataFrame = _import("polars").DataFrame(
-            list(map(tuple, self.rows)), schema=list(self.columns), orient="row", infer_schema_length=None
-        )
-        return frame
-
-    def to_arrow(self) -> pyarrow.Table:
-        """Return an Arrow table.
-
-        Raises:
-            UsageError: pyarrow is not installed.
-        """
-        values = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.columns)
-        return _import("pyarrow").table(dict(zip(self.columns, map(list, values), strict=True)))
+    def table(self) -> Table:
+        """Return the table itself."""
+        return self
 
     def _repr_html_(self) -> str:
         rows = [["" if value is None else str(value) for value in row] for row in self.rows[:_MOST_ROWS]]

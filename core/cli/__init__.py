@@ -1,4 +1,5 @@
 """The command line: parses, calls the Python API, prints. ``main`` knows the commands by name only.
 
-Imports every room, each where a command needs it; nothing imports it but ``__main__``.
+Imports: api, collate, conformance, contract, host, isolation, measure, records, sdk, viz, viz.drawing. Imported by:
+__main__.
 """

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..api.plugins import installed_plugins
 from ..cache import default_root
+from ..files import size_text
 from ..host.availability import availability
 from ..measure.machine.condition import look
 from ..measure.machine.environment import capture
@@ -57,7 +58,7 @@ def _machine() -> list[Check]:
             found=f"{environment.cpu_model}, {environment.cores_used} cores usable, {environment.platform} "
             f"{environment.machine}",
         ),
-        Check(what="memory", is_good=True, found=f"{(environment.memory_bytes or 0) / 2**30:.1f} GiB"),
+        Check(what="memory", is_good=True, found=size_text(environment.memory_bytes or 0)),
         Check(
             what="memory bandwidth (reading, best number of threads)",
             is_good=environment.rates_are_quiet is not False,
@@ -78,7 +79,7 @@ def _machine() -> list[Check]:
             found="; ".join(condition.passing) or f"idle, {environment.load_average} over the last minute",
             fix="stop other work before measuring, or run with --wait-idle" if condition.passing else None,
         ),
-        Check(what="cache of prepared models", is_good=free > 2**30, found=f"{cache}, {free / 2**30:.1f} GiB free"),
+        Check(what="cache of prepared models", is_good=free > 2**30, found=f"{cache}, {size_text(free)} free"),
     ]
 
 

@@ -8,6 +8,7 @@ import click
 
 from ..api.plugins import installed_plugins
 from ..contract.backend import Backend
+from ..files import size_text
 from ..host.availability import availability
 from ..host.registry import Registry
 from ..measure.job import DevicesJob
@@ -154,7 +155,7 @@ def _check_model(name: str, as_json: bool) -> None:
     stored = (
         "" if found.stored_format is None else f", {found.stored_format} ({found.bits_per_weight:.2f} bits per weight)"
     )
-    echo(f"{found.model}: {found.container}, {found.architecture}{stored}, {found.weight_bytes / 2**20:.0f} MiB")
+    echo(f"{found.model}: {found.container}, {found.architecture}{stored}, {size_text(found.weight_bytes)}")
     for note in found.notes:
         echo(note)
     rows = [
@@ -162,7 +163,7 @@ def _check_model(name: str, as_json: bool) -> None:
             each.backend,
             each.opens,
             " ".join(each.formats),
-            "" if each.disk_bytes is None else f"{each.disk_bytes / 2**20:.0f} MiB",
+            "" if each.disk_bytes is None else size_text(each.disk_bytes),
             each.reason,
         ]
         for each in found.backends

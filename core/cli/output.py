@@ -19,12 +19,13 @@ from .settings import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
     from rich.text import Text
 
 Decorator = Callable[[Any], Any]
 
-_SHOWN_EVERY_S = 0.2
+_SHOWN_AFTER_S = 0.2
 _WIDTH_OF_PIPES = 160
 _UNLIMITED = 100_000
 _WORD_KEPT = 32  # characters of a word that is not folded: paths may be
@@ -65,26 +66,31 @@ def announce(text: str) -> None:
 
 
 class FilesRead:
-    """Counts files on the error output while they are read; shows nothing where that is no terminal."""
+    """Counts files on the error output while they are read; shows nothing where that is no terminal, or soon done."""
 
     def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
-        self._last = time.monotonic()
-        self._has_line = False
+        self._begun = time.monotonic()
+        self._display: Progress | None = None
 
     def __call__(self, done: int, total: int, name: str) -> None:
         """Tell that ``done`` of ``total`` files are read and ``name`` is next."""
-        now = time.monotonic()
-        if self._is_shown and now - self._last > _SHOWN_EVERY_S:
-            click.echo(f"\r{done} of {total} logs read", nl=False, err=True)
-            self._last, self._has_line = now, True
+        if self._display is None:
+            if not sys.stderr.isatty() or time.monotonic() - self._begun < _SHOWN_AFTER_S:
+                return
+            from rich.progress import Progress, TextColumn
+
+            words = TextColumn("{task.completed} of {task.total} logs read")
+            self._display = Progress(words, console=console(stderr=True), transient=True)
+            self._display.add_task("", total=total)
+            self._display.start()
+        self._display.update(self._display.task_ids[0], completed=done, total=total)
 
     def __enter__(self) -> FilesRead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._has_line:
-            click.echo("\r\033[K", nl=False, err=True)
+        if self._display is not None:
+            self._display.stop()
 
 
 def console(*, stderr: bool = False) -> Console:

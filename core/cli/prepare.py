@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..cache import Entry, default_root, entries, remove, sweep
+from ..files import size_text
 from ..sdk.sizes import Size
 from .guidance.sections import examples
 from .output import CONTEXT, announce, echo, json_option, print_json, print_table
@@ -86,11 +87,12 @@ def cache(prune: bool, name: str | None, older_than: float | None, keep: int | N
         return
     now = time.time()
     rows = [
-        [f"{entry.size_bytes / 2**20:.1f} MiB", _age(now - entry.made), _age(now - entry.used), entry.path.name]
+        [size_text(entry.size_bytes), _age(now - entry.made), _age(now - entry.used), entry.path.name]
         for entry in chosen
     ]
     print_table(["size", "made", "used", "name"], rows, empty=f"no such entries in the cache {root}")
-    total = f"{len(chosen)} {'entry' if len(chosen) == 1 else 'entries'}, {_mib(chosen):.1f} MiB"
+    together = size_text(sum(entry.size_bytes for entry in chosen))
+    total = f"{len(chosen)} {'entry' if len(chosen) == 1 else 'entries'}, {together}"
     echo(f"deleted {total}" if prune else f"{total} in {root}")
 
 
@@ -119,10 +121,6 @@ def _as_json(entry: Entry) -> dict[str, object]:
         "made": _time(entry.made),
         "used": _time(entry.used),
     }
-
-
-def _mib(chosen: Sequence[Entry]) -> float:
-    return sum(entry.size_bytes for entry in chosen) / 2**20
 
 
 def _time(seconds: float) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ... import defaults
 from ..isolation.processes.messages import Line
+from ..sdk.scoring import is_tie
 from .check import check
 from .outcome import Broken, NotApplicable
 from .outputs import Generation, first_difference
@@ -39,10 +39,10 @@ def _score_fault(ids: Sequence[int], line: Line) -> str | None:
             return f"token {at + 1} has log-probability {logprob}"
         top = line["top_logprobs"][at] if line["top_logprobs"] else []
         margin = top[0] - logprob if top else None
-        if not greedy[at] and (margin is None or margin >= defaults.TIE_MARGIN):
+        if not greedy[at] and not is_tie(margin):
             told = "" if margin is None else f", {margin:.3g} below the likeliest"
             return f"token {at + 1} ({token}) was chosen greedily, but score does not call it the likeliest{told}"
-        if greedy[at] and margin is not None and margin >= defaults.TIE_MARGIN:
+        if greedy[at] and margin is not None and not is_tie(margin):
             return f"token {at + 1} ({token}) is called the likeliest, {margin:.3g} below the first of the top ids"
     return None
 
@@ -69,7 +69,7 @@ def tokens_match_the_reference(subject: Subject) -> str:
         parts = first_difference(own.ids, theirs.ids)
         if parts is None and len(own.ids) != len(theirs.ids):
             raise Broken(f"prompt {number}: {len(own.ids)} tokens instead of {len(theirs.ids)}")
-        if parts is not None and (margin := _margin(judge, right, number, parts)) >= defaults.TIE_MARGIN:
+        if parts is not None and not is_tie(margin := _margin(judge, right, number, parts)):
             told = f"token {parts + 1} is {own.ids[parts]} instead of {theirs.ids[parts]}"
             lead = f"{margin:.3g}" if math.isfinite(margin) else "unknown, since it cannot score"
             raise Broken(f"prompt {number}: {told}, where the reference's top-two margin is {lead}")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ... import defaults
 from ..isolation.processes.messages import Line
+from ..sdk.scoring import is_tie
 from .check import check
 from .outcome import Broken, NotApplicable
 from .outputs import Generation, counted, parting
@@ -230,8 +230,7 @@ def rows_of_a_batch_are_independent(subject: Subject) -> str:
         raise NotApplicable(f"it refuses batches with these options: {why}")
     lines = subject.generating("batch")
     for row, line in enumerate(lines):
-        is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
-        if line["alone"] != line["together"] and not is_tie:
+        if line["alone"] != line["together"] and not is_tie(line["margin"]):
             raise Broken(f"row {row} gets other tokens in a batch: {parting(line['alone'], line['together'])}")
     return f"{len(lines)} rows"
 
@@ -243,7 +242,6 @@ def a_depth_changes_no_token(subject: Subject) -> str:
         raise NotApplicable("it does not declare 'depth'")
     lines = subject.generating("depth")
     for line in lines:
-        is_tie = line["margin"] is not None and line["margin"] < defaults.TIE_MARGIN
-        if line["ids"] != line["plain"] and not is_tie:
+        if line["ids"] != line["plain"] and not is_tie(line["margin"]):
             raise Broken(f"behind a depth of {line['depth']}: {parting(line['plain'], line['ids'])}")
     return f"depths {', '.join(str(line['depth']) for line in lines)}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ... import defaults
 from ..isolation.processes.messages import Line
+from ..sdk.scoring import is_tie
 from .check import check
 from .outcome import Broken, NotApplicable
 from .outputs import parting
@@ -27,13 +27,9 @@ def rows_of_a_stream_are_independent(subject: Subject) -> str:
     """A request that arrives while others run gets the same tokens as alone, ties excepted."""
     stream, _ = _streamed(subject)
     for row, (alone, together) in enumerate(zip(stream["alone"], stream["ids"], strict=True)):
-        if alone != together and not _is_tie(stream["margins"][row]):
+        if alone != together and not is_tie(stream["margins"][row]):
             raise Broken(f"request {row} gets other tokens in a stream: {parting(alone, together)}")
     return f"{len(stream['ids'])} requests"
-
-
-def _is_tie(margin: float | None) -> bool:
-    return margin is not None and margin < defaults.TIE_MARGIN
 
 
 @check("Poll between two steps whenever a slot is free; advance every row that runs before the next request ends.")

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import ValidationError
 
 from ..errors import DecodebenchError
+from ..files import move_whole
 from .conditions import conditions_of, hash_of
 from .migration import migrate
 from .schema import RecordedStep, Run, Sample
@@ -70,9 +71,8 @@ class RawLogWriter:
 
     def close(self) -> None:
         """Finish the file: sync and rename. Call it after the ``end`` line only."""
-        os.fsync(self._file.fileno())
         self._file.close()
-        self.part.rename(self.path)
+        move_whole(self.part, self.path)
 
     def abandon(self) -> None:
         """Leave the ``.part`` as it is; it is read up to its last whole line."""

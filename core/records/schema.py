@@ -61,9 +61,7 @@ class Environment(Record):
     gpu: tuple[str, ...] = Field((), description="GPU names")
     gpu_driver: str | None = Field(None, description="GPU driver version")
     python: str | None = Field(None, description="Python version")
-    packages: dict[str, str] = Field(
-        default_factory=dict, description="versions of installed distributions that matter"
-    )
+    packages: dict[str, str] = Field(default_factory=dict, description="versions of the distributions that matter")
     git_commit: str | None = Field(None, description="commit of the working directory, when it is a git checkout")
     governor: str | None = Field(None, description="CPU frequency governor, where readable")
     load_average: float | None = Field(None, description="system load over one minute before the round")

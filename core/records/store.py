@@ -8,7 +8,6 @@ adds it commits, so that no reader sums up steps again. DuckDB is imported when 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DecodebenchError, UsageError
+from ..files import whole_file
 from .facts import FACTS_SQL
 from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
 from .store_file import FILE_NAME, OutdatedStoreError, StoreTroubleError, connect
@@ -121,23 +121,19 @@ class Store:
         """
         import duckdb
 
-        scratch = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
         try:
-            if layout() in cls._empty:
+            if layout() not in cls._empty:
+                with tempfile.TemporaryDirectory(dir=path.parent, prefix=".store-") as folder:
+                    made = Path(folder) / path.name
+                    with closing(connect(made, read_only=False)) as connection:
+                        connection.execute(ddl())
+                        connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
+                    cls._empty[layout()] = made.read_bytes()
+            with whole_file(path, replaces=False) as scratch:
                 scratch.write_bytes(cls._empty[layout()])
-            else:
-                with closing(connect(scratch, read_only=False)) as connection:
-                    connection.execute(ddl())
-                    connection.execute("INSERT INTO meta VALUES (?, ?)", [STORE_VERSION, layout()])
-                cls._empty[layout()] = scratch.read_bytes()
-            if not path.exists():  # nobody was quicker
-                scratch.rename(path)
-        except (duckdb.Error, UsageError, OSError) as error:
-            first = str(error).splitlines()[0]
+        except (duckdb.Error, DecodebenchError, OSError) as error:
+            first = str(error).splitlines()[0].removeprefix(f"cannot write {path}: ")
             raise StoreTroubleError(f"cannot write {path}: {first}") from error
-        finally:
-            for left in path.parent.glob(f"{scratch.name}*"):
-                left.unlink(missing_ok=True)
 
     def _check_version(self) -> None:
         import duckdb

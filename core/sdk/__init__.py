@@ -1,5 +1,6 @@
 """What plugin authors use: models and tokenizers on disk, sampling and scoring, PyTorch layers, reading of logs.
 
-Imports ``contract`` and ``records``. Plugins import it, and ``measure`` and ``collate`` do: its modules are public
-names (docs/promise.md).
+Its modules are public names (docs/promise.md).
+
+Imports: contract, records. Imported by: api, cli, collate, conformance, measure, plugins.
 """

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ...defaults import TIE_MARGIN
 from ..contract.generation import Scores
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ RowScores = tuple[float, bool, Sequence[int], Sequence[float]]
 
 ScoreRows = Callable[[Any, Sequence[int], int], Iterator[RowScores]]
 """From the logits [n, V] before n tokens, these tokens and ``top_k`` to the scores of each."""
+
+
+def is_tie(margin: float | None) -> bool:
+    """Whether the log-probabilities of the two likeliest ids are so near that rounding decides; None: not known."""
+    return margin is not None and margin < TIE_MARGIN
 
 
 class ScoringEngine(Protocol):

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "decodebench[llama-cpp]"  # builds from source: needs a C/C++ compiler and cmake, about 5 minutes'
 _FIRST_N_CTX = 2048
-
-
 _ROUNDED = ("gemma3", "gemma2", "gemma")
 
 

@@ -1,14 +1,17 @@
-"""The page about Python and the notebook are run as they stand."""
+"""The page about Python and the notebook are run as they stand; the notebook by day with the backend of the tests."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from .conftest import FAULTY
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
@@ -37,13 +40,19 @@ def run_cells(sources, environment, folder):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-@pytest.mark.nightly
+ENGINES = 'backends=["transformers", "tinygrad"],'
+QUICK = 'backends="faulty", quantisations="f32", options={"step_s": [0.0, 0.002]},'
+
+
+@pytest.mark.parametrize("engines", [pytest.param(ENGINES, marks=pytest.mark.nightly), QUICK], ids=["engines", "quick"])
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_notebook_runs_and_shows_tables_and_figures(cli, tmp_path, notebook):
+def test_a_notebook_runs_and_shows_tables_and_figures(cli, tmp_path, notebook, engines):
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    shown = run_cells(
-        ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"], cli.environment, tmp_path
-    )
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert ENGINES in sources[0]
+    path = os.pathsep.join(filter(None, [str(FAULTY), cli.environment.get("PYTHONPATH")]))
+    environment = {**cli.environment, "PYTHONPATH": path}
+    shown = run_cells([sources[0].replace(ENGINES, engines), *sources[1:]], environment, tmp_path)
     assert sum("<table" in text for text in shown) >= 3
     assert sum("data:image/svg+xml" in text for text in shown) == 1
     assert all(not cell.get("outputs") for cell in cells), "figures of another machine say nothing"

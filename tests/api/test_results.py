@@ -75,6 +75,22 @@ def test_a_frame_has_a_row_per_cell_with_estimates_and_their_ends(measured, pack
 
 
 @pytest.mark.parametrize(("package", "method"), FRAMES)
+def test_the_results_of_a_folder_are_a_frame_with_a_row_per_round(measured, results, package, method):
+    pytest.importorskip(package)
+    frame = getattr(results, method)()
+    rounds = results.query("SELECT count(*) FROM runs").rows[0][0]
+    assert len(frame) == rounds >= len(measured[0].comparison.rows) * 2
+    columns = frame.column_names if package == "pyarrow" else list(frame.columns)
+    assert {"experiment", "cell_id", "round", "status", "decode_tokens_per_s"} <= set(columns)
+
+
+def test_a_notebook_shows_the_experiments_of_a_folder(measured, results):
+    html = results._repr_html_()
+    assert html.count("<tr>") == 1 + len(results.experiments)
+    assert measured[0].name in html
+
+
+@pytest.mark.parametrize(("package", "method"), FRAMES)
 def test_a_package_that_is_missing_is_named_with_its_command(measured, monkeypatch, package, method):
     monkeypatch.setitem(sys.modules, package, None)
     with refused("package-missing", f"pip install {package}"):

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,7 @@ def test_too_little_memory_is_noticed_before_the_round_starts(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 1, "-m", "tiny:target", "-o", tmp_path / "o", "--memory-limit", "1MiB")
     assert ended.code == 1
     assert "too little memory" in ended.err
-    assert "MiB needed, 1 MiB is allowed" in ended.err
+    assert "MiB needed, 1.0 MiB is allowed" in ended.err
     assert ends(tmp_path / "o")["none"][0] == "skipped"
     assert not list((tmp_path / "o").glob("raw/*/*.engine.txt"))
 
@@ -185,6 +186,18 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, gate, tmp_p
     assert "1 round kept" in resumed.err
     sql = "select round, count(*) from runs where status = 'ok' group by round order by round"
     assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
+
+
+def test_ctrl_c_is_tested_where_tests_run_as_a_job_in_the_background_too():
+    """A shell starts such a job with SIGINT ignored, which every process that it starts would inherit."""
+    wanted = f"{__file__}::{test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once.__name__}"
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", wanted],
+        cwd=Path(__file__).parent.parent.parent, capture_output=True, text=True, timeout=250,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
 
 
 @pytest.mark.nightly

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from decodebench import BusyError, WhenBusy
@@ -22,6 +23,8 @@ from decodebench.core.measure.output.round_index import RoundIndex
 from decodebench.core.records import raw_log
 from decodebench.core.records.machine_load import is_busy
 from decodebench.core.records.schema import Run
+
+from ..waiting import until
 
 SPIN = "import time\nend = time.monotonic() + {}\nwhile time.monotonic() < end: pass"
 QUIET = Condition(other_cpus=0.02, cores=4, load_average=3.0)
@@ -60,7 +63,7 @@ def test_our_own_work_and_that_of_ended_workers_is_not_others(one_cpu):
 def test_the_work_of_others_is_seen_and_named(one_cpu):
     other = subprocess.Popen([sys.executable, "-c", SPIN.format(30)])
     try:
-        time.sleep(0.1)
+        until(lambda: psutil.Process(other.pid).cpu_times().user > 0, other)
         watch = CpuWatch()
         used = dict((process, cpus) for cpus, _, process in busiest_processes(0.8))
         assert used[other.pid] > 0

@@ -63,7 +63,7 @@ def test_a_line_without_end_is_refused_at_the_limit(monkeypatch):
     monkeypatch.setattr(defaults, "WORKER_LINE_BYTES", 2**20)
     with (
         Started("import os\nwhile True: os.write(1, b'x' * 65536)") as channel,
-        pytest.raises(LineError, match="1 MiB"),
+        pytest.raises(LineError, match=r"1\.0 MiB"),
     ):
         lines(channel)
 

@@ -1,4 +1,7 @@
-"""The slides: a Typst presentation about one experiment, and its PDF."""
+"""The slides: a Typst presentation about one experiment, and its PDF.
+
+Imports: collate, contract, records, viz, viz.drawing, viz.report. Imported by: api.
+"""
 
 from .pictures import MOST_FIGURES, draw_pictures
 from .write import TEMPLATE, write_slides

@@ -14,6 +14,7 @@ from ...collate.speculation.figures import (
     Replicated,
     Speculation,
 )
+from ...core.errors import plural
 from ...core.foreign_text import printable
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
 from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_interval
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _NONE = "n/a"
 _LEAST_SHARE = 0.05  # block sizes used in fewer cycles, such as clamped tails, stand in one line
 _LONGEST_NAME = 20  # columns; where names are longer, cells go by number
-_COLUMNS_OF_BARS = " ▁▂▃▄▅▆▇█"
-_PLAIN_BARS = "0123456789"
+_COLUMNS_OF_BARS, _PLAIN_BARS = " ▁▂▃▄▅▆▇█", "0123456789"
 _MOST_WARNINGS = 12
 
 Names = Mapping[str, str]
@@ -313,9 +313,9 @@ def _warnings(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
     of_pairs = (line for pair in analysis.pairs for line in pair.warnings)
     of_sections = (line for section in analysis.sections.values() for line in section.warnings())
     lines = list(dict.fromkeys([*of_pairs, *of_sections]))
-    lines += [f"{cell.cell.label}: {cell.failed} rounds did not finish" for cell in analysis.cells if cell.failed]
-    for line in lines[:_MOST_WARNINGS]:
-        yield Text(f"warning: {line}", style="yellow")
+    failed = (cell for cell in analysis.cells if cell.failed)
+    lines += [f"{names[cell.cell.label]}: {plural(cell.failed, 'round')} did not finish" for cell in failed]
+    yield from (Text(f"warning: {line}", style="yellow") for line in lines[:_MOST_WARNINGS])
     if len(lines) > _MOST_WARNINGS:
         yield Text(f"warning: {len(lines) - _MOST_WARNINGS} more, in --json", style="yellow")
 

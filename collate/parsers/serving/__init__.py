@@ -1,4 +1,7 @@
-"""Serving benchmarks, servers and boards whose formats are tables of fields (`core/sdk/logs/figures.py`)."""
+"""Serving benchmarks, servers and boards whose formats are tables of fields (`core/sdk/logs/figures.py`).
+
+Imports: collate.parsers, contract, records, sdk. Imported by: nothing.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ...errors import UsageError
-from ...files import whole_folder
+from ...files import size_text, whole_folder
 from .manifest import FORMAT, MANIFEST, PLACE, PLAN, Manifest, PackedFile
 
 MOST_BYTES = 4 * 2**30
@@ -76,7 +76,7 @@ def _check(bundle: Path, manifest: Manifest, names: list[str]) -> None:
     """Refuse more files or bytes than a bundle may have, and any file that is elsewhere or not in the manifest."""
     if len(names) > MOST_FILES or sum(told.bytes for told in manifest.files.values()) > MOST_BYTES:
         raise UsageError(
-            f"{bundle}: more than {MOST_FILES} files or {MOST_BYTES // 2**30} GiB; a bundle may not have more",
+            f"{bundle}: more than {MOST_FILES} files or {size_text(MOST_BYTES)}; a bundle may not have more",
             code="bundle-damaged",
         )
     for name in manifest.files:

@@ -1,4 +1,6 @@
 """Commands about experiments that were measured: what is done of them, new names, bundles for others.
 
-Imports what ``cli`` may; found by name in ``cli/main.py``.
+``cli/main.py`` finds them by name.
+
+Imports: api, cli, cli.guidance, cli.plugins, collate, isolation, measure, viz, viz.drawing. Imported by: nothing.
 """

@@ -1,4 +1,4 @@
 """What helps to find a command and its settings: help under headings, completion, the user's config file.
 
-Imports what ``cli`` imports; commands of ``cli`` import its ``sections`` and ``completion``.
+Imports: api, cli, contract, host, records. Imported by: cli, cli.experiments, cli.plugins.
 """

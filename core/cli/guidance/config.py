@@ -92,7 +92,7 @@ def _check(ctx: click.Context, tables: list[str], name: str, value: object) -> N
     if command is None:
         from ...host.sources import installed_names
 
-        if tables[0] not in {*installed_names(), "servers"}:
+        if tables[0] not in installed_names():  # a plugin's table has the name of its entry point
             raise unknown_name("config table", tables[0], known)
         return
     if len(tables) > 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import click
 
 from ...api.plugins import installed_plugins
 from ...errors import UsageError
+from ...files import whole_folder
 from ...host.provenance import own_requirement
 from ..guidance.sections import examples
 from ..output import CONTEXT, echo, json_option, print_json
@@ -41,11 +41,11 @@ def new(name: str, kind: str, as_json: bool) -> None:
         )
     files = package_files(name, module, kind)
     try:
-        for path, text in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
+        with whole_folder(folder) as scratch:
+            for path, text in files.items():
+                (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+                (scratch / path).write_text(text, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(f"cannot write to {folder.absolute()}: {error.strerror}", code="write-failed") from error
     if as_json:
         print_json({"folder": str(folder.absolute()), "files": list(files)})

@@ -19,6 +19,7 @@ from typing import IO
 
 from .... import defaults
 from ...errors import DecodebenchError
+from ...files import size_text
 from ...records.log_content import LineError
 from .family import Family
 
@@ -134,7 +135,7 @@ class Channel:
             self._part.clear()
         self._part += rest
         if len(self._part) > defaults.WORKER_LINE_BYTES:
-            raise LineError(f"a line of more than {defaults.WORKER_LINE_BYTES / 2**20:.0f} MiB")
+            raise LineError(f"a line of more than {size_text(defaults.WORKER_LINE_BYTES)}")
 
     def exit_code(self) -> int | None:
         """Return how the worker ended, as ``subprocess`` does; None where it lives on, even if nothing more comes."""

@@ -2,4 +2,6 @@
 
 The GPU is in ``device_monitor``; ``waiting`` decides what is done about a busy machine, ``threads`` how many threads
 engines get on it.
+
+Imports: host, records, sdk. Imported by: api, cli, conformance, measure, measure.rounds, measure.servers.
 """

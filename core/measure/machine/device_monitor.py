@@ -7,9 +7,6 @@ import re
 import threading
 from typing import Any, Self
 
-ELSEWHERE = ""
-"""A device that is not this machine's: nothing is watched."""
-
 _PERIOD_S = 0.5  # rare enough to cost the worker nothing
 _CUDA = re.compile(r"^(?:cuda|nv)(?::(\d+))?$")
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from ...errors import DecodebenchError, UsageError
-from ...files import write_whole
+from ...files import move_whole, write_whole
 from ...foreign_text import path_part
 from ...host.registry import Registry
 from ...records.log_content import finished_run
@@ -90,9 +90,7 @@ def finish_parts(output: Path) -> None:
         final = part.with_name(part.name.removesuffix(_PART))
         with suppress(OSError):
             if not final.exists() and finished_run(part) is not None:
-                with part.open("rb") as file:
-                    os.fsync(file.fileno())
-                part.rename(final)
+                move_whole(part, final)
 
 
 def default_name(plan: Plan, registry: Registry) -> str:

@@ -1,4 +1,5 @@
 """Rounds while they are measured: each alone; several in turn, a batch each, the others stopped; or on several hosts.
 
-Imports what ``measure`` has of plan, cells, jobs and machine. Imported by its launcher and its runner.
+Imports: contract, host, isolation, measure, measure.machine, measure.output, records, sdk. Imported by: api, cli,
+collate, conformance, measure, measure.servers.
 """

@@ -14,6 +14,7 @@ from typing import IO
 
 from ...contract.launcher import OnLine, Outcome
 from ...errors import BackendError, CrashError, DecodebenchError, OutOfMemoryError
+from ...files import size_text
 from ...isolation import worker_part
 from ...isolation.processes.channel import Channel, DeadlineError
 from ...isolation.processes.engine_text import engine_text_file, last_lines
@@ -186,7 +187,7 @@ def death(code: int | None, job: Job, engine_text: Path | None) -> str:
     else:
         text = f"the process ended by itself with exit code {code}"
     if job.memory_limit_bytes is not None:
-        text += f"; its memory was limited to {job.memory_limit_bytes / 2**20:.0f} MiB"
+        text += f"; its memory was limited to {size_text(job.memory_limit_bytes)}"
     last = last_lines(engine_text, 1)
     return text + (f"; last engine output: {last[0]}" if last else "")
 

@@ -15,6 +15,7 @@ from ...cache import ModelCache, sweep
 from ...contract.launcher import Launcher, Outcome
 from ...contract.model import PreparedModel
 from ...errors import BackendError
+from ...files import size_text
 from ...host.availability import availability
 from ...host.packed_models import ModelJob
 from ...isolation.processes.messages import Devices, Prepared
@@ -25,7 +26,6 @@ from ..launcher import request
 from ..progress import Progress
 
 _LINE_BYTES = 400  # a step line with its text, generously
-_BYTES_PER_MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,15 @@ class Preparation:
         is_here = self._launcher.is_here and cell.backend.residence != "remote"
         if is_here and cell.device == "cpu" and needed > min(memory, limit or memory):
             what = "is allowed" if limit is not None and limit < memory else "is free"
-            have = min(memory, limit or memory) / _BYTES_PER_MIB
-            words = f"too little memory: about {needed / _BYTES_PER_MIB:.0f} MiB needed, {have:.0f} MiB {what}"
+            have = size_text(min(memory, limit or memory))
+            words = f"too little memory: about {size_text(needed)} needed, {have} {what}"
             return Outcome("skipped", words, code="out-of-memory")
         workload = cell.workload
         log_bytes = (workload.measured + workload.warmup) * (workload.token_limit + 4) * _LINE_BYTES
         free = shutil.disk_usage(output).free
         if log_bytes > free:
             words = (
-                f"too little disk in {output}: about {log_bytes / _BYTES_PER_MIB:.1f} MiB needed for the log, "
-                f"{free / _BYTES_PER_MIB:.1f} MiB free"
+                f"too little disk in {output}: about {size_text(log_bytes)} needed for the log, {size_text(free)} free"
             )
             return Outcome("skipped", words, code="no-disk-space")
         return None

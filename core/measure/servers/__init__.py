@@ -1,4 +1,4 @@
 """Engines in servers: bringing one up for a job, and keeping it from one round to the next.
 
-Imports what ``measure`` does; imported by ``measure`` and ``conformance``.
+Imports: contract, isolation, measure, measure.machine, measure.rounds, records. Imported by: conformance, measure.
 """

@@ -1,1 +1,4 @@
-"""The axes of a plan: ranges, those of its workload (imported by ``plan``), and the points of all (by ``cells``)."""
+"""The axes of a plan: ranges, those of its workload (for ``plan``), and the points of all (for ``cells``).
+
+Imports: contract, host, measure, records. Imported by: measure.
+"""

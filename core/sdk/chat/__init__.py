@@ -2,4 +2,6 @@
 
 A template is code from whoever published the model. It runs in Jinja's sandbox, in a process of its own whose time and
 memory are limited.
+
+Imports: sdk, sdk.gguf. Imported by: measure, plugins.
 """

@@ -38,9 +38,10 @@ class Stub:
         self.bodies: list[dict] = []
         self.headers: list[dict[str, str]] = []
         self.connections: set[tuple] = set()
-        self._lock = threading.Lock()
+        self._closed: set[tuple] = set()
+        self._lock = threading.Condition()
         self.is_dead = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.stub = self
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -52,6 +53,16 @@ class Stub:
             self.connections.add(client)
             return len(self.bodies) - 1
 
+    def note_closed(self, client: tuple) -> None:
+        with self._lock:
+            self._closed.add(client)
+            self._lock.notify_all()
+
+    def wait_until_closed(self) -> None:
+        """Wait until every connection on which a completion was asked for is closed at this end."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: self.connections <= self._closed, 30)
+
     def __enter__(self) -> Stub:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
@@ -60,6 +71,12 @@ class Stub:
         self.is_dead = True
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def process_request_thread(self, request, client_address) -> None:
+        super().process_request_thread(request, client_address)
+        self.stub.note_closed(client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 import zlib
 
 import pytest
@@ -156,7 +155,7 @@ def test_a_connection_that_is_closed_between_requests_is_opened_anew(connect):
     connected = connect(lambda n, body: [*WHOLE, b"", BREAK])  # the end of the answer, and of the connection
     for _ in range(3):
         assert connected.steps()[-1].finish == "length"
-        time.sleep(0.05)
+        connected.stub.wait_until_closed()
     assert len(connected.stub.bodies) == 3
 
 
