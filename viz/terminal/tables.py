@@ -120,7 +120,7 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
     first = [f"{row.cell.label}: {describe_divergence(row.parity.divergences[0])}" for row in apart]
     yield from _few(first, "divergences", "dim")
     lower = [row for row in comparison.rows if row.accuracy and row.accuracy.verdict == "lower"]
-    yield from _few(list(_accuracy_differences(lower, comparison.baseline)), "cells of lower accuracy")
+    yield from _few(list(_accuracy_differences(lower)), "cells of lower accuracy")
     yield from _few([f"warning: {text}" for text in comparison.warnings], "warnings")
     yield from _few([found.line for found in comparison.findings], "findings")
 
@@ -146,12 +146,12 @@ def _unlike(comparison: Comparison) -> Iterator[str]:
 def _differences(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield the differences of accuracy that are not shown as ``lower`` already."""
     others = [row for row in comparison.rows if row.accuracy and row.accuracy.verdict != "lower"]
-    yield from (Text(line, style="dim") for line in _accuracy_differences(others, comparison.baseline))
+    yield from (Text(line, style="dim") for line in _accuracy_differences(others))
 
 
-def _accuracy_differences(rows: Iterable[ComparisonRow], baseline: str) -> Iterator[str]:
+def _accuracy_differences(rows: Iterable[ComparisonRow]) -> Iterator[str]:
     for row in rows:
-        if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, baseline)):
+        if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, row.baseline)):
             yield f"{row.cell.label}: {text}"
 
 
