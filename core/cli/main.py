@@ -14,7 +14,7 @@ import click
 
 from ..errors import DecodebenchError
 from . import exit_codes
-from .output import echo
+from .output import echo, follow_columns
 from .refusals import report
 from .settings import defaults_from_config
 
@@ -178,6 +178,7 @@ def main() -> None:
     """Run the command line and exit."""
     gc.set_threshold(_RARELY)
     _print_anywhere()
+    follow_columns()
     if _COMPLETE in os.environ:
         import_module(".guidance.completion", __package__)  # says what bash gets
     sys.exit(_run())

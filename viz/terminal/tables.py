@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Estimate
@@ -18,6 +17,7 @@ from ..drawing.numbers import on_two_lines, percent, share, with_interval
 from ..drawing.series import name_few
 from .answer import AnswerTable, metric_heading, sort_rows
 from .captions import about_intervals, headline
+from .fitting import FittingTable
 from .load import load_view
 from .parity import describe_divergence
 from .sparkline import LEAST_SPAN, Courses, sparkline
@@ -59,9 +59,9 @@ def _is_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
-def _empty_table() -> Table:
+def _empty_table() -> FittingTable:
     """Return a table whose first column has the cells."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold", min_width=12)
     return table
 
@@ -71,7 +71,7 @@ def _plain(name: str) -> Text:
     return Text(printable(name))
 
 
-def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
+def _pass_at_k(comparison: Comparison) -> Iterator[FittingTable]:
     """Return a column for each k where problems were answered several times, else nothing."""
     found = {row.cell.label: row.accuracy.pass_at_k for row in sort_rows(comparison) if row.accuracy}
     ks = sorted({k for estimates in found.values() for k in estimates})
