@@ -169,6 +169,7 @@ def _rows(
         rows.append(
             ComparisonRow(
                 cell=names[cell.cell_id],
+                baseline=names[base.cell_id].label,
                 rounds=len(cell.rounds),
                 failed=len(cell.failed),
                 n=cell.measured,

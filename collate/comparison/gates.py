@@ -30,12 +30,12 @@ class Gates:
 
         What could not be compared trips a gate as well: a gate that cannot tell must not pass.
         """
-        return [line for row in comparison.rows[1:] for line in self._of(row, comparison)]
+        return [line for row in comparison.rows if row.verdict != "baseline" for line in self._of(row, comparison)]
 
     def _of(self, row: ComparisonRow, comparison: Comparison) -> Iterator[str]:
         name, ratio = row.cell.label, row.ratio_simultaneous
         if self.slower is not None and row.verdict == "not comparable":
-            yield f"{name}: speed cannot be compared with {comparison.baseline}"
+            yield f"{name}: speed cannot be compared with {row.baseline}"
         elif self.slower is not None and row.verdict == "not tested":
             yield f"{name}: speed is not tested: one round has no interval"
         elif self.slower is not None and ratio.high is not None and ratio.high < 1 - self.slower:

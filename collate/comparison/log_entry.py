@@ -69,7 +69,7 @@ def _speedup(row: ComparisonRow, comparison: Comparison) -> str:
     if ratio.value is None:
         return "not comparable"
     interval = f" [{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.low is not None and ratio.high is not None else ""
-    return f"{ratio.value:.2f}x{interval} in {comparison.metric} against {comparison.baseline}: {row.verdict}"
+    return f"{ratio.value:.2f}x{interval} in {comparison.metric} against {row.baseline}: {row.verdict}"
 
 
 def _notes(row: ComparisonRow, comparison: Comparison) -> str:

@@ -102,6 +102,7 @@ class ComparisonRow(Record):
     """One cell against the baseline."""
 
     cell: CellLabel
+    baseline: str = Field(description="label of the cell that it is compared with; of a baseline, its own")
     rounds: int = Field(ge=0, description="finished rounds")
     failed: int = Field(default=0, ge=0, description="rounds that did not finish")
     n: int = Field(ge=0, description="measured samples over all finished rounds")
@@ -176,7 +177,7 @@ class Comparison(Record):
     """A whole comparison, one row per cell, the baseline first."""
 
     experiment: str = Field(description="name of the experiment")
-    baseline: str = Field(description="label of the baseline row")
+    baseline: str = Field(description="label of the first baseline; with --by, each group of cells has its own")
     by: str = Field(description="what the rows differ in: backend, quantisation, device or an option")
     metric: str = Field(description="the metric of the ratios, a name in core/records/metrics.py")
     min_effect: float = Field(description="relative difference below which cells are called equivalent")
@@ -198,3 +199,8 @@ class Comparison(Record):
     break_evens: tuple[BreakEven, ...] = Field(default=(), description="where a curve crosses the baseline's")
     warnings: tuple[str, ...] = Field(default=(), description="different conditions, named with both values")
     findings: tuple[Finding, ...] = Field(default=(), description="what is doubtful in the measurements")
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether cells are compared within several groups, each with a baseline of its own."""
+        return len({row.baseline for row in self.rows}) > 1

@@ -56,6 +56,7 @@ def _flat(row: ComparisonRow, metrics: list[str]) -> dict[str, Any]:
     cell, accuracy = row.cell, row.accuracy
     return {
         "cell": cell.label,
+        "baseline": row.baseline,
         **{name: getattr(cell, name) for name in ("cell_id", "backend", "model", "quantisation", "device")},
         "bits_per_weight": cell.bits_per_weight,
         "rounds": row.rounds,

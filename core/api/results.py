@@ -12,9 +12,11 @@ from ...collate.collate import Announce, CollateReport, Problem, open_current
 from ...collate.collate import collate as read_logs
 from ...collate.comparison.compare import Choices
 from ...collate.comparison.compare import compare as compare_cells
+from ...collate.comparison.log_entry import log_entry as markdown_entries
 from ...collate.comparison.observations import choose_experiment, experiments
 from ...collate.findings import findings
 from ...collate.store_update.loading import Progress
+from ...viz.privacy import Names
 from ..errors import UsageError
 from ..measure.plan import check_experiment_name
 from ..records.store import Store
@@ -169,7 +171,6 @@ class Results(Tabular):
         from ...collate.comparison.reproduce import plan_toml
         from ...viz.drawing.declarations import declared
         from ...viz.plot import choose
-        from ...viz.privacy import Names
         from ...viz.report import write_report
 
         plugins = installed_plugins()
@@ -202,7 +203,6 @@ class Results(Tabular):
             DecodebenchError: a file cannot be written.
         """
         from ...viz.drawing.declarations import declared
-        from ...viz.privacy import Names
         from ...viz.slides import MOST_FIGURES, TEMPLATE, draw_pictures, write_slides
 
         plugins = installed_plugins()
@@ -215,11 +215,11 @@ class Results(Tabular):
             pictures = draw_pictures(store, shown, list(plugins.figures.values()), names=names, most=most)
             return write_slides(store, shown, path, pictures, template=Path(template or TEMPLATE), names=names)
 
-    def log_entry(self, comparison: Comparison | None = None) -> str:
-        """Return an experiment as Markdown for a log: one entry per cell."""
-        from ...collate.comparison.log_entry import log_entry
-
-        return log_entry(self.store, comparison or self.compare())
+    def log_entry(self, comparison: Comparison | None = None, *, anonymise: bool = True) -> str:
+        """Return an experiment as Markdown for a log: one entry per cell, ``anonymise`` as in ``report``."""
+        shown = comparison or self.compare()
+        text = markdown_entries(self.store, shown)
+        return Names.of(self.store, shown.experiment).hide(text) if anonymise else text
 
     def export(
         self,

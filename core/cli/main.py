@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import DecodebenchError
+from ..errors import DecodebenchError, UsageError
 from . import exit_codes
-from .output import echo
+from .output import echo, follow_columns
 from .refusals import report
 from .settings import defaults_from_config
 
@@ -26,6 +26,8 @@ _RARELY = 100_000  # new objects between two collections: records of a large sto
 _COMPLETE = "_DECODEBENCH_COMPLETE"  # set by a shell's script, see `guidance/completion.py`
 
 _PLAIN_SIGNS = {"±": "~", "µ": "u", "Δ": "d", "≥": ">", "–": "-", "·": "-", "…": "."}
+
+_MEND = ("config", "help", "completion")  # what helps to mend a config file works while it is broken
 
 # name -> (module, what it does); the text stands here so that `--help` imports no command
 _COMMANDS = {
@@ -169,15 +171,18 @@ def cli(ctx: click.Context) -> None:
     Exit codes: 0 success; 1 a measurement failed; 2 bad usage or input; 3 a gate tripped or parity is broken;
     130 interrupted.
     """
-    from .plugin_commands import listed
-
-    ctx.default_map = defaults_from_config(lambda: [*_COMMANDS, *listed()])
+    try:
+        ctx.default_map = defaults_from_config(ctx)
+    except UsageError:
+        if ctx.invoked_subcommand not in _MEND and not {"-h", "--help"}.intersection(sys.argv[1:]):
+            raise
 
 
 def main() -> None:
     """Run the command line and exit."""
     gc.set_threshold(_RARELY)
     _print_anywhere()
+    follow_columns()
     if _COMPLETE in os.environ:
         import_module(".guidance.completion", __package__)  # says what bash gets
     sys.exit(_run())

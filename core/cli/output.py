@@ -20,15 +20,14 @@ from .settings import VARIABLE_PREFIX
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-    from rich.table import Table
-    from rich.text import Text
 
 Decorator = Callable[[Any], Any]
 
 _SHOWN_AFTER_S = 0.2
 _WIDTH_OF_PIPES = 160
-_UNLIMITED = 100_000
-_WORD_KEPT = 32  # characters of a word that is not folded: paths may be
+_LEAST_WIDTH = 20  # of anything that is printed; the help of click needs more
+_DIGITS = 4  # of COLUMNS that count
+_MARGIN_OF_HELP = 2
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": VARIABLE_PREFIX, "show_default": True}
 
@@ -98,9 +97,24 @@ def console(*, stderr: bool = False) -> Console:
     from .printing_console import PrintingConsole
 
     made = PrintingConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not made.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
-        made.width = _WIDTH_OF_PIPES
+    asked = _columns()
+    if asked is not None or not made.is_terminal:
+        made.width = asked or _WIDTH_OF_PIPES
+    made.width = max(made.width, _LEAST_WIDTH)
     return made
+
+
+def _columns() -> int | None:
+    """Return what COLUMNS asks for; None where it is unset, 0 or nonsense."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text[:_DIGITS]) or None if text.isascii() and text.isdigit() else None
+
+
+def follow_columns() -> None:
+    """Let COLUMNS say how wide help is, too; click by itself folds it at 80 columns."""
+    asked = _columns()
+    if asked is not None:
+        click.formatting.FORCED_WIDTH = max(asked, _LEAST_WIDTH) - _MARGIN_OF_HELP
 
 
 def print_json(content: object) -> None:
@@ -124,44 +138,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         echo(empty)
         return
-    from rich.measure import Measurement
+    from rich import box
     from rich.text import Text
 
-    names = [printable(column) for column in columns]
-    cells = [[Text("" if value is None else printable(str(value))) for value in row] for row in rows]
-    shown = console()
-    table = _side_by_side(names, cells)
-    if Measurement.get(shown, shown.options.update(width=_UNLIMITED), table).minimum <= shown.width:
-        shown.print(table)
-    else:
-        for row in cells:
-            shown.print(_below_each_other(names, row))
+    from ...viz.terminal.fitting import FittingTable
 
-
-def _side_by_side(names: Sequence[str], cells: Sequence[Sequence[Text]]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, name in enumerate(names):
-        words = (word for value in (name, *(row[at].plain for row in cells)) for word in value.split())
-        table.add_column(name, overflow="fold", min_width=min(max(map(len, words), default=0), _WORD_KEPT))
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
-def _below_each_other(names: Sequence[str], row: Sequence[Text]) -> Table:
-    """Return a row of a table for which the terminal is too narrow: its first value above, the others below it."""
-    from rich.table import Table
-
-    lines = Table(title=row[0], title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=True)
-    for overflow in ("ellipsis", "fold"):
-        lines.add_column(overflow=overflow)
-    for name, value in zip(names[1:], row[1:], strict=True):
-        if value:
-            lines.add_row(name, value)
-    return lines
+    table = FittingTable(*map(printable, columns), box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text("" if value is None else printable(str(value))) for value in row))
+    console().print(table)
 
 
 def print_listing(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..cache import default_root
-from ..errors import DecodebenchError
+from ..errors import DecodebenchError, UsageError
 from ..files import write_whole
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def listed() -> dict[str, str]:
             return dict(known["commands"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    commands = _provided()
+    try:
+        commands = _provided()
+    except UsageError:  # the config file is broken: a command that needs it says so
+        return {}
     try:
         write_whole(file, json.dumps({"plugins": fingerprint, "commands": commands}))
     except DecodebenchError:

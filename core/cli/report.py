@@ -39,7 +39,7 @@ def _file_option(flag: str, name: str, what: str) -> Decorator:
 @click.option(
     "--anonymise/--with-host",
     default=True,
-    help="Remove host names, user names and home folders from page and slides, or keep them.",
+    help="Remove names of hosts, users and their folders from page, slides and log entry, or keep them.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the written files in the browser.")
 @click.option("--all-figures", is_flag=True, help="With --slides: one slide per figure, instead of five figures.")
@@ -63,7 +63,7 @@ def report(folder: Path, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 -
     with open_results(folder) as results:
         comparison = results.compare(**flags)
         if log_entry:
-            echo(results.log_entry(comparison), nl=False)
+            echo(results.log_entry(comparison, anonymise=anonymise), nl=False)
             return
         if html is not None or slides is None:
             written["report"] = str(results.report(comparison, to=page, anonymise=anonymise))

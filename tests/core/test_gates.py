@@ -17,6 +17,7 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
     cell = CellLabel(cell_id="b", label="b", backend="b", model="m", quantisation="q", device="cpu")
     row = ComparisonRow(
         cell=cell,
+        baseline="a",
         rounds=3,
         n=9,
         metrics={},

@@ -94,6 +94,7 @@ def make_row(
             bits_per_weight=8.5,
             device="cpu",
         ),
+        "baseline": "transformers f32",
         "rounds": 3,
         "n": 48,
         "metrics": {

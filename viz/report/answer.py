@@ -31,12 +31,12 @@ def headline(comparison: Comparison) -> str:
     if best is not None:
         ratio = ratio_text(best.ratio.value or 0.0)
         if metric.higher_is_better:
-            return f"{best.cell.label} has {ratio}× the {label} of {comparison.baseline}"
-        return f"{best.cell.label} has a {ratio}× better {label} than {comparison.baseline}"
+            return f"{best.cell.label} has {ratio}× the {label} of {best.baseline}"
+        return f"{best.cell.label} has a {ratio}× better {label} than {best.baseline}"
     if is_baseline_best(comparison):
         return f"{comparison.baseline} has the best {label}"
     if len(comparison.rows) > 1:
-        return f"No cell shows a better {label} than {comparison.baseline}"
+        return f"No cell shows a better {label} than {_baseline(comparison)}"
     return f"{comparison.rows[0].cell.label}: {_value(comparison.rows[0], comparison.metric)} {label}"
 
 
@@ -52,6 +52,10 @@ def is_baseline_best(comparison: Comparison) -> bool:
     return verdicts["baseline"] == 1 and set(verdicts) == {"baseline", "slower"}
 
 
+def _baseline(comparison: Comparison) -> str:
+    return "its baseline" if comparison.has_groups else comparison.baseline
+
+
 def cards(comparison: Comparison) -> tuple[Card, Card, Card]:
     """Return who is fastest, whether its text is the baseline's, and how often it is right."""
     best = leader(comparison)
@@ -63,7 +67,9 @@ def _card(title: str, value: str, about: str, detail: str = "") -> Card:
 
 
 def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
-    title = "Fastest" if METRICS[comparison.metric].unit == "tokens/s" else METRICS[comparison.metric].label
+    title = METRICS[comparison.metric].label
+    if METRICS[comparison.metric].unit == "tokens/s":  # over its own baseline, a slow cell may gain most
+        title = "Largest speed-up" if comparison.has_groups else "Fastest"
     others = [row for row in comparison.rows if row.verdict != "baseline"]
     if not others:
         return _card(title, "one cell", "nothing to compare it with", "Measure a second backend or format.")
@@ -75,8 +81,9 @@ def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
         return _card(title, "none better", f"{counted(len(others), 'cell')}: {verdicts}")
     value, around = interval(best.ratio_simultaneous)
     detail = f"{_value(best, comparison.metric)}, {counted(best.rounds, 'round')}"
+    over = f" compared with {best.baseline}" if comparison.has_groups else ""
     together = f"; of {len(others)} cells: {verdicts}" if len(others) > 1 else ""
-    return _card(title, f"{value}×", f"{around} {best.cell.label}".strip(), detail + together)
+    return _card(title, f"{value}×", f"{around} {best.cell.label}{over}".strip(), detail + together)
 
 
 def _same_text(comparison: Comparison, best: ComparisonRow | None) -> Card:
@@ -86,15 +93,20 @@ def _same_text(comparison: Comparison, best: ComparisonRow | None) -> Card:
         reasons = {row.parity.reason for row in comparison.rows if row.parity.reason}
         return _card(title, "unknown", "outputs are not comparable token for token", "; ".join(sorted(reasons)))
     same = sum(row.parity.verdict == "identical" for row in compared)
-    overall = f"{same} of {counted(len(compared), 'cell')} identical to {comparison.baseline}"
+    overall = f"{same} of {counted(len(compared), 'cell')} identical to {_baseline(comparison)}"
     if best is None:
         noun = "cell" if len(compared) == 1 else "cells"
-        about = f"{noun} identical to {comparison.baseline}"
+        about = f"{noun} identical to {_baseline(comparison)}"
         return _card(title, f"{same} of {len(compared)}", about, _first(compared))
     if best not in compared:
         return _card(title, "unknown", f"{best.cell.label}: {best.parity.reason or best.parity.verdict}", overall)
     parity = best.parity
-    return _card(title, f"{parity.identical} of {parity.compared}", f"outputs of {best.cell.label}", _text(parity))
+    return _card(title, f"{parity.identical} of {parity.compared}", _outputs(comparison, best), _text(parity))
+
+
+def _outputs(comparison: Comparison, best: ComparisonRow) -> str:
+    own = f"outputs of {best.cell.label}"
+    return f"{own} compared with {best.baseline}" if comparison.has_groups else own
 
 
 def _text(parity: Parity) -> str:
@@ -124,12 +136,12 @@ def _accuracy(comparison: Comparison, best: ComparisonRow | None) -> Card:
     if not scored:
         return _card(title, "unknown", "no answers were scored")
     own = next((accuracy for row, accuracy in scored if row is best), None)
-    if own is None:
+    if own is None or best is None:
         shares = sorted(accuracy.value.value or 0.0 for _, accuracy in scored)
         span = percent(shares[0]) if shares[0] == shares[-1] else f"{percent(shares[0])} to {percent(shares[-1])}"
         return _card(title, span, f"{counted(len(scored), 'cell')} on {scored[0][1].task}")
-    base = next((accuracy for row, accuracy in scored if row.verdict == "baseline"), None)
-    return _card(title, percent(own.value.value or 0.0), _scored(own, best), _against(own, base, comparison.baseline))
+    base = next((accuracy for row, accuracy in scored if row.cell.label == best.baseline), None)
+    return _card(title, percent(own.value.value or 0.0), _scored(own, best), _against(own, base, best.baseline))
 
 
 def _scored(own: Accuracy, best: ComparisonRow | None) -> str:

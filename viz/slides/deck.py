@@ -15,6 +15,7 @@ from ...core.records.store import Store
 from ..drawing.numbers import interval, percent, with_interval
 from ..report.answer import Card, cards, headline
 from ..report.machines import facts_of
+from ..terminal.captions import baseline_text
 from .pictures import Picture, Pictures
 
 _SPEAKS_OF = {"rounds": "other rounds with these prompts", "prompts": "other prompts of this kind too"}
@@ -39,7 +40,8 @@ class Row(Record):
     """One cell, in words as a table shows them."""
 
     label: str = Field(description="what the cell is called")
-    is_baseline: bool = Field(description="whether the others are compared with it")
+    is_baseline: bool = Field(description="whether others are compared with it")
+    baseline: str = Field(description="label of the cell that it is compared with")
     value: str = Field(description="the metric with its unit where that is not the table's; n/a where not measured")
     margin: str = Field(description="its 95 % interval; may be empty")
     ratio: str = Field(description="ratio to the baseline, above 1 is better; n/a if unknown")
@@ -91,7 +93,7 @@ class Deck(Record):
     headline: str = Field(description="the result in one sentence")
     cards: tuple[Card, ...] = Field(description="the fastest cell, whether its text is the same, its accuracy")
     metric: Fact = Field(description="label and unit of the metric of the ratios")
-    baseline: str = Field(description="label of the baseline")
+    baseline: str = Field(description="label of the baseline; words where each group of cells has its own")
     min_effect: str = Field(description="difference below which cells count as equivalent")
     rows: tuple[Row, ...] = Field(description="one per cell: the baseline, then the best first")
     notes: tuple[Note, ...] = Field(description="warnings and findings, most serious first")
@@ -132,7 +134,7 @@ def make_deck(store: Store, comparison: Comparison, pictures: Pictures, reproduc
         headline=headline(comparison),
         cards=cards(comparison),
         metric=Fact(name=metric.label, value=metric.unit),
-        baseline=comparison.baseline,
+        baseline=baseline_text(comparison),
         min_effect=percent(comparison.min_effect),
         rows=tuple(_row(row, comparison.metric) for row in _best_first(comparison)),
         notes=_notes(comparison),
@@ -169,7 +171,7 @@ def _one(store: Store, sql: str, experiment: str) -> str | None:
 
 def _best_first(comparison: Comparison) -> list[ComparisonRow]:
     """Return the rows in the order of their ratios; as they are where each of several groups has a baseline."""
-    if sum(row.verdict == "baseline" for row in comparison.rows) != 1:
+    if comparison.has_groups:
         return list(comparison.rows)
     return sorted(comparison.rows, key=lambda row: (row.verdict != "baseline", -(row.ratio.value or 0.0)))
 
@@ -182,6 +184,7 @@ def _row(row: ComparisonRow, metric: str) -> Row:
     return Row(
         label=row.cell.label,
         is_baseline=is_baseline,
+        baseline=row.baseline,
         value=value,
         margin=margin,
         ratio="" if is_baseline else ratio,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
@@ -15,6 +15,7 @@ from ...collate.comparison.result import Comparison, ComparisonRow, Estimate, Pa
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
 from ..drawing.numbers import by_unit, interval, share
+from .fitting import block
 
 MARKS = {"equivalent": "=", "no difference shown": "?"}
 """Behind a ratio whose interval alone does not tell the verdict; the others are read off it."""
@@ -28,7 +29,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 @dataclass(frozen=True, slots=True)
 class AnswerTable:
-    """The table; it takes the width that it is given, and leaves none of its columns out.
+    """The table; it takes the width that it is given and leaves no column out: in too narrow a one, cells are blocks.
 
     Attributes:
         comparison: what is shown.
@@ -44,7 +45,10 @@ class AnswerTable:
         columns = _columns(self.comparison, rows)
         labels = [printable(row.cell.label) for row in rows]
         taken = sum(1 + _width([heading, *texts]) for heading, texts in columns)
-        free = max(options.max_width - taken - 1, 2 * _SHORTEST_BAR)
+        free = options.max_width - taken - 1
+        if free < 2 * _SHORTEST_BAR:
+            yield from self._blocks(rows, labels, columns)
+            return
         has_ranks = max(map(len, labels), default=0) > 2 * (free - _SHORTEST_BAR)
         names = [str(rank) for rank in range(1, len(rows) + 1)] if has_ranks else labels
         longest = _width(["cell", *names])
@@ -65,6 +69,13 @@ class AnswerTable:
         yield table
         if has_ranks:
             yield from (Text(f"cell {rank}: {label}") for rank, label in zip(names, labels, strict=True))
+
+    def _blocks(
+        self, rows: Sequence[ComparisonRow], labels: Sequence[str], columns: Sequence[tuple[str, list[str]]]
+    ) -> Iterator[Text]:
+        headings = [heading for heading, _ in columns]
+        for label, row, texts in zip(labels, rows, zip(*(c[1] for c in columns), strict=True), strict=True):
+            yield from block(label, zip(headings, _styled(row, texts), strict=True))
 
 
 def sort_rows(comparison: Comparison) -> list[ComparisonRow]:

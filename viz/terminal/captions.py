@@ -18,13 +18,27 @@ def headline(comparison: Comparison) -> str:
     rounds = {row.rounds for row in comparison.rows}
     label = METRICS[comparison.metric].label
     over = f", n = {plural(rounds.pop(), 'round')}" if len(rounds) == 1 else ", n: rounds"
-    return f"{label[0].lower()}{label[1:]}, ratio to {comparison.baseline}{over}"
+    return f"{label[0].lower()}{label[1:]}, ratio to {baseline_text(comparison)}{over}"
+
+
+def baseline_text(comparison: Comparison) -> str:
+    """Return what a ratio is relative to: the baseline's label, or words where each group of cells has its own."""
+    return "the baseline of its group" if comparison.has_groups else comparison.baseline
+
+
+def _about_groups(comparison: Comparison) -> Iterator[str]:
+    """Say which cells each baseline stands for, where there are several."""
+    groups: dict[str, list[str]] = {}
+    for row in comparison.rows if comparison.has_groups else ():
+        groups.setdefault(row.baseline, []).extend([] if row.verdict == "baseline" else [row.cell.label])
+    yield from (f"relative to {base}: {name_few(names)}" for base, names in groups.items() if names)
 
 
 def about_intervals(comparison: Comparison) -> Iterator[str]:
     """Yield a line for each thing to know, those alone that this comparison needs."""
     rows = comparison.rows
     yield _about_ratio(comparison)
+    yield from _about_groups(comparison)
     yield from _about_marks(comparison)
     shared = [row.cell.label for row in rows if row.is_one_server]
     if shared:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ...collate.comparison.result import BreakEven, Comparison, Estimate, LoadCurve, LoadPoint
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
 from ..drawing.numbers import with_interval
+from .fitting import FittingTable
 
 _AXES = {"concurrency": "in flight", "request_rate": "requests/s"}
 _HEADS = {"concurrency": "in\nflight", "request_rate": "asked\nreq/s"}
@@ -51,10 +51,10 @@ def load_lines(comparison: Comparison) -> Iterator[str]:
         yield _break_even(found)
 
 
-def _table(curves: Sequence[LoadCurve], label: str) -> Table:
+def _table(curves: Sequence[LoadCurve], label: str) -> FittingTable:
     points = [point for curve in curves for point in curve.points]
     shown = [name for name in _HEADINGS if any(name in point.figures for point in points)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
     table.add_column("under load", overflow="fold", min_width=8)
     for heading in (label, "output\ntokens/s", *(_HEADINGS[name] for name in shown)):
         table.add_column(heading, justify="right", no_wrap=True)

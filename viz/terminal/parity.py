@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ...collate.comparison.result import Divergence
 from ...collate.parity.matrix import ParityMatrix, ParityRow
 from ...core.foreign_text import printable
 from ..drawing.numbers import digits, divergence_text, percent
+from .fitting import FittingTable
 
 _STYLE = {"identical": "green", "ties only": "green", "differs": "yellow"}
 
 
 def parity_view(matrix: ParityMatrix) -> RenderableType:
     """Return the cells of ``decodebench parity`` as a table with what one must know to read it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
     table.add_column("cell", overflow="fold", min_width=12)
     for column in ("bits", "same\noutputs", "same\ntokens", "KL\nnats", "max |Δ\nlog p|", "perp-\nlexity"):
         table.add_column(column, justify="right", no_wrap=True)

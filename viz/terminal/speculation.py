@@ -6,6 +6,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.console import Group, RenderableType
+from rich.text import Text
+
 from ...collate.speculation.figures import (
     Acceptance,
     Blocks,
@@ -18,11 +22,9 @@ from ...core.errors import plural
 from ...core.foreign_text import printable
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
 from ..drawing.numbers import digits, interval, known, on_two_lines, percent, seconds, signed, with_interval
+from .fitting import FittingTable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
     from ...core.contract.analysis import AnalysisTable
 
 _NONE = "n/a"
@@ -37,8 +39,6 @@ Names = Mapping[str, str]
 
 def speculation_view(analysis: Speculation) -> RenderableType:
     """Return the analysis as tables with what one must know to read them."""
-    from rich.console import Group
-
     parts = (
         _headline, _overview, _spread, _predictions, _positions, _blocks, _pairs, _sections, _printed, _start_up,
         _warnings,
@@ -61,13 +61,10 @@ def cell_names(analysis: Speculation) -> dict[str, str]:
 
 
 def _headline(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    from rich.table import Table
-    from rich.text import Text
-
     steady = ", first measured sample of every round left out" if analysis.steady_state else ""
     yield Text()
     yield Text.assemble((analysis.experiment, "bold"), f": speculative decoding{steady}")
-    legend = Table(box=None, show_header=False, pad_edge=False)
+    legend = FittingTable(box=None, show_header=False, pad_edge=False)
     baselines = {cell.baseline for cell in analysis.cells}
     for label, name in names.items():
         if name.isdigit() or label in baselines:
@@ -279,7 +276,7 @@ def _sections(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
             yield from map(_note, found.notes)
 
 
-def _filled(found: AnalysisTable) -> Table:
+def _filled(found: AnalysisTable) -> FittingTable:
     table = _table(*found.columns[:-1] if found.ends_in_text else found.columns)
     if found.ends_in_text:
         table.add_column(found.columns[-1], overflow="fold")
@@ -308,8 +305,6 @@ def _start_up(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
 
 
 def _warnings(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
-    from rich.text import Text
-
     of_pairs = (line for pair in analysis.pairs for line in pair.warnings)
     of_sections = (line for section in analysis.sections.values() for line in section.warnings())
     lines = list(dict.fromkeys([*of_pairs, *of_sections]))
@@ -320,28 +315,21 @@ def _warnings(analysis: Speculation, names: Names) -> Iterator[RenderableType]:
         yield Text(f"warning: {len(lines) - _MOST_WARNINGS} more, in --json", style="yellow")
 
 
-def _table(*columns: str, justify: str = "right") -> Table:
+def _table(*columns: str, justify: str = "right") -> FittingTable:
     """Return an empty table whose first column is the cell."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold")
     for column in columns:
         table.add_column(column, justify="left" if justify == "left" else "right", no_wrap=True)
     return table
 
 
-def _add(table: Table, *cells: str) -> None:
+def _add(table: FittingTable, *cells: str) -> None:
     """Add a row of plain texts: brackets in a label are no markup."""
-    from rich.text import Text
-
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _note(text: str) -> RenderableType:
-    from rich.text import Text
-
     return Text(text, style="dim")
 
 

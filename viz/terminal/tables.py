@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Estimate
@@ -18,6 +17,7 @@ from ..drawing.numbers import on_two_lines, percent, share, with_interval
 from ..drawing.series import name_few
 from .answer import AnswerTable, metric_heading, sort_rows
 from .captions import about_intervals, headline
+from .fitting import FittingTable
 from .load import load_view
 from .parity import describe_divergence
 from .sparkline import LEAST_SPAN, Courses, sparkline
@@ -59,9 +59,9 @@ def _is_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
-def _empty_table() -> Table:
+def _empty_table() -> FittingTable:
     """Return a table whose first column has the cells."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("cell", overflow="fold", min_width=12)
     return table
 
@@ -71,7 +71,7 @@ def _plain(name: str) -> Text:
     return Text(printable(name))
 
 
-def _pass_at_k(comparison: Comparison) -> Iterator[Table]:
+def _pass_at_k(comparison: Comparison) -> Iterator[FittingTable]:
     """Return a column for each k where problems were answered several times, else nothing."""
     found = {row.cell.label: row.accuracy.pass_at_k for row in sort_rows(comparison) if row.accuracy}
     ks = sorted({k for estimates in found.values() for k in estimates})
@@ -120,7 +120,7 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
     first = [f"{row.cell.label}: {describe_divergence(row.parity.divergences[0])}" for row in apart]
     yield from _few(first, "divergences", "dim")
     lower = [row for row in comparison.rows if row.accuracy and row.accuracy.verdict == "lower"]
-    yield from _few(list(_accuracy_differences(lower, comparison.baseline)), "cells of lower accuracy")
+    yield from _few(list(_accuracy_differences(lower)), "cells of lower accuracy")
     yield from _few([f"warning: {text}" for text in comparison.warnings], "warnings")
     yield from _few([found.line for found in comparison.findings], "findings")
 
@@ -146,12 +146,12 @@ def _unlike(comparison: Comparison) -> Iterator[str]:
 def _differences(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield the differences of accuracy that are not shown as ``lower`` already."""
     others = [row for row in comparison.rows if row.accuracy and row.accuracy.verdict != "lower"]
-    yield from (Text(line, style="dim") for line in _accuracy_differences(others, comparison.baseline))
+    yield from (Text(line, style="dim") for line in _accuracy_differences(others))
 
 
-def _accuracy_differences(rows: Iterable[ComparisonRow], baseline: str) -> Iterator[str]:
+def _accuracy_differences(rows: Iterable[ComparisonRow]) -> Iterator[str]:
     for row in rows:
-        if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, baseline)):
+        if row.accuracy is not None and (text := _accuracy_difference(row.accuracy, row.baseline)):
             yield f"{row.cell.label}: {text}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,9 +12,9 @@ from ...errors import UsageError, unknown_name
 from ...files import write_whole
 from ...host.user_files import config_file, read_config
 from ..output import CONTEXT, echo, json_option, print_json
+from ..settings import check_flag, check_other_setting, is_other_setting
 from .sections import examples
-
-_TABLE = re.compile(r"^\s*\[(.+)\]\s*(#.*)?$")
+from .toml_edit import key_text, literal, read_key, set_in
 
 
 @click.group(
@@ -43,12 +43,12 @@ def get(key: str | None, as_json: bool) -> None:
     found = dict(_flat(content))
     if key is None:
         chosen: object = content
-        lines = [f"{name} = {_toml(value)}" for name, value in found.items()]
+        lines = [f"{name} = {literal(value)}" for name, value in found.items()]
     else:
-        chosen = _value_of(content, key)
+        chosen = _value_of(content, _as_spelled(content, read_key(key) or key.split(".")))
         if chosen is None:
             raise unknown_name(f"key in {config_file()}:", key, found)
-        lines = [_toml(chosen)] if not isinstance(chosen, dict) else [f"{k} = {_toml(v)}" for k, v in _flat(chosen)]
+        lines = [literal(chosen)] if not isinstance(chosen, dict) else [f"{k} = {literal(v)}" for k, v in _flat(chosen)]
     if as_json:
         print_json(chosen)
         return
@@ -65,72 +65,78 @@ def set_value(ctx: click.Context, key: str, value: str) -> None:
 
     The rest of the file stays as it is, comments included.
     """
-    *tables, name = key.split(".")
-    if not tables or not all((*tables, name)):
+    path = read_key(key) or key.split(".")
+    if len(path) < 2 or not all(path):
         raise UsageError(f"config key {key!r}: write TABLE.NAME, such as run.rounds", code="bad-value")
-    parsed = _parsed(value)
-    _check(ctx, tables, name, parsed)
-    read_config()  # a file that is no TOML is not written to
-    file = config_file()
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    changed = _with(text, ".".join(map(_bare, tables)), _bare(name), _toml(parsed))
-    if _value_of(tomllib.loads(changed), key) != parsed:
+    parsed = _checked(ctx, path, _parsed(key, value))
+    content, file = read_config(), config_file()  # a file that is no TOML is not written to
+    path = _as_spelled(content, path)
+    text = file.read_bytes().decode() if file.is_file() else ""  # line ends as they are
+    changed = set_in(text, path, parsed)
+    if changed is None:
+        where = f"[{key_text(path[:-1])}]"
         raise UsageError(
-            f"{file}: {key} is written in a form that cannot be changed here; edit the file", code="file-unreadable"
+            f"{file}: {key} is written in a form that cannot be changed here; write it by hand, in {where}:\n"
+            f"{key_text(path[-1:])} = {literal(parsed)}",
+            code="file-unreadable",
         )
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, changed)
-    echo(f"{key} = {_toml(parsed)} in {file}", err=True)
+    echo(f"{key_text(path)} = {literal(parsed)} in {file}", err=True)
 
 
-def _check(ctx: click.Context, tables: list[str], name: str, value: object) -> None:
-    """Refuse a command, a flag or a value that there is not; what belongs to a plugin it checks itself."""
+def _checked(ctx: click.Context, path: Sequence[str], value: object) -> object:
+    """Return a value as the file is to have it; what belongs to a plugin it checks itself.
+
+    Raises:
+        UsageError: there is no such command or flag, or it takes no such value.
+    """
     root = ctx.find_root()
     group = root.command
     known = group.list_commands(root) if isinstance(group, click.Group) else []
-    command = group.get_command(root, tables[0]) if tables[0] in known and isinstance(group, click.Group) else None
-    if command is None:
+    if path[0] not in known:
         from ...host.sources import installed_names
 
-        if tables[0] not in installed_names():  # a plugin's table has the name of its entry point
-            raise unknown_name("config table", tables[0], known)
-        return
-    if len(tables) > 1:
-        return  # such as [backends.NAME]
-    flags = {(parameter.name or "").replace("_", "-"): parameter for parameter in command.params}
-    if name.replace("_", "-") not in flags:
-        raise unknown_name(f"key of [{tables[0]}]", name, flags)
+        if path[0] not in installed_names():  # a plugin's table has the name of its entry point
+            raise unknown_name("config table", path[0], known)
+        return value
+    if is_other_setting(path):
+        return check_other_setting(path, value)
+    command = group
+    for at, name in enumerate(path[:-1]):
+        found = command.get_command(root, name) if isinstance(command, click.Group) else None
+        if found is None:
+            raise UsageError(
+                f"config key {key_text(path)}: {key_text(path[:at])} has no table {name!r}", code="bad-value"
+            )
+        command = found
+    return check_flag(command, path, value)
+
+
+def _as_spelled(content: Any, path: Sequence[str]) -> list[str]:  # noqa: ANN401 - any TOML value
+    """Return a path with each part as the file spells it: `wait_idle` is `wait-idle`."""
+    found: list[str] = []
+    for name in path:
+        table = content if isinstance(content, dict) else {}
+        alike = (one for one in table if one.replace("_", "-") == name.replace("_", "-"))
+        found.append(name if name in table else next(alike, name))
+        content = table.get(found[-1])
+    return found
+
+
+def _parsed(key: str, text: str) -> object:
+    """Read a value as TOML has it, else as a bare word."""
     try:
-        flags[name.replace("_", "-")].type_cast_value(click.Context(command, info_name=tables[0]), value)
-    except click.BadParameter as error:
-        raise UsageError(
-            f"config key {tables[0]}.{name} = {_toml(value)}: {error.message}", code="bad-value"
-        ) from error
-
-
-def _with(text: str, table: str, name: str, value: str) -> str:
-    """Return a TOML text with one line more, or one replaced, in a table that is made where it is not there."""
-    lines = text.splitlines()
-    heads = {match[1].strip(): at for at, line in enumerate(lines) if (match := _TABLE.match(line))}
-    if table not in heads:
-        return "\n".join([*lines, *([""] if lines else []), f"[{table}]", f"{name} = {value}", ""])
-    begin = heads[table] + 1
-    end = min((at for at in heads.values() if at >= begin), default=len(lines))
-    of_name = re.compile(rf"^\s*{re.escape(name)}\s*=")
-    place = next((at for at in range(begin, end) if of_name.match(lines[at])), None)
-    lines[begin if place is None else place : begin if place is None else place + 1] = [f"{name} = {value}"]
-    return "\n".join([*lines, ""])
-
-
-def _parsed(text: str) -> Any:  # noqa: ANN401 - any TOML value
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        text.encode()
+        found = tomllib.loads(f"value = {text}")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"config key {key}: {text!a} is no UTF-8", code="bad-value") from error
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
+    return found["value"] if len(found) == 1 else text
 
 
-def _value_of(content: Any, key: str) -> Any:  # noqa: ANN401 - any TOML value
-    for part in key.split("."):
+def _value_of(content: Any, path: Sequence[str]) -> Any:  # noqa: ANN401 - any TOML value
+    for part in path:
         content = content.get(part) if isinstance(content, dict) else None
     return content
 
@@ -139,27 +145,6 @@ def _flat(content: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
     """Return every value with its key, tables within tables taken apart."""
     found: list[tuple[str, Any]] = []
     for name, value in content.items():
-        key = f"{before}{name}"
+        key = f"{before}{key_text([name])}"
         found += _flat(value, f"{key}.") if isinstance(value, dict) else [(key, value)]
     return found
-
-
-def _bare(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - any TOML value
-    """Return a value as TOML writes it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            import json
-
-            return json.dumps(value, ensure_ascii=False)
-        case list():
-            return f"[{', '.join(map(_toml, value))}]"
-        case dict():
-            return f"{{ {', '.join(f'{_bare(name)} = {_toml(one)}' for name, one in value.items())} }}"
-        case _:
-            return str(value)
