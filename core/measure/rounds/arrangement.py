@@ -6,8 +6,10 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...contract.launcher import Launcher
 from ..cells import Cell
-from ..plan import Interleave
+from ..local_launcher import LocalLauncher
+from ..plan import Interleave, Plan
 from .memory import Need, free_memory, groups
 
 
@@ -40,23 +42,24 @@ class Arrangement:
         Args:
             cells: of the matrix.
             seed: of the plan.
-            weight_bytes: by cell id.
+            weight_bytes: by cell id; of the cells that can be measured.
             kind: by sample or by round; None: by sample where everything fits into memory together.
             say: told one line, where there is a choice.
         """
-        if kind == "rounds" or len(cells) < 2:
+        able = [cell for cell in cells if cell.id in weight_bytes]
+        if kind == "rounds" or len(able) < 2:
             return cls(cells, seed)
-        if any(cell.backend.residence != "in-process" for cell in cells):
+        if any(cell.backend.residence != "in-process" for cell in able):
             say("interleaved by round: an engine in a server cannot be stopped while others measure")
             return cls(cells, seed)
-        needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in cells]
-        parts = groups(needs, free_memory([cell.device for cell in cells]))
+        needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in able]
+        parts = groups(needs, free_memory([cell.device for cell in able]))
         if len(parts) > 1 and kind is None:
-            say(f"interleaved by round: {len(cells)} cells do not fit into memory together")
+            say(f"interleaved by round: {len(able)} cells do not fit into memory together")
             return cls(cells, seed)
-        how = f"{len(cells)} cells" if len(parts) == 1 else f"{len(parts)} groups of cells, the baseline in each,"
+        how = f"{len(able)} cells" if len(parts) == 1 else f"{len(parts)} groups of cells, the baseline in each,"
         say(f"interleaved by sample: {how} are loaded together, one measures while the others are stopped")
-        return cls(cells, seed, [[cells[at] for at in part] for part in parts])
+        return cls(cells, seed, [[able[at] for at in part] for part in parts])
 
     def place(self, cell: Cell, index: int) -> int:
         """Return the position of a round in the schedule of all rounds."""
@@ -66,7 +69,11 @@ class Arrangement:
         return index * len(self.cells) + self._places[index][cell.id]
 
     def of_round(
-        self, index: int, complete: Collection[tuple[str, int]], among: Collection[str] | None = None
+        self,
+        index: int,
+        complete: Collection[tuple[str, int]],
+        among: Collection[str] | None = None,
+        unable: Collection[str] = (),
     ) -> list[list[Cell]]:
         """Return what is to be measured of a round: cells that are measured in turn, and so on.
 
@@ -77,12 +84,17 @@ class Arrangement:
             index: of the round.
             complete: cell id and round of those that are there.
             among: ids of the cells that still take part; None: all.
+            unable: ids of the cells that cannot be measured: they join nobody.
         """
-        order = [cell for cell in schedule(self.cells, index, self.seed) if among is None or cell.id in among]
+        order = [
+            cell
+            for cell in schedule(self.cells, index, self.seed)
+            if cell.id not in unable and (among is None or cell.id in among)
+        ]
         missing = {cell.id for cell in order if (cell.id, index) not in complete}
         if self.groups is None:
             return [[cell] for cell in order if cell.id in missing]
-        baseline = self.cells[0]
+        baseline = self.groups[0][0]
         if baseline.id in missing and any(cell_id == baseline.id for cell_id, _ in complete):
             missing = {cell.id for cell in order}
         found = []
@@ -92,6 +104,45 @@ class Arrangement:
                 joined = wanted | ({baseline.id} if baseline in group else set())
                 found.append([cell for cell in order if cell.id in joined])
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What is left to measure of an experiment.
+
+    Attributes:
+        arrangement: of its rounds.
+        most_rounds: of each cell.
+        complete: cell id and round of those that are there.
+        unable: ids of the cells that cannot be measured.
+    """
+
+    arrangement: Arrangement
+    most_rounds: int
+    complete: Collection[tuple[str, int]]
+    unable: Collection[str]
+
+    def of_round(self, index: int, among: Collection[str] | None = None) -> list[list[Cell]]:
+        """Return what is to be measured of a round; see ``Arrangement.of_round``."""
+        return self.arrangement.of_round(index, self.complete, among, self.unable)
+
+    @property
+    def rounds(self) -> list[int]:
+        """The rounds of which anything is left."""
+        return [index for index in range(self.most_rounds) if self.of_round(index)]
+
+    def cells(self, rounds: int | None = None) -> list[Cell]:
+        """Return the cell of each measurement in the first ``rounds`` of these, or in all."""
+        return [cell for index in self.rounds[:rounds] for block in self.of_round(index) for cell in block]
+
+
+def why_by_round(cells: Sequence[Cell], launcher: Launcher, plan: Plan) -> str | None:
+    """Say why workers cannot be stopped and continued in turn; None where they can."""
+    if not isinstance(launcher, LocalLauncher):
+        return f"launcher {plan.launcher!r} cannot stop and continue its workers"
+    if not plan.restart_server and any(cell.server_key is not None for cell in cells):
+        return "a server that outlives rounds runs on while others measure; add --restart-server"
+    return None
 
 
 def schedule(cells: Sequence[Cell], round_index: int, seed: int) -> list[Cell]:
