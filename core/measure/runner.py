@@ -65,7 +65,7 @@ class Runner:
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
         self.launcher.address, self.launcher.placement_timeout_s = plan.address, plan.placement_timeout_s
-        self._why_alone = why_by_round(matrix.cells, self.launcher, plan)
+        self._why_alone = why_by_round(matrix.cells, self.launcher)
         if plan.interleave == "samples" and self._why_alone is not None:
             raise UsageError(f"--interleave samples is not possible: {self._why_alone}", code="not-supported")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
@@ -195,10 +195,12 @@ class Runner:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
         able = [cell for cell in self.matrix.cells if cell.id not in unable]
         weights = {cell.id: self._preparation.weight_bytes(cell) for cell in able}
-        kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
-        is_apart = self._shard is not None and self._shard.across_hosts
+        stored = folder.stored_interleaving(self._index, experiment)
+        kind, is_apart = self.plan.interleave, self._shard is not None and self._shard.across_hosts
+        if self._why_alone is not None and kind is None and len(able) > 1:
+            self.progress.say(f"interleaved by round: {self._why_alone}")
         kind = "rounds" if is_apart or self._why_alone is not None else kind
-        return Arrangement.of(self.matrix.cells, self.plan.seed, weights, kind, self.progress.say)
+        return Arrangement.of(self.matrix.cells, self.plan.seed, weights, kind, stored, self.progress.say)
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
         """Measure a round of each of some cells, in turn if they are several, again where that machine was lost."""

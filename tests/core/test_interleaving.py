@@ -221,6 +221,44 @@ def test_what_cannot_be_measured_joins_nobody(complete, unable, found):
     assert of_round(0, complete, unable) == found
 
 
+@pytest.mark.parametrize("flags", [[], ["--restart-server"]])
+@pytest.mark.parametrize("residence", ["owned-server", "remote"])
+def test_what_runs_in_a_server_cannot_interleave_by_sample(cli, tmp_path, residence, flags):
+    plugin = tmp_path / "served.py"
+    plugin.write_text(
+        "from decodebench import Availability, Backend, Quantisation, hookimpl\n"
+        "class Served(Backend):\n"
+        f"    name, summary, kind, residence = 'served', 'elsewhere', 'autoregressive', {residence!r}\n"
+        "    @classmethod\n    def probe(cls):\n        return Availability(True)\n"
+        "    @classmethod\n    def quantisations(cls):\n        return [Quantisation('f32', 32.0, 'nothing')]\n"
+        "    def load(self, model, device, options):\n        raise AssertionError\n"
+        "    def generate(self, batch):\n        raise AssertionError\n"
+        "@hookimpl\ndef decodebench_backends():\n    return [Served]\n"
+    )
+    both = ("--plugin", plugin, *BASE, "-b", "served", "-o", tmp_path / "o", *flags)
+    refused = cli(*both, "--interleave", "samples")
+    assert refused.code == 2 and "served is a server, which cannot be stopped" in refused.err
+    assert not (tmp_path / "o").exists()
+
+
+def said(cli, *arguments) -> list[str]:
+    ended = cli(*arguments)
+    assert ended.code == 0, ended.err
+    return [line for line in ended.err.splitlines() if line.startswith("interleaved by")]
+
+
+def test_one_cell_decides_nothing_and_what_is_stored_says_that_it_wins(cli, tmp_path):
+    run = [*BASE, "--warmup", 0, "--samples", 1, "--rounds", 1, "-o", tmp_path / "o"]
+    for one in ("0", "0.001"):
+        assert said(cli, *run, "--name", "alone", "--set", f"step_s={one}") == []
+    (line,) = said(cli, *run, "--name", "alone", "--set", "step_s=0,0.001", "--rounds", 2)
+    assert line.startswith("interleaved by sample: 2 cells")
+    both = [*run, "--name", "both", "--set", "step_s=0,0.001"]
+    assert said(cli, *both, "--interleave", "rounds") == []
+    (line,) = said(cli, *both, "--rounds", 2)
+    assert line.startswith("interleaved by round; so were the rounds that are there already")
+
+
 def test_a_launcher_that_is_not_the_local_one_cannot_interleave_by_sample(cli, tmp_path):
     plugin = tmp_path / "far.py"
     plugin.write_text(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ...contract.launcher import Launcher
 from ..cells import Cell
 from ..local_launcher import LocalLauncher
-from ..plan import Interleave, Plan
+from ..plan import Interleave
 from .memory import Need, free_memory, groups
 
 
@@ -35,6 +35,7 @@ class Arrangement:
         seed: int,
         weight_bytes: Mapping[str, int],
         kind: Interleave | None,
+        stored: Interleave | None,
         say: Callable[[str], None],
     ) -> Arrangement:
         """Decide how to interleave, and say so.
@@ -43,22 +44,23 @@ class Arrangement:
             cells: of the matrix.
             seed: of the plan.
             weight_bytes: by cell id; of the cells that can be measured.
-            kind: by sample or by round; None: by sample where everything fits into memory together.
+            kind: as asked for; None: as the rounds that are there, else by sample where all fit into memory together.
+            stored: how the rounds that are there are interleaved; None: nothing was decided yet.
             say: told one line, where there is a choice.
         """
         able = [cell for cell in cells if cell.id in weight_bytes]
         if kind == "rounds" or len(able) < 2:
             return cls(cells, seed)
-        if any(cell.backend.residence != "in-process" for cell in able):
-            say("interleaved by round: an engine in a server cannot be stopped while others measure")
-            return cls(cells, seed)
         needs = [Need.of(cell.device, weight_bytes[cell.id]) for cell in able]
         parts = groups(needs, free_memory([cell.device for cell in able]))
-        if len(parts) > 1 and kind is None:
-            say(f"interleaved by round: {len(able)} cells do not fit into memory together")
+        fitting: Interleave = "samples" if len(parts) == 1 else "rounds"
+        chosen = kind or stored or fitting
+        why = "" if kind or chosen == fitting else "; so were the rounds that are there already, --fresh decides again"
+        if chosen == "rounds":
+            say(f"interleaved by round{why or f': {len(able)} cells do not fit into memory together'}")
             return cls(cells, seed)
         how = f"{len(able)} cells" if len(parts) == 1 else f"{len(parts)} groups of cells, the baseline in each,"
-        say(f"interleaved by sample: {how} are loaded together, one measures while the others are stopped")
+        say(f"interleaved by sample: {how} are loaded together, one measures while the others are stopped{why}")
         return cls(cells, seed, [[able[at] for at in part] for part in parts])
 
     def place(self, cell: Cell, index: int) -> int:
@@ -136,12 +138,13 @@ class Remaining:
         return [cell for index in self.rounds[:rounds] for block in self.of_round(index) for cell in block]
 
 
-def why_by_round(cells: Sequence[Cell], launcher: Launcher, plan: Plan) -> str | None:
+def why_by_round(cells: Sequence[Cell], launcher: Launcher) -> str | None:
     """Say why workers cannot be stopped and continued in turn; None where they can."""
     if not isinstance(launcher, LocalLauncher):
-        return f"launcher {plan.launcher!r} cannot stop and continue its workers"
-    if not plan.restart_server and any(cell.server_key is not None for cell in cells):
-        return "a server that outlives rounds runs on while others measure; add --restart-server"
+        return f"launcher {launcher.name!r} cannot stop and continue its workers"
+    served = sorted({cell.backend.name for cell in cells if cell.backend.residence != "in-process"})
+    if served:
+        return f"the engine of {' and '.join(served)} is a server, which cannot be stopped while others measure"
     return None
 
 
