@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -140,8 +139,8 @@ class Runner:
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
         left = self._left(report, complete)
         within_s = budget.seconds if budget.limit_s is None else budget.limit_s
-        certain = None if budget.limit_s is not None else self._counted(left.cells(budget.min_rounds))
-        self.progress.begin(self._counted(left.cells()), report.kept, within_s, certain)
+        certain = None if budget.limit_s is not None else left.counts(self.matrix.labels, budget.min_rounds)
+        self.progress.begin(left.counts(self.matrix.labels), report.kept, within_s, certain)
         start, longest, among = time.monotonic(), 0.0, None
         self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
@@ -170,15 +169,11 @@ class Runner:
             self._together(report, [cell], first[cell.id][1])
         self._arrangement = self._arrange(report.experiment, unable)
         left = Remaining(self._arrangement, self.plan.most_rounds, complete, unable)
-        for cell in {one.id: one for one in left.cells()}.values():  # some of them only to be beside others
+        for cell in left.cells:  # some of them only to be beside others
             if (reason := self.prepared(cell).reason) is not None:
                 unable.add(cell.id)
                 self.progress.warn(f"{self.matrix.labels[cell.id]} cannot be measured beside the others: {reason}")
         return left
-
-    def _counted(self, cells: Sequence[Cell]) -> Mapping[str, int]:
-        """Count how often each cell is measured, by its label."""
-        return Counter(self.matrix.labels[cell.id] for cell in cells)
 
     def _spread(self, report: RunReport, left: Remaining, budget: Budget) -> None:
         """Measure what is left on all places that the launcher has."""

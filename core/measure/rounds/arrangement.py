@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...contract.launcher import Launcher
@@ -133,9 +134,22 @@ class Remaining:
         """The rounds of which anything is left."""
         return [index for index in range(self.most_rounds) if self.of_round(index)]
 
-    def cells(self, rounds: int | None = None) -> list[Cell]:
-        """Return the cell of each measurement in the first ``rounds`` of these, or in all."""
-        return [cell for index in self.rounds[:rounds] for block in self.of_round(index) for cell in block]
+    @property
+    def cells(self) -> list[Cell]:
+        """Those that are measured, each once."""
+        return list({cell.id: cell for cell in self._cells(self.rounds)}.values())
+
+    def counts(self, labels: Mapping[str, str], rounds: int | None = None) -> Mapping[str, int]:
+        """Count how often each cell is measured, a baseline once for each group, by its label.
+
+        Args:
+            labels: by cell id.
+            rounds: only the first so many of those that are left; None: all.
+        """
+        return Counter(labels[cell.id] for cell in self._cells(self.rounds[:rounds]))
+
+    def _cells(self, rounds: Sequence[int]) -> Iterator[Cell]:
+        return (cell for index in rounds for block in self.of_round(index) for cell in block)
 
 
 def why_by_round(cells: Sequence[Cell], launcher: Launcher) -> str | None:
