@@ -32,7 +32,7 @@ from .rounds.arrangement import Arrangement, Remaining, why_by_round
 from .rounds.block import measure_block
 from .rounds.machines import Machines
 from .rounds.preparation import Preparation, PreparedCell
-from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, Look, RunReport
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, BudgetEnd, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .rounds.spread import Steps, spread
 from .servers.sessions import ServerSessions
@@ -112,16 +112,14 @@ class Runner:
             report = RunReport(experiment)
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
-            cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
             kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
             folder.keep_plan(self.output, experiment, kept)
             self._shard = shard
-            here = {cell.id for cell in cells}
-            wanted = {(cell_id, index) for cell_id, index in kept.wanted if cell_id in here}
+            wanted = {(cell_id, index) for cell_id, index in kept.wanted if only is None or cell_id in only}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
-                    if report.kept < len(wanted):
+                    if report.kept < len(wanted) and not self._is_answered(report, wanted - complete, look):
                         self._machines.settle(index, experiment, when_busy or WhenBusy())
                         # those of other cells and shards count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
@@ -136,28 +134,34 @@ class Runner:
                     self._servers.close()
             return report
 
+    def _is_answered(self, report: RunReport, missing: Collection[tuple[str, int]], look: Look | None) -> bool:
+        """Whether a look finds no question left, so that nothing is measured and no idle machine is needed."""
+        return look is not None and min(i for _, i in missing) >= FIRST_LOOK and not look(report.experiment)
+
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
         left = self._left(report, complete)
         within_s = budget.seconds if budget.limit_s is None else budget.limit_s
         certain = None if budget.limit_s is not None else left.counts(self.matrix.labels, budget.min_rounds)
         self.progress.begin(left.counts(self.matrix.labels), report.kept, within_s, certain)
-        start, longest, among = time.monotonic(), 0.0, None
+        start, longest, ran, among = time.monotonic(), 0.0, 0, None
         self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         if self._machines.are_many:
             return self._spread(report, left, budget)
-        for index in range(self.plan.most_rounds):
+        for index in left.rounds:
             began = time.monotonic()
-            spent = began - start
-            if index >= budget.min_rounds and budget.seconds is not None and spent + longest > budget.seconds:
+            if look is not None and index >= FIRST_LOOK and not (among := look(report.experiment)):
                 return
-            if look is not None and index >= FIRST_LOOK:
-                among = look(report.experiment)
-            for cells in left.of_round(index, among):
+            if not (blocks := left.of_round(index, among)):
+                continue
+            if ran >= budget.min_rounds and budget.seconds is not None and began - start + longest > budget.seconds:
+                report.budget_end = BudgetEnd(index, self.plan.most_rounds)
+                return
+            for cells in blocks:
                 if self._ends_at is not None and time.monotonic() >= self._ends_at:
                     return
                 self._together(report, cells, index)
-            longest = max(longest, time.monotonic() - began)
+            ran, longest = ran + 1, max(longest, time.monotonic() - began)
 
     def _left(self, report: RunReport, complete: set[tuple[str, int]]) -> Remaining:
         """Prepare the cells, record once of each that cannot be measured why, and return what is left to measure."""
@@ -179,12 +183,14 @@ class Runner:
         """Measure what is left on all places that the launcher has."""
         todo = [(one, index) for index in left.rounds for (one,) in left.of_round(index)]
         ends = [self._ends_at, None if budget.seconds is None else time.monotonic() + budget.seconds]
-        spread(
+        unbegun = spread(
             self.launcher,
             [(Need(cell.device, cell.backend.name), (cell, index)) for cell, index in todo],
             Steps(partial(self._begin, report.experiment), self._alone, partial(self._conclude, report)),
             min((end for end in ends if end is not None), default=None),
         )
+        if unbegun and budget.seconds is not None:
+            report.budget_end = BudgetEnd(min(index for _, index in unbegun), self.plan.most_rounds)
 
     def _arrange(self, experiment: str, unable: Collection[str]) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
@@ -244,12 +250,7 @@ class Runner:
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
         self._index.add(one.log.path)
-        if one.cut is not None:
-            report.cut.append((one.label, one.now.index, one.cut))
-        if outcome.status == "ok":
-            report.done += 1
-        elif outcome.status != "interrupted":
-            report.failed.append((one.label, one.now.index, outcome.status, outcome.reason or ""))
+        report.add(one.label, one.now.index, outcome, one.cut)
 
     def _begin(
         self, experiment: str, what: tuple[Cell, int], environment: Environment | None = None, block: str | None = None
