@@ -245,6 +245,7 @@ class Runner:
         if not is_up or one.outcome is None or one.outcome.status != "timeout":
             return False
         one.outcome = Outcome("timeout", TIME_IS_UP)
+        one.drop_torn()
         return not one.log.content.measured
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:

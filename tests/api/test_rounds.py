@@ -9,8 +9,11 @@ import pytest
 import decodebench
 from decodebench import WhenBusy
 from decodebench.core.api.experiment import planned
+from decodebench.core.contract.launcher import Outcome
+from decodebench.core.measure.local_launcher import LocalLauncher
 from decodebench.core.measure.rounds import arrangement
 from decodebench.core.measure.rounds.report import BudgetEnd
+from decodebench.core.records import raw_log
 
 from .conftest import MATRIX
 
@@ -61,3 +64,47 @@ def test_an_answered_experiment_is_looked_at_once_and_needs_no_idle_machine(plug
     monkeypatch.setattr(runner._machines, "settle", settle)
     again = runner.run(look=look, when_busy=WhenBusy(wait_s=600, refuses=True))
     assert (again.done, again.kept, len(looked)) == (0, 4, 2)
+
+
+def sent_until(monkeypatch, samples, steps):
+    """Let the time be up once a worker has sent so many whole samples and steps of the next one."""
+    whole = LocalLauncher.run
+
+    def run(self, launch, on_line):
+        seen = {"sample": 0, "step": 0}
+
+        def take(line):
+            kind = line["type"]
+            if kind == "sample":
+                seen["sample"], seen["step"] = seen["sample"] + 1, 0
+            elif kind == "step":
+                seen["step"] += 1
+            if seen["sample"] <= samples or (seen["sample"] == samples + 1 and seen["step"] <= steps):
+                on_line(line)
+
+        outcome = whole(self, launch, take)
+        return Outcome("timeout", "stopped after the time-out of 4 s") if seen["sample"] else outcome
+
+    monkeypatch.setattr(LocalLauncher, "run", run)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "samples", "steps", "count"),
+    [(1, 2, 0, 2), (1, 2, 3, 2), (1, 2, 4, 3), (2, 3, 2, 2), (2, 3, 4, 4), (2, 1, 1, 0), (1, 0, 0, 0)],
+)
+def test_samples_that_are_whole_when_the_time_is_up_count(
+    plugins, tmp_path, monkeypatch, batch_size, samples, steps, count
+):
+    """A batch counts as a whole: its throughput is that of all its rows."""
+    sent_until(monkeypatch, samples, steps)
+    how = {**MATRIX, **TINY, "samples": 5, "batch_size": batch_size, "rounds": 1}
+    experiment = decodebench.run(**how, output=tmp_path / "o")
+    cut = [reason for _, _, reason in experiment.report.cut]
+    assert cut == [f"stopped after the time-out of 4 s with {count} of 5 samples, which count"][: bool(count)]
+    assert (experiment.report.done, len(experiment.report.failed)) == (int(count > 0), int(count == 0))
+    (file,) = (tmp_path / "o" / "raw").glob("*/*.jsonl")
+    log = raw_log.read(file)
+    tokens = [sum(step.tokens for step in log.steps if step.sample == sample.index) for sample in log.samples]
+    assert tokens == [4] * count and all(sample.score is not None for sample in log.samples)
+    if count:
+        assert experiment.comparison.rows[0].n == count
