@@ -8,16 +8,19 @@ import pytest
 
 import decodebench
 from decodebench import WhenBusy
-from decodebench.core.api.experiment import planned
+from decodebench.core.api.experiment import display, planned
+from decodebench.core.api.stages import Stages, run_in_stages
 from decodebench.core.contract.launcher import Outcome
 from decodebench.core.measure.local_launcher import LocalLauncher
-from decodebench.core.measure.rounds import arrangement
+from decodebench.core.measure.machine.condition import Condition
+from decodebench.core.measure.rounds import arrangement, machines
 from decodebench.core.measure.rounds.report import BudgetEnd
 from decodebench.core.records import raw_log
 
 from .conftest import MATRIX
 
 TINY = {"samples": 1, "warmup": 0, "max_new_tokens": 4}
+QUIET, BUSY = Condition(0.0, 2, 0.0), Condition(1.5, 2, 1.5)
 THREE = {"step_s": [0.0, 0.001, 0.002]}
 
 
@@ -108,3 +111,16 @@ def test_samples_that_are_whole_when_the_time_is_up_count(
     assert tokens == [4] * count and all(sample.score is not None for sample in log.samples)
     if count:
         assert experiment.comparison.rows[0].n == count
+
+
+@pytest.mark.parametrize("looks", [[BUSY, BUSY], [QUIET, BUSY]])
+def test_an_experiment_in_two_stages_looks_at_the_machine_once(plugins, tmp_path, monkeypatch, looks):
+    """It says once that it is busy, and is not refused once its first stage is measured."""
+    seen, told = list(looks), []
+    monkeypatch.setattr(machines, "look", lambda devices: seen.pop(0))
+    found = planned(None, {**MATRIX, **TINY, "options": {"step_s": [0.0, 0.001]}, "rounds": 1, "interleave": "rounds"})
+    stages = Stages([found.matrix.cells[0].id], 100.0, 200.0)
+    how = {"when_busy": WhenBusy(refuses=looks[0] is QUIET), "progress": display(told.append)}
+    experiment = run_in_stages(found, tmp_path / "o", stages, on_first=lambda comparison: None, **how)
+    assert experiment.report.done == 2 and len(seen) == 1
+    assert sum("machine is busy" in line for line in told) == (looks[0] is BUSY)
