@@ -170,7 +170,7 @@ def _rows(
             ComparisonRow(
                 cell=names[cell.cell_id],
                 baseline=names[base.cell_id].label,
-                rounds=len(cell.rounds),
+                rounds=len(cell.numbers),
                 failed=len(cell.failed),
                 n=cell.measured,
                 metrics=_estimates(cell, accurate),
@@ -207,7 +207,7 @@ def _rounds_needed(logs: Interval, min_effect: float) -> int | None:
 
 
 def _of_itself(cell: Cell) -> Estimate:
-    return Estimate(value=1.0 if cell.rounds else None, n=len(cell.rounds))
+    return Estimate(value=1.0 if cell.rounds else None, n=len(cell.numbers))
 
 
 def _estimates(cell: Cell, accuracy: Accuracy | None) -> dict[str, Estimate]:

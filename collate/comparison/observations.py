@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,21 @@ class Cell:
         return min((_or_last(run["cell_index"]), _or_last(run["order"]), run["started_at"]) for run in runs)
 
     @property
+    def numbers(self) -> Mapping[RoundKey | tuple[int, str | None], list[Round]]:
+        """The finished rounds by what tells them apart: one that was measured again beside others is no further one.
+
+        Rounds of imports are numbered as they come; those of another host are others.
+        """
+        found: dict[RoundKey | tuple[int, str | None], list[Round]] = {}
+        for r in self.rounds:
+            key = r.key if r.run["order"] is None else (r.key[0], r.run["hostname"])
+            found.setdefault(key, []).append(r)
+        return found
+
+    @property
     def measured(self) -> int:
         """Measured samples over all finished rounds."""
-        return sum(len(r.answers()) for r in self.rounds)
+        return sum(len(set().union(*(r.answers() for r in alike))) for alike in self.numbers.values())
 
     @property
     def is_one_server(self) -> bool:
@@ -77,8 +90,9 @@ class Cell:
         return len(self.rounds) > 1 and bool(lives) and (None in lives or len(set(lives)) < len(lives))
 
     def values(self, metric: str) -> list[float]:
-        """Return the figure of each finished round that has it."""
-        return [r.run[metric] for r in self.rounds if r.run[metric] is not None]
+        """Return the figure of each finished round that has it, the mean where it was measured again."""
+        found = ([r.run[metric] for r in alike if r.run[metric] is not None] for alike in self.numbers.values())
+        return [values[0] if len(values) == 1 else fmean(values) for values in found if values]
 
 
 def _or_last(position: int | None) -> int:

@@ -103,7 +103,7 @@ class ComparisonRow(Record):
 
     cell: CellLabel
     baseline: str = Field(description="label of the cell that it is compared with; of a baseline, its own")
-    rounds: int = Field(ge=0, description="finished rounds")
+    rounds: int = Field(ge=0, description="finished rounds; one measured again beside other cells counts once")
     failed: int = Field(default=0, ge=0, description="rounds that did not finish")
     n: int = Field(ge=0, description="measured samples over all finished rounds")
     metrics: dict[str, Estimate] = Field(description="every metric that the log supports, by name")

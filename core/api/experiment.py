@@ -196,7 +196,8 @@ def run(
         plan: a plan, its content, or a TOML file with it; None if the settings span the matrix.
         output: the output folder.
         fresh: start a new experiment instead of completing the one of the same name.
-        budget_s: no round starts that would end later than this; None: no limit.
+        budget_s: no further round of the matrix begins if it would end later than this, counted from the start of the
+            first one, which always runs; the report's ``budget_end`` has how far it came. None: no limit.
         when_busy: what to do if other work keeps the machine busy: ``WhenBusy(wait_s=600, refuses=True)`` waits for
             ten minutes at most and then measures nothing; by default one line says so.
         progress: a function of one line such as ``print``, or a ``Progress``.

@@ -150,8 +150,12 @@ def gate(
         own = {name: settings[name] for name in ("options", "quantisation", "device") if name in settings}
         content: dict[str, Any] = {"cells": [{"backend": f"{name}:{backend}", **own} for name in (BASE, NEW)]}
         rest = {name: value for name, value in settings.items() if name not in own}
-        merge_settings(content, {"name": f"gate-{backend}", "interleave": "samples", **rest}, {}, "gate")
-        found = measurement(build(content, "gate"), registry=Registry(remote=lambda: sources))
+        registry = Registry(remote=lambda: sources)
+        sides = [registry.backend(cell["backend"]) for cell in content["cells"]]
+        can_rest = all(side.residence == "in-process" for side in sides)  # a server cannot be stopped between samples
+        turns = {"interleave": "samples"} if can_rest else {}
+        merge_settings(content, {"name": f"gate-{backend}", **turns, **rest}, {}, "gate")
+        found = measurement(build(content, "gate"), registry=registry)
         if len(found.matrix.cells) != 2:
             raise UsageError(
                 f"a gate compares one cell per side, and there are {len(found.matrix.cells)}: give one value each",

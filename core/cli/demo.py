@@ -145,6 +145,8 @@ def demo_plan(registry: Registry) -> Plan:
     ]
     size = {"samples": defaults.DEMO_PROBLEMS, "warmup": defaults.WARMUP}
     workload = {"model": defaults.EXAMPLE_MODEL, "task": _TASK, **size}
+    # By round, though all would fit into memory: a block measures nothing before its slowest engine is loaded, and one
+    # that the limit cuts short may leave no engine with a sample. The first table has to come within a minute.
     content = {"name": "demo", "rounds": defaults.DEMO_ROUNDS, "interleave": "rounds", "workload": workload}
     return build(content | {"cells": cells}, "demo")
 

@@ -177,7 +177,8 @@ _round_options = section(
         "--budget",
         type=Duration(),
         metavar="TIME",
-        help="Time budget, e.g. 20m: no round is started that would end later.",
+        help="Time budget, e.g. 20m, from the start of the first round: no round is started that would end later; the "
+        "first missing round always runs.",
     ),
     click.option(
         "--restart-server",

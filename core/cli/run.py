@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from ..errors import plural
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
-from ..measure.rounds.report import Budget, RunReport, describe_undecided
+from ..measure.rounds.report import Budget, RunReport, describe_budget, describe_undecided
 from . import exit_codes
 from .guidance.completion import complete
 from .guidance.sections import SectionedCommand, examples, section
@@ -147,13 +148,16 @@ def conclude(experiment: Experiment, *, as_json: bool) -> int:
             for one in report.failed
         ]
         content = {"experiment": report.experiment, "done": report.done, "kept": report.kept, "failed": failed}
-        content |= {"undecided": report.undecided}
+        end = report.budget_end
+        content |= {"undecided": report.undecided, "budget_end": None if end is None else asdict(end)}
         print_json(content | {"comparison": comparison.model_dump(mode="json") if comparison else None})
     elif comparison is not None:
         from ...viz.terminal.tables import comparison_view
 
         console().print(comparison_view(comparison))
     echo_failures(report)
+    if report.budget_end is not None:
+        echo(f"decodebench: {describe_budget(report.budget_end)}", err=True)
     for line in describe_undecided(report.undecided):
         echo(f"decodebench: {line}", err=True)
     return exit_code_of(report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,6 +140,7 @@ class RoundLog(RawLogWriter):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.content = LogContent()
+        self._begins: dict[int, int] = {}  # the size before each sample
 
     def add(self, kind: str, line: Mapping[str, Any]) -> Record:
         """Check one line, append it and return the record that it makes.
@@ -149,8 +150,20 @@ class RoundLog(RawLogWriter):
             OSError: it cannot be written, such as on a full disk.
         """
         record = self.content.accept(kind, line)
+        if isinstance(record, Sample) and kind == "sample":
+            self._begins[record.index] = self.size
         self.write(kind, line)
         return record
+
+    def keep(self, count: int) -> Collection[int]:
+        """Leave the first ``count`` samples; return the indices of the others, which came last and are gone."""
+        dropped = list(self._begins)[count:]
+        if dropped:
+            self.cut(self._begins[dropped[0]])
+            self.content.forget(dropped)
+        for sample in dropped:
+            del self._begins[sample]
+        return dropped
 
 
 class Listener:
@@ -196,6 +209,11 @@ class Listener:
             self.sessions = record.sessions
         if isinstance(record, Sample) and record.status == "ok":
             self._keep_sample(record)
+
+    def forget(self, samples: Collection[int]) -> None:
+        """Forget the answers of samples that the log no longer holds."""
+        self.answers = [one for one in self.answers if one[0] not in samples]
+        self.likelihoods = [one for one in self.likelihoods if one[0] not in samples]
 
     def _keep_text(self, text: str) -> None:
         with beside(self._log.path, ".txt").open("a", encoding="utf-8", errors="backslashreplace") as file:

@@ -19,7 +19,6 @@ from ..records.schema import Environment
 from .cells import Cell, Matrix, job_fields
 from .job import Job, MeasureJob
 from .launcher import LAUNCHES, launch_of, launcher_of
-from .local_launcher import LocalLauncher
 from .machine.waiting import WhenBusy
 from .machine.watched import Watched
 from .output import folder
@@ -29,11 +28,11 @@ from .plan import Plan
 from .progress import Progress
 from .prompts import Prompts, occasion_of
 from .round_log import Round, RoundLog, head
-from .rounds.arrangement import Arrangement
+from .rounds.arrangement import Arrangement, Remaining, why_by_round
 from .rounds.block import measure_block
 from .rounds.machines import Machines
 from .rounds.preparation import Preparation, PreparedCell
-from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, FailedRound, Look, RunReport
+from .rounds.report import FIRST_LOOK, TIME_IS_UP, Budget, BudgetEnd, Look, RunReport
 from .rounds.round_run import INTERRUPTED, RoundRun
 from .rounds.spread import Steps, spread
 from .servers.sessions import ServerSessions
@@ -65,7 +64,7 @@ class Runner:
         self.prompts = Prompts.of(plan, registry, matrix.cells)
         self.launcher: Launcher = launcher_of(plan.launcher, registry)()
         self.launcher.address, self.launcher.placement_timeout_s = plan.address, plan.placement_timeout_s
-        self._why_alone = self._reason_to_be_alone()
+        self._why_alone = why_by_round(matrix.cells, self.launcher)
         if plan.interleave == "samples" and self._why_alone is not None:
             raise UsageError(f"--interleave samples is not possible: {self._why_alone}", code="not-supported")
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
@@ -113,16 +112,14 @@ class Runner:
             report = RunReport(experiment)
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
-            cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
             kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
             folder.keep_plan(self.output, experiment, kept)
             self._shard = shard
-            here = {cell.id for cell in cells}
-            wanted = {(cell_id, index) for cell_id, index in kept.wanted if cell_id in here}
+            wanted = {(cell_id, index) for cell_id, index in kept.wanted if only is None or cell_id in only}
             report.kept = len(wanted & complete)
             with self.progress:
                 try:
-                    if report.kept < len(wanted):
+                    if report.kept < len(wanted) and not self._is_answered(report, wanted - complete, look):
                         self._machines.settle(index, experiment, when_busy or WhenBusy())
                         # those of other cells and shards count as there
                         others = {(cell.id, i) for cell in self.matrix.cells for i in range(self.plan.most_rounds)}
@@ -137,72 +134,74 @@ class Runner:
                     self._servers.close()
             return report
 
+    def _is_answered(self, report: RunReport, missing: Collection[tuple[str, int]], look: Look | None) -> bool:
+        """Whether a look finds no question left, so that nothing is measured and no idle machine is needed."""
+        return look is not None and min(i for _, i in missing) >= FIRST_LOOK and not look(report.experiment)
+
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
-        rounds = range(self.plan.most_rounds)
-        missing = [(cell, index) for cell in self.matrix.cells for index in rounds if (cell.id, index) not in complete]
-        cells = list({cell.id: cell for cell, _ in missing}.values())
-        unable = [cell for cell in cells if self.prepared(cell).reason is not None]
-        for cell in unable:  # said and recorded once, before anything is measured
-            self._together(report, [cell], next(index for one, index in missing if one.id == cell.id))
-            complete = complete | {(cell.id, index) for index in rounds}
-        certain = self._missing(complete, min(budget.min_rounds, len(rounds)))
+        left = self._left(report, complete)
         within_s = budget.seconds if budget.limit_s is None else budget.limit_s
-        todo = self._missing(complete, len(rounds))
-        self.progress.begin(todo, report.kept, within_s, certain if budget.limit_s is None else None)
-        self._arrangement = self._arrange(report.experiment)
-        start, longest, among = time.monotonic(), 0.0, None
+        certain = None if budget.limit_s is not None else left.counts(self.matrix.labels, budget.min_rounds)
+        self.progress.begin(left.counts(self.matrix.labels), report.kept, within_s, certain)
+        start, longest, ran, among = time.monotonic(), 0.0, 0, None
         self.began = self.began or start
         self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         if self._machines.are_many:
-            return self._spread(report, complete, budget)
-        for index in rounds:
+            return self._spread(report, left, budget)
+        for index in left.rounds:
             began = time.monotonic()
-            spent = began - start
-            if index >= budget.min_rounds and budget.seconds is not None and spent + longest > budget.seconds:
+            if look is not None and index >= FIRST_LOOK and not (among := look(report.experiment)):
                 return
-            if look is not None and index >= FIRST_LOOK:
-                among = look(report.experiment)
-            for cells in self._arrangement.of_round(index, complete, among):
+            if not (blocks := left.of_round(index, among)):
+                continue
+            if ran >= budget.min_rounds and budget.seconds is not None and began - start + longest > budget.seconds:
+                report.budget_end = BudgetEnd(index, self.plan.most_rounds)
+                return
+            for cells in blocks:
                 if self._ends_at is not None and time.monotonic() >= self._ends_at:
                     return
                 self._together(report, cells, index)
-            longest = max(longest, time.monotonic() - began)
+            ran, longest = ran + 1, max(longest, time.monotonic() - began)
 
-    def _spread(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget) -> None:
-        """Measure what is missing on all places that the launcher has."""
+    def _left(self, report: RunReport, complete: set[tuple[str, int]]) -> Remaining:
+        """Prepare the cells, record once of each that cannot be measured why, and return what is left to measure."""
         rounds = range(self.plan.most_rounds)
-        todo = [(one, index) for index in rounds for (one,) in self._arrangement.of_round(index, complete)]
+        missing = [(cell, index) for cell in self.matrix.cells for index in rounds if (cell.id, index) not in complete]
+        first = {cell.id: (cell, index) for cell, index in reversed(missing)}
+        unable = {cell_id for cell_id, (cell, _) in first.items() if self.prepared(cell).reason is not None}
+        for cell in (one for one in self.matrix.cells if one.id in unable):
+            self._together(report, [cell], first[cell.id][1])
+        self._arrangement = self._arrange(report.experiment, unable)
+        left = Remaining(self._arrangement, self.plan.most_rounds, complete, unable)
+        for cell in left.cells:  # some of them only to be beside others
+            if (reason := self.prepared(cell).reason) is not None:
+                unable.add(cell.id)
+                self.progress.warn(f"{self.matrix.labels[cell.id]} cannot be measured beside the others: {reason}")
+        return left
+
+    def _spread(self, report: RunReport, left: Remaining, budget: Budget) -> None:
+        """Measure what is left on all places that the launcher has."""
+        todo = [(one, index) for index in left.rounds for (one,) in left.of_round(index)]
         ends = [self._ends_at, None if budget.seconds is None else time.monotonic() + budget.seconds]
-        spread(
+        unbegun = spread(
             self.launcher,
             [(Need(cell.device, cell.backend.name), (cell, index)) for cell, index in todo],
             Steps(partial(self._begin, report.experiment), self._alone, partial(self._conclude, report)),
             min((end for end in ends if end is not None), default=None),
         )
+        if unbegun and budget.seconds is not None:
+            report.budget_end = BudgetEnd(min(index for _, index in unbegun), self.plan.most_rounds)
 
-    def _missing(self, complete: set[tuple[str, int]], rounds: int) -> dict[str, int]:
-        """Count the rounds of each cell, by its label, that are not there among the first ``rounds``."""
-        return {
-            self.matrix.labels[cell.id]: sum((cell.id, index) not in complete for index in range(rounds))
-            for cell in self.matrix.cells
-        }
-
-    def _arrange(self, experiment: str) -> Arrangement:
+    def _arrange(self, experiment: str, unable: Collection[str]) -> Arrangement:
         """Decide which cells of a round are measured in turn; the same for a whole experiment."""
-        cells = self.matrix.cells
-        weights = {cell.id: self._preparation.weight_bytes(cell) for cell in cells}
-        kind = self.plan.interleave or folder.stored_interleaving(self._index, experiment)
-        is_apart = self._shard is not None and self._shard.across_hosts
+        able = [cell for cell in self.matrix.cells if cell.id not in unable]
+        weights = {cell.id: self._preparation.weight_bytes(cell) for cell in able}
+        stored = folder.stored_interleaving(self._index, experiment)
+        kind, is_apart = self.plan.interleave, self._shard is not None and self._shard.across_hosts
+        if self._why_alone is not None and kind is None and len(able) > 1:
+            self.progress.say(f"interleaved by round: {self._why_alone}")
         kind = "rounds" if is_apart or self._why_alone is not None else kind
-        return Arrangement.of(cells, self.plan.seed, weights, kind, self.progress.say)
-
-    def _reason_to_be_alone(self) -> str | None:
-        """Say why workers cannot be stopped and continued in turn; None where they can."""
-        if not isinstance(self.launcher, LocalLauncher):
-            return f"launcher {self.plan.launcher!r} cannot stop and continue its workers"
-        if not self.plan.restart_server and any(cell.server_key is not None for cell in self.matrix.cells):
-            return "a server that outlives rounds runs on while others measure; add --restart-server"
-        return None
+        return Arrangement.of(self.matrix.cells, self.plan.seed, weights, kind, stored, self.progress.say)
 
     def _together(self, report: RunReport, cells: Sequence[Cell], index: int) -> None:
         """Measure a round of each of some cells, in turn if they are several, again where that machine was lost."""
@@ -212,11 +211,12 @@ class Runner:
 
     def _attempt(self, report: RunReport, cells: Sequence[Cell], index: int, *, is_last: bool) -> bool:
         """Measure one round of each; return whether that is to be done again, with nothing left of this attempt."""
-        block = str(uuid.uuid4()) if len(cells) > 1 else None
+        able = [cell for cell in cells if self._obstacle(cell) is None]
+        block = str(uuid.uuid4()) if len(able) > 1 else None  # the only one that runs is alone, whoever was to join it
         with ExitStack() as stack:
             rounds: list[RoundRun] = []
             for cell in cells:
-                rounds.append(self._begin(report.experiment, (cell, index), block=block))
+                rounds.append(self._begin(report.experiment, (cell, index), block=block if cell in able else None))
                 stack.enter_context(rounds[-1].log)
             going = [one for one in rounds if one.outcome is None]
             with Watched({cell.device for cell in cells}, is_here=self.launcher.is_here) as watched:
@@ -245,18 +245,13 @@ class Runner:
         if not is_up or one.outcome is None or one.outcome.status != "timeout":
             return False
         one.outcome = Outcome("timeout", TIME_IS_UP, code="timed-out")
+        one.drop_torn()
         return not one.log.content.measured
 
     def _conclude(self, report: RunReport, one: RoundRun) -> None:
         outcome = one.outcome = one.conclude(self.prompts, self.plan.timeout_s)
         self._index.add(one.log.path)
-        if one.cut is not None:
-            report.cut.append((one.label, one.now.index, one.cut))
-        if outcome.status == "ok":
-            report.done += 1
-        elif outcome.status != "interrupted":
-            failed = FailedRound(one.label, one.now.index, outcome.status, outcome.reason or "", outcome.code)
-            report.failed.append(failed)
+        report.add(one.label, one.now.index, outcome, one.cut)
 
     def _begin(
         self, experiment: str, what: tuple[Cell, int], environment: Environment | None = None, block: str | None = None
@@ -277,14 +272,18 @@ class Runner:
             raise
         label = self.matrix.labels[cell.id]
         begun = RoundRun(now, label, log, self.progress, is_beside_others=self._machines.are_many)
-        if prepared.reason is not None:
-            begun.outcome = Outcome("failed", prepared.reason, code=prepared.code)
-        elif shortage := self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes):
-            begun.outcome = shortage
-        else:
+        begun.outcome = self._obstacle(cell)
+        if begun.outcome is None:
             begun.job = self.measure_job(cell, occasion_of(experiment, index))
             self._serve(begun)
         return begun
+
+    def _obstacle(self, cell: Cell) -> Outcome | None:
+        """Return how a round of a cell ends that cannot be started; None where it can."""
+        prepared = self.prepared(cell)
+        if prepared.reason is not None:
+            return Outcome("failed", prepared.reason, code=prepared.code)
+        return self._preparation.shortage(cell, self.output, self.plan.memory_limit_bytes)
 
     def _serve(self, one: RoundRun) -> None:
         """Have the server run that answers a round, where it has one that outlives rounds."""

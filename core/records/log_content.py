@@ -7,7 +7,7 @@ as a text, or a count as ``true``, is refused, since whoever sent it meant somet
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,7 +69,7 @@ class LogContent:
         self._parts: set[str] = set()  # of the run
         self._steps: dict[int, int] = {}  # how many, by sample
         self._missing_tokens: dict[int, int] = {}  # that no step has brought yet, by sample with steps
-        self._measured = 0
+        self._measured: set[int] = set()  # samples that count, once all their tokens are there
         self._scored: set[int] = set()
 
     @property
@@ -79,8 +79,22 @@ class LogContent:
 
     @property
     def measured(self) -> int:
-        """How many measured samples there are that did not fail; 0 where the last one is not there as a whole."""
-        return 0 if any(missing > 0 for missing in self._missing_tokens.values()) else self._measured
+        """How many measured samples there are as wholes that did not fail."""
+        return sum(not self._is_torn(sample) for sample in self._measured)
+
+    @property
+    def whole(self) -> int:
+        """How many samples there are before the first one of which steps are missing."""
+        return next((at for at, sample in enumerate(self._steps) if self._is_torn(sample)), len(self._steps))
+
+    def forget(self, samples: Collection[int]) -> None:
+        """Forget samples, by index, that the log no longer holds."""
+        for sample in samples:
+            del self._steps[sample], self._missing_tokens[sample]
+        self._measured -= set(samples)
+
+    def _is_torn(self, sample: int) -> bool:
+        return self._missing_tokens[sample] > 0
 
     def accept(self, kind: str, content: Mapping[str, Any]) -> Record:
         """Return the record that a line makes, after every check; ``run``, ``load`` and ``end`` make one together.
@@ -128,7 +142,8 @@ class LogContent:
 
     def _count(self, sample: Sample) -> None:
         is_ok = sample.status == "ok"
-        self._measured += is_ok and not sample.is_warmup
+        if is_ok and not sample.is_warmup:
+            self._measured.add(sample.index)
         self._missing_tokens[sample.index] = 0 if sample.choices or not is_ok else sample.output_tokens or 0
 
     def _checked(self, model: type[R], content: Mapping[str, Any]) -> R:

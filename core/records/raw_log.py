@@ -59,15 +59,24 @@ class RawLogWriter:
     def write(self, kind: str, content: Mapping[str, Any]) -> None:
         """Append one line; raises ``OSError`` when the disk is full, and then leaves no half line behind."""
         data = (json.dumps({"type": kind, **content}, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        size = self._file.tell()
+        size = self.size
         try:
             written = self._file.write(data)
             if written != len(data):
                 raise OSError(28, os.strerror(28), str(self.part))
         except OSError:
-            self._file.truncate(size)
-            self._file.seek(size)
+            self.cut(size)
             raise
+
+    @property
+    def size(self) -> int:
+        """In bytes so far."""
+        return self._file.tell()
+
+    def cut(self, size: int) -> None:
+        """Leave only the first ``size`` bytes."""
+        self._file.truncate(size)
+        self._file.seek(size)
 
     def close(self) -> None:
         """Finish the file: sync and rename. Call it after the ``end`` line only."""

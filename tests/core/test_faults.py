@@ -105,6 +105,39 @@ def test_samples_finished_before_a_time_out_count(cli, tmp_path):
     assert "cut-rounds" in found and found["cut-rounds"]["severity"] == "warning"
 
 
+STREAMING = """
+import time
+from decodebench import Step, hookimpl
+from faulty_backend import Faulty
+
+class Streaming(Faulty):
+    name, summary = "streaming", "answers all requests but the last one"
+    supports = frozenset({*Faulty.supports, "continuous"})
+
+    def stream(self, source, max_in_flight):
+        while not source.ended:
+            source.wait()
+            if (request := source.poll()) is not None:
+                if source.ended and request.row:
+                    time.sleep(600)
+                for index in range(request.max_new_tokens):
+                    yield Step((20 + index,), row=request.row, forwards=1)
+
+@hookimpl
+def decodebench_backends():
+    return [Streaming]
+"""
+
+
+def test_requests_under_load_count_once_all_have_ended_and_a_time_out_says_so(cli, tmp_path):
+    plugin = tmp_path / "streaming.py"
+    plugin.write_text(STREAMING)
+    run = ["--plugin", plugin, "run", "-b", "streaming", *BASE[3:], "--samples", 3, "--ignore-eos", "--concurrency", 1]
+    ended = cli(*run, "--rounds", 1, "--timeout", 12, "-o", tmp_path / "o")
+    assert ended.code == 1
+    assert "time-out of 12 s; requests under load are recorded once all have ended" in ended.err
+
+
 @pytest.mark.nightly
 def test_a_device_that_is_not_there_is_refused_once(cli, tmp_path):
     ended = cli(*BASE, "--rounds", 3, "-d", "cpu", "-d", "cuda:0", "-o", tmp_path / "o")

@@ -113,6 +113,34 @@ def test_a_round_that_failed_joins_a_new_block_with_the_baseline(cli, tmp_path):
     assert rows(cli, folder, sql) == [("none", "ok", 2, 2), ("too-many", "failed", 2, 2)]
 
 
+def test_a_cell_that_cannot_be_prepared_is_recorded_once_whoever_goes_on(cli, tmp_path):
+    """The baseline is one of them; nobody is beside the cell that is left, in a first run as in one that goes on."""
+    folder, cells = tmp_path / "o", ("--set", "fault=prepare,none")
+    for rounds, failed in ((1, 1), (3, 2)):
+        ended = cli(*BASE, "--rounds", rounds, "-o", folder, *cells)
+        assert ended.code == 1 and ended.err.count("has no shape") == 1
+        sql = "SELECT options->>'fault', status, count(*), count(block) FROM runs GROUP BY ALL ORDER BY ALL"
+        assert rows(cli, folder, sql) == [("none", "ok", rounds, 0), ("prepare", "failed", failed, 0)]
+
+
+def test_cells_that_cannot_be_prepared_join_no_later_round_of_the_others(cli, tmp_path):
+    folder, cells = tmp_path / "o", ("--set", "fault=none,prepare", "--set", "step_s=0,0.001")
+    for rounds, failed in ((1, 1), (3, 2)):
+        assert cli(*BASE, "--samples", 1, "--rounds", rounds, "-o", folder, *cells).code == 1
+        sql = "SELECT options->>'fault', count(*), count(DISTINCT block) FROM runs GROUP BY cell_id, 1 ORDER BY ALL"
+        assert rows(cli, folder, sql) == [("none", rounds, rounds)] * 2 + [("prepare", failed, 0)] * 2
+
+
+def test_a_baseline_that_is_there_and_cannot_be_measured_again_fails_in_no_round(cli, tmp_path):
+    folder = tmp_path / "o"
+    run = [*BASE, "--warmup", 0, "--samples", 1, "--rounds", 2, "-o", folder, "--interleave", "samples"]
+    assert cli(*run).code == 0
+    ended = cli(*run, "--set", "fault=none,allocate", env={"FAULTY_UNPREPARED": "none"})
+    assert ended.err.count("cannot be measured beside the others") == 1
+    sql = "SELECT options->>'fault', status, count(*), count(block) FROM runs GROUP BY ALL ORDER BY ALL"
+    assert rows(cli, folder, sql) == [("allocate", "ok", 2, 0), ("none", "ok", 2, 0)]
+
+
 SPINNER = "import threading\nfor _ in range(2): threading.Thread(target=lambda: [0 for _ in iter(int, 1)]).start()"
 
 
@@ -168,10 +196,67 @@ class _Cell:
     ],
 )
 def test_what_is_missing_of_a_round_is_measured_in_turn_with_the_baseline(complete, found):
+    assert of_round(0, complete) == found
+
+
+def of_round(index, complete, unable=()):
     cells = [_Cell(name) for name in "ABCD"]
     arrangement = Arrangement(cells, 1, [cells[:3], [cells[0], cells[3]]])
-    of_round = arrangement.of_round(0, complete)
-    assert [sorted(cell.id for cell in group) for group in of_round] == found
+    found = arrangement.of_round(index, complete, unable=unable)
+    return [sorted(cell.id for cell in group) for group in found]
+
+
+@pytest.mark.parametrize(
+    ("complete", "unable", "found"),
+    [
+        ([], "A", [["B", "C"], ["D"]]),
+        ([("A", 0), ("B", 0)], "A", [["C"], ["D"]]),
+        ([("A", 1), ("B", 1)], "C", [["A", "B"], ["A", "D"]]),
+        ([], "AB", [["C"], ["D"]]),
+        ([("A", 0)], "BD", [["A", "C"]]),
+        ([], "ABCD", []),
+    ],
+)
+def test_what_cannot_be_measured_joins_nobody(complete, unable, found):
+    assert of_round(0, complete, unable) == found
+
+
+@pytest.mark.parametrize("flags", [[], ["--restart-server"]])
+@pytest.mark.parametrize("residence", ["owned-server", "remote"])
+def test_what_runs_in_a_server_cannot_interleave_by_sample(cli, tmp_path, residence, flags):
+    plugin = tmp_path / "served.py"
+    plugin.write_text(
+        "from decodebench import Availability, Backend, Quantisation, hookimpl\n"
+        "class Served(Backend):\n"
+        f"    name, summary, kind, residence = 'served', 'elsewhere', 'autoregressive', {residence!r}\n"
+        "    @classmethod\n    def probe(cls):\n        return Availability(True)\n"
+        "    @classmethod\n    def quantisations(cls):\n        return [Quantisation('f32', 32.0, 'nothing')]\n"
+        "    def load(self, model, device, options):\n        raise AssertionError\n"
+        "    def generate(self, batch):\n        raise AssertionError\n"
+        "@hookimpl\ndef decodebench_backends():\n    return [Served]\n"
+    )
+    both = ("--plugin", plugin, *BASE, "-b", "served", "-o", tmp_path / "o", *flags)
+    refused = cli(*both, "--interleave", "samples")
+    assert refused.code == 2 and "served is a server, which cannot be stopped" in refused.err
+    assert not (tmp_path / "o").exists()
+
+
+def said(cli, *arguments) -> list[str]:
+    ended = cli(*arguments)
+    assert ended.code == 0, ended.err
+    return [line for line in ended.err.splitlines() if line.startswith("interleaved by")]
+
+
+def test_one_cell_decides_nothing_and_what_is_stored_says_that_it_wins(cli, tmp_path):
+    run = [*BASE, "--warmup", 0, "--samples", 1, "--rounds", 1, "-o", tmp_path / "o"]
+    for one in ("0", "0.001"):
+        assert said(cli, *run, "--name", "alone", "--set", f"step_s={one}") == []
+    (line,) = said(cli, *run, "--name", "alone", "--set", "step_s=0,0.001", "--rounds", 2)
+    assert line.startswith("interleaved by sample: 2 cells")
+    both = [*run, "--name", "both", "--set", "step_s=0,0.001"]
+    assert said(cli, *both, "--interleave", "rounds") == []
+    (line,) = said(cli, *both, "--rounds", 2)
+    assert line.startswith("interleaved by round; so were the rounds that are there already")
 
 
 def test_a_launcher_that_is_not_the_local_one_cannot_interleave_by_sample(cli, tmp_path):

@@ -33,6 +33,13 @@ def test_what_is_left_at_the_end_says_how_many_more_rounds_it_needs(cli, tmp_pat
     assert str(ended.json["undecided"][OTHER]) in ended.err
 
 
+def test_a_budget_that_is_up_is_said_in_one_line_and_in_json(cli, tmp_path):
+    ended = cli(*RUN, "--rounds", 50, "--budget", "0.01s", "-o", tmp_path / "o", "--json")
+    assert ended.code == 0 and ended.json["budget_end"] == {"rounds": 1, "of": 50}
+    assert ended.err.count("budget: ends after 1 of 50 rounds") == 1
+    assert cli(*RUN, "--rounds", 1, "-o", tmp_path / "o", "--json").json["budget_end"] is None
+
+
 @pytest.mark.parametrize(
     "flags",
     [

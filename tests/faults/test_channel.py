@@ -84,6 +84,19 @@ def test_the_deadline_holds_whatever_comes(program):
     assert time.monotonic() - began < 10
 
 
+def test_what_was_there_at_the_deadline_is_handed_out_first():
+    """Lines that were read with another one, and those that still are in the pipe."""
+    program = "import os, time\nos.write(1, b'1\\n2\\n3\\n')\ntime.sleep(0.5)\nos.write(1, b'4\\n5')\ntime.sleep(600)"
+    with Started(program) as channel:
+        deadline = time.monotonic() + 10
+        assert channel.next_line(deadline) == b"1"
+        time.sleep(1.5)
+        over = time.monotonic() - 0.1
+        assert [channel.next_line(over) for _ in range(3)] == [b"2", b"3", b"4"]
+        with pytest.raises(DeadlineError):
+            channel.next_line(over)
+
+
 def test_a_worker_that_does_not_listen_holds_nobody_up():
     with Started("import time; time.sleep(600)") as channel:
         channel.send(b"x" * 2**24)

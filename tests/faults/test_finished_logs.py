@@ -247,3 +247,20 @@ def test_a_line_that_could_not_be_read_again_is_not_written(kind, line, text):
     with pytest.raises(LineError, match=text):
         content.accept(kind, line)
     assert content.samples == 1
+
+
+def test_samples_count_as_soon_as_they_are_whole():
+    """The torn one does not, whichever it is, nor one that failed or warmed up."""
+    content = LogContent()
+    content.accept("run", HEAD)
+    found = []
+    for index, more in enumerate(({"is_warmup": True}, {}, {"status": "failed", "reason": "no"}, {})):
+        content.accept("sample", {**SAMPLE, "index": index, **more})
+        found.append(content.measured)
+        if "status" not in more:
+            for step in range(SAMPLE["output_tokens"]):
+                content.accept("step", {**STEP, "sample": index, "index": step})
+                found.append(content.measured)
+    whole = SAMPLE["output_tokens"]
+    assert found == [0] * (1 + whole) + [0] * whole + [1] + [1] + [1] * whole + [2]
+    assert content.whole == content.samples == 4

@@ -69,7 +69,7 @@ class Faulty(Backend):
 
     @classmethod
     def prepare(cls, model, quantisation, device, options, cache) -> PreparedModel:
-        if options.fault == "prepare":
+        if options.fault in ("prepare", os.environ.get("FAULTY_UNPREPARED")):
             raise ModelError(f"{model.path}: tensor 'x' has no shape")
         return super().prepare(model, quantisation, device, options, cache)
 

@@ -76,6 +76,7 @@ class Channel:
         self._unsent = bytearray()
         self._part = bytearray()  # of a line
         self._lines: deque[bytes] = deque()
+        self._last_look: float | None = None  # the deadline after which the pipe was read once more
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)
 
@@ -88,6 +89,8 @@ class Channel:
     def next_line(self, deadline: float) -> bytes | None:
         """Return the next line without its end; None once the worker can send no more.
 
+        What was there when the deadline passed is handed out first, and read from the pipe once more.
+
         Args:
             deadline: on the monotonic clock, in seconds.
 
@@ -95,13 +98,14 @@ class Channel:
             DeadlineError: it has passed, whether or not lines keep coming.
             LineError: a line is longer than ``defaults.WORKER_LINE_BYTES``.
         """
-        while True:
+        while not self._lines:
             if time.monotonic() > deadline:
-                raise DeadlineError("the deadline has passed")
-            if self._lines:
-                return self._lines.popleft()
-            if not self._exchange(deadline):
+                if self._last_look == deadline:  # only once: a flood of lines would have no end
+                    raise DeadlineError("the deadline has passed")
+                self._last_look = deadline
+            if not self._exchange(deadline) and not self._lines:
                 return None
+        return self._lines.popleft()
 
     def _exchange(self, deadline: float) -> bool:
         """Read and write what can be; return whether more may come."""

@@ -154,9 +154,16 @@ def check_max_rounds(index: RoundIndex, experiment: str, max_rounds: int | None)
 
 
 def stored_interleaving(index: RoundIndex, experiment: str) -> Interleave | None:
-    """Return how the rounds of ``experiment`` are interleaved; None where there are none."""
-    found = [entry.is_in_block for entry in index.of(experiment)]
-    return None if not found else "samples" if any(found) else "rounds"
+    """Return how the rounds of ``experiment`` are interleaved; None where nothing was decided yet.
+
+    A plan of one cell decides nothing, nor does a cell whose engine never ran: at least two of a larger plan did.
+    """
+    entries = index.of(experiment)
+    if any(entry.is_in_block for entry in entries):
+        return "samples"
+    began = {entry.cell_id for entry in entries if entry.wall_s != 0}
+    are_of_several = any((entry.order or 0) > entry.round for entry in entries)
+    return "rounds" if len(began) > 1 and are_of_several else None
 
 
 def keep_plan(output: Path, experiment: str, plan: KeptPlan) -> None:

@@ -20,6 +20,7 @@ from ...records.log_content import finished_run
 from ...records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines, parse_line
 
 FILE_NAME = ".rounds.index"
+_VERSION = 2  # of an entry: what an earlier decodebench wrote may have as many fields, and others
 _TAIL_BYTES = 64 * 2**10  # an end line is far shorter
 
 
@@ -39,6 +40,7 @@ class Entry:
         started_at: ISO 8601.
         wall_s: of the whole round, where the log has it.
         hostname: where it ran.
+        order: its position in the schedule of all rounds; its own number where its plan had no other cell.
         threads: of engines that were not told a number; before that was recorded every core had one.
         max_rounds: most rounds of a cell that is looked at in between; None where the number is fixed.
         is_in_block: whether it was measured in turn with others.
@@ -55,6 +57,7 @@ class Entry:
     started_at: str = ""
     wall_s: float | None = None
     hostname: str | None = None
+    order: int | None = None
     threads: int | None = None
     max_rounds: int | None = None
     is_in_block: bool = False
@@ -126,7 +129,7 @@ _FIELDS = tuple(field.name for field in fields(Entry))
 
 
 def _as_line(entry: Entry) -> str:
-    return json.dumps([getattr(entry, name) for name in _FIELDS]) + "\n"
+    return json.dumps([*(getattr(entry, name) for name in _FIELDS), _VERSION]) + "\n"
 
 
 def _kept(file: Path) -> Iterator[Entry]:
@@ -138,8 +141,8 @@ def _kept(file: Path) -> Iterator[Entry]:
     for line in text.splitlines():
         with suppress(ValueError):
             values = json.loads(line)
-            if isinstance(values, list) and len(values) == len(_FIELDS) and isinstance(values[0], str):
-                yield Entry(*values)
+            if isinstance(values, list) and values[len(_FIELDS) :] == [_VERSION] and isinstance(values[0], str):
+                yield Entry(*values[:-1])
 
 
 def _logs(output: Path) -> Iterator[Entry]:
@@ -176,6 +179,7 @@ def _looked_at(raw: Path, file: Entry) -> Entry:
                 started_at=_text(head.get("started_at")),
                 wall_s=_seconds(end.get("wall_s")),
                 hostname=_text(machine.get("hostname")) or None,
+                order=_number(head.get("order")),
                 threads=_number(machine.get("default_threads")) or _number(machine.get("cores_used")),
                 max_rounds=_number(head.get("max_rounds")),
                 is_in_block=bool(head.get("block")),

@@ -75,6 +75,11 @@ class Dispatcher(Generic[T]):
         return self._waiting.keys()
 
     @property
+    def unassigned(self) -> list[T]:
+        """What waits to be handed out."""
+        return [waiting.what for queue in self._waiting.values() for waiting in queue]
+
+    @property
     def running(self) -> int:
         """How many workers run."""
         return len(self._busy)

@@ -37,6 +37,7 @@ class Machines:
     def __init__(self, plan: Plan, matrix: Matrix, launcher: Launcher, progress: Progress) -> None:
         self._plan, self._matrix, self._launcher, self._progress = plan, matrix, launcher, progress
         self._first = Environment()
+        self._is_settled = False
         self.threads: int | None = None
 
     @property
@@ -45,7 +46,10 @@ class Machines:
         return self._plan.across_hosts and not self._launcher.is_here
 
     def settle(self, index: RoundIndex, experiment: str, when_busy: WhenBusy) -> None:
-        """Look at the machine before anything is measured, and decide how many threads engines get.
+        """Look at the machine before anything is measured, and decide how many threads engines get; once.
+
+        An experiment that goes on within one command, such as with its second stage, is not looked at again: it would
+        be refused half-way.
 
         Args:
             index: of the output folder: rounds that are there already say how many it was.
@@ -56,17 +60,13 @@ class Machines:
             UsageError: there is no machine elsewhere.
             BusyError: other work disturbs this one, and that is to be refused.
         """
+        if self._is_settled:
+            return
         if self._launcher.is_here:
             self._settle_here(index, experiment, when_busy)
-            return
-        needs = {Need(cell.device, cell.backend.name) for cell in self._matrix.cells}
-        if self.are_many:
-            self._first = self._launcher.environment_of(self._first_place(needs))
         else:
-            self._launcher.choose(needs)
-            self._first = self._launcher.environment()
-        hostname = self.described().hostname
-        self.threads = folder.stored_threads(index, experiment, hostname) or self._first.cores_used
+            self._settle_there(index, experiment)
+        self._is_settled = True
 
     def described(self, machine: Environment | None = None) -> Environment:
         """Return what is recorded of a machine; of the first one where none is given."""
@@ -85,6 +85,16 @@ class Machines:
                 )
             time.sleep(_LOOK_S)
         return min(places, key=lambda place: (place.host, place.id))
+
+    def _settle_there(self, index: RoundIndex, experiment: str) -> None:
+        needs = {Need(cell.device, cell.backend.name) for cell in self._matrix.cells}
+        if self.are_many:
+            self._first = self._launcher.environment_of(self._first_place(needs))
+        else:
+            self._launcher.choose(needs)
+            self._first = self._launcher.environment()
+        hostname = self.described().hostname
+        self.threads = folder.stored_threads(index, experiment, hostname) or self._first.cores_used
 
     def _settle_here(self, index: RoundIndex, experiment: str, when_busy: WhenBusy) -> None:
         cells = self._matrix.cells

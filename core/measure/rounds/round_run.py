@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...contract.launcher import Outcome
@@ -14,6 +15,7 @@ from ..prompts import Prompts
 from ..round_log import Listener, Round, RoundLog, beside, peak_of
 
 INTERRUPTED = Outcome("interrupted", "interrupted by the user")
+ALL_OR_NONE = "requests under load are recorded once all have ended, so none counts: raise --timeout or ask fewer"
 
 
 class RoundRun:
@@ -89,14 +91,22 @@ class RoundRun:
             self._progress.round_ends(outcome.status, outcome.reason or self.cut, self.engine_text)
         return outcome
 
+    def drop_torn(self) -> None:
+        """Leave out of the log the batch that was being sent when the time was up: its figures are of all its rows."""
+        if self.job is not None:
+            whole = self.log.content.whole
+            self.listener.forget(self.log.keep(max(end for end in _ends_of_batches(self.job) if end <= whole)))
+
     def _used(self, outcome: Outcome) -> Outcome:
         """Let the finished samples of a round that ran out of time count."""
-        measured = self.log.content.measured
-        if outcome.status != "timeout" or not measured or self.job is None:
+        if outcome.status != "timeout" or self.job is None:
             return outcome
-        asked = sum(not prompt.is_warmup for prompt in self.job.prompts)
-        self.cut = f"{outcome.reason} with {measured} of {asked} samples, which count"
-        return Outcome("ok")
+        self.drop_torn()
+        if measured := self.log.content.measured:
+            asked = sum(not prompt.is_warmup for prompt in self.job.prompts)
+            self.cut = f"{outcome.reason} with {measured} of {asked} samples, which count"
+            return Outcome("ok")
+        return replace(outcome, reason=f"{outcome.reason}; {ALL_OR_NONE}") if _is_stream(self.job) else outcome
 
     def _scored(self, outcome: Outcome, prompts: Prompts) -> Outcome:
         try:
@@ -133,3 +143,15 @@ class RoundRun:
         peak, sessions = self.listener.device_peak_bytes, self.listener.sessions
         found: dict[str, Any] = {} if peak is None else {"peak_device_bytes": peak}
         return found | ({"sessions": [one.model_dump(mode="json") for one in sessions]} if sessions else {})
+
+
+def _is_stream(job: MeasureJob) -> bool:
+    return job.workload.is_stream and not any(prompt.choices for prompt in job.prompts)
+
+
+def _ends_of_batches(job: MeasureJob) -> Sequence[int]:
+    """Return after how many samples nothing of a batch is missing, 0 included; a stream is one batch."""
+    size = max(1, len(job.prompts)) if _is_stream(job) else job.workload.batch_size
+    size = 1 if any(prompt.choices for prompt in job.prompts) else size
+    warmup = sum(prompt.is_warmup for prompt in job.prompts)
+    return [*range(0, warmup, size), *range(warmup, len(job.prompts), size), len(job.prompts)]

@@ -42,8 +42,8 @@ class _Ended(Generic[T]):
     error: BaseException | None = None
 
 
-def spread(launcher: Launcher, work: Iterable[tuple[Need, T]], steps: Steps[T], ends_at: float | None) -> None:
-    """Measure rounds on all places of a launcher.
+def spread(launcher: Launcher, work: Iterable[tuple[Need, T]], steps: Steps[T], ends_at: float | None) -> list[T]:
+    """Measure rounds on all places of a launcher; return those that did not begin in time.
 
     Args:
         launcher: knows the places, and runs the workers.
@@ -54,7 +54,9 @@ def spread(launcher: Launcher, work: Iterable[tuple[Need, T]], steps: Steps[T], 
     Raises:
         KeyboardInterrupt, OSError: once all workers were ended, and their rounds recorded as interrupted.
     """
-    _Spread(launcher, Dispatcher(work, launcher.placement_timeout_s), steps).run(ends_at)
+    dispatcher = Dispatcher(work, launcher.placement_timeout_s)
+    _Spread(launcher, dispatcher, steps).run(ends_at)
+    return dispatcher.unassigned
 
 
 class _Spread(Generic[T]):
