@@ -19,6 +19,7 @@ from ..measure.cells import Matrix, expand
 from ..measure.forecast.probe import RunEstimate, estimate
 from ..measure.launcher import launcher_of
 from ..measure.machine.waiting import WhenBusy as WhenBusy
+from ..measure.output.round_index import RoundIndex
 from ..measure.output.shard import Shard
 from ..measure.plan import Plan, build, with_task_settings, with_trace_hash
 from ..measure.progress import Progress
@@ -84,12 +85,14 @@ class Measurement:
         matrix: its cells.
         registry: the plugins.
         notes: what was left out, and what backends say of their cells, for people.
+        baseline: id of the cell that the others are compared with, even where it fails; None: the first that finished.
     """
 
     plan: Plan
     matrix: Matrix
     registry: Registry
     notes: Sequence[str]
+    baseline: str | None = None
 
     @property
     def prompts(self) -> Prompts:
@@ -126,6 +129,8 @@ class Measurement:
         look = self._look(runner) if self.plan.looks else None
         report = runner.run(fresh=fresh, budget=budget, when_busy=when_busy, look=look, shard=shard)
         has_results = bool(report.done or report.kept) and not report.stopped
+        if has_results and self.baseline is not None:  # a run that is interrupted may not have come to it
+            has_results = any(entry.cell_id == self.baseline for entry in RoundIndex(output).of(report.experiment))
         return Experiment(output, report, self._compared(runner, report) if has_results else None)
 
     # What computes with results is imported once there are some: a launch does not wait for it.
@@ -140,7 +145,8 @@ class Measurement:
         from .comparison import Comparison
         from .until import more_rounds, unanswered
 
-        found = compare_scored(runner, report.experiment, further=self.registry.findings.values)
+        further = self.registry.findings.values
+        found = compare_scored(runner, report.experiment, baseline=self.baseline, further=further)
         for row in unanswered(found, self.plan) if self.plan.looks else ():
             report.undecided[row.cell.label] = more_rounds(row, found, self.plan)
         return Comparison.of(found)

@@ -9,7 +9,7 @@ import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,7 @@ def gate(
                 f"a gate compares one cell per side, and there are {len(found.matrix.cells)}: give one value each",
                 code="one-cell-needed",
             )
+        found = replace(found, baseline=found.matrix.cells[0].id)
         experiment = found.run(output, fresh=True, when_busy=when_busy, progress=progress)
     tripped = (
         ["nothing could be compared"] if experiment.comparison is None else asked.gates.tripped(experiment.comparison)
@@ -199,12 +200,15 @@ def _markdown(asked: Gate, comparison: Comparison | None, tripped: list[str]) ->
         metric = METRICS[comparison.metric]
         lines += [f"| | {metric.label} ({metric.unit}) | ratio | 95 % interval | verdict | outputs | rounds |"]
         lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-        for side, row in zip((asked.base, asked.new), comparison.rows, strict=False):
+        sides = {f"{BASE}:{asked.backend}": asked.base, f"{NEW}:{asked.backend}": asked.new}
+        for row in comparison.rows:
+            side = sides[row.cell.backend]
             value, ratio = row.metrics.get(comparison.metric), row.ratio_simultaneous
             speed = "n/a" if value is None or value.value is None else by_unit(value.value, metric.unit)
             interval = "" if ratio.low is None or ratio.high is None else f"{ratio.low:.3f}-{ratio.high:.3f}"
             shown = "" if row.verdict == "baseline" or ratio.value is None else f"{ratio.value:.3f}"
-            cells = (_cell(side.text), speed, shown, interval, row.verdict, row.parity.verdict, str(row.rounds))
+            rounds = f"{row.rounds}, {row.failed} failed" if row.failed else str(row.rounds)
+            cells = (_cell(side.text), speed, shown, interval, row.verdict, row.parity.verdict, rounds)
             lines.append(f"| {' | '.join(cells)} |")
         lines += ["", "Above 1 the new one is better. Both ran in turn, batch by batch, on one machine."]
     return "\n".join([*lines, *(f"* {_cell(line)}" for line in tripped), ""])

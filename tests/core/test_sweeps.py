@@ -56,6 +56,37 @@ def test_a_condition_overrides_a_value_and_sweeps_another(cells_of):
     ]  # fmt: skip
 
 
+LOADS = {**RANDOM, "prompt_tokens": 16, "output_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("rates", "condition", "left"),
+    [
+        ([0.5, 1, 2], {"from": 0.5, "to": 2.0}, []),
+        ([0.25, 0.5, 1.9, 2, 4], {"from": 0.5, "to": 2}, [0.25, 4]),
+        ([0.5, 1, 1.5, 2], {"from": 0.5, "to": 2, "step": 0.5}, []),
+        ([0.5, 1, 1.75, 2], {"from": 0.5, "to": 2, "count": 3}, [1.75]),
+        ([0.5, 1, 2, 4, 8], [{"from": 0, "to": 0.9}, 2, {"from": 3, "to": 5}], [1, 8]),
+        ({"from": 0.1, "to": 0.4, "step": 0.1}, {"from": 0.2, "to": 0.3}, [0.1, 0.4]),
+    ],
+)
+def test_a_range_in_a_condition_means_between_unless_it_names_its_values(cells_of, rates, condition, left):
+    spec = {"workload": {"request_rate": rates}, "include": [{"request_rate": 99}]}
+    cells = cells_of(LOADS, **spec, exclude=[{"request_rate": condition}])
+    assert [cell.workload.request_rate[0] for cell in cells] == [*left, 99]
+    case = {"if": {"request_rate": condition}, "set": {"n_threads": 3}}
+    cells = cells_of(LOADS, **spec, when=[case])
+    assert [cell.workload.request_rate[0] for cell in cells if cell.options.n_threads != 3] == [*left, 99]
+
+
+def test_a_range_has_the_cells_of_the_list_that_a_person_writes(cells_of):
+    def ids(rates):
+        return [cell.id for cell in cells_of(LOADS, workload={"request_rate": rates})]
+
+    assert ids({"from": 0.1, "to": 0.3, "step": 0.1}) == ids([0.1, 0.2, 0.3])
+    assert ids({"from": 0.3, "to": 0.9, "count": 3, "scale": "linear"}) == ids([0.3, 0.6, 0.9])
+
+
 def test_what_is_left_out_need_not_be_valid_and_further_points_are_added(cells_of):
     batches = {"n_batch": [64, 256], "n_ubatch": [64, 256]}
     with refused("bad-value", "n_ubatch=256", "n_batch=64"):
@@ -128,6 +159,8 @@ def test_loads_and_chat_arguments_are_axes(cells_of):
         (RANDOM, {"zip": [["prompt_tokens", "depth"]]}, "depth has no values to advance through"),
         ({**RANDOM, "output_tokens": [1, 2, 3]}, {"zip": [["prompt_tokens", "output_tokens"]]}, "output_tokens has 3"),
         (RANDOM, {"exclude": [{"prompt_token": 16}]}, "did you mean 'prompt_tokens'"),
+        ({**RANDOM, "concurrency": [1, 2]}, {"exclude": [{"concurrency": True}]}, "concurrency = True"),
+        (RANDOM, {"exclude": [{"prompt_tokens": {"from": 17, "to": 63}}]}, "no cell"),
         (RANDOM, {"exclude": [{"prompt_tokens": 17}]}, "prompt_tokens = 17"),
         (RANDOM, {"workload": {"samples": 3}}, "unknown axis in workload .* 'samples'"),
         (RANDOM, {"include": [{"depth": -1}]}, "depth = -1"),
@@ -148,6 +181,22 @@ def test_a_plan_whose_workload_says_nothing_is_refused(cells_of, workload, spec,
     ("spec", "words"),
     [
         ({**THREADS, "exclude": [{"n_threads": 3}]}, r"exclude\[0\]: no cell .* has n_threads = 3"),
+        ({**THREADS, "exclude": [{"n_threads": True}]}, r"exclude\[0\]: no cell .* has n_threads = True"),
+        ({**THREADS, "exclude": [{"n_threads": {"from": 3, "to": 9}}]}, r"exclude\[0\]: no cell"),
+        ({**THREADS, "exclude": [{"n_threads": {"from": 3, "to": 1}}]}, "from must not be above to"),
+        ({**THREADS, "exclude": [{"mmap": 1}]}, r"exclude\[0\]: no cell"),
+        ({**THREADS, "exclude": [{"mmap": {"from": 0, "to": 1}}]}, r"exclude\[0\]: no cell"),
+        ({**THREADS, "when": [{"if": {"n_threads": True}, "set": {"mmap": False}}]}, r"when\[0\]: no cell"),
+        (
+            {**THREADS, "when": [{"if": {"n_threads": 1}, "set": {}}]},
+            r"when\[0\]: set changes no cell .* gives nothing",
+        ),
+        (
+            {**THREADS, "when": [{"if": {"n_threads": 1}, "set": {"n_threads": 1}}]},
+            "set changes no cell .* n_threads = 1",
+        ),
+        ({**THREADS, "when": [{"if": {"n_threads": 1}, "set": {"mmap": True}}]}, "set changes no cell .* mmap = True"),
+        ({**THREADS, "when": [{"if": {}, "set": {"quantisation": "f32"}}]}, "set changes no cell"),
         ({**THREADS, "exclude": [{"n_thread": 2}]}, "did you mean 'n_threads'"),
         ({**THREADS, "exclude": [{"mmap": True}]}, "leaves nothing to measure"),
         ({**THREADS, "when": [{"if": {"n_threads": 9}, "set": {"mmap": False}}]}, r"when\[0\]: no cell"),
@@ -182,12 +231,21 @@ def test_a_plan_that_says_nothing_is_refused(cells_of, spec, words):
         ({"from": 1, "to": 4, "count": 9}, [1, 2, 3, 4]),  # integers, each once
         ({"from": 0.0, "to": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
         ({"from": 0.01, "to": 1.0, "count": 3}, [0.01, 0.1, 1.0]),
+        ({"from": 0.1, "to": 0.3, "step": 0.1}, [0.1, 0.2, 0.3]),
+        ({"from": -0.3, "to": 0.3, "step": 0.3}, [-0.3, 0.0, 0.3]),
+        ({"from": 0.3, "to": 0.9, "count": 3}, [0.3, 0.519615242271, 0.9]),
+        ({"from": 0.3, "to": 0.9, "count": 3, "scale": "linear"}, [0.3, 0.6, 0.9]),
+        ({"from": 0.7, "to": 70, "factor": 10}, [0.7, 7.0, 70.0]),
+        ({"from": 0, "to": 1, "step": 0.25}, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ({"from": 1e-10, "to": 3e-10, "step": 1e-10}, [1e-10, 2e-10, 3e-10]),
+        ({"from": 0.1234567890123456, "to": 1.0, "step": 0.5}, [0.1234567890123456, 0.623456789012]),
+        ({"from": 10.0**12, "to": 10.0**12 + 1, "step": 0.5}, [10.0**12, 10.0**12 + 0.5, 10.0**12 + 1]),
         ({"from": 0, "to": 10, "count": 3, "scale": "linear"}, [0, 5, 10]),
     ],
 )
 def test_a_range_holds_both_ends_where_they_are_in_it(told, values):
     found = values_of_range("o", told)
-    assert len(found) == len(values) and all(map(math.isclose, found, values))
+    assert found == values
     assert all(type(one) is type(other) for one, other in zip(found, values, strict=True))
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["-m", "tiny:draft", "--task", "tiny-gsm", "--samples", 4, "--max-new-tokens", 40, "--rounds", 4]
 STEP = "                yield Step("
 WAIT = "                time.sleep({seconds})\n"
+BROKEN = decoder("slow").replace(STEP, "                raise RuntimeError('it is broken')\n" + STEP)
 
 
 def slowed(seconds: float) -> str:
@@ -30,8 +31,9 @@ def slowed(seconds: float) -> str:
 def cli(cli_for, tmp_path_factory):
     home, index = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("index")
     wheels_of_installed(index, *MODULES)
-    for version, seconds in (("1.0", 0.002), ("1.1", 0.002), ("2.0", 0.004)):
-        made = wheel(tmp_path_factory.mktemp("wheel"), "slow-plugin", version, slow=slowed(seconds))
+    versions = {"1.0": slowed(0.002), "1.1": slowed(0.002), "2.0": slowed(0.004), "0.9": BROKEN}
+    for version, code in versions.items():
+        made = wheel(tmp_path_factory.mktemp("wheel"), "slow-plugin", version, slow=code)
         shutil.copy(made, index)
     made = cli_for(home)
     made.environment |= {"PYTHONPATH": "", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
@@ -56,6 +58,25 @@ def test_a_slower_version_trips_and_an_equal_one_passes(cli, tmp_path):
     gate[2] = "slow-plugin==1.1"
     ended = cli(*gate, "--fail-if-slower", "20%", "--fail-if-outputs-differ")
     assert ended.code == 0, ended.out + ended.err
+
+
+@pytest.mark.parametrize(("base", "new"), [("0.9", "1.0"), ("0.9", "0.9")])
+def test_a_side_that_fails_keeps_its_own_name_and_ends_with_code_1(cli, base, new, tmp_path):
+    gate = ["gate", f"slow-plugin=={base}", f"slow-plugin=={new}", "-b", "slow", *SMALL, "-o", tmp_path / "o", "--json"]
+    ended = cli(*gate)
+    assert ended.code == 1, ended.out + ended.err
+    table = [line.split(" | ") for line in ended.json["markdown"].splitlines() if line.startswith("| slow-plugin")]
+    if base == new:
+        assert table == [] and ended.json["comparison"] is None
+        return
+    rows = ended.json["comparison"]["rows"]
+    assert [(row["cell"]["backend"], row["verdict"]) for row in rows] == [
+        ("base:slow", "baseline"), ("new:slow", "not comparable"),
+    ]  # fmt: skip
+    assert [row[0] for row in table] == [f"| slow-plugin=={version}" for version in (base, new)]
+    for version, row in zip((base, new), table, strict=True):
+        assert (row[1] == "n/a", row[-1] == "0, 4 failed |") == (version == "0.9",) * 2
+    assert "Gate tripped" in ended.json["markdown"] and len(ended.json["tripped"]) == 5
 
 
 def test_what_cannot_be_installed_or_lacks_the_backend_is_refused(cli, tmp_path):

@@ -103,6 +103,8 @@ def gate(ctx: click.Context, /, base: str, new: str, **flags: Any) -> int:  # no
 
     Each is a revision of the current git checkout, or what pip installs: a requirement such as `engine==1.2`, a URL
     or a folder. Each gets an environment of its own; the two are measured alternately, batch by batch.
+
+    Exit code 1 if a round of either side failed, whatever the others show.
     """
     from ....collate.comparison.gates import Gates
     from ...api.gate import Gate, side_of

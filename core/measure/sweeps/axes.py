@@ -15,7 +15,7 @@ An axis is ``model``, ``quantisation``, ``device``, an option, or one of the wor
 plan's values where the part has none of its own (``workload = { depth = [0, 4096] }``). First all combinations are
 made, then ``when`` changes or sweeps values where its condition holds, then what ``exclude`` names is left out, then
 ``include`` adds points, whose axes that it does not name are at their first value. A condition holds where each axis
-has the value, or one of the values, that it names; an option that nobody set has its default.
+has the value, or one of the values, that it names (``conditions.py``); an option that nobody set has its default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from pydantic import JsonValue
 from ...contract.backend import Backend
 from ...errors import UsageError, unknown_name
 from ...records.cell_names import TEMPLATE
-from ..plan import CellSpec
+from ..plan import Case, CellSpec
+from .conditions import is_same, test_of
 from .ranges import is_range, values_of_range
 from .workloads import NAMES, WorkloadAxes, is_workload_axis, values_of
 
@@ -72,11 +73,10 @@ class Axes:
         axes = self._axes()
         found = [dict(point) for point in self._combined(axes)]
         for at, case in enumerate(self.spec.when):
-            self._check_use(f"when[{at}]", case.condition, found)
-            found = [new for point in found for new in self._changed(point, case.condition, case.set)]
+            found = self._changed(f"when[{at}]", case, found)
         for at, condition in enumerate(self.spec.exclude):
-            self._check_use(f"exclude[{at}]", condition, found)
-            found = [point for point in found if not self._holds(condition, point)]
+            holds = self._holding(f"exclude[{at}]", condition, found)
+            found = [point for point, is_meant in zip(found, holds, strict=True) if not is_meant]
         first = {name: values[0] for name, values in axes.items()}
         for further in self.spec.include:
             self._check_names(further, "include")
@@ -146,18 +146,43 @@ class Axes:
                 values |= dict(zip(group, row, strict=True))
             yield {name: values[name] for name in axes}
 
-    def _changed(
-        self, point: Point, condition: Point, values: Mapping[str, JsonValue]
-    ) -> Iterator[dict[str, JsonValue]]:
-        self._check_names(values, "when: set")
-        if not self._holds(condition, point):
-            yield dict(point)
-            return
-        for combination in _product({name: self._values(name, value) for name, value in values.items()}):
-            yield {**point, **combination}
+    def _changed(self, where: str, case: Case, points: Sequence[Point]) -> list[dict[str, JsonValue]]:
+        """Return the points with the values that a case sets; one that changes none of them is refused."""
+        self._check_names(case.set, f"{where}: set")
+        holds = self._holding(where, case.condition, points)
+        values = {name: self._values(name, value) for name, value in case.set.items()}
+        meant = [point for point, is_meant in zip(points, holds, strict=True) if is_meant]
+        if all(
+            len(given) == 1
+            and all(is_same(self._at(name, {**point, name: given[0]}), self._at(name, point)) for point in meant)
+            for name, given in values.items()
+        ):
+            shown = ", ".join(f"{name} = {value!r}" for name, value in case.set.items()) or "nothing"
+            raise UsageError(
+                f"{where}: set changes no cell of backend {self.backend.name!r}: it gives {shown}", code="bad-value"
+            )
+        combinations = list(_product(values))
+        return [
+            {**point, **new}
+            for point, is_meant in zip(points, holds, strict=True)
+            for new in (combinations if is_meant else ({},))
+        ]
 
-    def _holds(self, condition: Point, point: Point) -> bool:
-        return all(self._at(name, point) in _wanted(name, wanted) for name, wanted in condition.items())
+    def _holding(self, where: str, condition: Point, points: Sequence[Point]) -> list[bool]:
+        """Say of each point whether a condition holds there.
+
+        One that holds nowhere is refused: a misspelt value would change nothing, and nobody would see it.
+        """
+        self._check_names(condition, where)
+        tests = {
+            name: test_of(name, self._alternatives(name, value), has_ranges=self._kind(name) is not dict)
+            for name, value in condition.items()
+        }
+        holds = [all(test(self._at(name, point)) for name, test in tests.items()) for point in points]
+        if not any(holds):
+            shown = ", ".join(f"{name} = {value!r}" for name, value in condition.items())
+            raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}", code="bad-value")
+        return holds
 
     def _at(self, name: str, point: Point) -> Any:  # noqa: ANN401 - a JSON value or an option's default
         if name == "quantisation" and point[name] is None:
@@ -167,13 +192,6 @@ class Axes:
         if name not in self.backend.Options.model_fields:
             return self.workloads.default(name)
         return self.backend.Options.model_fields[name].get_default(call_default_factory=True)
-
-    def _check_use(self, where: str, condition: Point, points: Sequence[Point]) -> None:
-        """Refuse a condition that holds nowhere: a misspelt value would change nothing, and nobody would see it."""
-        self._check_names(condition, where)
-        if not any(self._holds(condition, point) for point in points):
-            shown = ", ".join(f"{name} = {value!r}" for name, value in condition.items())
-            raise UsageError(f"{where}: no cell of backend {self.backend.name!r} has {shown}", code="bad-value")
 
     def _check_names(self, names: Iterable[str], where: str) -> None:
         known = [*OWN, *self.backend.Options.model_fields, *_OF_WORKLOAD]
@@ -187,27 +205,29 @@ class Axes:
             if value == []:
                 raise UsageError(f"{name}: an empty list sweeps nothing", code="bad-value")
             return _listed(value)
-        known = self.backend.Options.model_fields
-        if name not in known:
+        if name not in self.backend.Options.model_fields:
             return values_of(name, value)
-        kind = get_origin(known[name].annotation)
-        if kind is not dict and is_range(value):
+        if is_range(value) and self._kind(name) is not dict:
             return values_of_range(f"{self.backend.name}.{name}", value)
-        if not isinstance(value, list) or (kind in (list, tuple) and not any(isinstance(one, list) for one in value)):
-            return [value]
-        if not value:
+        values = self._alternatives(name, value)
+        if not values:
             raise UsageError(f"option {self.backend.name}.{name}: an empty list sweeps nothing", code="bad-value")
-        return value
+        return values
+
+    def _alternatives(self, name: str, value: JsonValue) -> list[JsonValue]:
+        """Return the values of a list; a list that is the value of an option of lists is one."""
+        is_one = self._kind(name) in (list, tuple) and isinstance(value, list)
+        return [value] if is_one and not any(isinstance(one, list) for one in _listed(value)) else _listed(value)
+
+    def _kind(self, name: str) -> object:
+        """Return what an option's type is built of, such as ``list``; None for a plain type, and for other axes."""
+        known = self.backend.Options.model_fields
+        return get_origin(known[name].annotation) if name in known else None
 
 
 def _product(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[Point]:
     for combination in itertools.product(*axes.values()):
         yield dict(zip(axes, combination, strict=True))
-
-
-def _wanted(name: str, value: JsonValue) -> list[JsonValue]:
-    """Return the values that a condition names."""
-    return values_of_range(name, value) if is_range(value) else _listed(value)
 
 
 def _listed(value: JsonValue) -> list[JsonValue]:
