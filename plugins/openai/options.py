@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from ...core.contract.options import BackendOptions
+from ...core.sdk.secrets import first_secret
 
 ApiName = Literal["completions", "vllm", "llama-server", "sglang", "ollama"]
-_SECRET_WORDS = ("key", "token", "secret", "password", "authorization")
 
 
 class ClientOptions(BackendOptions):
@@ -55,9 +55,8 @@ class ClientOptions(BackendOptions):
     @field_validator("extra_body")
     @classmethod
     def _no_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for name in value:
-            if any(word == part for word in _SECRET_WORDS for part in name.lower().replace("-", "_").split("_")):
-                raise ValueError(f"{name!r} looks like a secret, and options are recorded: use api_key_env")
+        if secret := first_secret(value):
+            raise ValueError(f"{secret!r} looks like a secret, and options are recorded: use api_key_env")
         return value
 
 

@@ -213,7 +213,8 @@ def test_keys_come_from_the_environment_and_are_in_no_reason(connect, monkeypatc
         {"url": "http://user:pass@host"},
         {"url": "http://host/?key=1"},
         {"url": "http://far.example.com", "api_key_env": "K"},
-        {"extra_body": {"api_key": "x"}},
+        {"extra_body": {"apiKey": "x"}},
+        {"extra_body": {"headers": {"authorization": "Bearer x"}}},
         {"extra_body": '{"min_p": '},
         {"api": "nonsense"},
         {"api_key_env": "not a name"},
@@ -237,9 +238,10 @@ def test_what_an_api_has_no_field_for_fails_unless_it_is_named(connect):
 
 
 def test_further_fields_are_sent_as_a_flag_gives_them(connect):
-    connected = connect(lambda n, body: WHOLE, extra_body='{"min_p": 0.1}')
+    connected = connect(lambda n, body: WHOLE, extra_body='{"typical_p": 0.1, "allowed_token_ids": [4]}')
     connected.steps()
-    assert connected.stub.bodies[0]["min_p"] == 0.1
+    body = connected.stub.bodies[0]
+    assert (body["typical_p"], body["allowed_token_ids"]) == (0.1, [4])
 
 
 def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):
