@@ -54,6 +54,11 @@ FIRST, *_ = WHOLE
         ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory"),
         ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone"),
         ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events"),
+        ([b'{"choices": [{"token_ids": [4, 5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
+        ([FIRST, b'{"choices": [{"token_ids": [5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
+        ([FIRST, b'{"error": {"message": "bare and gone"}}\n'], "bare and gone"),
+        (sse({"choices": [{"index": 1, "token_ids": [4]}]}), "an event is of choice 1"),
+        (sse({"choices": [{"token_ids": [4]}, {"token_ids": [5]}]}), "an event has 2 choices"),
         ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
         ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
         ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "the answer cannot be unpacked"),
@@ -84,6 +89,9 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tok
     "script",
     [
         [b": ping\r\nretry: 5\r\nid: 1\r\nevent: message\r\n", STREAM.replace(b"\n", b"\r\n")],
+        [STREAM.replace(b"\n", b"\r")],
+        [piece for line in STREAM.split(b"\n") for piece in (line, b"\r", b"\n") if piece],
+        [STREAM.replace(b"\n", b"\r\n")[at : at + 1] for at in range(len(STREAM.replace(b"\n", b"\r\n")))],
         [STREAM.replace(b"data: ", b"data:")],
         [STREAM.replace(b'"choices":', b'\ndata: "choices":\ndata:')],
         [STREAM.replace(b"\n\n", b"\n")],
@@ -92,7 +100,19 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tok
         [{"Content-Encoding": "gzip"}, *packed(*WHOLE)],
         [*WHOLE[:-1], *sse(USAGE), b"data:\n\n", *sse({"choices": None}, {"choices": [None]}, {})],
     ],
-    ids=["CRLF", "no space", "several lines", "no empty lines", "BOM", "single bytes", "gzip", "empty choices"],
+    ids=[
+        "CRLF",
+        "CR",
+        "CRLF in two",
+        "single bytes of CRLF",
+        "no space",
+        "several lines",
+        "no empty lines",
+        "BOM",
+        "single bytes",
+        "gzip",
+        "empty choices",
+    ],
 )
 def test_a_stream_in_another_manner_is_the_same_answer(connect, script):
     *steps, last = connect(lambda number, body: list(script)).steps()
