@@ -13,6 +13,7 @@ from ...core.contract.options import BackendOptions
 from ...core.sdk.secrets import first_secret
 
 ApiName = Literal["completions", "vllm", "llama-server", "sglang", "ollama"]
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class ClientOptions(BackendOptions):
@@ -39,6 +40,10 @@ class ClientOptions(BackendOptions):
     )
     extra_body: dict[str, JsonValue] = Field(
         {}, description="further fields of every request, by the server's own names; they are recorded"
+    )
+
+    api_key_env: str | None = Field(
+        None, pattern=VARIABLE, description="environment variable that holds the API key, which is never recorded"
     )
 
     @field_validator("extra_body", mode="before")
@@ -68,9 +73,6 @@ class OpenAIOptions(ClientOptions):
     )
     api: Literal["auto", ApiName] = Field(
         "auto", description="how it is asked: its own way where it gives token ids, else OpenAI's /v1/completions"
-    )
-    api_key_env: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the API key"
     )
 
     @field_validator("url")
