@@ -39,7 +39,9 @@ class ClientOptions(BackendOptions):
         "to wait longer than silence_timeout_s",
     )
     extra_body: dict[str, JsonValue] = Field(
-        {}, description="further fields of every request, by the server's own names; they are recorded"
+        {},
+        description="further fields of every request, by the server's own names, none that the workload states; "
+        "they are recorded",
     )
 
     api_key_env: str | None = Field(
@@ -55,7 +57,7 @@ class ClientOptions(BackendOptions):
         try:
             return json.loads(value)
         except ValueError as error:
-            raise ValueError(f'must be a JSON object, such as {{"min_p": 0.1}}: {error}') from error
+            raise ValueError(f'must be a JSON object, such as {{"logit_bias": {{"11": -5}}}}: {error}') from error
 
     @field_validator("extra_body")
     @classmethod

@@ -20,7 +20,7 @@ from ....core.contract.residence import Residence, RunningServer
 from ....core.records.workload import LATER
 from ....core.sdk.cores import default_threads
 from ....core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
-from ..backend import INEXACT, notes_on
+from ..backend import INEXACT, errors_of, notes_on
 from ..options import VARIABLE, ClientOptions
 from ..served import ServedBackend, key_of
 from .process import HOST, ServerProcess, free_port
@@ -99,7 +99,7 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         if "{threads}" not in options.command + options.args:
             inert["n_threads"] = "but by the variables that libraries read: the command has no {threads}"
         notes = notes_on(cls.recipe.api, options, cell.workload)
-        return Preflight(notes=notes, inert=inert, inexact=INEXACT)
+        return Preflight(errors=errors_of(cls.recipe.api, options), notes=notes, inert=inert, inexact=INEXACT)
 
     @classmethod
     def prepare(

@@ -255,6 +255,7 @@ def test_what_an_api_has_no_field_for_fails_unless_it_is_named(connect):
     assert "top_k = 4" in connected.steps(top_k=4)[-1].failure and len(connected.stub.bodies) == 1
     connected = connect(lambda n, body: ended, owner="me", extra_body={"top_k": 4})
     assert connected.steps(top_k=4)[-1].finish == "stop" and connected.stub.bodies[0]["top_k"] == 4
+    assert "top_k = 5" in connected.steps(top_k=5)[-1].failure
 
 
 def test_further_fields_are_sent_as_a_flag_gives_them(connect):
@@ -262,6 +263,42 @@ def test_further_fields_are_sent_as_a_flag_gives_them(connect):
     connected.steps()
     body = connected.stub.bodies[0]
     assert (body["typical_p"], body["allowed_token_ids"]) == (0.1, [4])
+
+
+@pytest.mark.parametrize(
+    ("owner", "extra", "named"),
+    [
+        ("me", {"temperature": 1.0}, "temperature"),
+        ("me", {"max_completion_tokens": 9, "logprobs": 1}, "max_completion_tokens"),
+        ("me", {"n": 2, "best_of": 2}, "n, best_of"),
+        ("vllm", {"min_p": 0.1}, "min_p"),
+        ("vllm", {"stream_options": {"include_usage": False}}, "stream_options.include_usage"),
+        ("llamacpp", {"samplers": ["top_k"]}, "samplers"),
+        ("sglang", {"sampling_params": {"n": 2, "stop": "x"}}, "sampling_params.n, sampling_params.stop"),
+        ("sglang", {"sampling_params": None}, "sampling_params"),
+        ("library", {"options": {"temperature": 1.0, "num_ctx": 9}}, "options.temperature"),
+        ("library", {"Prompt": "x"}, "Prompt"),
+    ],
+)
+def test_further_fields_may_not_change_the_workload(connect, owner, extra, named):
+    apis = {"me": "completions", "vllm": "vllm", "llamacpp": "llama-server", "sglang": "sglang", "library": "ollama"}
+    with pytest.raises(BackendError, match=f"extra_body may not have {named}:"):
+        connect(lambda n, body: WHOLE, owner=owner, extra_body=extra)
+    options = OpenAIBackend.Options(url="http://127.0.0.1:9", api=apis[owner], extra_body=extra)
+    (fault,) = OpenAIBackend.preflight(PlannedCell(resolve(TINY), "served", "unknown", options, Workload())).errors
+    assert f"may not have {named}:" in fault
+
+
+@pytest.mark.parametrize(
+    ("owner", "place", "field"),
+    [("library", "options", {"num_ctx": 99}), ("sglang", "sampling_params", {"min_new_tokens": 1})],
+)
+def test_further_fields_of_an_object_are_beside_its_own(connect, owner, place, field):
+    connected = connect(lambda n, body: [(500, {})], owner=owner, extra_body={place: field})
+    connected.steps(limit=7)
+    (body,) = connected.stub.bodies
+    assert body[place].items() >= field.items() and body[place]["temperature"] == 0
+    assert 7 in body[place].values()
 
 
 def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):
