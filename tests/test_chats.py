@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
 
 from decodebench import ModelCache
+from decodebench.core.isolation.plugins import all_plugins
+from decodebench.core.measure.cells import expand
+from decodebench.core.measure.plan import build
+from decodebench.core.measure.prompts import Prompts
 from decodebench.core.sdk.gguf.preparation import prepare_gguf
 from decodebench.plugins.reference.family import WEIGHTS_FOLDER
 
@@ -35,6 +40,29 @@ def gguf(folder, cache, tmp_path_factory):
     """The same model in the other container."""
     made = prepare_gguf(resolve(folder), "f16", ModelCache(tmp_path_factory.mktemp("cache")))
     return shutil.copy(made.path, folder.parent / "model.gguf")
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_a_unique_prefix_is_the_first_line_of_the_first_message(folder, cache, tmp_path, system):
+    said = [("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four")]
+    talks = [{"messages": [{"role": role, "content": content} for role, content in said]}] * 2
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps(talk) + "\n" for talk in talks))
+    workload = {"task": f"conversations:{tmp_path / 'talks.jsonl'}?turns=2", "samples": 4, "warmup": 0, "chat": True}
+    workload |= {"unique_prefix": True, "concurrency": 1, **({"system": system} if system else {})}
+    registry = all_plugins()
+    table = {"cells": [{"backend": "llama-cpp"}], "workload": {"model": str(folder), **workload}}
+    plan = build(table, "unique")
+    (cell,) = expand(plan, registry, ModelCache(cache)).cells
+    prompts = Prompts.of(plan, registry, [cell])
+    begin = f"<|im_start|>{'system' if system else 'user'}\n"
+    rounds = [[job.text for job in prompts.jobs_of(cell, occasion)] for occasion in ("e:0", "e:1")]
+    for texts in rounds:
+        assert all(re.match(re.escape(begin) + "[0-9a-f]{16}\n" + (system or "one"), text) for text in texts)
+        digits = [text.removeprefix(begin)[:16] for text in texts]
+        assert digits[0] == digits[1] != digits[2] == digits[3] and texts[1].count(digits[0]) == 1
+        assert texts[1].startswith(texts[0].removesuffix("<|im_start|>assistant\n"))
+    assert not set(rounds[0]) & set(rounds[1])
+    assert rounds[0] == [job.text for job in prompts.jobs_of(cell, "e:0")]
 
 
 @pytest.mark.nightly

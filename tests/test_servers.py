@@ -72,6 +72,36 @@ def test_a_server_gives_the_text_of_its_engine_and_ends_with_its_round(configure
     assert "retokenised-ids" in {finding["check"] for finding in checks["findings"]}
 
 
+def test_a_server_with_a_key_is_used_and_the_key_recorded_nowhere(configured, tmp_path):
+    named = "tiny-server.api_key_env=API_KEY"  # which llama_cpp.server reads
+    chosen = ("-b", "tiny-server", "-q", "q8_0", "--set", named)
+    ended = configured("run", *chosen, *SMALL, "-o", tmp_path / "out", env={"API_KEY": "correct-horse"})
+    assert ended.code == 0, ended.err
+    written = [file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert not any(b"correct-horse" in content for content in written)
+    denied = (*chosen[:4], *SMALL)
+    refused = configured("run", *denied, "-o", tmp_path / "out", env={"API_KEY": "x"}, timeout=60)
+    assert refused.code == 1 and "denies access" in refused.err + refused.out
+
+
+def test_a_port_that_answers_no_http_is_not_ready():
+    from decodebench import BackendError
+    from decodebench.plugins.openai.launched.process import ServerProcess, free_port
+
+    port = free_port()
+    code = f"""import socket
+listening = socket.create_server(("127.0.0.1", {port}))
+while True:
+    with listening.accept()[0] as one:
+        one.sendall(b"SSH-2.0 hello\\r\\n")"""
+    server = ServerProcess([sys.executable, "-c", code], f"http://127.0.0.1:{port}")
+    try:
+        with pytest.raises(BackendError, match="did not answer at /health within 1 s"):
+            server.wait_until_ready("/health", 1)
+    finally:
+        server.end()
+
+
 def test_a_server_that_ends_at_once_is_a_failed_round_with_its_last_words(configured, tmp_path):
     ended = configured("run", "-b", "dying", *SMALL, "-o", tmp_path / "out", "--json")
     assert ended.code == 1
@@ -101,6 +131,9 @@ def test_a_server_that_never_answers_is_given_up_and_ended():
         ('[servers.x]\ncommand = "serve {model}"', "{port}"),
         ('[servers.x]\ncommand = "serve {modle} {port}"', "{modle} is not known"),
         ('[servers.x]\ncommand = "serve {port} --api-key abc"', "--api-key would be recorded"),
+        ('[servers.x]\ncommand = "serve {port} --admin-api-key=abc"', "--admin-api-key would be recorded"),
+        ('[servers.x]\ncommand = "env VLLM_API_KEY=abc serve {port}"', "VLLM_API_KEY would be recorded"),
+        ('[servers.x]\ncommand = "serve {port} --hf-token"', "--hf-token would be recorded"),
         ('[servers.x]\ncommand = "serve {port} \\"open"', "No closing quotation"),
         ('[servers.x]\ncommand = "serve {port}"\napi = "vlm"', "did you mean 'vllm'"),
         ('[servers.x]\ncommand = "serve {port}"\ncomand = "y"', "did you mean 'command'"),

@@ -12,6 +12,7 @@ from ..records.workload import Workload
 from ..sdk.chat.template import ChatTemplate, Messages
 from .cells import Cell
 from .job import PromptJob
+from .prefixes import PLACE
 
 Chats = Mapping[str, tuple[PromptJob, ...]]
 """Prompts as each cell gets them, by its id: their text is rendered."""
@@ -21,13 +22,14 @@ def render_chats(workload: Workload, jobs: Sequence[PromptJob], cells: Iterable[
     """Render every prompt for every cell.
 
     Args:
-        workload: its ``system`` message comes first in each chat.
+        workload: its ``system`` message comes first in each chat; with ``unique_prefix`` the first message that is
+            rendered begins with a line for the digits, which are chosen for each round.
         jobs: prompts with messages; the text of one without is what the user says.
         cells: each with a model and the arguments that its template is given.
 
     Raises:
         ModelError: a model has no template, or it cannot be rendered.
-        UsageError: the system message or an argument changes nothing.
+        UsageError: the system message or an argument changes nothing, or no message is rendered as it is.
     """
     templates: dict[str, ChatTemplate] = {}
     rendered: dict[str, tuple[PromptJob, ...]] = {}
@@ -40,21 +42,43 @@ def render_chats(workload: Workload, jobs: Sequence[PromptJob], cells: Iterable[
         key = json.dumps([model, arguments], sort_keys=True)
         if key not in rendered:
             templates[model].check_arguments(arguments)
-            rendered[key] = _rendered(templates[model], workload.system, jobs, arguments)
+            rendered[key] = _rendered(templates[model], workload, jobs, arguments)
         found[cell.id] = rendered[key]
     return found
 
 
 def _rendered(
-    template: ChatTemplate, system: str | None, jobs: Sequence[PromptJob], arguments: Mapping[str, JsonValue]
+    template: ChatTemplate, workload: Workload, jobs: Sequence[PromptJob], arguments: Mapping[str, JsonValue]
 ) -> tuple[PromptJob, ...]:
-    texts = [template.render(_with_system(_messages(job), system), arguments) for job in jobs]
-    if system is not None and jobs and texts[0] == template.render(_without_system(_messages(jobs[0])), arguments):
-        raise UsageError(
-            f"the chat template of {template.path} ignores the system message: leave out --system",
-            code="template-failed",
-        )
+    system = workload.system
+    if system is not None and jobs:
+        own = _messages(jobs[0])
+        texts = [template.render(each, arguments) for each in (_with_system(own, system), _without_system(own))]
+        if texts[0] == texts[1]:
+            raise UsageError(
+                f"the chat template of {template.path} ignores the system message: leave out --system",
+                code="template-failed",
+            )
+    texts = []
+    for job in jobs:
+        messages = _with_system(_messages(job), system)
+        is_unique = workload.unique_prefix and not job.choices
+        texts.append((_with_place if is_unique else ChatTemplate.render)(template, messages, arguments))
     return tuple(job.model_copy(update={"text": text}) for job, text in zip(jobs, texts, strict=True))
+
+
+def _with_place(template: ChatTemplate, messages: Messages, arguments: Mapping[str, JsonValue]) -> str:
+    """Return the text of a chat whose first message begins with the place of its unique prefix."""
+    for at, (role, content) in enumerate(messages):
+        if role in ("system", "user"):
+            text = template.render([*messages[:at], (role, f"{PLACE}\n{content}"), *messages[at + 1 :]], arguments)
+            if PLACE in text:  # some templates leave the system message out
+                return text
+    raise UsageError(
+        f"the chat template of {template.path} renders no message of the system or the user as it is: leave out "
+        "--unique-prefix",
+        code="template-failed",
+    )
 
 
 def _messages(job: PromptJob) -> Messages:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from .job import PromptJob
 
 _DIGITS = 16
+PLACE = hashlib.sha256(b"place of a unique prefix").hexdigest()[:_DIGITS]
+"""Stands in a rendered chat where its digits come, since templates are rendered once and not for every round."""
 
 
 def with_unique_prefixes(jobs: Sequence[PromptJob], occasion: str) -> Iterator[PromptJob]:
     """Yield prompts whose first tokens are theirs alone; the turns of a conversation share those of its first.
 
-    Random ids are drawn anew, and are as many as before. A text, a chat too, begins with a line of hexadecimal digits.
-    Choices that are scored keep their prompts.
+    Random ids are drawn anew, and are as many as before. A text begins with a line of hexadecimal digits; in a rendered
+    chat they take their ``PLACE``, behind what the template itself begins with. Choices that are scored keep their
+    prompts.
 
     Args:
         jobs: warm-up first.
@@ -32,4 +35,6 @@ def with_unique_prefixes(jobs: Sequence[PromptJob], occasion: str) -> Iterator[P
             yield job
         else:
             digits = hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]
-            yield job.model_copy(update={"text": f"{digits}\n{job.text or ''}"})
+            text = job.text or ""
+            text = text.replace(PLACE, digits) if PLACE in text else f"{digits}\n{text}"
+            yield job.model_copy(update={"text": text})

@@ -94,6 +94,16 @@ class Answer:
         )
 
     def _step_of_text(self, part: Part) -> Step | None:
+        if (
+            not self._dialect.is_event_stream
+            and not self._pieces
+            and part.finish
+            and part.text
+            and (part.tokens or 0) > 1
+        ):
+            raise SampleError(
+                f"the answer is not a stream: its {part.tokens} tokens came in one line", code="answer-invalid"
+            )
         text = self._whole_characters(part.text)
         if not text:
             return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ...core.contract.model import CONTAINERS, ModelFacts, PreparedModel, Quantisation
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.residence import Residence, RunningServer
+from .extra_fields import fault_of
 from .options import ClientOptions, OpenAIOptions
 from .served import ServedBackend, key_of
 from .server_facts import DIALECTS
@@ -48,7 +49,7 @@ class OpenAIBackend(ServedBackend[OpenAIOptions]):
         if dialect is not None and not dialect.can_avoid_cache:
             inert["prefix_cache"] = f"with api = {options.api!r}, which cannot be asked to compute a prompt anew"
         return Preflight(
-            errors=(missing,) if options.url is None else (),
+            errors=(*((missing,) if options.url is None else ()), *errors_of(options.api, options)),
             notes=notes_on(options.api, options, cell.workload),
             inert=inert,
             inexact=INEXACT,
@@ -60,6 +61,13 @@ class OpenAIBackend(ServedBackend[OpenAIOptions]):
         facts = self.connect(options.url, options.api, options, model, key_of(options.api_key_env))
         self.server = RunningServer(options.url, version=self.server_facts.version)
         return facts
+
+
+def errors_of(api: str, options: ClientOptions) -> tuple[str, ...]:
+    """Return what cannot be asked of a family of servers; where it is not known yet, of any."""
+    dialect = DIALECTS[api]() if api in DIALECTS else None
+    fault = fault_of(options.extra_body, dialect, avoids_cache=options.prefix_cache == "avoid")
+    return () if fault is None else (fault,)
 
 
 def notes_on(api: str, options: ClientOptions, workload: Workload) -> tuple[str, ...]:

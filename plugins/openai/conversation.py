@@ -10,6 +10,7 @@ from ... import SampleError
 from ...core.contract.generation import Request
 from .answer import Answer
 from .dialects.dialect import Asked, Dialect
+from .extra_fields import merged
 from .prompt_texts import PromptTexts
 
 
@@ -22,7 +23,7 @@ class Conversation:
         model: the server's name for the model.
         avoids_cache: whether prompts must be computed anew, where the server can be asked for that.
         texts: the model's own tokenizer.
-        extra_body: further fields of every request.
+        extra_body: further fields of every request, none of which the dialect states.
     """
 
     dialect: Dialect
@@ -37,7 +38,7 @@ class Conversation:
         Raises:
             SampleError: it asks for what the server's API has no field for.
         """
-        if request.top_k and not self.dialect.has_top_k and "top_k" not in self.extra_body:
+        if request.top_k and not self.dialect.has_top_k and self.extra_body.get("top_k") != request.top_k:
             raise SampleError(
                 f"top_k = {request.top_k}: OpenAI's API has no such field; where the server has one, name it in "
                 f'extra_body, as in {{"top_k": {request.top_k}}}',
@@ -45,7 +46,7 @@ class Conversation:
             )
         text = "" if self.dialect.has_ids else self.texts.text_of(request.prompt_ids)
         asked = Asked(request, text, self.model, self.avoids_cache and self.dialect.can_avoid_cache)
-        return {**self.dialect.body(asked), **self.extra_body}
+        return merged(self.dialect.body(asked), self.extra_body)
 
     def answer(self, request: Request) -> Answer:
         """Return what reads the answer to a request."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from ... import SampleError
-from .dialects.dialect import Event
+from .dialects.dialect import Event, error_of
 
 _SHOWN = 120
 _BOM = b"\xef\xbb\xbf"
@@ -18,7 +18,8 @@ class EventLines:
     """Collects bytes until lines are whole.
 
     An event is read as soon as its JSON is whole, without waiting for the empty line behind it: servers that leave that
-    out are read as well, and no time is lost. Where it spans several ``data`` lines, they are joined.
+    out are read as well, and no time is lost. Where it spans several ``data`` lines, they are joined. Its lines end
+    with LF, CR LF or CR; one that ends with CR is read at once, and an LF that comes later is dropped.
 
     Args:
         is_event_stream: lines are of server-sent events (``data: {...}``); otherwise each is an object by itself.
@@ -29,7 +30,7 @@ class EventLines:
         self._rest = b""
         self._joined = b""  # data lines of an event that is not whole yet
         self._is_error = False  # the event's name is "error"
-        self._has_events = False
+        self._is_after_cr = False  # the last byte was a CR: an LF that comes next ends the same line
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that are complete now.
@@ -37,7 +38,7 @@ class EventLines:
         Raises:
             SampleError: a line is not what the format asks for.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = (self._rest + self._with_lf(data)).split(b"\n")
         if len(self._rest) + len(self._joined) > _LONGEST:
             begin = self._joined or self._rest
             raise SampleError(
@@ -47,21 +48,31 @@ class EventLines:
         for line in lines:
             event = self._of_stream(line.strip()) if self._is_event_stream else self._alone(line.strip())
             if event is not None:
-                self._has_events = True
                 yield event
 
     def close(self) -> None:
         """Note that no more bytes come.
 
         Raises:
-            SampleError: the last event has come in part, or the answer is no stream at all.
+            SampleError: the last event has come in part, or is no event of a stream.
         """
         rest = self._joined or self._rest.strip()
         if not rest:
             return
-        if self._is_event_stream and not self._has_events and rest.startswith(b"{"):
-            raise SampleError(f"the answer is not a stream of events: {_shown(rest)}", code="answer-invalid")
+        if self._is_event_stream and rest.startswith(b"{") and not self._joined:
+            raise SampleError(_no_stream(rest), code="answer-invalid")
         raise SampleError(f"the answer ended inside an event: {_shown(rest)}", code="answer-invalid")
+
+    def _with_lf(self, data: bytes) -> bytes:
+        """Return bytes in which every line ends with LF, wherever chunks are cut."""
+        if not self._is_event_stream or not data:
+            return data
+        if self._is_after_cr:
+            data = data.removeprefix(b"\n")
+        self._is_after_cr = data.endswith(b"\r")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return data
 
     def _of_stream(self, line: bytes) -> Event | None:
         """Read a line of a stream of server-sent events; None where no event is whole with it."""
@@ -82,8 +93,15 @@ class EventLines:
         if field == b"event":
             self._is_error = value.strip() == b"error"
         elif field not in (b"", b"id", b"retry", b"data"):
-            return self._alone(line)
+            return self._bare(line)
         return None
+
+    def _bare(self, line: bytes) -> Event:
+        """Read an object that is no field of an event: servers report errors so. An answer is no stream."""
+        event = _object(line)
+        if error_of(event) is None:
+            raise SampleError(_no_stream(line), code="answer-invalid")
+        return event
 
     def _data(self, value: bytes) -> Event | None:
         """Read what a ``data`` line has; None where its event goes on, or says only that it is the last."""
@@ -115,6 +133,10 @@ def _object(text: bytes) -> Event:
     if not isinstance(event, dict):
         raise SampleError(f"the answer has an event that is not an object: {_shown(text)}", code="answer-invalid")
     return event
+
+
+def _no_stream(text: bytes) -> str:
+    return f"the answer is not a stream of events: {_shown(text)}"
 
 
 def _shown(line: bytes) -> str:

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from ...core.contract.options import BackendOptions
+from ...core.sdk.secrets import first_secret
 
 ApiName = Literal["completions", "vllm", "llama-server", "sglang", "ollama"]
-_SECRET_WORDS = ("key", "token", "secret", "password", "authorization")
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class ClientOptions(BackendOptions):
@@ -38,7 +39,13 @@ class ClientOptions(BackendOptions):
         "to wait longer than silence_timeout_s",
     )
     extra_body: dict[str, JsonValue] = Field(
-        {}, description="further fields of every request, by the server's own names; they are recorded"
+        {},
+        description="further fields of every request, by the server's own names, none that the workload states; "
+        "they are recorded",
+    )
+
+    api_key_env: str | None = Field(
+        None, pattern=VARIABLE, description="environment variable that holds the API key, which is never recorded"
     )
 
     @field_validator("extra_body", mode="before")
@@ -50,14 +57,13 @@ class ClientOptions(BackendOptions):
         try:
             return json.loads(value)
         except ValueError as error:
-            raise ValueError(f'must be a JSON object, such as {{"min_p": 0.1}}: {error}') from error
+            raise ValueError(f'must be a JSON object, such as {{"logit_bias": {{"11": -5}}}}: {error}') from error
 
     @field_validator("extra_body")
     @classmethod
     def _no_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for name in value:
-            if any(word == part for word in _SECRET_WORDS for part in name.lower().replace("-", "_").split("_")):
-                raise ValueError(f"{name!r} looks like a secret, and options are recorded: use api_key_env")
+        if secret := first_secret(value):
+            raise ValueError(f"{secret!r} looks like a secret, and options are recorded: use api_key_env")
         return value
 
 
@@ -69,9 +75,6 @@ class OpenAIOptions(ClientOptions):
     )
     api: Literal["auto", ApiName] = Field(
         "auto", description="how it is asked: its own way where it gives token ids, else OpenAI's /v1/completions"
-    )
-    api_key_env: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="environment variable that holds the API key"
     )
 
     @field_validator("url")

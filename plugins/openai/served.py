@@ -17,6 +17,7 @@ from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue
 from .client import Client
 from .conversation import Conversation
+from .extra_fields import fault_of
 from .options import ClientOptions
 from .prometheus import growth, read_counters
 from .prompt_texts import PromptTexts
@@ -54,7 +55,8 @@ class ServedBackend(Backend[O]):
             key: the API key.
 
         Raises:
-            BackendError: there is no answer, or it is not clear which of its models is meant.
+            BackendError: there is no answer, it is not clear which of its models is meant, or ``extra_body`` has a
+                field that is stated already.
             ModelError: the server has another tokenizer, or takes text and the model has no tokenizer here.
         """
         self._client = Client(Transport(url, options, key))
@@ -78,6 +80,8 @@ class ServedBackend(Backend[O]):
         if texts:
             self._check_tokenizer(texts, model)
         avoids = options.prefix_cache == "avoid"
+        if fault := fault_of(options.extra_body, dialect, avoids_cache=avoids):
+            raise BackendError(f"{client.transport.url} is asked as {facts.api!r}: {fault}", code="bad-value")
         self._conversation = Conversation(dialect, facts.model, avoids, texts, options.extra_body)
         self._counters = self._counted()
         self._rows = 0

@@ -18,10 +18,11 @@ from decodebench import UsageError
 from decodebench.collate.comparison.reproduction import reproduction
 from decodebench.core.api.bundles.manifest import MANIFEST, PLAN, Manifest
 from decodebench.core.api.bundles.pack import bundle
-from decodebench.core.api.bundles.privacy import SECRET, Cleaner
+from decodebench.core.api.bundles.privacy import Cleaner
 from decodebench.core.api.bundles.rerun import rerun
 from decodebench.core.api.bundles.unpack import unpack
 from decodebench.core.measure.machine.environment import hide
+from decodebench.core.sdk.secrets import REMOVED
 
 from ..refusals import refused
 
@@ -83,6 +84,8 @@ SECRETS = [
     "Authorization: Bearer hunter2hunter2hunter2",
     "hf_hunter2hunter2hunter2",
     "--api-key=hunter2hunter2",
+    "tgi --hf-token hunter2",
+    {"token": "hunter2", "command": ["tgi", "--auth-token", "hunter2"]},
 ]
 
 
@@ -94,7 +97,7 @@ def test_what_looks_like_a_secret_is_replaced_and_counted(monkeypatch):
     line["x"] = "a correct-horse-battery and a correct-horse-staple"
     cleaned = cleaner.line(json.dumps(line).encode()).decode()
     assert "hunter2" not in cleaned and "horse" not in cleaned
-    assert cleaned.count(SECRET) == cleaner.secrets >= len(SECRETS) + 4
+    assert cleaned.count(REMOVED) == cleaner.secrets >= len(SECRETS) + 4
     prose = json.dumps({"type": "sample", "text": "the bearer of the secret: a password, max_new_tokens = 3"}).encode()
     assert cleaner.line(prose) == prose
 

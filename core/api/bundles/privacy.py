@@ -9,22 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...foreign_text import without_home_folders
-from ...measure.machine.environment import hide
+from ...measure.machine.environment import hide as hash_of
+from ...sdk.secrets import REMOVED, hide
 
-SECRET = "SECRET-REMOVED"
-_SHAPES = re.compile(
-    r"(?P<before>\bbearer\s+(?=[\w.~+/-]{16})|://(?=[^/\s\"\\@]+@)|[?&](?:api[_-]?key|key|token|secret|password)=)"
-    r"[^\s\"'\\&@,;]+|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|AKIA|glpat-)[A-Za-z0-9_-]{16,}",
-    re.IGNORECASE,
-)
-_KEY = (
-    r"(?:[\w.-]*[_.-])?(?:(?:api|access|private|secret|account)[_-]?key|secret|passwd|password|passphrase|credentials?"
-    r"|authorization|(?:access|api|auth|bearer|hf|hub|refresh|session)[_-]?token)"
-)
-_NAMED = re.compile(_KEY, re.IGNORECASE)
-_ASSIGNED = re.compile(rf"(?P<before>\b{_KEY}\"?\s*[=:]\s*\"?)(?!{SECRET})[^\s\"'\\,;}}]+", re.IGNORECASE)
 _VARIABLE = re.compile("KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST = 8  # characters of a variable that is taken for a secret: shorter ones occur by chance
+_ASKED = ("sample", "step", "score")
 _HIDDEN = re.compile("[0-9a-f]{8}")
 
 
@@ -56,10 +46,14 @@ class Cleaner:
         kind = content.get("type")
         if kind == "run":
             self._names = self._names_of(content)
-        cleaned = self._cleaned(content, is_asked=kind not in ("run", "load", "end"))
+        is_prose = kind in _ASKED
+        cleaned = self._cleaned(hide(content, self._count, is_prose=is_prose), is_asked=is_prose)
         if cleaned == content:
             return raw
         return json.dumps(cleaned, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+    def _count(self, _: str) -> None:
+        self.secrets += 1
 
     def see(self, hostname: str | None) -> None:
         """Remember the hash of a host's name."""
@@ -83,13 +77,9 @@ class Cleaner:
 
     def _text(self, text: str, *, is_asked: bool, key: str) -> str:
         """Clean a text; one that a model was asked or answered is searched for secrets alone."""
-        if text and _NAMED.fullmatch(key):
-            self.secrets += text != SECRET
-            return SECRET
-        for pattern in (_SHAPES, self._own, None if is_asked else _ASSIGNED):
-            if pattern is not None:
-                text, count = pattern.subn(lambda found: (found.groupdict().get("before") or "") + SECRET, text)
-                self.secrets += count
+        if self._own is not None:
+            text, count = self._own.subn(REMOVED, text)
+            self.secrets += count
         if is_asked or not self._anonymise:
             return text
         if key in self._names:
@@ -100,4 +90,4 @@ class Cleaner:
 
 def hidden(name: str) -> str:
     """Return the hash of a name; one that is such a hash already, as of an anonymised run, stays."""
-    return name if _HIDDEN.fullmatch(name) else hide(name)
+    return name if _HIDDEN.fullmatch(name) else hash_of(name)

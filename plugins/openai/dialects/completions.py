@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
+from .... import SampleError
+from .dialect import Asked, Dialect, Event, Finish, Part, check_is_first, error_of, figures_of
 
 _FINISH: Mapping[str, Finish] = {"stop": "stop", "length": "length", "eos": "stop"}
 
@@ -55,10 +56,18 @@ class Completions(Dialect):
 
 
 def first_choice(event: Event) -> Mapping[str, Any]:
-    """Return the one choice that was asked for; empty in an event that has none, such as that with the usage."""
+    """Return the one choice that was asked for; empty in an event that has none, such as that with the usage.
+
+    Raises:
+        SampleError: there is another one.
+    """
     choices = event.get("choices")
-    found = choices[0] if isinstance(choices, list) and choices else None
-    return found if isinstance(found, Mapping) else {}
+    found = [one for one in choices if isinstance(one, Mapping)] if isinstance(choices, list) else []
+    for choice in found:
+        check_is_first(choice)
+    if len(found) > 1:
+        raise SampleError(f"an event has {len(found)} choices: one answer was asked for")
+    return found[0] if found else {}
 
 
 def finish_of(reason: object) -> Finish | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
+from .... import SampleError
 from ....core.contract.generation import Request
 
 Event = Mapping[str, Any]
@@ -86,6 +87,9 @@ class Dialect(ABC):
         Args:
             event: as it came.
             before: ids of this answer that are there already.
+
+        Raises:
+            SampleError: it is of another answer to the same prompt.
         """
 
 
@@ -95,6 +99,16 @@ def error_of(event: Event) -> str | None:
     if found is None:
         return str(event.get("message")) if event.get("object") == "error" else None
     return str(found.get("message", found)) if isinstance(found, Mapping) else str(found)
+
+
+def check_is_first(event: Mapping[str, Any]) -> None:
+    """Check that an event, or a choice in it, is of the one answer that was asked for.
+
+    Raises:
+        SampleError: it is of a further answer to the same prompt.
+    """
+    if event.get("index") not in (None, 0):
+        raise SampleError(f"an event is of choice {event['index']!r}: one answer was asked for")
 
 
 def figures_of(**values: object) -> dict[str, float]:

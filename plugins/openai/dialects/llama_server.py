@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .completions import count
-from .dialect import Asked, Dialect, Event, Finish, Part, error_of, figures_of
+from .dialect import Asked, Dialect, Event, Finish, Part, check_is_first, error_of, figures_of
 
 _FINISH: Mapping[str, Finish] = {"eos": "stop", "word": "stop", "limit": "length"}
 
@@ -42,6 +42,7 @@ class LlamaServer(Dialect):
 
     def part(self, event: Event, before: int) -> Part:
         """Read an event; the last one has no tokens, and the times of all of them."""
+        check_is_first(event)
         ids = event.get("tokens")
         return Part(
             ids=ids if isinstance(ids, list) else (),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .completions import count, finish_of
-from .dialect import Asked, Dialect, Event, Part, error_of, figures_of, salt
+from .dialect import Asked, Dialect, Event, Part, check_is_first, error_of, figures_of, salt
 
 _DRAFTED = ("spec_num_proposed_drafts", "spec_proposed_drafts", "spec_draft_token_num")
 _ACCEPTED = ("spec_num_correct_drafts", "spec_accepted_drafts", "spec_accept_token_num")
@@ -45,6 +45,7 @@ class Sglang(Dialect):
 
     def part(self, event: Event, before: int) -> Part:
         """Read an event, whose ids are all of the answer's or, with ``--stream-output``, the new ones."""
+        check_is_first(event)
         about = event.get("meta_info")
         about = about if isinstance(about, Mapping) else {}
         found, tokens = event.get("output_ids"), count(about.get("completion_tokens"))

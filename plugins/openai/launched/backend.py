@@ -17,11 +17,12 @@ from ....core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Qu
 from ....core.contract.preflight import PlannedCell, Preflight
 from ....core.contract.requirements import Availability
 from ....core.contract.residence import Residence, RunningServer
+from ....core.records.workload import LATER
 from ....core.sdk.cores import default_threads
 from ....core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
-from ..backend import INEXACT, notes_on
-from ..options import ClientOptions
-from ..served import ServedBackend
+from ..backend import INEXACT, errors_of, notes_on
+from ..options import VARIABLE, ClientOptions
+from ..served import ServedBackend, key_of
 from .process import HOST, ServerProcess, free_port
 from .recipes import TABLE, Recipe, fault_of
 
@@ -35,6 +36,12 @@ class LaunchedOptions(ClientOptions):
     command: str = Field(description="program and arguments of the server, with {model} and {port} to be filled in")
     args: str = Field("", description='further arguments of the server, such as "--parallel 8"')
     start_timeout_s: float = Field(600.0, gt=0, description="longest wait until the server answers, in seconds")
+    api_key_env: str | None = Field(
+        None,
+        pattern=VARIABLE,
+        description="environment variable that holds the API key which the server asks for; the server inherits it",
+        json_schema_extra=LATER,
+    )
     n_threads: int | None = Field(None, ge=1, description="CPU threads; by default one per physical core that is free")
 
     @field_validator("command")
@@ -92,7 +99,7 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         if "{threads}" not in options.command + options.args:
             inert["n_threads"] = "but by the variables that libraries read: the command has no {threads}"
         notes = notes_on(cls.recipe.api, options, cell.workload)
-        return Preflight(notes=notes, inert=inert, inexact=INEXACT)
+        return Preflight(errors=errors_of(cls.recipe.api, options), notes=notes, inert=inert, inexact=INEXACT)
 
     @classmethod
     def prepare(
@@ -123,10 +130,11 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
             raise BackendError(
                 f"device {device!r} is none that a server computes on: cpu, cuda:0, metal, ...", code="device-missing"
             )
+        key = key_of(options.api_key_env)
         port = free_port()
         url = f"http://{HOST}:{port}"
         self._process = process = ServerProcess(_command(options, model, port), url)
-        process.wait_until_ready(self.recipe.ready, options.start_timeout_s)
+        process.wait_until_ready(self.recipe.ready, options.start_timeout_s, key)
         return RunningServer(url, process.pid, process.command)
 
     def load(self, model: PreparedModel, device: str, options: LaunchedOptions) -> ModelFacts:
@@ -134,7 +142,7 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         assert self.server is not None, "the host starts it"
         if options.served_model is None and self.recipe.served_model is not None:
             options = options.model_copy(update={"served_model": self.recipe.served_model})
-        facts = self.connect(self.server.url, self.recipe.api, options, model)
+        facts = self.connect(self.server.url, self.recipe.api, options, model, key_of(options.api_key_env))
         threads = options.n_threads or default_threads()
         return replace(facts, n_threads=threads if "{threads}" in options.command + options.args else None)
 

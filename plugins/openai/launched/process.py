@@ -10,8 +10,9 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 import psutil
 
@@ -57,23 +58,27 @@ class ServerProcess:
         """Root of its process tree."""
         return self._process.pid
 
-    def wait_until_ready(self, path: str, seconds: float) -> None:
+    def wait_until_ready(self, path: str, seconds: float, key: str | None = None) -> None:
         """Return once ``path`` answers with status 200.
 
+        Args:
+            path: what is asked for.
+            seconds: longest wait.
+            key: the API key that the server asks for.
+
         Raises:
-            BackendError: it ended, or did not answer in time; gives its last output.
+            BackendError: it ended, denies access, or did not answer in time; gives its last output.
         """
         deadline = time.monotonic() + seconds
+        asked = Request(self.url + path, headers={"Authorization": f"Bearer {key}"} if key else {})
         opener = build_opener(ProxyHandler({}))
         while self._process.poll() is None:
             if time.monotonic() > deadline:
                 raise BackendError(
                     f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output()}", code="no-answer"
                 )
-            with suppress(URLError, OSError, ValueError):
-                with opener.open(self.url + path, timeout=_ANSWER_S) as answer:
-                    if answer.status == 200:
-                        return
+            if _answers(opener, asked):
+                return
             time.sleep(_POLL_S)
         code = self._process.returncode
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -96,6 +101,26 @@ class ServerProcess:
             return [*root.children(recursive=True), root]
         except psutil.Error:
             return []
+
+
+def _answers(opener: OpenerDirector, asked: Request) -> bool:
+    """Return whether a request is answered with status 200.
+
+    Raises:
+        BackendError: access is denied, which waiting does not change.
+    """
+    try:
+        with opener.open(asked, timeout=_ANSWER_S) as answer:
+            return bool(answer.status == 200)
+    except HTTPError as error:
+        if error.code in (401, 403):
+            raise BackendError(
+                f"{asked.full_url} denies access (HTTP {error.code}): name the variable with its key in api_key_env",
+                code="missing-flag",
+            ) from error
+    except (HTTPException, OSError, ValueError):
+        pass  # not there yet, or what answers speaks no HTTP
+    return False
 
 
 def _last_output() -> str:

@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any, Literal, get_args
 
 from .... import UsageError, unknown_name, user_table
+from ....core.sdk.secrets import first_secret
 from ..options import ApiName
 
 TABLE = "servers"
@@ -127,5 +128,5 @@ def fault_of(command: str) -> str | None:
         return "it is empty"
     if "port" not in places:
         return "it must have {port}, where the server listens"
-    secret = next((word for word in words if re.match(r"--?(api[-_]?)?(key|token|password|secret)\b", word)), None)
+    secret = first_secret([*words, "what args begin with"])
     return f"{secret} would be recorded: give secrets to the server by its environment" if secret else None

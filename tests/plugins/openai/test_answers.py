@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from decodebench import ModelError
+from decodebench.plugins.openai.events import EventLines
 
 from .conftest import recorded
 from .stub import sse
@@ -156,6 +158,27 @@ def test_ollama_gives_lines_of_text_and_nanoseconds(connect, reason, finish):
     )
     body = connected.stub.bodies[0]
     assert (body["raw"], body["prompt"], body["options"]["num_predict"]) == (True, " To start", 7)
+
+
+@pytest.mark.parametrize(
+    ("owner", "event", "reason"),
+    [
+        ("library", {"response": "3+3=4", "done": True, "eval_count": 5}, "not a stream: its 5 tokens"),
+        ("llamacpp", {"tokens": [4], "content": "x", "index": 1}, "of choice 1"),
+        ("sglang", {"output_ids": [4], "index": 1, "meta_info": {"completion_tokens": 1}}, "of choice 1"),
+    ],
+)
+def test_what_was_not_asked_for_is_no_answer(connect, owner, event, reason):
+    lines = [f"{json.dumps(event)}\n".encode()] if owner == "library" else sse(event)
+    connected = connect(lambda n, body: lines, owner=owner)
+    assert reason in connected.steps(prompt=(402, 309), limit=7)[-1].failure
+
+
+def test_an_event_is_read_at_its_carriage_return():
+    lines = EventLines(is_event_stream=True)
+    assert [list(lines.feed(data)) for data in (b'data: {"a": 1}\r', b'\ndata: {"b": 2}\r\r', b"\n")] == [
+        [{"a": 1}], [{"b": 2}], []
+    ]  # fmt: skip
 
 
 def test_an_answer_ends_at_its_stop_token_whatever_the_server_does(connect):

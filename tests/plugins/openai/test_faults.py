@@ -53,6 +53,11 @@ FIRST, *_ = WHOLE
         ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory"),
         ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone"),
         ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events"),
+        ([b'{"choices": [{"token_ids": [4, 5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
+        ([FIRST, b'{"choices": [{"token_ids": [5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
+        ([FIRST, b'{"error": {"message": "bare and gone"}}\n'], "bare and gone"),
+        (sse({"choices": [{"index": 1, "token_ids": [4]}]}), "an event is of choice 1"),
+        (sse({"choices": [{"token_ids": [4]}, {"token_ids": [5]}]}), "an event has 2 choices"),
         ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
         ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
         ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "the answer cannot be unpacked"),
@@ -83,6 +88,9 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tok
     "script",
     [
         [b": ping\r\nretry: 5\r\nid: 1\r\nevent: message\r\n", STREAM.replace(b"\n", b"\r\n")],
+        [STREAM.replace(b"\n", b"\r")],
+        [piece for line in STREAM.split(b"\n") for piece in (line, b"\r", b"\n") if piece],
+        [STREAM.replace(b"\n", b"\r\n")[at : at + 1] for at in range(len(STREAM.replace(b"\n", b"\r\n")))],
         [STREAM.replace(b"data: ", b"data:")],
         [STREAM.replace(b'"choices":', b'\ndata: "choices":\ndata:')],
         [STREAM.replace(b"\n\n", b"\n")],
@@ -91,7 +99,19 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tok
         [{"Content-Encoding": "gzip"}, *packed(*WHOLE)],
         [*WHOLE[:-1], *sse(USAGE), b"data:\n\n", *sse({"choices": None}, {"choices": [None]}, {})],
     ],
-    ids=["CRLF", "no space", "several lines", "no empty lines", "BOM", "single bytes", "gzip", "empty choices"],
+    ids=[
+        "CRLF",
+        "CR",
+        "CRLF in two",
+        "single bytes of CRLF",
+        "no space",
+        "several lines",
+        "no empty lines",
+        "BOM",
+        "single bytes",
+        "gzip",
+        "empty choices",
+    ],
 )
 def test_a_stream_in_another_manner_is_the_same_answer(connect, script):
     *steps, last = connect(lambda number, body: list(script)).steps()
@@ -212,7 +232,8 @@ def test_keys_come_from_the_environment_and_are_in_no_reason(connect, monkeypatc
         {"url": "http://user:pass@host"},
         {"url": "http://host/?key=1"},
         {"url": "http://far.example.com", "api_key_env": "K"},
-        {"extra_body": {"api_key": "x"}},
+        {"extra_body": {"apiKey": "x"}},
+        {"extra_body": {"headers": {"authorization": "Bearer x"}}},
         {"extra_body": '{"min_p": '},
         {"api": "nonsense"},
         {"api_key_env": "not a name"},
@@ -233,12 +254,50 @@ def test_what_an_api_has_no_field_for_fails_unless_it_is_named(connect):
     assert "top_k = 4" in connected.steps(top_k=4)[-1].failure and len(connected.stub.bodies) == 1
     connected = connect(lambda n, body: ended, owner="me", extra_body={"top_k": 4})
     assert connected.steps(top_k=4)[-1].finish == "stop" and connected.stub.bodies[0]["top_k"] == 4
+    assert "top_k = 5" in connected.steps(top_k=5)[-1].failure
 
 
 def test_further_fields_are_sent_as_a_flag_gives_them(connect):
-    connected = connect(lambda n, body: WHOLE, extra_body='{"min_p": 0.1}')
+    connected = connect(lambda n, body: WHOLE, extra_body='{"typical_p": 0.1, "allowed_token_ids": [4]}')
     connected.steps()
-    assert connected.stub.bodies[0]["min_p"] == 0.1
+    body = connected.stub.bodies[0]
+    assert (body["typical_p"], body["allowed_token_ids"]) == (0.1, [4])
+
+
+@pytest.mark.parametrize(
+    ("owner", "extra", "named"),
+    [
+        ("me", {"temperature": 1.0}, "temperature"),
+        ("me", {"max_completion_tokens": 9, "logprobs": 1}, "max_completion_tokens"),
+        ("me", {"n": 2, "best_of": 2}, "n, best_of"),
+        ("vllm", {"min_p": 0.1}, "min_p"),
+        ("vllm", {"stream_options": {"include_usage": False}}, "stream_options.include_usage"),
+        ("llamacpp", {"samplers": ["top_k"]}, "samplers"),
+        ("sglang", {"sampling_params": {"n": 2, "stop": "x"}}, "sampling_params.n, sampling_params.stop"),
+        ("sglang", {"sampling_params": None}, "sampling_params"),
+        ("library", {"options": {"temperature": 1.0, "num_ctx": 9}}, "options.temperature"),
+        ("library", {"Prompt": "x"}, "Prompt"),
+    ],
+)
+def test_further_fields_may_not_change_the_workload(connect, owner, extra, named):
+    apis = {"me": "completions", "vllm": "vllm", "llamacpp": "llama-server", "sglang": "sglang", "library": "ollama"}
+    with pytest.raises(BackendError, match=f"extra_body may not have {named}:"):
+        connect(lambda n, body: WHOLE, owner=owner, extra_body=extra)
+    options = OpenAIBackend.Options(url="http://127.0.0.1:9", api=apis[owner], extra_body=extra)
+    (fault,) = OpenAIBackend.preflight(PlannedCell(resolve(TINY), "served", "unknown", options, Workload())).errors
+    assert f"may not have {named}:" in fault
+
+
+@pytest.mark.parametrize(
+    ("owner", "place", "field"),
+    [("library", "options", {"num_ctx": 99}), ("sglang", "sampling_params", {"min_new_tokens": 1})],
+)
+def test_further_fields_of_an_object_are_beside_its_own(connect, owner, place, field):
+    connected = connect(lambda n, body: [(500, {})], owner=owner, extra_body={place: field})
+    connected.steps(limit=7)
+    (body,) = connected.stub.bodies
+    assert body[place].items() >= field.items() and body[place]["temperature"] == 0
+    assert 7 in body[place].values()
 
 
 def test_a_server_that_is_not_there_or_not_named_is_an_error(connect):
