@@ -60,18 +60,23 @@ class Labels:
 
     Args:
         names: the labels, as the names of a format's figures.
-        family: a pattern of further labels, which a format has many alike of.
+        family: a pattern of further labels, which a format has many alike of. It is searched fast where each of its
+            alternatives begins with a letter of its own, not with a group.
     """
 
     def __init__(self, names: Iterable[str], family: str | None = None) -> None:
         self._known = frozenset(names)
         self._names = tuple(sorted(self._known, key=len, reverse=True))
         self._family = re.compile(rf"(?:{family})\Z") if family else None
+        ends = "|".join(rf"(?<={re.escape(end)}:)" for end in sorted({name[-2:] for name in self._known}))
+        self._hints = [re.compile(rf":(?:{ends}|(?<=\s:))"), *([re.compile(rf"(?:{family})\s*:")] if family else ())]
+
+    def lines_in(self, text: str) -> set[int]:
+        """Return the lines of a text, from 0, that may have a label: most lines of a log have colons, and none."""
+        return {at for hint in self._hints for at in _lines_with(hint, text)}
 
     def find(self, line: str) -> tuple[str, str] | None:
-        """Return the label of a line and its value."""
-        if "*" in line or "`" in line:
-            line = line.replace("*", "").replace("`", "")
+        """Return the label of a line without signs of Markdown, and its value."""
         end = line.find(":")
         if end < 0:
             return None
@@ -96,6 +101,15 @@ def _value(line: str, colon: int) -> str:
     return line[colon + 1 : colon + 400].partition("<br")[0].strip().strip("|").strip()
 
 
+def _lines_with(pattern: re.Pattern[str], text: str) -> Iterator[int]:
+    """Yield the line, from 0, of each place that a pattern is found at."""
+    line = counted = 0
+    for found in pattern.finditer(text):
+        line += text.count("\n", counted, found.start())
+        counted = found.start()
+        yield line
+
+
 def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> Iterator[Block]:
     """Yield the blocks of a page; one ends where a label comes again, a marker stands, or labels are far off.
 
@@ -106,14 +120,15 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
         marker: what stands on the line that begins one.
     """
     block, last, free = None, 0, 0
-    for at, line in enumerate(lines):
-        if ":" not in line and marker is None:
+    text = "\n".join(lines)
+    marked = set(_lines_with(re.compile(re.escape(marker)), text)) if marker else set()
+    text = text.replace("*", "").replace("`", "")
+    plain = text.split("\n")
+    for at in sorted(marked | labels.lines_in(text)):
+        label = None if at in marked else labels.find(plain[at])
+        if label is None and at not in marked:
             continue
-        is_marked = marker is not None and marker in line
-        label = None if is_marked else labels.find(line)
-        if not is_marked and label is None:
-            continue
-        if block is None or is_marked or at - last > _FAR or (label and label[0] in block.found):
+        if block is None or label is None or at - last > _FAR or label[0] in block.found:
             if block and needs in block.found:
                 yield block
             block = Block(at + 1, above_of(lines, free, at))
@@ -238,7 +253,8 @@ def _place(cells: Sequence[str], columns: Sequence[str]) -> int | None:
 
 def model_above(lines: Sequence[str]) -> str | None:
     """Return the model that commands above a block name; None where they name none, or several."""
-    named = {found for line in lines for found in (*_MODEL.findall(line), *_NAMESPACE.findall(line))}
+    named = {found for line in lines if "--" in line for found in _MODEL.findall(line)}
+    named |= {found for line in lines if "Namespace(" in line for found in _NAMESPACE.findall(line)}
     return named.pop() if len(named) == 1 else None
 
 
@@ -247,6 +263,7 @@ def place_of(blocks_above: Sequence[str], at: int, count: int) -> dict[str, str 
 
     Nothing shows that blocks of one page were run alike.
     """
-    headings = [found[1] for line in blocks_above if (found := _HEADING.match(line)) and re.search(r"\w", found[1])]
-    where: dict[str, str | int] = {"heading": headings[-1]} if headings else {}
+    headings = (_HEADING.match(line) for line in reversed(blocks_above) if "#" in line)
+    nearest = next((found[1] for found in headings if found and re.search(r"\w", found[1])), None)
+    where: dict[str, str | int] = {} if nearest is None else {"heading": nearest}
     return where | ({"block": at} if count > 1 else {})

@@ -12,8 +12,11 @@ from ...records.raw_log import RawLogError
 from .text import uncoloured
 
 # Also as a log viewer shows them, or as they are left where the escape character was lost on the way.
+# Each alternative begins with a character of its own, so that all other text is passed over by these alone.
+_CODE = r"\[[0-9;?]{0,20}[A-Za-z]"
 _COLOUR = re.compile(
-    r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
+    rf"\x1b(?:{_CODE}|\][^\x07\x1b\n]{{0,200}}(?:\x07|\x1b\\))|\x9b{_CODE}|\^\[{_CODE}|␛{_CODE}"
+    rf"|\\(?:x1b|u001b|033|e){_CODE}|\[[0-9;]{{1,16}}m"
 )
 _ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
 _UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
@@ -42,8 +45,10 @@ def unpainted(text: str) -> str:
     if '="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
     text = without_colours(text)
-    if "\r" in text or " \n" in text or "\t\n" in text:
-        text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
+    if "\r" in text:
+        text = "\n".join([line.rstrip().rpartition("\r")[2] for line in text.split("\n")])
+    elif " \n" in text or "\t\n" in text:
+        text = "\n".join([line.rstrip() for line in text.split("\n")])
     return _plain(text)
 
 

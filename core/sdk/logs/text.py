@@ -136,6 +136,7 @@ def _checked(path: Path, text: str) -> str:
     return _plain(text)
 
 
+@lru_cache(maxsize=2)  # a file is read by several formats, and again as the copy that it was imported as
 def _plain(text: str) -> str:
     """Return the printed lines of a text without what stands before every one of them, maybe in colours."""
     text = printed_lines(_lines(text))
