@@ -68,18 +68,18 @@ class Labels:
         self._known = frozenset(names)
         self._names = tuple(sorted(self._known, key=len, reverse=True))
         self._family = re.compile(rf"(?:{family})\Z") if family else None
+        # Most lines of a log have a colon, and no label before it.
         ends = "|".join(rf"(?<={re.escape(end)}:)" for end in sorted({name[-2:] for name in self._known}))
-        self._hints = [re.compile(rf":(?:{ends}|(?<=\s:))"), *([re.compile(rf"(?:{family})\s*:")] if family else ())]
-
-    def lines_in(self, text: str) -> set[int]:
-        """Return the lines of a text, from 0, that may have a label: most lines of a log have colons, and none."""
-        return {at for hint in self._hints for at in _lines_with(hint, text)}
+        self._may_name = re.compile(rf":(?:{ends}|(?<=\s:))").search
+        self._may_be_alike = re.compile(rf"(?:{family})\s*:").search if family else None
 
     def find(self, line: str) -> tuple[str, str] | None:
-        """Return the label of a line without signs of Markdown, and its value."""
-        end = line.find(":")
-        if end < 0:
+        """Return the label of a line and its value."""
+        if "*" in line or "`" in line:
+            line = line.replace("*", "").replace("`", "")
+        if not self._may_name(line) and not (self._may_be_alike and self._may_be_alike(line)):
             return None
+        end = line.find(":")
         name: str | None = line[:end].strip()
         if name in self._known:
             return name, _value(line, end)
@@ -98,16 +98,11 @@ class Labels:
 
 
 def _value(line: str, colon: int) -> str:
-    return line[colon + 1 : colon + 400].partition("<br")[0].strip().strip("|").strip()
-
-
-def _lines_with(pattern: re.Pattern[str], text: str) -> Iterator[int]:
-    """Yield the line, from 0, of each place that a pattern is found at."""
-    line = counted = 0
-    for found in pattern.finditer(text):
-        line += text.count("\n", counted, found.start())
-        counted = found.start()
-        yield line
+    text = line[colon + 1 : colon + 400]
+    if "<br" in text:
+        text = text.partition("<br")[0]
+    text = text.strip()
+    return text.strip("|").strip() if "|" in text else text
 
 
 def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> Iterator[Block]:
@@ -120,13 +115,10 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
         marker: what stands on the line that begins one.
     """
     block, last, free = None, 0, 0
-    text = "\n".join(lines)
-    marked = set(_lines_with(re.compile(re.escape(marker)), text)) if marker else set()
-    text = text.replace("*", "").replace("`", "")
-    plain = text.split("\n")
-    for at in sorted(marked | labels.lines_in(text)):
-        label = None if at in marked else labels.find(plain[at])
-        if label is None and at not in marked:
+    for at, line in enumerate(lines):
+        is_marked = marker is not None and marker in line
+        label = labels.find(line) if ":" in line and not is_marked else None
+        if not is_marked and label is None:
             continue
         if block is None or label is None or at - last > _FAR or label[0] in block.found:
             if block and needs in block.found:
