@@ -116,13 +116,13 @@ def _parse(path: Path, text: str) -> _Log:
     log = _Log({key: value.strip() for key, value in header.values()})
     enqueue: tuple[int, float] | None = None
     for number, line in enumerate(lines, start=1):
-        if number in header or _VALIDATED.fullmatch(line):
+        if number in header or ("validated" in line and _VALIDATED.fullmatch(line)):
             continue
-        if found := _ENQUEUE.fullmatch(line):
+        if line.startswith("enqueue") and (found := _ENQUEUE.fullmatch(line)):
             if enqueue:
                 raise malformed(path, number, "enqueue", f"the step that line {enqueue[0]} began has no 'total' line")
             enqueue = number, float(found[1])
-        elif found := _TOTAL.fullmatch(line):
+        elif line.startswith("total") and (found := _TOTAL.fullmatch(line)):
             if not enqueue:
                 raise malformed(path, number, "total", "no 'enqueue' line comes before it")
             total_ms, rate, moved, moved_weights = map(float, found.groups())
@@ -149,7 +149,8 @@ def _header_lines(lines: Sequence[str]) -> dict[int, tuple[str, str]]:
     Before the first step any such line is header; below it only a run of them in the wrapper's order is, since the
     generated text may hold such a line too.
     """
-    found = {number: (m[1], m[2]) for number, line in enumerate(lines, 1) if (m := HEADER_LINE.fullmatch(line))}
+    named = ((number, line) for number, line in enumerate(lines, 1) if ":" in line)
+    found = {number: (m[1], m[2]) for number, line in named if (m := HEADER_LINE.fullmatch(line))}
     first_step = next((n for n, line in enumerate(lines, 1) if _ENQUEUE.fullmatch(line)), math.inf)
     header: dict[int, tuple[str, str]] = {}
     run: list[int] = []

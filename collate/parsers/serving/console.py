@@ -57,9 +57,17 @@ _FIGURES = form(
         for statistic in ("Mean", "Median", "P99")
     ),
 )
-_FAMILY = (
-    r"(?:Mean|Median|Max|Min|Std|P\d{1,2}(?:\.\d)?) [A-Z][A-Za-z0-9 ]{1,20} \(ms\)|Position \d{1,3}|Concurrency|"
-    r"Peak concurrent requests|(?:Total|Input|Peak|Request)[A-Za-z ]{1,40}(?: \([\w/]{1,12}\))?"
+_FAMILY = "|".join(
+    (
+        *(
+            rf"{statistic} [A-Z][A-Za-z0-9 ]{{1,20}} \(ms\)"
+            for statistic in ("Mean", "Median", "Max", "Min", "Std", r"P\d{1,2}(?:\.\d)?")
+        ),
+        r"Position \d{1,3}",
+        "Concurrency",
+        "Peak concurrent requests",
+        *(rf"{word}[A-Za-z ]{{1,40}}(?: \([\w/]{{1,12}}\))?" for word in ("Total", "Input", "Peak", "Request")),
+    )
 )
 
 

@@ -73,10 +73,11 @@ class OllamaVerbose(LogParser):
         found = list(_blocks(text))
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")
+        alike = run_of(base, UNKNOWN, 1)
         for at, block in enumerate(found):
             run_id = f"{base}-{at}"
             where = place_of(block.above, at, len(found))
-            yield run_of(run_id, UNKNOWN, 1, conditions=where, source_line=block.line)
+            yield alike.model_copy(update={"run_id": run_id, "conditions": where, "source_line": block.line})
             yield sample_of(run_id, 0, gather(_PRINTED, block.found), block.line)
 
 

@@ -141,7 +141,9 @@ def _value(unit: str, value: object) -> Any:  # noqa: ANN401 - a JSON value
     if scale is None and unit != "count":
         return _of_no_scale(unit, value)
     if isinstance(value, str):
-        value = float(value) if _PLAIN_NUMBER.fullmatch(value) else _number(unit, value)
+        amount, _, behind = value.partition(" ")
+        is_plain = (not behind or behind == unit or behind in _RATES) and _PLAIN_NUMBER.fullmatch(amount)
+        value = float(amount) if is_plain else _number(unit, value)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**53:
         return None
     if scale is None:
@@ -174,9 +176,9 @@ def _number(unit: str, text: str) -> float | None:
 def _go_seconds(text: str) -> float | None:
     """Return the seconds of a duration as Go prints it."""
     parts = _GO_PART.findall(text)
-    if not parts or sum(len(amount) + len(unit) for amount, unit in parts) != len(text.strip()):
+    if not parts or len("".join([amount + unit for amount, unit in parts])) != len(text.strip()):
         return None
-    return math.fsum(float(amount) * _GO_UNITS[unit] for amount, unit in parts)
+    return math.fsum([float(amount) * _GO_UNITS[unit] for amount, unit in parts])
 
 
 def _plain(value: object) -> JsonValue:

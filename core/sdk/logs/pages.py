@@ -60,21 +60,26 @@ class Labels:
 
     Args:
         names: the labels, as the names of a format's figures.
-        family: a pattern of further labels, which a format has many alike of.
+        family: a pattern of further labels, which a format has many alike of. It is searched fast where each of its
+            alternatives begins with a letter of its own, not with a group.
     """
 
     def __init__(self, names: Iterable[str], family: str | None = None) -> None:
         self._known = frozenset(names)
         self._names = tuple(sorted(self._known, key=len, reverse=True))
         self._family = re.compile(rf"(?:{family})\Z") if family else None
+        # Most lines of a log have a colon, and no label before it.
+        ends = "|".join(rf"(?<={re.escape(end)}:)" for end in sorted({name[-2:] for name in self._known}))
+        self._may_name = re.compile(rf":(?:{ends}|(?<=\s:))").search
+        self._may_be_alike = re.compile(rf"(?:{family})\s*:").search if family else None
 
     def find(self, line: str) -> tuple[str, str] | None:
         """Return the label of a line and its value."""
         if "*" in line or "`" in line:
             line = line.replace("*", "").replace("`", "")
-        end = line.find(":")
-        if end < 0:
+        if not self._may_name(line) and not (self._may_be_alike and self._may_be_alike(line)):
             return None
+        end = line.find(":")
         name: str | None = line[:end].strip()
         if name in self._known:
             return name, _value(line, end)
@@ -93,7 +98,11 @@ class Labels:
 
 
 def _value(line: str, colon: int) -> str:
-    return line[colon + 1 : colon + 400].partition("<br")[0].strip().strip("|").strip()
+    text = line[colon + 1 : colon + 400]
+    if "<br" in text:
+        text = text.partition("<br")[0]
+    text = text.strip()
+    return text.strip("|").strip() if "|" in text else text
 
 
 def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None = None) -> Iterator[Block]:
@@ -107,13 +116,11 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
     """
     block, last, free = None, 0, 0
     for at, line in enumerate(lines):
-        if ":" not in line and marker is None:
-            continue
         is_marked = marker is not None and marker in line
-        label = None if is_marked else labels.find(line)
+        label = labels.find(line) if ":" in line and not is_marked else None
         if not is_marked and label is None:
             continue
-        if block is None or is_marked or at - last > _FAR or (label and label[0] in block.found):
+        if block is None or label is None or at - last > _FAR or label[0] in block.found:
             if block and needs in block.found:
                 yield block
             block = Block(at + 1, above_of(lines, free, at))
@@ -238,7 +245,8 @@ def _place(cells: Sequence[str], columns: Sequence[str]) -> int | None:
 
 def model_above(lines: Sequence[str]) -> str | None:
     """Return the model that commands above a block name; None where they name none, or several."""
-    named = {found for line in lines for found in (*_MODEL.findall(line), *_NAMESPACE.findall(line))}
+    named = {found for line in lines if "--" in line for found in _MODEL.findall(line)}
+    named |= {found for line in lines if "Namespace(" in line for found in _NAMESPACE.findall(line)}
     return named.pop() if len(named) == 1 else None
 
 
@@ -247,6 +255,7 @@ def place_of(blocks_above: Sequence[str], at: int, count: int) -> dict[str, str 
 
     Nothing shows that blocks of one page were run alike.
     """
-    headings = [found[1] for line in blocks_above if (found := _HEADING.match(line)) and re.search(r"\w", found[1])]
-    where: dict[str, str | int] = {"heading": headings[-1]} if headings else {}
+    headings = (_HEADING.match(line) for line in reversed(blocks_above) if "#" in line)
+    nearest = next((found[1] for found in headings if found and re.search(r"\w", found[1])), None)
+    where: dict[str, str | int] = {} if nearest is None else {"heading": nearest}
     return where | ({"block": at} if count > 1 else {})

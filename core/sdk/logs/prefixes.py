@@ -53,40 +53,41 @@ def unprefixed(text: str) -> str:
     lines = text.split("\n")
     told = [line for line in lines if line.strip()]
     if len(told) > 1 and all(_QUOTED.match(line) for line in told):
-        lines = _cut(lines, [found.end() if (found := _QUOTED.match(line)) else 0 for line in lines])
+        lines = _cut(lines, _QUOTED)
         text = "\n".join(lines)
         told = [line for line in lines if line.strip()]
-    shared: Sequence[str]
     if len(told) == 1:  # nothing shows what is a prefix, but that an object follows
         shared = _prefix_of(_words(told[0]))
-        shared = shared if told[0][_end_of(shared, told[0]) :].lstrip().startswith(("{", "[{")) else ()
+        shared = shared if _cut(told, _pattern_of(shared))[0].lstrip().startswith(("{", "[{")) else ()
     else:
         shared = _shared_by(told) if len(set(told[:10])) > 1 else ()
-    return "\n".join(_cut(lines, [_end_of(shared, line) for line in lines])) if shared else text
+    return "\n".join(_cut(lines, _pattern_of(shared))) if shared else text
 
 
-def _cut(lines: Sequence[str], ends: Sequence[int]) -> list[str]:
+def _cut(lines: Sequence[str], prefix: re.Pattern[str]) -> list[str]:
     """Return what is behind the prefixes; a space there is theirs where each has one, and else an indentation."""
-    behind = {line[end] for line, end in zip(lines, ends, strict=True) if end and line[end:].strip()}
-    gap = int(behind in ({" "}, {"\t"}))
-    return [line[end + gap :] if end else line for line, end in zip(lines, ends, strict=True)]
+    ends = [found.end() if (found := prefix.match(line)) else 0 for line in lines]
+    rests = [line[end:] if end else line for line, end in zip(lines, ends, strict=True)]
+    behind = {rest[0] for rest, end in zip(rests, ends, strict=True) if end and rest.strip()}
+    if behind not in ({" "}, {"\t"}):
+        return rests
+    return [rest[1:] if end else rest for rest, end in zip(rests, ends, strict=True)]
 
 
-def _shared_by(lines: Sequence[str]) -> Sequence[str]:
+def _shared_by(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the words before all lines, up to the last that shows that they are a prefix."""
-    shared: Sequence[str] = _words(lines[0])
-    if not _prefix_of(shared):
-        shared = _words(lines[-1])  # the first line is a collector's own
-    shared = _prefix_of(shared)
+    # Where the first line has none, it is a collector's own.
+    shared = _prefix_of(_words(lines[0])) or _prefix_of(_words(lines[-1]))
     some = lines[:: 1 + len(lines) // _SOME]
     if sum(not _prefix_of(_common(shared, _words(line))) for line in some) > 1 + len(some) // _FEW:
         return ()
     missed: list[str] = []
+    prefix = _pattern_of(shared)
     for line in lines:
-        if shared and _end_of(shared, line):
+        if shared and prefix.match(line):
             continue
         if common := _prefix_of(_common(shared, _words(line))):
-            shared = common
+            shared, prefix = common, _pattern_of(common)
         else:
             missed.append(line)
             if not shared or len(missed) > 1 + len(lines) // _FEW:
@@ -131,12 +132,6 @@ def _form_of(word: str) -> str:
     form = _DIGITS.sub(_N, _LEVEL_WITHIN.sub(_L, word))
     is_other = word[:1] == "[" and word[1:].rstrip("]:").isdigit()  # a port, or a process
     return word if is_other or _OF_NO_TIME.search(form) else form
-
-
-def _end_of(shared: Sequence[str], line: str) -> int:
-    """Return where the prefix of a line ends; 0 where it has another."""
-    found = _pattern_of(tuple(shared)).match(line)
-    return found.end() if found else 0
 
 
 @lru_cache(maxsize=64)

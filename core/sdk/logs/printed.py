@@ -12,11 +12,12 @@ from ...records.raw_log import RawLogError
 from .text import uncoloured
 
 # Also as a log viewer shows them, or as they are left where the escape character was lost on the way.
+# Each alternative begins with a character of its own, so that all other text is passed over by these alone.
+_CODE = r"\[[0-9;?]{0,20}[A-Za-z]"
 _COLOUR = re.compile(
-    r"(?:\x1b|\x9b|\^\[|␛|\\x1b|\\u001b|\\033|\\e)\[[0-9;?]{0,20}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\)|\[[0-9;]{1,16}m"
+    rf"\x1b(?:{_CODE}|\][^\x07\x1b\n]{{0,200}}(?:\x07|\x1b\\))|\x9b{_CODE}|\^\[{_CODE}|␛{_CODE}"
+    rf"|\\(?:x1b|u001b|033|e){_CODE}|\[[0-9;]{{1,16}}m"
 )
-_ESCAPES = ("\x1b", "\x9b", "^[", "␛", "\\x1b", "\\u001b", "\\033", "\\e")
-_UNESCAPED = re.compile(r"\[[0-9;]{1,16}m")
 _INDENT = re.compile(r"^[ \t\u00a0]+", re.MULTILINE)
 _LOGFMT = re.compile(r'(?:^|\s)(?:msg|message|log)=("(?:[^"\\]|\\.){0,20000}")')
 _TAG = re.compile(r"</?(?:pre|code|samp|details|summary)(?: [^<>\n]{0,200})?>", re.IGNORECASE)
@@ -26,7 +27,7 @@ _ENTITY = re.compile(r"&(?:plusmn|#177|gt|lt|amp|nbsp|quot|#39);")
 _BREAK = re.compile(r"<br ?/?>[ \t]{0,40}$", re.MULTILINE | re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([_*`~#+.!±\[\]()-])")
 _SERVICE = re.compile(r"\s{0,20}(?:(\[\d{2,6}\]) |([\w.-]{1,64}) {0,40}\| )")
-_JOURNALED = re.compile(r"(?:^|\s)([\w./-]{1,64}\[\d{1,8}\])$")
+_JOURNALED = re.compile(r"[\w./-]{1,64}\[\d{1,8}\]")
 LEFT_OUT = "left out: "
 """Begins a note on what is not in a run, though it is in its file."""
 
@@ -42,16 +43,16 @@ def unpainted(text: str) -> str:
     if '="' in text[:2000] and _LOGFMT.search(text[:2000]):
         text = "\n".join(_message(line) for line in text.split("\n"))
     text = without_colours(text)
-    if "\r" in text or " \n" in text or "\t\n" in text:
-        text = "\n".join(line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
+    if "\r" in text:
+        text = "\n".join([line.rstrip().rpartition("\r")[2] for line in text.split("\n")])
+    elif " \n" in text or "\t\n" in text:
+        text = "\n".join([line.rstrip() for line in text.split("\n")])
     return _plain(text)
 
 
 def without_colours(text: str) -> str:
     """Return a text without a terminal's colours, also where the escape character was lost or is spelt out."""
-    if any(sign in text for sign in _ESCAPES):
-        return _COLOUR.sub("", text)
-    return _UNESCAPED.sub("", text) if "[" in text else text
+    return _COLOUR.sub("", text)
 
 
 def json_text(text: str) -> str:
@@ -96,11 +97,13 @@ def processes(lines: Sequence[str]) -> list[list[tuple[int, str]]]:
     Routers write `[port] ` before the lines of each server, container logs `name-1  | `, journals `name[pid]: `. Lines
     that have none of it are the others' where there is one program, and else a program of their own.
     """
-    found: dict[str, list[tuple[int, str]]] = {}
-    for at, line in enumerate(lines, start=1):
-        found.setdefault(process_of(line)[0], []).append((at, line))
+    names = [process_of(line)[0] for line in lines]
+    numbered = [*enumerate(lines, start=1)]
+    found: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
     if len(found) <= 2:
-        return [[*enumerate(lines, start=1)]]
+        return [numbered]
+    for name, line in zip(names, numbered, strict=True):
+        found[name].append(line)
     return list(found.values())
 
 
@@ -113,5 +116,5 @@ def process_of(line: str) -> tuple[str, int]:
         if service := _SERVICE.match(start):
             return service[1] or service[2], service.end()
     end = start.find("]: ")
-    journaled = _JOURNALED.search(start[: end + 1]) if end > 0 else None
-    return (journaled[1], end + len("]: ")) if journaled else ("", 0)
+    word = start[: end + 1].split()[-1] if end > 0 else ""
+    return (word, end + len("]: ")) if _JOURNALED.fullmatch(word) else ("", 0)

@@ -105,7 +105,8 @@ def _page(path: Path, _modified_ns: int, _size: int) -> tuple[str, bool]:
 @lru_cache(maxsize=1)
 def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any]:
     try:
-        text = json_in(json_text(read_text(path)))
+        text = read_text(path)
+        text = json_in(json_text(text)) if "{" in text else ""
         start = re.match(r"[\s\[]*\{", text)
         return json.JSONDecoder().raw_decode(text, start.end() - 1)[0] if start else {}
     except (RawLogError, ValueError, RecursionError):

@@ -65,7 +65,9 @@ def of_columns(cells: Sequence[str], count: int) -> list[str]:
 def told(cell: str) -> str:
     """Return a cell; empty where it says that there is nothing."""
     text = cell.strip()
-    return "" if len(text) <= _LONGEST and text.lower() in _NOTHING else text
+    if len(text) > _LONGEST or text[-1:].isdigit():
+        return text
+    return "" if text.lower() in _NOTHING else text
 
 
 def with_points(cells: Sequence[str], delimiter: str) -> list[str]:

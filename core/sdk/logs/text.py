@@ -65,19 +65,16 @@ def read_text(path: Path) -> str:
 def read_torn_text(path: Path) -> tuple[str, bool]:
     """Return a file as ``read_text`` does, and whether its end was torn off."""
     data = path.read_bytes()
-    text = _mixed(data)
-    if text is None:
+    try:
+        text, is_torn = _decoded(data)
+    except UnicodeDecodeError as error:
         encoding = _encoding(data)
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError as error:
-            if error.end < len(data) or not error.start:
-                line = data.count(b"\n", 0, error.start) + 1
-                byte = f"byte {data[error.start]:#04x} is not {encoding.upper()} text"
-                raise RawLogError(f"{path}:{line}: {byte}") from error
-            return _checked(path, data[: error.start].decode(encoding)), True
-    whole = text.rstrip("\0")
-    return _checked(path, whole or text), len(whole) < len(text)
+        if error.end < len(data) or not error.start:
+            line = data.count(b"\n", 0, error.start) + 1
+            byte = f"byte {data[error.start]:#04x} is not {encoding.upper()} text"
+            raise RawLogError(f"{path}:{line}: {byte}") from error
+        text, is_torn = data[: error.start].decode(encoding), True
+    return _checked(path, text), is_torn
 
 
 def read_printed(path: Path) -> tuple[str, bool]:
@@ -88,20 +85,31 @@ def read_printed(path: Path) -> tuple[str, bool]:
         RawLogError: it is empty or binary; names the line.
         OSError: it cannot be read.
     """  # fmt: skip
-    data, is_torn = path.read_bytes(), False
-    text = _mixed(data)
-    if text is None:
+    data = path.read_bytes()
+    try:
+        text, is_torn = _decoded(data)
+    except UnicodeDecodeError as error:
+        # Half a character at the end, and no other fault, was torn off. Of UTF-8 something is left wherever it
+        # stands; where nothing is, this was never UTF-8.
         encoding = _encoding(data)
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError as error:
-            # Half a character at the end, and no other fault, was torn off. Of UTF-8 something is left wherever it
-            # stands; where nothing is, this was never UTF-8.
-            is_torn = error.end == len(data) and (encoding != "utf-8" or error.reason == _HALF)
-            is_page = encoding == "utf-8" and not is_torn and not _MULTIBYTE.search(data)
-            text = data.decode(_CODE_PAGE if is_page else encoding, errors="replace")
+        is_half = error.end == len(data) and (encoding != "utf-8" or error.reason == _HALF)
+        is_page = encoding == "utf-8" and not is_half and not _MULTIBYTE.search(data)
+        text, is_torn = _without_nul(data.decode(_CODE_PAGE if is_page else encoding, errors="replace"))
+        is_torn |= is_half
+    return _checked(path, text).replace("\ufeff", ""), is_torn
+
+
+@lru_cache(maxsize=1)  # a file is read by several formats, and again as the copy that it was imported as
+def _decoded(data: bytes) -> tuple[str, bool]:
+    """Return the text of a whole file and whether NUL bytes were behind it; another one is the decoder's error."""
+    text = _mixed(data)
+    return _without_nul(data.decode(_encoding(data)) if text is None else text)
+
+
+def _without_nul(text: str) -> tuple[str, bool]:
+    """Return a text without the NUL bytes behind it, unless it is nothing else, and whether there were any."""
     whole = text.rstrip("\0")
-    return _checked(path, whole or text).replace("\ufeff", ""), is_torn or len(whole) < len(text)
+    return whole or text, len(whole) < len(text)
 
 
 def _mixed(data: bytes) -> str | None:
@@ -136,6 +144,7 @@ def _checked(path: Path, text: str) -> str:
     return _plain(text)
 
 
+@lru_cache(maxsize=2)  # of a file and of its beginning
 def _plain(text: str) -> str:
     """Return the printed lines of a text without what stands before every one of them, maybe in colours."""
     text = printed_lines(_lines(text))

@@ -69,8 +69,9 @@ class _Line:
 
     @property
     def is_whole(self) -> bool:
-        brackets = all(self.value.count(left) == self.value.count(right) for left, right in ("[]", "{}"))
-        return bool(self.value.strip()) and brackets
+        value = self.value
+        is_closed = value.count("[") == value.count("]") and value.count("{") == value.count("}")
+        return is_closed and bool(value.strip())
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ def _printed(text: str) -> Iterator[tuple[int, str]]:
     """Yield (line number, text) of what was printed, without progress bars and colours."""
     for at, line in enumerate(without_colours(text).split("\n"), start=1):
         for part in line.split("\r"):
-            yield at, _BAR.sub("", part)
+            yield at, _BAR.sub("", part) if " [" in part else part
 
 
 def _read(text: str) -> _Log:

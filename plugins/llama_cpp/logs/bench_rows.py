@@ -48,7 +48,7 @@ def find_form(lines: Sequence[str]) -> str | None:
             return "csv"
         if line.startswith(("INSERT", "CREATE")) and (_SQL.match(line) or _SQL_TABLE.match(line)):
             return "sql"
-        if header_of(line):
+        if "t/s" in line and header_of(line):
             return "md"
     return None
 

@@ -19,6 +19,7 @@ from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
 
+_MARK = "t/s | Generation:"
 _RATE = r"(\d{1,9}(?:[.,]\d{1,9})?)"
 _FOOTER = re.compile(rf"\[ {{1,9}}Prompt: {{1,9}}{_RATE} t/s \| Generation: {{1,9}}{_RATE} t/s {{1,9}}\]")
 _FILE = re.compile(r"(?:\s-m|--model)[ =]+['\"]?(\S{1,500}?\.gguf)")
@@ -35,13 +36,14 @@ class CliFooter(LogParser):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for such a line."""
         text = text_of(path)
-        return "t/s | Generation:" in text and bool(_FOOTER.search(text))
+        return _MARK in text and bool(_FOOTER.search(text))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield the run and its answers."""
         text = page_of(path)
         lines = text.split("\n")
-        found = [(at, footer) for at, line in enumerate(lines, start=1) if (footer := _FOOTER.search(line))]
+        numbered = ((at, line) for at, line in enumerate(lines, start=1) if _MARK in line)
+        found = [(at, footer) for at, line in numbered if (footer := _FOOTER.search(line))]
         if not found:
             raise malformed(path, 1, "Generation", "no answer with its rates")
         files = {file for line in lines for file in (_FILE.findall(line) if ".gguf" in line else ())}
@@ -62,6 +64,7 @@ class CliFooter(LogParser):
                 "there are rates with one decimal and no token counts: they are kept as printed, and are no figures",
             ),
         )
+        alike = Sample(run_id=run_id, index=0, output_tokens=None, engine={}, source_line=1)
         for index, ((line, _), (prompt, generation)) in enumerate(zip(found, rates, strict=True)):
             engine = {"prompt_tokens_per_s": prompt, "tokens_per_s": generation}
-            yield Sample(run_id=run_id, index=index, output_tokens=None, engine=engine, source_line=line)
+            yield alike.model_copy(update={"index": index, "engine": engine, "source_line": line})

@@ -23,9 +23,9 @@ from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
 from ....core.sdk.logs.fields import MOST_TOKENS, count, number
-from ....core.sdk.logs.printed import left_out, processes, unpainted
+from ....core.sdk.logs.printed import left_out, processes
 from ....core.sdk.logs.runs import bare_run, digest_of
-from ....core.sdk.logs.structure import text_of
+from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed, read_printed
 from ..devices import device_label
 from .console_settings import gpus_of, settings_of
@@ -93,16 +93,14 @@ class _Launch:
 
     def has_ended(self, line: str) -> bool:
         """Whether a line is of the next launch: a model is loaded after timings were printed."""
-        if "build" not in line and "loaded" not in line:
-            return False
         last = self.blocks[-1] if self.blocks else None
         return last is not None and ("eval" in last.ms or last.is_odd) and _BEGINS.search(line) is not None
 
     def take(self, path: Path, at: int, line: str, odd: list[RawLogError]) -> bool:
         """Take a line, or put what is wrong with it to ``odd``; say whether it is one of timings."""
-        found = _TIME.search(line) if " ms" in line else None
+        found = _TIME.search(line)
         if not found:
-            draft = _DRAFT.search(line) if "accepted" in line else None
+            draft = _DRAFT.search(line)
             if draft and self.blocks:
                 self.blocks[-1].drafted = int(draft[1]), int(draft[2])
             return bool(draft)
@@ -134,7 +132,8 @@ class Console(LogParser):
         text = text_of(path)
         if "eval time" not in text or (_JSON.match(text) and _LOG_IN_JSON not in text):
             return False
-        return any(found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text))
+        first = text.rfind("\n", 0, text.index("eval time")) + 1
+        return any(found["what"].endswith("eval") and found["count"] for found in _TIME.finditer(text, first))
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each launch's run and its samples; a time that is none costs its block, which is noted.
@@ -146,7 +145,7 @@ class Console(LogParser):
         odd: list[RawLogError] = []
         launches = [
             launch
-            for lines in processes(unpainted(text).split("\n"))
+            for lines in processes(page_of(path).split("\n"))
             for launch in _launches(path, lines, odd)
             if launch.blocks or _MODEL["file"].search("\n".join(line for _, line in launch.lines))
         ]
@@ -169,11 +168,11 @@ def _launches(path: Path, lines: Iterable[tuple[int, str]], odd: list[RawLogErro
     launches = [_Launch()]
     idle: list[tuple[int, str]] = []  # lines after the latest timings: of the next launch, if there is one
     for at, line in lines:
-        if launches[-1].has_ended(line):
+        if ("build" in line or "loaded" in line) and launches[-1].has_ended(line):
             launches.append(_Launch(idle))
             idle = []
         launch = launches[-1]
-        if launch.take(path, at, line, odd):
+        if (" ms" in line or "accepted" in line) and launch.take(path, at, line, odd):
             launch.lines += idle
             idle = []
         (idle if launch.blocks else launch.lines).append((at, line))
@@ -213,7 +212,9 @@ def _sample(run_id: str, index: int, block: _Block) -> Sample:
 
 def _run(run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequence[str]) -> Run:
     lines = [line for _, line in launch.lines]
-    text = "\n".join(lines)
+    text = "\n".join(
+        line for line in lines if "print_" in line or "build" in line or "load" in line or "device" in line
+    )
     told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
     texts = {name: found[1].strip() for name, found in told.items()}
     size, parameters, build, device = (told.get(name) for name in ("size", "parameters", "build", "device"))

@@ -31,8 +31,6 @@ _TOLD = (
     re.compile(r"initializing, n_slots = (?P<n_slots>\d{1,5})"),
 )
 """Conditions, each by its name."""
-_TELLING = re.compile(r"llama_(?:context|new|init)|system_info|, V \(|offloaded|n_slots|seed|generate: |sampl")
-"""What is in every line that any of these patterns finds something in."""
 _GENERATE = re.compile(r"generate: (n_ctx = .*)")
 _SAMPLER = re.compile(r"(?:sampler params|sampling): *(.*)$")
 _SEED = re.compile(r"(?:sampler seed: |main: seed += )(\d{1,20})$")
@@ -99,7 +97,7 @@ def settings_of(lines: Sequence[str]) -> Settings:
     """Read the settings that some lines print."""
     found = Settings()
     for at, line in enumerate(lines):
-        if not _TELLING.search(line):
+        if not _tells(line):
             continue
         if context := _CONTEXT.search(line):
             found.conditions[context[1]] = context[2]
@@ -115,6 +113,20 @@ def settings_of(lines: Sequence[str]) -> Settings:
             pairs = dict(_pairs_of([sampler[1], *lines[at + 1 : at + 100]]))
             found.samplers += [pairs] if pairs and pairs not in found.samplers else []
     return found
+
+
+def _tells(line: str) -> bool:
+    """Whether a line has what one of the patterns needs; for the many that have not, this is far faster than those."""
+    return (
+        ("llama_" in line and ("llama_context:" in line or "llama_new_" in line or "llama_init_" in line))
+        or "system_info:" in line
+        or ", V (" in line
+        or "offloaded " in line
+        or "n_slots" in line
+        or "seed" in line
+        or "generate: " in line
+        or "sampl" in line
+    )
 
 
 def _pairs_of(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -118,9 +118,9 @@ def _is_dead(path: Path, lines: Sequence[str]) -> bool:
     if has_crashed(lines):
         return True
     printed, errors = split_errors(lines)
-    found = [HEADER_LINE.fullmatch(line) for line in printed if line.strip()]
+    told = [line for line in printed if line.strip()]
     is_llama = path.name.startswith("llamacpp_") or any("llama" in line for line in errors)
-    return len(found) >= 3 and all(found) and is_llama
+    return is_llama and len(told) >= 3 and all(map(HEADER_LINE.fullmatch, told))
 
 
 def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:

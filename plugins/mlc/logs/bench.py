@@ -53,25 +53,31 @@ class BenchTable(LogParser):
         if missing := [name for name in _COLUMNS if name not in names]:
             raise malformed(path, 1, "columns", f"no {', '.join(missing)}")
         digest = digest_of(text)
+        asked = {name: name.removeprefix(f"{_FEATURE}.") for name in names if name.startswith(_FEATURE)}
+        means = {name: f"published_{name}" for name in names if name.endswith(".mean")}
         for at, (line, row) in enumerate(rows):
-            yield _row_run(f"sha256-{digest}-{at}", path, line, row)
+            options, settings = ({to: row[name] for name, to in some.items() if row[name]} for some in (asked, means))
+            yield _row_run(f"sha256-{digest}-{at}", path, line, row, options, settings)
 
 
-def _row_run(run_id: str, path: Path, line: int, row: Mapping[str, str]) -> Run:
+def _row_run(
+    run_id: str,
+    path: Path,
+    line: int,
+    row: Mapping[str, str],
+    options: Mapping[str, str],
+    settings: Mapping[str, str],
+) -> Run:
     requests, done = (count(path, line, name, row[name]) for name in ("num_total_requests", "num_completed_requests"))
     if done > requests:
         raise malformed(path, line, "num_completed_requests", f"{done} of {requests} requests")
-    options: dict[str, JsonValue] = {
-        name.removeprefix(f"{_FEATURE}."): value for name, value in row.items() if name.startswith(_FEATURE) and value
-    }
-    means = {name: value for name, value in row.items() if name.endswith(".mean") and value}
     return bare_run(
         run_id,
         "mlc",
-        options=options | {"num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
+        options={**options, "num_gpus": count(path, line, "num_gpus", row["num_gpus"])},
         samples=requests,
         failure=None if done else f"none of {requests} requests ended",
-        settings={f"published_{name}": value for name, value in means.items()},
+        settings=settings,
         totals=Totals(
             samples=done or None,
             output_tokens=count(path, line, "total_output_tokens", row["total_output_tokens"]),

@@ -58,6 +58,8 @@ class MlxBenchmark(PageFormat[_Timing]):
         found: list[_Timing] = []
         free = 0
         for at, line in enumerate(lines):
+            if "prompt_t" not in line:
+                continue
             if settings := _SETTINGS.search(line):
                 found.append(
                     _Timing(at + 1, above_of(lines, free, at), {n: int(v) for n, v in _PAIR.findall(settings[1])})
