@@ -15,15 +15,13 @@ from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, Reso
 from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
-from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
-from ...core.sdk.gguf.metadata import read_header
-from ...core.sdk.gguf.parts import find_gguf, parts_of
 from ...core.sdk.gguf.vocabulary import GgufVocabulary
 from ...core.sdk.scoring import score_behind, score_whole
 from ...core.sdk.tokenizer import Codec
 from . import availability, classic_log
 from .options import TinygradOptions
-from .quantisations import AS_STORED, OWN, QUANTISATIONS
+from .preparation import check_model, prepared_file, prepared_folder
+from .quantisations import AS_STORED, OWN_NAMES, QUANTISATIONS
 
 if TYPE_CHECKING:
     from .decoder import Decoder
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 _FIX = 'pip install "tinygrad==0.13.0"'
 _N_CTX = 2048
-_OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
 
 
 class TinygradBackend(Backend[TinygradOptions]):
@@ -70,7 +67,7 @@ class TinygradBackend(Backend[TinygradOptions]):
     @classmethod
     def preflight(cls, cell: PlannedCell[TinygradOptions]) -> Preflight:
         """Refuse what its model lacks; claim exactness for weights in single precision, in which it computes."""
-        _check_model(cell.model, cell.quantisation)
+        check_model(cell.model, cell.quantisation)
         exact = cell.quantisation in ("float32", "f32")
         return Preflight(inexact=None if exact else f"{cell.quantisation} rounds the weights")
 
@@ -83,10 +80,10 @@ class TinygradBackend(Backend[TinygradOptions]):
         Raises:
             ModelError: the model cannot be used with tinygrad or this quantisation; names the cause.
         """
-        if quantisation in _OWN_NAMES:
-            return _prepared_folder(model, quantisation)
+        if quantisation in OWN_NAMES:
+            return prepared_folder(model, quantisation)
         if quantisation == AS_STORED:
-            return _prepared_file(model)
+            return prepared_file(model)
         missing = [package for package in ("llama_cpp", "gguf") if find_spec(package) is None]
         if missing and model.stored_format != quantisation:
             raise ModelError(
@@ -250,70 +247,6 @@ class TinygradBackend(Backend[TinygradOptions]):
         del self._decoder
         self._metadata = None
         free_memory(self._device)
-
-
-def _check_model(model: ResolvedModel, quantisation: str) -> None:
-    """Raise ``ModelError`` for a model that tinygrad's network does not compute, before anything is made of it."""
-    from .checkpoint import Plan
-    from .gguf_file import ARCHITECTURES, check_architecture
-
-    file = find_gguf(model.path)
-    if file is not None and quantisation not in _OWN_NAMES:
-        check_architecture(file, read_header(file).metadata)
-        if quantisation == AS_STORED:
-            _prepared_file(model)
-    elif file is None and quantisation != AS_STORED:
-        try:
-            Plan.read(model.path)
-        except ModelError as error:
-            raise ModelError(
-                f"{error}. Of a .gguf file tinygrad computes {', '.join(ARCHITECTURES)}", code=error.code
-            ) from error
-
-
-def _prepared_folder(model: ResolvedModel, quantisation: str) -> PreparedModel:
-    from .checkpoint import Plan
-
-    if not model.path.is_dir() or model.architecture is None:
-        raise ModelError(
-            f"{model.path} is not a Hugging Face folder (no config.json with 'architectures'); "
-            f"a .gguf file is run with quantisation {AS_STORED!r}",
-            code="container-unsupported",
-        )
-    plan = Plan.read(model.path)
-    weight_bytes = plan.weight_bytes(quantisation)
-    return PreparedModel(
-        path=model.path,
-        format="safetensors",
-        weight_bytes=weight_bytes,
-        bits_per_weight=8 * weight_bytes / plan.parameters(),
-        source=model,
-        quantisation=quantisation,
-    )
-
-
-def _prepared_file(model: ResolvedModel) -> PreparedModel:
-    path = find_gguf(model.path)
-    if path is None:
-        raise ModelError(
-            f"{model.path}: quantisation {AS_STORED!r} needs a .gguf file, and there is none",
-            code="container-unsupported",
-        )
-    facts, parts = inspect_gguf(path), len(parts_of(path))
-    if parts > 1:
-        raise ModelError(
-            f"{path}: tinygrad reads no model in {parts} parts; quantisation {facts.quantisation!r} joins them",
-            code="container-unsupported",
-        )
-    return PreparedModel(
-        path=path,
-        format="gguf",
-        weight_bytes=facts.weight_bytes,
-        bits_per_weight=facts.bits_per_weight,
-        source=model,
-        quantisation=AS_STORED,
-        notes=fallback_notes(facts),
-    )
 
 
 def _warm_up(decoder: Decoder, what: str) -> None:

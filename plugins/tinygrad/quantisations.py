@@ -12,6 +12,12 @@ AS_STORED = "gguf"
 _UNREADABLE = ("q2_k", "q3_k", "iq4_nl")
 """Beginnings of the GGUF formats whose blocks tinygrad cannot unpack."""
 
+READABLE_TYPES = frozenset(
+    "f32 f16 bf16 f64 i8 i16 i32 i64 q4_0 q4_1 q5_0 q5_1 q8_0 q4_k q5_k q6_k "
+    "iq2_s iq3_xxs iq3_s iq4_xs mxfp4 q1_0".split()
+)
+"""Tensor types of GGUF that tinygrad 0.13 unpacks (``tinygrad.llm.gguf``)."""
+
 OWN: tuple[Quantisation, ...] = (
     Quantisation("float32", 32.0, "all weights in single precision", common={"fp32": {}}),
     Quantisation("float16", 16.0, "matrices, embedding and head included, in half precision; vectors float32"),
@@ -35,6 +41,8 @@ OWN: tuple[Quantisation, ...] = (
     ),
 )
 """Made at load from a Hugging Face folder; activations and KV cache are float32."""
+
+OWN_NAMES = frozenset(quantisation.name for quantisation in OWN)
 
 GGUF: tuple[Quantisation, ...] = tuple(
     replace(q, common={}) for q in GGUF_QUANTISATIONS if "safetensors" in q.reads and not q.name.startswith(_UNREADABLE)

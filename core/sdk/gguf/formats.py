@@ -67,6 +67,11 @@ FILE_TYPES: dict[str, int] = {name: file_type for name, file_type, _, _ in (*_FO
 UNQUANTISED = ("f32", "f16", "bf16")
 """Formats that the converter writes itself and that may be quantised further."""
 
+MADE = tuple(name for name, _, _, _ in _FORMATS)
+"""Formats that are made here; files in the others are run as they are."""
+
+_BITS = {name: bits for name, _, bits, _ in (*_FORMATS, *_AS_STORED)}
+
 
 def name_of(file_type: int) -> str:
     """Return the name for a ``general.file_type``, ``"type <n>"`` for one that is not offered here."""
@@ -75,4 +80,4 @@ def name_of(file_type: int) -> str:
 
 def nominal_bytes(quantisation: str, elements: int) -> int:
     """Return about how many bytes so many weights take in a format."""
-    return int(elements * next(bits for name, _, bits, _ in _FORMATS if name == quantisation) / 8)
+    return int(elements * _BITS[quantisation] / 8)

@@ -15,7 +15,7 @@ from ..checkpoint import Checkpoint
 from ..models import file_hash
 from .architecture import Shape
 from .facts import GgufFacts, fallback_notes, inspect_gguf
-from .formats import FILE_TYPES, UNQUANTISED, nominal_bytes
+from .formats import FILE_TYPES, MADE, UNQUANTISED, nominal_bytes
 from .metadata import read_header
 from .parts import find_gguf, parts_of, read_parts
 
@@ -46,6 +46,7 @@ def prepare_gguf(
         )
     existing = find_gguf(model.path)
     if existing is None:
+        _check_made(model.path, quantisation)
         return _prepared(model, quantisation, _from_checkpoint(model, quantisation, cache))
     facts = inspect_gguf(existing)
     if facts.quantisation == quantisation and not (in_one_file and len(parts_of(existing)) > 1):
@@ -73,6 +74,7 @@ def check_gguf(model: ResolvedModel, quantisation: str) -> str:
 def _arch_of(path: Path, _content_hash: str, quantisation: str) -> str:
     existing = find_gguf(path)
     if existing is None:
+        _check_made(path, quantisation)
         try:
             return Shape.of_any(Checkpoint(path)).arch
         except ModelError as error:
@@ -81,8 +83,19 @@ def _arch_of(path: Path, _content_hash: str, quantisation: str) -> str:
     return str(read_header(existing).metadata.get("general.architecture"))
 
 
+def _check_made(path: Path, quantisation: str) -> None:
+    if quantisation not in MADE:
+        raise ModelError(
+            f"{path}: {quantisation} is run as it is stored in a .gguf file, and not made; made are {', '.join(MADE)}",
+            code="quantisation-unsupported",
+        )
+
+
 def _check_way(existing: Path, facts: GgufFacts, quantisation: str) -> None:
-    if facts.quantisation not in (*UNQUANTISED, quantisation) and quantisation not in UNQUANTISED:
+    if facts.quantisation == quantisation:
+        return
+    _check_made(existing, quantisation)
+    if facts.quantisation not in UNQUANTISED and quantisation not in UNQUANTISED:
         raise ModelError(
             f"{existing}: its weights are {facts.quantisation}, not {quantisation}, and would be rounded twice; "
             f"ask for {facts.quantisation}, or for f32, f16 or bf16",

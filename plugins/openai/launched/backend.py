@@ -20,6 +20,7 @@ from ....core.contract.residence import Residence, RunningServer
 from ....core.records.workload import LATER
 from ....core.sdk.cores import default_threads
 from ....core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
+from ....core.sdk.gguf.preparation import check_gguf
 from ..backend import INEXACT, errors_of, notes_on
 from ..options import VARIABLE, ClientOptions
 from ..served import ServedBackend, key_of
@@ -94,7 +95,9 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
 
     @classmethod
     def preflight(cls, cell: PlannedCell[LaunchedOptions]) -> Preflight:
-        """Say what differs from engines in process, and which option does not reach the command."""
+        """Refuse GGUF formats that cannot be made; say what differs from engines in process, and what has no effect."""
+        if cls.recipe.weights == "gguf":
+            check_gguf(cell.model, cell.quantisation)
         options, inert = cell.options, {}
         if "{threads}" not in options.command + options.args:
             inert["n_threads"] = "but by the variables that libraries read: the command has no {threads}"
