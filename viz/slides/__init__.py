@@ -1,6 +1,6 @@
 """The slides: a Typst presentation about one experiment, and its PDF.
 
-Imports: collate, contract, records, viz, viz.drawing, viz.report. Imported by: api.
+Imports: collate, contract, records, viz, viz.drawing, viz.report, viz.terminal. Imported by: api.
 """
 
 from .pictures import MOST_FIGURES, draw_pictures
