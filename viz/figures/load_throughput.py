@@ -43,13 +43,12 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     if unreached:
         caption += f" Not reached by {', '.join(unreached)}."
     if crossed:
-        caption += " Dashed: where a curve crosses the baseline's; shaded: its 95 % interval."
+        caption += " Dashed: where a curve crosses the baseline's; shaded: the 95 % interval of that load."
     style.note(style.panels(axes)[-1], caption, label=f"{AXIS_LABELS[axis]} (logarithmic)")
 
 
 def _mark(ax: Axes, curve: Curve, one: Crossing) -> None:
     """Mark the load at which a curve crosses the baseline's, and its interval; an open end reaches the axis."""
-    assert one.at is not None
     left, right = ax.get_xlim()
     ax.axvline(one.at, color=curve.look.colour, linestyle="--", linewidth=1.2)
     if one.n > 1:
