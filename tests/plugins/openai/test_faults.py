@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import zlib
+from email.utils import formatdate
 
 import pytest
 from pydantic import ValidationError
@@ -165,6 +166,16 @@ def test_refusals_for_now_are_tried_again_where_that_is_wanted(connect):
     assert len(connected.stub.bodies) == 3
     connected = connect(lambda n, body: [(429, "later", {"Retry-After": "86400"})], retries=2)
     assert "HTTP 429" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for
+
+
+def test_a_date_to_come_back_at_is_kept(connect):
+    later = formatdate(time.time() + 86400, usegmt=True)
+    connected = connect(lambda n, body: [(503, "later", {"Retry-After": later})], retries=2)
+    assert "HTTP 503" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for
+    soon = {"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+    connected = connect(lambda n, body: [(503, "soon", soon)] if n == 0 else WHOLE, retries=1)
+    begin = time.monotonic()
+    assert connected.steps()[-1].finish == "length" and time.monotonic() - begin > 0.9  # a date has whole seconds
 
 
 def test_a_request_that_broke_off_is_never_sent_again(connect):
