@@ -282,6 +282,7 @@ def test_further_fields_are_sent_as_a_flag_gives_them(connect):
         ("me", {"temperature": 1.0}, "temperature"),
         ("me", {"max_completion_tokens": 9, "logprobs": 1}, "max_completion_tokens"),
         ("me", {"n": 2, "best_of": 2}, "n, best_of"),
+        ("me", {"options": {"num_predict": 1}}, "options.num_predict"),
         ("vllm", {"min_p": 0.1}, "min_p"),
         ("vllm", {"stream_options": {"include_usage": False}}, "stream_options.include_usage"),
         ("llamacpp", {"samplers": ["top_k"]}, "samplers"),
