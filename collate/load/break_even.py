@@ -75,7 +75,7 @@ def standing(
         confidence: of the intervals.
     """
     both = sorted(set(curve) & set(base))
-    skipped = tuple(load for load in both if min(*curve[load].values(), *base[load].values()) <= 0)
+    skipped = tuple(load for load in both if min([*curve[load].values(), *base[load].values()], default=1) <= 0)
     curve, base = _above_0(curve), _above_0(base)
     loads = sorted(set(curve) & set(base))
     keys = [key for key in _common(curve, loads) if all(key in base[load] for load in loads)]

@@ -43,7 +43,7 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
     if unreached:
         caption += f" Not reached by {', '.join(unreached)}."
     if crossed:
-        caption += " Dashed: where a curve crosses the baseline's; shaded: the 95 % interval of that load."
+        caption += " Dashed: where a curve crosses the baseline's; shaded: its 95 % interval."
     style.note(style.panels(axes)[-1], caption, label=f"{AXIS_LABELS[axis]} (logarithmic)")
 
 
