@@ -154,12 +154,20 @@ class LoadCurve(Record):
     knee: float | None = Field(
         None,
         description="last load at which throughput still rises by 10 % per doubling; None where it still does at the "
-        "highest, or where there is one load only",
+        "highest, or where it is unknown",
+    )
+    is_rising: bool | None = Field(
+        None,
+        description="whether throughput still rises so at the highest load that has any; None where the knee is "
+        "unknown: fewer than two loads with throughput, or several cells at one load",
     )
 
 
 class BreakEven(Record):
-    """The load at which a curve overtakes the baseline's, or is overtaken by it."""
+    """A load at which a curve overtakes the baseline's, or is overtaken by it; curves may cross several times.
+
+    There is one without a load for curves that do not cross.
+    """
 
     curve: str = Field(description="name of the curve")
     baseline: str = Field(description="name of the other curve")
@@ -167,9 +175,14 @@ class BreakEven(Record):
     at: float | None = Field(description="the load, interpolated; None where neither overtakes within those measured")
     low: float | None = Field(description="lower end of its 95 % interval; None where the lowest load is within it")
     high: float | None = Field(description="upper end likewise")
-    rises: bool = Field(
-        description="whether the curve is the faster one above that load; without one, at every load that was measured"
+    rises: bool | None = Field(
+        description="whether the curve is the faster one above that load; without one, whether its mean is the higher "
+        "one at every load, None where neither is"
     )
+    faster: tuple[float, ...] = Field((), description="loads at which the 95 % interval of the ratio lies above 1")
+    slower: tuple[float, ...] = Field((), description="loads at which it lies below 1")
+    unclear: tuple[float, ...] = Field((), description="loads at which it contains 1, or one round has none")
+    skipped: tuple[float, ...] = Field((), description="loads at which rounds had no throughput and are left out")
     n: int = Field(ge=1, description="rounds behind it; one supports no interval")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...core.records.cell_names import DIMENSIONS, CellTraits, name_cells
@@ -13,7 +13,7 @@ from ..comparison.accuracy import estimate
 from ..comparison.observations import Cell
 from ..comparison.result import BreakEven, LoadCurve, LoadPoint
 from ..statistics.intervals import scale_mean
-from .break_even import Rounds, crossing
+from .break_even import Rounds, Standing, standing
 from .knee import knee_of
 
 AXES = ("concurrency", "request_rate")
@@ -59,10 +59,11 @@ def _apart_from_load(cell: Cell, axis: str) -> str:
 
 def _curve(name: str, axis: str, cells: Sequence[tuple[float, Cell]]) -> LoadCurve:
     points = tuple(_point(load, cell) for load, cell in cells)
-    values = [point.tokens_per_s.value or 0.0 for point in points]
-    loads = [point.load for point in points]
-    is_curve = len(set(loads)) == len(loads) > 1 and min(values) > 0
-    return LoadCurve(name=name, axis=axis, points=points, knee=knee_of(loads, values) if is_curve else None)
+    speeds = [(point.load, value) for point in points if (value := point.tokens_per_s.value or 0.0) > 0]
+    if not 1 < len(speeds) == len(dict(speeds)):
+        return LoadCurve(name=name, axis=axis, points=points)
+    knee = knee_of([load for load, _ in speeds], [value for _, value in speeds])
+    return LoadCurve(name=name, axis=axis, points=points, knee=knee, is_rising=knee is None)
 
 
 def _point(load: float, cell: Cell) -> LoadPoint:
@@ -72,7 +73,7 @@ def _point(load: float, cell: Cell) -> LoadPoint:
 
 
 def break_evens(curves: Sequence[LoadCurve], cells: Sequence[Cell], baseline: str) -> tuple[BreakEven, ...]:
-    """Return for every curve at which load it overtakes that of the baseline, or is overtaken.
+    """Return for every curve at which loads it overtakes that of the baseline, or is overtaken.
 
     Args:
         curves: of the cells.
@@ -80,19 +81,24 @@ def break_evens(curves: Sequence[LoadCurve], cells: Sequence[Cell], baseline: st
         baseline: id of the baseline's cell, or of any cell of its curve.
     """
     by_id = {cell.cell_id: cell for cell in cells}
-    found = []
+    found: list[BreakEven] = []
     for axis in AXES:
         own = [curve for curve in curves if curve.axis == axis]
         base = next((curve for curve in own if any(point.cell_id == baseline for point in curve.points)), None)
         for curve in own if base is not None else ():
             if base is not None and curve is not base:
-                crossed = crossing(_rounds(curve, by_id), _rounds(base, by_id))
-                if crossed is not None:
-                    ends: dict[str, Any] = {
-                        name: getattr(crossed, name) for name in ("at", "low", "high", "rises", "n")
-                    }
-                    found.append(BreakEven(curve=curve.name, baseline=base.name, axis=axis, **ends))
+                found += _break_even(curve, base, standing(_rounds(curve, by_id), _rounds(base, by_id)))
     return tuple(found)
+
+
+def _break_even(curve: LoadCurve, base: LoadCurve, stand: Standing | None) -> Iterator[BreakEven]:
+    """Yield a record for each crossing, or one that says how curves stand which do not cross."""
+    for one in (stand.crossings or (None,)) if stand is not None else ():
+        assert stand is not None
+        ends: dict[str, Any] = {name: getattr(one, name, None) for name in ("at", "low", "high")}
+        loads = {name: getattr(stand, name) for name in ("faster", "slower", "unclear", "skipped", "n")}
+        rises = stand.is_above if one is None else one.rises
+        yield BreakEven(curve=curve.name, baseline=base.name, axis=curve.axis, rises=rises, **ends, **loads)
 
 
 def _rounds(curve: LoadCurve, cells: Mapping[str, Cell]) -> dict[float, Rounds]:

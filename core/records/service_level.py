@@ -18,16 +18,23 @@ def parse_service_level(value: object) -> object:
     """Read limits in seconds from ``NAME=TIME,...`` or from a table of names and times; other values stay as they are.
 
     Raises:
-        ValueError: a name or a time is none; says how they are written.
+        ValueError: a name or a time is none, or a name is there twice; says how they are written.
     """
     if isinstance(value, str):
-        value = dict(_pair(part) for part in value.split(",") if part.strip())
-    if not isinstance(value, Mapping):
+        given = [_pair(part) for part in value.split(",") if part.strip()]
+    elif isinstance(value, Mapping):
+        given = [(str(name), time) for name, time in value.items()]
+    else:
         return value
-    return {_name(str(name)): _seconds(str(name), time) for name, time in value.items()}
+    limits: dict[str, float] = {}
+    for name, time in given:
+        if _name(name) in limits:
+            raise ValueError(f"{name} is limited twice: {_FORM}")
+        limits[_name(name)] = _seconds(name, time)
+    return limits
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, object]:
     name, sign, time = text.partition("=")
     if not sign:
         raise ValueError(f"{text.strip()!r} is not a limit: {_FORM}")
@@ -48,6 +55,6 @@ def _seconds(name: str, time: object) -> float:
         seconds = float(found.group(1)) * _UNITS[found.group(2)] if found else float(time)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         seconds = math.nan
-    if isinstance(time, str) and not found or not (math.isfinite(seconds) and seconds > 0):
+    if isinstance(time, bool) or (isinstance(time, str) and not found) or not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"{name} = {time!r} is not a time above 0: {_FORM}")
     return seconds

@@ -18,14 +18,14 @@ REMOVED = "SECRET-REMOVED"
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PLAIN = frozenset(
     "secret secrets password passwords passwd passphrase passcode credential credentials creds authorization auth "
-    "bearer cookie cookies jwt".split()
+    "bearer cookie cookies jwt pwd hft".split()
 )
 _OF_DATA = {
     "key": "public cache sort partition primary foreign extra routing hash group index lookup metric query label "
     "answer question row column field map num value",
     "token": "pad eos bos unk sep cls mask stop end start begin first last next previous new max min num special image "
     "audio video draft drafted prompt output input completion generated predicted target bonus think thinking tool "
-    "each context cached assistant system page continuation",
+    "each context cached assistant system page continuation padding unknown separator reasoning",
 }
 """What stands before ``key`` and ``token`` where they are of data and of texts."""
 _OF_ACCESS = frozenset(
@@ -68,7 +68,8 @@ _REFERENCE = re.compile(r"\$\w+|\$?\{\w+\}|<[\w -]+>")
 @lru_cache(4096)
 def is_secret_name(name: str) -> bool:
     """Return whether what stands under a name is a secret: an option, a flag, a variable, a header."""
-    return any(map(_is_secret, (_words_of(name), _words_of(name.lower()))))
+    is_folder = name in ("PWD", "OLDPWD")
+    return not is_folder and any(map(_is_secret, (_words_of(name), _words_of(name.lower()))))
 
 
 def _is_secret(words: Sequence[str]) -> bool:
@@ -78,7 +79,9 @@ def _is_secret(words: Sequence[str]) -> bool:
     qualifier = before[-1] if before else ""
     if last in _PLAIN:
         return True
-    if last in ("pwd", "pass", "tokens"):  # PWD is a folder, a forward pass is none, and tokens are of texts
+    if last == "pass":  # a forward pass is none
+        return not before or qualifier in _OF_ACCESS
+    if last == "tokens":
         return qualifier in _OF_ACCESS
     noun = last.removesuffix("s")
     return noun in _OF_DATA and qualifier not in _OF_DATA[noun].split() and "per" not in before
@@ -158,6 +161,8 @@ class _Hiding:
 
     def _items(self, items: Sequence[Any], secret: str) -> list[Any]:
         """Return a list, which may be a command's words or a name and its value."""
+        if not secret and all(type(item) in (int, float) for item in items):  # ids of tokens, a million of them
+            return list(items)
         found = []
         for at, item in enumerate(items):
             before = items[at - 1] if at and isinstance(items[at - 1], str) else ""

@@ -16,6 +16,8 @@ _OF_THE_HOST = frozenset(
     "parallel_sample_num".split()
 )
 """What a cell's workload says, by the names of all families: a server may know some that its dialect does not send."""
+_OBJECTS = ("options", "sampling_params", "parameters", "generation_config")
+"""Where families have them, in an object of their own."""
 
 
 def fault_of(extra: Mapping[str, Any], dialect: Dialect | None, *, avoids_cache: bool) -> str | None:
@@ -49,8 +51,9 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def _owned(extra: Mapping[str, Any], stated: Mapping[str, Any], owned: Collection[str]) -> Iterator[str]:
     for name, value in extra.items():
-        if _is_both(stated, name, value):
-            yield from (f"{name}.{inner}" for inner in _owned(value, stated[name], owned))
+        if isinstance(value, Mapping) and (name.lower() in _OBJECTS or _is_both(stated, name, value)):
+            inner = stated.get(name)
+            yield from (f"{name}.{one}" for one in _owned(value, inner if isinstance(inner, Mapping) else {}, owned))
         elif name.lower() in owned:  # Ollama reads names in any case
             yield name
 

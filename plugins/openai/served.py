@@ -135,13 +135,14 @@ class ServedBackend(Backend[O]):
         self._rows = 0
         return EngineCounters.of({**self._connected.take_costs(), **grown})
 
-    def _counted(self) -> Mapping[str, float]:
+    def _counted(self) -> Mapping[str, float] | None:
+        """Return the server's counters; None where it did not give them, now or ever."""
         client = self._connected
         try:
             status, page = client.wait_for(client.transport.get("/metrics"))
         except BackendError:  # a server that has died says so where it is asked for tokens
-            return {}
-        return read_counters(page) if status == 200 and isinstance(page, str) else {}
+            return None
+        return read_counters(page) if status == 200 and isinstance(page, str) else None
 
     def _ask_ids(self, text: str, *, adds_special: bool) -> list[int] | None:
         client = self._connected

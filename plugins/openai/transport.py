@@ -7,6 +7,8 @@ import json
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -136,7 +138,7 @@ class Transport:
         words = f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else "")
         refusal = kind(words, code="server-error")
         if isinstance(refusal, RefusedForNow):
-            refusal.after_s = _seconds(response.headers.get("retry-after"))
+            refusal.after_s = _seconds(response.headers.get("retry-after"), response.headers.get("date"))
         return refusal
 
     def _redirection(self, response: aiohttp.ClientResponse) -> str:
@@ -192,6 +194,18 @@ def _is_redirection(response: aiohttp.ClientResponse) -> bool:
     return response.status in (301, 302, 303, 307, 308) and "location" in response.headers
 
 
-def _seconds(header: str | None) -> float | None:
-    """Return a waiting time that a server asks for; a date counts as none."""
-    return float(header) if header is not None and header.isdecimal() else None
+def _seconds(header: str | None, now: str | None) -> float | None:
+    """Return a waiting time that a server asks for, in seconds or as a date by its own clock, which ``now`` has."""
+    if header is None or header.isdecimal():
+        return None if header is None else float(header)
+    until, since = _moment(header), _moment(now or "") or datetime.now(UTC)
+    return None if until is None else max(0.0, (until - since).total_seconds())
+
+
+def _moment(date: str) -> datetime | None:
+    """Return a date of HTTP; None for anything else."""
+    try:
+        found = parsedate_to_datetime(date)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from decodebench.collate.comparison.compare import compare
-from decodebench.collate.load.break_even import crossing
+from decodebench.collate.load.break_even import standing
 from decodebench.collate.load.knee import knee_of
 from decodebench.core.records.schema import RecordedStep, Run, Sample
 from decodebench.core.records.store import Store
@@ -21,8 +21,8 @@ RUN = dict(
 
 
 def stored(store, run_id, requests, **run):
-    """Store one run whose requests are (due, sent, times of steps since then); None: it failed."""
-    end = max(sent + steps[-1] for _, sent, steps in requests if steps)
+    """Store one run whose requests are (due, sent, times of steps since then); None: it failed, empty: no token."""
+    end = max(sent + steps[-1] for _, sent, steps in requests if steps) if any(one[2] for one in requests) else 1.0
     samples, steps_of = [], []
     for index, (due, sent, steps) in enumerate(requests):
         about = dict(run_id=run_id, index=index, due_s=due, start_s=sent, admitted_s=sent, batch=0, prompt_tokens=10)
@@ -30,7 +30,8 @@ def stored(store, run_id, requests, **run):
         if steps is None:
             samples.append(Sample(**about, output_tokens=0, status="failed", reason="HTTP 500"))
             continue
-        samples.append(Sample(**about, output_tokens=len(steps), duration_s=steps[-1], end_s=sent + steps[-1]))
+        took = steps[-1] if steps else 1.0
+        samples.append(Sample(**about, output_tokens=len(steps), duration_s=took, end_s=sent + took))
         for at, t_s in enumerate(steps):
             gap = t_s - (steps[at - 1] if at else 0)
             steps_of.append(RecordedStep(run_id=run_id, sample=index, index=at, t_s=t_s, step_s=gap, tokens=1))
@@ -94,17 +95,58 @@ def curves(generator, rounds, noise):
     return first, second
 
 
+def crossing(curve, base):
+    """Return the only crossing of two curves."""
+    (found,) = standing(curve, base).crossings
+    return found
+
+
+def by_load(*means, spread=0.0, rounds=3):
+    """Return a curve at the loads 1, 2, 4, ...; rounds differ by ``spread``, in turn."""
+    return {2.0**at: {n: mean * np.exp(spread * (n - 1)) for n in range(rounds)} for at, mean in enumerate(means)}
+
+
 def test_the_break_even_is_where_the_ratio_crosses_one():
     first, second = curves(np.random.default_rng(1), 2, 1e-9)
     found = crossing(second, first)
     assert found.at == pytest.approx(3.0, rel=1e-3) and found.rises and found.n == 2
     turned = crossing(first, second)
     assert turned.at == pytest.approx(3.0, rel=1e-3) and not turned.rises
-    faster = crossing(
-        {load: {0: 2 * one[0]} for load, one in first.items()}, {load: one for load, one in first.items()}
-    )
-    assert (faster.at, faster.rises, faster.n) == (None, True, 1)
-    assert crossing({1: first[1]}, first) is None and crossing({1: {9: 1.0}, 2: {9: 1.0}}, first) is None
+    faster = standing({load: {0: 2 * one[0]} for load, one in first.items()}, first)
+    assert (faster.crossings, faster.is_above, faster.n, faster.unclear) == ((), True, 1, (1, 2, 4, 8))
+    assert standing({1: first[1]}, first) is None and standing({1: {9: 1.0}, 2: {9: 1.0}}, first) is None
+
+
+@pytest.mark.parametrize(
+    ("means", "crossed"),
+    [
+        ([1, 4, 1, 4], [(2**0.5, True), (2**1.5, False), (2**2.5, True)]),
+        ([1, 2, 4], [(2.0, True)]),  # at a load itself
+        ([1, 2, 2, 4], [(2 * 2**0.5, True)]),  # along a stretch
+        ([2, 2, 2], []),
+        ([1, 2, 1], []),  # they touch
+        ([2, 2, 4], []),
+    ],
+)
+def test_every_crossing_is_found_and_none_where_curves_touch(means, crossed):
+    for rounds in (1, 3):
+        found = standing(by_load(*means, rounds=rounds), by_load(*[2] * len(means), rounds=rounds))
+        assert [one.rises for one in found.crossings] == [rises for _, rises in crossed]
+        assert [one.at for one in found.crossings] == pytest.approx([at for at, _ in crossed])
+
+
+def test_each_load_is_judged_by_its_interval():
+    found = standing(by_load(2.1, 4, 1, spread=0.2), by_load(2, 2, 2))
+    assert (found.unclear, found.faster, found.slower) == ((1,), (2,), (4,))
+    noise = standing(by_load(2.1, 2.1, 2.05, spread=0.2), by_load(2, 2, 2))
+    assert noise.is_above and noise.unclear == (1, 2, 4) and not noise.crossings
+
+
+def test_rounds_without_throughput_are_left_out():
+    base = by_load(2, 2, 2, 2)
+    found = standing(by_load(1, 0, 4, 4) | {8.0: {0: 4.0, 1: 0.0, 2: 4.0}}, base)
+    assert found.skipped == (2, 8) and found.n == 2 and found.crossings[0].at == pytest.approx(2.0)
+    assert standing(by_load(0, 0, 0, 4), base) is None
 
 
 @pytest.mark.nightly
@@ -112,7 +154,7 @@ def test_the_interval_of_the_break_even_covers_it_as_often_as_it_says():
     generator = np.random.default_rng(7)
     covered, trials = 0, 400
     for _ in range(trials):
-        found = crossing(*reversed(curves(generator, 5, 0.05)))
+        found = standing(*reversed(curves(generator, 5, 0.05))).crossings[0]
         covered += (found.low or 0) <= 3.0 <= (found.high or np.inf)
     assert covered / trials == pytest.approx(0.95, abs=0.03)
 
@@ -150,6 +192,40 @@ def test_a_comparison_has_the_curves_and_where_they_cross(under_load):
     assert [row.is_one_server for row in found.rows] == [False] * 3 + [True] * 3
     lines = list(load_lines(found))
     assert len(lines) == 3 and "overtakes" in lines[2]
+
+
+def lines_of(tmp_path, *speeds, noise=0.0):
+    """Return what is printed of engines with so many tokens per second at the loads 1, 2, ...; 0: empty answers."""
+    with Store.open(tmp_path, read_only=False) as store:
+        with store.transaction():
+            for cell, each in enumerate(speeds):
+                for place, speed in enumerate(each):
+                    for index in range(3):
+                        steps = [1 / (speed * np.exp(noise * (1 - index) * (-1) ** cell))] if speed else []
+                        stored(
+                            store, f"{cell}{place}{index}", [(0.0, 0.0, steps)] * 2, backend="bcd"[cell], round=index,
+                            cell_id=f"{cell}{place}", cell_index=9 * cell + place, options={"concurrency": 2**place},
+                            changed_options=("concurrency",), workload={"concurrency": [2**place]},
+                        )  # fmt: skip
+        return list(load_lines(compare(store)))
+
+
+def test_what_is_printed_claims_no_more_than_the_intervals(tmp_path):
+    base, *_ = steady = (10, 10, 10, 10), (20, 5, 20, 5), (10, 10, 10, 10)
+    lines = lines_of(tmp_path, *steady)
+    assert sum("overtakes" in line or "falls behind" in line for line in lines) == 3
+    assert lines[-1].startswith("at no load can d f16 and b f16 be distinguished")
+    (tmp_path / "noisy").mkdir()
+    *_, noisy = lines_of(tmp_path / "noisy", base, (11, 10.5, 12, 11), noise=0.5)
+    assert noisy == "at no load can c f16 and b f16 be distinguished (95 % intervals, n = 3 rounds)"
+
+
+def test_loads_without_throughput_are_named_and_a_knee_that_is_unknown_too(tmp_path):
+    knees = lines_of(tmp_path, (10, 20, 0, 22), (0, 0, 0, 30), (10, 20, 30, 40))
+    assert knees[0].startswith("b f16: knee at 2") and knees[0].endswith("; no throughput at 4")
+    assert knees[1] == "c f16: no knee known: one load at most has throughput; no throughput at 1, 2, 4"
+    assert knees[2] == "d f16: throughput still rises by 10 % per doubling at the highest load, 8"
+    assert "throughput" in knees[3] and knees[3].endswith("; rounds without throughput are left out at 4")
 
 
 @pytest.mark.parametrize("figure", [load_throughput.FIGURE, load_latency.FIGURE], ids=lambda figure: figure.id)

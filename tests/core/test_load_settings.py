@@ -51,6 +51,11 @@ def test_loads_are_swept_and_each_cell_has_one():
         ({"slo": "ttfb=1s", "concurrency": 1}, "ttfb"),
         ({"slo": "ttft=-1s", "concurrency": 1}, "ttft"),
         ({"slo": "ttft", "concurrency": 1}, "ttft"),
+        ({"slo": "ttft=500ms,ttft=1s", "concurrency": 1}, "ttft is limited twice"),
+        ({"slo": {"ttft": "1s", "ttft_s": 2}, "concurrency": 1}, "ttft_s is limited twice"),
+        ({"slo": {"ttft": True}, "concurrency": 1}, "ttft = True"),
+        ({"prompt_lengths": "lognormal:100:50"}, "lognormal:100:50:MOST"),
+        ({"prompt_lengths": "normal:100:1e9"}, "normal:100:1e9:MOST"),
         ({"prompt_lengths": "uniform:9:3"}, "uniform:9:3"),
         ({"prompt_lengths": "gauss:9:3"}, "gauss:9:3"),
         ({"prompt_lengths": "uniform:1:3", "prompt_tokens": 4}, "prompt_lengths"),
@@ -84,6 +89,7 @@ def test_lengths_follow_their_distribution(text, mean, sd):
 def test_a_long_tail_may_be_cut():
     chooser = random.Random(3)
     assert max(Lengths.parse("lognormal:50:2:200").draw(chooser) for _ in range(999)) == 200
+    assert {Lengths.parse("lognormal:100:5000:9").draw(chooser) for _ in range(99)} == {1, 9}
 
 
 def test_a_conversation_has_a_prefix_that_grows_and_waits_for_its_turn_before():
@@ -156,6 +162,10 @@ def test_traces_give_times_and_lengths(tmp_path, name):
         ('{"timestamp": 1}\n', "t.jsonl:1: none of the columns input_length"),
         ('{"timestamp": 1, "input_length": 0, "output_length": 1}\n', "t.jsonl:1: input_length = 0"),
         ('{"timestamp": "soon", "input_length": 1, "output_length": 1}\n', "t.jsonl:1: timestamp = 'soon'"),
+        ('{"timestamp": true, "input_length": 1, "output_length": 1}\n', "t.jsonl:1: timestamp = True"),
+        ('{"timestamp": 1, "input_length": 5.7, "output_length": 1}\n', "t.jsonl:1: input_length = 5.7"),
+        ('{"timestamp": 1, "input_length": 1, "output_length": true}\n', "t.jsonl:1: output_length = True"),
+        ('\n \n{"timestamp": 1, "input_length": 1, "output_length": Infinity}\n', "t.jsonl:3: output_length = inf"),
         ("[1]\n", "t.jsonl:1: no JSON object"),
         ("{\n", "t.jsonl:1: not JSON"),
         ("", "no request in it"),
@@ -168,6 +178,24 @@ def test_a_bad_trace_is_named_with_its_line(tmp_path, text, named):
         read_trace(path)
     with refused("file-unreadable"):
         digest_of_trace(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.jsonl", '{{"timestamp": 0, "input_length": {}, "output_length": 3}}\n\n'),
+        ("t.csv", "Timestamp,Request tokens,Response tokens\n\n0,{},3\n\n"),
+    ],
+)
+def test_lengths_are_whole_numbers_in_either_format(tmp_path, name, text):
+    path = tmp_path / name
+    for written in ("12", "12.0", "1.2e1"):
+        path.write_text(text.format(written))
+        assert [one.prompt_tokens for one in read_trace(path)] == [12]
+    for written in ("5.7", "true", "-1"):
+        path.write_text(text.format(written))
+        with pytest.raises(UsageError, match=rf"{name}:{1 if name == 't.jsonl' else 3}: .* is not a number of tokens"):
+            read_trace(path)
 
 
 def test_the_turns_of_a_file_are_prompts_with_the_recorded_answers(tmp_path):

@@ -11,12 +11,13 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
 SECRET_NAMES = """api_key apiKey apikey APIKEY api-keys API_KEY_2 APIkey x-api-key --admin-api-key hf_token HF_TOKEN
 hfToken hftoken accessToken access_tokens authToken auth-token token key secret client_secret clientSecret secretKey
 password db_password PGPASSWORD passwd passphrase credentials Authorization Proxy-Authorization bearer cookie db_pass
-private_key AWS_SECRET_ACCESS_KEY openai_key OPENAI_API_KEY basic_auth api_key_value jwt GROQ_KEY""".split()
+private_key AWS_SECRET_ACCESS_KEY openai_key OPENAI_API_KEY basic_auth api_key_value jwt GROQ_KEY pwd
+-hft --pass""".split()
 OTHER_NAMES = """stop_token_ids allowed_token_ids return_token_ids max_tokens maxTokens token_limit tokens tokenizer
 tokenizers_parallelism key-file api_key_file ssl-keyfile api_key_env keys_per_head num_key_value_heads PWD eos_token
 pad_token kv_bytes_per_token time_per_output_token access_key_id token_count secret_name no-auth disable-auth
 prompt_cache_key extra_key public_key monkey turkey passes forward_pass author authors authority keyboard
-return_tokens_as_token_ids thinking_token_budget secrets_removed""".split()
+add_bos_token OLDPWD return_tokens_as_token_ids thinking_token_budget secrets_removed""".split()
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...collate.load.break_even import Crossing, crossing
+from ...collate.load.break_even import Crossing, standing
 from ...collate.load.curves import AXES, THROUGHPUT
 from ...collate.load.knee import knee_of
 from ...collate.statistics.intervals import Interval, scale_mean
@@ -85,12 +85,12 @@ def curves(rows: Sequence[Row]) -> tuple[str, list[Curve]]:
 
 
 def break_evens(found: Sequence[Curve]) -> list[tuple[Curve, Crossing]]:
-    """Return where curves cross that of the baseline, those that do; as a comparison has it."""
+    """Return each place where a curve crosses that of the baseline, as a comparison has it."""
     base = next((curve for curve in found if curve.is_baseline), None)
     if base is None:
         return []
-    crossed = [(curve, crossing(curve.rounds, base.rounds)) for curve in found if curve is not base]
-    return [(curve, one) for curve, one in crossed if one is not None and one.at is not None]
+    stands = [(curve, standing(curve.rounds, base.rounds)) for curve in found if curve is not base]
+    return [(curve, one) for curve, stand in stands if stand is not None for one in stand.crossings]
 
 
 def _as_cell(name: str, points: Mapping[float, Sequence[Row]]) -> Cell:

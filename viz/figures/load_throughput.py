@@ -49,7 +49,6 @@ def draw(axes: Panels, rows: Sequence[Row]) -> None:
 
 def _mark(ax: Axes, curve: Curve, one: Crossing) -> None:
     """Mark the load at which a curve crosses the baseline's, and its interval; an open end reaches the axis."""
-    assert one.at is not None
     left, right = ax.get_xlim()
     ax.axvline(one.at, color=curve.look.colour, linestyle="--", linewidth=1.2)
     if one.n > 1:

@@ -73,18 +73,62 @@ def _values(point: LoadPoint, shown: Iterable[str]) -> Iterator[str]:
 
 
 def _knee(curve: LoadCurve) -> str:
-    if curve.knee is None:
-        return f"throughput still rises by 10 % per doubling at the highest load, {curve.points[-1].load:g}"
-    return f"knee at {curve.knee:g} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+    empty = [point.load for point in curve.points if (point.tokens_per_s.value or 0.0) <= 0]
+    without = f"; no throughput at {_listed(empty)}" if empty else ""
+    if curve.knee is not None:
+        what = (
+            f"knee at {curve.knee:g} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+        )
+    elif curve.is_rising:
+        last = max(point.load for point in curve.points if point.load not in empty)
+        which = "the highest load with any" if empty else "the highest load"
+        what = f"throughput still rises by 10 % per doubling at {which}, {last:g}"
+    else:
+        loads = [point.load for point in curve.points]
+        reason = (
+            "several cells have the same load" if len(set(loads)) < len(loads) else "one load at most has throughput"
+        )
+        what = f"no knee known: {reason}"
+    return what + without
 
 
 def _break_even(found: BreakEven) -> str:
     curve, base, what = printable(found.curve), printable(found.baseline), _AXES[found.axis]
+    skipped = f"; rounds without throughput are left out at {_listed(found.skipped)}" if found.skipped else ""
     if found.at is None:
-        return f"{curve} has {'more' if found.rises else 'less'} throughput than {base} at every load measured"
+        return _apart(found, curve, base, what) + skipped
     does = "overtakes" if found.rises else "falls behind"
     if found.n < 2:
-        return f"{curve} {does} {base} at about {found.at:.3g} {what}; one round has no interval"
+        return f"{curve} {does} {base} at about {found.at:.3g} {what}; one round has no interval{skipped}"
     low = "below the lowest" if found.low is None else f"{found.low:.3g}"
     high = "beyond the highest" if found.high is None else f"{found.high:.3g}"
-    return f"{curve} {does} {base} at {found.at:.3g} {what} (95 % interval {low} to {high}, n = {found.n} rounds)"
+    line = f"{curve} {does} {base} at {found.at:.3g} {what} (95 % interval {low} to {high}, n = {found.n} rounds)"
+    never = "; at no load can they be distinguished" if not found.faster and not found.slower else ""
+    return line + never + skipped
+
+
+def _apart(found: BreakEven, curve: str, base: str, what: str) -> str:
+    """Say how curves stand that do not cross, as the interval at each load has it."""
+    if found.n < 2:
+        has = {True: "more throughput than", False: "less throughput than", None: "about the throughput of"}[
+            found.rises
+        ]
+        return f"{curve} has {has} {base} at every load measured; one round has no interval"
+    rounds = f"(95 % intervals, n = {found.n} rounds)"
+    if not found.faster and not found.slower:
+        return f"at no load can {curve} and {base} be distinguished {rounds}"
+    if not found.unclear and not (found.faster and found.slower):
+        return (
+            f"{curve} has {'more' if found.faster else 'less'} throughput than {base} at every load measured {rounds}"
+        )
+    parts = [
+        f"{how} {base} at {_listed(loads)}"
+        for how, loads in (("more throughput than", found.faster), ("less throughput than", found.slower))
+        if loads
+    ]
+    unclear = f"; at {_listed(found.unclear)} they cannot be distinguished" if found.unclear else ""
+    return f"{curve} has {' and '.join(parts)} {what}{unclear} {rounds}"
+
+
+def _listed(loads: Iterable[float]) -> str:
+    return ", ".join(f"{load:g}" for load in loads)

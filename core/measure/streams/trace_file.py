@@ -50,8 +50,8 @@ def read_trace(path: Path) -> list[Arrival]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file) if path.suffix.lower() == ".csv" else _json_rows(path, file)
-            arrivals = [_arrival(path, line, row) for line, row in enumerate(rows, 1 + (path.suffix.lower() == ".csv"))]
+            rows = _csv_rows(file) if path.suffix.lower() == ".csv" else _json_rows(path, file)
+            arrivals = [_arrival(path, line, row) for line, row in rows]
     except OSError as error:
         raise UsageError(f"cannot read the trace {path}: {error.strerror}", code="file-unreadable") from error
     except UnicodeDecodeError as error:
@@ -83,23 +83,31 @@ def _names() -> list[str]:
     return [names[0] for names in _COLUMNS.values()]
 
 
-def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
+def _csv_rows(lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows = csv.DictReader(lines)
+    for row in rows:
+        yield rows.line_num, row
+
+
+def _json_rows(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}:{number}: not JSON: {error}", code="file-unreadable") from error
         if not isinstance(row, dict):
             raise UsageError(f"{path}:{number}: no JSON object", code="file-unreadable")
-        yield row
+        yield number, row
 
 
 def _arrival(path: Path, line: int, row: Mapping[str, Any]) -> Arrival:
     column, value = _value(path, line, row, "at")
     scale = 1e-3 if column == "timestamp" else 1.0
     try:
-        at_s = float(value) * scale
-    except (TypeError, ValueError):
+        at_s = math.nan if isinstance(value, bool) else float(value) * scale
+    except (TypeError, ValueError, OverflowError):
         at_s = _moment(path, line, column, value)
     if not math.isfinite(at_s):
         raise UsageError(f"{path}:{line}: {column} = {value!r} is not a time", code="file-unreadable")
@@ -115,10 +123,7 @@ def _value(path: Path, line: int, row: Mapping[str, Any], name: str) -> tuple[st
 
 def _count(path: Path, line: int, row: Mapping[str, Any], name: str, least: int) -> int:
     column, value = _value(path, line, row, name)
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = -1
+    count = _whole(value)
     if not least <= count <= _MOST_TOKENS:
         raise UsageError(
             f"{path}:{line}: {column} = {value!r} is not a number of tokens from {least} to {_MOST_TOKENS}",
@@ -127,8 +132,17 @@ def _count(path: Path, line: int, row: Mapping[str, Any], name: str, least: int)
     return count
 
 
+def _whole(value: object) -> int:
+    """Return a whole number, however it is written (12, "12", 12.0), alike in JSON and CSV; -1 for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return -1
+    return int(number) if number.is_integer() else -1
+
+
 def _moment(path: Path, line: int, column: str, value: object) -> float:
     try:
         return datetime.fromisoformat(str(value)).timestamp()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{path}:{line}: {column} = {value!r} is not a time", code="file-unreadable") from error

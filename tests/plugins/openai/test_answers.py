@@ -55,6 +55,17 @@ def test_vllms_counters_grow_between_samples(connect):
     assert counters["client_events"] == 3 and 0 < counters["client_cpu_s"] <= counters["client_wall_s"]
 
 
+@pytest.mark.parametrize("first", [None, "vllm:prefix_cache_queries_total{} soon\n", {"no": "text"}])
+def test_what_counted_before_the_first_page_is_no_growth(connect, first):
+    connected = connect(replayed("vllm.sse"), pages={} if first is None else {"/metrics": first})
+    seen = []
+    for page in ("5", "7", "x", "+Inf", "9"):
+        connected.stub.pages["/metrics"] = f"vllm:prefix_cache_queries_total{{}} {page}\n"
+        connected.steps()
+        seen.append(connected.backend.counters().figures().get("server_prefix_cache_asked_tokens"))
+    assert seen == [None, 2, None, None, None]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "counts"),
     [

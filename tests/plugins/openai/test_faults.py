@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import zlib
+from email.utils import formatdate
 
 import pytest
 from pydantic import ValidationError
@@ -166,6 +167,16 @@ def test_refusals_for_now_are_tried_again_where_that_is_wanted(connect):
     assert "HTTP 429" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for
 
 
+def test_a_date_to_come_back_at_is_kept(connect):
+    later = formatdate(time.time() + 86400, usegmt=True)
+    connected = connect(lambda n, body: [(503, "later", {"Retry-After": later})], retries=2)
+    assert "HTTP 503" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1  # a day is not waited for
+    soon = {"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+    connected = connect(lambda n, body: [(503, "soon", soon)] if n == 0 else WHOLE, retries=1)
+    begin = time.monotonic()
+    assert connected.steps()[-1].finish == "length" and time.monotonic() - begin > 0.9  # a date has whole seconds
+
+
 def test_a_request_that_broke_off_is_never_sent_again(connect):
     connected = connect(lambda n, body: [FIRST, BREAK], retries=3)
     assert "broke" in connected.steps()[-1].failure and len(connected.stub.bodies) == 1
@@ -270,6 +281,7 @@ def test_further_fields_are_sent_as_a_flag_gives_them(connect):
         ("me", {"temperature": 1.0}, "temperature"),
         ("me", {"max_completion_tokens": 9, "logprobs": 1}, "max_completion_tokens"),
         ("me", {"n": 2, "best_of": 2}, "n, best_of"),
+        ("me", {"options": {"num_predict": 1}}, "options.num_predict"),
         ("vllm", {"min_p": 0.1}, "min_p"),
         ("vllm", {"stream_options": {"include_usage": False}}, "stream_options.include_usage"),
         ("llamacpp", {"samplers": ["top_k"]}, "samplers"),
