@@ -46,8 +46,8 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/engines.py
 
-# Everything, the long matrices included.
-nightly: lint types clang chromium bubblewrap axe
+# Everything, the long matrices and a Ray cluster included.
+nightly: lint types clang chromium bubblewrap axe $(VENV)/.ray-ready
 	$(MAKE) docs-site
 	$(BIN)/python -m pytest
 
@@ -159,6 +159,11 @@ $(VENV)/.llama-cpp-ready: $(LLAMA_CPP_WHEEL) | $(VENV)/.demo-ready
 
 $(VENV)/.site-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) --editable ".[site]"
+	@touch $@
+
+# For the nightly tests alone: a cluster takes minutes to test (docs/scaling.md).
+$(VENV)/.ray-ready: $(VENV)/.dev-ready
+	$(INSTALL) --prefer-binary --editable ".[ray]"
 	@touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.demo-ready $(VENV)/.llama-cpp-ready

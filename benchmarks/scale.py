@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from decodebench.core.measure.machine.environment import capture
 _ROUNDS = 2
 _PIECE = "a piece of text, "
 _PLUGIN = f"--plugin {Path(__file__).with_name('slowed.py')} --plugin {Path(__file__).with_name('first_launch.py')}"
-_RUN = f"{_PLUGIN} run {{folder}}/plan.toml -o {{folder}} --quiet"
+_RUN = f"{_PLUGIN} run {{folder}}/plan.toml --quiet -o {{folder}}"
 _PLAN = """
 name = "made"
 rounds = 1
@@ -99,7 +100,7 @@ def write_megabytes(folder: Path, megabytes: int) -> None:
 
 
 def write_plan(folder: Path, cells: int) -> None:
-    """Write a plan of so many cells of one round each, all but ten of which are there."""
+    """Write a plan of so many cells of one round each, all but ten of which are there, and a copy in ``unread``."""
     plan = folder / "plan.toml"
     plan.write_text(_PLAN.format(cells=cells), encoding="utf-8")
     command = [
@@ -118,6 +119,7 @@ def write_plan(folder: Path, cells: int) -> None:
     for at, cell_id in enumerate(ids[:-10]):
         path = folder / "raw" / "slowed" / f"{at}.jsonl"
         _write_log(path, at, 0, samples=1, steps=2, cell_id=cell_id)
+    shutil.copytree(folder / "raw", folder / "unread" / "raw")
 
 
 def _write_log(
@@ -193,8 +195,10 @@ CASES = (
         {
             "status, logs not yet seen": "status {folder}",
             "status": "status {folder}",
-            "run to its first worker, logs not yet read": _RUN,
             "run to its first worker": _RUN,
+            "run to its first worker, logs not yet seen": f"{_RUN}/unread",
+            "collate --from": "collate {folder}/together --from {folder}",
+            "run to its first worker, after collate --from": f"{_RUN}/together",
         },
         (2500, 5000, 10_000),
     ),

@@ -184,3 +184,13 @@ def test_what_plugins_add_touches_no_file(copy):
     listed = {plugin["name"]: plugin["provides"] for plugin in json.loads(copy.run("plugins", "--json"))}
     for kind, hook in ADDED.values():
         assert listed[f"own-{kind}"] == {hook: [f"own-{kind}"]}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_nightly_installs_ray_whose_cluster_it_tests_and_the_tests_of_a_change_do_not():
+    def steps(target):
+        command = ["make", "-n", target, "VENV=build/no-environment"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert '".[ray]"' in steps("nightly")
+    assert '".[ray]"' not in steps("test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -13,8 +13,8 @@ from pydantic import Field
 
 from ..errors import UsageError, unknown_name
 from ..files import write_whole
-from ..measure.output.folder import check_free, kept_plan, locked, plan_file
-from ..measure.output.round_index import Entry, RoundIndex
+from ..measure.output.folder import check_free, held_since, kept_plan, locked, plan_file, planned_names
+from ..measure.output.round_index import PARITY, Entry, RoundIndex
 from ..measure.plan import check_experiment_name
 from ..records.raw_log import PART_SUFFIX, SUFFIX
 from ..records.schema import Record
@@ -23,7 +23,7 @@ _BIN = "bin"
 _RENAMING = ".renaming"
 """Says which name takes the place of which, as long as not every log has it."""
 _IMPORTED = Path("raw", "imported")
-_PARITY = Path("raw", "parity")
+_PARITY = Path("raw", PARITY)
 
 
 class FailedRound(Record):
@@ -31,19 +31,34 @@ class FailedRound(Record):
 
     cell: str = Field(description="name of the cell; its id where no plan was kept")
     round: int = Field(description="from 1")
-    status: str = Field(description="as its log ends; incomplete without an end")
+    status: str = Field(description="as its log ends; incomplete without an end, unreadable if damaged before it")
     log: str = Field(description="its log, relative to the output folder")
+
+
+class RunningRound(Record):
+    """A round that is being measured now."""
+
+    cell: str = Field(description="as of a failed round")
+    round: int = Field(description="from 1")
+    started_at: str = Field(description="when it began, ISO 8601")
+    log: str = Field(description="its log so far, relative to the output folder")
 
 
 class ExperimentState(Record):
     """What is done of an experiment."""
 
-    name: str = Field(description="under which its rounds are stored")
+    name: str = Field(description="under which its rounds are stored; empty: of logs that do not say it")
     shard: str | None = Field(default=None, description="the part of the plan's rounds that is wanted here, I/N")
     cells: int = Field(description="cells that are wanted; without a kept plan those that have a round")
     done: int = Field(description="rounds that ended with status ok, of those that are wanted")
     failed: tuple[FailedRound, ...] = Field(default=(), description="rounds to be run again")
-    to_do: int | None = Field(default=None, description="rounds that are missing, failed ones included; None: no plan")
+    running: tuple[RunningRound, ...] = Field(default=(), description="rounds that are being measured now")
+    unreadable: tuple[str, ...] = Field(
+        default=(), description="logs whose first line does not say of which round they are; `collate` says why"
+    )
+    to_do: int | None = Field(
+        default=None, description="rounds that are missing, failed and running ones included; None: no plan"
+    )
     seconds_left: float | None = Field(
         default=None, description="what the missing rounds will take, by the mean of their cell's rounds or of all"
     )
@@ -64,21 +79,34 @@ def status(folder: str | Path) -> list[ExperimentState]:
         raise UsageError(f"no output folder {output}", code="folder-missing")
     index = RoundIndex(output)
     imported = _imported(output)
-    by_name: dict[str, list[Entry]] = {name: [] for name in imported}
+    by_name: dict[str, list[Entry]] = {name: [] for name in (*imported, *planned_names(output))}
     for entry in index.rounds:
         by_name.setdefault(entry.experiment, []).append(entry)
-    found = [_state(output, name, rounds, imported.get(name, 0)) for name, rounds in by_name.items()]
+    running = _running(output, [*index.rounds, *index.nameless])
+    found = [
+        _state(output, name, rounds, running).model_copy(update={"imported_files": imported.get(name, 0)})
+        for name, rounds in by_name.items()
+    ]
+    nameless = tuple(f"raw/{entry.name}" for entry in index.nameless if entry.name not in running)
+    if nameless:
+        found.append(ExperimentState(name="", cells=0, done=0, unreadable=nameless))
     return sorted(found, key=lambda state: (state.last_round_at, state.name), reverse=True)
 
 
-def _state(output: Path, name: str, rounds: Sequence[Entry], imported_files: int) -> ExperimentState:
+def _running(output: Path, entries: Iterable[Entry]) -> set[str]:
+    """Return the names of the logs that are being written: those without an end that changed since a run began here."""
+    open_now = [entry for entry in entries if entry.status is None and entry.name.endswith(PART_SUFFIX)]
+    since = held_since(output) if open_now else None
+    return set() if since is None else {entry.name for entry in open_now if entry.mtime_ns >= since}
+
+
+def _state(output: Path, name: str, rounds: Sequence[Entry], running: Collection[str]) -> ExperimentState:
     plan = kept_plan(output, name)
     done = {(entry.cell_id, entry.round): entry for entry in rounds if entry.status == "ok"}
     wanted = plan.wanted if plan else {(entry.cell_id, entry.round) for entry in rounds}
     missing = wanted - done.keys()
-    failed = {
-        (e.cell_id, e.round): e for e in sorted(rounds, key=lambda e: e.started_at) if (e.cell_id, e.round) in missing
-    }
+    latest = {(e.cell_id, e.round): e for e in sorted(rounds, key=lambda e: e.started_at)}
+    unfinished = [entry for key, entry in latest.items() if key in missing]
     names = plan.cells if plan else {}
     return ExperimentState(
         name=name,
@@ -92,11 +120,18 @@ def _state(output: Path, name: str, rounds: Sequence[Entry], imported_files: int
                 status=e.status or "incomplete",
                 log=f"raw/{e.name}",
             )
-            for e in failed.values()
+            for e in unfinished
+            if e.name not in running
+        ),
+        running=tuple(
+            RunningRound(
+                cell=names.get(e.cell_id, e.cell_id), round=e.round + 1, started_at=e.started_at, log=f"raw/{e.name}"
+            )
+            for e in unfinished
+            if e.name in running
         ),
         to_do=len(missing) if plan else None,
         seconds_left=_seconds_left(missing, done.values()) if plan else None,
-        imported_files=imported_files,
         last_round_at=max((entry.started_at for entry in rounds), default=""),
     )
 
@@ -127,7 +162,7 @@ def rename(folder: str | Path, old: str, new: str) -> int:
         files = _files_of(output, index, old)
         begun, words = output / _RENAMING, json.dumps([old, new])
         is_begun = begun.is_file() and begun.read_text(encoding="utf-8") == words
-        if not is_begun and (index.of(new) or new in _imported(output)):
+        if not is_begun and new in _names(output, index):
             raise UsageError(f"{output} has an experiment {new!r} already", code="path-taken")
         write_whole(begun, words)
         for file in files:
@@ -174,7 +209,7 @@ def restore(folder: str | Path, name: str) -> Path:
         found = [place for place in found if place.name.rpartition(".")[0] == name]
         if not found:
             raise unknown_name("experiment in the bin", name, kept)
-        if RoundIndex(output).of(name) or name in _imported(output):
+        if name in _names(output, RoundIndex(output)):
             raise UsageError(f"{output} has an experiment {name!r} already; rename it first", code="path-taken")
         for file in sorted(path for path in found[-1].rglob("*") if path.is_file()):
             place = output / file.relative_to(found[-1])
@@ -198,14 +233,18 @@ def _imported(output: Path) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def _names(output: Path, index: RoundIndex) -> set[str]:
+    """Return the names of the experiments that ``status`` lists."""
+    return {entry.experiment for entry in index.rounds} | _imported(output).keys() | set(planned_names(output))
+
+
 def _files_of(output: Path, index: RoundIndex, name: str) -> list[Path]:
     """Return the logs of an experiment, the folder of its imports, and the files of parity that name it."""
     files = [output / "raw" / entry.name for entry in index.of(name)]
     if name in _imported(output):
         files.append(output / _IMPORTED / name)
-    if not files:
-        known = {entry.experiment for entry in index.rounds} | _imported(output).keys()
-        raise unknown_name("experiment", name, sorted(known))
+    if name not in _names(output, index):
+        raise unknown_name("experiment", name, sorted(_names(output, index)))
     scored = (output / _PARITY).glob(f"*{SUFFIX}")
     return files + [file for file in scored if json.dumps(name) in file.read_text(encoding="utf-8", errors="ignore")]
 

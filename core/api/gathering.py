@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,12 @@ def gather(folder: str | Path, sources: Sequence[str | Path]) -> Gathered:
             raise UsageError(f"{other} is the target folder itself", code="conflicting-flags")
     writable(output)
     with locked(output):
-        _check_rounds([output, *others])
+        indexes = {folder: RoundIndex(folder) for folder in (output, *others)}
+        _check_rounds(indexes)
         wanted, kept = _wanted(output, others)
         for relative, source in wanted.items():
             _copy(source, output / relative)
+        indexes[output].take(entry for other in others for entry in indexes[other].rounds)
         for other in others:
             _merge_plans(output, other)
     unfinished = [file for other in others for file in _files(other) if file.name.endswith(PART_SUFFIX)]
@@ -70,11 +72,11 @@ def _files(output: Path) -> Iterator[Path]:
                 yield file
 
 
-def _check_rounds(outputs: Sequence[Path]) -> None:
+def _check_rounds(indexes: Mapping[Path, RoundIndex]) -> None:
     """Refuse a finished round that two logs of different names have: it would count twice."""
     seen: dict[tuple[str, str, int], tuple[str, Path]] = {}
-    for output in outputs:
-        for entry in RoundIndex(output).rounds:
+    for output, index in indexes.items():
+        for entry in index.rounds:
             if entry.status != "ok" or entry.name.endswith(PART_SUFFIX):
                 continue
             key, file = (entry.experiment, entry.cell_id, entry.round), output / "raw" / entry.name

@@ -7,15 +7,15 @@ as a text, or a count as ``true``, is refused, since whoever sent it meant somet
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ... import defaults
 from ..errors import DecodebenchError
-from .raw_log import RawLogError, checked_head, lines
+from .raw_log import LONGEST_LINE_BYTES, RawLogError, checked_head, lines, parse_line
 from .schema import Record, RecordedStep, Run, Sample
 
 R = TypeVar("R", bound=Record)
@@ -39,12 +39,94 @@ class StepLine(RecordedStep):
     run_id: str = ""
 
 
+_LATE = ConfigDict(defer_build=True)  # a worker imports this module and reads no log
+
+
+class _SampleOfLog(SampleLine):
+    model_config = _LATE
+    type: Literal["sample"]
+
+
+class _StepOfLog(StepLine):
+    model_config = _LATE
+    type: Literal["step"]
+
+
+class _ScoreOfLog(SampleLine):
+    model_config = _LATE
+    type: Literal["score"]
+    output_tokens: int | None = None
+
+
+class _PartOfLog(BaseModel):
+    """``load`` and ``end``, whose fields are those of the run."""
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
+    type: Literal["load", "end"]
+
+
+_LINES = TypeAdapter(
+    list[Annotated[_SampleOfLog | _StepOfLog | _ScoreOfLog | _PartOfLog, Field(discriminator="type")]], config=_LATE
+)
+_BATCH_BYTES = 2**20
+
+
 def finished_run(path: Path) -> Run | None:
     """Return the run of a log that holds its ``end`` line, in memory that does not grow with its steps; else None.
 
     Raises:
         OSError: it cannot be read.
     """
+    return _run_of_batches(path) or _run_of_lines(path)
+
+
+def _run_of_batches(path: Path) -> Run | None:
+    """Return the run of a log that is beyond doubt, many lines checked at a time in half the time of one by one."""
+    steps: dict[int, int] = {}  # how many, by sample
+    once: set[tuple[str, int]] = set()
+    line = None
+    try:
+        with path.open("rb") as file:
+            head = parse_line(path, 1, file.readline(LONGEST_LINE_BYTES))
+            run = checked_head(path, head.pop("type"), head)
+            for batch in _batches(file):
+                found = _LINES.validate_json(b"[" + b",".join(batch) + b"]")
+                if len(found) != len(batch) or not batch[-1].endswith(b"\n"):
+                    return None  # two halves of a torn line can make one
+                for line in found:
+                    if isinstance(line, _StepOfLog):
+                        if steps.get(line.sample) != line.index:
+                            return None
+                        steps[line.sample] += 1
+                        continue
+                    if isinstance(line, _PartOfLog):
+                        run.update(line.model_extra or {})
+                    elif line.type == "sample":
+                        steps[line.index] = 0
+                    key = (line.type, 0 if isinstance(line, _PartOfLog) else line.index)
+                    if key in once:
+                        return None
+                    once.add(key)
+        return Run.model_validate(run) if line is not None and line.type == "end" else None
+    except (RawLogError, ValidationError):
+        return None
+
+
+def _batches(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines of a log, about a megabyte at a time."""
+    batch: list[bytes] = []
+    size = 0
+    while raw := file.readline(LONGEST_LINE_BYTES):
+        batch.append(raw)
+        size += len(raw)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _run_of_lines(path: Path) -> Run | None:
     content = LogContent(is_strict=False)
     last = None
     try:

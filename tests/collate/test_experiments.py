@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
+import time
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from decodebench import UsageError
 from decodebench.collate.collate import collate
 from decodebench.core.api.experiments import delete, rename, restore, status
+from decodebench.core.api.gathering import gather
 from decodebench.core.isolation.plugins import all_plugins
-from decodebench.core.measure.output.folder import KeptPlan, keep_plan
+from decodebench.core.measure.output.folder import KeptPlan, keep_plan, locked
 from decodebench.core.measure.output.round_index import FILE_NAME, RoundIndex
+from decodebench.core.records.raw_log import RawLogError, read
 from decodebench.core.records.store import Store
 
+from ..at_night import examples
+from ..damage import mutated, mutations
 from ..refusals import refused
 
 
@@ -72,14 +81,118 @@ def test_the_index_follows_the_logs(logs):
         assert RoundIndex(logs.folder).finished("exp") == {("cell-a", 0), ("cell-c", 1)}
 
 
-def test_a_log_that_is_damaged_within_is_no_finished_round(logs):
+def torn(at, cut):
+    """Tear a line in two, as a lost block of a disk does."""
+    return lambda lines: [*lines[:at], lines[at][:cut], lines[at][cut:], *lines[at + 1 :]]
+
+
+DAMAGES = {
+    "the end of a line is missing": lambda lines: [*lines[:3], lines[3][:-5], *lines[4:]],
+    "two lines run together": lambda lines: [*lines[:3], lines[3] + lines[4], *lines[5:]],
+    "a line is torn at a comma": lambda lines: torn(3, lines[3].index(",") + 1)(lines),
+    "a line is torn before a comma, which is lost": lambda lines: [
+        *lines[:3], lines[3][: lines[3].index(",")], lines[3][lines[3].index(",") + 1 :], *lines[4:],
+    ],
+    "a line is empty": lambda lines: [*lines[:3], "", *lines[3:]],
+    "a step is missing": lambda lines: [*lines[:3], *lines[4:]],
+    "a step is there twice": lambda lines: [*lines[:4], lines[3], *lines[4:]],
+    "a sample is there twice": lambda lines: [*lines[:-1], lines[2], lines[-1]],
+    "a field has no number": lambda lines: [*lines[:3], lines[3].replace('"tokens": 1', '"tokens": "one"'), *lines[4:]],
+    "a line is of no type": lambda lines: [*lines[:3], '{"type": "stop"}', *lines[3:]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_log_that_is_damaged_within_is_a_finished_round_for_nobody(logs, cli, damage):
+    plan(logs, "a", rounds=1)
     path = logs.write("a", 0)
     lines = path.read_text().splitlines()
-    lines[3] = lines[3][:-5]
+    changed = DAMAGES[damage](lines)
+    assert changed != lines and changed[-1] == lines[-1]
+    path.write_text("\n".join(changed) + "\n")
+    (state,) = cli("status", logs.folder, "--json").json
+    assert (state["done"], state["to_do"]) == (0, 1)
+    assert [(one["round"], one["status"], one["log"]) for one in state["failed"]] == [
+        (1, "unreadable", "raw/a/a_0.jsonl"),
+    ]  # fmt: skip
+    assert RoundIndex(logs.folder).finished("exp") == set()  # which `run` asks for
     path.write_text("\n".join(lines) + "\n")
-    assert status(logs.folder)[0].done == 1  # its last line says so
-    assert RoundIndex(logs.folder).finished("exp") == set()
-    assert status(logs.folder)[0].done == 0
+    assert status(logs.folder)[0].done == 1
+
+
+@settings(deadline=None, max_examples=examples(400), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mutations(st.sampled_from([b"1", b"\n", b"{", b"}", b",", b"}\n{", b"},{", b'"', b"\xff"])))
+def test_whatever_is_damaged_a_finished_round_is_one_that_is_read_whole(logs, make_logs, mutation):
+    path = make_logs(logs.folder).write("a", 0, name=f"{uuid4()}.jsonl", scores=(1.0, 0.0))
+    whole = path.read_bytes()
+    assert RoundIndex(logs.folder).finished("exp")
+    path.write_bytes(mutated(whole, *mutation))
+    is_finished = RoundIndex(logs.folder).finished("exp") == {("cell-a", 0)}
+    try:
+        log = read(path)
+    except RawLogError:
+        log = None
+    path.unlink()
+    assert not is_finished or (log is not None and log.problem is None and log.run.status == "ok")
+
+
+def test_logs_that_were_put_together_are_not_read_again(logs, make_logs, tmp_path):
+    shards = [make_logs(tmp_path / name) for name in "12"]
+    for cell, shard in zip("ab", shards, strict=True):
+        shard.write(cell, 0)
+    gather(logs.folder, [shard.folder for shard in shards])
+    for log in (logs.folder / "raw").glob("*/*.jsonl"):  # as long and as old as it was
+        stat = log.stat()
+        log.write_bytes(b"x" * stat.st_size)
+        os.utime(log, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert status(logs.folder)[0].done == 2 and len(RoundIndex(logs.folder).finished("exp")) == 2
+    (logs.folder / FILE_NAME).unlink()
+    assert [state.name for state in status(logs.folder)] == [""]
+
+
+def test_an_experiment_that_was_planned_is_listed_before_its_first_log(logs, cli):
+    plan(logs)
+    (state,) = status(logs.folder)
+    assert (state.name, state.cells, state.done, state.to_do) == ("exp", 2, 0, 6)
+    assert "exp" in cli("status", logs.folder).out
+    assert rename(logs.folder, "exp", "new") == 0 and status(logs.folder)[0].name == "new"
+    delete(logs.folder, "new")
+    assert status(logs.folder) == []
+    restore(logs.folder, "new")
+    assert status(logs.folder)[0].to_do == 6
+
+
+@pytest.mark.parametrize("first", ["", '{"type": "run", "sche\n', "{}\n", '{"type": "run", "schema": 1}\n', "\0" * 99])
+def test_a_log_that_does_not_say_of_which_round_it_is_is_listed(logs, cli, first):
+    logs.write("a", 0)
+    logs.parity({"experiment": "exp", "baseline_cell": "a", "cell": "b", "sample_id": "p", "position": 1,
+                 "baseline_token": 1, "token": 2})  # fmt: skip
+    path = logs.write("b", 0)
+    path.write_text(first + "\n".join(path.read_text().splitlines()[1:]) if first else "")
+    states = {state.name: state for state in status(logs.folder)}
+    assert states["exp"].done == 1 and states[""].unreadable == ("raw/b/b_0.jsonl",)
+    shown = cli("status", logs.folder)
+    assert shown.code == 0 and "raw/b/b_0.jsonl: unreadable" in shown.out
+
+
+def test_a_round_that_is_being_measured_runs_and_one_left_behind_has_failed(logs, cli):
+    plan(logs, "abc", rounds=1)
+    logs.write("a", 0, end=False)
+    time.sleep(0.05)  # files have the time of the system's last tick
+    with locked(logs.folder):
+        logs.write("b", 0, end=False)
+        logs.write("c", 0)
+        (logs.folder / "raw" / "d.d").mkdir()
+        (logs.folder / "raw" / "d.d" / "begins.jsonl.part").touch()
+        (state,) = cli("status", logs.folder, "--json").json
+        assert "engine b, round 1: running" in cli("status", logs.folder).out
+        assert (state["done"], state["to_do"]) == (1, 2)
+        assert [one["cell"] for one in state["running"]] == ["engine b"]
+        assert [(one["cell"], one["status"]) for one in state["failed"]] == [("engine a", "incomplete")]
+    with locked(logs.folder):
+        (state, nameless) = status(logs.folder)
+        assert [one.cell for one in state.failed] == ["engine a", "engine b"] and not state.running
+        assert nameless.unreadable == ("raw/d.d/begins.jsonl.part",)
 
 
 def names(logs):
@@ -162,8 +275,8 @@ except Ends:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_status_and_launch_of_ten_thousand_cells_take_three_seconds(logs, cache, monkeypatch):
-    """All but ten cells are done, and no index is older than the logs but the one that the first look makes."""
+def test_status_and_launch_of_ten_thousand_cells_take_three_seconds(logs, make_logs, tmp_path, cache, monkeypatch):
+    """All but ten cells are done, by two shards that were put together."""
     monkeypatch.setenv("DECODEBENCH_CACHE", str(cache))
 
     def launch(what):
@@ -172,10 +285,11 @@ def test_status_and_launch_of_ten_thousand_cells_take_three_seconds(logs, cache,
 
     ids = launch("ids").split()
     assert len(ids) == 10_000
+    shards = [make_logs(tmp_path / f"shard-{at}") for at in range(2)]
     for at, cell_id in enumerate(ids[10:]):
-        logs.write("a", 0, cell_id=cell_id, run_id=f"{at:032x}", name=f"{at}.jsonl", content=[])
-    keep_plan(logs.folder, "exp", KeptPlan(rounds=1, cells=dict.fromkeys(ids, "c")))
-    RoundIndex(logs.folder).finished("exp")
+        shards[at % 2].write("a", 0, cell_id=cell_id, run_id=f"{at:032x}", name=f"{at}.jsonl", content=[])
+    keep_plan(shards[0].folder, "exp", KeptPlan(rounds=1, cells=dict.fromkeys(ids, "c")))
+    gather(logs.folder, [shard.folder for shard in shards])
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     shown = subprocess.run(
         [sys.executable, "-m", "decodebench", "status", str(logs.folder), "--json"], capture_output=True, check=True

@@ -19,6 +19,7 @@ def status(folder: Path, as_json: bool) -> int:
     """Show how many rounds are done, failed and left in each experiment of DIR.
 
     The target is what the last `run` of the experiment was asked for. The next one repeats failed rounds.
+    Rounds that are being measured now count as to do, and are listed.
     """
     from ...api.experiments import status as state_of
 
@@ -26,6 +27,7 @@ def status(folder: Path, as_json: bool) -> int:
     if as_json:
         print_json([state.model_dump(mode="json") for state in found])
         return exit_codes.DONE
+    named = [state for state in found if state.name]
     rows = [
         [
             state.name if state.shard is None else f"{state.name}, shard {state.shard}",
@@ -36,11 +38,15 @@ def status(folder: Path, as_json: bool) -> int:
             "" if not state.seconds_left else _span(state.seconds_left),
             str(state.imported_files or ""),
         ]
-        for state in found
+        for state in named
     ]
     columns = ["experiment", "cells", "rounds done", "failed", "to do", "time left", "imported files"]
     print_table(columns, rows, empty="no experiment")
     for state in found:
+        for running in state.running:
+            echo(f"{state.name}: {running.cell}, round {running.round}: running ({running.log})")
+        for log in state.unreadable:
+            echo(f"{log}: unreadable, of an unknown experiment; `decodebench collate {folder}` says why")
         for failed in state.failed[:_SHOWN]:
             echo(f"{state.name}: {failed.cell}, round {failed.round}: {failed.status} ({failed.log})")
         if len(state.failed) > _SHOWN:

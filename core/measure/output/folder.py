@@ -81,6 +81,20 @@ def locked(output: Path) -> Iterator[None]:
         yield
 
 
+def held_since(output: Path) -> int | None:
+    """Return since when a run holds the folder, in ns as files have it; None where none does."""
+    file = output / _LOCK
+    try:
+        since = file.stat().st_mtime_ns  # it writes its process id then
+        lock = FileLock(file, blocking=False)
+        with lock:
+            return None
+    except Timeout:
+        return since
+    except OSError:  # no run was here, or only its owner can know
+        return None
+
+
 def finish_parts(output: Path) -> None:
     """Give each log that holds its end line its final name: its run was stopped after the last word.
 
@@ -178,6 +192,11 @@ def kept_plan(output: Path, experiment: str) -> KeptPlan | None:
         return KeptPlan.model_validate_json(plan_file(output, experiment).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def planned_names(output: Path) -> list[str]:
+    """Return the names of the experiments whose latest plan was kept."""
+    return sorted(file.stem for file in (output / PLANS).glob("*.json"))
 
 
 def plan_file(output: Path, experiment: str) -> Path:

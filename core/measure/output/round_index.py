@@ -1,7 +1,7 @@
 """Which rounds an output folder holds, without reading its logs again: an index, made from them at any time.
 
 An entry is a log as it was when it was looked at, known by name, size and time of change. Looking reads the first line
-and the last one; whether all between can be read is found out once, when a run asks for finished rounds.
+and the last one, and all between where that says that the round is finished: it then is for everybody who asks.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from typing import Any
 from ...errors import DecodebenchError, UsageError
 from ...files import write_whole
 from ...records.log_content import finished_run
-from ...records.raw_log import PART_SUFFIX, SUFFIX, Line, RawLogError, lines, parse_line
+from ...records.raw_log import LONGEST_LINE_BYTES, PART_SUFFIX, SUFFIX, Line, RawLogError, parse_line
 
 FILE_NAME = ".rounds.index"
 _VERSION = 2  # of an entry: what an earlier decodebench wrote may have as many fields, and others
+UNREADABLE = "unreadable"
+"""Status of a round whose log ends well and is damaged before."""
+PARITY = "parity"
+"""Folder beside those of rounds, for scores of both sides of a comparison."""
 _TAIL_BYTES = 64 * 2**10  # an end line is far shorter
 
 
@@ -32,11 +36,10 @@ class Entry:
         name: of the file, relative to ``raw``, with forward slashes.
         size: in bytes.
         mtime_ns: of its last change.
-        experiment: empty for a file that is no log of a round.
+        experiment: empty for a file that does not say of which round it is the log.
         cell_id: of its cell.
         round: index of the round.
-        status: how it ended; None without an end line.
-        is_checked: whether the whole log was read, and the status stands.
+        status: how it ended; None without an end line. ``ok`` is that of a log that can be read as a whole.
         started_at: ISO 8601.
         wall_s: of the whole round, where the log has it.
         hostname: where it ran.
@@ -53,7 +56,6 @@ class Entry:
     cell_id: str = ""
     round: int = 0
     status: str | None = None
-    is_checked: bool = False
     started_at: str = ""
     wall_s: float | None = None
     hostname: str | None = None
@@ -85,6 +87,12 @@ class RoundIndex:
             self._save()
 
     @property
+    def nameless(self) -> list[Entry]:
+        """Every log whose first line does not say of which round it is."""
+        others = f"{PARITY}/"  # which are of several experiments
+        return [entry for entry in self._entries.values() if not entry.experiment and not entry.name.startswith(others)]
+
+    @property
     def rounds(self) -> list[Entry]:
         """Every round that has a log, finished or not."""
         return [entry for entry in self._entries.values() if entry.experiment]
@@ -97,28 +105,29 @@ class RoundIndex:
         """Return (cell id, round) of every round of ``experiment`` that ended with status ok.
 
         A log that cannot be read as ``collate`` reads it, whole, is not a finished round.
-
-        Raises:
-            UsageError: the system does not let one be read now; it may be a finished round.
         """
-        unchecked = [entry for entry in self.of(experiment) if entry.status == "ok" and not entry.is_checked]
-        for entry in unchecked:
-            path = self._output / "raw" / entry.name
-            with _readable(path):
-                run = finished_run(path)
-            self._entries[entry.name] = replace(entry, is_checked=True, status=run.status if run else None)
-        if unchecked:
-            self._save()
         return {(entry.cell_id, entry.round) for entry in self.of(experiment) if entry.status == "ok"}
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take what another folder's index has of logs that were copied from there, size and time of change included.
+
+        Those that are otherwise here are looked at.
+        """
+        kept = {entry.name: entry for entry in entries}
+        for file in _logs(self._output):
+            entry = kept.get(file.name)
+            if entry is not None and (entry.size, entry.mtime_ns) == (file.size, file.mtime_ns):
+                self._entries[file.name] = entry
+        self._save()
 
     def add(self, log: Path) -> None:
         """Add a log that was written and closed now, every line of which was checked as it was written."""
         stat = log.stat()
         name = log.relative_to(self._output / "raw").as_posix()
-        entry = _looked_at(self._output / "raw", Entry(name, stat.st_size, stat.st_mtime_ns))
-        self._entries[name] = replace(entry, is_checked=True)
+        entry = _looked_at(self._output / "raw", Entry(name, stat.st_size, stat.st_mtime_ns), is_checked=True)
+        self._entries[name] = entry
         with suppress(OSError), (self._output / FILE_NAME).open("a", encoding="utf-8") as file:
-            file.write(_as_line(self._entries[name]))
+            file.write(_as_line(entry))
 
     def _save(self) -> None:
         with suppress(DecodebenchError):  # a folder that cannot be written to is looked at again next time
@@ -161,13 +170,21 @@ def _scanned(folder: Path) -> Iterable[os.DirEntry[str]]:
         return ()
 
 
-def _looked_at(raw: Path, file: Entry) -> Entry:
-    """Return what a log says in its first line and its last."""
+def _looked_at(raw: Path, file: Entry, *, is_checked: bool = False) -> Entry:
+    """Return what a log says in its first line and its last, and whether it can be read in between.
+
+    Args:
+        raw: folder of the logs.
+        file: its name, size and time of change.
+        is_checked: every line was checked as it was written.
+    """
     path = raw / file.name
     with suppress(RawLogError), _readable(path):
-        head = next((line for _, line in lines(path)), None)
-        if head is not None and head["type"] == "run":
-            end = _end_of(path)
+        head, end = _ends_of(path)
+        if head.get("type") == "run":
+            status = _text(end.get("status")) or None
+            if status == "ok" and not is_checked and finished_run(path) is None:
+                status = UNREADABLE
             told = head.get("environment")
             machine: Line = told if isinstance(told, dict) else {}
             return replace(
@@ -175,7 +192,7 @@ def _looked_at(raw: Path, file: Entry) -> Entry:
                 experiment=_text(head.get("experiment")),
                 cell_id=_text(head.get("cell_id")),
                 round=_number(head.get("round")) or 0,
-                status=_text(end.get("status")) or None,
+                status=status,
                 started_at=_text(head.get("started_at")),
                 wall_s=_seconds(end.get("wall_s")),
                 hostname=_text(machine.get("hostname")) or None,
@@ -187,16 +204,23 @@ def _looked_at(raw: Path, file: Entry) -> Entry:
     return file
 
 
-def _end_of(path: Path) -> Line:
-    """Return the end line of a log; empty where its last line is none."""
+def _ends_of(path: Path) -> tuple[Line, Line]:
+    """Return the first line of a log, and its end line; each empty where there is none.
+
+    Raises:
+        RawLogError: the first line is none of a log.
+    """
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        first = file.readline(LONGEST_LINE_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - _TAIL_BYTES))
         tail = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+    head = parse_line(path, 1, first) if first.endswith(b"\n") else {}
     with suppress(RawLogError):
         line = parse_line(path, 0, tail)
         if line["type"] == "end":
-            return line
-    return {}
+            return head, line
+    return head, {}
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - of a log
