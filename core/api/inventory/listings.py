@@ -109,6 +109,18 @@ def tasks() -> list[dict[str, Any]]:
     ]
 
 
+def finding_checks() -> list[dict[str, Any]]:
+    """Return the checks of ``findings``, the host's own first."""
+    from ....collate.findings import own_checks
+
+    registry = installed_plugins()
+    checks = [check.model_dump() for check in own_checks()]
+    for check in registry.findings.values():
+        provider = registry.provider("decodebench_findings", check.name).name
+        checks.append({"check": check.name, "summary": check.summary, "provider": provider})
+    return checks
+
+
 def skipped() -> list[str]:
     """Return a line for each plugin that failed to load, and for each name that two plugins gave."""
     lines = []
