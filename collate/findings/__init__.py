@@ -1,7 +1,7 @@
 """What is flagged in the measurements: one file per kind of finding, every check with the rows behind it.
 
 Imports: collate.comparison, collate.load, collate.parity, collate.parsers, collate.statistics, contract, records,
-sdk. Imported by: api, cli, collate.comparison, collate.parity.
+sdk. Imported by: api, collate.comparison, collate.parity.
 """
 
 from __future__ import annotations

@@ -174,12 +174,6 @@ def findings(folder: Path, experiment: str | None, only_list: bool, details: boo
 
 
 def _list_checks(as_json: bool) -> None:
-    from ...collate.findings import own_checks
-    from ..api.plugins import installed_plugins
+    from ..api.inventory.listings import finding_checks
 
-    registry = installed_plugins()
-    checks = [check.model_dump() for check in own_checks()]
-    for check in registry.findings.values():
-        provider = registry.provider("decodebench_findings", check.name).name
-        checks.append({"check": check.name, "summary": check.summary, "provider": provider})
-    print_listing(checks, ["check", "looks for", "from"], as_json=as_json, empty="no check")
+    print_listing(finding_checks(), ["check", "looks for", "from"], as_json=as_json, empty="no check")

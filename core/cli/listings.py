@@ -6,15 +6,9 @@ from typing import Any
 
 import click
 
-from ..api.plugins import installed_plugins
-from ..contract.backend import Backend
+from ..api.inventory import listings
 from ..files import size_text
-from ..host.availability import availability
-from ..host.registry import Registry
-from ..measure.job import DevicesJob
 from .output import CONTEXT, echo, json_option, print_json, print_table
-
-_PROBE_TIMEOUT_S = 120.0
 
 
 @click.command(context_settings=CONTEXT)
@@ -24,8 +18,7 @@ _PROBE_TIMEOUT_S = 120.0
 @json_option
 def backends(with_devices: bool, as_json: bool) -> None:
     """List backends, and how to install those that are missing."""
-    registry = installed_plugins()
-    found = [_describe(registry, backend, with_devices) for backend in registry.backends.values()]
+    found = listings.backends(with_devices=with_devices)
     if as_json:
         print_json(found)
         return
@@ -36,49 +29,14 @@ def backends(with_devices: bool, as_json: bool) -> None:
         for entry in found
     ]
     print_table(columns, rows, empty="no backend: no plugin provides one")
-    _warn_of_skipped(registry)
-
-
-def _describe(registry: Registry, backend: type[Backend], with_devices: bool) -> dict[str, Any]:
-    available = availability(backend)
-    provider = registry.provider("decodebench_backends", backend.name)
-    devices: list[str] = []
-    if with_devices and available.available:
-        from ..isolation.processes.messages import Devices
-        from ..measure.launcher import request
-
-        job = DevicesJob(**registry.place(backend.name), backend=backend.name)
-        devices = list(request(job, Devices, _PROBE_TIMEOUT_S).devices)
-    return {
-        "name": backend.name,
-        "summary": backend.summary,
-        "kind": backend.kind,
-        "available": available.available,
-        "version": available.version,
-        "reason": available.reason,
-        "fix": available.fix,
-        "plugin": provider.name,
-        "distribution": provider.distribution,
-        "supports": sorted(backend.supports),
-        "max_batch_size": backend.max_batch_size,
-        "quantisations": [quantisation.name for quantisation in backend.quantisations()],
-        "options": {name: field.description for name, field in backend.Options.model_fields.items()},
-        "devices": devices,
-    }
+    for line in listings.skipped():
+        echo(line, err=True)
 
 
 def _status(entry: dict[str, Any]) -> str:
     if entry["available"]:
         return "available"
     return f"missing: {entry['reason']}" + (f"\n{entry['fix']}" if entry["fix"] else "")
-
-
-def _warn_of_skipped(registry: Registry) -> None:
-    for plugin in registry.plugins:
-        if plugin.status == "failed":
-            echo(f"plugin {plugin.name!r} failed to load: {plugin.reason}", err=True)
-        for clash in plugin.clashes:
-            echo(f"plugin {plugin.name!r}: {clash}", err=True)
 
 
 @click.command(context_settings=CONTEXT)
@@ -89,25 +47,16 @@ def quantisations(names: tuple[str, ...], as_json: bool) -> None:
 
     One name can mean different formats in two engines: compare formats by their bits per weight, which include scales.
     """
-    registry = installed_plugins()
-    chosen = [registry.backend(name) for name in names] or list(registry.backends.values())
-    formats = [(quantisation, backend) for backend in chosen for quantisation in backend.quantisations()]
-    formats.sort(key=lambda pair: (-(pair[0].bits_per_weight or 0), pair[1].name, pair[0].name))
-    found = [
-        {
-            "bits_per_weight": quantisation.bits_per_weight,
-            "quantisation": quantisation.name,
-            "backend": backend.name,
-            "summary": quantisation.summary,
-        }
-        for quantisation, backend in formats
-    ]
+    found = listings.quantisations(names)
     if as_json:
         print_json(found)
         return
     rows = [
-        ["n/a" if q.bits_per_weight is None else f"{q.bits_per_weight:.2f}", q.name, backend.name, q.summary]
-        for q, backend in formats
+        [
+            "n/a" if one["bits_per_weight"] is None else f"{one['bits_per_weight']:.2f}",
+            *(one[key] for key in ("quantisation", "backend", "summary")),
+        ]
+        for one in found
     ]
     print_table(["bits/weight", "format", "backend", "what is quantised"], rows, empty="no backend offers any")
 
@@ -128,16 +77,7 @@ def models(checked: str | None, as_json: bool) -> None:
     if checked is not None:
         _check_model(checked, as_json)
         return
-    registry = installed_plugins()
-    found = [
-        {
-            "name": source.name,
-            "summary": source.summary,
-            "companions": dict(source.companions),
-            "plugin": registry.provider("decodebench_models", source.name).name,
-        }
-        for source in registry.models.values()
-    ]
+    found = listings.models()
     if as_json:
         print_json(found)
         return
@@ -175,21 +115,7 @@ def _check_model(name: str, as_json: bool) -> None:
 @json_option
 def tasks(as_json: bool) -> None:
     """List tasks."""
-    registry = installed_plugins()
-    found = [
-        {
-            "name": f"{task.name}:{task.argument}" if task.argument else task.name,
-            "version": task.version,
-            "summary": task.summary,
-            "metric": task.metric or "none: speed only",
-            "template": task.template,
-            "extraction": task.extraction,
-            "source": task.source,
-            "executes_code": task.executes_code,
-            "plugin": registry.provider("decodebench_tasks", task.name).name,
-        }
-        for task in registry.tasks.values()
-    ]
+    found = listings.tasks()
     if as_json:
         print_json(found)
         return

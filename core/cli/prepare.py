@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from ..cache import Entry, default_root, entries, remove, sweep
+from ..cache import Entry, default_root
 from ..files import size_text
 from ..sdk.sizes import Size
 from .guidance.sections import examples
 from .output import CONTEXT, announce, echo, json_option, print_json, print_table
-
-_DAY_S = 24 * 3600
 
 
 @click.command(
@@ -76,12 +73,13 @@ def _bits(entry: Mapping[str, Any]) -> str:
 @json_option
 def cache(prune: bool, name: str | None, older_than: float | None, keep: int | None, as_json: bool) -> None:
     """List prepared models with their sizes and ages, or delete them."""
+    from ..api.inventory.prepared import prepared_models
+    from ..api.inventory.prepared import prune as delete
+
     root = default_root()
-    sweep(root)
-    chosen = _beyond(keep, [entry for entry in entries(root) if _is_meant(entry, name, older_than)])
+    chosen = prepared_models(name=name, older_than_days=older_than, beyond_bytes=keep)
     if prune:
-        for entry in chosen:
-            remove(entry)
+        delete(chosen)
     if as_json:
         print_json({"pruned" if prune else "entries": [_as_json(entry) for entry in chosen]})
         return
@@ -94,23 +92,6 @@ def cache(prune: bool, name: str | None, older_than: float | None, keep: int | N
     together = size_text(sum(entry.size_bytes for entry in chosen))
     total = f"{len(chosen)} {'entry' if len(chosen) == 1 else 'entries'}, {together}"
     echo(f"deleted {total}" if prune else f"{total} in {root}")
-
-
-def _is_meant(entry: Entry, name: str | None, older_than: float | None) -> bool:
-    is_old = older_than is None or time.time() - entry.used > older_than * _DAY_S
-    return is_old and (name is None or fnmatch.fnmatchcase(entry.path.name, name))
-
-
-def _beyond(keep: int | None, chosen: Sequence[Entry]) -> list[Entry]:
-    """Return the entries that do not fit into so many bytes, the latest used being kept; None: all."""
-    if keep is None:
-        return list(chosen)
-    room, rest = keep, set[Entry]()
-    for entry in sorted(chosen, key=lambda entry: entry.used, reverse=True):
-        room -= entry.size_bytes
-        if room < 0:
-            rest.add(entry)
-    return [entry for entry in chosen if entry in rest]
 
 
 def _as_json(entry: Entry) -> dict[str, object]:

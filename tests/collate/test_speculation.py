@@ -392,6 +392,16 @@ def test_everything_stands_within_80_columns(write, logs):
         assert word in text, word
 
 
+def test_a_warning_of_a_cell_calls_it_as_the_tables_do(write, logs):
+    three_ways(write)
+    write(
+        "d", round=1, options={"block_size": 4, "candidate_mode": "branch_beam", "max_candidates": 4}, status="failed"
+    )
+    found = analysis(logs)
+    (label,) = [cell.cell.label for cell in found.cells if cell.failed]
+    assert f"warning: {cell_names(found)[label]}: 1 round did not finish" in " ".join(shown(found).split())
+
+
 def test_cells_go_by_what_tells_them_apart_and_by_number_where_that_is_long(write, logs):
     write("a", PLAIN, options={"block_size": 1, "draft": "x"})
     write("b", options={"block_size": 4, "draft": "x"})

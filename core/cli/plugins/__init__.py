@@ -1,6 +1,6 @@
 """``plugins``: a group whose sub-commands are imported when they are called; without one it lists.
 
-Imports: api, cli, cli.guidance, conformance, contract, host, isolation. Imported by: cli.experiments.
+Imports: api, cli, cli.guidance, conformance, host, isolation. Imported by: cli.experiments.
 """
 
 from __future__ import annotations

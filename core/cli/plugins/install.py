@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import requires, version
 from typing import Any
 
 import click
 
-from ...api.plugins import installed_plugins
-from ...contract.hookspecs import PROJECT
+from ...api.inventory.installation import broken_requirements, known_plugins, news_since
 from ...errors import UsageError
-from ...host.registry import PluginRecord
 from ...isolation.installers import Command, Specs, install_command
 from .. import exit_codes
 from ..guidance.sections import examples
@@ -62,12 +57,12 @@ def install(
     if dry_run:
         print_json({"command": command}) if as_json else echo(shlex.join(command))
         return exit_codes.DONE
-    before = {plugin.address: plugin for plugin in installed_plugins().plugins}
+    before = known_plugins()
     if run(command) != 0:
         echo(f"decodebench: nothing was installed: `{shlex.join(command)}` failed", err=True)
         return exit_codes.FAILED
-    found = [plugin for plugin in listed_anew() if _is_news(plugin, before)]
-    broken = list(_broken_requirements())
+    found = news_since(before)
+    broken = list(broken_requirements())
     if as_json:
         print_json({"command": command, "plugins": found, "broken": broken})
     else:
@@ -113,21 +108,6 @@ def run(command: Command, environment: Mapping[str, str] | None = None) -> int:
         raise UsageError(f"cannot run {command[0]}: {error.strerror}", code="install-failed") from error
 
 
-def listed_anew() -> list[dict[str, Any]]:
-    """List the plugins in a process that sees what has just been installed."""
-    command = [sys.executable, "-m", PROJECT, "plugins", "list", "--json"]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ}, check=False)
-    if ended.returncode != 0:
-        raise UsageError(f"{PROJECT} itself no longer runs; `{shlex.join(command)}` says why", code="install-failed")
-    found: list[dict[str, Any]] = json.loads(ended.stdout)
-    return found
-
-
-def _is_news(plugin: Mapping[str, Any], before: Mapping[str, PluginRecord]) -> bool:
-    known = before.get(plugin["address"])
-    return known is None or (known.version, known.status) != (plugin["version"], plugin["status"])
-
-
 def _say(found: Sequence[Mapping[str, Any]]) -> None:
     if not found:
         echo("no plugin came with it: it was there already, or has no entry point of the group 'decodebench'")
@@ -138,16 +118,3 @@ def _say(found: Sequence[Mapping[str, Any]]) -> None:
         echo(f"{plugin['name']} ({plugin['distribution']} {plugin['version']}): {plugin['reason'] or provided}")
         for clash in plugin["clashes"]:
             echo(f"  {clash}")
-
-
-def _broken_requirements() -> Iterator[str]:
-    """Say which of the host's own requirements the installed packages do not meet any more."""
-    from packaging.requirements import Requirement
-
-    for text in requires(PROJECT) or ():
-        wanted = Requirement(text)
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
-            continue
-        found = version(wanted.name)
-        if not wanted.specifier.contains(found, prereleases=True):
-            yield f"{wanted.name} is now {found}, but decodebench needs {wanted}; undo it, or use --isolated"

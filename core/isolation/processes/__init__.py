@@ -1,4 +1,4 @@
 """Processes that run plugins, as their parent sees them: kept, read from and written to, ended with all they started.
 
-Imports: contract, host, records. Imported by: api, cli, collate, conformance, isolation, measure.
+Imports: contract, host, records. Imported by: api, collate, conformance, isolation, measure.
 """
