@@ -133,7 +133,7 @@ busy_options = section(
         type=click.FloatRange(0),
         default=defaults.WAIT_IDLE_S,
         metavar="SECONDS",
-        help="Longest time to wait with --wait-idle.",
+        help="Longest time to wait for an idle machine; implies --wait-idle.",
     ),
     click.option(
         "--strict", is_flag=True, help="Refuse to measure on a machine that is busy or in a power-saving mode."
@@ -225,8 +225,9 @@ measure_options = options(
 
 
 def when_busy(flags: Mapping[str, Any]) -> WhenBusy:
-    """Return what the flags of ``busy_options`` say."""
-    return WhenBusy(flags["wait_limit"] if flags["wait_idle"] else 0.0, flags["strict"])
+    """Return what the flags of ``busy_options`` say; a limit given as a flag asks for waiting, one of a config not."""
+    waits = flags["wait_idle"] or is_given(click.get_current_context(), "wait_limit")
+    return WhenBusy(flags["wait_limit"] if waits else 0.0, flags["strict"])
 
 
 def settings_of(ctx: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
 from decodebench import BusyError, WhenBusy
+from decodebench.core.cli.plan_flags import busy_options, when_busy
 from decodebench.core.measure.machine.condition import Condition, look
 from decodebench.core.measure.machine.cpu_load import CpuWatch, busiest_processes, busy_seconds
 from decodebench.core.measure.machine.threads import threads_beside
@@ -148,23 +150,38 @@ def test_threads_leave_room_for_load_that_lasts(others, load, cores, threads):
     assert threads_beside(Condition(others, cores, load)) == threads
 
 
-def test_stored_thread_counts_are_those_of_the_first_round_on_the_host(tmp_path):
+def test_stored_thread_counts_are_those_of_the_first_round_whatever_the_host_is_called(tmp_path):
     def log(name: str, started_at: str, environment: object, experiment: str = "e") -> None:
         file = tmp_path / "raw" / "b" / f"{name}.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         head = {"type": "run", "experiment": experiment, "started_at": started_at, "environment": environment}
         file.write_text(json.dumps(head) + "\n", encoding="utf-8")
 
-    assert stored_threads(RoundIndex(tmp_path), "e", "h") is None
+    assert stored_threads(RoundIndex(tmp_path), "e") is None
     log("a", "2026-01-02", {"hostname": "h", "cores_used": 8, "default_threads": 5})
-    log("b", "2026-01-03", {"hostname": "h", "cores_used": 8, "default_threads": 7})
-    log("c", "2026-01-01", {"hostname": "other", "default_threads": 3})
+    log("b", "2026-01-03", {"hostname": "another", "cores_used": 8, "default_threads": 7})
     log("d", "2026-01-01", {"hostname": "h", "default_threads": 2}, experiment="f")
     log("e", "2026-01-01", None)
     log("f", "2026-01-01", {"hostname": "h", "default_threads": "many"})
-    assert stored_threads(RoundIndex(tmp_path), "e", "h") == 5
-    log("old", "2025-01-01", {"hostname": "h", "cores_used": 8})
-    assert stored_threads(RoundIndex(tmp_path), "e", "h") == 8
+    assert stored_threads(RoundIndex(tmp_path), "e") == 5
+    log("old", "2025-01-01", {"cores_used": 8})
+    assert stored_threads(RoundIndex(tmp_path), "e") == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "waits_s"),
+    [([], 0), (["--wait-idle"], 600), (["--wait-limit", "60"], 60), (["--wait-idle", "--wait-limit", "60"], 60)],
+)
+def test_a_limit_of_waiting_asks_for_waiting(flags, waits_s):
+    found = []
+
+    @click.command()
+    @busy_options
+    def command(**given):
+        found.append(when_busy(given))
+
+    command.main(flags, standalone_mode=False)
+    assert found == [WhenBusy(waits_s)]
 
 
 def runs(folder: Path) -> list[Run]:

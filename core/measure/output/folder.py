@@ -136,13 +136,13 @@ def latest_name(index: RoundIndex, name: str) -> str:
     return latest
 
 
-def stored_threads(index: RoundIndex, experiment: str, hostname: str | None) -> int | None:
-    """Return how many threads engines got by default in the first round of ``experiment`` on a host; None without one.
+def stored_threads(index: RoundIndex, experiment: str) -> int | None:
+    """Return how many threads engines got by default in the first round of ``experiment``; None without one.
 
-    Before that was recorded, every core had one.
+    On whichever host that was: a container has another name each time, and an anonymised name is another one, too.
+    Before the number was recorded, every core had one.
     """
-    rounds = [entry for entry in index.of(experiment) if entry.hostname == hostname]
-    found = [(entry.started_at, entry.threads) for entry in rounds if entry.threads]
+    found = [(entry.started_at, entry.threads) for entry in index.of(experiment) if entry.threads]
     return min(found)[1] if found else None
 
 

@@ -42,7 +42,6 @@ class Entry:
         status: how it ended; None without an end line. ``ok`` is that of a log that can be read as a whole.
         started_at: ISO 8601.
         wall_s: of the whole round, where the log has it.
-        hostname: where it ran.
         order: its position in the schedule of all rounds; its own number where its plan had no other cell.
         threads: of engines that were not told a number; before that was recorded every core had one.
         max_rounds: most rounds of a cell that is looked at in between; None where the number is fixed.
@@ -58,7 +57,6 @@ class Entry:
     status: str | None = None
     started_at: str = ""
     wall_s: float | None = None
-    hostname: str | None = None
     order: int | None = None
     threads: int | None = None
     max_rounds: int | None = None
@@ -195,7 +193,6 @@ def _looked_at(raw: Path, file: Entry, *, is_checked: bool = False) -> Entry:
                 status=status,
                 started_at=_text(head.get("started_at")),
                 wall_s=_seconds(end.get("wall_s")),
-                hostname=_text(machine.get("hostname")) or None,
                 order=_number(head.get("order")),
                 threads=_number(machine.get("default_threads")) or _number(machine.get("cores_used")),
                 max_rounds=_number(head.get("max_rounds")),

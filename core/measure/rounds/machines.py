@@ -93,15 +93,14 @@ class Machines:
         else:
             self._launcher.choose(needs)
             self._first = self._launcher.environment()
-        hostname = self.described().hostname
-        self.threads = folder.stored_threads(index, experiment, hostname) or self._first.cores_used
+        self.threads = folder.stored_threads(index, experiment) or self._first.cores_used
 
     def _settle_here(self, index: RoundIndex, experiment: str, when_busy: WhenBusy) -> None:
         cells = self._matrix.cells
         devices = [cell.device for cell in cells]
         condition = settle(lambda: look(devices), when_busy, self._progress.say)
         self._first = capture(anonymise=self._plan.anonymise, is_quiet=not condition.passing)
-        stored = folder.stored_threads(index, experiment, self._first.hostname)
+        stored = folder.stored_threads(index, experiment)
         self.threads = stored or threads_beside(condition)
         if self.threads != condition.cores and any(takes_default_threads(cell) for cell in cells):
             why = "as in the rounds that are there already" if stored else "this leaves room for what else runs"
