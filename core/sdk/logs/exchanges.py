@@ -75,16 +75,18 @@ def _bodies(lines: list[str]) -> Iterator[str]:
         line = raw if raw.startswith(_JSON) else _METER.sub("", raw)
         line = (unpainted(line) if _PAINT.search(line) else line).strip("\r")
         is_quoted = is_quoted and not _BODY.match(line)
-        if is_quoted or is_continued or _COMMAND.match(line):
+        is_json = line.startswith(('{"', "{}")) and not (is_quoted or is_continued)  # neither a command nor a header
+        if not is_json and (is_quoted or is_continued or _COMMAND.match(line)):
             is_quoted ^= line.count("'") % 2 == 1
             is_continued = line.rstrip().endswith(_CONTINUED)
             line = ""
-        elif _START.match(line) or (is_head and _HEADER.match(line)):
+        elif not is_json and (_START.match(line) or (is_head and _HEADER.match(line))):
             is_head, line = True, ""
-        elif _TRACE.match(line):
+        elif not is_json and _TRACE.match(line):
             line = ""
         else:
             is_head = False
-            if behind := _BEHIND.search(line, max(0, len(line) - 320)):
+            is_followed = "* C" in line or "HTTP/" in line
+            if is_followed and (behind := _BEHIND.search(line, max(0, len(line) - 320))):
                 is_head, line = "HTTP/" in behind[0], line[: behind.start()]
         yield line

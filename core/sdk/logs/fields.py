@@ -46,7 +46,7 @@ def with_point(text: str) -> str:
 
 def plain_number(text: str) -> float | None:
     """Read a printed number, with a point or a comma for its decimals; None where it is none."""
-    digits = with_point(text)
+    digits = with_point(text) if "," in text else text
     value = float(digits) if _NUMBER.fullmatch(digits) else math.nan
     return value if math.isfinite(value) else None
 

@@ -79,15 +79,15 @@ class Labels:
             line = line.replace("*", "").replace("`", "")
         if not self._may_name(line) and not (self._may_be_alike and self._may_be_alike(line)):
             return None
-        end = line.find(":")
-        name: str | None = line[:end].strip()
+        first, _, behind = line.partition(":")
+        name: str | None = first.strip()
         if name in self._known:
-            return name, _value(line, end)
+            return name, _value(behind)
         for colon in _COLON.finditer(line):
             end = len(line[: colon.start()].rstrip())
             name = self._name(line, end)
             if name is not None and not line[end - len(name) - 1 : end - len(name)].isalnum():
-                return name, _value(line, colon.start())
+                return name, _value(line[colon.end() :])
         return None
 
     def _name(self, line: str, end: int) -> str | None:
@@ -97,8 +97,8 @@ class Labels:
         return alike[0] if alike else None
 
 
-def _value(line: str, colon: int) -> str:
-    text = line[colon + 1 : colon + 400]
+def _value(text: str) -> str:
+    text = text[:399]
     if "<br" in text:
         text = text.partition("<br")[0]
     text = text.strip()

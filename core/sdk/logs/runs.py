@@ -10,6 +10,10 @@ from pydantic import ValidationError
 from ...records.schema import Run
 
 UNKNOWN = "unknown"
+_NOTHING: dict[str, Any] = {
+    "experiment": "", "cell_id": "", "round": 0, "started_at": "", "model": UNKNOWN, "quantisation": UNKNOWN,
+    "device": UNKNOWN,
+}  # fmt: skip
 
 
 def bare_run(
@@ -31,10 +35,10 @@ def bare_run(
         failure: why nothing was measured; makes the run failed, whatever is missing besides.
         known: further fields of the run, which count before all that.
     """
-    nothing: dict[str, Any] = {**dict.fromkeys(("model", "quantisation", "device"), UNKNOWN), "started_at": ""}
+    fields = {**_NOTHING, "run_id": run_id, "backend": backend}
     if failure or cut:
-        nothing |= {"status": "failed" if failure else "incomplete", "reason": failure or cut}
-    fields = {"run_id": run_id, "experiment": "", "cell_id": "", "round": 0, "backend": backend, **nothing, **known}
+        fields |= {"status": "failed" if failure else "incomplete", "reason": failure or cut}
+    fields |= known
     try:
         return Run(**fields)
     except ValidationError as error:

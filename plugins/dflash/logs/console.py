@@ -166,12 +166,12 @@ def _read(text: str) -> _Log:
     open_line: _Line | None = None
     for at, printed in _printed(whole):
         line = printed.strip()
-        if found := _LABEL.fullmatch(line):
+        if ":" in line and (found := _LABEL.fullmatch(line)):
             name = found["figure"] or found["label"]
             size = int(found["size"]) if found["size"] else None
             open_line = _Line(at, found["label"], found["subject"], name, size, found["value"])
             lines.append(open_line)
-        elif found := _START_UP.fullmatch(line):
+        elif "+" in line and (found := _START_UP.fullmatch(line)):
             start_up.append(_StartUp(found[1], found[2], found[3], printed))
             open_line = None
         elif open_line and line and not open_line.is_whole:
