@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..cache import ModelCache
 from ..errors import DecodebenchError
 from . import exit_codes
-from .output import echo
+from .output import announce, echo
 from .refusals import report
 from .settings import defaults_from_config
 
@@ -180,6 +181,7 @@ def main() -> None:
     _print_anywhere()
     if _COMPLETE in os.environ:
         import_module(".guidance.completion", __package__)  # says what bash gets
+    ModelCache.announce = announce
     sys.exit(_run())
 
 
