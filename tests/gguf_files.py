@@ -33,6 +33,8 @@ def _value(value: Any) -> bytes:
         return struct.pack("<If", 6, value)
     if isinstance(value, str):
         return struct.pack("<I", 8) + _text(value)
+    if value and all(type(each) is int and abs(each) < 2**31 for each in value):
+        return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
     kind = _value(value[0])[:4] if value else struct.pack("<I", 4)
     return struct.pack("<I", 9) + kind + struct.pack("<Q", len(value)) + b"".join(_value(each)[4:] for each in value)
 

@@ -152,13 +152,16 @@ class Measurement:
         return Comparison.of(found)
 
 
-def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None = None) -> Measurement:
+def measurement(
+    plan: Plan, notes: Sequence[str] = (), registry: Registry | None = None, *, converts: bool = True
+) -> Measurement:
     """Expand a plan.
 
     Args:
         plan: what to measure.
         notes: what was left out of it already.
         registry: the plugins; None: those that are installed.
+        converts: see ``cells.expand``.
 
     Raises:
         UsageError: an unknown name, or a value that does not go with the others.
@@ -167,7 +170,7 @@ def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None
     registry = registry or installed_plugins()
     launcher_of(plan.launcher, registry)
     plan = with_trace_hash(with_task_settings(plan, registry))
-    matrix = expand(plan, registry, ModelCache())
+    matrix = expand(plan, registry, ModelCache(), converts=converts)
     if plan.looks and len(matrix.cells) < 2:
         raise UsageError(
             "--until and --until-ci need at least two cells to compare",
@@ -177,11 +180,15 @@ def measurement(plan: Plan, notes: Sequence[str] = (), registry: Registry | None
 
 
 def planned(
-    plan: PlanSource | None, settings: Mapping[str, Any], fallbacks: Mapping[str, Any] | None = None
+    plan: PlanSource | None,
+    settings: Mapping[str, Any],
+    fallbacks: Mapping[str, Any] | None = None,
+    *,
+    converts: bool = True,
 ) -> Measurement:
     """Expand a plan and settings, see ``plan_content.plan_content``; raises as ``measurement`` does."""
     content, notes = plan_content(plan, settings, installed_plugins(), fallbacks)
-    return measurement(build(content, source_of(plan)), notes)
+    return measurement(build(content, source_of(plan)), notes, converts=converts)
 
 
 def run(

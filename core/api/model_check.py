@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..cache import ModelCache
@@ -13,11 +15,11 @@ from ..contract.model import Quantisation, ResolvedModel
 from ..contract.preflight import PlannedCell
 from ..errors import DecodebenchError, ModelError, plugin_code
 from ..host.availability import availability
-from ..measure.models.containers import refuse_container
+from ..measure.models.containers import refuse_container, refuse_damaged
 from ..measure.models.formats import default_format
 from ..records.workload import Workload
-from ..sdk.gguf.facts import fallback_notes, inspect_gguf
-from ..sdk.gguf.folder import folder_bytes, outlined
+from ..sdk.gguf.facts import inspect_gguf, notes_on
+from ..sdk.gguf.folder import folder_bytes, outline
 from ..sdk.gguf.parts import find_gguf, read_parts
 from ..sdk.models import model_bytes, resolve
 from .plugins import installed_plugins
@@ -98,7 +100,7 @@ def check_model(name: str) -> ModelCheck:
         model.stored_format,
         facts.bits_per_weight if facts else None,
         model_bytes(model),
-        fallback_notes(facts) if facts else (),
+        notes_on(facts) if facts else (),
         found,
     )
 
@@ -108,7 +110,7 @@ def _as_folder(model: ResolvedModel, stack: ExitStack) -> tuple[ResolvedModel | 
     if model.container != "gguf":
         return None, ""
     try:
-        return stack.enter_context(outlined(model)), ""
+        return outline(model, Path(stack.enter_context(TemporaryDirectory(prefix="decodebench-outline-")))), ""
     except ModelError as error:
         return None, str(error)
 
@@ -152,6 +154,8 @@ def _try(
             if folder is None:
                 return _Tried(name, "no", why)
             read, opens = folder, "converted"
+        if backend.residence != "remote":
+            refuse_damaged(read, quantisation, may_be_described=True)
         cell = PlannedCell(read, name, "cpu", backend.Options(), Workload())
         with plugin_code(f"backend {backend.name!r}"):
             errors = backend.preflight(cell).errors

@@ -11,6 +11,7 @@ from ...collate.parity.reference import hold_against_reference
 from ..contract.backend import Backend
 from ..errors import DecodebenchError, UsageError, unknown_name
 from ..host.registry import Registry
+from ..measure.models.formats import ChosenFormat, named_formats
 from ..measure.plan import build
 from ..measure.rounds.report import RunReport
 from .experiment import Measurement, Reporter, measurement
@@ -23,22 +24,23 @@ def planned_parity(settings: Mapping[str, Any], reference: str | None = None) ->
 
     Args:
         settings: as ``experiment.run`` takes them.
-        reference: ``BACKEND`` or ``BACKEND:QUANTISATION``; None: the backend that calls itself the reference. It has
-            the first device, and of options that are swept the first value.
+        reference: ``BACKEND`` or ``BACKEND:QUANTISATION``, of which common names are understood too; None: the backend
+            that calls itself the reference. It has the first device, and of options that are swept the first value.
 
     Raises:
         UsageError: an unknown name, or no reference.
         ModelError: a model cannot be found.
     """
     registry = installed_plugins()
-    backend, quantisation = _reference(reference, registry)
+    backend, chosen = _reference(reference, registry)
     others = Span.of(settings)
     mine = {key: value for key, value in others.options.items() if _is_for(backend, key)}
     (spec,) = Span([backend.name], devices=others.devices[:1], options=mine).cells(registry)
     options = {name: value[0] if isinstance(value, list) else value for name, value in spec["options"].items()}
+    options |= chosen.options  # a common name is a choice for the reference alone, whatever the others have
     if backend.name not in others.backends:
         others.options = {key: value for key, value in others.options.items() if not key.startswith(f"{backend.name}.")}
-    cells = [spec | {"quantisation": quantisation, "options": options}, *others.cells(registry)]
+    cells = [spec | {"quantisation": chosen.quantisation.name, "options": options}, *others.cells(registry)]
     content: dict[str, Any] = {"cells": cells}
     own = {name: value for name, value in settings.items() if name not in SPAN}
     # a model at a time: nothing is timed, and an interruption keeps the cells that are finished
@@ -64,8 +66,8 @@ def measure_parity(
         raise DecodebenchError(f"cannot keep what was scored: {error}; the raw logs are untouched") from error
 
 
-def _reference(text: str | None, registry: Registry) -> tuple[type[Backend], str]:
-    """Return the backend and the quantisation that ``text`` names, or the one that calls itself reference."""
+def _reference(text: str | None, registry: Registry) -> tuple[type[Backend], ChosenFormat]:
+    """Return the backend and the weight format that ``text`` names, or the one that calls itself reference."""
     name, _, quantisation = (text or "").partition(":")
     if name:
         backend = registry.backend(name)
@@ -76,10 +78,10 @@ def _reference(text: str | None, registry: Registry) -> tuple[type[Backend], str
                 "no backend is declared the reference; give --reference BACKEND[:QUANT]", code="missing-flag"
             )
         backend = named[0]
-    offered = [q.name for q in backend.quantisations()]
-    if quantisation and quantisation not in offered:
-        raise unknown_name(f"quantisation of backend {backend.name!r}", quantisation, offered)
-    return backend, quantisation or offered[0]
+    known = named_formats(backend)
+    if quantisation and quantisation not in known:
+        raise unknown_name(f"quantisation of backend {backend.name!r}", quantisation, known)
+    return backend, known[quantisation or backend.quantisations()[0].name]
 
 
 def _is_for(backend: type[Backend], key: str) -> bool:

@@ -29,7 +29,12 @@ def find_sweep(name: str) -> Sweep:
 
 
 def planned_sweep(
-    preset: Sweep, model: str, settings: Mapping[str, Any], fallbacks: Mapping[str, Any] | None = None
+    preset: Sweep,
+    model: str,
+    settings: Mapping[str, Any],
+    fallbacks: Mapping[str, Any] | None = None,
+    *,
+    converts: bool = True,
 ) -> Measurement:
     """Expand a preset for a model.
 
@@ -38,6 +43,7 @@ def planned_sweep(
         model: a named model, a path or a Hub id.
         settings: ``devices``, ``options`` (applied to every cell that has them), and those of workload and run.
         fallbacks: settings of workload and run where ``settings`` have none.
+        converts: see ``cells.expand``.
 
     Raises:
         UsageError, ModelError: as ``experiment.measurement``.
@@ -58,7 +64,7 @@ def planned_sweep(
     content.setdefault("name", f"{preset.name}-{part}")
     if made.is_over_engines:
         content["cells"] = _of_model(content, source, notes)
-    return measurement(build(content, source), [*notes, *span.left_out])
+    return measurement(build(content, source), [*notes, *span.left_out], converts=converts)
 
 
 def _can_run(part: dict[str, Any], registry: Registry, notes: list[str]) -> bool:
@@ -90,7 +96,7 @@ def _of_model(content: Mapping[str, Any], source: str, notes: list[str]) -> list
     errors: list[UsageError | ModelError] = []
     for part in content["cells"]:
         try:
-            measurement(build({**content, "cells": [part]}, source))
+            measurement(build({**content, "cells": [part]}, source), converts=False)
             kept.append(part)
         except (UsageError, ModelError) as error:
             errors.append(error)

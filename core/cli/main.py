@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..cache import ModelCache
 from ..errors import DecodebenchError, UsageError
 from . import exit_codes
-from .output import echo, follow_columns
+from .output import announce, echo, follow_columns
 from .refusals import report
 from .settings import defaults_from_config
 
@@ -185,6 +186,7 @@ def main() -> None:
     follow_columns()
     if _COMPLETE in os.environ:
         import_module(".guidance.completion", __package__)  # says what bash gets
+    ModelCache.announce = announce
     sys.exit(_run())
 
 

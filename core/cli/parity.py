@@ -30,7 +30,8 @@ _PROMPTS = 64  # enough that a change of one weight in a thousand shows in some 
     click.option(
         "--reference",
         metavar="BACKEND[:QUANT]",
-        help="Cell that the others are compared with; runs on the first device, with the first value of each option.  "
+        help="Cell that the others are compared with, such as transformers:fp32; runs on the first device, with the "
+        "first value of each option.  "
         "[default: the backend that is declared the reference, in its first format]",
     ),
 )

@@ -108,7 +108,12 @@ def _planned(ctx: click.Context) -> Measurement:
 
     given, fallbacks = settings_of(ctx)
     given |= span_of(ctx.params) | ({"model": list(ctx.params["models"])} if ctx.params["models"] else {})
-    return planned(ctx.params["plan_file"], given, fallbacks)
+    return planned(ctx.params["plan_file"], given, fallbacks, converts=not is_shown_only(ctx.params))
+
+
+def is_shown_only(flags: Mapping[str, Any]) -> bool:
+    """Whether a matrix is shown and no engine is loaded."""
+    return bool(flags["dry_run"]) and not flags["probe"]
 
 
 def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = None) -> Experiment | None:

@@ -13,7 +13,7 @@ from . import exit_codes
 from .guidance.sections import SectionedCommand, examples
 from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
-from .run import conclude, measure
+from .run import conclude, is_shown_only, measure
 from .settings import check_config
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def sweep(ctx: click.Context, /, **flags: Any) -> int:  # noqa: ANN401 - click h
             f"sweep {preset.name!r} needs a model: give -m MODEL (see `decodebench models`)", code="no-model"
         )
     given, fallbacks = settings_of(ctx)
-    experiment = measure(planned_sweep(preset, flags["model"], given | span_of(flags), fallbacks), flags)
+    planned = planned_sweep(
+        preset, flags["model"], given | span_of(flags), fallbacks, converts=not is_shown_only(flags)
+    )
+    experiment = measure(planned, flags)
     if experiment is None:
         return exit_codes.DONE
     code = conclude(experiment, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Validation errors of plans and options, worded for people."""
+"""Options and plans checked, with errors worded for people, and what options say of an experiment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from ..contract.backend import Backend
 from ..contract.options import BackendOptions
 from ..errors import UsageError
+from ..records.workload import LATER
 
 
 def validate_options(backend: type[Backend], options: Mapping[str, JsonValue]) -> BackendOptions:
@@ -65,3 +66,14 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - 
         yield annotation
     for inner in get_args(annotation):
         yield from _models_in(inner)
+
+
+def options_identity(options: BackendOptions) -> dict[str, JsonValue]:
+    """Return options as JSON, those that came later (``LATER``) only where they are not at their default."""
+    fields = type(options).model_fields
+    changed = options.model_dump(mode="json", exclude_defaults=True)
+    return {
+        name: value
+        for name, value in options.model_dump(mode="json").items()
+        if name in changed or fields[name].json_schema_extra != LATER
+    }

@@ -18,10 +18,10 @@ from ..contract.options import BackendOptions
 from ..contract.preflight import PlannedCell, Preflight
 from ..errors import UsageError
 from ..host.registry import Registry
-from ..host.validation import validate_options
+from ..host.validation import options_identity, validate_options
 from ..isolation.remote_backend import RemoteBackend
 from ..records.cell_names import DIMENSIONS, TEMPLATE, CellTraits, as_text, name_cells
-from ..records.workload import LATER, Workload
+from ..records.workload import Workload
 from ..sdk.logs.runs import UNKNOWN
 from .models.containers import Models
 from .models.formats import ChosenFormat, choose_formats, default_format
@@ -152,26 +152,21 @@ def _workload_identity(workload: Workload, plan: Plan, registry: Registry) -> di
     return content | ({"task_version": registry.task(workload.task).version} if workload.task else {})
 
 
-def _identity_of(options: BackendOptions) -> dict[str, JsonValue]:
-    """Return options as JSON, those that came later (``LATER``) only where they are not at their default."""
-    fields = type(options).model_fields
-    changed = options.model_dump(mode="json", exclude_defaults=True)
-    return {
-        name: value
-        for name, value in options.model_dump(mode="json").items()
-        if name in changed or fields[name].json_schema_extra != LATER
-    }
-
-
-def expand(plan: Plan, registry: Registry, cache: ModelCache) -> Matrix:
+def expand(plan: Plan, registry: Registry, cache: ModelCache, *, converts: bool = True) -> Matrix:
     """Expand a plan into its cells.
+
+    Args:
+        plan: what to measure.
+        registry: the plugins.
+        cache: of prepared models.
+        converts: turn models into containers that their backends read; else the cells can be shown, but not run.
 
     Raises:
         UsageError: an unknown backend, quantisation, option, model or task, or a value out of range.
         ModelError: a model cannot be found.
     """
     is_scoring = scores_choices(plan, registry)
-    models, workloads = Models(registry.models, cache), WorkloadAxes(plan.workload, plan.axes)
+    models, workloads = Models(registry.models, cache, converts=converts), WorkloadAxes(plan.workload, plan.axes)
     cells: dict[str, Cell] = {}
     for spec in plan.cells:
         backend = registry.backend(spec.backend)
@@ -237,6 +232,8 @@ def preflight(cell: Cell, is_scoring: bool) -> Preflight:
         UsageError: the backend refuses the cell.
     """
     backend = cell.backend
+    if cell.model.container == "pickle":  # not converted: what it holds is known once it is
+        return Preflight()
     found = backend.preflight(PlannedCell(cell.model, cell.quantisation, cell.device, cell.options, cell.workload))
     if found.errors:
         raise UsageError("\n".join(f"{backend.name}: {error}" for error in found.errors), code="not-supported")
@@ -325,7 +322,7 @@ def _cells_of(axes: Axes, plan: Plan, registry: Registry, models: Models, plugin
             "model": model.content_hash,
             "companions": {name: other.content_hash for name, other in paired.companions.items()},
             "backend": backend.name,
-            "options": _identity_of(options),
+            "options": options_identity(options),
             "quantisation": quantisation,
             "device": device,
         }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, architecture_of, is_number
 from .yarn import Yarn
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ _WINDOWED = ("MistralForCausalLM", "Phi3ForCausalLM")
 
 _TIED = ("gemma3", "smollm3")
 """Families whose output layer is the embedding where ``config.json`` says nothing of it."""
+
+_LONGEST = 2**31  # positions
+_DEEPEST = 2**12  # layers
 
 _ACTIVATIONS = {"gemma3": ("hidden_activation", "gelu_pytorch_tanh")}
 
@@ -71,37 +75,54 @@ class DecoderConfig:
             ModelError: an unsupported architecture or feature; names field and value.
         """
         path = checkpoint.folder / "config.json"
-        names = checkpoint.config.get("architectures") or [None]
-        if names[0] not in architectures:
+        name = architecture_of(checkpoint.config, path)
+        if name is None or name not in architectures:
             raise ModelError(
-                f"{path}: architecture {names[0]!r} is not supported; known: {', '.join(architectures)}",
+                f"{path}: architecture {name!r} is not supported; known: {', '.join(architectures)}",
                 code="model-unsupported",
             )
-        arch = architectures[names[0]]
+        arch = architectures[name]
         _reject_unsupported(checkpoint, arch, has_windows=has_windows)
-        value = checkpoint.field
-        heads = value("num_attention_heads", int)
-        width = value("hidden_size", int)
+        value, count = checkpoint.field, checkpoint.count
+        heads, width = count("num_attention_heads"), count("hidden_size")
         rope = _rope(checkpoint)
-        context = value("max_position_embeddings", int)
-        if names[0] in _WINDOWED:
-            context = min(context, value("sliding_window", int, context))
-        return cls(
+        context = count("max_position_embeddings", most=_LONGEST)
+        if name in _WINDOWED:
+            context = min(context, count("sliding_window", context, _LONGEST))
+        theta = value("rope_theta", float, 1e6 if arch == "gemma3" else 1e4)
+        found = cls(
             arch=arch,
-            vocab=value("vocab_size", int),
+            vocab=count("vocab_size"),
             width=width,
-            ffn=value("intermediate_size", int),
-            layers=value("num_hidden_layers", int),
+            ffn=count("intermediate_size"),
+            layers=count("num_hidden_layers", most=_DEEPEST),
             heads=heads,
-            kv_heads=value("num_key_value_heads", int, heads),
-            head_dim=value("head_dim", int, width // heads),
+            kv_heads=count("num_key_value_heads", heads),
+            head_dim=count("head_dim", width // heads),
             context=context,
             norm_eps=value("rms_norm_eps", float, 1e-6),
             tied=value("tie_word_embeddings", bool, arch in _TIED),
-            rope_theta=float(rope.get("rope_theta") or value("rope_theta", float, 1e6 if arch == "gemma3" else 1e4)),
+            rope_theta=float(rope.get("rope_theta") or theta),
             rope=rope,
             stated=checkpoint.config,
         )
+        _check_heads(path, found)
+        return found
+
+
+def _check_heads(path: Path, config: DecoderConfig) -> None:
+    if config.heads % config.kv_heads:
+        raise ModelError(
+            f"{path}: num_attention_heads = {config.heads} is not a multiple of num_key_value_heads = "
+            f"{config.kv_heads}",
+            code="model-config-invalid",
+        )
+    if config.head_dim % 2:
+        raise ModelError(
+            f"{path}: head_dim = {config.head_dim}: only an even number can be rotated", code="model-config-invalid"
+        )
+    if not config.rope_theta > 0:
+        raise ModelError(f"{path}: rope_theta = {config.rope_theta}; must be above 0", code="model-config-invalid")
 
 
 def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -111,7 +132,14 @@ def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     rope: dict[str, Any] = checkpoint.field("rope_parameters", dict, checkpoint.field("rope_scaling", dict, {}))
     whole = rope.get("full_attention", rope)
-    return whole if isinstance(whole, dict) else {}
+    found = whole if isinstance(whole, dict) else {}
+    theta = found.get("rope_theta")
+    if theta is not None and not is_number(theta):
+        raise ModelError(
+            f"{checkpoint.folder / 'config.json'}: rope_theta = {str(theta)[:80]}; expected float",
+            code="model-config-invalid",
+        )
+    return found
 
 
 def rope_type(rope: Mapping[str, Any]) -> str:
@@ -130,10 +158,11 @@ def rope_divisors(rope: Mapping[str, Any], theta: float, head_dim: int) -> np.nd
         return None
     factor, low, high = (float(rope[k]) for k in ("factor", "low_freq_factor", "high_freq_factor"))
     original = float(rope["original_max_position_embeddings"])
-    exponents = np.arange(0, head_dim, 2, dtype=np.float64) / head_dim
-    turns = original / (2 * math.pi * theta**exponents)  # rotations within the original context
-    share = np.clip((turns - low) / (high - low), 0.0, 1.0)
-    return (1.0 / ((1.0 - share) / factor + share)).astype(np.float32)
+    with np.errstate(all="ignore"):  # what overflows has its limit
+        exponents = np.arange(0, head_dim, 2, dtype=np.float64) / head_dim
+        turns = original / (2 * math.pi * theta**exponents)  # rotations within the original context
+        share = np.clip((turns - low) / (high - low), 0.0, 1.0)
+        return (1.0 / ((1.0 - share) / factor + share)).astype(np.float32)
 
 
 _ROPE_FIELDS = {
@@ -165,7 +194,7 @@ def _reject_unsupported(checkpoint: Checkpoint, arch: str, *, has_windows: bool)
         reject(field, f"only {activation!r} is known for {arch}")
     if config.get("use_sliding_window") and not has_windows:
         reject("use_sliding_window", "attention would span the whole context")
-    if config["architectures"][0] == "Qwen3ForCausalLM" and config.get("attention_bias"):
+    if architecture_of(config, path) == "Qwen3ForCausalLM" and config.get("attention_bias"):
         reject("attention_bias", "qwen3 has none here")
     _reject_rotary(checkpoint, arch)
 
@@ -188,10 +217,17 @@ def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
             code="model-config-invalid",
         )
     if kind == "yarn":
-        Yarn.read(rope, checkpoint.field("max_position_embeddings", int), f"{path}: {name}")
-    elif wrong := [key for key in _ROPE_FIELDS[kind] if not isinstance(rope[key], int | float)]:
+        Yarn.read(rope, checkpoint.count("max_position_embeddings", most=_LONGEST), f"{path}: {name}")
+    elif wrong := [key for key in _ROPE_FIELDS[kind] if not (is_number(rope[key]) and rope[key] > 0)]:
         raise ModelError(
-            f"{path}: {name}.{wrong[0]} = {rope[wrong[0]]!r}; expected a number", code="model-config-invalid"
+            f"{path}: {name}.{wrong[0]} = {str(rope[wrong[0]])[:80]}; expected a number above 0",
+            code="model-config-invalid",
+        )
+    elif kind == "llama3" and rope["low_freq_factor"] >= rope["high_freq_factor"]:
+        raise ModelError(
+            f"{path}: {name}.low_freq_factor = {rope['low_freq_factor']} is not below high_freq_factor = "
+            f"{rope['high_freq_factor']}",
+            code="model-config-invalid",
         )
     for place, value in (
         (f"{name}.partial_rotary_factor", rope.get("partial_rotary_factor")),

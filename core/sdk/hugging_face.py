@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.model import ResolvedModel
 from ..errors import ModelError
-from .checkpoint import weight_files
+from .checkpoint import read_json, weight_files
 from .torch_device import plan_no_attention
 
 if TYPE_CHECKING:
@@ -20,15 +20,36 @@ if TYPE_CHECKING:
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
 
+FOR_OTHER_ENGINES = "A .gguf file of the model is opened as it is by engines that read GGUF and have its architecture"
+"""What may be done with a model that an engine for Hugging Face folders does not know."""
+
+
+def require_architecture(model: ResolvedModel) -> None:
+    """Raise ``ModelError`` for what is no Hugging Face folder, or one that does not say what it is."""
+    if not model.path.is_dir() or model.architecture is None:
+        raise ModelError(
+            f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
+            code="container-unsupported",
+        )
+
+
 def refuse_unknown(model: ResolvedModel) -> None:
     """Raise ``ModelError`` where transformers has no class for a model; read from its own table, unimported."""
+    require_architecture(model)
+    config = model.path / "config.json"
+    if not isinstance(kind := read_json(config).get("model_type"), str):
+        raise ModelError(
+            f"{config}: model_type = {str(kind)[:80]}; transformers needs the name of a kind of model",
+            code="model-config-invalid",
+        )
     spec = find_spec("transformers")
-    if spec is None or spec.origin is None or model.architecture is None:
+    if spec is None or spec.origin is None:
         return
     table = Path(spec.origin).parent / "models" / "auto" / "modeling_auto.py"
     if table.is_file() and f'"{model.architecture}"' not in table.read_text(encoding="utf-8"):
         raise ModelError(
-            f"{model.path}: transformers {version('transformers')} has no model class {model.architecture!r}",
+            f"{model.path}: transformers {version('transformers')} has no model class {model.architecture!r}. "
+            f"{FOR_OTHER_ENGINES}",
             code="model-unsupported",
         )
 

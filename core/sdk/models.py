@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ... import defaults
-from ..cache import ModelCache, sha256
+from ..cache import ModelCache
 from ..contract.model import ResolvedModel
 from ..contract.model_source import ModelSource
 from ..errors import ModelError, unknown_name
-from ..files import write_whole
+from .checkpoint import architecture_of, read_json
 from .gguf.facts import inspect_gguf
 from .gguf.parts import find_gguf, parts_of
 from .sources.hub import DESCRIPTIONS, fetch
-from .sources.pickled_weights import PICKLES, is_pickled
+from .sources.pickled_weights import CHECKPOINT, PICKLES, is_pickled
 
 MLC_CONFIG = "mlc-chat-config.json"
 _MODEL_FILES = (*DESCRIPTIONS, "*.safetensors", "*.gguf", *PICKLES)
-_IS_SHA256 = re.compile("[0-9a-f]{64}")
-_HASH_CACHE_FROM_BYTES = 32 * 2**20  # below, hashing costs less than looking the hash up
 
 
 def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:
@@ -55,7 +52,7 @@ def resolve(
     if name.startswith((".", "/", "~")):
         raise ModelError(f"model path {name!r} does not exist", code="model-not-found")
     if re.fullmatch(r"[\w.-]+/[\w.-]+(/[^:]+\.gguf)?", name):
-        return _inspect(name, fetch(name, downloads=downloads), cache)
+        return _inspect(name, fetch(name, cache.notices, downloads=downloads), cache)
     raise unknown_name(
         "model",
         name,
@@ -78,7 +75,7 @@ def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
     files = _files_of(name, path)
     digest = content_hash(files, cache)
     config = path / "config.json"
-    architecture = _architecture(config) if config.is_file() else None
+    architecture = architecture_of(read_json(config), config) if config.is_file() else None
     if (path / MLC_CONFIG).is_file():
         return ResolvedModel(name, path, digest, architecture, container="mlc")
     if is_pickled(name, path):
@@ -112,47 +109,30 @@ def _files_of(name: str, path: Path) -> list[Path]:
     return found
 
 
-def _architecture(config: Path) -> str | None:
-    try:
-        listed = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [None]
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{config}: not a model configuration ({error})", code="model-damaged") from error
-    return str(listed[0]) if listed[0] else None
-
-
 def content_hash(files: Iterable[Path], cache: ModelCache) -> str:
     """Return the SHA-256 over names and contents of ``files``, hex; large files are hashed once per change."""
     total = hashlib.sha256()
     for file in files:
         try:
-            total.update(f"{file.name}\0{file_hash(file, cache)}\n".encode())
+            total.update(f"{file.name}\0{cache.file_hash(file)}\n".encode())
         except OSError as error:
             raise ModelError(f"cannot read {file}: {error.strerror}", code="file-unreadable") from error
     return total.hexdigest()
 
 
-def file_hash(file: Path, cache: ModelCache) -> str:
-    """Return the SHA-256 of a file, hex; that of a large one is kept until the file changes.
+def files_hash(model: ResolvedModel, cache: ModelCache) -> str:
+    """Return the SHA-256 over the files of a model's folder as it is now: what a conversion of it depends on.
 
-    Raises:
-        OSError: it cannot be read.
+    Of a folder that was made of a GGUF model those are its own files, whatever the GGUF files were called.
     """
-    status = file.stat()
-    if status.st_size < _HASH_CACHE_FROM_BYTES:
-        return sha256(file)
-    # The time of the last change of status cannot be set back, as that of the content can.
-    seen = (file.resolve(), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    known = cache.root / "hashes" / hashlib.sha256("\0".join(map(str, seen)).encode()).hexdigest()
-    if known.is_file() and _IS_SHA256.fullmatch(digest := known.read_text(errors="replace")):
-        return digest
-    digest = sha256(file)
-    write_whole(known, digest)
-    return digest
+    return content_hash(_files_of(model.name, model.path), cache)
 
 
 def model_bytes(model: ResolvedModel) -> int:
-    """Return the size of the model's weight files in bytes."""
+    """Return the size of the model's weight files in bytes; of several formats in one folder that which is opened."""
     if model.path.is_file():
         return sum(part.stat().st_size for part in parts_of(model.path))
-    weights = (f for pattern in ("*.safetensors", "*.gguf", "*.bin") for f in model.path.glob(pattern))
-    return sum(f.stat().st_size for f in weights)
+    return sum(f.stat().st_size for pattern in _WEIGHTS[model.container] for f in model.path.glob(pattern))
+
+
+_WEIGHTS = {"safetensors": ("*.safetensors",), "gguf": ("*.gguf",), "mlc": ("*.bin",), "pickle": (CHECKPOINT,)}

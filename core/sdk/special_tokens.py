@@ -83,7 +83,7 @@ class SpecialTokens:
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> SpecialTokens:
         """Return what the key-value pairs of a GGUF file say."""
-        tokens = metadata.get("tokenizer.ggml.tokens") or []
+        tokens = _texts(metadata.get("tokenizer.ggml.tokens"))
         usual = _SENTENCEPIECE if metadata.get("tokenizer.ggml.model") == "llama" else {}
 
         def stated(name: str) -> Iterator[int]:
@@ -92,7 +92,8 @@ class SpecialTokens:
                 yield token
 
         ids = {role: tuple(stated(name)) for name, role in _GGUF_ROLES.items()}
-        kinds = metadata.get("tokenizer.ggml.token_type") or []
+        kinds = metadata.get("tokenizer.ggml.token_type")
+        kinds = kinds if isinstance(kinds, list | tuple) else []
         control = {text: i for i, (text, kind) in enumerate(zip(tokens, kinds, strict=False)) if kind == _GGUF_CONTROL}
         texts = {role: tokens[found[0]] for role, found in ids.items() if found}
         return cls(texts, ids, control, tuple(token for name in _GGUF_ENDS for token in stated(name)))
@@ -147,6 +148,10 @@ def text_of(token: object) -> str | None:
     """Return the text of a token as the files write it: itself, or an object with its ``content``."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None
+
+
+def _texts(value: object) -> list[str]:
+    return list(value) if isinstance(value, list | tuple) and all(isinstance(text, str) for text in value) else []
 
 
 def _ids(value: object) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
+from .checkpoint import is_number
 
 _BETA_FAST, _BETA_SLOW = 32.0, 1.0
 
@@ -49,11 +50,13 @@ class Yarn:
             value = rope.get(name)
             if value is None:
                 return default
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ModelError(f"{where}.{name} = {value!r}: expected a positive number", code="model-config-invalid")
+            if not is_number(value) or value < 0:
+                raise ModelError(
+                    f"{where}.{name} = {str(value)[:80]}: expected a positive number", code="model-config-invalid"
+                )
             return float(value)
 
-        original = int(number("original_max_position_embeddings") or context)
+        original = int(number("original_max_position_embeddings") or context) or 1
         factor = number("factor") or context / original
         mscale, mscale_all = number("mscale"), number("mscale_all_dim")
         stated = number("attention_factor")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.sdk.checkpoint import check_headers
 from ...core.sdk.torch_layers.causal_lm import read_config
 from .candidates import clamped_options
 from .draft_config import DraftConfig
@@ -21,6 +22,8 @@ def preflight(cell: PlannedCell[DFlashOptions]) -> Preflight:
     """
     options, temperature = cell.options, cell.workload.temperature
     target = read_config(cell.model.path)
+    for model in (cell.model, *cell.model.companions.values()):
+        check_headers(model.path)
     errors = (*_of_sampling(options, temperature), *_of_batch(options, cell.workload.batch_size), *_of_draft(cell))
     # Greedy drafts are kept where the target chooses the same.
     inexact = None if options.dtype in ("float32", "float64") else f"dtype = {options.dtype!r} rounds"

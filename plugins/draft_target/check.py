@@ -32,7 +32,7 @@ def preflight(cell: PlannedCell[DraftTargetOptions]) -> Preflight:
         ModelError: draft or target is no Hugging Face folder, or they have different tokenizers; names both.
     """
     model, options, temperature = cell.model, cell.options, cell.workload.temperature
-    _check_folder(model)
+    refuse_unknown(model)
     if options.server == "embedded":
         _refuse_windows(model, options.target_backend)
     if options.server == "embedded" or options.rule is not None:
@@ -72,7 +72,7 @@ def _of_draft(cell: PlannedCell[DraftTargetOptions]) -> Iterator[str]:
 
 
 def _check_draft(model: ResolvedModel, draft: ResolvedModel) -> None:
-    _check_folder(draft)
+    refuse_unknown(draft)
     if vocabulary_hash(draft.path) != vocabulary_hash(model.path):
         raise ModelError(
             f"draft {draft.name!r} and target {model.name!r} have different tokenizers: a drafted id would mean "
@@ -86,9 +86,11 @@ def _refuse_windows(model: ResolvedModel, engine: str) -> None:
     if engine != "transformers" and model.architecture in ARCHITECTURES:
         return  # our own layers keep every position
     config = read_json(model.path / "config.json")
-    text = {**config, **(config.get("text_config") or {})}
+    inner = config.get("text_config")
+    text = {**config, **(inner if isinstance(inner, dict) else {})}
+    types = text.get("layer_types")
     window = text.get("sliding_window") and text.get("use_sliding_window", True)
-    if "sliding_attention" in (text.get("layer_types") or (["sliding_attention"] if window else [])):
+    if "sliding_attention" in types if types and isinstance(types, list) else window:
         raise ModelError(
             f"{model.path / 'config.json'}: sliding_window = {text.get('sliding_window')}: speculative decoding needs "
             "full attention in every layer",
@@ -154,12 +156,3 @@ def _inert_options(options: DraftTargetOptions) -> Mapping[str, str]:
 def _mixed_candidates(options: DraftTargetOptions, temperature: float) -> Iterator[str]:
     if needs_draft(options) and options.num_candidates > 1 and temperature == 0:
         yield "the first of the candidates is the greedy draft, the others are drawn"
-
-
-def _check_folder(model: ResolvedModel) -> None:
-    if not model.path.is_dir() or model.architecture is None:
-        raise ModelError(
-            f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
-            code="container-unsupported",
-        )
-    refuse_unknown(model)

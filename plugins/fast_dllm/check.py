@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ... import BackendError
 from ...core.contract.preflight import PlannedCell, Preflight
+from ...core.sdk.checkpoint import check_headers
 from .full_attention import FullAttentionPlan
 from .layer_reuse import subset_layers
 from .options import FastDllmOptions
@@ -32,6 +33,7 @@ def preflight(cell: PlannedCell[FastDllmOptions]) -> Preflight:
     """
     options, folder = cell.options, cell.model.path
     variant = Variant.read(folder)
+    check_headers(folder)
     variant.mask(options.mask_id, folder)
     block = options.block_length or variant.block_length
     errors = tuple(_of_variant(variant, options))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ... import ModelError
-from ...core.sdk.checkpoint import Checkpoint, read_json
+from ...core.sdk.checkpoint import Checkpoint, architecture_of, read_json
 from ...core.sdk.decoder_config import DecoderConfig
 from ...core.sdk.torch_layers.rotary import check_rotary
 
@@ -73,7 +73,7 @@ class Variant:
                 f"{folder} is not a Hugging Face folder (config.json and safetensors)", code="container-unsupported"
             )
         file = folder / "config.json"
-        architecture = (read_json(file).get("architectures") or [None])[0]
+        architecture = architecture_of(read_json(file), file)
         name = ARCHITECTURES.get(str(architecture))
         if name is None:
             raise ModelError(
@@ -140,18 +140,19 @@ def _llada(checkpoint: Checkpoint) -> DecoderConfig:
         value = checkpoint.config.get(name, only)
         if value != only and not (value is None and only is False):
             raise ModelError(f"{file}: {name} = {value!r} is not supported; only {only!r} is", code="model-unsupported")
-    heads, width = field("n_heads", int), field("d_model", int)
-    kv_heads = 1 if checkpoint.config.get("multi_query_attention") else field("n_kv_heads", int, heads)
+    count = checkpoint.count
+    heads, width = count("n_heads"), count("d_model")
+    kv_heads = 1 if checkpoint.config.get("multi_query_attention") else count("n_kv_heads", heads)
     return DecoderConfig(
         arch="llama",
-        vocab=field("embedding_size", int, field("vocab_size", int)),
+        vocab=count("embedding_size", count("vocab_size")),
         width=width,
-        ffn=field("mlp_hidden_size", int, width * field("mlp_ratio", int, 4)),
-        layers=field("n_layers", int),
+        ffn=count("mlp_hidden_size", width * count("mlp_ratio", 4)),
+        layers=count("n_layers", most=2**12),
         heads=heads,
         kv_heads=kv_heads,
         head_dim=width // heads,
-        context=field("max_sequence_length", int),
+        context=count("max_sequence_length"),
         norm_eps=field("rms_norm_eps", float, 1e-5),
         tied=field("weight_tying", bool, False),
         rope_theta=field("rope_theta", float, 10000.0),
@@ -164,10 +165,14 @@ def _special_ids(folder: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     if (folder / "tokenizer.json").is_file():
         added = read_json(folder / "tokenizer.json").get("added_tokens") or []
-        found |= {token["content"]: token["id"] for token in added if isinstance(token, dict)}
+        found |= {token["content"]: token["id"] for token in added if _is_token(token)}
     if (folder / "added_tokens.json").is_file():
         found |= {text: at for text, at in read_json(folder / "added_tokens.json").items() if isinstance(at, int)}
     return found
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("content"), str) and isinstance(value.get("id"), int)
 
 
 def _mask_id(folder: Path, ids: Mapping[str, int]) -> int | None:

@@ -19,6 +19,7 @@ from ...core.contract.requirements import Availability, Requires
 from ...core.sdk.batches import only_request
 from ...core.sdk.checkpoint import read_json
 from ...core.sdk.cores import default_threads
+from ...core.sdk.models import files_hash
 from ...core.sdk.scoring import score_behind, score_whole
 from . import stock
 from .options import MlcOptions
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from .config import Model
     from .relax.engine import Engine, Scoring
 
+_OTHERWISE = (
+    "A folder with unquantised safetensors of a known kind is converted, a .gguf file of it too; what MLC-LLM alone "
+    "compiles is opened as a folder in MLC's format with engine=mlc_llm"
+)
 _LABELS = {"tvm": "tvm, own cpu schedule", "mlc_llm": "mlc_llm"}
 
 
@@ -148,15 +153,20 @@ def _describe(model: ResolvedModel, quantisation: str) -> Model:
     """Read what a model consists of; raises ``ModelError`` where that is not mapped."""
     from ...core.sdk.checkpoint import Checkpoint
     from .config import check_stored, from_checkpoint, from_mlc, is_mlc_folder
+    from .tensor_cache import check_shards
 
     if is_mlc_folder(model.path):
+        check_shards(model.path)
         check_stored(model.path, quantisation)
         return from_mlc(model.path)[0]
     if not model.path.is_dir() or model.architecture is None:
         raise ModelError(
             f"{model.path} is neither a Hugging Face folder nor one in MLC's format", code="container-unsupported"
         )
-    return from_checkpoint(Checkpoint(model.path), quantisation)
+    try:
+        return from_checkpoint(Checkpoint(model.path), quantisation)
+    except ModelError as error:
+        raise ModelError(f"{error}. {_OTHERWISE}", code=error.code) from error
 
 
 def _converted(model: ResolvedModel, described: Model, quantisation: str, cache: ModelCache) -> Path:
@@ -166,7 +176,7 @@ def _converted(model: ResolvedModel, described: Model, quantisation: str, cache:
     checkpoint = Checkpoint(model.path)
     return cache.entry(
         f"mlc-{model.path.name}-{quantisation}",
-        *("mlc", quantisation, model.content_hash, CONVERTER_VERSION),
+        *("mlc", quantisation, files_hash(model, cache), CONVERTER_VERSION),
         build=lambda folder: write_folder(checkpoint, described, quantisation, folder),
         peak_bytes=checkpoint.elements * described.decoder.form.bits // 8,
     )

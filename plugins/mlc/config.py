@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ... import ModelError
-from ...core.sdk.checkpoint import Checkpoint, read_json
+from ...core.sdk.checkpoint import MOST, Checkpoint, is_number, read_json
 from ...core.sdk.decoder_config import DecoderConfig, rope_divisors, rope_type
 from .folding import AS_LLAMA, FOLDED, is_tied
 from .quantisations import FORMATS
@@ -110,8 +111,8 @@ def from_checkpoint(checkpoint: Checkpoint, quantisation: str) -> Model:
 
 def _unrotated(checkpoint: Checkpoint) -> tuple[int, ...]:
     """Return the layers of SmolLM3 that know no position."""
-    layers = range(checkpoint.field("num_hidden_layers", int))
-    interval = checkpoint.field("no_rope_layer_interval", int, 4)
+    layers = range(checkpoint.count("num_hidden_layers"))
+    interval = checkpoint.count("no_rope_layer_interval", 4)
     stated = checkpoint.field("no_rope_layers", list, [int((layer + 1) % interval != 0) for layer in layers])
     if len(stated) != len(layers):
         path = checkpoint.folder / "config.json"
@@ -132,11 +133,11 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
     chat = read_json(path)
     config = chat.get("model_config")
     family, quantisation = chat.get("model_type"), chat.get("quantization")
-    if family not in _FUSED:
+    if not isinstance(family, str) or family not in _FUSED:
         raise ModelError(
             f"{path}: model_type = {family!r} is not supported; known: {', '.join(_FUSED)}", code="model-unsupported"
         )
-    if quantisation not in FORMATS:
+    if not isinstance(quantisation, str) or quantisation not in FORMATS:
         raise ModelError(
             f"{path}: quantization = {quantisation!r} is not supported; known: {', '.join(FORMATS)}",
             code="quantisation-unsupported",
@@ -151,9 +152,10 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
 
     def field(name: str, kind: type = int) -> Any:  # noqa: ANN401 - a JSON value of `kind`
         value = config.get(name)
-        if not isinstance(value, (int, float) if kind is float else kind):
+        if not is_number(value) or value <= 0 or (kind is int and (not isinstance(value, int) or value > MOST)):
             raise ModelError(
-                f"{path}: model_config.{name} = {value!r}; expected {kind.__name__}", code="model-config-invalid"
+                f"{path}: model_config.{name} = {str(value)[:80]}; expected {kind.__name__} above 0",
+                code="model-config-invalid",
             )
         return value
 
@@ -170,17 +172,32 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
         context=field("context_window_size"),
         form=FORMATS[quantisation],
         has_norms_behind=family == "olmo2",
-        unrotated=tuple(config.get("unrotated_layers", ())),
+        unrotated=tuple(_typed(path, config, "unrotated_layers", list, [])),
     )
-    theta = float(config.get("position_embedding_base") or config.get("rope_theta") or 10000.0)
-    scaling = config.get("rope_scaling") or {}
+    theta = float(
+        _typed(path, config, "position_embedding_base", int | float, 0)
+        or _typed(path, config, "rope_theta", int | float, 10000.0)
+    )
+    scaling = _typed(path, config, "rope_scaling", dict, {})
     return _checked(path, Model(decoder, family, theta, scaling)), quantisation
+
+
+def _typed(path: Path, config: Mapping[str, Any], name: str, kind: type | UnionType, default: Any) -> Any:  # noqa: ANN401
+    """Return a field that may be left out or null."""
+    value = config.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise ModelError(
+            f"{path}: model_config.{name} = {str(value)[:80]} is of the wrong type", code="model-config-invalid"
+        )
+    return value
 
 
 def stop_ids(chat: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the ids that end a generation, by the content of ``mlc-chat-config.json`` or of ``config.json``."""
     eos = chat.get("eos_token_id")
-    return tuple(eos) if isinstance(eos, list) else () if eos is None else (int(eos),)
+    return tuple(i for i in (eos if isinstance(eos, list) else [eos]) if isinstance(i, int))
 
 
 def chat_config(model: Model, quantisation: str, stop: tuple[int, ...]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
+from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,6 +64,20 @@ def read(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         content = _verified(folder / shard.dataPath, shard)
         for tensor in shard.records:
             yield tensor.name, _decoded(folder / shard.dataPath, content, tensor)
+
+
+def check_shards(folder: Path) -> None:
+    """Refuse a folder whose shards are not all there, by the table and the sizes of the files; nothing is read.
+
+    Raises:
+        ModelError: the table is malformed, or a shard is missing or cut off; names it.
+    """
+    for shard in _table(folder).records:
+        path = folder / shard.dataPath
+        size = path.stat().st_size if isfile(path) else None
+        if size != shard.nbytes:
+            what = "is missing" if size is None else f"has {size} bytes, {TABLE} says {shard.nbytes}"
+            raise ModelError(f"{path}: {what}", code="model-damaged")
 
 
 def weight_bytes(folder: Path) -> int:

@@ -16,13 +16,15 @@ from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.records.engine_counters import EngineCounters
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.hugging_face import count_weights
+from ...core.sdk.hugging_face import count_weights, require_architecture
+from ...core.sdk.models import files_hash
 from ...core.sdk.scoring import score_behind, score_whole
 from .options import MlxOptions
 from .quantise import (
     CONVERTER_VERSION,
     QUANTISATIONS,
     left_as_they_are,
+    nominal_bytes,
     open_weights,
     refuse_unknown,
     weight_bytes,
@@ -65,6 +67,7 @@ class MlxBackend(Backend[MlxOptions]):
     @classmethod
     def preflight(cls, cell: PlannedCell[MlxOptions]) -> Preflight:
         """Refuse what mlx-lm has no model for; claim exactness for unquantised weights in float32."""
+        require_architecture(cell.model)
         refuse_unknown(cell.model)
         if cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
@@ -82,12 +85,8 @@ class MlxBackend(Backend[MlxOptions]):
         Raises:
             ModelError: no Hugging Face folder, its weights are damaged, or mlx-lm does not know it.
         """
-        if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(
-                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
-                code="container-unsupported",
-            )
-        count_weights(model.path)
+        require_architecture(model)
+        count = count_weights(model.path)
         if quantisation == "none":
             return PreparedModel(model.path, "safetensors", None, None, model, quantisation)
         from mlx_lm import __version__
@@ -95,8 +94,9 @@ class MlxBackend(Backend[MlxOptions]):
 
         folder = cache.entry(
             f"mlx-{model.path.name}-{quantisation}",
-            *("mlx", quantisation, options.dtype, model.content_hash, __version__, CONVERTER_VERSION),
+            *("mlx", quantisation, options.dtype, files_hash(model, cache), __version__, CONVERTER_VERSION),
             build=partial(write_quantised, model.path, quantisation, options.dtype),
+            peak_bytes=nominal_bytes(quantisation, count),
         )
         weights, _ = open_weights(folder, options.dtype)
         note = left_as_they_are(weights, options.dtype)

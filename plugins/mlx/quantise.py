@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ... import ModelError
 from ...core.contract.model import FLOAT_FORMATS, Quantisation, ResolvedModel
-from ...core.sdk.checkpoint import read_json
+from ...core.sdk.checkpoint import has_weight_files, read_json, read_tensors
+from ...core.sdk.hugging_face import FOR_OTHER_ENGINES
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -37,6 +38,13 @@ QUANTISATIONS = (
 )
 
 
+def nominal_bytes(quantisation: str, weights: int) -> int:
+    """Return about how many bytes so many weights take in a format that is made."""
+    bits = next(each.bits_per_weight for each in QUANTISATIONS if each.name == quantisation)
+    assert bits is not None
+    return int(weights * bits / 8)
+
+
 def refuse_unknown(model: ResolvedModel) -> None:
     """Raise ``ModelError`` where mlx-lm has no module for a model's type; read from its files, unimported."""
     spec = find_spec("mlx_lm")
@@ -47,8 +55,24 @@ def refuse_unknown(model: ResolvedModel) -> None:
     module = other[1] if other else kind
     if not module.isidentifier() or not (package / "models" / f"{module}.py").is_file():
         raise ModelError(
-            f"{model.path}: mlx-lm {version('mlx-lm')} has no model of type {kind!r}", code="model-unsupported"
+            f"{model.path}: mlx-lm {version('mlx-lm')} has no model of type {kind!r}. {FOR_OTHER_ENGINES}",
+            code="model-unsupported",
         )
+    _refuse_eight_bit_floats(model.path)
+
+
+def _refuse_eight_bit_floats(folder: Path) -> None:
+    """Raise ``ModelError`` for floats of 8 bits and less, whose bytes MLX reads as integers unless they have scales."""
+    config = read_json(folder / "config.json")
+    if config.get("quantization") or config.get("quantization_config") or not has_weight_files(folder):
+        return
+    for tensor in read_tensors(folder):
+        if tensor.dtype.startswith(("F4", "F6", "F8")):
+            raise ModelError(
+                f"{tensor.path}: tensor {tensor.name!r} has dtype {tensor.dtype}, which MLX reads as integers; "
+                "save the model in F32, F16 or BF16",
+                code="model-unsupported",
+            )
 
 
 def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:

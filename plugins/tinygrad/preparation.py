@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ... import ModelError
 from ...core.contract.model import PreparedModel, ResolvedModel
-from ...core.sdk.gguf.facts import fallback_notes, inspect_gguf
+from ...core.sdk.gguf.facts import inspect_gguf, notes_on
 from ...core.sdk.gguf.metadata import read_header
 from ...core.sdk.gguf.parts import find_gguf, parts_of, read_parts
 from ...core.sdk.gguf.preparation import check_gguf
@@ -90,5 +90,5 @@ def prepared_file(model: ResolvedModel) -> PreparedModel:
         bits_per_weight=facts.bits_per_weight,
         source=model,
         quantisation=AS_STORED,
-        notes=fallback_notes(facts),
+        notes=notes_on(facts),
     )

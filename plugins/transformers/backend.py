@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from ... import ModelCache, ModelError
+from ... import ModelCache
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
@@ -13,7 +13,7 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
-from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown
+from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown, require_architecture
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
@@ -73,11 +73,7 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
         Raises:
             ModelError: no Hugging Face folder, or its weights are damaged.
         """
-        if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(
-                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
-                code="container-unsupported",
-            )
+        require_architecture(model)
         check_available(quantisation)
         return PreparedModel(
             path=model.path,

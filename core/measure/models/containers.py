@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from ...cache import ModelCache
 from ...contract.backend import Backend
@@ -11,6 +15,7 @@ from ...contract.model import Quantisation, ResolvedModel
 from ...contract.model_source import ModelSource
 from ...contract.options import BackendOptions
 from ...errors import ModelError
+from ...sdk.checkpoint import has_weight_files, read_tensors
 from ...sdk.models import resolve
 from ...sdk.sources.pickled_weights import unpickled
 
@@ -21,10 +26,12 @@ class Models:
     Args:
         sources: named models of plugins.
         cache: where what is made is kept.
+        converts: else nothing is made: a GGUF model becomes an outline that lasts as long as the process, a pickled one
+            stays what it is.
     """
 
-    def __init__(self, sources: Mapping[str, ModelSource], cache: ModelCache) -> None:
-        self._sources, self._cache = sources, cache
+    def __init__(self, sources: Mapping[str, ModelSource], cache: ModelCache, *, converts: bool = True) -> None:
+        self._sources, self._cache, self._converts = sources, cache, converts
         self._found: dict[str, ResolvedModel] = {}
         self._folders: dict[str, ResolvedModel] = {}
 
@@ -47,10 +54,13 @@ class Models:
         """Return a model and its companions in containers from which the backend makes the format.
 
         Raises:
-            ModelError: there is no way from the one to the other; says which container would do.
+            ModelError: there is no way from the one to the other, or weights are missing or damaged.
         """
         companions = {name: self.readable(other, backend, quantisation) for name, other in model.companions.items()}
-        return replace(self._readable(model, backend, quantisation), companions=companions)
+        found = self._readable(model, backend, quantisation)
+        if backend.residence != "remote":
+            refuse_damaged(found, quantisation)
+        return replace(found, companions=companions)
 
     def _readable(self, model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> ResolvedModel:
         if model.container in quantisation.reads:
@@ -62,10 +72,14 @@ class Models:
 
     def _as_folder(self, model: ResolvedModel) -> ResolvedModel:
         if model.container == "pickle":
-            return unpickled(model, self._cache)
-        from ...sdk.gguf.folder import as_folder
+            return unpickled(model, self._cache) if self._converts else model
+        from ...sdk.gguf.folder import as_folder, outline
 
-        return as_folder(model, self._cache)
+        if self._converts:
+            return as_folder(model, self._cache)
+        scratch = Path(mkdtemp(prefix="decodebench-outline-"))
+        atexit.register(rmtree, scratch, ignore_errors=True)
+        return outline(model, scratch)
 
 
 def refuse_container(model: ResolvedModel, backend: type[Backend], quantisation: Quantisation) -> None:
@@ -77,6 +91,25 @@ def refuse_container(model: ResolvedModel, backend: type[Backend], quantisation:
             f"{quantisation.name!r} from {reads}",
             code="container-unsupported",
         )
+
+
+def refuse_damaged(model: ResolvedModel, quantisation: Quantisation, *, may_be_described: bool = False) -> None:
+    """Raise ``ModelError`` where the weights that a backend would open are missing or damaged, as their headers say.
+
+    Args:
+        model: without its companions.
+        quantisation: what the backend is to make of it.
+        may_be_described: the description alone is enough of a model of the Hub, whose weights come later.
+    """
+    if model.container != "safetensors" or "safetensors" not in quantisation.reads or not model.path.is_dir():
+        return
+    if has_weight_files(model.path) or not (may_be_described and _is_snapshot(model.path)):
+        read_tensors(model.path)
+
+
+def _is_snapshot(folder: Path) -> bool:
+    """Whether a folder is a model's in the cache of the Hub's own library."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
 _WORDS = {

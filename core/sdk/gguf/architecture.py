@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import ModelError
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, is_number
 from ..decoder_config import ARCHITECTURES, DecoderConfig, rope_type
 from ..yarn import Yarn
 from .layers import FAMILIES, Target, expert_count, layer_targets
@@ -26,6 +27,7 @@ GGUF_ARCHITECTURES = {
 }
 """``architectures[0]`` of ``config.json`` to ``general.architecture``."""
 
+_WIDEST = 2**16  # experts, and rows of one
 _NO_ROPE_STEP = 4  # llama.cpp has it in its code: of SmolLM3's layers every fourth is not rotated
 _WINDOW_STEP = 6  # and of Gemma 3's every sixth has no window
 
@@ -50,6 +52,7 @@ class Shape(DecoderConfig):
                     f"{shape.arch} has {value!r}",
                     code="model-unsupported",
                 )
+        _check_own(checkpoint, shape)
         _check_pattern(checkpoint, shape)
         return shape
 
@@ -105,7 +108,7 @@ class Shape(DecoderConfig):
         stated = self.stated
         if self.arch == "gemma3":
             writer.add_sliding_window(stated["sliding_window"])
-            writer.add_rope_freq_base_swa(_local_theta(stated))
+            writer.add_rope_freq_base_swa(float(_local_theta(stated)))
             if stated.get("final_logit_softcapping"):
                 writer.add_final_logit_softcapping(stated["final_logit_softcapping"])
         elif self.arch == "granite":
@@ -138,7 +141,7 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
     path, stated = checkpoint.folder / "config.json", shape.stated
 
     def check(name: str, expected: list[Any]) -> None:
-        if stated.get(name) is not None and list(stated[name]) != expected:
+        if stated.get(name) not in (None, expected):
             raise ModelError(
                 f"{path}: {name} is not supported: llama.cpp's graph of {shape.arch} has {expected}",
                 code="model-unsupported",
@@ -146,15 +149,7 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
 
     if shape.arch == "smollm3":
         check("no_rope_layers", [int((layer + 1) % _NO_ROPE_STEP != 0) for layer in range(shape.layers)])
-    if shape.arch == "qwen3moe":
-        for name in ("num_experts_per_tok", "moe_intermediate_size"):
-            checkpoint.field(name, int)
-        if not isinstance(expert_count(stated), int):
-            raise ModelError(
-                f"{path}: num_experts = {expert_count(stated)!r}; expected int", code="model-config-invalid"
-            )
     if shape.arch == "gemma3":
-        checkpoint.field("sliding_window", int)
         kinds = ("full_attention", "sliding_attention")
         check("layer_types", [kinds[(layer + 1) % _WINDOW_STEP != 0] for layer in range(shape.layers)])
         scalar = checkpoint.field("query_pre_attn_scalar", float, 256.0)
@@ -166,10 +161,34 @@ def _check_pattern(checkpoint: Checkpoint, shape: Shape) -> None:
             )
 
 
-def _local_theta(stated: Any) -> float:  # noqa: ANN401 - config.json
+def _check_own(checkpoint: Checkpoint, shape: Shape) -> None:
+    """Check the fields that one family alone has."""
+    stated = shape.stated
+    if shape.arch == "qwen3moe":
+        for name in ("num_experts_per_tok", "moe_intermediate_size", _name_of_experts(stated)):
+            checkpoint.count(name, most=_WIDEST)
+    if shape.arch == "granite":
+        for name in ("embedding_multiplier", "attention_multiplier", "residual_multiplier", "logits_scaling"):
+            checkpoint.field(name, float, 1.0)
+    if shape.arch == "phi3":
+        checkpoint.count("original_max_position_embeddings", shape.context)
+    if shape.arch == "gemma3":
+        checkpoint.count("sliding_window")
+        checkpoint.field("final_logit_softcapping", float, 0.0)
+        if not is_number(_local_theta(stated)):
+            path = checkpoint.folder / "config.json"
+            raise ModelError(f"{path}: rope_local_base_freq: expected a number", code="model-config-invalid")
+
+
+def _name_of_experts(stated: Mapping[str, Any]) -> str:
+    return "num_experts" if "num_experts" in stated else "num_local_experts"
+
+
+def _local_theta(stated: Any) -> Any:  # noqa: ANN401 - config.json
     """Return the rotary base of the layers with windows."""
-    local = (stated.get("rope_parameters") or {}).get("sliding_attention") or {}
-    return float(local.get("rope_theta") or stated.get("rope_local_base_freq") or 1e4)
+    local = (stated.get("rope_parameters") or {}).get("sliding_attention")
+    own = local.get("rope_theta") if isinstance(local, dict) else None
+    return own or stated.get("rope_local_base_freq") or 1e4
 
 
 def _in_layer(target: Target, layer: int) -> Target:

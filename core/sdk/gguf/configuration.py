@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
+from ..checkpoint import is_number
 from ..decoder_config import rope_divisors
 from ..special_tokens import SpecialTokens
 from .architecture import GGUF_ARCHITECTURES
-from .metadata import Header
+from .metadata import Header, architecture_in, architecture_words
 
 ROPE_FACTORS = "rope_freqs.weight"
 """The tensor of a Llama 3.1 that holds what its rotary frequencies are divided by."""
+
+_MOST = 2**31
 
 _MODEL_TYPES = {"gemma3": "gemma3_text", "qwen3moe": "qwen3_moe"}
 _LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -41,13 +44,13 @@ class _Configuration:
     def __init__(self, path: Path, header: Header, metadata: Mapping[str, Any]) -> None:
         self._path, self._metadata = path, metadata
         self._tensors = {tensor.name: tensor for tensor in header.tensors}
-        self._arch = str(metadata.get("general.architecture"))
+        self._arch = architecture_in(metadata) or ""
 
     def content(self) -> dict[str, Any]:
         known = {arch: name for name, arch in reversed(GGUF_ARCHITECTURES.items())}
         if self._arch not in known:
             raise ModelError(
-                f"{self._path}: general.architecture = {self._arch!r} cannot be turned into a Hugging Face folder; "
+                f"{self._path}: {architecture_words(self._metadata)} cannot be turned into a Hugging Face folder; "
                 f"known: {', '.join(sorted(known))}. An engine that reads GGUF may open it as it is",
                 code="model-unsupported",
             )
@@ -69,9 +72,7 @@ class _Configuration:
             "num_key_value_heads": self._number("attention.head_count_kv", heads),
             "head_dim": self._number("attention.key_length", width // heads),
             "max_position_embeddings": self._number("context_length"),
-            "rms_norm_eps": float(
-                f"{self._field('attention.layer_norm_rms_epsilon'):.7g}"
-            ),  # stored in single precision
+            "rms_norm_eps": float(f"{self._float('attention.layer_norm_rms_epsilon'):.7g}"),  # single precision
             "tie_word_embeddings": "output.weight" not in self._tensors,
             "bos_token_id": next(iter(special.ids.get("bos_token", ())), None),
             "eos_token_id": list(special.stop_ids()),
@@ -89,14 +90,27 @@ class _Configuration:
 
     def _number(self, name: str, default: int | None = None) -> int:
         value = self._field(name, default)
-        if isinstance(value, list) and len(set(value)) == 1:
+        if isinstance(value, list) and value and all(each == value[0] for each in value):
             value = value[0]
-        if not isinstance(value, int):
+        if isinstance(value, list):
             raise ModelError(
-                f"{self._path}: {self._arch}.{name} = {value!r}: the layers differ, which is not supported",
+                f"{self._path}: {self._arch}.{name} = {str(value)[:80]}: the layers differ, which is not supported",
                 code="model-unsupported",
             )
+        if type(value) is not int or not 1 <= value <= _MOST:
+            raise self._wrong(name, value, f"an integer from 1 to {_MOST}")
         return value
+
+    def _float(self, name: str, default: float | None = None) -> float:
+        value = self._field(name, default)
+        if not is_number(value):
+            raise self._wrong(name, value, "a number")
+        return float(value)
+
+    def _wrong(self, name: str, value: object, expected: str) -> ModelError:
+        return ModelError(
+            f"{self._path}: {self._arch}.{name} = {str(value)[:80]}; expected {expected}", code="model-config-invalid"
+        )
 
     def _rows(self, name: str) -> int:
         if name not in self._tensors:
@@ -104,13 +118,15 @@ class _Configuration:
         return self._tensors[name].shape[0]
 
     def _rotary(self) -> dict[str, Any]:
-        theta = float(self._field("rope.freq_base", 1e4))
+        theta = self._float("rope.freq_base", 1e4)
+        if theta <= 0:
+            raise self._wrong("rope.freq_base", theta, "a number above 0")
         kind = self._field("rope.scaling.type", "none")
         scaling: dict[str, Any] | None = None
         if ROPE_FACTORS in self._tensors:
             scaling = self._llama3(theta)
         elif kind == "linear":
-            scaling = {"rope_type": "linear", "factor": self._field("rope.scaling.factor")}
+            scaling = {"rope_type": "linear", "factor": self._float("rope.scaling.factor")}
         elif kind == "yarn":
             scaling = self._yarn()
         elif kind != "none":
@@ -126,12 +142,13 @@ class _Configuration:
     def _yarn(self) -> dict[str, Any]:
         names = {"factor": "factor", "original_context_length": "original_max_position_embeddings"}
         names |= {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
-        stated = {ours: self._metadata.get(f"{self._arch}.rope.scaling.{name}") for name, ours in names.items()}
+        given = [name for name in names if f"{self._arch}.rope.scaling.{name}" in self._metadata]
+        stated = {names[name]: self._float(f"rope.scaling.{name}") for name in given}
         if self._field("rope.scaling.attn_factor", 1.0) != 1.0:
             raise ModelError(
                 f"{self._path}: {self._arch}.rope.scaling.attn_factor is not supported", code="model-unsupported"
             )
-        return {"rope_type": "yarn", **{name: value for name, value in stated.items() if value is not None}}
+        return {"rope_type": "yarn", **stated}
 
     def _llama3(self, theta: float) -> dict[str, Any]:
         """Find the settings whose frequencies the file has; it holds these alone."""
@@ -142,10 +159,11 @@ class _Configuration:
         stored = read_floats(self._tensors[ROPE_FACTORS])
         heads, width = self._number("attention.head_count"), self._number("embedding_length")
         dimensions = self._number("rope.dimension_count", width // heads)
-        for context in _LLAMA3_CONTEXTS:
+        is_scale = bool(np.isfinite(stored).all() and stored.min() > 0) and stored.shape == (dimensions // 2,)
+        for context in _LLAMA3_CONTEXTS if is_scale else ():
             scaling = {**_LLAMA3, "factor": float(stored.max()), "original_max_position_embeddings": context}
             found = rope_divisors(scaling, theta, dimensions)
-            if found is not None and found.shape == stored.shape and np.allclose(found, stored, rtol=1e-5):
+            if found is not None and np.allclose(found, stored, rtol=1e-5):
                 return scaling
         raise ModelError(
             f"{self._path}: tensor {ROPE_FACTORS!r} is not the scaling of Llama 3.1", code="model-unsupported"
@@ -164,17 +182,17 @@ class _Configuration:
             return {
                 "sliding_window": self._number("attention.sliding_window"),
                 "sliding_window_pattern": 6,
-                "rope_local_base_freq": float(self._field("rope.freq_base_swa", 1e4)),
+                "rope_local_base_freq": self._float("rope.freq_base_swa", 1e4),
                 "query_pre_attn_scalar": self._number("attention.key_length"),
-                "final_logit_softcapping": self._field("final_logit_softcapping", 0.0) or None,
+                "final_logit_softcapping": self._float("final_logit_softcapping", 0.0) or None,
             }
         if self._arch == "granite":
             return {
                 **biases,
-                "embedding_multiplier": self._field("embedding_scale", 1.0),
-                "attention_multiplier": self._field("attention.scale", 1.0),
-                "residual_multiplier": self._field("residual_scale", 1.0),
-                "logits_scaling": self._field("logit_scale", 1.0),
+                "embedding_multiplier": self._float("embedding_scale", 1.0),
+                "attention_multiplier": self._float("attention.scale", 1.0),
+                "residual_multiplier": self._float("residual_scale", 1.0),
+                "logits_scaling": self._float("logit_scale", 1.0),
             }
         if self._arch == "qwen3moe":
             return {

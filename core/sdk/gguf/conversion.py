@@ -55,7 +55,7 @@ def write_gguf(checkpoint: Checkpoint, path: Path, type_name: str, name: str) ->
             code="model-unsupported",
         )
     vocabulary = Vocabulary.read(checkpoint, shape.vocab)
-    plan = list(_plan(checkpoint, shape.targets()))
+    plan = pair_tensors(checkpoint, shape.targets())
     matrix_type = GGMLQuantizationType[type_name.upper()]
     divisors = rope_divisors(shape.rope, shape.rope_theta, shape.head_dim)
 
@@ -97,8 +97,16 @@ def _declare(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: GGMLQu
     writer.add_tensor_info(name, shape, np.dtype(np.float32), nbytes, raw_dtype=kind)
 
 
-def _plan(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple[Parts, Target]]:
-    """Pair every stored tensor with its target; nothing may be missing, left over or of another shape."""
+def pair_tensors(checkpoint: Checkpoint, targets: dict[str, Target]) -> list[tuple[Parts, Target]]:
+    """Pair every stored tensor with its target, as the headers say.
+
+    Raises:
+        ModelError: one is missing, left over or of another shape; names file and tensor.
+    """
+    return list(_pairs(checkpoint, targets))
+
+
+def _pairs(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple[Parts, Target]]:
     rest = dict(checkpoint.tensors)
     for name, target in targets.items():
         names = [name.replace(EXPERT, str(expert)) for expert in range(target.experts or 1)]

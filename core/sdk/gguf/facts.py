@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import ModelError
 from .formats import FILE_TYPES, name_of
 from .parts import read_parts
+from .pretokenizer import assumed_kind
 
 _SUPER_BLOCK = 256
 _SMALL_BLOCKS = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "iq4_nl", "mxfp4_moe")  # of 32
@@ -23,12 +24,14 @@ class GgufFacts:
         weight_bytes: bytes of all tensors.
         bits_per_weight: measured over all tensors, scales included.
         matrices: (row length, tensor type in lower case) of every matrix.
+        assumed: what the file does not state and the engine assumes.
     """
 
     quantisation: str
     weight_bytes: int
     bits_per_weight: float
     matrices: tuple[tuple[int, str], ...]
+    assumed: tuple[str, ...] = ()
 
 
 def inspect_gguf(path: Path) -> GgufFacts:
@@ -51,7 +54,7 @@ def inspect_gguf(path: Path) -> GgufFacts:
         quantisation = _commonest(matrices)
     else:
         quantisation = name_of(file_type)
-    return GgufFacts(quantisation, weight_bytes, 8 * weight_bytes / elements, matrices)
+    return GgufFacts(quantisation, weight_bytes, 8 * weight_bytes / elements, matrices, assumed_kind(header.metadata))
 
 
 def _commonest(matrices: tuple[tuple[int, str], ...]) -> str:
@@ -61,7 +64,12 @@ def _commonest(matrices: tuple[tuple[int, str], ...]) -> str:
     return next((name for name in (kind, f"{kind}_m", f"{kind}_moe") if name in FILE_TYPES), kind)
 
 
-def fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
+def notes_on(facts: GgufFacts) -> tuple[str, ...]:
+    """Return what a reader of results must know: of the weights, and of what is assumed."""
+    return (*_fallback_notes(facts), *facts.assumed)
+
+
+def _fallback_notes(facts: GgufFacts) -> tuple[str, ...]:
     """Say how many matrices the engine stored in another type since their rows do not fill its blocks.
 
     llama.cpp's rule (llama-quant.cpp): a row that is no multiple of 256 gets a type with blocks of 32 instead of a

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ...cache import ModelCache
@@ -17,13 +15,13 @@ from ...contract.model import ResolvedModel
 from ...errors import ModelError
 from ...foreign_text import path_part
 from ..checkpoint import Checkpoint
-from ..models import file_hash
 from ..sources.safetensors_file import Entry, write_safetensors
 from .architecture import Shape, part_rows
 from .configuration import ROPE_FACTORS, read_configuration
 from .layers import EXPERT, Target
 from .metadata import GgufTensor, Header, read_metadata
 from .parts import find_gguf, parts_of, read_parts
+from .pretokenizer import assumed_kind
 from .tokenizer_files import write_tokenizer
 from .weights import float_chunks, plain_dtype, raw_rows
 
@@ -45,19 +43,20 @@ def as_folder(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
         raise ModelError(f"{model.path} has no .gguf file", code="container-unsupported")
     _require_gguf(file)
     header = read_parts(file)
-    hashes = (file_hash(part, cache) for part in parts_of(file))
+    hashes = (cache.file_hash(part) for part in parts_of(file))
+    size = folder_bytes(header)
     folder = cache.entry(
         f"folder-{path_part(Path(model.name).name)}",
         *("folder", FOLDER_VERSION, *hashes, version("gguf")),
         build=lambda folder: write_folder(file, header, folder),
-        peak_bytes=folder_bytes(header),
+        peak_bytes=size,
+        announcement=f"converting {model.name} to a Hugging Face folder in the cache, {size / 1e9:.2f} GB, once",
     )
-    return _of(model, folder)
+    return _of(model, header, folder)
 
 
-@contextmanager
-def outlined(model: ResolvedModel) -> Iterator[ResolvedModel]:
-    """Give a GGUF model as the folder that would be made of it, but for its weights, until the block ends.
+def outline(model: ResolvedModel, folder: Path) -> ResolvedModel:
+    """Return a GGUF model as the folder that would be made of it, but for its weights, in an empty folder.
 
     Raises:
         ModelError: as ``as_folder``.
@@ -65,19 +64,17 @@ def outlined(model: ResolvedModel) -> Iterator[ResolvedModel]:
     file = find_gguf(model.path)
     assert file is not None
     header = read_parts(file)
-    with TemporaryDirectory(prefix="decodebench-outline-") as scratch:
-        folder = Path(scratch)
-        write_folder(file, header, folder, is_outline=True)
-        yield _of(model, folder)
+    write_folder(file, header, folder, is_outline=True)
+    return _of(model, header, folder)
 
 
-def _of(model: ResolvedModel, folder: Path) -> ResolvedModel:
+def _of(model: ResolvedModel, header: Header, folder: Path) -> ResolvedModel:
     return replace(
         model,
         path=folder,
         architecture=Checkpoint(folder).config["architectures"][0],
         container="safetensors",
-        notes=(*model.notes, f"weights from {model.stored_format}"),
+        notes=(*model.notes, f"weights from {model.stored_format}", *assumed_kind(header.metadata)),
     )
 
 

@@ -11,6 +11,7 @@ import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .tensor_types import TENSOR_TYPES, TensorType
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _DEEPEST = 4  # arrays of arrays are allowed, and rare
+_DIMENSIONS = 4  # GGML_MAX_DIMS
 _LENGTH = struct.Struct("<Q")
 
 
@@ -83,14 +85,35 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return dict(_read(path, skips_texts=False).metadata)
 
 
+def architecture_in(metadata: Mapping[str, Any]) -> str | None:
+    """Return ``general.architecture``; None where there is none that is a name."""
+    value = metadata.get("general.architecture")
+    return value if isinstance(value, str) and value else None
+
+
+def architecture_words(metadata: Mapping[str, Any]) -> str:
+    """Return ``general.architecture`` with its value, for messages."""
+    value = metadata.get("general.architecture")
+    return "general.architecture is missing, which" if value is None else f"general.architecture = {str(value)[:80]!r}"
+
+
 def _read(path: Path, *, skips_texts: bool) -> Header:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content, skips_texts=skips_texts)
             metadata, count = reader.pairs()
-            return Header(metadata, reader.tensors(count, metadata.get("general.alignment", 32)) if skips_texts else ())
-    except (OSError, ValueError, struct.error, IndexError) as error:
+            return Header(metadata, reader.tensors(count, _alignment(path, metadata)) if skips_texts else ())
+    except (OSError, ValueError, OverflowError, struct.error, IndexError) as error:
         raise ModelError(f"{path}: cannot be read as GGUF, or is cut off ({error})", code="model-damaged") from error
+
+
+def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
+    value = metadata.get("general.alignment", 32)
+    if type(value) is not int or value < 1 or value & (value - 1):
+        raise ModelError(
+            f"{path}: general.alignment = {str(value)[:80]}; expected a power of two", code="model-config-invalid"
+        )
+    return value
 
 
 class _Reader:
@@ -124,16 +147,27 @@ class _Reader:
         rows = []
         for _ in range(count):
             name = self._string()
-            dimensions = [self._number("Q") for _ in range(self._number("I"))]
+            dimensions = [self._number("Q") for _ in range(self._dimensions(name))]
             rows.append((name, tuple(reversed(dimensions)), self._number("I"), self._number("Q")))
         base = -(-self._at // alignment) * alignment
-        return tuple(self._tensor(name, shape, kind, base + offset) for name, shape, kind, offset in rows)
+        found = tuple(self._tensor(name, shape, kind, base + offset) for name, shape, kind, offset in rows)
+        self._refuse_overlaps(found)
+        return found
+
+    def _refuse_overlaps(self, tensors: tuple[GgufTensor, ...]) -> None:
+        for before, behind in pairwise(sorted(tensors, key=lambda tensor: tensor.start)):
+            if before.start + before.nbytes > behind.start:
+                raise ModelError(
+                    f"{self._path}: tensors {before.name!r} and {behind.name!r} overlap", code="model-damaged"
+                )
 
     def _tensor(self, name: str, shape: tuple[int, ...], number: int, start: int) -> GgufTensor:
         kind = TENSOR_TYPES.get(number)
         if kind is None:
             raise ModelError(f"{self._path}: tensor {name!r} has the unknown type {number}", code="model-unsupported")
-        if shape and shape[-1] % kind.block:
+        if 0 in shape:
+            raise ModelError(f"{self._path}: tensor {name!r} of shape {shape} has no weights", code="model-damaged")
+        if shape[-1] % kind.block:
             raise ModelError(
                 f"{self._path}: tensor {name!r}: row length {shape[-1]} is not a multiple of the block of {kind.name}",
                 code="model-damaged",
@@ -146,6 +180,15 @@ class _Reader:
                 code="model-damaged",
             )
         return found
+
+    def _dimensions(self, name: str) -> int:
+        count: int = self._number("I")
+        if not 1 <= count <= _DIMENSIONS:
+            raise ModelError(
+                f"{self._path}: tensor {name!r} has {count} dimensions; expected 1 to {_DIMENSIONS}",
+                code="model-damaged",
+            )
+        return count
 
     def _number(self, form: str) -> Any:  # noqa: ANN401 - int, float or bool
         (value,) = struct.unpack_from(f"<{form}", self._content, self._at)

@@ -77,6 +77,11 @@ def _check_numbers(parts: Sequence[Path], headers: Sequence[Header]) -> None:
     """Hold what the files say of their places against their names."""
     for number, (part, header) in enumerate(zip(parts, headers, strict=True)):
         stated = (header.metadata.get("split.no", 0), header.metadata.get("split.count") or 1)
+        if not all(isinstance(value, int) for value in stated):
+            raise ModelError(
+                f"{part}: split.no = {stated[0]!r}, split.count = {stated[1]!r}; expected integers",
+                code="model-config-invalid",
+            )
         if stated != (number, len(parts)):
             raise ModelError(
                 f"{part}: says that it is part {stated[0] + 1} of {stated[1]}, its name that it is "

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...cache import ModelCache
 from ...contract.model import PreparedModel, ResolvedModel
 from ...errors import ModelError
 from ...foreign_text import path_part
-from ..checkpoint import Checkpoint
-from ..models import file_hash
+from ..checkpoint import Checkpoint, has_weight_files
 from .architecture import Shape
-from .facts import GgufFacts, fallback_notes, inspect_gguf
+from .conversion import pair_tensors
+from .facts import GgufFacts, inspect_gguf, notes_on
 from .formats import FILE_TYPES, MADE, UNQUANTISED, nominal_bytes
-from .metadata import read_header
+from .metadata import architecture_in, architecture_words, read_header
 from .parts import find_gguf, parts_of, read_parts
 
 _FILE = "model.gguf"
@@ -76,11 +77,68 @@ def _arch_of(path: Path, _content_hash: str, quantisation: str) -> str:
     if existing is None:
         _check_made(path, quantisation)
         try:
-            return Shape.of_any(Checkpoint(path)).arch
+            checkpoint = Checkpoint(path)
+            shape = Shape.of_any(checkpoint)
+            if has_weight_files(path):
+                pair_tensors(checkpoint, shape.targets())
+                _require_tokenizer(path)
+            return shape.arch
         except ModelError as error:
             raise ModelError(f"{error}. A .gguf file of the model is opened as it is", code=error.code) from error
+    arch = _check_engine_has(existing)
     _check_way(existing, inspect_gguf(existing), quantisation)
-    return str(read_header(existing).metadata.get("general.architecture"))
+    return arch
+
+
+def _require_tokenizer(folder: Path) -> None:
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(
+            f"{folder}: tokenizer.json is missing, without which no GGUF file is made", code="tokenizer-missing"
+        )
+
+
+def _check_engine_has(file: Path) -> str:
+    """Return a file's architecture.
+
+    Raises:
+        ModelError: llama.cpp has no such architecture, the file is no language model, or a size is missing.
+    """
+    metadata = read_header(file).metadata
+    arch, kind = architecture_in(metadata), metadata.get("general.type", "model")
+    if arch is None or arch in _NO_MODELS or (_architectures() and arch not in _architectures()):
+        raise ModelError(
+            f"{file}: {architecture_words(metadata)} is not one that llama.cpp knows; the model's Hugging Face folder "
+            "is opened by engines that have its architecture",
+            code="model-unsupported",
+        )
+    if kind != "model":
+        raise ModelError(
+            f"{file}: general.type = {str(kind)[:80]!r}: not a language model but a part for one; name the model's own "
+            ".gguf file",
+            code="model-unsupported",
+        )
+    for name in ("context_length", "embedding_length", "block_count"):
+        value = metadata.get(f"{arch}.{name}")
+        if type(value) is not int or value < 1:
+            raise ModelError(
+                f"{file}: {arch}.{name} = {str(value)[:80]}; llama.cpp needs an integer above 0",
+                code="model-config-invalid",
+            )
+    return arch
+
+
+_NO_MODELS = ("clip",)
+"""Architectures of files that go with a model."""
+
+
+@lru_cache(maxsize=1)
+def _architectures() -> frozenset[str]:
+    """Return those that llama.cpp has, by the package that describes its format; empty where that is not installed."""
+    if find_spec("gguf") is None:
+        return frozenset()
+    from gguf import MODEL_ARCH_NAMES
+
+    return frozenset(MODEL_ARCH_NAMES.values())
 
 
 def _check_made(path: Path, quantisation: str) -> None:
@@ -137,7 +195,7 @@ def _rewritten(model: ResolvedModel, source: Path, quantisation: str, cache: Mod
 
         quantise(source, folder / _FILE, quantisation)
 
-    hashes = (file_hash(part, cache) for part in parts_of(source))
+    hashes = (cache.file_hash(part) for part in parts_of(source))
     key = ("requantise", quantisation, *hashes, version("llama-cpp-python"))
     elements = sum(tensor.elements for tensor in read_parts(source).tensors)
     peak = nominal_bytes(quantisation, elements)
@@ -161,5 +219,5 @@ def _described(model: ResolvedModel, path: Path, facts: GgufFacts) -> PreparedMo
         bits_per_weight=facts.bits_per_weight,
         source=model,
         quantisation=facts.quantisation,
-        notes=fallback_notes(facts),
+        notes=notes_on(facts),
     )

@@ -5,6 +5,7 @@ The expressions of a name are those of llama.cpp (src/llama-vocab.cpp) in the fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ _LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + 
 _QWEN35 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
     r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# llama.cpp's own, where a file names no kind: four cuts one after another
+_DEFAULT = (
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    "[0-9][0-9][0-9]",
 )
 _DIGITS = r"\p{N}"
 _CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
@@ -48,10 +56,24 @@ _BY_KIND: dict[Kind, str] = {
     Kind((_LLAMA3,)): "smaug-bpe dbrx chatglm-bpe",
     Kind((_QWEN2,)): "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
     Kind((_QWEN35,)): "qwen35",
+    Kind(_DEFAULT): "default",
     Kind(("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK, r"\p{N}")): "deepseek-coder",
 }
 KINDS: dict[str, Kind] = {name: kind for kind, names in _BY_KIND.items() for name in names.split()}
 """The kinds that can be rebuilt exactly, by the value of ``tokenizer.ggml.pre``."""
+
+DEFAULT = "default"
+"""The kind that llama.cpp takes where a file names none."""
+
+
+def assumed_kind(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say where a file does not state how its tokenizer cuts texts; nothing where it does."""
+    if metadata.get("tokenizer.ggml.model") != "gpt2" or metadata.get("tokenizer.ggml.pre"):
+        return ()
+    return (
+        "tokenizer.ggml.pre is missing: texts are cut by llama.cpp's default, perhaps not as the model was trained",
+    )
+
 
 # the steps of the pre-tokenizer, by the name that the engine has for them; llama's has two
 _NAMED = {kind.steps: names.split()[0] for kind, names in _BY_KIND.items() if kind.steps != (_LLAMA3,)}

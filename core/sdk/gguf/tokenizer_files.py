@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ModelError
 from ..special_tokens import ROLES, SpecialTokens
 from .sentencepiece import SPACE
 from .vocabulary import GgufVocabulary, byte_level
@@ -39,6 +40,8 @@ def write_tokenizer(metadata: Mapping[str, Any], name: str, folder: Path) -> Non
     _write(folder / "tokenizer_config.json", config)
     _write(folder / "generation_config.json", {"eos_token_id": list(special.stop_ids())})
     if template := metadata.get(_TEMPLATE):
+        if not isinstance(template, str):
+            raise ModelError(f"{name}: {_TEMPLATE} = {str(template)[:80]}; expected a text", code="template-failed")
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 

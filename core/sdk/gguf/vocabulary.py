@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
-from .pretokenizer import KINDS, Kind
+from .pretokenizer import DEFAULT, KINDS, Kind
 from .sentencepiece import SPACE, ScoredPieces
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # token types of the GGUF specification
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _PREFIX = "tokenizer.ggml."
+_IS_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 _SPACE_OF_C = " \t\n\v\f\r"
 
 
@@ -43,11 +45,15 @@ class GgufVocabulary:
 
     def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
         self._stated = {key.removeprefix(_PREFIX): value for key, value in metadata.items() if _PREFIX in key}
-        self.tokens: list[str] = list(self._stated.get("tokens") or ())
+        self._name = name
+        self.tokens: list[str] = self._listed("tokens", str)
         if not self.tokens:
             raise ModelError(f"{name}: has no tokenizer ({_PREFIX}tokens)", code="tokenizer-missing")
-        self._types: list[int] = list(self._stated.get("token_type") or [_NORMAL] * len(self.tokens))
-        self.scores: list[float] = self._stated.get("scores") or [0.0] * len(self.tokens)
+        self._types: list[int] = self._of_tokens("token_type", int) or [_NORMAL] * len(self.tokens)
+        self.scores: list[float] = self._of_tokens("scores", int | float) or [0.0] * len(self.tokens)
+        for text, kind in zip(self.tokens, self._types, strict=True):
+            if kind == _BYTE and not _IS_BYTE.fullmatch(text):
+                raise self._wrong("tokens", text, "a byte such as <0x0A>")
         self.kind = self._kind(name)
         self._is_scored = self.kind is None
         self.adds_prefix = self._is_scored and bool(self._stated.get("add_space_prefix", True))
@@ -61,26 +67,42 @@ class GgufVocabulary:
         is_phi3 = any(text in str(metadata.get("general.name", "")).lower() for text in ("phi-3", "phi3"))
         self.swallowing = frozenset(self.whole) - {"<unk>", "<s>", "<|endoftext|>"} if is_phi3 else frozenset()
 
+    def _listed(self, key: str, kind: type | UnionType) -> list[Any]:
+        """Return a list that the file may leave out."""
+        value = self._stated.get(key)
+        if value is not None and not (isinstance(value, list) and all(isinstance(each, kind) for each in value)):
+            raise self._wrong(key, value, f"a list of {kind.__name__ if isinstance(kind, type) else 'numbers'}")
+        return list(value or ())
+
+    def _of_tokens(self, key: str, kind: type | UnionType) -> list[Any]:
+        found = self._listed(key, kind)
+        if found and len(found) != len(self.tokens):
+            raise self._wrong(key, f"{len(found)} values", f"one for each of {len(self.tokens)} tokens")
+        return found
+
+    def _wrong(self, key: str, value: object, expected: str) -> ModelError:
+        text = f"{self._name}: {_PREFIX}{key} = {str(value)[:80]}; expected {expected}"
+        return ModelError(text, code="tokenizer-damaged")
+
     def _kind(self, name: str) -> Kind | None:
-        model, pre = self._stated.get("model"), self._stated.get("pre")
+        model, pre = self._stated.get("model"), self._stated.get("pre") or DEFAULT
         if model == "llama":
             return None
-        if model == "gpt2" and pre in KINDS:
+        known = ("gpt2", "llama") if model != "gpt2" else KINDS
+        if model == "gpt2" and isinstance(pre, str) and pre in KINDS:
             return KINDS[pre]
-        if model == "gpt2":
-            raise ModelError(
-                f"{name}: {_PREFIX}pre = {pre!r} is not supported; known: {', '.join(KINDS)}",
-                code="tokenizer-unsupported",
-            )
+        key, value = ("pre", pre) if model == "gpt2" else ("model", model)
         raise ModelError(
-            f"{name}: {_PREFIX}model = {model!r} is not supported; known: 'gpt2', 'llama'", code="tokenizer-unsupported"
+            f"{name}: {_PREFIX}{key} = {str(value)[:80]!r} is not supported; known: {', '.join(known)}. An "
+            "engine with a tokenizer for it opens the .gguf file as it is; for the others name the Hugging Face folder",
+            code="tokenizer-unsupported",
         )
 
     @property
     def merges(self) -> list[tuple[str, str]]:
         """Pairs of pieces by rank; byte-level only."""
         ids = self._ids
-        pairs = (merge.split(" ", 1) for merge in self._stated.get("merges") or ())
+        pairs = (merge.split(" ", 1) for merge in self._listed("merges", str))
         return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2 and {*pair, "".join(pair)} <= ids.keys()]
 
     @property
@@ -133,7 +155,11 @@ class GgufVocabulary:
     def _ends(self, flag: str, default: bool, key: str, usual: int) -> list[int]:
         """Return the id that encoding adds at an end, if any; only SentencePiece files may leave it to be guessed."""
         token = self._stated.get(key, usual if self._is_scored else None)
-        return [token] if self._stated.get(flag, default) and token is not None else []
+        if token is None or not self._stated.get(flag, default):
+            return []
+        if type(token) is not int or not 0 <= token < len(self.tokens):
+            raise self._wrong(key, token, f"the id of one of {len(self.tokens)} tokens")
+        return [token]
 
     def _bytes_of(self, token: int) -> bytes:
         text, kind = self.tokens[token], self._types[token]

@@ -6,6 +6,7 @@ reader of tensors alone (``weights_only``), which refuses everything else that a
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,14 @@ from pathlib import Path
 from ...cache import ModelCache
 from ...contract.model import ResolvedModel
 from ...errors import ModelError
+from ..checkpoint import indexed_files
 
 PICKLES = ("*.bin",)
 """What Hugging Face checkpoints call them; other formats have files of that name, too."""
 
 CHECKPOINT = "pytorch_model*.bin"
+_SINGLE, _INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_PART = re.compile(r"-of-(\d{5})\.bin$")
 _NAMES = (*PICKLES, "*.pt", "*.pth", "*.ckpt")
 _READABLE = ("*.safetensors", "*.gguf", "tensor-cache.json")
 _BEGINNINGS = (b"PK\x03\x04", b"\x80")  # torch.save: a zip archive with a pickle in it, formerly the pickle alone
@@ -46,7 +50,30 @@ def is_pickled(name: str, path: Path) -> bool:
             "model's folder is converted: save the model as safetensors where it was made",
             code="container-unsupported",
         )
+    checkpoint_files(path)
     return True
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the pickled files that make the model: those that an index names, else one, else all numbered parts.
+
+    Raises:
+        ModelError: the index is damaged, or a file is missing; names it.
+    """
+    if (folder / _INDEX).exists():
+        return indexed_files(folder / _INDEX)
+    if (single := folder / _SINGLE).is_file():
+        return [single]
+    files = sorted(folder.glob(CHECKPOINT))
+    counts = {int(found[1]) for file in files if (found := _PART.search(file.name))}
+    for count in counts:
+        for number in range(1, count + 1):
+            part = folder / f"pytorch_model-{number:05d}-of-{count:05d}.bin"
+            if not part.is_file():
+                raise ModelError(
+                    f"{folder}: {part.name} is missing, one of {count} parts of a checkpoint", code="model-damaged"
+                )
+    return files
 
 
 def unpickled(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
@@ -62,12 +89,13 @@ def unpickled(model: ResolvedModel, cache: ModelCache) -> ResolvedModel:
             'installed: pip install "decodebench[transformers]"',
             code="package-missing",
         )
-    size = sum(file.stat().st_size for file in path.glob(CHECKPOINT))
+    size = sum(file.stat().st_size for file in checkpoint_files(path))
     folder = cache.entry(
         f"safetensors-{path.name}",
         *("unpickled", "1", model.content_hash),
         build=lambda folder: _rewrite(name, path, folder),
         peak_bytes=size,
+        announcement=f"rewriting {name} as safetensors in the cache, {size / 1e9:.2f} GB, once",
     )
     return replace(model, path=folder, container="safetensors")
 

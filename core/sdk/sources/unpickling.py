@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .pickled_weights import CHECKPOINT
+from .pickled_weights import checkpoint_files
 from .safetensors_file import Entry, write_safetensors
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _DTYPES |= {"torch.bool": "BOOL", "torch.uint8": "U8", "torch.int32": "I32", "to
 def main(folder: Path, file: Path) -> None:
     """Rewrite all pickled files of a folder as one."""
     entries: dict[str, Entry] = {}
-    for pickled in sorted(folder.glob(CHECKPOINT)):
+    for pickled in checkpoint_files(folder):
         entries |= {entry.name: entry for entry in _entries(pickled)}
     write_safetensors(file, list(entries.values()))
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field, create_model, field_validator
 
-from .... import BackendError, ModelCache, ModelError
+from .... import BackendError, ModelCache
 from ....core.contract.model import FLOAT_FORMATS, ModelFacts, PreparedModel, Quantisation, ResolvedModel
 from ....core.contract.preflight import PlannedCell, Preflight
 from ....core.contract.requirements import Availability
@@ -21,6 +21,7 @@ from ....core.records.workload import LATER
 from ....core.sdk.cores import default_threads
 from ....core.sdk.gguf.formats import QUANTISATIONS as GGUF_QUANTISATIONS
 from ....core.sdk.gguf.preparation import check_gguf
+from ....core.sdk.hugging_face import require_architecture
 from ..backend import INEXACT, errors_of, notes_on
 from ..options import VARIABLE, ClientOptions
 from ..served import ServedBackend, key_of
@@ -117,11 +118,7 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
             from ....core.sdk.gguf.preparation import prepare_gguf
 
             return prepare_gguf(model, quantisation, cache)
-        if not model.path.is_dir() or model.architecture is None:
-            raise ModelError(
-                f"{model.path} is not a Hugging Face folder (no config.json with 'architectures')",
-                code="container-unsupported",
-            )
+        require_architecture(model)
         return super().prepare(model, quantisation, device, options, cache)
 
     def start_server(self, model: PreparedModel, device: str, options: LaunchedOptions) -> RunningServer:
