@@ -13,6 +13,7 @@ from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport, describe_undecided
+from ..records.cell_names import weight_format
 from . import exit_codes
 from .guidance.completion import complete
 from .guidance.sections import SectionedCommand, examples, section
@@ -194,7 +195,7 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         print_json(content)
         return
     columns = ["backend", "model", "quantisation", "device", "options set"]
-    shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
+    shown = [[cell.backend.name, cell.model.name, _format(cell), cell.device, cell.changed] for cell in cells]
     if estimate is not None:
         columns.append("a round takes")
         shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
@@ -207,6 +208,10 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         echo(f"all rounds: about {duration(estimate.total_s)}{longest}, by one batch of each cell")
         for warning in estimate.warnings():
             echo(warning, err=True)
+
+
+def _format(cell: Cell) -> str:
+    return weight_format(cell.quantisation, cell.traits.options)
 
 
 def _cell_row(cell: Cell) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ...errors import BackendError
 from ...host.availability import availability
 from ...host.packed_models import ModelJob
 from ...isolation.processes.messages import Devices, Prepared
+from ...records.cell_names import weight_format
 from ...sdk.models import model_bytes
 from ..cells import Cell
 from ..job import DevicesJob, PrepareJob
@@ -112,7 +113,7 @@ class Preparation:
         if self._launcher.is_here and not available.available:
             fix = f"; {available.fix}" if available.fix else ""
             return PreparedCell(None, None, f"{available.reason}{fix}")
-        self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
+        self._progress.preparing(f"{cell.backend.name} {weight_format(cell.quantisation, cell.traits.options)}")
         try:
             self._check_device(cell)
         except BackendError as error:
