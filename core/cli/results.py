@@ -11,6 +11,7 @@ import click
 from ... import defaults
 from ..errors import UsageError, plural
 from . import exit_codes
+from .guidance.completion import complete
 from .guidance.sections import examples
 from .output import (
     CONTEXT,
@@ -159,7 +160,14 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
 )
 @folder_argument
 @experiment_option
-@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; repeatable.  [default: all]")
+@click.option(
+    "--figure",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("figures"),
+    help="Figure to draw; repeatable.  [default: all]",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the figures.")
 @click.option(
     "--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT, help="File format."
@@ -210,6 +218,7 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     "name",
     metavar="NAME",
     default="csv",
+    shell_complete=complete("formats"),
     help="csv, parquet, json, llm-d, or a format of a plugin.",
 )
 @click.option("--experiment", metavar="NAME", help="Experiment in DIR.  [default: all]")
