@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import plural
+from ..host.availability import availability
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
@@ -123,6 +124,8 @@ def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = 
         echo(note, err=True)
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
     if flags["dry_run"]:
+        for line in () if flags["probe"] else _unprobed(found.matrix.cells):
+            echo(line, err=True)
         _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
         if shard is not None:
             count = len(shard.rounds(found.matrix.labels, found.plan.rounds))
@@ -137,6 +140,18 @@ def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = 
         progress=progress,
         shard=shard,
     )
+
+
+def _unprobed(cells: Sequence[Cell]) -> Iterator[str]:
+    """Say which engines are missing, and which devices nobody asked an engine about."""
+    for backend in {cell.backend.name: cell.backend for cell in cells}.values():
+        found = availability(backend)
+        if not found.available:
+            yield f"{backend.name}: {found.reason}" + (f"; {found.fix}" if found.fix else "")
+    named = {(cell.backend.name, cell.device): cell.backend.residence for cell in cells if cell.device != "cpu"}
+    for (name, device), residence in named.items():
+        if residence == "in-process":
+            yield f"{name}: whether it sees the device {device!r} is not checked without a probe"
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:

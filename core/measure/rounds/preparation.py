@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,14 +143,18 @@ class Preparation:
             answer = request(job, Devices, self._timeout_s, self._launcher.run)
             self._devices[name] = answer.devices
         there = self._devices[name]
-        if _kind(cell.device) not in map(_kind, there):
+        if not is_seen(cell.device, there):
             raise BackendError(
                 f"device {cell.device!r} is not there; {name} sees {', '.join(there)}", code="device-missing"
             )
 
 
-def _kind(device: str) -> str:
-    return device.partition(":")[0]
+def is_seen(asked: str, there: Sequence[str]) -> bool:
+    """Whether a device is among those that an engine sees, with a number where those have them."""
+    kind, colon, number = asked.partition(":")
+    if not colon:
+        return kind in {device.partition(":")[0] for device in there}
+    return asked in there or (kind in there and number.isdecimal())
 
 
 def _key(cell: Cell) -> str:
