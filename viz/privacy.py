@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_origin
 
 from ..core.foreign_text import without_home_folders
 from ..core.records.schema import Record
@@ -14,7 +14,7 @@ from ..core.records.store import Store
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
-_KEPT = frozenset({"cell_id", "run_id"})  # by which parts of a page find each other
+_KEPT = frozenset({"cell_id", "run_id", "metric", "compared_metric", "check"})  # names that are looked up
 _SHORT = 3  # a name of fewer letters is hidden where it can be nothing else: anywhere else it may be a word
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "localhost.localdomain"})
 _ACCOUNTS = frozenset(
@@ -100,17 +100,22 @@ class Names:
 
     def hide_record(self, record: R) -> R:
         """Return a record likewise."""
-        return type(record).model_validate(self._hidden(record.model_dump()))
+        fields = {
+            name: self._hidden(getattr(record, name))
+            for name, field in type(record).model_fields.items()
+            if name not in _KEPT and get_origin(field.annotation) is not Literal
+        }
+        return record.model_copy(update=fields)
 
     def _hidden(self, value: object) -> object:
         if isinstance(value, str):
             return self._seen.get(value) or self._seen.setdefault(value, self._text(value))
         if isinstance(value, Mapping):
             return {
-                self._hidden(name): one if name in _KEPT else self._hidden(one)
-                for name, one in value.items()
-                if name != "username"
+                name: one if name in _KEPT else self._hidden(one) for name, one in value.items() if name != "username"
             }
+        if isinstance(value, Record):
+            return self.hide_record(value)
         if isinstance(value, list | tuple):
             return type(value)(self._hidden(one) for one in value if not _is_user(one))
         return value
@@ -148,7 +153,7 @@ def _numbered_hosts(machines: set[str], addresses: set[str]) -> dict[str, str]:
 
 def _is_user(value: object) -> bool:
     """Whether a value is a fact of an environment that names a user."""
-    return isinstance(value, Mapping) and value.get("name") == "username"
+    return (value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)) == "username"
 
 
 def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON

@@ -44,6 +44,7 @@ def labels(cells: Sequence[Cell]) -> dict[str, CellLabel]:
             label=names[cell.cell_id].label,
             options=names[cell.cell_id].options,
             told=names[cell.cell_id].told,
+            weight_format=weight_format(cell.run["quantisation"], option_values(cell)),
             bits_per_weight=cell.run["bits_per_weight"],
             **{name: cell.run[name] for name in DIMENSIONS},
         )

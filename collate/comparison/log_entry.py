@@ -32,7 +32,7 @@ def _entry(row: ComparisonRow, comparison: Comparison, facts: dict[str, Any]) ->
         f"#### {facts['started_at'][:10]} - {comparison.experiment}: {cell.label}",
         f"- **Task**: {row.accuracy.task if row.accuracy else facts['task'] or 'fixed-length prompts'}",
         "- **Configuration**:",
-        f"  - Model: {cell.model}, {cell.quantisation}, {cell.device}",
+        f"  - Model: {cell.model}, {cell.weight_format}, {cell.device}",
         *(f"  - {name}: {as_text(value)}" for name, value in options.items()),
         "- **Results**:",
         f"  - Accuracy: {_share(row)}",

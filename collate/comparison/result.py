@@ -92,6 +92,7 @@ class CellLabel(Record):
     backend: str = Field(description="backend name")
     model: str = Field(description="model as the user named it")
     quantisation: str = Field(description="weight format in the backend's own words")
+    weight_format: str = Field(description="the same, or the dtype that ran where weights stay as they are")
     bits_per_weight: float | None = Field(None, description="measured bits per weight")
     device: str = Field(description="cpu, cuda:0, metal, ...")
     options: dict[str, str] = Field(default={}, description="only those options that differ between rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..records.store import Store
 from .plugins import installed_plugins
 
 _CSV = "csv"
+_FILE = re.compile(r"\.[A-Za-z]\w*")  # what makes a name a file's; results-v1.2 is a folder
 
 
 def write_export(store: Store, fmt: str, experiment: str | None, target: Path, *, cumulative_text: bool) -> list[Path]:
@@ -22,7 +24,7 @@ def write_export(store: Store, fmt: str, experiment: str | None, target: Path, *
         store: an open store.
         fmt: name of the format.
         experiment: which; None: all.
-        target: a folder, or a file where it has a suffix and is no folder.
+        target: a folder, or a file where it has the suffix of one and is no folder.
         cumulative_text: csv only: whole text so far in every row.
     """
     exporters = installed_plugins().exporters
@@ -40,7 +42,7 @@ def write_export(store: Store, fmt: str, experiment: str | None, target: Path, *
 
         return export_csv(store, folder, experiment=experiment, cumulative_text=True)
 
-    if not target.suffix or target.is_dir():
+    if target.is_dir() or not _FILE.fullmatch(target.suffix):
         return write(target)
     return [_write_one_file(write, target, fmt)]
 
@@ -48,8 +50,15 @@ def write_export(store: Store, fmt: str, experiment: str | None, target: Path, *
 def _write_one_file(write: Callable[[Path], list[Path]], target: Path, fmt: str) -> Path:
     with TemporaryDirectory() as scratch:
         written = write(Path(scratch))
+        names = ", ".join(path.name for path in written) or "none"
+        own = {path.suffix.lower() for path in written}
+        if own and target.suffix.lower() not in own:
+            raise UsageError(
+                f"{target}: format {fmt!r} writes {' and '.join(sorted(own))} files ({names}): give such a name, or a "
+                "folder, which one without a suffix is",
+                code="wrong-suffix",
+            )
         if len(written) != 1:
-            names = ", ".join(path.name for path in written) or "none"
             raise UsageError(
                 f"{target}: format {fmt!r} writes {len(written)} files here ({names}): give a folder",
                 code="wrong-suffix",

@@ -10,6 +10,7 @@ import click
 
 from ... import defaults
 from . import exit_codes
+from .guidance.completion import complete
 from .guidance.sections import examples
 from .output import (
     CONTEXT,
@@ -60,6 +61,7 @@ comparison_options = options(
     click.option(
         "--metric",
         metavar="NAME",
+        shell_complete=complete("metrics"),
         help="Metric to compare, see docs/metrics.md.  [default: decode_tokens_per_s, or the first speed in the logs]",
     ),
     click.option(

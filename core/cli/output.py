@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ... import defaults
-from ..foreign_text import csv_cell, printable, printable_json
+from ..foreign_text import printable, printable_json
 from .settings import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
@@ -120,17 +119,6 @@ def follow_columns() -> None:
 def print_json(content: object) -> None:
     """Print JSON for other programs."""
     click.echo(printable_json(json.dumps(content, indent=2, ensure_ascii=False)))
-
-
-def print_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print CSV with a heading; what is not known is empty, and nothing is a formula of a spreadsheet."""
-    import csv
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, columns))
-    writer.writerows([csv_cell(value) for value in row] for row in rows)
-    click.echo(printable(text.getvalue()), nl=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:

@@ -95,7 +95,11 @@ run_options = options(
     section(
         MACHINE,
         click.option(
-            "--launcher", metavar="NAME", default=defaults.LAUNCHER, help="What starts the workers, e.g. ray."
+            "--launcher",
+            metavar="NAME",
+            default=defaults.LAUNCHER,
+            shell_complete=complete("launchers"),
+            help="What starts the workers, e.g. ray.",
         ),
         click.option(
             "--address",

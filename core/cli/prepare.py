@@ -12,6 +12,7 @@ import click
 from ..cache import Entry, default_root
 from ..files import size_text
 from ..sdk.sizes import Size
+from .guidance.completion import complete
 from .guidance.sections import examples
 from .output import CONTEXT, announce, echo, json_option, print_json, print_table
 
@@ -20,17 +21,32 @@ from .output import CONTEXT, announce, echo, json_option, print_json, print_tabl
     context_settings=CONTEXT,
     epilog=examples("decodebench prepare tiny:target -b llama-cpp -q q8_0 -q q4_k_m"),
 )
-@click.argument("model", help="Named model, path or Hub id.")
-@click.option("-b", "--backend", required=True, metavar="NAME", help="Backend to prepare the model for.")
+@click.argument("model", shell_complete=complete("models"), help="Named model, path or Hub id.")
+@click.option(
+    "-b",
+    "--backend",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete("backends"),
+    help="Backend to prepare the model for.",
+)
 @click.option(
     "-q",
     "--quantisation",
     "quantisations",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete("quantisations"),
     help="Weight format; repeatable.  [default: the backend's first]",
 )
-@click.option("-d", "--device", default="cpu", metavar="NAME", help="Device to prepare the model for.")
+@click.option(
+    "-d",
+    "--device",
+    default="cpu",
+    metavar="NAME",
+    shell_complete=complete("devices"),
+    help="Device to prepare the model for.",
+)
 @json_option
 def prepare(model: str, backend: str, quantisations: tuple[str, ...], device: str, as_json: bool) -> None:
     """Convert and quantise MODEL for a backend, into the cache."""

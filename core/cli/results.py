@@ -1,8 +1,7 @@
-"""``collate``, ``audit``, ``plot``, ``export``, ``query``: from logs to the store, and from the store to files."""
+"""``collate``, ``audit``, ``plot``, ``export``: from logs to the store, and from the store to files."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from ... import defaults
 from ..errors import UsageError, plural
 from . import exit_codes
+from .guidance.completion import complete
 from .guidance.sections import examples
 from .output import (
     CONTEXT,
@@ -21,16 +21,13 @@ from .output import (
     experiment_option,
     folder_argument,
     json_option,
-    print_csv,
     print_json,
     print_listing,
-    print_table,
 )
 
 if TYPE_CHECKING:
     from ...collate.preview import ImportedFile
     from ..api.results import Results
-    from ..api.table import Table
 
 
 def open_results(folder: Path) -> Results:
@@ -163,7 +160,14 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
 )
 @folder_argument
 @experiment_option
-@click.option("--figure", "ids", multiple=True, metavar="ID", help="Figure to draw; repeatable.  [default: all]")
+@click.option(
+    "--figure",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("figures"),
+    help="Figure to draw; repeatable.  [default: all]",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the figures.")
 @click.option(
     "--format", "fmt", type=click.Choice(["png", "svg", "pdf"]), default=defaults.FIGURE_FORMAT, help="File format."
@@ -214,6 +218,7 @@ def plot(folder: Path, ids: tuple[str, ...], as_json: bool, **flags: Any) -> Non
     "name",
     metavar="NAME",
     default="csv",
+    shell_complete=complete("formats"),
     help="csv, parquet, json, llm-d, or a format of a plugin.",
 )
 @click.option("--experiment", metavar="NAME", help="Experiment in DIR.  [default: all]")
@@ -239,44 +244,6 @@ def export(
     print_paths(written, as_json=as_json)
 
 
-@click.command(
-    context_settings=CONTEXT,
-    epilog=examples('decodebench query "SELECT backend, count(*) FROM runs GROUP BY backend"'),
-)
-@click.argument("sql", help="Statement in the SQL of DuckDB.")
-@folder_argument
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of a table.")
-@json_option
-def query(sql: str, folder: Path, as_csv: bool, as_json: bool) -> None:
-    """Run SQL on the store.
-
-    Tables: runs, samples, steps, sample_facts, sources, parity_scores, parity_cells; views: sample_metrics,
-    run_metrics.
-    """
-    with open_results(folder) as results:
-        found = results.query(sql)
-    if as_json:
-        print_json(_records(found))
-    elif as_csv:
-        print_csv(found.columns, found.rows)
-    else:
-        print_table(found.columns, found.rows, empty="no row")
-
-
-def _records(found: Table) -> list[dict[str, object]]:
-    """Return a record for each row.
-
-    Raises:
-        UsageError: two columns have one name, so that a record cannot hold both.
-    """
-    twice = [name for name, count in Counter(found.columns).items() if count > 1]
-    if twice:
-        raise UsageError(
-            f"two columns are called {twice[0]!r}: name one of them with AS, or use --csv", code="bad-value"
-        )
-    return [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
-
-
 def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
     """Print the files that were written."""
     if as_json:
@@ -284,10 +251,6 @@ def print_paths(paths: Sequence[Path], *, as_json: bool) -> None:
         return
     for path in paths:
         echo(path)
-
-
-def _plain(value: object) -> object:
-    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) else str(value)
 
 
 @click.command(context_settings=CONTEXT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import plural
+from ..host.availability import availability
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
 from ..measure.forecast.time_left import duration
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport, describe_budget, describe_undecided
+from ..records.cell_names import weight_format
 from . import exit_codes
 from .guidance.completion import complete
 from .guidance.sections import SectionedCommand, examples, section
@@ -128,6 +130,8 @@ def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = 
         echo(note, err=True)
     progress = Progress(console(stderr=True), shows_log=flags["show_log"], is_quiet=flags["quiet"])
     if flags["dry_run"]:
+        for line in () if flags["probe"] else _unprobed(found.matrix.cells):
+            echo(line, err=True)
         _show_matrix(found, found.estimate(progress) if flags["probe"] else None, as_json=flags["as_json"])
         if shard is not None:
             count = len(shard.rounds(found.matrix.labels, found.plan.rounds))
@@ -142,6 +146,18 @@ def measure(found: Measurement, flags: Mapping[str, Any], shard: Shard | None = 
         progress=progress,
         shard=shard,
     )
+
+
+def _unprobed(cells: Sequence[Cell]) -> Iterator[str]:
+    """Say which engines are missing, and which devices nobody asked an engine about."""
+    for backend in {cell.backend.name: cell.backend for cell in cells}.values():
+        found = availability(backend)
+        if not found.available:
+            yield f"{backend.name}: {found.reason}" + (f"; {found.fix}" if found.fix else "")
+    named = {(cell.backend.name, cell.device): cell.backend.residence for cell in cells if cell.device != "cpu"}
+    for (name, device), residence in named.items():
+        if residence == "in-process":
+            yield f"{name}: whether it sees the device {device!r} is not checked without a probe"
 
 
 def conclude(experiment: Experiment, *, as_json: bool) -> int:
@@ -203,7 +219,7 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         print_json(content)
         return
     columns = ["backend", "model", "quantisation", "device", "options set"]
-    shown = [[cell.backend.name, cell.model.name, cell.quantisation, cell.device, cell.changed] for cell in cells]
+    shown = [[cell.backend.name, cell.model.name, _format(cell), cell.device, cell.changed] for cell in cells]
     if estimate is not None:
         columns.append("a round takes")
         shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
@@ -216,6 +232,10 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
         echo(f"all rounds: about {duration(estimate.total_s)}{longest}, by one batch of each cell")
         for warning in estimate.warnings():
             echo(warning, err=True)
+
+
+def _format(cell: Cell) -> str:
+    return weight_format(cell.quantisation, cell.traits.options)
 
 
 def _cell_row(cell: Cell) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ..api.plugins import installed_plugins
 from ..contract.sweep import Sweep
 from ..errors import UsageError
 from . import exit_codes
+from .guidance.completion import complete
 from .guidance.sections import SectionedCommand, examples
 from .output import CONTEXT, echo, print_listing
 from .plan_flags import device_option, measure_options, model_option, set_option, settings_of, span_of
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     context_settings=CONTEXT,
     epilog=examples("decodebench sweep --list", "decodebench sweep quantisations -m tiny:target"),
 )
-@click.argument("preset", metavar="[NAME]", required=False, help="Preset, see --list.")
+@click.argument(
+    "preset", metavar="[NAME]", required=False, shell_complete=complete("presets"), help="Preset, see --list."
+)
 @model_option
 @device_option
 @set_option

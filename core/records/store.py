@@ -20,7 +20,7 @@ from ..errors import DecodebenchError, UsageError
 from ..files import whole_file
 from .facts import FACTS_SQL
 from .schema import SCHEMA_VERSION, RecordedStep, Run, Sample
-from .store_file import FILE_NAME, OutdatedStoreError, StoreTroubleError, connect
+from .store_file import FILE_NAME, OutdatedStoreError, StoreTroubleError, connect, literal
 from .tables import FLATTENED, VIEWS, columns_of, ddl, layout, quoted
 
 if TYPE_CHECKING:
@@ -40,11 +40,6 @@ SELECT * FROM ({FACTS_SQL})
 """The facts of some runs: the names that ``FACTS_SQL`` reads stand for these runs only."""
 
 Rows = list[tuple[Any, ...]]
-
-
-def _literal(path: Path) -> str:
-    """A path as a text of SQL."""
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 @dataclass(slots=True)
@@ -217,6 +212,8 @@ class Store:
         self._load_waiting()
         try:
             cursor = self._connection.execute(sql, params)
+            if cursor is None:  # as of an empty text, though its type says otherwise
+                raise UsageError("query: there is no statement", code="query-failed")
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
         except duckdb.Error as error:
             raise self._refused(error) from error
@@ -271,10 +268,10 @@ class Store:
         version = f"{{decodebench_schema: '{SCHEMA_VERSION}'}}"
         try:
             with duckdb.connect() as writer:
-                writer.execute(f"ATTACH {_literal(self.path)} AS store (READ_ONLY)")
+                writer.execute(f"ATTACH {literal(self.path)} AS store (READ_ONLY)")
                 writer.execute("USE store")
                 options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {version}"
-                writer.execute(f"COPY ({sql}) TO {_literal(path)} ({options})", params)
+                writer.execute(f"COPY ({sql}) TO {literal(path)} ({options})", params)
         except duckdb.Error as error:
             raise UsageError(f"cannot write {path}: {error}", code="write-failed") from error
 

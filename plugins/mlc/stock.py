@@ -27,6 +27,7 @@ _LIBRARY = "model-lib.so"
 _CONVERTER_VERSION = "2"  # raised whenever what is handed to the commands changes
 _SPARE_POSITIONS = 256
 _SILENT_STEPS = 64
+_MOST_DEVICES = 16  # of a kind that are looked for
 _COMMAND_TIMEOUT_S = 3600.0  # compiling with TVM's own CPU rules took 6.5 minutes for a model of four layers
 _INSTALL = "pip install --pre -U -f https://mlc.ai/wheels mlc-llm-nightly-cpu mlc-ai-nightly-cpu (or -cu1xx for CUDA)"
 _MATCHING = (
@@ -71,7 +72,11 @@ def devices() -> list[str]:
     """List the GPUs that the installed TVM drives."""
     import tvm
 
-    return [kind if kind == "metal" else f"{kind}:0" for kind in KINDS if tvm.device(kind, 0).exist]
+    counts = {kind: 1 if kind == "metal" else _MOST_DEVICES for kind in KINDS}
+    there = [
+        (kind, number) for kind, count in counts.items() for number in range(count) if tvm.device(kind, number).exist
+    ]
+    return [kind if kind == "metal" else f"{kind}:{number}" for kind, number in there]
 
 
 def folder(model: ResolvedModel, quantisation: str, device: str, cache: ModelCache) -> Path:

@@ -217,6 +217,12 @@ def test_a_format_of_one_file_is_written_under_a_name_of_the_users(cli, folder, 
     target = tmp_path / "deep" / "results.json"
     assert cli("export", folder, "--format", "json", "--to", target, "--json").json == [str(target)]
     assert json.loads(target.read_text())["runs"]
+    for name, suffix in (("json", "csv"), ("json", "txt"), ("csv", "json"), ("parquet", "json"), ("llm-d", "json")):
+        wrong = cli("export", folder, "--format", name, "--experiment", "exp", "--to", tmp_path / f"wrong.{suffix}")
+        assert wrong.code == 2 and "[wrong-suffix]" in wrong.err and not (tmp_path / f"wrong.{suffix}").exists()
+    for name in ("results-v1.2", "2026.01"):
+        assert cli("export", folder, "--format", "json", "--to", tmp_path / name).code == 0
+        assert (tmp_path / name).is_dir()
     several = cli("export", folder, "--format", "parquet", "--to", tmp_path / "all.parquet")
     assert several.code == 2 and "runs.parquet" in several.err and not (tmp_path / "all.parquet").exists()
 

@@ -14,7 +14,7 @@ def comparison(ratio=(0.9, 0.88, 0.92), verdict="slower", parity="identical", di
         value=Estimate(value=0.5, low=0.4, high=0.6, n=50),
         difference=None if difference is None else Estimate(value=difference, low=-0.2, high=0.2, n=50),
     )
-    cell = CellLabel(cell_id="b", label="b", backend="b", model="m", quantisation="q", device="cpu")
+    cell = CellLabel(cell_id="b", label="b", backend="b", model="m", quantisation="q", weight_format="q", device="cpu")
     row = ComparisonRow(
         cell=cell,
         baseline="a",

@@ -91,6 +91,7 @@ def make_row(
             backend=backend,
             model="tiny:target",
             quantisation=quantisation,
+            weight_format=quantisation,
             bits_per_weight=8.5,
             device="cpu",
         ),

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from decodebench.core.api.results import open as open_results
 from decodebench.viz.privacy import Names
 
 from ..collate.conftest import ENVIRONMENT, Logs
@@ -77,6 +78,19 @@ def test_what_a_text_shows(text, shown):
     names = Names(["node7.lab.example.com", "ab"], servers=["box"], users=["bob", "user", "root"])
     assert names.hide(text) == shown
     assert names.hide(shown) == shown
+
+
+def test_a_host_may_be_called_like_a_word_of_the_page(tmp_path):
+    logs = Logs(tmp_path)
+    hosts = ("one", "not", "decode", "faster", "metric", "baseline")
+    for number, host in enumerate(hosts):
+        for again in range(2):
+            logs.write(f"a{number}", again, order=None, environment=ENVIRONMENT | {"hostname": host}, backend="engine")
+    with open_results(tmp_path) as results:
+        page = results.report(to=tmp_path / "page.html").read_text(encoding="utf-8")
+        results.slides(to=tmp_path / "page.pdf")
+    assert [f"on host-{number}" in page for number in range(1, 7)] == [True] * 6
+    assert [host for host in hosts if f" on {host}<" in page] == []
 
 
 def test_folders_stay_apart():

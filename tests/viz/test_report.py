@@ -126,11 +126,22 @@ def with_speeds(comparison, *speeds):
     return comparison.model_copy(update={"rows": tuple(rows)})
 
 
+def test_an_interval_may_go_on_at_either_end(comparison):
+    wide = with_speeds(comparison, (100.0, 0.1, 110.0), (2000.0, 1.0, 90000.0), (50.0, 48.0, 52.0), (9.0, -3.0, 12.0))
+    chart = bar_chart(wide, plain_charts(wide)["cells"])
+    assert chart.is_logarithmic and chart.is_clipped
+    ends = {bar.value: (bar.is_clipped_low, bar.is_clipped_high) for bar in chart.bars}
+    assert ends == {"2,000": (True, True), "100": (True, False), "50.0": (False, False), "9.00": (True, False)}
+    text = page(wide)
+    assert [text.count(name) for name in ("whisker clipped-low clipped", "whisker clipped-low")] == [1, 3]
+
+
 def test_bars_are_shares_of_the_axis_and_what_goes_on_is_marked(comparison):
     noisy = with_speeds(comparison, (100.0, 90.0, 110.0), (200.0, 1.0, 9000.0), (50.0, None, None), (20.1, 20.0, 21.0))
     chart = bar_chart(noisy, plain_charts(noisy)["cells"])
     best, second, third, last = chart.bars
-    assert best.is_clipped and best.high == 100.0 and not second.is_clipped and third.low is None
+    assert best.is_clipped_high and not best.is_clipped_low and best.high == 100.0
+    assert not second.is_clipped_high and third.low is None
     assert second.end == pytest.approx(best.end / 2, abs=0.01) and last.end == pytest.approx(
         best.end * 0.1005, abs=0.01
     )

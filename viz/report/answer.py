@@ -11,6 +11,7 @@ from ...collate.comparison.result import Accuracy, Comparison, ComparisonRow, Di
 from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ..drawing.numbers import counted, interval, percent, ratio_text, with_unit
+from ..terminal.captions import unmeasured_text
 
 _COMPARABLE = ("identical", "ties only", "differs")
 
@@ -26,6 +27,8 @@ class Card(Record):
 
 def headline(comparison: Comparison) -> str:
     """Say in a sentence what came out; the cards have the intervals."""
+    if text := unmeasured_text(comparison):
+        return text[0].upper() + text[1:]
     metric, best = METRICS[comparison.metric], leader(comparison)
     label = metric.label.lower()
     if best is not None:
@@ -77,6 +80,8 @@ def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
     if is_baseline_best(comparison):
         own = next(_value(row, comparison.metric) for row in comparison.rows if row.verdict == "baseline")
         return _card(title, "baseline", f"{comparison.baseline}: {own}", f"{counted(len(others), 'cell')}: {verdicts}")
+    if best is None and not any(row.rounds for row in others):
+        return _card(title, "unknown", f"{counted(len(others), 'cell')} without a finished round")
     if best is None:
         return _card(title, "none better", f"{counted(len(others), 'cell')}: {verdicts}")
     value, around = interval(best.ratio_simultaneous)

@@ -34,7 +34,7 @@ class Bar:
         colour, on_dark: of its backend, on a light and on a dark page.
         end: where its value is.
         low, high: ends of its interval; None where there is none.
-        is_clipped: whether the interval reaches beyond the axis.
+        is_clipped_low, is_clipped_high: whether the interval reaches beyond that end of the axis.
     """
 
     at: int
@@ -48,7 +48,8 @@ class Bar:
     end: float
     low: float | None
     high: float | None
-    is_clipped: bool
+    is_clipped_low: bool
+    is_clipped_high: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class BarChart:
     @property
     def is_clipped(self) -> bool:
         """Whether some interval reaches beyond the axis."""
-        return any(bar.is_clipped for bar in self.bars)
+        return any(bar.is_clipped_low or bar.is_clipped_high for bar in self.bars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,8 @@ def _bar(at: int, comparison: Comparison, axis: _Axis, cell: Mapping[str, Any]) 
         end=axis.place(value),
         low=axis.place(estimate.low) if has_interval and estimate.low is not None else None,
         high=axis.place(estimate.high) if has_interval and estimate.high is not None else None,
-        is_clipped=estimate.high is not None and estimate.high > axis.high,
+        is_clipped_low=has_interval and estimate.low is not None and estimate.low < axis.low,
+        is_clipped_high=has_interval and estimate.high is not None and estimate.high > axis.high,
     )
 
 

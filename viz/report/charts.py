@@ -49,7 +49,7 @@ def chart_data(store: Store, comparison: Comparison) -> dict[str, Any]:
 def dimensions(row: ComparisonRow) -> dict[str, str]:
     """Return what a cell can be filtered by: the dimensions of every comparison, and the options that differ."""
     cell = row.cell
-    fixed = {"backend": cell.backend, "model": cell.model, "quantisation": cell.quantisation, "device": cell.device}
+    fixed = {"backend": cell.backend, "model": cell.model, "quantisation": cell.weight_format, "device": cell.device}
     return fixed | cell.options
 
 

@@ -13,8 +13,20 @@ from ..drawing.series import name_few
 _OVER = {"rounds": "rounds with these prompts", "prompts": "rounds and over prompts of this kind"}
 
 
+def unmeasured_text(comparison: Comparison) -> str:
+    """Return that there is nothing to compare, where no cell or only one has a finished round; else nothing."""
+    rows = comparison.rows
+    measured = [row.cell.label for row in rows if row.rounds]
+    if len(measured) > 1 or len(measured) == len(rows):
+        return ""
+    failed = f"{sum(not row.rounds for row in rows)} of {plural(len(rows), 'cell')} failed"
+    return f"only {measured[0]} was measured: {failed}" if measured else f"nothing was measured: {failed}"
+
+
 def headline(comparison: Comparison) -> str:
     """Return what is compared with what, over how many rounds."""
+    if text := unmeasured_text(comparison):
+        return text
     rounds = {row.rounds for row in comparison.rows}
     label = METRICS[comparison.metric].label
     over = f", n = {plural(rounds.pop(), 'round')}" if len(rounds) == 1 else ", n: rounds"

@@ -1,15 +1,16 @@
-"""Completion on the Tab key: names of backends, models, tasks, formats and options, in bash, zsh and fish."""
+"""Completion on the Tab key: names of everything that a command takes by its name, in bash, zsh and fish."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 from click.shell_completion import BashComplete, CompletionItem, ZshComplete, add_completion_class, get_completion_class
 
+from ...contract.model import CommonFormat
 from ...errors import DecodebenchError
 from ..output import CONTEXT
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
     from ...contract.backend import Backend
     from ...host.registry import Registry
 
-Names = Literal["backends", "models", "tasks", "quantisations", "options", "devices", "figures", "formats", "metrics"]
+Names = Literal[
+    "backends", "models", "tasks", "quantisations", "options", "devices", "figures", "formats", "metrics", "launchers",
+    "plugins", "presets", "commands",
+]  # fmt: skip
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
 Shell = Literal["bash", "zsh", "fish"]
 
 _DEVICES = ("cpu", "cuda:0", "metal")
+_COMMON = "in every backend that has such a format"
 
 
 def complete(what: Names) -> Completer:
@@ -31,7 +36,7 @@ def complete(what: Names) -> Completer:
         from ...api.plugins import installed_plugins
 
         try:
-            found = list(_items(what, installed_plugins(), _chosen(ctx)))
+            found = list(_commands(ctx) if what == "commands" else _items(what, installed_plugins(), ctx, incomplete))
         except DecodebenchError:
             return []  # the command itself says what is wrong
         return [item for item in found if item.value.startswith(incomplete)]
@@ -39,33 +44,78 @@ def complete(what: Names) -> Completer:
     return completer
 
 
-def _items(what: Names, registry: Registry, chosen: Iterable[str]) -> Iterator[CompletionItem[str]]:
-    """Yield every name of a kind; formats and options are those of the chosen backends."""
-    backends = [registry.backends[name] for name in chosen if name in registry.backends]
+def _items(what: Names, registry: Registry, ctx: click.Context, incomplete: str) -> Iterator[CompletionItem[str]]:
+    """Yield every name of a kind; formats and options are those of the chosen backends, or of the one typed before."""
+    backends = [registry.backends[name] for name in _chosen(ctx) if name in registry.backends]
     match what:
-        case "backends" | "models" | "tasks":
-            summaries = {name: found.summary for name, found in getattr(registry, what).items()}
-            yield from (CompletionItem(name, help=summary) for name, summary in summaries.items())
+        case "backends" | "models" | "tasks" | "launchers":
+            yield from _summarised({name: found.summary for name, found in getattr(registry, what).items()})
         case "quantisations":
-            offered = {each.name: each.summary for one in backends or _all(registry) for each in one.quantisations()}
-            yield from (CompletionItem(name, help=summary) for name, summary in offered.items())
+            yield from _quantisations(backends, registry, incomplete, is_plain=ctx.info_name == "prepare")
         case "options":
-            yield from _options(backends or _all(registry))
+            yield from _options(backends, registry, incomplete)
         case "devices":
             yield from map(CompletionItem, _DEVICES)
         case "figures":
-            yield from (CompletionItem(name, help=figure.title) for name, figure in registry.figures.items())
+            yield from _summarised({name: figure.title for name, figure in registry.figures.items()})
         case "formats":
-            yield from (CompletionItem(name, help=found.summary) for name, found in registry.exporters.items())
+            yield from _summarised({name: found.summary for name, found in registry.exporters.items()})
+        case "presets":
+            yield from _summarised({name: found.summary for name, found in registry.sweeps.items()})
+        case "plugins":
+            yield from (CompletionItem(plugin.name) for plugin in registry.plugins)
         case "metrics":
             from ...records.metrics import METRICS
 
-            yield from (CompletionItem(name, help=metric.label) for name, metric in METRICS.items())
+            yield from _summarised({name: metric.label for name, metric in METRICS.items()})
 
 
-def _options(backends: Iterable[type[Backend]]) -> Iterator[CompletionItem[str]]:
+def _summarised(summaries: Mapping[str, str]) -> Iterator[CompletionItem[str]]:
+    yield from (CompletionItem(name, help=summary) for name, summary in summaries.items())
+
+
+def _quantisations(
+    chosen: Sequence[type[Backend]], registry: Registry, incomplete: str, *, is_plain: bool
+) -> Iterator[CompletionItem[str]]:
+    """Yield formats and the common names, behind ``BACKEND:`` of that backend alone; and backends as ``NAME:``."""
+    before, colon, _ = incomplete.partition(":")
+    if colon and before in registry.backends:
+        own = registry.backends[before].quantisations()
+        yield from _summarised({f"{before}:{each.name}": each.summary for each in own})
+        yield from _summarised({f"{before}:{name}": _COMMON for name in get_args(CommonFormat)})
+        return
+    yield from _summarised(
+        {each.name: each.summary for one in chosen or _all(registry) for each in one.quantisations()}
+    )
+    yield from _summarised(dict.fromkeys(get_args(CommonFormat), _COMMON))
+    if incomplete and not is_plain:
+        yield from (CompletionItem(f"{name}:", help="a format of this backend alone") for name in registry.backends)
+
+
+def _options(chosen: Sequence[type[Backend]], registry: Registry, incomplete: str) -> Iterator[CompletionItem[str]]:
+    """Yield options; behind ``BACKEND.`` those of that backend, and each backend as ``NAME.``."""
+    before, dot, _ = incomplete.partition(".")
+    if dot and before in registry.backends:
+        fields = registry.backends[before].Options.model_fields
+        yield from _summarised({f"{before}.{name}=": field.description or "" for name, field in fields.items()})
+        return
+    backends = chosen or _all(registry)
     found = {f"{name}=": field.description for one in backends for name, field in one.Options.model_fields.items()}
-    yield from (CompletionItem(name, help=description) for name, description in found.items())
+    yield from _summarised({name: description or "" for name, description in found.items()})
+    if incomplete:
+        yield from (CompletionItem(f"{one.name}.", help="an option of this backend alone") for one in backends)
+
+
+def _commands(ctx: click.Context) -> Iterator[CompletionItem[str]]:
+    """Yield the commands that may follow those that the line has so far."""
+    at = ctx.find_root()
+    for name in ctx.params.get("names") or ():
+        command = at.command.get_command(at, name) if isinstance(at.command, click.Group) else None
+        if command is None:
+            return
+        at = click.Context(command, info_name=name, parent=at)
+    if isinstance(at.command, click.Group):
+        yield from map(CompletionItem, at.command.list_commands(at))
 
 
 def _all(registry: Registry) -> list[type[Backend]]:
@@ -86,7 +136,7 @@ class _Bash(BashComplete):
     local IFS=$'\\n'
     COMPREPLY=($(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" \\
         %(complete_var)s=bash_complete "$1"))
-    [[ ${#COMPREPLY[@]} -eq 1 && $COMPREPLY == *= ]] && compopt -o nospace
+    [[ ${#COMPREPLY[@]} -eq 1 && $COMPREPLY == *[=.:] ]] && compopt -o nospace
     return 0
 }
 complete -o nosort -o bashdefault -o default -F %(complete_func)s %(prog_name)s
@@ -105,8 +155,12 @@ complete -o nosort -o bashdefault -o default -F %(complete_func)s %(prog_name)s
         args, incomplete = self.get_completion_args()
         breaks = [sign for sign in ":=" if sign in os.environ.get("COMP_BREAKS", "")]
         start = max((incomplete.rfind(sign) + 1 for sign in breaks), default=0)
+        option, equals, value = incomplete.partition("=")
+        before = f"{option}=" if equals and option.startswith("--") else ""  # one word for bash, two for click
+        if before:
+            args, incomplete = [*args, option], value
         found = self.get_completions(args, incomplete)
-        return "\n".join(item.value[start:] for item in found if item.type == "plain")
+        return "\n".join(f"{before}{item.value}"[start:] for item in found if item.type == "plain")
 
 
 class _Zsh(ZshComplete):
@@ -120,7 +174,7 @@ class _Zsh(ZshComplete):
         .replace("    local -a response\n", "    local -a response\n    local -a end\n")
         .replace(
             '    if [ -n "$completions_with_descriptions" ]',
-            "    [[ $key == *= ]] && end=(-S '')\n\n    if [ -n \"$completions_with_descriptions\" ]",
+            "    [[ $key == *[=.:] ]] && end=(-S '')\n\n    if [ -n \"$completions_with_descriptions\" ]",
         )
     )
 

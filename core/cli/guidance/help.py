@@ -6,10 +6,11 @@ import click
 
 from ...errors import unknown_name
 from ..output import CONTEXT, echo
+from .completion import complete
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("names", metavar="[COMMAND]...", nargs=-1)
+@click.argument("names", metavar="[COMMAND]...", nargs=-1, shell_complete=complete("commands"))
 @click.pass_context
 def help(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Show the help of a command.

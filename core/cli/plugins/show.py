@@ -10,11 +10,12 @@ from ...api.plugins import installed_plugins
 from ...errors import unknown_name
 from ...host.availability import availability
 from ...host.registry import PluginRecord, Registry
+from ..guidance.completion import complete
 from ..output import CONTEXT, json_option, print_json, print_table
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("name")
+@click.argument("name", shell_complete=complete("plugins"))
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show everything about one plugin: what it provides, where it comes from, what is wrong with it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ...files import size_text
 from ...host.availability import availability
 from ...host.packed_models import ModelJob
 from ...isolation.processes.messages import Devices, Prepared
+from ...records.cell_names import weight_format
 from ...sdk.models import model_bytes
 from ..cells import Cell
 from ..job import DevicesJob, PrepareJob
@@ -115,7 +116,7 @@ class Preparation:
         if self._launcher.is_here and not available.available:
             fix = f"; {available.fix}" if available.fix else ""
             return PreparedCell(None, None, f"{available.reason}{fix}", "no-engine")
-        self._progress.preparing(f"{cell.backend.name} {cell.quantisation}")
+        self._progress.preparing(f"{cell.backend.name} {weight_format(cell.quantisation, cell.traits.options)}")
         try:
             self._check_device(cell)
         except BackendError as error:
@@ -145,14 +146,18 @@ class Preparation:
             answer = request(job, Devices, self._timeout_s, self._launcher.run)
             self._devices[name] = answer.devices
         there = self._devices[name]
-        if _kind(cell.device) not in map(_kind, there):
+        if not is_seen(cell.device, there):
             raise BackendError(
                 f"device {cell.device!r} is not there; {name} sees {', '.join(there)}", code="device-missing"
             )
 
 
-def _kind(device: str) -> str:
-    return device.partition(":")[0]
+def is_seen(asked: str, there: Sequence[str]) -> bool:
+    """Whether a device is among those that an engine sees, with a number where those have them."""
+    kind, colon, number = asked.partition(":")
+    if not colon:
+        return kind in {device.partition(":")[0] for device in there}
+    return asked in there or (kind in there and number.isdecimal())
 
 
 def _key(cell: Cell) -> str:

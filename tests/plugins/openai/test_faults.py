@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 import zlib
 from email.utils import formatdate
 
