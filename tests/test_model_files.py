@@ -190,7 +190,7 @@ def test_a_shard_of_mlc_s_format_that_is_missing_is_named(tmp_path):
 
 DAMAGED_FIELDS = [
     ({"general__alignment": 0}, "general.alignment = 0"),
-    ({"general__alignment": "32"}, "general.alignment = 32"),
+    ({"general__alignment": "32"}, "general.alignment = '32'"),
     ({"split__no": "first", "split__count": 1}, "split.no = 'first'"),
     ({"odd": struct.pack("<IIQ", 9, 8, 2**63) + b"\0" * 64}, "cut off"),
     ({"odd": struct.pack("<IIQQ", 9, 8, 2, 2**64 - 1)}, "cut off"),

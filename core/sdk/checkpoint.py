@@ -155,7 +155,7 @@ def architecture_of(config: Mapping[str, Any], path: Path) -> str | None:
     first = listed[0] if isinstance(listed, list) else listed
     if not isinstance(listed, list) or not isinstance(first, str | None):
         raise ModelError(
-            f"{path}: architectures = {str(listed)[:80]}; expected a list of names", code="model-config-invalid"
+            f"{path}: architectures = {repr(listed)[:80]}; expected a list of names", code="model-config-invalid"
         )
     return first or None
 
@@ -177,12 +177,13 @@ def _indexed_names(index: Path) -> list[str]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelError(
-            f"{index}: weight_map = {str(weight_map)[:80]}; expected tensor names and files", code="model-damaged"
+            f"{index}: weight_map = {repr(weight_map)[:80]}; expected tensor names and files", code="model-damaged"
         )
     for tensor, name in weight_map.items():
         if not isinstance(name, str) or not name:
             raise ModelError(
-                f"{index}: weight_map: {tensor!r} = {str(name)[:80]}; expected the name of a file", code="model-damaged"
+                f"{index}: weight_map: {tensor!r} = {repr(name)[:80]}; expected the name of a file",
+                code="model-damaged",
             )
     return sorted(set(weight_map.values()))
 

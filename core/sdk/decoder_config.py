@@ -136,7 +136,7 @@ def _rope(checkpoint: Checkpoint) -> dict[str, Any]:
     theta = found.get("rope_theta")
     if theta is not None and not is_number(theta):
         raise ModelError(
-            f"{checkpoint.folder / 'config.json'}: rope_theta = {str(theta)[:80]}; expected float",
+            f"{checkpoint.folder / 'config.json'}: rope_theta = {repr(theta)[:80]}; expected float",
             code="model-config-invalid",
         )
     return found
@@ -220,7 +220,7 @@ def _reject_rotary(checkpoint: Checkpoint, arch: str) -> None:
         Yarn.read(rope, checkpoint.count("max_position_embeddings", most=_LONGEST), f"{path}: {name}")
     elif wrong := [key for key in _ROPE_FIELDS[kind] if not (is_number(rope[key]) and rope[key] > 0)]:
         raise ModelError(
-            f"{path}: {name}.{wrong[0]} = {str(rope[wrong[0]])[:80]}; expected a number above 0",
+            f"{path}: {name}.{wrong[0]} = {repr(rope[wrong[0]])[:80]}; expected a number above 0",
             code="model-config-invalid",
         )
     elif kind == "llama3" and rope["low_freq_factor"] >= rope["high_freq_factor"]:

@@ -39,7 +39,7 @@ def refuse_unknown(model: ResolvedModel) -> None:
     config = model.path / "config.json"
     if not isinstance(kind := read_json(config).get("model_type"), str):
         raise ModelError(
-            f"{config}: model_type = {str(kind)[:80]}; transformers needs the name of a kind of model",
+            f"{config}: model_type = {repr(kind)[:80]}; transformers needs the name of a kind of model",
             code="model-config-invalid",
         )
     spec = find_spec("transformers")

@@ -52,7 +52,7 @@ class Yarn:
                 return default
             if not is_number(value) or value < 0:
                 raise ModelError(
-                    f"{where}.{name} = {str(value)[:80]}: expected a positive number", code="model-config-invalid"
+                    f"{where}.{name} = {repr(value)[:80]}: expected a positive number", code="model-config-invalid"
                 )
             return float(value)
 

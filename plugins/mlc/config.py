@@ -154,7 +154,7 @@ def from_mlc(folder: Path) -> tuple[Model, str]:
         value = config.get(name)
         if not is_number(value) or value <= 0 or (kind is int and (not isinstance(value, int) or value > MOST)):
             raise ModelError(
-                f"{path}: model_config.{name} = {str(value)[:80]}; expected {kind.__name__} above 0",
+                f"{path}: model_config.{name} = {repr(value)[:80]}; expected {kind.__name__} above 0",
                 code="model-config-invalid",
             )
         return value
@@ -189,7 +189,7 @@ def _typed(path: Path, config: Mapping[str, Any], name: str, kind: type | UnionT
         return default
     if not isinstance(value, kind):
         raise ModelError(
-            f"{path}: model_config.{name} = {str(value)[:80]} is of the wrong type", code="model-config-invalid"
+            f"{path}: model_config.{name} = {repr(value)[:80]} is of the wrong type", code="model-config-invalid"
         )
     return value
 

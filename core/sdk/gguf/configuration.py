@@ -94,7 +94,7 @@ class _Configuration:
             value = value[0]
         if isinstance(value, list):
             raise ModelError(
-                f"{self._path}: {self._arch}.{name} = {str(value)[:80]}: the layers differ, which is not supported",
+                f"{self._path}: {self._arch}.{name} = {repr(value)[:80]}: the layers differ, which is not supported",
                 code="model-unsupported",
             )
         if type(value) is not int or not 1 <= value <= _MOST:
@@ -109,7 +109,7 @@ class _Configuration:
 
     def _wrong(self, name: str, value: object, expected: str) -> ModelError:
         return ModelError(
-            f"{self._path}: {self._arch}.{name} = {str(value)[:80]}; expected {expected}", code="model-config-invalid"
+            f"{self._path}: {self._arch}.{name} = {repr(value)[:80]}; expected {expected}", code="model-config-invalid"
         )
 
     def _rows(self, name: str) -> int:

@@ -111,7 +111,7 @@ def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
     value = metadata.get("general.alignment", 32)
     if type(value) is not int or value < 1 or value & (value - 1):
         raise ModelError(
-            f"{path}: general.alignment = {str(value)[:80]}; expected a power of two", code="model-config-invalid"
+            f"{path}: general.alignment = {repr(value)[:80]}; expected a power of two", code="model-config-invalid"
         )
     return value
 

@@ -121,7 +121,7 @@ def _check_engine_has(file: Path) -> str:
         value = metadata.get(f"{arch}.{name}")
         if type(value) is not int or value < 1:
             raise ModelError(
-                f"{file}: {arch}.{name} = {str(value)[:80]}; llama.cpp needs an integer above 0",
+                f"{file}: {arch}.{name} = {repr(value)[:80]}; llama.cpp needs an integer above 0",
                 code="model-config-invalid",
             )
     return arch

@@ -41,7 +41,7 @@ def write_tokenizer(metadata: Mapping[str, Any], name: str, folder: Path) -> Non
     _write(folder / "generation_config.json", {"eos_token_id": list(special.stop_ids())})
     if template := metadata.get(_TEMPLATE):
         if not isinstance(template, str):
-            raise ModelError(f"{name}: {_TEMPLATE} = {str(template)[:80]}; expected a text", code="template-failed")
+            raise ModelError(f"{name}: {_TEMPLATE} = {repr(template)[:80]}; expected a text", code="template-failed")
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 

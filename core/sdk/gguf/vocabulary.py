@@ -81,7 +81,7 @@ class GgufVocabulary:
         return found
 
     def _wrong(self, key: str, value: object, expected: str) -> ModelError:
-        text = f"{self._name}: {_PREFIX}{key} = {str(value)[:80]}; expected {expected}"
+        text = f"{self._name}: {_PREFIX}{key} = {repr(value)[:80]}; expected {expected}"
         return ModelError(text, code="tokenizer-damaged")
 
     def _kind(self, name: str) -> Kind | None:

@@ -133,7 +133,6 @@ def test_unknown_kinds_are_refused_by_name(engines):
     metadata = read_metadata(engines("gpt2")[0].path)
     for changes, code, value in (
         ({"tokenizer.ggml.pre": "kimi-k2"}, "tokenizer-unsupported", "tokenizer.ggml.pre = 'kimi-k2'"),
-        ({"tokenizer.ggml.pre": None}, "tokenizer-unsupported", "tokenizer.ggml.pre = None"),
         ({"tokenizer.ggml.model": "t5"}, "tokenizer-unsupported", "tokenizer.ggml.model = 't5'"),
         ({"tokenizer.ggml.tokens": []}, "tokenizer-missing", "tokenizer.ggml.tokens"),
     ):
