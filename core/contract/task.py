@@ -89,7 +89,8 @@ class Task(ABC):
         extraction: how the answer is found in a text and compared, for listings.
         source: where the problems come from, for listings.
         metric: name of the mean score; None for a task that only gives prompts, whose answers nobody scores.
-        argument: what may follow the name, as help shows it (``"PATH"``); None: nothing may.
+        argument: what may follow the name, as help shows it; None: nothing may. ``"PATH"`` is a file, with settings
+            behind a question mark: a bundle takes it along where ``version`` says that it is still the same.
         stop: strings that end an answer, where the user gives none; in a chat the model's end token does.
         max_new_tokens: how long an answer may become, where the user does not say.
         executes_code: whether scoring runs code that a model wrote, which the user has to allow.

@@ -114,7 +114,7 @@ class Runner:
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
             cells = [cell for cell in self.matrix.cells if only is None or cell.id in only]
-            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
+            kept = folder.KeptPlan.of(self.plan, self.matrix.labels, shard)
             folder.keep_plan(self.output, experiment, kept)
             self._shard = shard
             here = {cell.id for cell in cells}
