@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import defaults
@@ -17,12 +17,19 @@ _AXES = tuple(name for name, setting in Workload.settings().items() if setting.i
 _LOADS = Workload.swept()
 
 
-def plan_toml(store: Store, experiment: str) -> str:
+def plan_toml(
+    store: Store,
+    experiment: str,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> str:
     """Return a TOML plan whose cells are those of ``experiment``, every option written out.
 
     Args:
         store: an open store.
         experiment: its name; a record of a foreign tool gives an empty text, since no plan made it.
+        settings: how its rounds were run (``Plan.run_settings``); None: what the records have of it.
+        inputs: settings of the workload that name a file which is elsewhere now, with what they are to be.
     """
     sql = """
         SELECT * EXCLUDE (environment) FROM runs
@@ -34,14 +41,15 @@ def plan_toml(store: Store, experiment: str) -> str:
         return ""
     cells = {run["cell_id"]: run for run in reversed(runs)}
     first, rounds = runs[0], 1 + max(run["round"] for run in runs)
-    lines = [f"name = {_value(experiment)}", f"seed = {first['seed'] or 0}", f"rounds = {rounds}"]
-    if first["launcher"] not in (None, defaults.LAUNCHER):
-        lines.append(f"launcher = {_value(first['launcher'])}")
+    settings = _recorded_settings(runs) if settings is None else settings
+    looks = "until" in settings or "until_ci" in settings
+    about = {"name": experiment, "seed": first["seed"] or 0, **({} if looks else {"rounds": rounds}), **settings}
+    lines = [f"{key} = {_value(value)}" for key, value in about.items()]
     lines += ["", "[workload]"]
     ordered = sorted(cells.values(), key=lambda run: run["cell_index"] or 0)
     common, own = _axes(ordered)
-    settings = _workload(store, first) | dict.fromkeys((*_LOADS, "template_args")) | common
-    lines += [f"{key} = {_value(value)}" for key, value in settings.items() if value not in (None, [], {})]
+    workload = _workload(store, first) | dict.fromkeys((*_LOADS, "template_args")) | common | dict(inputs or {})
+    lines += [f"{key} = {_value(value)}" for key, value in workload.items() if value not in (None, [], {})]
     for run, axes in zip(ordered, own, strict=True):
         lines += ["", "[[cells]]", f"backend = {_value(run['backend'])}", f"model = {_value(run['model'])}"]
         lines += [f"quantisation = {_value(run['quantisation'])}", f"device = {_value(run['device'])}"]
@@ -51,6 +59,16 @@ def plan_toml(store: Store, experiment: str) -> str:
         if options:
             lines.append(f"options = {_value(options)}")
     return "\n".join(lines) + "\n"
+
+
+def _recorded_settings(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how rounds were run as far as the records of an earlier decodebench have it."""
+    launcher, found = runs[0]["launcher"], dict[str, Any]()
+    if launcher not in (None, defaults.LAUNCHER):
+        found["launcher"] = launcher
+    elif len({run["cell_id"] for run in runs}) > 1 and not any(run["block"] for run in runs):
+        found["interleave"] = "rounds"
+    return found
 
 
 def _options(run: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +111,14 @@ def _key(name: str) -> str:
 
 
 def _value(value: object) -> str:
-    """Write a value as TOML; JSON's strings, but for DEL in them, and numbers are TOML as well."""
+    """Write a value as TOML; JSON's strings, but for DEL in them, and numbers are TOML as well.
+
+    TOML has no null, which is left out: a cell that has one is another one in the plan, as its id shows.
+    """
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(name)} = {_value(one)}' for name, one in value.items())} }}"
+        there = ", ".join(f"{_key(name)} = {_value(one)}" for name, one in value.items() if one is not None)
+        return f"{{ {there} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(_value(one) for one in value if one is not None)}]"
     text = json.dumps(value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")

@@ -123,4 +123,5 @@ def _merge_plans(output: Path, source: Path) -> None:
         if theirs is not None:
             rounds = max(theirs.rounds, ours.rounds if ours else 0)
             cells = {**(ours.cells if ours else {}), **theirs.cells}
-            keep_plan(output, file.stem, KeptPlan(rounds=rounds, cells=cells))
+            settings = theirs.settings if theirs.settings is not None or ours is None else ours.settings
+            keep_plan(output, file.stem, KeptPlan(rounds=rounds, cells=cells, settings=settings))

@@ -89,7 +89,8 @@ class Task(ABC):
         extraction: how the answer is found in a text and compared, for listings.
         source: where the problems come from, for listings.
         metric: name of the mean score; None for a task that only gives prompts.
-        argument: what may follow the name, as help shows it (``"PATH"``); None: nothing.
+        argument: what may follow the name, as help shows it; None: nothing. ``"PATH"`` is a file, with settings after a
+            question mark: a bundle includes it if ``version`` says that it is still the same.
         stop: strings that end an answer unless the user gives some; in a chat the model's end token does.
         max_new_tokens: longest answer in tokens unless the user sets it.
         executes_code: whether scoring runs code that a model wrote, which the user has to allow.

@@ -69,6 +69,9 @@ class CellSpec(PlanModel):
     )
 
 
+_NOT_OF_RUNS = {"name", "seed", "rounds", "address", "allow_code_execution", "workload", "axes", "cells"}
+
+
 class Plan(PlanModel):
     """One experiment: a matrix of cells, each run ``rounds`` times."""
 
@@ -119,6 +122,14 @@ class Plan(PlanModel):
     def most_rounds(self) -> int:
         """Rounds of each cell, at most."""
         return self.max_rounds if self.looks else self.rounds
+
+    @property
+    def run_settings(self) -> dict[str, JsonValue]:
+        """How rounds are run where that is not by default, as JSON: another plan with them gives the same figures.
+
+        Neither the address of a cluster, which is a machine's own, nor leave to run code is among it.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_OF_RUNS)
 
     @model_validator(mode="after")
     def _check(self) -> Plan:

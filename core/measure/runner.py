@@ -112,7 +112,7 @@ class Runner:
             report = RunReport(experiment)
             complete = index.finished(experiment)
             folder.check_max_rounds(index, experiment, self.plan.max_rounds if self.plan.looks else None)
-            kept = folder.KeptPlan(rounds=self.plan.most_rounds, cells=dict(self.matrix.labels), shard=shard)
+            kept = folder.KeptPlan.of(self.plan, self.matrix.labels, shard)
             folder.keep_plan(self.output, experiment, kept)
             self._shard = shard
             wanted = {(cell_id, index) for cell_id, index in kept.wanted if only is None or cell_id in only}

@@ -71,8 +71,10 @@ _LINES = TypeAdapter(
 _BATCH_BYTES = 2**20
 
 
-def finished_run(path: Path) -> Run | None:
-    """Return the run of a log that holds its ``end`` line, in memory that does not grow with its steps; else None.
+def finished_run(path: Path) -> dict[str, Any] | None:
+    """Return the fields of the run of a log that ends with its ``end`` line and can be read as a whole; else None.
+
+    Memory does not grow with its steps.
 
     Raises:
         OSError: it cannot be read.
@@ -80,7 +82,7 @@ def finished_run(path: Path) -> Run | None:
     return _run_of_batches(path) or _run_of_lines(path)
 
 
-def _run_of_batches(path: Path) -> Run | None:
+def _run_of_batches(path: Path) -> dict[str, Any] | None:
     """Return the run of a log that is beyond doubt, many lines checked at a time in half the time of one by one."""
     steps: dict[int, int] = {}  # how many, by sample
     once: set[tuple[str, int]] = set()
@@ -107,7 +109,8 @@ def _run_of_batches(path: Path) -> Run | None:
                     if key in once:
                         return None
                     once.add(key)
-        return Run.model_validate(run) if line is not None and line.type == "end" else None
+        Run.model_validate(run)
+        return run if line is not None and line.type == "end" else None
     except (RawLogError, ValidationError):
         return None
 
@@ -126,16 +129,16 @@ def _batches(file: BinaryIO) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _run_of_lines(path: Path) -> Run | None:
+def _run_of_lines(path: Path) -> dict[str, Any] | None:
     content = LogContent(is_strict=False)
     last = None
     try:
         for number, line in lines(path):
             last = line.pop("type")
-            record = content.accept(last, line if number > 1 else checked_head(path, last, line))
+            content.accept(last, line if number > 1 else checked_head(path, last, line))
     except (RawLogError, LineError):
         return None  # `collate` says what is wrong with it
-    return record if last == "end" and isinstance(record, Run) else None
+    return content.run if last == "end" else None
 
 
 class LogContent:
@@ -153,6 +156,11 @@ class LogContent:
         self._missing_tokens: dict[int, int] = {}  # that no step has brought yet, by sample with steps
         self._measured: set[int] = set()  # samples that count, once all their tokens are there
         self._scored: set[int] = set()
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """The fields of the run."""
+        return self._run
 
     @property
     def samples(self) -> int:

@@ -8,6 +8,7 @@ import json
 import platform
 import re
 import shutil
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from decodebench.core.api.bundles.privacy import Cleaner
 from decodebench.core.api.bundles.rerun import rerun
 from decodebench.core.api.bundles.unpack import unpack
 from decodebench.core.measure.machine.environment import hide
+from decodebench.core.measure.output.folder import kept_plan
+from decodebench.core.measure.plan import build
 from decodebench.core.sdk.secrets import REMOVED
 
 from ..refusals import refused
@@ -78,6 +81,101 @@ def test_a_bundle_that_is_measured_again_gives_the_same_outputs(packed, tmp_path
         rerun(packed.path, tmp_path / "other")
 
 
+RUN = {"timeout_s": 7200.0, "interleave": "rounds", "restart_server": True, "memory_limit_bytes": 2**36}
+PROBLEMS = '{"prompt": "one", "reference": "1"}\n{"prompt": "two", "reference": "2"}\n'
+
+
+@pytest.fixture
+def problems(plugins, tmp_path, monkeypatch):
+    """A home folder with a file of problems, which a plan names by ``~``."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = tmp_path / "home" / "my problems.jsonl"
+    file.parent.mkdir()
+    file.write_text(PROBLEMS)
+    return file
+
+
+def measure(folder, **settings):
+    small = {"samples": 2, "warmup": 0, "max_new_tokens": 4, "name": "own"}
+    small |= {} if "max_rounds" in settings else {"rounds": 1}
+    options = {"step_s": [0.0, 0.001]}
+    where = {"backends": "faulty", "model": "tiny:draft", "quantisations": "f32"}
+    return decodebench.run(**where, options=options, **{**small, **settings}, output=folder)
+
+
+@pytest.mark.parametrize("place", ["~/my problems.jsonl", "{home}/my problems.jsonl?scorer=exact"])
+def test_a_rerun_has_the_settings_of_the_run_and_the_problems_of_its_file(problems, tmp_path, place):
+    task = "file:" + place.format(home=problems.parent)
+    first = measure(tmp_path / "o", task=task, **RUN)
+    assert first.report.failed == []
+    with decodebench.open(tmp_path / "o") as results:
+        packed = bundle(results, tmp_path / "x.zip")
+    assert packed.missing == () and "inputs/task/my problems.jsonl" in packed.manifest.files
+    with zipfile.ZipFile(packed.path) as archive:
+        written = tomllib.loads(archive.read(PLAN).decode())
+    assert {name: written[name] for name in RUN} == RUN
+    assert written["workload"]["task"].startswith("file:inputs/task/my problems.jsonl")
+    problems.unlink()
+    done = rerun(packed.path, tmp_path / "again")
+    assert (done.experiment.report.done, done.experiment.report.failed) == (2, [])
+    assert [cell.outputs for cell in done.reproduction.cells] == ["same", "same"]
+    assert kept_plan(tmp_path / "again", "own.rerun").settings == RUN
+    # What was unpacked and then changed is not what the bundle measured.
+    unpacked = tmp_path / "again" / "inputs" / "task" / "my problems.jsonl"
+    unpacked.write_text(PROBLEMS.replace("two", "three"))
+    with refused("bundle-differs"):
+        rerun(packed.path, tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "no file"),
+        (PROBLEMS.replace("two", "three"), "has changed since"),
+        (PROBLEMS.replace("two", "hf_hunter2hunter2hunter2"), "looks like a secret"),
+    ],
+)
+def test_a_file_that_is_gone_another_or_secret_is_named_and_not_packed(problems, tmp_path, content, why):
+    if "secret" in why:
+        problems.write_text(content)
+    measure(tmp_path / "o", task="file:~/my problems.jsonl")
+    problems.unlink()
+    if content is not None:
+        problems.write_text(content)
+    with decodebench.open(tmp_path / "o") as results:
+        packed = bundle(results, tmp_path / "x.zip")
+    (line,) = packed.missing
+    assert str(problems) in line and why in line
+    assert not [name for name in packed.manifest.files if name.startswith("inputs/")]
+
+
+@pytest.mark.nightly
+def test_a_trace_in_the_home_folder_is_replayed_by_the_rerun(problems, tmp_path):
+    trace = problems.with_name("t.jsonl")
+    lines = [{"timestamp": at, "input_length": 12, "output_length": 4} for at in (0, 100, 200)]
+    trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    matrix = {"backends": "llama-cpp", "model": "tiny:draft", "quantisations": ["f32", "q8_0"]}
+    work = {"trace": "~/t.jsonl", "samples": 3, "warmup": 0, "rounds": 2, "interleave": "rounds"}
+    assert decodebench.run(**matrix, **work, output=tmp_path / "o").report.failed == []
+    with decodebench.open(tmp_path / "o") as results:
+        packed = bundle(results, tmp_path / "x.zip")
+    trace.unlink()
+    done = rerun(packed.path, tmp_path / "again")
+    assert done.experiment.report.failed == []
+    assert [cell.outputs for cell in done.reproduction.cells] == ["same", "same"]
+
+
+def test_a_rerun_looks_after_each_round_as_the_run_did(plugins, tmp_path):
+    work = {"task": "tiny-gsm", "until_ci": 0.5, "max_rounds": 3}
+    measure(tmp_path / "o", **work)
+    with decodebench.open(tmp_path / "o") as results:
+        packed = bundle(results, tmp_path / "x.zip")
+    with zipfile.ZipFile(packed.path) as archive:
+        written = tomllib.loads(archive.read(PLAN).decode())
+    assert (written["until_ci"], written["max_rounds"]) == (0.5, 3) and "rounds" not in written
+    build(written, "bundle")
+
+
 SECRETS = [
     "https://user:hunter2hunter2@host/v1",
     "https://host/v1?api_key=hunter2hunter2",
@@ -131,6 +229,9 @@ def placed(name):
         (placed("/etc/x.jsonl"), "/etc/x.jsonl"),
         (placed("raw/../../x.jsonl"), "x.jsonl"),
         (placed("raw/a/.hidden.jsonl"), ".hidden.jsonl"),
+        (placed("inputs/task/../../x"), "x"),
+        (placed("inputs/task/.bashrc"), ".bashrc"),
+        (placed("inputs/x.toml"), "x.toml"),
         (lambda content: content.update({"raw/a/more.jsonl": b"x"}), "differ"),
         (lambda content: content.update({PLAN: content[PLAN] + b"# more"}), "damaged or was changed"),
         (lambda content: content.update({PLAN: content[PLAN][:-1]}), "damaged or was changed"),

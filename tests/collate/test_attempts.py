@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tomllib
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,20 @@ def test_the_plan_of_the_experiment_asks_for_the_attempts(attempted):
     with Store.open(attempted) as store:
         text = plan_toml(store, "exp")
     assert "samples = 4\n" in text and "attempts = 4\n" in text
+
+
+def test_the_plan_of_an_experiment_is_toml_whatever_its_options_are(logs):
+    options = {"table": {"x": None, "y": [1, None, {"z": None}]}, "none": None, "text": "a\x7f\u2028"}
+    logs.write("a", 0, options=options)
+    logs.write("b", 0)
+    collate(logs.folder, all_plugins())
+    with Store.open(logs.folder) as store:
+        plan = tomllib.loads(plan_toml(store, "exp"))
+        kept = tomllib.loads(plan_toml(store, "exp", {"until": "verdict", "max_rounds": 9, "timeout_s": 1.5}))
+    (cell,) = (cell for cell in plan["cells"] if cell["backend"] == "a")
+    assert cell["options"] == {"table": {"y": [1, {}]}, "text": "a\x7f\u2028"}
+    assert (plan["rounds"], plan["interleave"]) == (1, "rounds"), "two cells that were not measured in turn"
+    assert (kept["until"], kept["max_rounds"], kept["timeout_s"]) == ("verdict", 9, 1.5) and "rounds" not in kept
 
 
 def test_problems_answered_once_have_no_pass_at_k(logs, make_sample, make_steps):

@@ -1,4 +1,4 @@
 """An experiment in one file, for others: packed without names and secrets, unpacked within limits, measured again.
 
-Imports: api, collate, measure, records, sdk. Imported by: cli.
+Imports: api, collate, host, measure, records, sdk. Imported by: cli.
 """

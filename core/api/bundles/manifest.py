@@ -10,7 +10,10 @@ from ...records.schema import Record
 
 FORMAT = 1
 MANIFEST, PLAN, ENVIRONMENT = "bundle.json", "plan.toml", "environment.json"
-PLACE = re.compile(r"plan\.toml|environment\.json|raw/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl")
+PLACE = re.compile(
+    r"plan\.toml|environment\.json|raw/[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\.jsonl"
+    r"|inputs/(?:task|trace)/[^./\\:?\x00-\x1f][^/\\:?\x00-\x1f]*"
+)
 """Where a file may be in a bundle."""
 
 

@@ -16,11 +16,15 @@ from ....collate.comparison.reproduce import plan_toml
 from ...errors import UsageError
 from ...files import whole_file
 from ...foreign_text import path_part
+from ...measure.output.folder import kept_plan
 from ...records.raw_log import PART_SUFFIX, SUFFIX
+from ..plugins import installed_plugins
 from ..results import Results
+from .inputs import inputs_of
 from .manifest import ENVIRONMENT, FORMAT, MANIFEST, PLAN, Manifest, PackedCell, PackedFile
 from .privacy import Cleaner
 
+_CHUNK_BYTES = 2**20
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal content gives equal bundles
 
 
@@ -32,18 +36,21 @@ class Bundle:
         path: the file.
         manifest: what is in it.
         left_out: logs without an end, and those of other tools, which are not in it.
+        missing: a line for each file that the plan reads and that is not in it, with the reason.
     """
 
     path: Path
     manifest: Manifest
     left_out: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def bundle(results: Results, to: str | Path, experiment: str | None = None, *, with_names: bool = False) -> Bundle:
     """Write an experiment into one file, from which ``rerun`` measures it again.
 
-    It has the plan, every log of a finished round, the environment, and the hashes of models and outputs; neither
-    weights nor what engines printed. What looks like a secret is replaced.
+    It has the plan, the trace or the problems that it reads from a file, every log of a finished round, the
+    environment, and the hashes of models and outputs; neither weights nor what engines printed. What looks like a
+    secret is replaced.
 
     Args:
         results: of a folder, open.
@@ -59,19 +66,24 @@ def bundle(results: Results, to: str | Path, experiment: str | None = None, *, w
     if path.suffix != ".zip":
         raise UsageError(f"a bundle is a ZIP file: {path} must end in .zip", code="wrong-suffix")
     name = results.choose(experiment)
-    plan = plan_toml(results.store, name)
+    cleaner = Cleaner(anonymise=not with_names)
+    cells = load_cells(results.store, name)
+    inputs = list(inputs_of(cells[0].run, installed_plugins(), Cleaner(anonymise=False)))
+    packed = [one for one in inputs if one.reason is None]
+    kept = kept_plan(results.folder, name)
+    texts = {one.setting: one.text(one.place) for one in packed}
+    plan = plan_toml(results.store, name, kept.settings if kept else None, texts)
     if not plan:
         raise UsageError(
             f"experiment {name!r} was imported: no plan made it, so it cannot be measured again", code="not-supported"
         )
-    cleaner = Cleaner(anonymise=not with_names)
-    cells = load_cells(results.store, name)
     logs, left_out = _logs(results.folder, cells)
     for cell in cells:
         for run in (*(one.run for one in cell.rounds), *cell.failed):
             cleaner.see(run["hostname"])
     with whole_file(path) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
         files = {place: _add(archive, place, _cleaned(log, cleaner)) for place, log in sorted(logs.items())}
+        files |= {one.place: _add(archive, one.place, _parts(one.file)) for one in packed}
         files[PLAN] = _add(archive, PLAN, _clean_toml(plan, cleaner))
         environment = json.dumps({"type": "run", "environment": cells[0].run["environment"]}).encode() + b"\n"
         files[ENVIRONMENT] = _add(archive, ENVIRONMENT, iter([cleaner.line(environment)]))
@@ -86,7 +98,8 @@ def bundle(results: Results, to: str | Path, experiment: str | None = None, *, w
             files=files,
         )
         _add(archive, MANIFEST, iter([manifest.model_dump_json(indent=1).encode()]))
-    return Bundle(path, manifest, left_out)
+    missing = tuple(f"{one.file}: {one.reason}" for one in inputs if one.reason is not None)
+    return Bundle(path, manifest, left_out, missing)
 
 
 def output_hash(one: Round) -> str:
@@ -125,6 +138,11 @@ def _cleaned(log: Path, cleaner: Cleaner) -> Iterator[bytes]:
     with log.open("rb") as file:
         for line in file:
             yield cleaner.line(line)
+
+
+def _parts(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from iter(lambda: opened.read(_CHUNK_BYTES), b"")
 
 
 def _clean_toml(plan: str, cleaner: Cleaner) -> Iterator[bytes]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ....collate.comparison.reproduction import Reproduction, reproduction
 from ....defaults import LAUNCHER
 from ...errors import UsageError
+from ...measure.cells import Cell
 from ...measure.machine.waiting import WhenBusy
+from ...measure.plan import load_toml
+from ...records.raw_log import SUFFIX, RawLogError, parse_line
 from ..experiment import Experiment, Measurement, Reporter, planned
+from ..plugins import installed_plugins
 from ..results import open as open_results
+from .inputs import inputs_in
 from .manifest import MANIFEST, PLAN, Manifest
 from .privacy import hidden
 from .unpack import read_manifest, unpack
@@ -58,8 +65,13 @@ def rerun(
     manifest = _unpacked(Path(bundle), folder)
     name = f"{manifest.experiment}.{_AGAIN}"
     # The launcher is that of this machine, whatever cluster the bundle is from.
-    own = {"name": name, "allow_code_execution": allow_code_execution, "launcher": LAUNCHER}
+    here = {"launcher": LAUNCHER, "across_hosts": False}
+    workload = load_toml(folder / PLAN).get("workload")
+    inputs = inputs_in(workload, installed_plugins(), folder) if isinstance(workload, dict) else {}
+    own = {"name": name, "allow_code_execution": allow_code_execution, **here, **inputs}
     found = planned(folder / PLAN, own)
+    if "task" in inputs:
+        found = _with_packed_ids(found, folder)
     _check_cells(found, manifest)
     experiment = found.run(folder, when_busy=when_busy, progress=progress)
     if experiment.comparison is None:
@@ -86,6 +98,28 @@ def _unpacked(bundle: Path, folder: Path) -> Manifest:
     if kept != manifest.model_dump_json():
         raise UsageError(f"{folder} exists already and is not of this bundle: give another --output", code="path-taken")
     return manifest
+
+
+def _with_packed_ids(found: Measurement, folder: Path) -> Measurement:
+    """Give cells whose problems come from the bundle the ids in it: an id covers the path, which was another one.
+
+    A cell whose weights, options or problems are others keeps its own id, and is refused.
+    """
+    ids = {}
+    for log in sorted((folder / "raw").glob(f"*/*{SUFFIX}")):
+        with suppress(RawLogError), log.open("rb") as file:
+            head = parse_line(log, 1, file.readline())
+            names = ("backend", "model_hash", "quantisation", "device", "options", "task_version")
+            ids[json.dumps([head.get(name) for name in names], sort_keys=True)] = str(head.get("cell_id"))
+    version = found.prompts.task_version
+
+    def key(cell: Cell) -> str:
+        model = cell.model.content_hash
+        about = [cell.backend.name, model, cell.quantisation, cell.device, cell.expanded_options, version]
+        return json.dumps(about, sort_keys=True)
+
+    cells = [replace(cell, id=ids.get(key(cell), cell.id)) for cell in found.matrix.cells]
+    return replace(found, matrix=replace(found.matrix, cells=cells))
 
 
 def _check_cells(found: Measurement, manifest: Manifest) -> None:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 def bundle(folder: Path, experiment: str | None, target: Path | None, with_names: bool, as_json: bool) -> None:
     """Pack an experiment of DIR into one file that others can measure again.
 
-    The file has the plan, the logs, the environment and the hashes of models and outputs, but no weights and nothing
-    that looks like a secret. Host and user names are replaced by hashes.
+    The file has the plan, the trace or the problems that it reads from a file, the logs, the environment and the hashes
+    of models and outputs, but no weights and nothing that looks like a secret. Host and user names are replaced by
+    hashes.
     """
     from ...api.bundles.pack import bundle as pack
 
@@ -44,6 +45,8 @@ def bundle(folder: Path, experiment: str | None, target: Path | None, with_names
         made = pack(results, target or folder / f"{name}.zip", name, with_names=with_names)
     for log in made.left_out:
         echo(f"{log}: left out, it has no end or is of another tool", err=True)
+    for line in made.missing:
+        echo(f"{line}; it is not in the bundle, and a rerun needs it", err=True)
     if as_json:
         print_json({"file": str(made.path), **made.manifest.model_dump(mode="json")})
         return

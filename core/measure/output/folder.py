@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from ...errors import DecodebenchError, UsageError
 from ...files import move_whole, write_whole
@@ -35,6 +35,14 @@ class KeptPlan(Record):
     rounds: int = Field(ge=1, description="rounds of each cell")
     cells: dict[str, str] = Field(description="name of each cell, by its id, in the order of the plan")
     shard: Shard | None = Field(None, description="the part of them that is measured into this folder; None: all")
+    settings: dict[str, JsonValue] | None = Field(
+        None, description="`Plan.run_settings`; None where an earlier decodebench kept the plan"
+    )
+
+    @classmethod
+    def of(cls, plan: Plan, labels: Mapping[str, str], shard: Shard | None) -> KeptPlan:
+        """Return what is kept of a plan whose cells are called so, by their ids."""
+        return cls(rounds=plan.most_rounds, cells=dict(labels), shard=shard, settings=plan.run_settings)
 
     @property
     def wanted(self) -> set[tuple[str, int]]:

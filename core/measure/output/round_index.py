@@ -1,7 +1,7 @@
 """Which rounds an output folder holds, without reading its logs again: an index, made from them at any time.
 
 An entry is a log as it was when it was looked at, known by name, size and time of change. Looking reads the first line
-and the last one, and all between where that says that the round is finished: it then is for everybody who asks.
+and the last one, and all between of a log that is closed, so that a finished round is one for everybody who asks.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _scanned(folder: Path) -> Iterable[os.DirEntry[str]]:
 
 
 def _looked_at(raw: Path, file: Entry, *, is_checked: bool = False) -> Entry:
-    """Return what a log says in its first line and its last, and whether it can be read in between.
+    """Return what a log says in its first line and its last; ``ok`` only where it can be read in between.
 
     Args:
         raw: folder of the logs.
@@ -178,10 +178,12 @@ def _looked_at(raw: Path, file: Entry, *, is_checked: bool = False) -> Entry:
     """
     path = raw / file.name
     with suppress(RawLogError), _readable(path):
-        head, end = _ends_of(path)
-        if head.get("type") == "run":
+        is_closed = file.name.endswith(SUFFIX)  # another one grows, and has its end line at most by chance
+        whole = finished_run(path) if is_closed and not is_checked else None
+        head, end = (whole, whole) if whole else _ends_of(path)
+        if whole or head.get("type") == "run":
             status = _text(end.get("status")) or None
-            if status == "ok" and not is_checked and finished_run(path) is None:
+            if status == "ok" and not (whole or is_checked) and (is_closed or finished_run(path) is None):
                 status = UNREADABLE
             told = head.get("environment")
             machine: Line = told if isinstance(told, dict) else {}

@@ -48,6 +48,7 @@ def read_trace(path: Path) -> list[Arrival]:
     Raises:
         UsageError: the file cannot be read, or a line is no request; names file, line and column.
     """
+    path = path.expanduser()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = _csv_rows(file) if path.suffix.lower() == ".csv" else _json_rows(path, file)
@@ -73,7 +74,7 @@ def digest_of_trace(path: Path) -> str:
         UsageError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise UsageError(f"cannot read the trace {path}: {error.strerror}", code="file-unreadable") from error
