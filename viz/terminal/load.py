@@ -11,7 +11,7 @@ from rich.text import Text
 from ...collate.comparison.result import BreakEven, Comparison, Estimate, LoadCurve, LoadPoint
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
-from ..drawing.numbers import with_interval
+from ..drawing.numbers import counted, digits, tick, with_interval
 from .fitting import FittingTable
 
 _AXES = {"concurrency": "in flight", "request_rate": "requests/s"}
@@ -62,7 +62,7 @@ def _table(curves: Sequence[LoadCurve], label: str) -> FittingTable:
         for number, point in enumerate(curve.points):
             name = "" if number else printable(curve.name)
             mark = " *" if point.load == curve.knee else ""
-            table.add_row(Text(name), f"{point.load:g}{mark}", *_values(point, shown))
+            table.add_row(Text(name), f"{tick(point.load)}{mark}", *_values(point, shown))
     return table
 
 
@@ -74,8 +74,10 @@ def _values(point: LoadPoint, shown: Iterable[str]) -> Iterator[str]:
 
 def _knee(curve: LoadCurve) -> str:
     if curve.knee is None:
-        return f"throughput still rises by 10 % per doubling at the highest load, {curve.points[-1].load:g}"
-    return f"knee at {curve.knee:g} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+        return f"throughput still rises by 10 % per doubling at the highest load, {tick(curve.points[-1].load)}"
+    return (
+        f"knee at {tick(curve.knee)} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+    )
 
 
 def _break_even(found: BreakEven) -> str:
@@ -84,7 +86,8 @@ def _break_even(found: BreakEven) -> str:
         return f"{curve} has {'more' if found.rises else 'less'} throughput than {base} at every load measured"
     does = "overtakes" if found.rises else "falls behind"
     if found.n < 2:
-        return f"{curve} {does} {base} at about {found.at:.3g} {what}; one round has no interval"
-    low = "below the lowest" if found.low is None else f"{found.low:.3g}"
-    high = "beyond the highest" if found.high is None else f"{found.high:.3g}"
-    return f"{curve} {does} {base} at {found.at:.3g} {what} (95 % interval {low} to {high}, n = {found.n} rounds)"
+        return f"{curve} {does} {base} at about {digits(found.at)} {what}; one round has no interval"
+    low = "below the lowest" if found.low is None else digits(found.low)
+    high = "beyond the highest" if found.high is None else digits(found.high)
+    around = f"95 % interval {low} to {high}, n = {counted(found.n, 'round')}"
+    return f"{curve} {does} {base} at {digits(found.at)} {what} ({around})"

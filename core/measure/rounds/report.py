@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ...errors import plural
+
 FIRST_LOOK = 2
 """Rounds before the first look at a comparison: one has no scatter."""
 
@@ -68,7 +70,7 @@ def describe_undecided(undecided: Mapping[str, int | None]) -> list[str]:
         + (
             "how many more rounds it needs cannot be known"
             if more is None
-            else f"about {more} more rounds would be needed"
+            else f"about {plural(more, 'more round')} would be needed"
         )
         for label, more in undecided.items()
     ]
