@@ -29,7 +29,7 @@ def _entry(row: ComparisonRow, comparison: Comparison, facts: dict[str, Any]) ->
     cell = row.cell
     options = {name: value for name, value in json.loads(facts["options"]).items() if value is not None}
     lines = [
-        f"#### {facts['started_at'][:10]} - {comparison.experiment}: {cell.label}",
+        f"#### {_dated(facts['started_at'])}{comparison.experiment}: {cell.label}",
         f"- **Task**: {row.accuracy.task if row.accuracy else facts['task'] or 'fixed-length prompts'}",
         "- **Configuration**:",
         f"  - Model: {cell.model}, {cell.weight_format}, {cell.device}",
@@ -42,6 +42,11 @@ def _entry(row: ComparisonRow, comparison: Comparison, facts: dict[str, Any]) ->
         f"- **Logs**: {', '.join(f'`{file}`' for file in facts['files'])}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _dated(started_at: str | None) -> str:
+    """Return the day of the first round before a heading; nothing where no log has it."""
+    return f"{started_at[:10]} - " if started_at else ""
 
 
 def _share(row: ComparisonRow) -> str:

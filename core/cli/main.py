@@ -53,7 +53,7 @@ _COMMANDS = {
     "bundle": ("experiments.bundle", "Pack an experiment of DIR into one file that others can measure again."),
     "rerun": ("experiments.bundle", "Measure BUNDLE again and test whether its outputs and ratios are reproduced."),
     "export": ("results", "Export the store, by default as one CSV file per backend."),
-    "query": ("query", "Run SQL on the store."),
+    "query": ("experiments.query", "Run SQL on the store."),
     "backends": ("listings", "List backends, and how to install those that are missing."),
     "quantisations": ("listings", "List every backend's weight formats, widest first."),
     "models": ("listings", "List named models, or show which backends can open a model."),

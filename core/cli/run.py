@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...viz.drawing.numbers import counted
 from ..errors import plural
 from ..host.availability import availability
 from ..measure.forecast.probe import RoundEstimate, RunEstimate
@@ -267,9 +268,8 @@ def _each_round(workload: Workload, prompts: Prompts) -> str:
     what = f"{workload.task} {prompts.task_version}" if workload.task else "random ids"
     attempts = f", {workload.attempts} attempts at each problem" if workload.attempts > 1 else ""
     stop = f", stop {' '.join(map(repr, workload.stop))}" if workload.stop else ""
-    return (
-        f"each round: {plural(measured, 'sample')} of {what}{attempts}, at most {workload.token_limit} new tokens{stop}"
-    )
+    limit = counted(workload.token_limit, "new token")
+    return f"each round: {plural(measured, 'sample')} of {what}{attempts}, at most {limit}{stop}"
 
 
 def _show_settings(ctx: click.Context, as_json: bool) -> None:

@@ -105,7 +105,11 @@ class Backend(ABC, Generic[O]):
 
     @classmethod
     def devices(cls) -> Sequence[str]:
-        """List usable devices, best first; called in a throw-away process, so the engine may be imported."""
+        """List usable devices, best first; called in a throw-away process, so the engine may be imported.
+
+        A device outside the list is refused before the rounds; a kind without a number, such as ``cuda``, stands for
+        all of its numbers.
+        """
         return ("cpu",)
 
     @classmethod

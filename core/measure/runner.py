@@ -315,7 +315,7 @@ class Runner:
     def set_up(self) -> None:
         """Prepare every cell before anything is measured."""
         with self.progress:
-            self.progress.say(f"setting up {len(self.matrix.cells)} cells: models are converted and compiled once")
+            self.progress.say(f"cells to set up: {len(self.matrix.cells)}; models are converted and compiled once")
             for cell in self.matrix.cells:
                 self.prepared(cell)
 

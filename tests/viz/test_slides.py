@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from decodebench import UsageError
 from decodebench.collate.comparison.compare import compare
+from decodebench.core.api.results import open as open_results
 from decodebench.core.records.schema import Environment, Run, Sample, Totals
 from decodebench.core.records.store import Store
 from decodebench.viz.figures import backend_comparison, device_comparison, speedup_comparison
@@ -22,6 +23,7 @@ from decodebench.viz.slides.deck import Deck, make_deck
 from decodebench.viz.slides.pictures import Pictures
 from decodebench.viz.slides.write import compiled
 
+from ..collate.conftest import Logs
 from ..refusals import refused
 
 FIGURES = [backend_comparison.FIGURE, speedup_comparison.FIGURE, device_comparison.FIGURE]
@@ -185,3 +187,29 @@ def test_a_template_that_does_not_compile_is_named_with_the_place(reference_stor
         written(reference_store, tmp_path, template=template)
     with refused("file-unreadable", "none.typ"):
         written(reference_store, tmp_path, template=tmp_path / "none.typ")
+
+
+@pytest.mark.parametrize("cells", [2, 14, pytest.param(40, marks=pytest.mark.nightly)])
+def test_there_are_at_most_twelve_slides(tmp_path, cells):
+    logs = Logs(tmp_path)
+    for number in range(cells):
+        options = {"n_threads": number, "a_rather_long_option": f"value-{number}" * 3}
+        logs.speeds(f"c{number}", (0.1, 0.1 + number / 1000), options=options, backend="ab"[number % 2], task="t")
+    with open_results(tmp_path) as results:
+        reader = PdfReader(results.slides())
+    assert 6 <= len(reader.pages) <= 12
+
+
+def test_many_sources_are_counted(reference_store, slides):
+    folder = slides[0] / "slides"
+    deck = make_deck(reference_store, compare_once(reference_store), Pictures({}), "")
+    content = json.loads(deck.model_dump_json())
+    content["sources"] = [{"format": f"tool-{n}", "rounds": 1, "files": ["a" * 200] * 9} for n in range(30)]
+    source = folder / "sources" / "slides.typ"
+    source.parent.mkdir(exist_ok=True)
+    source.write_bytes(TEMPLATE.read_bytes())
+    (source.parent / "deck.json").write_text(json.dumps(content), encoding="utf-8")
+    reader = PdfReader(BytesIO(compiled(source, deck)))
+    titles = [page.extract_text().splitlines()[0] for page in reader.pages]
+    assert "and 25 more sources" in words(reader) and titles.count("How it was measured") == 1
+    assert titles[titles.index("How it was measured") + 1] in ("Machine and software", "Rebuild")

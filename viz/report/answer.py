@@ -87,7 +87,7 @@ def _fastest(comparison: Comparison, best: ComparisonRow | None) -> Card:
     value, around = interval(best.ratio_simultaneous)
     detail = f"{_value(best, comparison.metric)}, {counted(best.rounds, 'round')}"
     over = f" compared with {best.baseline}" if comparison.has_groups else ""
-    together = f"; of {len(others)} cells: {verdicts}" if len(others) > 1 else ""
+    together = f"; of {counted(len(others), 'cell')}: {verdicts}" if len(others) > 1 else ""
     return _card(title, f"{value}×", f"{around} {best.cell.label}{over}".strip(), detail + together)
 
 
@@ -98,15 +98,15 @@ def _same_text(comparison: Comparison, best: ComparisonRow | None) -> Card:
         reasons = {row.parity.reason for row in comparison.rows if row.parity.reason}
         return _card(title, "unknown", "outputs are not comparable token for token", "; ".join(sorted(reasons)))
     same = sum(row.parity.verdict == "identical" for row in compared)
-    overall = f"{same} of {counted(len(compared), 'cell')} identical to {_baseline(comparison)}"
+    overall = f"{same:,} of {counted(len(compared), 'cell')} identical to {_baseline(comparison)}"
     if best is None:
         noun = "cell" if len(compared) == 1 else "cells"
         about = f"{noun} identical to {_baseline(comparison)}"
-        return _card(title, f"{same} of {len(compared)}", about, _first(compared))
+        return _card(title, f"{same:,} of {len(compared):,}", about, _first(compared))
     if best not in compared:
         return _card(title, "unknown", f"{best.cell.label}: {best.parity.reason or best.parity.verdict}", overall)
     parity = best.parity
-    return _card(title, f"{parity.identical} of {parity.compared}", _outputs(comparison, best), _text(parity))
+    return _card(title, f"{parity.identical:,} of {parity.compared:,}", _outputs(comparison, best), _text(parity))
 
 
 def _outputs(comparison: Comparison, best: ComparisonRow) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from ...collate.comparison.result import Comparison, ComparisonRow, Estimate
 from ...core.records.metrics import METRICS
 from ..drawing.numbers import by_unit, interval, tick, unit_scale
+from ..terminal.answer import is_falling
 
 _DECADE = 10.0  # where values span more, bars from zero would hide the small ones: points on a logarithmic axis
 _REACH = 1.3  # of the largest value: the interval of two noisy rounds may reach anywhere, the axis stays with the data
@@ -107,7 +108,7 @@ def bar_chart(comparison: Comparison, cells: Sequence[Mapping[str, Any]]) -> Bar
         return BarChart((), missing, (), is_logarithmic=False)
     metric = METRICS[comparison.metric]
     axis = _axis([comparison.rows[at].metrics[metric.name] for at in values])
-    order = sorted(values, key=lambda at: values[at], reverse=bool(metric.higher_is_better))
+    order = sorted(values, key=lambda at: values[at], reverse=is_falling(metric.name))
     bars = [_bar(at, comparison, axis, cells[at]) for at in order]
     return BarChart(bars, missing, _ticks(axis, metric.unit), axis.is_logarithmic)
 

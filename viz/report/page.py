@@ -17,7 +17,7 @@ from ...core.errors import UsageError
 from ...core.files import write_whole
 from ...core.records.metrics import METRICS
 from ...core.records.store import Store
-from ..drawing.numbers import by_unit, counted, interval, percent, with_interval
+from ..drawing.numbers import by_unit, counted, interval, percent, tick, with_interval
 from ..plot import image, read
 from ..privacy import Names
 from ..terminal.load import load_lines
@@ -124,6 +124,7 @@ def render(comparison: Comparison, content: Content) -> str:
     )
     templates.filters |= {
         "percent": percent, "interval": interval, "with_interval": with_interval, "unit": by_unit, "counted": counted,
+        "tick": tick,
     }  # fmt: skip
     notes = notes_of(comparison, content.rounds)
     return templates.get_template("page.html.j2").render(
@@ -239,6 +240,10 @@ def _described(row: dict[str, Any]) -> dict[str, str]:
     files = sorted(source for source in row.pop("sources") if source)
     sources = files if row.pop("format") != "decodebench" else []
     notes = "; ".join(sorted(row.pop("notes") or []))
-    words = {name: str(value) for name, value in row.items() if value not in (None, "")}
+    words = {
+        name: f"{value:,}" if isinstance(value, int) else str(value)
+        for name, value in row.items()
+        if value not in (None, "")
+    }
     further = {"options": in_words(options), "notes": notes, "imported from": in_words(sources)}
     return words | {name: text for name, text in further.items() if text}

@@ -179,7 +179,7 @@ def _best_first(comparison: Comparison) -> list[ComparisonRow]:
 def _row(row: ComparisonRow, metric: str) -> Row:
     value, margin = with_interval(row.metrics.get(metric) or Estimate(value=None), METRICS[metric].unit)
     ratio, around = interval(row.ratio_simultaneous)
-    accuracy, difference = row.accuracy, row.accuracy.difference if row.accuracy else None
+    parity, accuracy, difference = row.parity, row.accuracy, row.accuracy.difference if row.accuracy else None
     is_baseline = row.verdict == "baseline"
     return Row(
         label=row.cell.label,
@@ -190,7 +190,7 @@ def _row(row: ComparisonRow, metric: str) -> Row:
         ratio="" if is_baseline else ratio,
         interval="" if is_baseline else around,
         verdict=row.verdict,
-        parity=f"{row.parity.identical} of {row.parity.compared}" if row.parity.compared and not is_baseline else "",
+        parity="" if is_baseline or not parity.compared else f"{parity.identical:,} of {parity.compared:,}",
         accuracy=percent(accuracy.value.value) if accuracy and accuracy.value.value is not None else "",
         accuracy_interval=_span(accuracy.value) if accuracy else "",
         accuracy_difference="" if difference is None else _points(difference),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...collate.statistics.intervals import Interval
 from ...core.contract.figure import Row
+from ..drawing.numbers import counted
 
 
 def accuracy_of(row: Row) -> Interval:
@@ -26,7 +27,7 @@ def accuracy_note(rows: Sequence[Row]) -> str:
     problems = sorted({int(row["problems"]) for row in scored if row["problems"]})
     if not problems:
         return f"Accuracy: {tasks}; the logs have no number of problems, hence no interval."
-    span = " to ".join(str(n) for n in sorted({problems[0], problems[-1]}))
+    span = " to ".join([f"{n:,}" for n in {*problems[:-1][:1]}] + [counted(problems[-1], "problem")])
     has_interval = any(row["accuracy_low"] is not None for row in scored)
     whisker = "95 % Wilson interval" if has_interval else "of totals, which support no interval"
-    return f"Accuracy: {tasks}, n = {span} problems, each counted once; {whisker}."
+    return f"Accuracy: {tasks}, n = {span}, each counted once; {whisker}."

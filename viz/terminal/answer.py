@@ -80,13 +80,18 @@ class AnswerTable:
 
 def sort_rows(comparison: Comparison) -> list[ComparisonRow]:
     """Return the rows by the comparison's metric, the best first; those without a value come last."""
-    falls = METRICS[comparison.metric].higher_is_better is not False
+    falls = is_falling(comparison.metric)
 
     def place(row: ComparisonRow) -> tuple[bool, float]:
         value = _speed(row, comparison.metric)
         return value is None, (-value if falls else value) if value is not None else 0.0
 
     return sorted(comparison.rows, key=place)
+
+
+def is_falling(metric: str) -> bool:
+    """Whether the largest value of a metric comes first, as it does where neither end is the better one."""
+    return METRICS[metric].higher_is_better is not False
 
 
 def metric_heading(name: str) -> str:
@@ -109,9 +114,9 @@ def parity_text(parity: Parity) -> str:
     """Return how many answers of a cell are those of the baseline, of those that both have."""
     match parity.verdict:
         case "identical" | "differs":
-            return f"{parity.identical}/{parity.compared}"
+            return f"{parity.identical:,}/{parity.compared:,}"
         case "ties only":
-            return f"{parity.identical}/{parity.compared} ties"
+            return f"{parity.identical:,}/{parity.compared:,} ties"
         case "baseline":
             return ""
         case _:

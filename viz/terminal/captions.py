@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from ...collate.comparison.result import Comparison
 from ...core.errors import plural
 from ...core.records.metrics import METRICS
-from ..drawing.numbers import percent
+from ..drawing.numbers import counted, percent
 from ..drawing.series import name_few
 
 _OVER = {"rounds": "rounds with these prompts", "prompts": "rounds and over prompts of this kind"}
@@ -87,7 +87,7 @@ def _about_marks(comparison: Comparison) -> Iterator[str]:
     unclear = [row for row in comparison.rows if row.verdict == "no difference shown"]
     if unclear:
         needed = {row.rounds_needed for row in unclear if row.rounds_needed}
-        how = f"; about {_span(needed)} rounds would resolve {percent(comparison.min_effect)}" if needed else ""
+        how = f"; about {_counts(needed, 'round')} would resolve {percent(comparison.min_effect)}" if needed else ""
         yield f"?: no difference shown{how}"
 
 
@@ -96,8 +96,8 @@ def _about_accuracy(comparison: Comparison) -> str | None:
     if not scored:
         return "accuracy: not scored"
     problems = {row.accuracy.value.n for row in scored if row.accuracy and row.accuracy.value.n}
-    return f"accuracy: 95 % interval, n = {_span(problems)} problems" if problems else None
+    return f"accuracy: 95 % interval, n = {_counts(problems, 'problem')}" if problems else None
 
 
-def _span(counts: Collection[int]) -> str:
-    return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+def _counts(counts: Collection[int], noun: str) -> str:
+    return counted(min(counts), noun) if len(counts) == 1 else f"{min(counts):,} to {counted(max(counts), noun)}"

@@ -11,7 +11,7 @@ from rich.text import Text
 from ...collate.comparison.result import BreakEven, Comparison, Estimate, LoadCurve, LoadPoint
 from ...core.foreign_text import printable
 from ...core.records.metrics import METRICS
-from ..drawing.numbers import with_interval
+from ..drawing.numbers import counted, digits, tick, with_interval
 from .fitting import FittingTable
 
 _AXES = {"concurrency": "in flight", "request_rate": "requests/s"}
@@ -62,7 +62,7 @@ def _table(curves: Sequence[LoadCurve], label: str) -> FittingTable:
         for number, point in enumerate(curve.points):
             name = "" if number else printable(curve.name)
             mark = " *" if point.load == curve.knee else ""
-            table.add_row(Text(name), f"{point.load:g}{mark}", *_values(point, shown))
+            table.add_row(Text(name), f"{tick(point.load)}{mark}", *_values(point, shown))
     return table
 
 
@@ -76,13 +76,11 @@ def _knee(curve: LoadCurve) -> str:
     empty = [point.load for point in curve.points if (point.tokens_per_s.value or 0.0) <= 0]
     without = f"; no throughput at {_listed(empty)}" if empty else ""
     if curve.knee is not None:
-        what = (
-            f"knee at {curve.knee:g} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
-        )
+        what = f"knee at {tick(curve.knee)} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
     elif curve.is_rising:
         last = max(point.load for point in curve.points if point.load not in empty)
         which = "the highest load with any" if empty else "the highest load"
-        what = f"throughput still rises by 10 % per doubling at {which}, {last:g}"
+        what = f"throughput still rises by 10 % per doubling at {which}, {tick(last)}"
     else:
         loads = [point.load for point in curve.points]
         reason = (
@@ -99,10 +97,10 @@ def _break_even(found: BreakEven) -> str:
         return _apart(found, curve, base, what) + skipped
     does = "overtakes" if found.rises else "falls behind"
     if found.n < 2:
-        return f"{curve} {does} {base} at about {found.at:.3g} {what}; one round has no interval{skipped}"
-    low = "below the lowest" if found.low is None else f"{found.low:.3g}"
-    high = "beyond the highest" if found.high is None else f"{found.high:.3g}"
-    line = f"{curve} {does} {base} at {found.at:.3g} {what} (95 % interval {low} to {high}, n = {found.n} rounds)"
+        return f"{curve} {does} {base} at about {digits(found.at)} {what}; one round has no interval{skipped}"
+    low = "below the lowest" if found.low is None else digits(found.low)
+    high = "beyond the highest" if found.high is None else digits(found.high)
+    line = f"{curve} {does} {base} at {digits(found.at)} {what} (95 % interval {low} to {high}, n = {counted(found.n, 'round')})"
     never = "; at no load can they be distinguished" if not found.faster and not found.slower else ""
     return line + never + skipped
 
@@ -114,7 +112,7 @@ def _apart(found: BreakEven, curve: str, base: str, what: str) -> str:
             found.rises
         ]
         return f"{curve} has {has} {base} at every load measured; one round has no interval"
-    rounds = f"(95 % intervals, n = {found.n} rounds)"
+    rounds = f"(95 % intervals, n = {counted(found.n, 'round')})"
     if not found.faster and not found.slower:
         return f"at no load can {curve} and {base} be distinguished {rounds}"
     if not found.unclear and not (found.faster and found.slower):
@@ -131,4 +129,4 @@ def _apart(found: BreakEven, curve: str, base: str, what: str) -> str:
 
 
 def _listed(loads: Iterable[float]) -> str:
-    return ", ".join(f"{load:g}" for load in loads)
+    return ", ".join(map(tick, loads))

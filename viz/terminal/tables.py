@@ -127,7 +127,7 @@ def _notes(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _failures(comparison: Comparison) -> list[str]:
     return [
-        f"{row.cell.label}: {row.failed} of {row.failed + row.rounds} rounds failed"
+        f"{row.cell.label}: {row.failed} of {plural(row.failed + row.rounds, 'round')} failed"
         for row in comparison.rows
         if row.failed
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ...errors import plural
 from .. import exit_codes
 from ..output import CONTEXT, echo, folder_argument, json_option, print_json, print_table
 
@@ -50,7 +51,7 @@ def status(folder: Path, as_json: bool) -> int:
         for failed in state.failed[:_SHOWN]:
             echo(f"{state.name}: {failed.cell}, round {failed.round}: {failed.status} ({failed.log})")
         if len(state.failed) > _SHOWN:
-            echo(f"{state.name}: {len(state.failed) - _SHOWN} more failed rounds; --json lists them")
+            echo(f"{state.name}: {plural(len(state.failed) - _SHOWN, 'more failed round')}: see --json")
     return exit_codes.DONE
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from ...contract.launcher import Outcome
 
+from ...errors import plural
+
 FIRST_LOOK = 2
 """Rounds before the first look at a comparison: one has no scatter."""
 
@@ -118,7 +120,7 @@ def describe_undecided(undecided: Mapping[str, int | None]) -> list[str]:
         + (
             "how many more rounds it needs cannot be known"
             if more is None
-            else f"about {more} more rounds would be needed"
+            else f"about {plural(more, 'more round')} would be needed"
         )
         for label, more in undecided.items()
     ]

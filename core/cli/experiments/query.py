@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
-from ..foreign_text import csv_cell, printable
-from .guidance.sections import examples
-from .output import CONTEXT, folder_argument, json_option, print_json, print_table
-from .results import open_results
+from ...errors import UsageError
+from ...foreign_text import csv_cell, printable
+from ..guidance.sections import examples
+from ..output import CONTEXT, folder_argument, json_option, print_json, print_table
+from ..results import open_results
 
 if TYPE_CHECKING:
-    from ..api.table import Table
+    from ...api.table import Table
 
 
 @click.command(
