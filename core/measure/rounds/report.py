@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...contract.launcher import Outcome
-
 from ...errors import plural
 
 FIRST_LOOK = 2
