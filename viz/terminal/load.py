@@ -76,7 +76,8 @@ def _knee(curve: LoadCurve) -> str:
     empty = [point.load for point in curve.points if (point.tokens_per_s.value or 0.0) <= 0]
     without = f"; no throughput at {_listed(empty)}" if empty else ""
     if curve.knee is not None:
-        what = f"knee at {tick(curve.knee)} {_AXES[curve.axis]} (*): beyond it throughput rises by less than 10 % per doubling"
+        knee = f"{tick(curve.knee)} {_AXES[curve.axis]}"
+        what = f"knee at {knee} (*): beyond it throughput rises by less than 10 % per doubling"
     elif curve.is_rising:
         last = max(point.load for point in curve.points if point.load not in empty)
         which = "the highest load with any" if empty else "the highest load"
@@ -100,7 +101,8 @@ def _break_even(found: BreakEven) -> str:
         return f"{curve} {does} {base} at about {digits(found.at)} {what}; one round has no interval{skipped}"
     low = "below the lowest" if found.low is None else digits(found.low)
     high = "beyond the highest" if found.high is None else digits(found.high)
-    line = f"{curve} {does} {base} at {digits(found.at)} {what} (95 % interval {low} to {high}, n = {counted(found.n, 'round')})"
+    around = f"95 % interval {low} to {high}, n = {counted(found.n, 'round')}"
+    line = f"{curve} {does} {base} at {digits(found.at)} {what} ({around})"
     never = "; at no load can they be distinguished" if not found.faster and not found.slower else ""
     return line + never + skipped
 
