@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..errors import ModelError
 from ..isolation.processes.messages import Line
 from ..sdk.scoring import is_tie
 from .check import check
@@ -79,15 +80,23 @@ def tokens_match_the_reference(subject: Subject) -> str:
 def _claiming(subject: Subject) -> Subject:
     """Return the subject in a weight format in which it claims exactness: the one asked for, else the first."""
     own = subject.cell.quantisation
-    offered = [own, *(one.name for one in subject.backend.quantisations() if one.name != own)]
-    reasons = {name: subject.preflight(quantisation=name).inexact for name in offered}
-    exact = next((name for name, why in reasons.items() if why is None), None)
+    others = (one.name for one in subject.backend.quantisations() if one.name != own)
+    exact = next((name for name in (own, *others) if _claims(subject, name)), None)
     if exact is None:
-        raise NotApplicable(f"it claims no exactness, for {own} since {reasons[own]}")
+        raise NotApplicable(f"it claims no exactness, for {own} since {subject.preflight().inexact}")
     if exact == own:
         return subject
     changed = subject.cell.options.model_dump(mode="json", include=set(subject.cell.changed_options))
     return subject.on(subject.backend, exact, changed)
+
+
+def _claims(subject: Subject, quantisation: str) -> bool:
+    """Return whether a weight format can be had of the model, and is said to be exact."""
+    try:
+        found = subject.preflight(quantisation=quantisation)
+    except ModelError:
+        return False
+    return not found.errors and found.inexact is None
 
 
 def _margin(judge: Subject, right: Sequence[Generation], number: int, at: int) -> float:

@@ -386,7 +386,7 @@ def test_everything_stands_within_80_columns(write, logs):
     text = shown(analysis(logs))
     assert "\x1b" not in text and "…" not in text and max(map(len, text.splitlines())) <= 80
     headers = [line for line in text.splitlines() if line.startswith(" cell ")]
-    ends = ("b/2", "rounds", "cycles by tau", "rate", "outputs", "start-up")
+    ends = ("b/2", "cycles", "cycles by tau", "rate", "outputs", "start-up")
     assert all(header.rstrip().endswith(end) for header, end in zip(headers, ends, strict=True)), headers
     for word in ("3.00 x", "+1.00"):
         assert word in text, word

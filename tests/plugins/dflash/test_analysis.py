@@ -168,7 +168,7 @@ def test_the_sections_stand_within_80_columns(write, logs):
     text = shown(analysis(logs, further=ANALYSES))
     assert "\x1b" not in text and "…" not in text and max(map(len, text.splitlines())) <= 80
     headers = [line for line in text.splitlines() if line.startswith(" cell ")]
-    ends = ("b/2", "rounds", "cycles by tau", "rate", "outputs", "chosen rank", "time", "start-up")
+    ends = ("b/2", "cycles", "cycles by tau", "rate", "outputs", "chosen rank", "time", "start-up")
     assert all(header.rstrip().endswith(end) for header, end in zip(headers, ends, strict=True)), headers
     for word in ("machinery: 3 against 2", "0.80", "1:2", "+1.00"):
         assert word in text, word
