@@ -29,13 +29,13 @@ LONG = {  # of the rooms, what starts many processes or a browser, reads hundred
         noise_findings odd_folders speculation store_life tool_logs totals verdicts_as_printed
     """,
     "core": """
-        bandwidth cache chat choices cli conformance contract depth estimate experiment_commands faults
-        interleaving launchers machine_load measure metrics pickled_weights plugins server_sessions streams
-        task_settings tokenizer until utilisation
+        bandwidth cache chat choices cli completed_names conformance contract depth devices estimate
+        experiment_commands faults interleaving launchers machine_load measure metrics pickled_weights plugins
+        server_sessions streams task_settings tokenizer until utilisation
     """,
     "viz": """
-        figure_linter figures parity_heatmap references report report_browser report_command roofline slides
-        sparkline speculation_figures
+        accessibility figure_linter figures parity_heatmap privacy references report report_browser
+        report_command roofline several_baselines slides sparkline speculation_figures weight_formats
     """,
 }
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

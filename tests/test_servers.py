@@ -72,6 +72,7 @@ def test_a_server_gives_the_text_of_its_engine_and_ends_with_its_round(configure
     assert "retokenised-ids" in {finding["check"] for finding in checks["findings"]}
 
 
+@pytest.mark.nightly
 def test_a_server_with_a_key_is_used_and_the_key_recorded_nowhere(configured, tmp_path):
     named = "tiny-server.api_key_env=API_KEY"  # which llama_cpp.server reads
     chosen = ("-b", "tiny-server", "-q", "q8_0", "--set", named)

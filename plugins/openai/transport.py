@@ -170,6 +170,7 @@ class Transport:
     async def close(self) -> None:
         """Close every connection."""
         await self._http.close()
+        await asyncio.sleep(0)  # sockets are closed in the loop's next turn, and it may have no other one
 
 
 def _proxy(url: str) -> str | None:

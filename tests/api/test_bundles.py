@@ -27,6 +27,7 @@ from decodebench.core.measure.output.folder import kept_plan
 from decodebench.core.measure.plan import build
 from decodebench.core.sdk.secrets import REMOVED
 
+from ..at_night import at_night
 from ..refusals import refused
 
 
@@ -103,7 +104,9 @@ def measure(folder, **settings):
     return decodebench.run(**where, options=options, **{**small, **settings}, output=folder)
 
 
-@pytest.mark.parametrize("place", ["~/my problems.jsonl", "{home}/my problems.jsonl?scorer=exact"])
+@pytest.mark.parametrize(
+    "place", at_night(["~/my problems.jsonl", "{home}/my problems.jsonl?scorer=exact"], but=["~/my problems.jsonl"])
+)
 def test_a_rerun_has_the_settings_of_the_run_and_the_problems_of_its_file(problems, tmp_path, place):
     task = "file:" + place.format(home=problems.parent)
     first = measure(tmp_path / "o", task=task, **RUN)
@@ -165,6 +168,7 @@ def test_a_trace_in_the_home_folder_is_replayed_by_the_rerun(problems, tmp_path)
     assert [cell.outputs for cell in done.reproduction.cells] == ["same", "same"]
 
 
+@pytest.mark.nightly
 def test_a_rerun_looks_after_each_round_as_the_run_did(plugins, tmp_path):
     work = {"task": "tiny-gsm", "until_ci": 0.5, "max_rounds": 3}
     measure(tmp_path / "o", **work)

@@ -30,6 +30,7 @@ def room_for_two(monkeypatch):
     monkeypatch.setattr(arrangement, "free_memory", lambda devices: {"cpu": 3 * 2**29})
 
 
+@pytest.mark.nightly
 def test_a_baseline_of_two_groups_is_counted_ahead_and_is_no_more_rounds(plugins, room_for_two, tmp_path):
     told = []
     how = {**MATRIX, **TINY, "options": THREE, "interleave": "samples"}

@@ -6,6 +6,8 @@ import pytest
 
 from decodebench.core.measure.rounds.preparation import is_seen
 
+from ..at_night import at_night
+
 PLUGIN = """
 from decodebench import Quantisation, hookimpl
 from faulty_backend import Faulty
@@ -46,7 +48,7 @@ def run(cli, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("device", ["cuda:7", "cuda:", "cuda:x", "cuda:0:1", "metal"])
+@pytest.mark.parametrize("device", at_night(["cuda:7", "cuda:", "cuda:x", "cuda:0:1", "metal"], but=["cuda:7"]))
 def test_a_device_that_is_not_seen_is_refused_once(run, device):
     ended = run("-b", "numbered", "-d", "cpu", "-d", device)
     assert ended.code == 1, ended.err

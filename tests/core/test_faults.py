@@ -129,6 +129,7 @@ def decodebench_backends():
 """
 
 
+@pytest.mark.nightly
 def test_requests_under_load_count_once_all_have_ended_and_a_time_out_says_so(cli, tmp_path):
     plugin = tmp_path / "streaming.py"
     plugin.write_text(STREAMING)
@@ -221,6 +222,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once(cli, gate, tmp_p
     assert query(cli, folder, sql) == [[0, 1], [1, 1], [2, 1]]
 
 
+@pytest.mark.nightly
 def test_ctrl_c_is_tested_where_tests_run_as_a_job_in_the_background_too():
     """A shell starts such a job with SIGINT ignored, which every process that it starts would inherit."""
     wanted = f"{__file__}::{test_ctrl_c_keeps_what_is_done_and_resume_completes_it_once.__name__}"

@@ -123,6 +123,7 @@ def test_a_cell_that_cannot_be_prepared_is_recorded_once_whoever_goes_on(cli, tm
         assert rows(cli, folder, sql) == [("none", "ok", rounds, 0), ("prepare", "failed", failed, 0)]
 
 
+@pytest.mark.nightly
 def test_cells_that_cannot_be_prepared_join_no_later_round_of_the_others(cli, tmp_path):
     folder, cells = tmp_path / "o", ("--set", "fault=none,prepare", "--set", "step_s=0,0.001")
     for rounds, failed in ((1, 1), (3, 2)):
@@ -131,6 +132,7 @@ def test_cells_that_cannot_be_prepared_join_no_later_round_of_the_others(cli, tm
         assert rows(cli, folder, sql) == [("none", rounds, rounds)] * 2 + [("prepare", failed, 0)] * 2
 
 
+@pytest.mark.nightly
 def test_a_baseline_that_is_there_and_cannot_be_measured_again_fails_in_no_round(cli, tmp_path):
     folder = tmp_path / "o"
     run = [*BASE, "--warmup", 0, "--samples", 1, "--rounds", 2, "-o", folder, "--interleave", "samples"]
@@ -247,6 +249,7 @@ def said(cli, *arguments) -> list[str]:
     return [line for line in ended.err.splitlines() if line.startswith("interleaved by")]
 
 
+@pytest.mark.nightly
 def test_one_cell_decides_nothing_and_what_is_stored_says_that_it_wins(cli, tmp_path):
     run = [*BASE, "--warmup", 0, "--samples", 1, "--rounds", 1, "-o", tmp_path / "o"]
     for one in ("0", "0.001"):

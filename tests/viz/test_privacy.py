@@ -80,6 +80,7 @@ def test_what_a_text_shows(text, shown):
     assert names.hide(shown) == shown
 
 
+@pytest.mark.nightly
 def test_a_host_may_be_called_like_a_word_of_the_page(tmp_path):
     logs = Logs(tmp_path)
     hosts = ("one", "not", "decode", "faster", "metric", "baseline")

@@ -66,6 +66,7 @@ def test_the_terminal_says_which_cells_a_baseline_stands_for(comparison):
     assert "relative to a f16: a q4" in said and "relative to b f16: b q4" in said
 
 
+@pytest.mark.nightly
 def test_log_entry_page_and_slides_name_them_too(results, comparison, tmp_path):
     entry = results.log_entry(comparison)
     assert re.findall(r"against (\w f16)", entry) == ["a f16", "b f16"]

@@ -23,6 +23,7 @@ from decodebench.viz.slides.deck import Deck, make_deck
 from decodebench.viz.slides.pictures import Pictures
 from decodebench.viz.slides.write import compiled
 
+from ..at_night import at_night
 from ..collate.conftest import Logs
 from ..refusals import refused
 
@@ -189,7 +190,7 @@ def test_a_template_that_does_not_compile_is_named_with_the_place(reference_stor
         written(reference_store, tmp_path, template=tmp_path / "none.typ")
 
 
-@pytest.mark.parametrize("cells", [2, 14, pytest.param(40, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("cells", at_night([2, 14, 40], but=[2]))
 def test_there_are_at_most_twelve_slides(tmp_path, cells):
     logs = Logs(tmp_path)
     for number in range(cells):

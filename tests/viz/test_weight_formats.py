@@ -22,6 +22,7 @@ def results(tmp_path):
         yield opened
 
 
+@pytest.mark.nightly
 def test_page_log_entry_and_figure_name_the_dtype(results, tmp_path):
     page = results.report(to=tmp_path / "page.html").read_text(encoding="utf-8")
     chips = re.findall(r'value="(\w+)"><span class="swatch"', page)
