@@ -10,6 +10,7 @@ import time
 import zlib
 from email.utils import formatdate
 
+import psutil
 import pytest
 from pydantic import ValidationError
 
@@ -193,15 +194,19 @@ def test_a_connection_that_is_closed_between_requests_is_opened_anew(connect):
 
 @pytest.mark.filterwarnings("ignore:Sending a large body")
 def test_a_server_that_never_reads_a_request_is_given_up():
-    async def asked(url):
-        transport = Transport(url, ClientOptions(connect_timeout_s=0.2, silence_timeout_s=0.2))
+    async def asked(deaf):
+        address = deaf.getsockname()
+        transport = Transport(f"http://127.0.0.1:{address[1]}", ClientOptions(silence_timeout_s=0.2))
         try:
             await transport.stream("/v1/completions", {"prompt": "x" * 2**25}, print)
         finally:
             await transport.close()
+            deaf.close()  # until then the client's socket keeps what was not read
+            while any(one.raddr == address for one in psutil.Process().net_connections("tcp")):
+                await asyncio.sleep(0.01)
 
-    with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(SampleError, match="nothing came"):
-        asyncio.run(asked(f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+    with pytest.raises(SampleError, match="nothing came"):
+        asyncio.run(asked(socket.create_server(("127.0.0.1", 0))))
 
 
 def test_a_dead_server_fails_samples_and_its_counters_are_empty(connect):
