@@ -25,7 +25,7 @@ BOOTSTRAP_RESAMPLES = 2000
 
 DEMO_FIRST_S = 60.0
 DEMO_LIMIT_S = 150.0
-DEMO_PAGE_S = 15.0  # of it, for comparing and for the page
+DEMO_PAGE_S = 20.0  # of it, for comparing and for the page
 DEMO_PROBLEMS = 16
 DEMO_ROUNDS = 3
 

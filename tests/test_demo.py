@@ -30,7 +30,7 @@ def test_it_plans_every_engine_of_this_process_and_the_second_at_4_bits_too():
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((8, 24, FEW), id="few"), pytest.param((60, 150, ()), marks=pytest.mark.nightly)],
+    params=[pytest.param((8, 29, FEW), id="few"), pytest.param((60, 150, ()), marks=pytest.mark.nightly)],
 )
 def demo(request, cli_for, tmp_path_factory):
     """The demo's folder, how it ended, its times and the engines that it may measure."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from ..measure.machine.waiting import WhenBusy
 from ..measure.progress import Progress
 from ..measure.rounds.report import Budget, RunReport
-from ..measure.runner import Runner
 from .comparison import Comparison
 from .experiment import Experiment, Measurement
 from .results import open as open_results
@@ -56,14 +54,10 @@ def run_in_stages(
     early = _compared(output, report)
     if early is not None:
         on_first(early)
-    if not (report.interrupted or report.stopped or _left_s(runner, stages.limit_s) <= 0):
-        second = runner.run(budget=Budget(limit_s=_left_s(runner, stages.limit_s)), when_busy=when_busy)
+    if not (report.interrupted or report.stopped):
+        second = runner.run(budget=Budget(limit_s=stages.limit_s), when_busy=when_busy)
         report = _joined(report, second)
     return Experiment(output, report, _compared(output, report))
-
-
-def _left_s(runner: Runner, limit_s: float) -> float:
-    return limit_s if runner.began is None else limit_s - (time.monotonic() - runner.began)
 
 
 def _compared(output: Path, report: RunReport) -> Comparison | None:

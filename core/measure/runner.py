@@ -49,9 +49,6 @@ class Runner:
         output: the output folder.
         progress: told what happens; shows it.
 
-    Attributes:
-        began: when the first round did, on the clock of ``time.monotonic``; None before.
-
     Raises:
         UsageError: the plan's launcher is unknown, or cannot be used here.
     """
@@ -70,7 +67,7 @@ class Runner:
         self._preparation = Preparation(self._job_fields, self.launcher, plan.timeout_s, cache, progress)
         self._machines = Machines(plan, matrix, self.launcher, progress)
         self._ends_at: float | None = None  # on the clock of time.monotonic
-        self.began: float | None = None
+        self._began: float | None = None  # the first round, likewise
         self._arrangement = Arrangement(matrix.cells, plan.seed)
         self._servers = ServerSessions(output / "raw", plan.timeout_s)
         self._shard: Shard | None = None
@@ -140,12 +137,14 @@ class Runner:
 
     def _rounds(self, report: RunReport, complete: set[tuple[str, int]], budget: Budget, look: Look | None) -> None:
         left = self._left(report, complete)
-        within_s = budget.seconds if budget.limit_s is None else budget.limit_s
+        start, longest, ran, among = time.monotonic(), 0.0, 0, None
+        self._began = self._began or start
+        self._ends_at = None if budget.limit_s is None else self._began + budget.limit_s
+        if self._ends_at is not None and start >= self._ends_at:
+            return
+        within_s = budget.seconds if self._ends_at is None else self._ends_at - start
         certain = None if budget.limit_s is not None else left.counts(self.matrix.labels, budget.min_rounds)
         self.progress.begin(left.counts(self.matrix.labels), report.kept, within_s, certain)
-        start, longest, ran, among = time.monotonic(), 0.0, 0, None
-        self.began = self.began or start
-        self._ends_at = None if budget.limit_s is None else start + budget.limit_s
         if self._machines.are_many:
             return self._spread(report, left, budget)
         for index in left.rounds:

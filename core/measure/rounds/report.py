@@ -27,7 +27,8 @@ class Budget:
         seconds: no further round of the matrix begins when it would end later than this, counted from the start of the
             first one: preparing models and waiting for an idle machine are not in it; None: no limit.
         min_rounds: so many of the rounds that are missing run whatever the time, where they run one after another.
-        limit_s: everything ends after so many seconds, rounds that go on too; None: no limit.
+        limit_s: everything ends so many seconds after the runner's first round began, in an earlier run of it or in
+            this one; rounds that go on end too. None: no limit.
     """
 
     seconds: float | None = None
