@@ -218,7 +218,8 @@ class Runner:
                 rounds.append(self._begin(report.experiment, (cell, index), block=block if cell in able else None))
                 stack.enter_context(rounds[-1].log)
             going = [one for one in rounds if one.outcome is None]
-            with Watched({cell.device for cell in cells}, is_here=self.launcher.is_here) as watched:
+            devices, server = {cell.device for cell in cells}, self._servers.pid
+            with Watched(devices, is_here=self.launcher.is_here, server=server) as watched:
                 try:
                     self._measure(going, f"{self.plan.seed}:{index}")
                 except KeyboardInterrupt:

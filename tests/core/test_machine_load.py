@@ -77,6 +77,22 @@ def test_the_work_of_others_is_seen_and_named(one_cpu):
         other.wait()
 
 
+def test_the_work_of_a_server_of_ours_is_not_others(one_cpu):
+    """It outlives rounds, and may have others work for it."""
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SPIN.format(30)!r}])"
+    server = subprocess.Popen([sys.executable, "-c", nested])
+    until(lambda: psutil.Process(server.pid).children(), server)
+    (worker,) = psutil.Process(server.pid).children()
+    try:
+        until(lambda: worker.cpu_times().user > 0, server)
+        ours, others = CpuWatch(server.pid), CpuWatch()
+        spin(0.8)
+        assert others.other_cpus() - ours.other_cpus() > 0.2
+    finally:
+        worker.kill()
+        server.wait()
+
+
 def test_too_short_a_time_says_nothing():
     assert CpuWatch().other_cpus() is None
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from .process_tree import cpu_s
+
 _STAT = Path("/proc/stat")
 _USER_TO_STEAL = (0, 1, 2, 5, 6, 7)  # user nice system idle iowait irq softirq steal, see proc(5); guest is in user
 _SHORTEST_S = 0.2  # the kernel counts in hundredths of a second, on each CPU
@@ -20,14 +22,18 @@ class CpuWatch:
 
     Time that the hypervisor gave to other guests (steal) is theirs, too. Workers count as ours once they have been
     waited for, with everything that they started (``isolation/processes/keeper.py``).
+
+    Args:
+        server: a process of ours that was there before and goes on, with all that it starts; None: there is none.
     """
 
-    def __init__(self) -> None:
-        self._start = _now()
+    def __init__(self, server: int | None = None) -> None:
+        self._server = server
+        self._start = _now(server)
 
     def other_cpus(self) -> float | None:
         """Return the mean number of CPUs kept busy by others since then; None where too little time has passed."""
-        start, end = self._start, _now()
+        start, end = self._start, _now(self._server)
         seconds = end[0] - start[0]
         if seconds < _SHORTEST_S:
             return None
@@ -55,10 +61,11 @@ def busy_seconds(stat: str, ticks_per_s: int) -> Mapping[int, float]:
     return busy
 
 
-def _now() -> tuple[float, float, float]:
+def _now(server: int | None) -> tuple[float, float, float]:
     """Return the time, the seconds that the usable CPUs have been busy, and those of them that are ours."""
     own = os.times()
-    return time.monotonic(), _all_busy_s(), own.user + own.system + own.children_user + own.children_system
+    ours = own.user + own.system + own.children_user + own.children_system
+    return time.monotonic(), _all_busy_s(), ours + (0.0 if server is None else cpu_s(server))
 
 
 def _all_busy_s() -> float:

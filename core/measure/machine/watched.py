@@ -16,18 +16,19 @@ class Watched:
     Args:
         devices: of the workers.
         is_here: whether they run on this machine; nothing is watched otherwise.
+        server: process of the server that answers them and outlives them; None: there is none.
     """
 
-    def __init__(self, devices: Collection[str], *, is_here: bool) -> None:
+    def __init__(self, devices: Collection[str], *, is_here: bool, server: int | None = None) -> None:
         self._monitors = {device: DeviceMonitor(device) for device in devices} if is_here else {}
-        self._is_here = is_here
+        self._is_here, self._server = is_here, server
         self._open = ExitStack()
         self._other_cpus: float | None = None
 
     def __enter__(self) -> Self:
         for monitor in self._monitors.values():
             self._open.enter_context(monitor)
-        self._cpus = CpuWatch()
+        self._cpus = CpuWatch(self._server)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -59,6 +59,11 @@ class ServerSessions:
         self._key, self._server = key, ServerJob(**found[0].model_dump())
         return self._server
 
+    @property
+    def pid(self) -> int | None:
+        """Process of the server that runs; None where there is none."""
+        return None if self._server is None else self._server.pid
+
     def close(self) -> None:
         """End the server that runs, if any, with everything that it has started."""
         if self._keeper is not None:
