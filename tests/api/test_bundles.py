@@ -133,8 +133,8 @@ def test_a_rerun_has_the_settings_of_the_run_and_the_problems_of_its_file(proble
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (None, "no file"),
-        (PROBLEMS.replace("two", "three"), "has changed since"),
+        pytest.param(None, "no file", marks=pytest.mark.nightly),
+        pytest.param(PROBLEMS.replace("two", "three"), "has changed since", marks=pytest.mark.nightly),
         (PROBLEMS.replace("two", "hf_hunter2hunter2hunter2"), "looks like a secret"),
     ],
 )

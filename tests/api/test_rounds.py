@@ -17,6 +17,7 @@ from decodebench.core.measure.rounds import arrangement, machines
 from decodebench.core.measure.rounds.report import BudgetEnd
 from decodebench.core.records import raw_log
 
+from ..at_night import at_night
 from .conftest import MATRIX
 
 TINY = {"samples": 1, "warmup": 0, "max_new_tokens": 4}
@@ -94,7 +95,10 @@ def sent_until(monkeypatch, samples, steps):
 
 @pytest.mark.parametrize(
     ("batch_size", "samples", "steps", "count"),
-    [(1, 2, 0, 2), (1, 2, 3, 2), (1, 2, 4, 3), (2, 3, 2, 2), (2, 3, 4, 4), (2, 1, 1, 0), (1, 0, 0, 0)],
+    at_night(
+        [(1, 2, 0, 2), (1, 2, 3, 2), (1, 2, 4, 3), (2, 3, 2, 2), (2, 3, 4, 4), (2, 1, 1, 0), (1, 0, 0, 0)],
+        but=[(1, 2, 3, 2), (2, 3, 2, 2)],
+    ),
 )
 def test_samples_that_are_whole_when_the_time_is_up_count(
     plugins, tmp_path, monkeypatch, batch_size, samples, steps, count
@@ -114,7 +118,7 @@ def test_samples_that_are_whole_when_the_time_is_up_count(
         assert experiment.comparison.rows[0].n == count
 
 
-@pytest.mark.parametrize("looks", [[BUSY, BUSY], [QUIET, BUSY]])
+@pytest.mark.parametrize("looks", [[BUSY, BUSY], pytest.param([QUIET, BUSY], marks=pytest.mark.nightly)])
 def test_an_experiment_in_two_stages_looks_at_the_machine_once(plugins, tmp_path, monkeypatch, looks):
     """It says once that it is busy, and is not refused once its first stage is measured."""
     seen, told = list(looks), []
