@@ -29,6 +29,7 @@ _SIZE = 768
 
 class SlowedOptions(BackendOptions):
     products: int = Field(40, ge=1, description="matrix products for each token")
+    n_threads: int = Field(1, ge=1, description="threads of a product, as many whatever else runs")
 
 
 class Slowed(Backend):
@@ -37,6 +38,7 @@ class Slowed(Backend):
     kind: ClassVar[Literal["autoregressive"]] = "autoregressive"
     supports: ClassVar[frozenset[Capability]] = frozenset()
     Options: ClassVar[type[BackendOptions]] = SlowedOptions
+    threads_option: ClassVar[str | None] = "n_threads"
 
     @classmethod
     def probe(cls) -> Availability:

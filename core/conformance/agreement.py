@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ... import defaults
 from ..errors import ModelError
 from ..isolation.processes.messages import Line
 from ..sdk.scoring import is_tie
@@ -16,8 +17,8 @@ from .subject import Subject
 
 @check("Score with the weights and number formats used for decoding; position t is the token given those before it.")
 def score_agrees_with_greedy_choice(subject: Subject) -> str:
-    """Every token that greedy decoding chose is the most likely one by `score`, ties excepted; log-probabilities are
-    finite and at most 0.
+    """Every token that greedy decoding chose is the most likely one by `score`, ties excepted (a gap below 0.0001, or
+    0.01 where `Preflight.inexact` makes no claim); log-probabilities are finite and at most 0.
     """
     if "score" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'score'")
@@ -25,13 +26,15 @@ def score_agrees_with_greedy_choice(subject: Subject) -> str:
         raise NotApplicable("it declares kind = 'diffusion': its tokens are not chosen in reading order, as score is")
     outputs = [generation.ids for generation in subject.greedy]
     lines = subject.evaluate(outputs, 2 if "score-top-k" in subject.backend.supports else 0)
+    # a pass over many positions and one step round alike in float32 only
+    tie = defaults.TIE_MARGIN if subject.preflight().inexact is None else defaults.ROUNDED_TIE_MARGIN
     for number, (ids, line) in enumerate(zip(outputs, lines, strict=True), 1):
-        if fault := _score_fault(ids, line):
+        if fault := _score_fault(ids, line, tie):
             raise Broken(f"prompt {number}: {fault}")
     return f"{sum(map(len, outputs))} tokens"
 
 
-def _score_fault(ids: Sequence[int], line: Line) -> str | None:
+def _score_fault(ids: Sequence[int], line: Line, tie: float) -> str | None:
     logprobs, greedy = line["logprobs"], line["is_greedy"]
     if not len(ids) == len(logprobs) == len(greedy):
         return f"{len(logprobs)} log-probabilities and {len(greedy)} verdicts for {len(ids)} tokens"
@@ -40,10 +43,10 @@ def _score_fault(ids: Sequence[int], line: Line) -> str | None:
             return f"token {at + 1} has log-probability {logprob}"
         top = line["top_logprobs"][at] if line["top_logprobs"] else []
         margin = top[0] - logprob if top else None
-        if not greedy[at] and not is_tie(margin):
+        if not greedy[at] and not is_tie(margin, tie):
             told = "" if margin is None else f", {margin:.3g} below the likeliest"
             return f"token {at + 1} ({token}) was chosen greedily, but score does not call it the likeliest{told}"
-        if greedy[at] and margin is not None and not is_tie(margin):
+        if greedy[at] and margin is not None and not is_tie(margin, tie):
             return f"token {at + 1} ({token}) is called the likeliest, {margin:.3g} below the first of the top ids"
     return None
 

@@ -29,9 +29,9 @@ ScoreRows = Callable[[Any, Sequence[int], int], Iterator[RowScores]]
 """From the logits [n, V] before n tokens, these tokens and ``top_k`` to the scores of each."""
 
 
-def is_tie(margin: float | None) -> bool:
+def is_tie(margin: float | None, below: float = TIE_MARGIN) -> bool:
     """Whether the log-probabilities of the two likeliest ids are so near that rounding decides; None: not known."""
-    return margin is not None and margin < TIE_MARGIN
+    return margin is not None and margin < below
 
 
 class ScoringEngine(Protocol):
