@@ -75,14 +75,15 @@ class ServerProcess:
         while self._process.poll() is None:
             if time.monotonic() > deadline:
                 raise BackendError(
-                    f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output()}", code="no-answer"
+                    f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output(key)}",
+                    code="no-answer",
                 )
             if _answers(opener, asked):
                 return
             time.sleep(_POLL_S)
         code = self._process.returncode
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        raise BackendError(f"{self.command[0]} ended with {how} before it answered at {path}{_last_output()}")
+        raise BackendError(f"{self.command[0]} ended with {how} before it answered at {path}{_last_output(key)}")
 
     def end(self) -> None:
         """End it and everything that it started."""
@@ -123,8 +124,8 @@ def _answers(opener: OpenerDirector, asked: Request) -> bool:
     return False
 
 
-def _last_output() -> str:
-    """Return the end of what was printed, where that goes to a file which can be read."""
+def _last_output(key: str | None) -> str:
+    """Return the end of what was printed, without the key, where that goes to a file which can be read."""
     try:
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return ""
@@ -133,5 +134,6 @@ def _last_output() -> str:
             lines = printed.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
+    lines = [line.replace(key, "***") for line in lines] if key else lines
     told = [printable(line.strip()) for line in lines if line.strip()][-_TAIL_LINES:]
     return f"; last output: {' | '.join(told)}" if told else ""
