@@ -12,13 +12,32 @@ from typing import TYPE_CHECKING
 from ..contract.model import ResolvedModel
 from ..errors import ModelError
 from .checkpoint import read_json, weight_files
+from .stored_weights import StoredWeights, stored_weights
 from .torch_device import plan_no_attention
+from .weights_view import weights_view
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
+
+_PACKAGES = {
+    "aqlm": ("aqlm", "accelerate"),
+    "auto-round": ("auto_round",),
+    "awq": ("gptqmodel", "accelerate"),
+    "bitnet": ("accelerate",),
+    "bitsandbytes": ("bitsandbytes", "accelerate"),
+    "compressed-tensors": ("compressed_tensors",),
+    "fp8": ("accelerate",),
+    "gptq": ("gptqmodel", "optimum"),
+    "hqq": ("hqq",),
+    "mxfp4": ("accelerate",),
+    "quanto": ("optimum", "accelerate"),
+    "quark": ("quark",),
+    "torchao": ("torchao",),
+}
+"""What transformers needs to read weights that are stored quantised, by ``quant_method``."""
 
 FOR_OTHER_ENGINES = "A .gguf file of the model is opened as it is by engines that read GGUF and have its architecture"
 """What may be done with a model that an engine for Hugging Face folders does not know."""
@@ -42,6 +61,7 @@ def refuse_unknown(model: ResolvedModel) -> None:
             f"{config}: model_type = {repr(kind)[:80]}; transformers needs the name of a kind of model",
             code="model-config-invalid",
         )
+    _refuse_stored(model, stored_weights(read_json(config)))
     spec = find_spec("transformers")
     if spec is None or spec.origin is None:
         return
@@ -52,6 +72,23 @@ def refuse_unknown(model: ResolvedModel) -> None:
             f"{FOR_OTHER_ENGINES}",
             code="model-unsupported",
         )
+
+
+def _refuse_stored(model: ResolvedModel, stored: StoredWeights | None) -> None:
+    """Raise ``ModelError`` for quantised weights that transformers cannot read with what is installed."""
+    if stored is None:
+        return
+    needed = _PACKAGES.get(stored.method)
+    missing = [name for name in needed or () if find_spec(name) is None]
+    if needed is not None and not missing:
+        return
+    why = f"for which transformers needs {' and '.join(missing)}" if missing else "which transformers cannot read here"
+    own = "; MLX opens them as they are" if stored.format is not None else ""
+    raise ModelError(
+        f"{model.path}: its weights are {stored.words}, {why}{own}. Give the model in safetensors of 16 or 32 bits, or "
+        "a .gguf file of it",
+        code="quantisation-unsupported",
+    )
 
 
 def count_weights(folder: Path) -> int:
@@ -93,15 +130,17 @@ def open_model(folder: Path, dtype: str, device: str, attention: str | None = No
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     try:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with weights_view(folder) as place:
+            model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                place,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # which the report names, and is refused below
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())
         if "scaled_dot_product_attention" in first:
