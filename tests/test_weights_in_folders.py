@@ -18,10 +18,10 @@ from decodebench.core.measure.models.containers import Models
 from decodebench.core.measure.models.formats import choose_formats
 from decodebench.core.records.workload import Workload
 from decodebench.core.sdk.checkpoint import Checkpoint, read_tensors
+from decodebench.core.sdk.hugging_face import weights_view
 from decodebench.core.sdk.models import resolve
 from decodebench.core.sdk.sources.safetensors_file import Entry, write_safetensors
 from decodebench.core.sdk.stored_weights import stored_weights
-from decodebench.core.sdk.weights_view import weights_view
 from decodebench.plugins.reference import WEIGHTS_FOLDER
 
 from .gguf_files import SPLIT, small_llama

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ..records.number_fields import refuse_truth_values
+from ..records.record import refuse_truth_values
 
 
 class BackendOptions(BaseModel):

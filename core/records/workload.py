@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ... import defaults
 from .lengths import Lengths
-from .number_fields import refuse_truth_values
+from .record import refuse_truth_values
 from .schema import Sampling
 from .service_level import parse_service_level
 

@@ -14,9 +14,8 @@ from ... import ModelError
 from ...core.contract.model import FLOAT_FORMATS, Quantisation, ResolvedModel
 from ...core.sdk.checkpoint import has_weight_files, read_json, read_tensors
 from ...core.sdk.decoder_config import has_own_head
-from ...core.sdk.hugging_face import FOR_OTHER_ENGINES
+from ...core.sdk.hugging_face import FOR_OTHER_ENGINES, weights_view
 from ...core.sdk.stored_weights import StoredWeights, stored_weights
-from ...core.sdk.weights_view import weights_view
 
 if TYPE_CHECKING:
     import mlx.nn as nn

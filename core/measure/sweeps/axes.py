@@ -40,7 +40,7 @@ OWN = ("model", "quantisation", "device")
 """Axes that are neither options nor of the workload."""
 
 _OF_WORKLOAD = (*NAMES, f"{TEMPLATE}NAME")
-_MOST_POINTS = 1_000_000  # of one part; more would fill the memory before anything could be said of them
+_MOST_POINTS = 100_000  # of one part; each takes some 4 KB and a third of a millisecond before anything is said of it
 
 Point = Mapping[str, JsonValue]
 """A value of each axis, by its name."""
