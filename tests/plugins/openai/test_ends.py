@@ -121,20 +121,21 @@ def test_a_key_that_a_stream_quotes_is_in_no_reason(connect, monkeypatch):
         assert failure and "plain-words" not in failure
 
 
-def test_a_key_that_a_server_prints_before_it_dies_is_in_no_reason(tmp_path):
+def test_a_key_that_a_server_prints_before_it_dies_is_kept_nowhere(tmp_path):
     with (tmp_path / "printed").open("w+b") as file:
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
             command = [sys.executable, "-c", "import sys; sys.exit('the key is plain-words-of-mine')"]
-            process = ServerProcess(command, f"http://127.0.0.1:{free_port()}")
+            process = ServerProcess(command, f"http://127.0.0.1:{free_port()}", "plain-words-of-mine")
             with pytest.raises(BackendError, match="the key is") as ended:
-                process.wait_until_ready("/health", 30, "plain-words-of-mine")
+                process.wait_until_ready("/health", 30)
+            process.end()
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-        process.end()
     assert "plain-words" not in str(ended.value)
+    assert (tmp_path / "printed").read_text() == f"the key is {'*' * 19}\n"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
